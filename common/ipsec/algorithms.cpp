@@ -1,0 +1,185 @@
+#include "common/ipsec/algorithms.hpp"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+namespace culvert {
+
+namespace {
+// ikev1_cipher: IANA "ipsec-registry" Encryption Algorithm; ikev1_esp: "isakmp-registry" ESP transforms (RFC 3602, RFC 4106).
+constexpr std::array kEncr{
+    EncrInfo{"aes128", Encr::AesCbc, 128, 0, 16, 16, 0, 7, 12},
+    EncrInfo{"aes192", Encr::AesCbc, 192, 0, 16, 16, 0, 7, 12},
+    EncrInfo{"aes256", Encr::AesCbc, 256, 0, 16, 16, 0, 7, 12},
+    EncrInfo{"aes128gcm16", Encr::AesGcm16, 128, 4, 8, 1, 16, 0, 20},
+    EncrInfo{"aes256gcm16", Encr::AesGcm16, 256, 4, 8, 1, 16, 0, 20},
+};
+constexpr std::array kInteg{
+    IntegInfo{"sha1", Integ::HmacSha1_96, 20, 12, 2, true},
+    IntegInfo{"sha256", Integ::HmacSha2_256_128, 32, 16, 5, true},
+    IntegInfo{"sha384", Integ::HmacSha2_384_192, 48, 24, 6, false},
+    IntegInfo{"sha512", Integ::HmacSha2_512_256, 64, 32, 7, false},
+};
+constexpr std::array kPrf{
+    PrfInfo{"sha1", Prf::HmacSha1, 20, 2},
+    PrfInfo{"sha256", Prf::HmacSha2_256, 32, 4},
+    PrfInfo{"sha384", Prf::HmacSha2_384, 48, 5},
+    PrfInfo{"sha512", Prf::HmacSha2_512, 64, 6},
+};
+constexpr std::array kDh{
+    DhInfo{"modp2048", DhGroup::Modp2048, 256, 256}, DhInfo{"modp3072", DhGroup::Modp3072, 384, 384},
+    DhInfo{"modp4096", DhGroup::Modp4096, 512, 512}, DhInfo{"ecp256", DhGroup::Ecp256, 64, 32},
+    DhInfo{"ecp384", DhGroup::Ecp384, 96, 48},       DhInfo{"ecp521", DhGroup::Ecp521, 132, 66},
+};
+
+/// What the data plane encrypts: AES-CBC-192 is for phase 1 only.
+bool esp_encr(const EncrInfo& e) { return e.key_bits != 192; }
+
+template <class Table, class Match>
+auto find_row(const Table& table, Match match) -> const typename Table::value_type* {
+  const auto row = std::find_if(table.begin(), table.end(), match);
+  return row == table.end() ? nullptr : &*row;
+}
+
+/// The keywords of one proposal, sorted by kind.
+struct Tokens {
+  std::vector<const EncrInfo*> encr;
+  std::vector<const IntegInfo*> integ;
+  std::vector<const DhInfo*> dh;
+};
+
+ProposalError unknown(std::string_view token, bool ike) {
+  std::vector<std::string_view> names;
+  for (const auto& e : kEncr)
+    if (ike ? e.ikev1_cipher != 0 : esp_encr(e)) names.push_back(e.name);
+  for (const auto& i : kInteg)
+    if (ike || i.esp) names.push_back(i.name);
+  for (const auto& d : kDh) names.push_back(d.name);
+  std::string list;
+  for (const auto& n : names) list += (list.empty() ? "" : ", ") + std::string(n);
+  return {"'" + std::string(token) + "' is no algorithm for " + (ike ? "IKE" : "ESP") + " here; known are " + list,
+          std::string(token), nearest(token, names)};
+}
+
+std::expected<Tokens, ProposalError> split(std::string_view text, bool ike) {
+  Tokens out;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find('-', begin), text.size());
+    const std::string_view word = text.substr(begin, end - begin);
+    begin = end + 1;
+    const auto named = [&](const auto& row) { return row.name == word; };
+    const auto* encr = find_row(kEncr, named);
+    const auto* integ = find_row(kInteg, named);
+    const auto* dh = find_row(kDh, named);
+    if (encr && (ike ? encr->ikev1_cipher != 0 : esp_encr(*encr))) {
+      out.encr.push_back(encr);
+    } else if (integ && (ike || integ->esp)) {
+      out.integ.push_back(integ);
+    } else if (dh) {
+      out.dh.push_back(dh);
+    } else {
+      return std::unexpected(unknown(word, ike));
+    }
+  }
+  return out;
+}
+
+ProposalError lacks(std::string_view text, std::string_view what) {
+  return {"'" + std::string(text) + "' names no " + std::string(what), std::string(text), ""};
+}
+}  // namespace
+
+std::span<const EncrInfo> encr_table() { return kEncr; }
+std::span<const IntegInfo> integ_table() { return kInteg; }
+std::span<const PrfInfo> prf_table() { return kPrf; }
+std::span<const DhInfo> dh_table() { return kDh; }
+
+const EncrInfo* find_encr(Encr id, std::uint16_t key_bits) {
+  return find_row(kEncr, [&](const auto& e) { return e.id == id && e.key_bits == key_bits; });
+}
+const IntegInfo* find_integ(Integ id) {
+  return find_row(kInteg, [&](const auto& i) { return i.id == id; });
+}
+const PrfInfo* find_prf(Prf id) {
+  return find_row(kPrf, [&](const auto& p) { return p.id == id; });
+}
+const DhInfo* find_dh(DhGroup id) {
+  return find_row(kDh, [&](const auto& d) { return d.id == id; });
+}
+
+std::string EspSuite::to_string() const {
+  std::string out;
+  if (const auto* e = find_encr(encr, key_bits)) out += e->name;
+  if (const auto* i = find_integ(integ)) out += "-" + std::string(i->name);
+  if (const auto* d = find_dh(pfs)) out += "-" + std::string(d->name);
+  return out.empty() ? "none" : out;
+}
+
+std::string IkeSuite::to_string() const {
+  std::string out;
+  if (const auto* e = find_encr(encr, key_bits)) out += e->name;
+  if (const auto* p = find_prf(prf)) out += "-" + std::string(p->name);
+  if (const auto* d = find_dh(group)) out += "-" + std::string(d->name);
+  return out.empty() ? "none" : out;
+}
+
+std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text) {
+  const auto tokens = split(text, true);
+  if (!tokens) return std::unexpected(tokens.error());
+  if (tokens->encr.empty()) return std::unexpected(lacks(text, "encryption algorithm"));
+  if (tokens->integ.empty()) return std::unexpected(lacks(text, "hash algorithm"));
+  if (tokens->dh.empty()) return std::unexpected(lacks(text, "Diffie-Hellman group"));
+  std::vector<IkeSuite> out;
+  for (const auto* e : tokens->encr)
+    for (const auto* i : tokens->integ)
+      for (const auto* d : tokens->dh) {
+        const auto* prf = find_row(kPrf, [&](const auto& p) { return p.name == i->name; });
+        out.push_back({e->id, e->key_bits, prf->id, d->id});
+      }
+  return out;
+}
+
+std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text) {
+  auto tokens = split(text, false);
+  if (!tokens) return std::unexpected(tokens.error());
+  if (tokens->encr.empty()) return std::unexpected(lacks(text, "encryption algorithm"));
+  std::vector<EspSuite> out;
+  if (tokens->dh.empty()) tokens->dh.push_back(nullptr);
+  for (const auto* e : tokens->encr) {
+    if (e->aead() && !tokens->integ.empty())
+      return std::unexpected(ProposalError{"'" + std::string(e->name) + "' authenticates by itself: no integrity algorithm may go with it",
+                                           std::string(tokens->integ.front()->name), ""});
+    if (!e->aead() && tokens->integ.empty()) return std::unexpected(lacks(text, "integrity algorithm, which '" + std::string(e->name) + "' needs"));
+    const std::vector<const IntegInfo*> none{nullptr};
+    for (const auto* i : e->aead() ? none : tokens->integ)
+      for (const auto* d : tokens->dh)
+        out.push_back({e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None});
+  }
+  return out;
+}
+
+std::string nearest(std::string_view word, std::span<const std::string_view> candidates) {
+  std::string best;
+  std::size_t best_distance = std::max<std::size_t>(word.size() / 2, 2) + 1;
+  for (const std::string_view candidate : candidates) {
+    std::vector<std::size_t> row(candidate.size() + 1);
+    std::iota(row.begin(), row.end(), 0U);
+    for (std::size_t i = 1; i <= word.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i;
+      for (std::size_t j = 1; j <= candidate.size(); ++j) {
+        const std::size_t above = row[j];
+        row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (word[i - 1] == candidate[j - 1] ? 0U : 1U)});
+        diagonal = above;
+      }
+    }
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace culvert

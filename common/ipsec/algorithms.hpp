@@ -1,0 +1,103 @@
+// The ONE algorithm table: names, sizes and the numbers of every registry, in one row an algorithm.
+// Owns what an algorithm is; computes nothing. Internal ids are the IKEv2 transform ids (IANA), for both IKE versions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace culvert {
+
+/// Encryption, IANA "Transform Type 1".
+enum class Encr : std::uint16_t { None = 0, AesCbc = 12, AesGcm16 = 20 };
+/// Integrity, IANA "Transform Type 3". The enumerators say the truncation that ESP uses.
+enum class Integ : std::uint16_t { None = 0, HmacSha1_96 = 2, HmacSha2_256_128 = 12, HmacSha2_384_192 = 13, HmacSha2_512_256 = 14 };
+/// Pseudo-random function, IANA "Transform Type 2". In IKEv1 the negotiated hash stands for it (RFC 2409 §4).
+enum class Prf : std::uint16_t { None = 0, HmacSha1 = 2, HmacSha2_256 = 5, HmacSha2_384 = 6, HmacSha2_512 = 7 };
+/// Diffie-Hellman group, IANA "Transform Type 4"; the same numbers in IKEv1.
+enum class DhGroup : std::uint16_t { None = 0, Modp2048 = 14, Modp3072 = 15, Modp4096 = 16, Ecp256 = 19, Ecp384 = 20, Ecp521 = 21 };
+
+/// An encryption algorithm with its key length. All sizes in bytes unless the name says bits.
+struct EncrInfo {
+  std::string_view name;        ///< swanctl's keyword, "aes128gcm16"
+  Encr id;
+  std::uint16_t key_bits;
+  std::uint8_t salt;            ///< of KEYMAT behind the key (RFC 4106 §8.1)
+  std::uint8_t iv;              ///< on the wire
+  std::uint8_t block;           ///< padding alignment; 1 for a stream mode
+  std::uint8_t icv;             ///< of an AEAD; 0: an integrity algorithm goes with it
+  std::uint16_t ikev1_cipher;   ///< phase 1 "Encryption Algorithm" attribute; 0: not for phase 1
+  std::uint8_t ikev1_esp;       ///< IPsec DOI ESP transform id
+  [[nodiscard]] constexpr bool aead() const { return icv != 0; }
+  [[nodiscard]] constexpr std::size_t key_bytes() const { return key_bits / 8U; }
+};
+struct IntegInfo {
+  std::string_view name;        ///< "sha256"
+  Integ id;
+  std::uint8_t key;             ///< bytes
+  std::uint8_t icv;             ///< bytes in ESP
+  std::uint16_t ikev1_auth;     ///< IPsec DOI "Authentication Algorithm" attribute
+  bool esp;                     ///< the data plane computes it
+};
+struct PrfInfo {
+  std::string_view name;        ///< "sha256": in an IKE proposal the hash names the PRF, too
+  Prf id;
+  std::uint8_t size;            ///< output bytes
+  std::uint16_t ikev1_hash;     ///< phase 1 "Hash Algorithm" attribute
+};
+struct DhInfo {
+  std::string_view name;        ///< "modp2048", "ecp256"
+  DhGroup id;
+  std::uint16_t public_bytes;   ///< of the KE payload: the prime's size, or both coordinates (RFC 5903 §7)
+  std::uint16_t shared_bytes;   ///< of g^xy: the prime's size, or the x coordinate (RFC 5903 §9)
+};
+
+std::span<const EncrInfo> encr_table();
+std::span<const IntegInfo> integ_table();
+std::span<const PrfInfo> prf_table();
+std::span<const DhInfo> dh_table();
+
+/// Rows by id; nullptr where the table has none.
+const EncrInfo* find_encr(Encr id, std::uint16_t key_bits);
+const IntegInfo* find_integ(Integ id);
+const PrfInfo* find_prf(Prf id);
+const DhInfo* find_dh(DhGroup id);
+
+/// One ESP suite, as negotiated or as wanted. "aes128-sha256", "aes256gcm16-ecp256" (PFS).
+struct EspSuite {
+  Encr encr{};
+  std::uint16_t key_bits = 0;
+  Integ integ{};             ///< None with an AEAD
+  DhGroup pfs{};             ///< None: no PFS
+  friend bool operator==(const EspSuite&, const EspSuite&) = default;
+  [[nodiscard]] std::string to_string() const;
+};
+/// One IKEv1 phase 1 suite. "aes256-sha256-modp2048".
+struct IkeSuite {
+  Encr encr{};
+  std::uint16_t key_bits = 0;
+  Prf prf{};
+  DhGroup group{};
+  friend bool operator==(const IkeSuite&, const IkeSuite&) = default;
+  [[nodiscard]] std::string to_string() const;
+};
+
+/// Why a proposal string was refused; `token` is the offending keyword, `suggestion` the nearest known one or empty.
+struct ProposalError {
+  std::string message;
+  std::string token;
+  std::string suggestion;
+};
+/// Expands a swanctl proposal string ("aes128-aes256-sha256-modp2048-ecp256": any number of each kind) into suites,
+/// in order of preference: the leftmost keyword of a kind first, encryption varying slowest.
+std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text);
+std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text);
+
+/// The candidate with the smallest edit distance to `word`, if it is near enough to be a likely slip; else empty.
+std::string nearest(std::string_view word, std::span<const std::string_view> candidates);
+
+}  // namespace culvert

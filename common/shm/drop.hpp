@@ -1,0 +1,69 @@
+// Every way in which a packet can end without being sent: one row a reason, with its counter, its severity and its help text.
+// The data plane counts; culvertd prints and exports. Order is part of the contract: append only, before Count_.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace culvert {
+
+// clang-format off
+#define CULVERT_DROPS(X) \
+  X(RxMalformed,        "rx_malformed",         "frame too short, or an IP header whose version, length or checksum is wrong") \
+  X(RxNotForUs,         "rx_not_for_us",        "frame of an ether type that is not handled, or for another host's MAC address") \
+  X(RxMartian,          "rx_martian",           "source or destination address that may not appear: loopback, multicast source, own address as source, 0.0.0.0") \
+  X(LocalUnhandled,     "local_unhandled",      "for an own address, but of a protocol or port that nobody here serves") \
+  X(LocalFragment,      "local_fragment",       "IP fragment for an own address (reassembly is not done)") \
+  X(ArpInvalid,         "arp_invalid",          "ARP packet that is malformed or claims an own address") \
+  X(TtlExpired,         "ttl_expired",          "TTL ran out; answered with ICMP time exceeded, rate-limited") \
+  X(NoRoute,            "no_route",             "no route to the destination; answered with ICMP unreachable, rate-limited") \
+  X(NeighborUnresolved, "neighbor_unresolved",  "next hop did not answer ARP, or too many packets wait for it") \
+  X(TooBig,             "too_big",              "larger than the effective MTU with DF set; answered with ICMP fragmentation needed") \
+  X(FragmentFailed,     "fragment_failed",      "could not be fragmented") \
+  X(PolicyDiscard,      "policy_discard",       "a policy says discard, or no policy matches and the default is discard") \
+  X(PolicyNoSa,         "policy_no_sa",         "a policy says protect and there is no SA yet (an acquire was reported if the policy asks for it)") \
+  X(PolicyClear,        "policy_clear",         "arrived in clear although policy says that it must be protected (RFC 4301 section 5.2)") \
+  X(EspRunt,            "esp_runt",             "ESP packet too short for its suite, or not aligned to its block size") \
+  X(EspNoSa,            "esp_no_sa",            "no SA with this SPI") \
+  X(EspWrongPeer,       "esp_wrong_peer",       "the SPI's SA belongs to other outer addresses or another encapsulation") \
+  X(EspReplay,          "esp_replay",           "sequence number seen before (RFC 4303 section 3.4.3)") \
+  X(EspOld,             "esp_old",              "sequence number left of the anti-replay window") \
+  X(EspAuth,            "esp_auth",             "integrity check value is wrong") \
+  X(EspPadding,         "esp_padding",          "padding or pad length is wrong after decryption") \
+  X(EspNextHeader,      "esp_next_header",      "next header that a tunnel-mode SA does not carry") \
+  X(EspDummy,           "esp_dummy",            "dummy packet (next header 59), as sent for traffic-flow confidentiality") \
+  X(EspInner,           "esp_inner",            "inner packet is malformed") \
+  X(EspSelector,        "esp_selector",         "inner packet is outside of the SA's traffic selectors (RFC 4301 section 5.2)") \
+  X(EspExpired,         "esp_expired",          "the SA's hard lifetime has ended") \
+  X(EspSequence,        "esp_sequence",         "the outbound SA's sequence numbers are used up") \
+  X(CryptoFailed,       "crypto_failed",        "the crypto library reported a failure") \
+  X(NatKeepalive,       "nat_keepalive",        "NAT keepalive of a peer (RFC 3948 section 2.3)") \
+  X(PuntFull,           "punt_full",            "ring to culvertd full, or its rate limit reached") \
+  X(PuntInvalid,        "punt_invalid",         "UDP datagram for IKE that is malformed or too large") \
+  X(HandoffFull,        "handoff_full",         "ring to the SA's owner worker full") \
+  X(NoBuffer,           "no_buffer",            "no packet buffer, or no room in one") \
+  X(TxFull,             "tx_full",              "transmit queue full") \
+  X(IcmpRateLimited,    "icmp_rate_limited",    "ICMP answer not sent because of its rate limit")
+// clang-format on
+
+enum class Drop : std::uint8_t {
+#define X(id, name, help) id,
+  CULVERT_DROPS(X)
+#undef X
+      Count_
+};
+inline constexpr std::size_t kDropReasons = static_cast<std::size_t>(Drop::Count_);
+
+struct DropInfo {
+  std::string_view name;  ///< metric label and CLI name
+  std::string_view help;
+};
+inline constexpr std::array<DropInfo, kDropReasons> kDropTable{{
+#define X(id, name, help) {name, help},
+    CULVERT_DROPS(X)
+#undef X
+}};
+constexpr const DropInfo& info(Drop d) { return kDropTable[static_cast<std::size_t>(d)]; }
+
+}  // namespace culvert

@@ -1,0 +1,160 @@
+// THE CONTRACT between the planes: every message that crosses the shared-memory rings.
+// Owns layouts only. Messages are fixed-size, trivially copyable, pointer-free; a change here changes the layout hash
+// (segment.hpp), and the planes then refuse to attach to each other.
+//
+//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy InstallSa RemoveSa    each answered by an Ack
+//     data plane -> culvertd   event ring     Ack Acquire Expire
+//     data plane -> culvertd   punt ring      Datagram   UDP 500/4500 (non-ESP) for an own address
+//     culvertd -> data plane   inject ring    Datagram   to be sent from an own address
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+
+#include "common/ipsec/algorithms.hpp"
+#include "common/ipsec/selector.hpp"
+#include "common/net/ip.hpp"
+#include "common/types.hpp"
+
+namespace culvert::shm {
+
+inline constexpr std::uint32_t kContractVersion = 1;
+inline constexpr std::size_t kNameBytes = 64;           ///< "connection/child" or a policy's name, NUL-padded, cut if longer
+inline constexpr std::size_t kMaxEncrKey = 36;          ///< AES-256 with a salt of 4
+inline constexpr std::size_t kMaxIntegKey = 64;         ///< HMAC-SHA2-512
+inline constexpr std::size_t kMaxDatagram = 9216;       ///< UDP payload of a jumbo frame
+inline constexpr std::uint32_t kMaxPolicies = 4096;     ///< PolicyId is 1..kMaxPolicies
+
+enum class MessageType : std::uint16_t { None = 0, InstallPolicy, RemovePolicy, InstallSa, RemoveSa, Ack, Acquire, Expire };
+
+/// NUL-padded text of fixed size; longer input is cut.
+struct Name {
+  std::array<char, kNameBytes> text{};
+  Name() = default;
+  explicit Name(std::string_view s) { std::copy_n(s.begin(), std::min(s.size(), kNameBytes - 1), text.begin()); }
+  [[nodiscard]] std::string_view view() const { return {text.data(), ::strnlen(text.data(), kNameBytes)}; }
+};
+
+enum class PolicyAction : std::uint8_t { Discard = 0, Bypass, Protect };
+
+/// An SPD entry for both directions (RFC 4301 §4.4.1): outbound it selects local -> remote, inbound remote -> local.
+/// Of the entries that match a packet the one with the smallest `priority` wins; equal ones: the smaller `policy`.
+/// A Protect entry without an outbound SA drops what it selects and, with `acquire`, reports it (at most once a second).
+struct InstallPolicy {
+  static constexpr MessageType kType = MessageType::InstallPolicy;
+  PolicyId policy;
+  std::uint32_t priority = 0;
+  PolicyAction action{};
+  bool acquire = false;
+  TrafficSelector local_ts, remote_ts;
+  Name name;
+};
+struct RemovePolicy {
+  static constexpr MessageType kType = MessageType::RemovePolicy;
+  PolicyId policy;
+};
+
+/// Limits of one SA; 0 means none. Seconds count from installation.
+struct Lifetime {
+  std::uint64_t seconds = 0, bytes = 0, packets = 0;
+};
+
+/// One IPsec SA, ready to run (RFC 4301 §4.4.2). `slot` is an index into the SA table of its direction; an inbound SPI's low
+/// bits are its slot (`spi.value & (capacity - 1)`). A slot that is occupied by another SPI is refused (Busy), the same
+/// SPI again is refused (Exists): a key is never installed twice, since its sequence numbers would start again.
+/// An outbound SA becomes the current one of `policy` at once; the one before it stays installed until removed.
+struct InstallSa {
+  static constexpr MessageType kType = MessageType::InstallSa;
+  Direction direction{};
+  std::uint32_t slot = 0;
+  Spi spi;
+  PolicyId policy;
+  Endpoint local, remote;                 ///< outer addresses; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948)
+  TrafficSelector local_ts, remote_ts;    ///< of our side and theirs, whatever the direction
+  Encr encr{};
+  std::uint16_t key_bits = 0;
+  Integ integ{};
+  std::uint8_t encr_key_bytes = 0;        ///< cipher key and salt, in KEYMAT order
+  std::uint8_t integ_key_bytes = 0;
+  std::array<std::uint8_t, kMaxEncrKey> encr_key{};
+  std::array<std::uint8_t, kMaxIntegKey> integ_key{};
+  std::uint16_t replay_window = 64;       ///< packets; 64..4096, a power of two; inbound only
+  Lifetime soft, hard;
+  std::uint64_t pair = 0;                 ///< the same number on both SAs of a pair: culvertd's handle, kept for its successor
+  Name name;                              ///< "connection/child"
+};
+struct RemoveSa {
+  static constexpr MessageType kType = MessageType::RemoveSa;
+  Direction direction{};
+  std::uint32_t slot = 0;
+  Spi spi;                                ///< must be the slot's, else NotFound
+};
+
+enum class AckResult : std::uint16_t { Ok = 0, Exists, Busy, NotFound, Unsupported, BadMessage, NoMemory };
+constexpr std::string_view to_string(AckResult r) {
+  constexpr std::array<std::string_view, 7> names{"ok", "exists", "busy", "not_found", "unsupported", "bad_message", "no_memory"};
+  const auto i = static_cast<std::size_t>(r);
+  return i < names.size() ? names[i] : "unknown";
+}
+struct Ack {
+  static constexpr MessageType kType = MessageType::Ack;
+  std::uint32_t transaction = 0;          ///< of the command that it answers
+  AckResult result{};
+};
+/// A packet wanted a policy's SA and found none.
+struct Acquire {
+  static constexpr MessageType kType = MessageType::Acquire;
+  PolicyId policy;
+  IpAddress source, destination;          ///< of the packet
+  std::uint16_t source_port = 0, destination_port = 0;
+  std::uint8_t protocol = 0;
+};
+enum class ExpireCause : std::uint8_t { Time = 0, Bytes, Packets, Sequence };
+/// A soft limit was passed (once an SA), or a hard one: then the SA carries nothing any more, and waits for its RemoveSa.
+struct Expire {
+  static constexpr MessageType kType = MessageType::Expire;
+  Direction direction{};
+  bool hard = false;
+  ExpireCause cause{};
+  std::uint32_t slot = 0;
+  Spi spi;
+};
+
+/// A ring slot for any of the above.
+struct Message {
+  static constexpr std::size_t kBodyBytes = 576;
+  MessageType type{};
+  std::uint16_t reserved = 0;
+  std::uint32_t transaction = 0;          ///< chosen by the sender of a command, echoed in its Ack; 0 in other events
+  alignas(8) std::array<std::byte, kBodyBytes> body{};
+
+  template <class T>
+  static Message of(const T& value, std::uint32_t transaction = 0) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= kBodyBytes);
+    Message m;
+    m.type = T::kType;
+    m.transaction = transaction;
+    std::memcpy(m.body.data(), static_cast<const void*>(&value), sizeof(T));
+    return m;
+  }
+  /// The body as T. `type` must be T::kType.
+  template <class T>
+  [[nodiscard]] T as() const {
+    T value;
+    std::memcpy(static_cast<void*>(&value), body.data(), sizeof(T));
+    return value;
+  }
+};
+
+/// A UDP datagram on its way to or from culvertd: the UDP payload as on the wire (with the non-ESP marker on port 4500).
+struct Datagram {
+  Endpoint local, remote;
+  std::uint32_t length = 0;               ///< of `data` in use; checked against kMaxDatagram by the reader
+  std::array<std::uint8_t, kMaxDatagram> data;
+};
+
+}  // namespace culvert::shm

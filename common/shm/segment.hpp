@@ -1,0 +1,151 @@
+// The segment: one sealed memfd that the data plane makes and culvertd maps. Owns where everything lies, and the refusal of
+// a segment of another layout. Holds no pointers. Only the data plane writes records and counters; culvertd only reads them.
+//
+//     SegmentHeader | rings | inbound SaRecord[n] | outbound SaRecord[n] | WorkerCounters[w] | PortCounters[p]
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+
+#include "common/shm/drop.hpp"
+#include "common/shm/messages.hpp"
+#include "common/shm/ring.hpp"
+
+namespace culvert::shm {
+
+inline constexpr std::uint64_t kSegmentMagic = 0x43554c5645525431;  // "CULVERT1"
+inline constexpr std::uint32_t kMaxWorkers = 64;
+inline constexpr std::uint32_t kMaxPorts = 32;
+inline constexpr std::uint32_t kMaxSaCapacity = 1U << 20;
+inline constexpr std::uint32_t kCommandSlots = 1024, kEventSlots = 4096, kDatagramSlots = 256;
+
+/// A counter with one writer and any number of readers: plain loads and stores, never a locked instruction.
+class Counter {
+ public:
+  void add(std::uint64_t n) { v_.store(v_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  void set(std::uint64_t n) { v_.store(n, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t get() const { return v_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> v_{0};
+};
+
+/// Counted by the SA's owner worker only. Bytes are those of inner packets.
+struct SaCounters {
+  Counter packets, bytes;
+  Counter sequence;        ///< highest sequence number sent, or authenticated
+  Counter last_used_ns;    ///< CLOCK_MONOTONIC of the latest good packet, to within a burst or so; 0: none
+  Counter auth_failed, replayed, old, selector, malformed, expired, sequence_exhausted, other;
+};
+
+/// One SA as seen from outside. Written by the manager under the seqlock `version` (odd while it writes), counters by the
+/// owner worker. No key material.
+struct alignas(64) SaRecord {
+  std::atomic<std::uint32_t> version;
+  Spi spi;                              ///< 0: the slot is free
+  std::uint32_t slot;
+  PolicyId policy;
+  std::uint64_t pair;
+  Endpoint local, remote;
+  TrafficSelector local_ts, remote_ts;
+  EspSuite suite;
+  Lifetime soft, hard;
+  std::uint64_t installed_ns;           ///< CLOCK_MONOTONIC
+  std::uint16_t worker;
+  Direction direction;
+  bool current;                         ///< outbound: the one that its policy uses
+  Name name;
+  alignas(64) SaCounters counters;
+};
+
+struct alignas(64) WorkerCounters {
+  std::array<Counter, kDropReasons> drops;
+  Counter rx_packets, tx_packets, polls, busy_polls, sleeps, busy_cycles, handoff_in, handoff_out;
+};
+struct alignas(64) PortCounters {
+  Name name;
+  Counter rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors, rx_nombuf;
+  Counter link_up;                      ///< 0 or 1
+};
+
+struct SegmentHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t workers, ports, sa_capacity;  ///< sa_capacity: a power of two; SAs of each direction
+  std::uint64_t layout_hash;
+  std::uint64_t total_bytes;
+  std::uint64_t boot_id;                      ///< random at each start of the data plane: another one means that all SAs are gone
+  std::uint64_t tsc_hz;
+};
+
+using CommandRing = RingMemory<Message, kCommandSlots>;
+using EventRing = RingMemory<Message, kEventSlots>;
+using DatagramRing = RingMemory<Datagram, kDatagramSlots>;
+
+struct SegmentRings {
+  CommandRing command;  ///< culvertd -> data plane; slots carry keys and are wiped when consumed
+  EventRing event;      ///< data plane -> culvertd
+  DatagramRing punt;    ///< data plane -> culvertd
+  DatagramRing inject;  ///< culvertd -> data plane
+};
+
+/// FNV-1a over the sizes and offsets of everything above.
+std::uint64_t layout_hash();
+
+/// A mapped segment. Unmaps on destruction; locked in memory and left out of core dumps.
+class Segment {
+ public:
+  /// The data plane's side: makes, sizes, seals and maps a memfd. `workers` 1..kMaxWorkers, `ports` 0..kMaxPorts,
+  /// `sa_capacity` a power of two to kMaxSaCapacity.
+  static std::expected<Segment, std::string> create(std::uint32_t workers, std::uint32_t ports, std::uint32_t sa_capacity);
+  /// culvertd's side: maps `fd` after checking its seals, size, magic, version and layout hash. Takes the descriptor in any case.
+  static std::expected<Segment, std::string> attach(int fd);
+
+  Segment(Segment&& other) noexcept;
+  Segment& operator=(Segment&& other) noexcept;
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+  ~Segment();
+
+  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] const SegmentHeader& header() const { return header_; }  ///< a private copy: the other side cannot change it
+  [[nodiscard]] SegmentRings& rings() const;
+  [[nodiscard]] std::span<SaRecord> records(Direction direction) const;
+  [[nodiscard]] std::span<WorkerCounters> workers() const;
+  [[nodiscard]] std::span<PortCounters> ports() const;
+  /// Empties all four rings and wipes their slots. Only when no other process uses them.
+  void reset_rings();
+
+ private:
+  Segment(int fd, void* base, const SegmentHeader& header) : fd_(fd), base_(base), header_(header) {}
+  int fd_ = -1;
+  void* base_ = nullptr;
+  SegmentHeader header_{};
+};
+
+/// What a record says, without its counters. `read_record` copies it consistently; false if the slot is free or
+/// was being written for too long.
+struct SaSnapshot {
+  Spi spi;
+  std::uint32_t slot = 0;
+  PolicyId policy;
+  std::uint64_t pair = 0;
+  Endpoint local, remote;
+  TrafficSelector local_ts, remote_ts;
+  EspSuite suite;
+  Lifetime soft, hard;
+  std::uint64_t installed_ns = 0;
+  std::uint16_t worker = 0;
+  Direction direction{};
+  bool current = false;
+  Name name;
+};
+bool read_record(const SaRecord& record, SaSnapshot& out);
+/// The manager's side of the seqlock.
+void write_record(SaRecord& record, const SaSnapshot& value);
+
+}  // namespace culvert::shm

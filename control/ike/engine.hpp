@@ -1,0 +1,66 @@
+// The IKE engine: all ISAKMP SAs of the gateway and what drives them. Events in, actions and a deadline out.
+// Owns protocol state and nothing else; must never block, do I/O, read a clock, or throw on a peer's bytes.
+//
+// Every call may leave actions; the caller takes and performs them in order, then waits for the next event or `deadline()`.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/config/config.hpp"
+#include "control/ike/engine_types.hpp"
+
+namespace culvert::ike {
+
+/// What an operator's command led to. `message` is for a person.
+struct CommandResult {
+  bool ok = false;
+  std::string message;
+};
+
+class Engine {
+ public:
+  /// `config` and `services` outlive the engine.
+  Engine(const config::GatewayConfig& config, Services& services);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Begins what the configuration asks for (start_action: start). Orphans are SAs of a former culvertd: their connections
+  /// are brought up again where we may initiate, and they are removed once a successor carries the traffic.
+  void start(TimePoint now, std::vector<OrphanSa> orphans);
+  void on_datagram(TimePoint now, const Datagram& datagram);
+  void on_timer(TimePoint now);
+  void on_dh(TimePoint now, DhResult result);
+  void on_installed(TimePoint now, JobId job, bool ok, const std::string& error);
+  /// A packet wants the SA of a `trap` child, or of one that lost its SA.
+  void on_acquire(TimePoint now, const std::string& connection, const std::string& child);
+  void on_expired(TimePoint now, const SaExpired& expired);
+  /// Authenticated traffic was seen on an inbound SA: DPD need not ask (RFC 3706 §5.5). `last_used` on the same clock.
+  void on_traffic(TimePoint now, Spi inbound, TimePoint last_used);
+  /// All SAs of the data plane are gone (it restarted); negotiate again, with fresh keys.
+  void on_dataplane_lost(TimePoint now);
+
+  /// Operator's commands. An empty child means all children of the connection.
+  CommandResult initiate(TimePoint now, const std::string& connection, const std::string& child);
+  CommandResult terminate(TimePoint now, const std::string& connection, const std::string& child);
+  /// `ike` replaces the ISAKMP SA, otherwise the CHILD SAs are rekeyed.
+  CommandResult rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike);
+  /// Sends deletes for everything; no new exchange begins afterwards.
+  void shutdown(TimePoint now);
+
+  /// When `on_timer` wants to be called; nullopt: never.
+  [[nodiscard]] std::optional<TimePoint> deadline() const;
+  [[nodiscard]] std::vector<Action> take_actions();
+
+  [[nodiscard]] std::vector<IkeSaInfo> ike_sas() const;
+  [[nodiscard]] std::vector<ConnectionStatus> connections() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace culvert::ike
