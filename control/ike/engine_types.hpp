@@ -17,7 +17,13 @@
 #include "common/secret.hpp"
 #include "common/types.hpp"
 
+namespace culvert::crypto {
+class DhKey;  // control/crypto/dh.hpp
+}
+
 namespace culvert::ike {
+
+using crypto::DhKey;
 
 /// Monotonic time; tests make it up.
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
@@ -85,7 +91,7 @@ struct SendDatagram {
 struct ComputeDh {
   JobId job{};
   DhGroup group{};
-  std::shared_ptr<class DhKey> key;   ///< an earlier pair to use; null: make one
+  std::shared_ptr<DhKey> key;   ///< an earlier pair to use; null: make one
   std::optional<Bytes> peer_public;   ///< wire form of the KE payload, not yet validated
 };
 /// One direction of a CHILD SA, for the data plane. Answered by Engine::on_installed.
@@ -126,7 +132,7 @@ using Action = std::variant<SendDatagram, ComputeDh, InstallSa, RemoveSa, Report
 struct DhResult {
   JobId job{};
   bool ok = false;                    ///< false: the peer's value is invalid (or the library failed)
-  std::shared_ptr<class DhKey> key;
+  std::shared_ptr<DhKey> key;
   Bytes public_value;                 ///< wire form, ours
   SecretBytes shared;                 ///< with peer_public only
 };

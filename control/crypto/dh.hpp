@@ -1,0 +1,51 @@
+// Diffie-Hellman for IKE: MODP groups 14-16 (RFC 3526) and ECP groups 19-21 (RFC 5903), in the wire form of a KE payload.
+// Owns the validation of a peer's public value: nothing that this class returns came from a value that the group forbids.
+// A key is used from one thread at a time. Slow (up to milliseconds): not for the event loop.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string_view>
+
+#include "common/bytes.hpp"
+#include "common/ipsec/algorithms.hpp"
+#include "common/secret.hpp"
+
+namespace culvert::crypto {
+
+enum class DhError : std::uint8_t {
+  UnknownGroup,  ///< not in dh_table()
+  BadLength,     ///< the peer's value has not the length that the group prescribes
+  OutOfRange,    ///< MODP: not 1 < y < p-1 (RFC 6989 §2.1); ECP: a coordinate is not below p
+  NotOnCurve,    ///< ECP: no point of the curve, or the point at infinity (RFC 6989 §2.3)
+  Library,       ///< the library failed; not the peer's doing
+};
+std::string_view name(DhError e);
+
+/// A key pair.
+class DhKey {
+ public:
+  static std::expected<std::shared_ptr<DhKey>, DhError> generate(DhGroup group);
+  /// A key pair from a known private value (big-endian): for known-answer tests. Its public_value() is empty for ECP.
+  static std::expected<std::shared_ptr<DhKey>, DhError> from_private(DhGroup group, ByteView private_value);
+  ~DhKey();
+  DhKey(const DhKey&) = delete;
+  DhKey& operator=(const DhKey&) = delete;
+
+  [[nodiscard]] DhGroup group() const { return group_; }
+  /// The value for the KE payload: the prime's size with zeros in front (RFC 2409 §5), or x and y (RFC 5903 §7).
+  [[nodiscard]] ByteView public_value() const { return public_; }
+  /// g^xy in exactly the group's shared_bytes: with zeros in front (RFC 2409 §5), or x alone (RFC 5903 §9).
+  [[nodiscard]] std::expected<SecretBytes, DhError> compute(ByteView peer_public) const;
+
+ private:
+  struct Key;
+  DhKey(DhGroup group, std::unique_ptr<Key> key, Bytes public_value);
+
+  DhGroup group_;
+  std::unique_ptr<Key> key_;
+  Bytes public_;
+};
+
+}  // namespace culvert::crypto

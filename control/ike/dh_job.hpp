@@ -1,0 +1,13 @@
+// One Diffie-Hellman job of the engine, done where the caller stands: on a pool thread, or at once in a test.
+// Owns nothing; safe to call from any thread as long as no other uses the same key.
+#pragma once
+
+#include "control/ike/engine_types.hpp"
+
+namespace culvert::ike {
+
+/// Makes the key pair that `job` lacks and computes g^xy where the peer's value is given. Never throws: a failure of
+/// either is `ok == false`, whose reason is for the engine to name (a peer's value that the group forbids).
+DhResult run_dh_job(const ComputeDh& job) noexcept;
+
+}  // namespace culvert::ike

@@ -1,0 +1,88 @@
+// What an SA payload offers and what becomes of it: offers built from suites, a peer's offer judged, a reply checked.
+// Owns the attribute numbers of phase 1 (RFC 2409 App. A) and of the IPsec DOI (RFC 2407 §4.5). Replies are made of
+// exactly one transform that was offered, never of a request's length. Keeps no state.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/ipsec/algorithms.hpp"
+#include "common/types.hpp"
+#include "control/ikev1/payloads.hpp"
+
+namespace culvert::ikev1 {
+
+/// Why nothing was chosen, for log, metrics and CLI: no peer bytes in it, only names and numbers.
+struct Mismatch {
+  NotifyType notify = NotifyType::NoProposalChosen;
+  std::string offered;     ///< "aes128-sha1-modp1024, 3des-md5-modp1024"
+  std::string wanted;      ///< "aes256-sha256-modp2048"
+  std::string difference;  ///< "Diffie-Hellman group 2 (modp1024) is not acceptable here"
+  /// "offered ...; wanted ...; first difference: ..."
+  [[nodiscard]] std::string text() const;
+};
+
+// ------------------------------------------------------------------------------------------------ phase 1
+
+/// One proposal, a transform a suite in order, pre-shared key, lifetime in seconds. At most kMaxTransforms suites are used.
+Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds);
+
+struct IkeChoice {
+  IkeSuite suite;
+  std::optional<std::uint64_t> life_seconds;  ///< as the peer states it, from 1; absent: not stated
+  Sa reply;                                   ///< for message 2: the chosen transform, unaltered (RFC 2409 §5)
+};
+/// Responder: the first of `ours` that the peer offers with pre-shared keys.
+std::expected<IkeChoice, Mismatch> select_ike(std::span<const IkeSuite> ours, const Sa& offered);
+/// Initiator: the reply must be exactly one transform of our offer (RFC 2408 §4.2: unaltered).
+std::expected<IkeChoice, Mismatch> accept_ike(const Sa& offer, const Sa& reply);
+
+// ------------------------------------------------------------------------------------------------ phase 2
+
+/// RFC 2407 §4.5 and RFC 3947 §5.1.
+enum class Encapsulation : std::uint16_t { Tunnel = 1, UdpTunnel = 3 };
+
+struct EspOffer {
+  std::span<const EspSuite> suites;  ///< in order of preference
+  Spi spi;                           ///< ours, inbound
+  Encapsulation encapsulation{};
+  std::uint32_t life_seconds = 0;    ///< 0: not stated
+  std::uint64_t life_kbytes = 0;     ///< 0: not stated
+};
+/// All transforms of a Quick Mode offer share one group (RFC 2409 §5.5), since there is one KE payload: the suites whose
+/// PFS group is that of the first one, in order. The others are for another attempt.
+std::vector<EspSuite> same_pfs(std::span<const EspSuite> suites);
+/// One proposal per kind of transform id and suite, as ESP with our SPI; only suites of same_pfs() are offered.
+Sa build_esp_offer(const EspOffer& offer);
+
+struct EspWanted {
+  std::span<const EspSuite> suites;
+  Encapsulation encapsulation{};     ///< what NAT detection asks for
+  bool ke_present = false;           ///< message 1 carries a KE payload: only suites with PFS; absent: only those without
+};
+struct EspChoice {
+  EspSuite suite;
+  Spi spi;                                    ///< the peer's: our outbound SA
+  std::optional<std::uint64_t> life_seconds;  ///< as the peer states it, from 1
+  std::optional<std::uint64_t> life_kbytes;
+  Sa reply;                                   ///< for message 2, with our SPI
+};
+/// Responder: the first of the wanted suites that the peer offers.
+std::expected<EspChoice, Mismatch> select_esp(const EspWanted& wanted, const Sa& offered, Spi our_spi);
+/// Initiator: the reply must be exactly one transform of our offer; its SPI is the peer's.
+std::expected<EspChoice, Mismatch> accept_esp(const Sa& offer, const Sa& reply);
+
+/// RESPONDER-LIFETIME data (RFC 2407 §4.6.3.1): attributes of the DOI.
+struct Lifetimes {
+  std::optional<std::uint64_t> seconds, kbytes;
+};
+Parsed<Lifetimes> parse_responder_lifetime(ByteView data);
+
+/// The offers of an SA payload in words, cut after a few: "aes128-sha1-modp1024, ...".
+std::string describe(const Sa& sa);
+
+}  // namespace culvert::ikev1

@@ -1,0 +1,50 @@
+// Lets one function describe a wire layout for both directions: `wire(io, self)` with a ReadIo or a WriteIo.
+// Owns the mapping from fields to Reader and Writer; knows no payload.
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+
+#include "common/bytes.hpp"
+#include "common/types.hpp"
+
+namespace culvert::ikev1 {
+
+/// Fills fields from bytes. After a failure of the reader all fields read as zero or empty.
+class ReadIo {
+ public:
+  explicit ReadIo(Reader& reader) : reader_(reader) {}
+  template <class T>
+  void be(T& field) {
+    if constexpr (std::is_enum_v<T>) field = static_cast<T>(reader_.be<std::underlying_type_t<T>>());
+    else field = reader_.be<T>();
+  }
+  void reserved(std::size_t n) { reader_.skip(n); }
+  void bytes(Bytes& field, std::size_t n) {
+    const ByteView v = reader_.take(n);
+    field.assign(v.begin(), v.end());
+  }
+  void rest(Bytes& field) { bytes(field, reader_.remaining()); }
+
+ private:
+  Reader& reader_;
+};
+
+/// Appends fields.
+class WriteIo {
+ public:
+  explicit WriteIo(Writer& writer) : writer_(writer) {}
+  template <class T>
+  void be(const T& field) {
+    if constexpr (std::is_enum_v<T>) writer_.be(static_cast<std::underlying_type_t<T>>(field));
+    else writer_.be(field);
+  }
+  void reserved(std::size_t n) { writer_.zeros(n); }
+  void bytes(const Bytes& field, std::size_t) { writer_.bytes(field); }
+  void rest(const Bytes& field) { writer_.bytes(field); }
+
+ private:
+  Writer& writer_;
+};
+
+}  // namespace culvert::ikev1
