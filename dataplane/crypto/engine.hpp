@@ -1,0 +1,71 @@
+// ESP cryptography over batches, in place. Owns IPsec-MB: its types stay behind this header (engine.cpp).
+// Never decides about a packet: it says per operation whether the ICV was right, and the node draws the conclusion.
+// One engine per thread; nothing in it is shared.
+//
+//     SPI | sequence | IV | text ................ | ICV
+//     ^ esp                ^ esp + 8 + iv         ^ text + text_length
+//
+// Under GCM the first 8 bytes are the additional data (RFC 4106 §5); under CBC with HMAC, all before the ICV is hashed.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "common/bytes.hpp"
+#include "dataplane/sad/suite.hpp"
+
+namespace culvert::dp {
+
+/// Expanded keys of one SA: what a packet needs, computed once. The bytes mean something to the engine only. Secret.
+struct alignas(64) SaKeys {
+  EspGeometry geometry;
+  std::array<std::uint8_t, 4> salt{};                   ///< GCM's (RFC 4106 §4)
+  alignas(64) std::array<std::uint8_t, 1024> schedule;  ///< GCM: round keys and hash key powers; CBC: both key schedules
+  alignas(64) std::array<std::uint8_t, 32> inner, outer;  ///< HMAC: state after the padded key's block
+};
+
+/// One packet's operation. `text_length` may be 0 under GCM; under CBC it is a multiple of 16.
+struct CryptoOp {
+  const SaKeys* keys = nullptr;
+  std::uint8_t* esp = nullptr;
+  std::uint32_t text_length = 0;
+  bool ok = false;  ///< out: done, and on decryption: the ICV is right
+};
+
+/// The instruction set that IPsec-MB uses; Auto: the best of this processor.
+enum class CryptoArch : std::uint8_t { Auto, Sse, Avx, Avx2, Avx512 };
+
+class CryptoEngine {
+ public:
+  /// Makes an engine and runs its self-test: known answers of every suite, both directions. An engine that fails it is not
+  /// made. The error says what failed.
+  static std::expected<CryptoEngine, std::string> create(CryptoArch arch = CryptoArch::Auto);
+  CryptoEngine(CryptoEngine&&) noexcept;
+  CryptoEngine& operator=(CryptoEngine&&) noexcept;
+  ~CryptoEngine();
+
+  /// Expands keys. `encr_key` is cipher key and salt in KEYMAT order; sizes must be the suite's, else false.
+  [[nodiscard]] bool expand(const EspGeometry& geometry, ByteView encr_key, ByteView integ_key, SaKeys& out);
+
+  /// Encrypts and writes the ICVs. The IV is in place already: GCM's counter, or one of next_cbc_iv().
+  void encrypt(std::span<CryptoOp> ops);
+  /// Verifies and decrypts. Where `ok` ends false the text is garbage, and must not be looked at.
+  void decrypt(std::span<CryptoOp> ops);
+
+  /// Writes 16 unpredictable bytes that this engine never wrote before (RFC 3602 §3): AES-256 under a random key of this
+  /// engine over a counter with a random start (NIST SP 800-38A, appendix C, first method). Keys are of this process only.
+  void next_cbc_iv(std::uint8_t* out);
+
+  [[nodiscard]] std::string describe() const;  ///< "IPsec-MB 1.3.0, AVX512"
+
+ private:
+  struct Impl;
+  explicit CryptoEngine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace culvert::dp

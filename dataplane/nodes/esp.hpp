@@ -1,0 +1,41 @@
+// The ESP nodes (RFC 4303, tunnel mode): a burst of packets in, the same burst transformed out, bad ones gone to the DropSink.
+// Owns the order of checks on the packet path. Never allocates, locks or frees; never touches an SA of another worker.
+//
+//     ESP, or UDP with ESP in it                              plain packet with Packet::outbound set (by the SPD)
+//       esp_in_lookup    finds the SA: Packet::inbound          esp_out_prepare   sequence, padding, outer header, IV
+//       (worker: hand packets over to the SA's owner)           crypto            over the whole burst
+//       esp_in_prepare   peer, size, replay; no key yet         esp_out_finish    counts
+//       crypto           over the whole burst                     -> packet to Packet::outbound->peer
+//       esp_in_finish    ICV verdict, replay commit, padding, inner header, ECN, selectors; counts
+//         -> inner packet, parsed, Packet::inbound still set
+#pragma once
+
+#include <cstdint>
+
+#include "dataplane/crypto/engine.hpp"
+#include "dataplane/drop.hpp"
+#include "dataplane/packet.hpp"
+#include "dataplane/sad/sa_table.hpp"
+
+namespace culvert::dp {
+
+/// What the ESP nodes of one worker work with.
+struct EspContext {
+  CryptoEngine& crypto;
+  DropSink& drops;
+  std::uint64_t now_ns = 0;   ///< CLOCK_MONOTONIC, as of this pass; goes into SaCounters::last_used_ns
+};
+
+/// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50, or of UDP with an ESP packet in it (port
+/// 4500, not a keepalive, not the non-ESP marker), addressed to us, no fragments. out: Packet::inbound set.
+/// Drops EspRunt and EspNoSa.
+void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops);
+
+/// All of decapsulation behind the lookup; every packet's SA must be this worker's.
+void esp_in(Burst& burst, EspContext& context);
+
+/// All of encapsulation; every packet's Packet::outbound must be set and be this worker's. Packets are parsed, their TTL is
+/// decremented, and they fit (effective_mtu): out come IPv4 packets to the peer, parsed fields set accordingly.
+void esp_out(Burst& burst, EspContext& context);
+
+}  // namespace culvert::dp

@@ -1,0 +1,133 @@
+// Security associations as the packet path uses them: prepared once at installation, so that a packet costs loads only.
+// Owns layout (hot part first, sizes asserted), the check of selectors, and the accounting of lifetimes. An SA has one owner
+// worker, which alone writes the hot part and the counters; the manager writes `stopped` and ManagerView. Nothing is atomic in
+// the sense of a locked instruction. Holds key material: lives in SaArena only, and is wiped when destroyed.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "common/shm/segment.hpp"
+#include "dataplane/crypto/engine.hpp"
+#include "dataplane/packet.hpp"
+#include "dataplane/sad/replay_window.hpp"
+
+namespace culvert::dp {
+
+/// A traffic selector made ready for the packet path.
+struct PreparedSelector {
+  std::uint32_t first_v4 = 0, last_v4 = 0;  ///< host order
+  std::uint16_t port_first = 0, port_last = 0xffff;
+  std::uint8_t protocol = 0;                ///< 0: any
+  Family family = Family::None;
+
+  static PreparedSelector from(const TrafficSelector& ts);
+  /// IPv4 only, as everything prepared here until the data plane carries IPv6.
+  [[nodiscard]] bool matches_v4(std::uint32_t address, std::uint8_t proto, std::uint16_t port) const {
+    return family == Family::V4 && address - first_v4 <= last_v4 - first_v4 && (protocol == 0 || protocol == proto) && port >= port_first &&
+           port <= port_last;
+  }
+};
+
+/// What the owner worker found about lifetimes, as bits; the manager turns them into Expire events (take_expirations).
+enum UsageEvent : std::uint8_t {
+  kSoftBytes = 1, kSoftPackets = 2, kSoftSequence = 4, kHardBytes = 8, kHardPackets = 16, kHardSequence = 32,
+};
+inline constexpr std::uint8_t kHardEvents = kHardBytes | kHardPackets | kHardSequence;
+
+/// Packets and bytes of an SA against its limits. Written by the owner worker only.
+struct Usage {
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;               ///< of inner packets
+  std::uint64_t packets_mark = ~0ULL;    ///< the next count at which something must be done
+  std::uint64_t bytes_mark = ~0ULL;
+};
+
+/// What only the manager reads and writes: the terms, and what it has reported already.
+struct ManagerView {
+  std::uint32_t slot = 0;
+  PolicyId policy;
+  std::uint64_t pair = 0;
+  std::uint64_t installed_ns = 0;        ///< CLOCK_MONOTONIC
+  bool soft_reported = false, hard_reported = false;
+};
+
+/// Common to both directions.
+struct SaBase {
+  Spi spi;
+  EspGeometry geometry;
+  std::uint16_t worker = 0;              ///< owner
+  bool udp = false;                      ///< ESP in UDP (RFC 3948)
+  Family outer_family = Family::None;
+  std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP
+  std::atomic<bool> stopped{false};      ///< by the manager: the hard lifetime in seconds has ended
+  std::atomic<std::uint8_t> events{0};   ///< UsageEvent bits, by the owner
+  shm::SaCounters* counters = nullptr;   ///< in the segment
+  Usage usage;
+
+  [[nodiscard]] bool expired() const {
+    return stopped.load(std::memory_order_relaxed) || (events.load(std::memory_order_relaxed) & kHardEvents) != 0;
+  }
+  /// Owner: counts one good packet; true as long as no mark is reached. Else call reach_mark().
+  [[nodiscard]] bool count(std::uint32_t inner_bytes) {
+    usage.packets += 1;
+    usage.bytes += inner_bytes;
+    return usage.packets < usage.packets_mark && usage.bytes < usage.bytes_mark;
+  }
+};
+
+/// What an inbound packet must look like, outside and inside.
+struct InboundMatch {
+  std::array<std::uint8_t, 16> remote_address{}, local_address{};  ///< outer source and destination, as in the packet
+  PreparedSelector source, destination;                            ///< inner: their side, our side
+};
+
+struct alignas(64) InboundSa : SaBase {
+  alignas(64) InboundMatch match;
+  alignas(64) ReplayWindow replay;
+  alignas(64) SaKeys keys;
+  shm::Lifetime soft, hard;
+  ManagerView manager;
+
+  ~InboundSa();
+  void reach_mark();
+};
+
+struct alignas(64) OutboundSa : SaBase {
+  static constexpr std::size_t kMaxTemplate = 64;  ///< room for IPv6, UDP and the ESP header
+  // IPv4 header, UDP header if any, SPI: all that is the same in every packet.
+  alignas(64) std::array<std::uint8_t, kMaxTemplate> header{};
+  std::uint8_t header_bytes = 0;         ///< through the ESP header (SPI and sequence number)
+  std::uint8_t ip_bytes = 0;
+  std::uint32_t checksum_base = 0;       ///< sum over the IPv4 header without TOS, total length, ID, flags
+  IpAddress peer;                        ///< outer destination
+  alignas(64) SaKeys keys;
+  PreparedSelector source, destination;  ///< inner: our side, their side
+  shm::Lifetime soft, hard;
+  ManagerView manager;
+
+  /// Sequence number of the latest packet: as many as were sent, since they count from 1 (RFC 4303 §2.2).
+  [[nodiscard]] std::uint64_t sequence() const { return usage.packets; }
+  ~OutboundSa();
+  void reach_mark();
+};
+// The hot part: what every packet touches, besides the keys and the window's words, is two cache lines.
+static_assert(sizeof(SaBase) == 64);
+static_assert(sizeof(InboundMatch) == 64);
+
+inline constexpr std::uint64_t kMaxSequence = 0xffffffff;          ///< without ESN
+inline constexpr std::uint64_t kSequenceSoftLimit = kMaxSequence / 10 * 9;  ///< rekey from here on
+
+/// The largest inner packet that, under this SA, fits into an outer packet of `outer_mtu` bytes; 0: none does.
+std::uint32_t effective_mtu(const OutboundSa& sa, std::uint32_t outer_mtu);
+
+/// Manager: what happened to the SA's lifetime since the last call, at most one soft and one hard event in its life.
+/// A hard limit in seconds stops the SA here. Calls `report(const shm::Expire&)`; returns how many.
+struct ExpireReport {
+  shm::Expire events[2];
+  unsigned count = 0;
+};
+ExpireReport take_expirations(InboundSa& sa, std::uint64_t now_ns);
+ExpireReport take_expirations(OutboundSa& sa, std::uint64_t now_ns);
+
+}  // namespace culvert::dp
