@@ -141,6 +141,7 @@ struct SaExpired {
   Direction direction{};
   Spi spi;
   bool hard = false;
+  std::uint64_t pair = 0;             ///< tells outbound SAs of two peers apart that chose the same SPI
 };
 /// An SA that the data plane still has from a culvertd before this one.
 struct OrphanSa {
