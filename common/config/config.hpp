@@ -66,7 +66,7 @@ struct SecretRef {
 
 struct Identity {
   enum class Type : std::uint8_t { Any, Ipv4Addr, Fqdn, UserFqdn } type{};  ///< RFC 2407 §4.6.2
-  std::string text;                         ///< "10.9.0.1", "gw.example", "ops@gw.example"; "%any" for Any
+  std::string text = "%any";                ///< "10.9.0.1", "gw.example", "ops@gw.example"; "%any" for Any
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 

@@ -1,0 +1,41 @@
+// Checks that span several keys: addresses against networks, lifetimes against each other, selectors across connections.
+// Each finding stands at the value that has to change. A check is left out where a value that it needs has an error already.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "common/config/config.hpp"
+#include "common/config/diagnostic.hpp"
+#include "common/config/tree.hpp"
+
+namespace culvert::config {
+
+/// Checks what `root` was read into, and adds warnings about weak choices.
+void validate(const GatewayConfig& config, const Node& root, Sink& sink);
+
+/// A key's place while checks walk along the tree. A key that is absent has the position of the map that lacks it.
+struct Where {
+  Sink& sink;
+  const Node* node;
+  std::string path;
+
+  [[nodiscard]] Where key(std::string_view name) const;
+  [[nodiscard]] Where item(std::size_t index) const;   ///< of a list; a scalar that stands for a list of one is its own item
+  [[nodiscard]] Where entry(std::size_t index) const;  ///< of a map, by order
+  void error(std::string message, std::string suggestion = {}) const { sink.error(node->at, path, std::move(message), std::move(suggestion)); }
+  void warning(std::string message) const { sink.warning(node->at, path, std::move(message)); }
+  [[nodiscard]] bool clean() const { return sink.clean(path); }
+  /// Whether these keys of this map are all free of errors.
+  [[nodiscard]] bool clean(std::initializer_list<std::string_view> keys) const;
+};
+
+// The parts of validate(), by section.
+void validate_dataplane(const GatewayConfig& config, const Where& root);
+void validate_ports(const GatewayConfig& config, const Where& root);
+void validate_routes(const GatewayConfig& config, const Where& root);
+void validate_policies(const GatewayConfig& config, const Where& root);
+void validate_connections(const GatewayConfig& config, const Where& root);
+
+}  // namespace culvert::config

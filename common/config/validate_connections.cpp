@@ -1,0 +1,148 @@
+// Checks of connections and children, alone and against each other.
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "common/config/kinds.hpp"
+#include "common/config/validate.hpp"
+
+namespace culvert::config {
+
+namespace {
+
+std::string shown(Seconds s) { return show_duration(s); }
+
+bool own_address(const GatewayConfig& config, const IpAddress& a) {
+  return std::any_of(config.ports.begin(), config.ports.end(), [&](const Port& port) {
+    return std::any_of(port.addresses.begin(), port.addresses.end(), [&](const Prefix& p) { return p.address == a; });
+  });
+}
+
+void check_addresses(const GatewayConfig& config, const Connection& c, const Where& at, bool ports_known) {
+  if (at.clean({"local_addrs"}) && ports_known)
+    for (std::size_t i = 0; i < c.local_addrs.size(); ++i)
+      if (!own_address(config, c.local_addrs[i])) {
+        std::string all;
+        for (const auto& port : config.ports)
+          for (const auto& p : port.addresses) all += (all.empty() ? "" : ", ") + p.address.to_string();
+        at.key("local_addrs").item(i).error("expected an address of a port (" + all + "), got " + c.local_addrs[i].to_string());
+      }
+  if (at.clean({"remote_addrs"}) && ports_known)
+    for (std::size_t i = 0; i < c.remote_addrs.size(); ++i)
+      if (own_address(config, c.remote_addrs[i]))
+        at.key("remote_addrs").item(i).error("expected an address of the peer, but " + c.remote_addrs[i].to_string() + " is an address of this gateway");
+}
+
+void check_times(const Connection& c, const Where& at) {
+  if (at.clean({"rekey_time", "rand_time"}) && c.rand_time >= c.rekey_time)
+    at.key("rand_time").error("expected less than rekey_time (" + shown(c.rekey_time) + "), got " + shown(c.rand_time));
+  if (at.clean({"dpd_delay", "dpd_timeout"}) && c.dpd_timeout < c.dpd_delay)
+    at.key("dpd_timeout").error("expected at least dpd_delay (" + shown(c.dpd_delay) + "), got " + shown(c.dpd_timeout));
+}
+
+template <class Suite, class Weak>
+void warn_weak(const std::vector<Suite>& suites, const Where& at, Weak weak) {
+  const auto w = std::find_if(suites.begin(), suites.end(), weak);
+  if (w != suites.end()) at.warning(w->to_string() + " uses SHA-1, which is kept for old peers only; prefer sha256");
+}
+
+void check_limits(const Child& c, const Where& at) {
+  if (at.clean({"rekey_time", "life_time"}) && c.rekey_time >= c.life_time)
+    at.key("life_time").error("expected more than rekey_time (" + shown(c.rekey_time) + "), got " + shown(c.life_time));
+  if (at.clean({"rekey_time", "rand_time"}) && c.rand_time >= c.rekey_time)
+    at.key("rand_time").error("expected less than rekey_time (" + shown(c.rekey_time) + "), got " + shown(c.rand_time));
+  if (at.clean({"rekey_bytes", "life_bytes"}) && c.life_bytes != 0 && c.rekey_bytes >= c.life_bytes)
+    at.key("life_bytes").error("expected more than rekey_bytes (" + show_size(c.rekey_bytes) + "), got " + show_size(c.life_bytes));
+  if (at.clean({"rekey_bytes", "life_bytes"}) && c.life_bytes != 0 && c.rekey_bytes == 0)
+    at.key("life_bytes").error("expected rekey_bytes beside it: without, the tunnel would stop there instead of being rekeyed");
+  if (at.clean({"rekey_packets", "life_packets"}) && c.life_packets != 0 && c.rekey_packets >= c.life_packets)
+    at.key("life_packets").error("expected more than rekey_packets (" + std::to_string(c.rekey_packets) + "), got " + std::to_string(c.life_packets));
+  if (at.clean({"rekey_packets", "life_packets"}) && c.life_packets != 0 && c.rekey_packets == 0)
+    at.key("life_packets").error("expected rekey_packets beside it: without, the tunnel would stop there instead of being rekeyed");
+}
+
+void check_child(const Connection& connection, const Child& c, const Where& at, bool remotes_known) {
+  if (at.clean({"local_ts", "remote_ts"})) {
+    if (c.local_ts.first.family != c.remote_ts.first.family)
+      at.key("remote_ts").error("expected the address family of local_ts");
+    else if (c.local_ts.protocol != c.remote_ts.protocol)
+      at.key("remote_ts").error("expected the protocol of local_ts, got " + c.remote_ts.to_string() + " beside " + c.local_ts.to_string());
+  }
+  check_limits(c, at);
+  if (remotes_known && at.clean({"start_action"}) && connection.remote_addrs.empty() && c.start_action != StartAction::None)
+    at.key("start_action").error("expected none, since remote_addrs of this connection is %any: there is nobody to send to");
+  if (at.clean({"esp_proposals"}))
+    warn_weak(c.esp_proposals, at.key("esp_proposals"), [](const EspSuite& s) { return s.integ == Integ::HmacSha1_96; });
+}
+
+/// Main Mode chooses the pre-shared key before it knows the peer's identity, by address alone (RFC 2409 §5.4).
+void check_ambiguous(const GatewayConfig& config, const Where& here) {
+  struct Pair {
+    std::size_t connection;
+  };
+  std::map<std::pair<IpAddress, IpAddress>, Pair> by_addresses;  // remote of family None: %any
+  for (std::size_t i = 0; i < config.connections.size(); ++i) {
+    const Connection& c = config.connections[i];
+    const Where at = here.entry(i);
+    if (!at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
+    const std::vector<IpAddress> remotes = c.remote_addrs.empty() ? std::vector<IpAddress>{IpAddress{}} : c.remote_addrs;
+    bool reported = false;
+    for (const auto& local : c.local_addrs)
+      for (const auto& remote : remotes) {
+        const auto [known, fresh] = by_addresses.emplace(std::pair{local, remote}, Pair{i});
+        if (fresh || reported || known->second.connection == i) continue;
+        const Connection& other = config.connections[known->second.connection];
+        if (other.secret.kind == c.secret.kind && other.secret.where == c.secret.where) continue;
+        at.key("secret").error("expected the secret of connection '" + other.name + "', which has the same addresses (" + local.to_string() + ", " +
+                               (remotes.front().family == Family::None ? "%any" : remote.to_string()) +
+                               "): Main Mode chooses the pre-shared key by address alone (RFC 2409 §5.4)");
+        reported = true;
+      }
+  }
+}
+
+void check_equal_selectors(const GatewayConfig& config, const Where& here) {
+  std::map<std::tuple<TrafficSelector, TrafficSelector, std::uint32_t>, std::string> seen;
+  for (std::size_t i = 0; i < config.connections.size(); ++i) {
+    const Where children = here.entry(i).key("children");
+    for (std::size_t k = 0; k < config.connections[i].children.size(); ++k) {
+      const Child& c = config.connections[i].children[k];
+      const Where at = children.entry(k);
+      if (!at.clean({"local_ts", "remote_ts", "priority"})) continue;
+      const std::string name = config.connections[i].name + "/" + c.name;
+      const auto [other, fresh] = seen.emplace(std::tuple{c.local_ts, c.remote_ts, c.priority}, name);
+      if (!fresh)
+        at.key("remote_ts").error("the child '" + other->second + "' has the same selectors and priority: this one would never carry a packet");
+    }
+  }
+}
+
+void warn_unspecific(const Connection& c, const Where& at) {
+  if (at.clean({"proposals"}))
+    warn_weak(c.proposals, at.key("proposals"), [](const IkeSuite& s) { return s.prf == Prf::HmacSha1; });
+  if (at.clean({"remote", "remote_addrs"}) && c.remote_id.type == Identity::Type::Any && c.remote_addrs.empty())
+    at.key("remote").warning("with remote_addrs %any and no remote.id, whoever knows the secret is taken for this peer");
+}
+
+}  // namespace
+
+void validate_connections(const GatewayConfig& config, const Where& root) {
+  const Where here = root.key("connections");
+  const bool ports_known = root.clean({"ports"}) && !config.ports.empty();
+  for (std::size_t i = 0; i < config.connections.size(); ++i) {
+    const Connection& c = config.connections[i];
+    const Where at = here.entry(i);
+    check_addresses(config, c, at, ports_known);
+    check_times(c, at);
+    warn_unspecific(c, at);
+    if (at.key("local").clean({"id"}) && at.key("local").node->find("id") && c.local_id.type == Identity::Type::Any)
+      at.key("local").key("id").error("expected an identity of our own, got '%any'");
+    if (c.children.empty() && at.clean({"children"})) at.key("children").error("expected at least one child");
+    const bool remotes_known = at.clean({"remote_addrs"});
+    for (std::size_t k = 0; k < c.children.size(); ++k) check_child(c, c.children[k], at.key("children").entry(k), remotes_known);
+  }
+  check_ambiguous(config, here);
+  check_equal_selectors(config, here);
+}
+
+}  // namespace culvert::config

@@ -1,0 +1,72 @@
+// The loader: what a good file becomes, and what a bad one is told.
+#include <catch2/catch.hpp>
+
+#include "common/config/load.hpp"
+
+using namespace culvert;
+using namespace culvert::config;
+using namespace std::chrono_literals;
+
+namespace {
+constexpr const char* kExample = R"(dataplane: {socket: /run/x/dp.sock, workers: [0], main_cpu: 0, idle: adaptive, memory: {hugepages: false, size: 256MB, mbufs: 8192}}
+ports:
+  wan: {device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24]}
+  lan: {device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24]}
+routes: [{to: 10.2.0.0/24, via: 10.9.0.2}]
+control: {socket: /run/x/culvertd.sock, metrics: {listen: "127.0.0.1:9464"}, log: {format: text, level: info}}
+connections:
+  site-b:
+    local_addrs: [10.9.0.1]
+    remote_addrs: [10.9.0.2]
+    proposals: [aes256-sha256-modp2048]
+    local: {id: gw-a.example}
+    remote: {id: gw-b.example}
+    secret: file:/run/x/psk
+    children:
+      net: {local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24, esp_proposals: [aes128gcm16], start_action: start}
+)";
+}  // namespace
+
+TEST_CASE("a complete small file becomes a configuration", "[config]") {
+  const auto loaded = load_text(kExample, "gw.yaml");
+  if (!loaded)
+    for (const auto& d : loaded.error()) UNSCOPED_INFO(d.to_string());
+  REQUIRE(loaded);
+  CHECK(loaded->warnings.empty());
+  const GatewayConfig& c = loaded->config;
+  CHECK(c.dataplane.socket == "/run/x/dp.sock");
+  CHECK(c.dataplane.workers == std::vector<std::uint32_t>{0});
+  CHECK(c.dataplane.idle == Idle::Adaptive);
+  CHECK_FALSE(c.dataplane.memory.hugepages);
+  CHECK(c.dataplane.memory.size_mb == 256);
+  CHECK(c.dataplane.memory.mbufs == 8192);
+  REQUIRE(c.ports.size() == 2);
+  CHECK(c.ports[0].name == "wan");
+  CHECK(c.ports[0].device == "net_af_packet0,iface=gw0");
+  CHECK(c.ports[1].addresses.at(0).to_string() == "10.1.0.1/24");
+  REQUIRE(c.routes.size() == 1);
+  CHECK(c.routes[0].to.to_string() == "10.2.0.0/24");
+  CHECK(c.routes[0].via == IpAddress::v4(0x0a090002));
+  CHECK(c.default_policy == PolicyAction::Discard);
+  CHECK(c.control.socket == "/run/x/culvertd.sock");
+  CHECK(c.control.metrics_listen == "127.0.0.1:9464");
+  REQUIRE(c.connections.size() == 1);
+  const Connection& b = c.connections[0];
+  CHECK(b.name == "site-b");
+  CHECK(b.local_addrs == std::vector{IpAddress::v4(0x0a090001)});
+  CHECK(b.remote_addrs == std::vector{IpAddress::v4(0x0a090002)});
+  REQUIRE(b.proposals.size() == 1);
+  CHECK(b.proposals[0].to_string() == "aes256-sha256-modp2048");
+  CHECK(b.local_id == Identity{Identity::Type::Fqdn, "gw-a.example"});
+  CHECK(b.secret.kind == SecretRef::Kind::File);
+  CHECK(b.secret.where == "/run/x/psk");
+  REQUIRE(b.children.size() == 1);
+  const Child& net = b.children[0];
+  CHECK(net.name == "net");
+  CHECK(net.local_ts.to_string() == "10.1.0.0/24");
+  CHECK(net.esp_proposals.at(0).to_string() == "aes128gcm16");
+  CHECK(net.start_action == StartAction::Start);
+  CHECK(net.rekey_time == 3600s);
+  CHECK(net.life_time == 3960s);
+  CHECK(net.rand_time == 360s);
+}
