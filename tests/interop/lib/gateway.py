@@ -1,0 +1,173 @@
+"""A Culvert gateway in a namespace: writes its YAML, starts both processes, waits until they are ready, and speaks to it by its CLI.
+
+Its interfaces are af_packet ports on veth ends that have no kernel address: the gateway owns its addresses alone.
+"""
+import json
+import os
+import re
+
+from .lab import LabError, wait_for
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+BUILD = os.environ.get("CULVERT_BUILD", os.path.join(ROOT, "build"))
+METRICS = "127.0.0.1:9464"
+_PLAIN = re.compile(r"^[A-Za-z0-9_./][A-Za-z0-9_./@-]*$")
+
+
+def cpus():
+    return sorted(os.sched_getaffinity(0))
+
+
+def _scalar(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value if _PLAIN.match(value) and not re.match(r"^(true|false|yes|no|on|off|null|[0-9.]+)$", value, re.I) else json.dumps(value)
+    return str(value)
+
+
+def to_yaml(settings, depth=0):
+    """A nested dict as YAML that a human would write: maps as blocks, lists of scalars in one line."""
+    pad, text = "  " * depth, ""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            text += f"{pad}{key}:\n{to_yaml(value, depth + 1)}" if value else f"{pad}{key}: {{}}\n"
+        elif isinstance(value, (list, tuple)):
+            if any(isinstance(item, dict) for item in value):
+                text += f"{pad}{key}:\n"
+                for item in value:
+                    text += f"{pad}  - {{{', '.join(f'{k}: {_scalar(v)}' for k, v in item.items())}}}\n"
+            else:
+                text += f"{pad}{key}: [{', '.join(map(_scalar, value))}]\n"
+        else:
+            text += f"{pad}{key}: {_scalar(value)}\n"
+    return text
+
+
+def connection(local, remote, local_id, remote_id, proposals, secret, children, **extra):
+    """`remote` may be a list, or '%any'."""
+    listed = lambda v: list(v) if isinstance(v, (list, tuple)) else [v]
+    return {"local_addrs": listed(local), "remote_addrs": remote if remote == "%any" else listed(remote), "proposals": listed(proposals),
+            "local": {"id": local_id}, "remote": {"id": remote_id}, "secret": f"file:{secret}", **extra, "children": children}
+
+
+def child(local_ts, remote_ts, esp_proposals, **extra):
+    listed = lambda v: list(v) if isinstance(v, (list, tuple)) else [v]
+    return {"local_ts": local_ts, "remote_ts": remote_ts, "esp_proposals": listed(esp_proposals), **extra}
+
+
+class Gateway:
+    """`ports`: {name: (interface, [cidr, ...])}. `settings`: more top-level sections, merged over the defaults."""
+
+    def __init__(self, lab, namespace, name, ports, routes=(), connections=None, cpu=None, build=None, **settings):
+        self.lab, self.namespace, self.name = lab, namespace, name
+        self.build = build or BUILD
+        self.folder = lab.path(name, "x")[:-2]
+        available = cpus()
+        worker = available[cpu % len(available)] if cpu is not None else available[-1]
+        self.config = {
+            "dataplane": {"socket": f"{self.folder}/dp.sock", "workers": [worker], "main_cpu": available[0], "idle": "adaptive",
+                          "memory": {"hugepages": False, "size": "256MB", "mbufs": 8192}},
+            "ports": {port: {"device": f"net_af_packet{index},iface={interface}", "addresses": list(cidrs)}
+                      for index, (port, (interface, cidrs)) in enumerate(ports.items())},
+            "routes": list(routes),
+            "control": {"socket": f"{self.folder}/culvertd.sock", "metrics": {"listen": METRICS},
+                        "log": {"format": "text", "level": "debug" if os.environ.get("CULVERT_LAB_DEBUG") else "info"}},
+            "connections": connections or {},
+        }
+        for section, values in settings.items():
+            if isinstance(values, dict) and isinstance(self.config.get(section), dict):
+                for key, value in values.items():
+                    known = self.config[section].get(key)
+                    self.config[section][key] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
+            else:
+                self.config[section] = values
+        self.dataplane = self.control = None
+        self.control_starts = 0
+        self.write()
+
+    def program(self, name):
+        path = os.path.join(self.build, name)
+        if not os.path.exists(path):
+            raise LabError(f"{path} is not built")
+        return path
+
+    def secret(self, text, name="psk"):
+        """Writes a pre-shared key; returns its path."""
+        return self.lab.write(f"{self.name}/{name}", text + "\n")
+
+    def write(self):
+        self.file = self.lab.write(f"{self.name}/gateway.yaml", to_yaml(self.config))
+        return self.file
+
+    def start(self, seconds=30):
+        self.start_dataplane(seconds)
+        self.start_control(seconds)
+        return self
+
+    def start_dataplane(self, seconds=30):
+        self.dataplane = self.namespace.start("dataplane", self.program("dataplane/culvert-dataplane"), "--config", self.file)
+        self._ready(self.dataplane, lambda: os.path.exists(self.config["dataplane"]["socket"]), seconds)
+
+    def start_control(self, seconds=30, wait=True):
+        self.control_starts += 1
+        self.control = self.namespace.start(f"culvertd-{self.control_starts}", self.program("control/culvertd"), "--config", self.file)
+        if wait:
+            self._ready(self.control, lambda: self.cli("list-conns")[0] == 0, seconds)
+
+    def _ready(self, process, condition, seconds):
+        def ended_or_ready():
+            return not process.alive() or condition()
+        wait_for(ended_or_ready, seconds, f"{process.name} to be ready; its log: {process.log}", step=0.1)
+        if not process.alive():
+            raise LabError(f"{process.name} ended with {process.popen.returncode}: {process.output()[-800:]}")
+
+    def stop(self):
+        for process in (self.control, self.dataplane):
+            if process:
+                process.stop()
+
+    def cli(self, *arguments, seconds=40):
+        """(exit status, decoded JSON, or the text if it is none) of `culvert -o json ARGUMENTS`."""
+        import subprocess
+        try:
+            done = subprocess.run([self.program("control/culvert"), "-o", "json", "--socket", self.config["control"]["socket"], *map(str, arguments)],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"culvert {' '.join(map(str, arguments))}: no end after {seconds} s") from None
+        try:
+            return done.returncode, json.loads(done.stdout)
+        except ValueError:
+            return done.returncode, (done.stdout + done.stderr).strip()
+
+    def cli_text(self, *arguments, seconds=40):
+        """What an operator sees."""
+        return self.lab.sh(self.program("control/culvert"), "--socket", self.config["control"]["socket"], *arguments, seconds=seconds, check=False)
+
+    def log(self):
+        """What culvertd has logged, over all its lives."""
+        text = ""
+        for number in range(1, self.control_starts + 1):
+            with open(self.lab.path(f"{self.namespace.name}-culvertd-{number}.log"), encoding="utf-8", errors="replace") as f:
+                text += f.read()
+        return text
+
+    def metrics(self):
+        """{'name{label="value",...}': number} with the labels sorted."""
+        text = self.namespace.sh("curl", "-s", "-m", "10", f"http://{METRICS}/metrics", seconds=15)
+        return parse_metrics(text)
+
+    def metric(self, name, **labels):
+        """The sum of all samples of `name` that have these labels."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(value for sample, value in self.metrics().items()
+                   if (sample == name or sample.startswith(name + "{")) and all(label in sample for label in wanted))
+
+
+def parse_metrics(text):
+    samples = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            sample, value = line.rsplit(" ", 1)
+            samples[sample] = float(value)
+    return samples

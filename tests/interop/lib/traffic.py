@@ -1,0 +1,90 @@
+"""Pings and captures: what went in, what came back, and where it was lost."""
+import os
+import re
+import time
+
+from .lab import LabError
+
+
+class Ping:
+    """A ping that runs on: one echo every `interval` seconds, each answer kept, so that the lost ones are known by number."""
+
+    def __init__(self, namespace, name, target, source=None, interval=0.01, size=56, count=None):
+        options = ["-n", "-O", "-D", "-i", interval, "-s", size, "-W", "2"]
+        if source:
+            options += ["-I", source]
+        if count:
+            options += ["-c", count]
+        self.started = time.monotonic()
+        self.process = namespace.start(f"ping-{name}", "ping", *options, target)
+
+    def stop(self):
+        """Ends it as Ctrl-C would, giving the last echoes time to come back, and reads the result."""
+        import signal
+        if self.process.alive():
+            self.process.signal(signal.SIGINT)
+        self.process.wait(10)
+        return self.result()
+
+    def result(self):
+        return PingResult(self.process.output())
+
+
+class PingResult:
+    """transmitted, received, lost (sequence numbers), rtt_max in ms."""
+
+    def __init__(self, text):
+        summary = re.search(r"(\d+) packets transmitted, (\d+) received", text)
+        if not summary:
+            raise LabError(f"ping gave no summary: {text[-300:]}")
+        self.text = text
+        self.transmitted, self.received = map(int, summary.groups())
+        seen = {int(n) for n in re.findall(r"bytes from [^\n]*icmp_seq=(\d+)", text)}
+        rtt = re.search(r"= [\d.]+/([\d.]+)/([\d.]+)/", text)
+        self.rtt_avg, self.rtt_max = (float(rtt.group(1)), float(rtt.group(2))) if rtt else (0.0, 0.0)
+        last = self.transmitted
+        if self.received < last and last not in seen and "bytes from" in text:
+            last -= 1                          # the echo in flight when it was stopped
+            self.transmitted -= 1
+        self.lost = [n for n in range(1, last + 1) if n not in seen]
+
+    def __str__(self):
+        return f"{self.transmitted} sent, {len(self.lost)} lost, rtt avg {self.rtt_avg} max {self.rtt_max} ms"
+
+
+def ping(namespace, target, source=None, size=56, count=3, interval=0.2, wait=1):
+    """(all answered, summary line)"""
+    options = ["-n", "-q", "-c", count, "-i", interval, "-s", size, "-W", wait] + (["-I", source] if source else [])
+    text = namespace.sh("ping", *options, target, seconds=count * max(interval, wait) + 10, check=False)
+    line = next((l for l in text.splitlines() if "transmitted" in l), text.strip()[-200:])
+    return " 0% packet loss" in line, line
+
+
+class Capture:
+    """tcpdump on one interface, as a pcap file."""
+
+    def __init__(self, namespace, interface, name, expression=""):
+        self.file = namespace.lab.path(f"{name}.pcap")
+        self.process = namespace.start(f"tcpdump-{name}", "tcpdump", "-Z", "root", "--immediate-mode", "-U", "-n", "-B", "16384", "-s", "0",
+                                       "-i", interface, "-w", self.file, *([expression] if expression else []))
+        from .lab import wait_for
+        wait_for(lambda: "listening on" in self.process.output() or not self.process.alive(), 10, f"tcpdump on {interface}")
+        if not self.process.alive():
+            raise LabError(f"tcpdump on {interface}: {self.process.output()[-300:]}")
+
+    def stop(self):
+        """Stops it; returns the number of packets that tcpdump itself lost."""
+        time.sleep(0.3)
+        self.process.stop()
+        dropped = re.search(r"(\d+) packets dropped by kernel", self.process.output())
+        return int(dropped.group(1)) if dropped else 0
+
+
+def tshark(lab, pcap, *arguments, seconds=120):
+    """tshark's standard output, without its warnings."""
+    import subprocess
+    done = subprocess.run(["tshark", "-r", pcap, "-n", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=seconds, env={**os.environ, "HOME": lab.dir, "XDG_CONFIG_HOME": lab.dir})
+    if done.returncode != 0:
+        raise LabError(f"tshark on {pcap}: {done.stderr.strip()[-300:]}")
+    return done.stdout
