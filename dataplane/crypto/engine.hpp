@@ -58,7 +58,11 @@ class CryptoEngine {
 
   /// Writes 16 unpredictable bytes that this engine never wrote before (RFC 3602 §3): AES-256 under a random key of this
   /// engine over a counter with a random start (NIST SP 800-38A, appendix C, first method). Keys are of this process only.
-  void next_cbc_iv(std::uint8_t* out);
+  /// False if the cipher failed: nothing was written.
+  [[nodiscard]] bool next_cbc_iv(std::uint8_t* out);
+
+  /// Known answers of every suite, both directions; the error names what is wrong.
+  std::expected<void, std::string> self_test();
 
   [[nodiscard]] std::string describe() const;  ///< "IPsec-MB 1.3.0, AVX512"
 

@@ -1,7 +1,7 @@
 // Security associations as the packet path uses them: prepared once at installation, so that a packet costs loads only.
 // Owns layout (hot part first, sizes asserted), the check of selectors, and the accounting of lifetimes. An SA has one owner
 // worker, which alone writes the hot part and the counters; the manager writes `stopped` and ManagerView. Nothing is atomic in
-// the sense of a locked instruction. Holds key material: lives in SaArena only, and is wiped when destroyed.
+// the sense of a locked instruction. Holds key material: lives in SaArena only, which wipes it.
 #pragma once
 
 #include <atomic>
@@ -89,7 +89,7 @@ struct alignas(64) InboundSa : SaBase {
   shm::Lifetime soft, hard;
   ManagerView manager;
 
-  ~InboundSa();
+  /// Owner: notes the limits that were reached and sets the next marks.
   void reach_mark();
 };
 
@@ -108,7 +108,6 @@ struct alignas(64) OutboundSa : SaBase {
 
   /// Sequence number of the latest packet: as many as were sent, since they count from 1 (RFC 4303 §2.2).
   [[nodiscard]] std::uint64_t sequence() const { return usage.packets; }
-  ~OutboundSa();
   void reach_mark();
 };
 // The hot part: what every packet touches, besides the keys and the window's words, is two cache lines.

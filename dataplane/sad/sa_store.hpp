@@ -4,7 +4,6 @@
 
 #include <expected>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "common/shm/messages.hpp"

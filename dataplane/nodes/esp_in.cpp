@@ -1,0 +1,209 @@
+// Decapsulation (RFC 4303 §3.4, tunnel mode; in UDP: RFC 3948). Cheap checks first, then the crypto over the whole burst, then
+// everything that only an authenticated packet deserves. Must never look at decrypted bytes before the ICV's verdict, nor let
+// an unauthenticated packet change an SA's state.
+#include <algorithm>
+
+#include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/esp.hpp"
+
+namespace culvert::dp {
+
+namespace {
+/// RFC 4303 §2.4: the padding bytes, 1, 2, 3, ...
+constexpr auto kPadding = [] {
+  std::array<std::uint8_t, 255> bytes{};
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i + 1);
+  return bytes;
+}();
+constexpr std::uint8_t kEcnMask = 3, kNotEct = 0, kEct1 = 1, kEct0 = 2, kCe = 3;
+
+struct InBatch {
+  std::array<CryptoOp, kBurstMax> ops;
+  std::array<std::uint32_t, kBurstMax> sequence;
+};
+
+void count_drop(InboundSa& sa, Drop reason) {
+  shm::SaCounters& c = *sa.counters;
+  switch (reason) {
+    case Drop::EspAuth: c.auth_failed.add(1); break;
+    case Drop::EspReplay: c.replayed.add(1); break;
+    case Drop::EspOld: c.old.add(1); break;
+    case Drop::EspSelector: c.selector.add(1); break;
+    case Drop::EspExpired: c.expired.add(1); break;
+    case Drop::EspRunt:
+    case Drop::EspPadding:
+    case Drop::EspInner:
+    case Drop::EspNextHeader: c.malformed.add(1); break;
+    default: c.other.add(1); break;
+  }
+}
+
+std::uint32_t esp_offset(const Packet& p) { return p.l4_offset + (p.protocol == kProtocolUdp ? kUdpHeaderBytes : 0U); }
+
+Drop replay_drop(ReplayVerdict v) {
+  return v == ReplayVerdict::Fresh ? Drop::Count_ : v == ReplayVerdict::Seen ? Drop::EspReplay : Drop::EspOld;
+}
+
+/// Whether the outer header is the one that was negotiated (RFC 4301 §5.2, step 3a).
+bool from_peer(const Packet& p, const InboundSa& sa) {
+  if (p.family != sa.outer_family || sa.udp != (p.protocol == kProtocolUdp)) return false;
+  if (std::memcmp(p.data + 12, sa.match.remote_address.data(), 4) != 0) return false;
+  if (std::memcmp(p.data + 16, sa.match.local_address.data(), 4) != 0) return false;
+  return !sa.udp || (p.source_port == sa.remote_port && p.destination_port == sa.local_port);
+}
+
+/// Cuts the packet to what its UDP header says. False if that is impossible.
+bool trim_udp(Packet& p) {
+  const std::uint32_t udp = load_be16(p.data + p.l4_offset + 4);
+  if (udp < kUdpHeaderBytes || udp > p.length - p.l4_offset) return false;
+  p.resize(p.l4_offset + udp);
+  return true;
+}
+
+/// All that RFC 4303 §3.4 asks before the ICV can be verified.
+Drop prepare(Packet& p, CryptoOp& op, std::uint32_t& sequence) {
+  InboundSa& sa = *p.inbound;
+  if (!from_peer(p, sa)) [[unlikely]]
+    return Drop::EspWrongPeer;
+  if (sa.udp && !trim_udp(p)) [[unlikely]]
+    return Drop::EspRunt;
+  if (sa.expired()) [[unlikely]]
+    return Drop::EspExpired;
+  const EspGeometry& g = sa.geometry;
+  const std::uint32_t offset = esp_offset(p);
+  const std::uint32_t overhead = offset + kEspHeaderBytes + g.iv + g.icv;
+  // The smallest text is a pad length and a next header, filled up to the alignment.
+  if (p.length < overhead + g.align || ((p.length - overhead) & (g.align - 1U)) != 0) [[unlikely]]
+    return Drop::EspRunt;
+  std::uint8_t* esp = p.data + offset;
+  sequence = load_be32(esp + 4);
+  op = {&sa.keys, esp, p.length - overhead, false};
+  return replay_drop(sa.replay.check(sequence));
+}
+
+/// The congestion mark of the inner header given the outer one's (RFC 6040 §4.2). False: the packet must be dropped.
+bool merge_ecn(Packet& p, std::uint8_t outer_tos) {
+  const std::uint8_t outer = outer_tos & kEcnMask, inner = p.data[1] & kEcnMask;
+  if (outer != kCe && !(outer == kEct1 && inner == kEct0)) return true;
+  if (inner == kNotEct) return false;
+  if (inner == outer || inner == kCe) return true;
+  p.data[1] = static_cast<std::uint8_t>((p.data[1] & ~kEcnMask) | outer);
+  set_ipv4_checksum(p.data, p.l4_offset);
+  return true;
+}
+
+bool selected(const Packet& p, const InboundSa& sa) {
+  return sa.match.source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port) &&
+         sa.match.destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port);
+}
+
+/// All that is asked of an authenticated packet; leaves the inner packet, parsed.
+Drop unwrap(Packet& p, const CryptoOp& op, std::uint32_t sequence) {
+  InboundSa& sa = *p.inbound;
+  if (!op.ok) [[unlikely]]
+    return Drop::EspAuth;
+  // Again: a packet before this one in the batch may have taken the number, or have moved the window past it.
+  if (const Drop verdict = replay_drop(sa.replay.commit(sequence)); verdict != Drop::Count_) [[unlikely]]
+    return verdict;
+  if (sa.expired()) [[unlikely]]
+    return Drop::EspExpired;
+  std::uint8_t* text = op.esp + kEspHeaderBytes + sa.geometry.iv;
+  const std::uint32_t pad = text[op.text_length - 2];
+  const std::uint8_t next_header = text[op.text_length - 1];
+  if (pad + kEspTrailerBytes > op.text_length) [[unlikely]]
+    return Drop::EspPadding;
+  const std::uint32_t inner = op.text_length - kEspTrailerBytes - pad;
+  if (std::memcmp(text + inner, kPadding.data(), pad) != 0) [[unlikely]]
+    return Drop::EspPadding;
+  if (next_header != kProtocolIpip) [[unlikely]]
+    return next_header == kProtocolNone ? Drop::EspDummy : Drop::EspNextHeader;
+
+  const std::uint8_t outer_tos = p.data[1];
+  p.pull(static_cast<std::uint32_t>(text - p.data));
+  p.resize(inner);
+  if (!parse_ip(p)) [[unlikely]]  // an inner packet that is shorter than the text is padded for confidentiality (§2.7)
+    return Drop::EspInner;
+  if (!merge_ecn(p, outer_tos)) [[unlikely]]
+    return Drop::EspEcn;
+  if (!selected(p, sa)) [[unlikely]]
+    return Drop::EspSelector;
+  if (!sa.count(p.length)) [[unlikely]]
+    sa.reach_mark();
+  return Drop::Count_;
+}
+
+/// in: packets with an SA. out: those worth the crypto, one operation each.
+void esp_in_prepare(Burst& burst, InBatch& batch, EspContext& context) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < burst.size(); ++i) {
+    Packet& p = *burst[i];
+    const Drop verdict = prepare(p, batch.ops[kept], batch.sequence[kept]);
+    if (verdict != Drop::Count_) [[unlikely]] {
+      count_drop(*p.inbound, verdict);
+      context.drops.drop(p, verdict);
+      continue;
+    }
+    burst[kept++] = &p;
+  }
+  burst.truncate(kept);
+}
+
+/// in: decrypted packets. out: inner packets. Counts after the last verdict, neighbours under one SA together.
+void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
+  std::size_t kept = 0;
+  InboundSa* sa = nullptr;
+  std::uint64_t packets = 0, bytes = 0;
+  const auto flush = [&] {
+    if (sa == nullptr) return;
+    sa->counters->sequence.set(sa->replay.top());
+    if (packets == 0) return;
+    sa->counters->packets.add(packets);
+    sa->counters->bytes.add(bytes);
+    sa->counters->last_used_ns.set(context.now_ns);
+    packets = bytes = 0;
+  };
+  for (std::size_t i = 0; i < burst.size(); ++i) {
+    Packet& p = *burst[i];
+    if (p.inbound != sa) {
+      flush();
+      sa = p.inbound;
+    }
+    const Drop verdict = unwrap(p, batch.ops[i], batch.sequence[i]);
+    if (verdict != Drop::Count_) [[unlikely]] {
+      count_drop(*sa, verdict);
+      context.drops.drop(p, verdict);
+      continue;
+    }
+    packets += 1;
+    bytes += p.length;
+    burst[kept++] = &p;
+  }
+  flush();
+  burst.truncate(kept);
+}
+}  // namespace
+
+void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
+  burst.filter([&](Packet& p) {
+    const std::uint32_t offset = esp_offset(p);
+    if (p.length < offset + kEspHeaderBytes) [[unlikely]] {
+      drops.drop(p, Drop::EspRunt);
+      return false;
+    }
+    p.inbound = table.find(Spi{load_be32(p.data + offset)});
+    if (p.inbound == nullptr) [[unlikely]] {
+      drops.drop(p, Drop::EspNoSa);
+      return false;
+    }
+    return true;
+  });
+}
+
+void esp_in(Burst& burst, EspContext& context) {
+  InBatch batch;
+  esp_in_prepare(burst, batch, context);
+  context.crypto.decrypt(std::span(batch.ops).first(burst.size()));
+  esp_in_finish(burst, batch, context);
+}
+
+}  // namespace culvert::dp

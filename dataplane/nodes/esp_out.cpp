@@ -1,0 +1,155 @@
+// Encapsulation (RFC 4303 §3.3, tunnel mode; in UDP: RFC 3948). Headers of the whole burst first, then the crypto over all of
+// it, so that the cipher's code and tables stay hot. A sequence number is taken only by a packet that will be encrypted.
+#include <algorithm>
+
+#include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/esp.hpp"
+
+namespace culvert::dp {
+
+namespace {
+/// RFC 4303 §2.4: the padding bytes, 1, 2, 3, ...
+constexpr auto kPadding = [] {
+  std::array<std::uint8_t, 16> bytes{};
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i + 1);
+  return bytes;
+}();
+constexpr std::uint32_t kMaxIpLength = 0xffff;
+
+struct OutBatch {
+  std::array<CryptoOp, kBurstMax> ops;
+  std::array<std::uint32_t, kBurstMax> inner_bytes;
+};
+
+void count_drop(OutboundSa& sa, Drop reason) {
+  switch (reason) {
+    case Drop::EspSequence: sa.counters->sequence_exhausted.add(1); break;
+    case Drop::EspExpired: sa.counters->expired.add(1); break;
+    default: sa.counters->other.add(1); break;
+  }
+}
+
+/// The outer IPv4 header's fields that depend on the packet (RFC 4301 §5.1.2.1, RFC 6040 §4.1: DSCP and ECN are copied).
+void finish_ipv4(std::uint8_t* outer, const OutboundSa& sa, std::uint32_t length, std::uint8_t tos, std::uint16_t id, std::uint16_t df) {
+  outer[1] = tos;
+  store_be16(outer + 2, static_cast<std::uint16_t>(length));
+  store_be16(outer + 4, id);
+  store_be16(outer + 6, df);
+  std::uint32_t sum = sa.checksum_base + tos + length + id + df;
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  store_be16(outer + 10, static_cast<std::uint16_t>(~sum));
+}
+
+/// Turns one packet into an unencrypted ESP packet and writes its operation. A Drop where that cannot be.
+Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
+  OutboundSa& sa = *p.outbound;
+  if (sa.expired()) [[unlikely]]
+    return (sa.events.load(std::memory_order_relaxed) & kHardSequence) != 0 ? Drop::EspSequence : Drop::EspExpired;
+  const EspGeometry& g = sa.geometry;
+  const std::uint32_t inner = p.length;
+  const std::uint32_t text = (inner + kEspTrailerBytes + g.align - 1U) & ~(g.align - 1U);
+  const std::uint32_t pad = text - kEspTrailerBytes - inner;
+  const std::uint32_t front = sa.header_bytes + std::uint32_t{g.iv};
+  const std::uint32_t back = text - inner + g.icv;
+  if (p.headroom < front || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || front + inner + back > kMaxIpLength)
+      [[unlikely]]
+    return Drop::NoBuffer;
+
+  std::uint8_t* payload = p.data;
+  std::uint8_t* outer = payload - front;
+  std::uint8_t* esp = outer + sa.header_bytes - kEspHeaderBytes;
+  if (!is_gcm(g.kind) && !crypto.next_cbc_iv(esp + kEspHeaderBytes)) [[unlikely]]
+    return Drop::CryptoFailed;
+  const std::uint8_t tos = payload[1];
+  const std::uint16_t df = load_be16(payload + 6) & kIpv4Df;
+  std::uint8_t* trailer = payload + inner;
+  std::memcpy(trailer, kPadding.data(), kPadding.size());  // the rest is overwritten: by the trailer, then by the ICV
+  trailer[pad] = static_cast<std::uint8_t>(pad);
+  trailer[pad + 1] = kProtocolIpip;
+
+  if (!sa.count(inner)) [[unlikely]]
+    sa.reach_mark();
+  const std::uint64_t sequence = sa.sequence();
+  const std::uint32_t total = front + inner + back;
+  if (sa.udp) {
+    std::memcpy(outer, sa.header.data(), kIpv4HeaderBytes + kUdpHeaderBytes + kEspHeaderBytes);
+    store_be16(outer + kIpv4HeaderBytes + 4, static_cast<std::uint16_t>(total - kIpv4HeaderBytes));
+  } else {
+    std::memcpy(outer, sa.header.data(), kIpv4HeaderBytes + kEspHeaderBytes);
+  }
+  finish_ipv4(outer, sa, total, tos, static_cast<std::uint16_t>(sequence), df);
+  store_be32(esp + 4, static_cast<std::uint32_t>(sequence));
+  if (is_gcm(g.kind)) store_be64(esp + kEspHeaderBytes, sequence);  // RFC 4106 §3.1: unique under the key
+
+  p.push(front);
+  p.resize(total);
+  p.family = Family::V4;
+  p.l4_offset = kIpv4HeaderBytes;
+  p.protocol = sa.udp ? kProtocolUdp : kProtocolEsp;
+  p.source_port = sa.local_port;
+  p.destination_port = sa.remote_port;
+  p.fragment = false;
+  op = {&sa.keys, esp, text, false};
+  return Drop::Count_;
+}
+
+/// All that can be said before encryption. in: plain packets. out: ESP packets in clear, one operation each.
+void esp_out_prepare(Burst& burst, OutBatch& batch, EspContext& context) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < burst.size(); ++i) {
+    Packet& p = *burst[i];
+    const std::uint32_t inner = p.length;
+    const Drop verdict = prepare(p, context.crypto, batch.ops[kept]);
+    if (verdict != Drop::Count_) [[unlikely]] {
+      count_drop(*p.outbound, verdict);
+      context.drops.drop(p, verdict);
+      continue;
+    }
+    batch.inner_bytes[kept] = inner;
+    burst[kept++] = &p;
+  }
+  burst.truncate(kept);
+}
+
+/// Counts what was encrypted; neighbours in the burst under one SA are counted together.
+void esp_out_finish(Burst& burst, const OutBatch& batch, EspContext& context) {
+  std::size_t kept = 0;
+  OutboundSa* sa = nullptr;
+  std::uint64_t packets = 0, bytes = 0;
+  const auto flush = [&] {
+    if (packets == 0) return;
+    sa->counters->packets.add(packets);
+    sa->counters->bytes.add(bytes);
+    sa->counters->sequence.set(sa->sequence());
+    sa->counters->last_used_ns.set(context.now_ns);
+    packets = bytes = 0;
+  };
+  for (std::size_t i = 0; i < burst.size(); ++i) {
+    Packet& p = *burst[i];
+    if (p.outbound != sa) {
+      flush();
+      sa = p.outbound;
+    }
+    if (!batch.ops[i].ok) [[unlikely]] {
+      count_drop(*sa, Drop::CryptoFailed);
+      context.drops.drop(p, Drop::CryptoFailed);
+      continue;
+    }
+    packets += 1;
+    bytes += batch.inner_bytes[i];
+    burst[kept++] = &p;
+  }
+  flush();
+  burst.truncate(kept);
+}
+}  // namespace
+
+void esp_out(Burst& burst, EspContext& context) {
+  OutBatch batch;
+  esp_out_prepare(burst, batch, context);
+  context.crypto.encrypt(std::span(batch.ops).first(burst.size()));
+  esp_out_finish(burst, batch, context);
+}
+
+}  // namespace culvert::dp

@@ -1,0 +1,161 @@
+#include "dataplane/sad/sa_store.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include <sys/mman.h>
+
+#include "common/secret.hpp"
+#include "dataplane/ip_header.hpp"
+
+namespace culvert::dp {
+
+namespace {
+constexpr std::size_t kChunkObjects = 32;
+constexpr std::size_t kPage = 4096;
+constexpr std::uint8_t kOuterTtl = 64;        // RFC 1700's default
+constexpr std::uint32_t kFirstFreeSpi = 256;  // RFC 4303 §2.1
+constexpr std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+}  // namespace
+
+SaArena::SaArena(std::size_t object_bytes) : object_bytes_(round_up(object_bytes, 64)) {}
+
+SaArena::~SaArena() {
+  for (const Chunk& c : chunks_) {
+    wipe({static_cast<std::uint8_t*>(c.base), c.bytes});
+    ::munmap(c.base, c.bytes);
+  }
+}
+
+void* SaArena::allocate() {
+  if (free_.empty()) {
+    const std::size_t bytes = round_up(object_bytes_ * kChunkObjects, kPage);
+    void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) return nullptr;
+    locked_ = ::mlock(base, bytes) == 0 && locked_;
+    locked_ = ::madvise(base, bytes, MADV_DONTDUMP) == 0 && locked_;
+    chunks_.push_back({base, bytes});
+    free_.reserve(chunks_.size() * kChunkObjects);
+    for (std::size_t i = 0; i < kChunkObjects; ++i) free_.push_back(static_cast<std::uint8_t*>(base) + i * object_bytes_);
+  }
+  void* object = free_.back();
+  free_.pop_back();
+  return object;
+}
+
+void SaArena::free(void* object) {
+  wipe({static_cast<std::uint8_t*>(object), object_bytes_});
+  free_.push_back(object);
+}
+
+SaArena& inbound_arena() {
+  static SaArena arena(sizeof(InboundSa));
+  return arena;
+}
+SaArena& outbound_arena() {
+  static SaArena arena(sizeof(OutboundSa));
+  return arena;
+}
+
+void SaDeleter::operator()(InboundSa* sa) const {
+  sa->~InboundSa();
+  inbound_arena().free(sa);
+}
+void SaDeleter::operator()(OutboundSa* sa) const {
+  sa->~OutboundSa();
+  outbound_arena().free(sa);
+}
+
+namespace {
+using shm::AckResult;
+
+/// What both directions check and fill in.
+template <class Sa>
+AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, CryptoEngine& engine, const SaPlacement& placement, Sa& sa) {
+  if (m.slot >= capacity || m.spi.value < kFirstFreeSpi || placement.counters == nullptr) return AckResult::BadMessage;
+  if (m.encr_key_bytes > m.encr_key.size() || m.integ_key_bytes > m.integ_key.size()) return AckResult::BadMessage;
+  if ((m.local.port == 0) != (m.remote.port == 0)) return AckResult::BadMessage;
+  if (m.local.address.family != Family::V4 || m.remote.address.family != Family::V4) return AckResult::Unsupported;
+  for (const TrafficSelector* ts : {&m.local_ts, &m.remote_ts}) {
+    if (ts->first.family != Family::V4 || ts->last.family != Family::V4) return AckResult::Unsupported;
+    if (ts->last < ts->first || ts->port_last < ts->port_first) return AckResult::BadMessage;
+  }
+  const auto geometry = esp_geometry(m.encr, m.key_bits, m.integ);
+  if (!geometry) return AckResult::Unsupported;
+  if (!engine.expand(*geometry, ByteView(m.encr_key).first(m.encr_key_bytes), ByteView(m.integ_key).first(m.integ_key_bytes), sa.keys))
+    return AckResult::BadMessage;
+  sa.spi = m.spi;
+  sa.geometry = *geometry;
+  sa.worker = placement.worker;
+  sa.udp = m.local.port != 0;
+  sa.outer_family = m.local.address.family;
+  sa.remote_port = m.remote.port;
+  sa.local_port = m.local.port;
+  sa.counters = placement.counters;
+  sa.soft = m.soft;
+  sa.hard = m.hard;
+  sa.manager.slot = m.slot;
+  sa.manager.policy = m.policy;
+  sa.manager.pair = m.pair;
+  sa.manager.installed_ns = placement.now_ns;
+  sa.reach_mark();
+  return AckResult::Ok;
+}
+
+/// IPv4, UDP if any, and the SPI (RFC 4301 §5.1.2.1: the fields that do not depend on the packet).
+void write_header(const shm::InstallSa& m, OutboundSa& sa) {
+  std::uint8_t* h = sa.header.data();
+  sa.ip_bytes = kIpv4HeaderBytes;
+  h[0] = 0x45;
+  h[8] = kOuterTtl;
+  h[9] = sa.udp ? kProtocolUdp : kProtocolEsp;
+  std::copy_n(m.local.address.bytes.begin(), 4, h + 12);
+  std::copy_n(m.remote.address.bytes.begin(), 4, h + 16);
+  sa.checksum_base = 0;
+  for (std::size_t i = 0; i < kIpv4HeaderBytes; i += 2) sa.checksum_base += load_be16(h + i);
+  std::uint8_t* esp = h + kIpv4HeaderBytes;
+  if (sa.udp) {  // RFC 3948 §2.1; the checksum stays 0
+    store_be16(esp, m.local.port);
+    store_be16(esp + 2, m.remote.port);
+    esp += kUdpHeaderBytes;
+  }
+  store_be32(esp, m.spi.value);
+  sa.header_bytes = static_cast<std::uint8_t>(esp + kEspHeaderBytes - h);
+}
+
+template <class Sa>
+SaPtr<Sa> allocate(SaArena& arena) {
+  void* memory = arena.allocate();
+  return SaPtr<Sa>(memory == nullptr ? nullptr : new (memory) Sa());
+}
+}  // namespace
+
+std::expected<SaPtr<InboundSa>, AckResult> make_inbound(const shm::InstallSa& m, std::uint32_t capacity, CryptoEngine& engine,
+                                                        const SaPlacement& placement) {
+  if (m.direction != Direction::Inbound || !ReplayWindow::valid_size(m.replay_window)) return std::unexpected(AckResult::BadMessage);
+  if ((m.spi.value & (capacity - 1)) != m.slot) return std::unexpected(AckResult::BadMessage);
+  auto sa = allocate<InboundSa>(inbound_arena());
+  if (sa == nullptr) return std::unexpected(AckResult::NoMemory);
+  if (const auto r = prepare_common(m, capacity, engine, placement, *sa); r != AckResult::Ok) return std::unexpected(r);
+  sa->match.remote_address = m.remote.address.bytes;
+  sa->match.local_address = m.local.address.bytes;
+  sa->match.source = PreparedSelector::from(m.remote_ts);
+  sa->match.destination = PreparedSelector::from(m.local_ts);
+  sa->replay = ReplayWindow(m.replay_window);
+  return sa;
+}
+
+std::expected<SaPtr<OutboundSa>, AckResult> make_outbound(const shm::InstallSa& m, std::uint32_t capacity, CryptoEngine& engine,
+                                                          const SaPlacement& placement) {
+  if (m.direction != Direction::Outbound) return std::unexpected(AckResult::BadMessage);
+  auto sa = allocate<OutboundSa>(outbound_arena());
+  if (sa == nullptr) return std::unexpected(AckResult::NoMemory);
+  if (const auto r = prepare_common(m, capacity, engine, placement, *sa); r != AckResult::Ok) return std::unexpected(r);
+  sa->source = PreparedSelector::from(m.local_ts);
+  sa->destination = PreparedSelector::from(m.remote_ts);
+  sa->peer = m.remote.address;
+  write_header(m, *sa);
+  return sa;
+}
+
+}  // namespace culvert::dp

@@ -1,0 +1,189 @@
+// Packets and SAs for tests of the packet path, without EAL.
+// Owns buffers of exact size, so that a byte too far is a sanitizer's finding, and the books: every packet that enters leaves
+// exactly once, through the burst or through the DropSink.
+#pragma once
+
+#include <catch2/catch.hpp>
+
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/esp.hpp"
+
+namespace culvert::dp::test {
+
+inline constexpr std::uint16_t kHeadroom = 128, kTailroom = 64;
+
+/// A packet with a heap buffer of its own.
+struct OwnedPacket {
+  std::vector<std::uint8_t> buffer;
+  Packet view;
+  OwnedPacket(ByteView ip, std::uint16_t headroom, std::uint16_t tailroom) : buffer(headroom + ip.size() + tailroom, 0xee) {
+    std::copy(ip.begin(), ip.end(), buffer.begin() + headroom);
+    view.data = buffer.data() + headroom;
+    view.length = static_cast<std::uint32_t>(ip.size());
+    view.headroom = headroom;
+    view.tailroom = tailroom;
+    view.handle = this;
+  }
+  [[nodiscard]] Bytes bytes() const { return {view.data, view.data + view.length}; }
+};
+
+/// The state around the nodes of one worker.
+class Worker {
+ public:
+  explicit Worker(CryptoArch arch = CryptoArch::Auto) : engine_(make(arch)), drops_(*counters_, &released, this) {}
+
+  CryptoEngine& engine() { return engine_; }
+  DropSink& drops() { return drops_; }
+  EspContext context() { return {engine_, drops_, 1234}; }
+  [[nodiscard]] std::uint64_t dropped(Drop reason) const { return counters_->drops[static_cast<std::size_t>(reason)].get(); }
+  [[nodiscard]] std::uint64_t dropped() const {
+    std::uint64_t n = 0;
+    for (const auto& c : counters_->drops) n += c.get();
+    return n;
+  }
+  /// Runs `packets` through `nodes(Burst&)` in bursts and returns what came out; checks that nothing was lost or doubled.
+  template <class Nodes>
+  std::vector<Bytes> run(const std::vector<Bytes>& packets, Nodes&& nodes, std::uint16_t headroom = kHeadroom, std::uint16_t tailroom = kTailroom) {
+    std::vector<Bytes> out;
+    for (std::size_t at = 0; at < packets.size(); at += kBurstMax) {
+      std::vector<std::unique_ptr<OwnedPacket>> owned;
+      Burst burst;
+      for (std::size_t i = at; i < std::min(at + kBurstMax, packets.size()); ++i) {
+        owned.push_back(std::make_unique<OwnedPacket>(packets[i], headroom, tailroom));
+        burst.push_back(&owned.back()->view);
+      }
+      freed_.clear();
+      nodes(burst);
+      drops_.flush();
+      for (Packet* p : burst) {
+        if (!freed_.insert(p->handle).second) FAIL("a packet left twice");
+        out.push_back(static_cast<OwnedPacket*>(p->handle)->bytes());
+      }
+      if (freed_.size() != owned.size()) FAIL("a packet was lost");
+    }
+    return out;
+  }
+
+ private:
+  static CryptoEngine make(CryptoArch arch) {
+    auto engine = CryptoEngine::create(arch);
+    if (!engine) FAIL(engine.error());
+    return std::move(*engine);
+  }
+  static void released(void* context, std::span<void* const> handles) {
+    for (void* h : handles)
+      if (!static_cast<Worker*>(context)->freed_.insert(h).second) FAIL("a packet was released twice");
+  }
+  CryptoEngine engine_;
+  std::unique_ptr<shm::WorkerCounters> counters_ = std::make_unique<shm::WorkerCounters>();
+  std::set<void*> freed_;
+  DropSink drops_;
+};
+
+struct SuiteName {
+  const char* name;
+  Encr encr;
+  std::uint16_t key_bits;
+  Integ integ;
+};
+inline constexpr std::array kSuites{
+    SuiteName{"aes128gcm16", Encr::AesGcm16, 128, Integ::None},       SuiteName{"aes256gcm16", Encr::AesGcm16, 256, Integ::None},
+    SuiteName{"aes128-sha1", Encr::AesCbc, 128, Integ::HmacSha1_96},  SuiteName{"aes256-sha1", Encr::AesCbc, 256, Integ::HmacSha1_96},
+    SuiteName{"aes128-sha256", Encr::AesCbc, 128, Integ::HmacSha2_256_128},
+    SuiteName{"aes256-sha256", Encr::AesCbc, 256, Integ::HmacSha2_256_128},
+};
+inline constexpr std::uint32_t kCapacity = 16;
+
+/// An inbound SA at 10.9.0.1 from 10.9.0.2, selectors 10.2.0.0/24 -> 10.1.0.0/24; the outbound one is the peer's mirror of it,
+/// so that what the one seals the other opens. Keys count up.
+inline shm::InstallSa install(const SuiteName& suite, Direction direction, bool udp = false, std::uint32_t spi = 0xc0ffee05) {
+  shm::InstallSa m;
+  m.direction = direction;
+  m.spi = Spi{spi};
+  m.slot = spi & (kCapacity - 1);
+  m.policy = PolicyId{1};
+  const Endpoint a{IpAddress::v4(0x0a090001), std::uint16_t(udp ? 4500 : 0)}, b{IpAddress::v4(0x0a090002), std::uint16_t(udp ? 4500 : 0)};
+  const auto net_a = *TrafficSelector::parse("10.1.0.0/24"), net_b = *TrafficSelector::parse("10.2.0.0/24");
+  const bool in = direction == Direction::Inbound;
+  m.local = in ? a : b;
+  m.remote = in ? b : a;
+  m.local_ts = in ? net_a : net_b;
+  m.remote_ts = in ? net_b : net_a;
+  m.encr = suite.encr;
+  m.key_bits = suite.key_bits;
+  m.integ = suite.integ;
+  m.encr_key_bytes = static_cast<std::uint8_t>(suite.key_bits / 8 + (suite.encr == Encr::AesGcm16 ? 4 : 0));
+  const auto* integ = find_integ(suite.integ);
+  m.integ_key_bytes = integ != nullptr ? integ->key : std::uint8_t{0};
+  for (std::size_t i = 0; i < m.encr_key_bytes; ++i) m.encr_key[i] = static_cast<std::uint8_t>(i + 1);
+  for (std::size_t i = 0; i < m.integ_key_bytes; ++i) m.integ_key[i] = static_cast<std::uint8_t>(i + 101);
+  return m;
+}
+
+/// An IPv4 UDP packet of `length` bytes in all (28 or more), 10.2.0.5:7 -> 10.1.0.5:9, its payload counting up.
+inline Bytes inner_packet(std::size_t length, std::uint8_t tos = 0, std::uint16_t fragment = 0) {
+  Bytes p(length);
+  for (std::size_t i = 28; i < length; ++i) p[i] = static_cast<std::uint8_t>(i * 7);
+  p[0] = 0x45;
+  p[1] = tos;
+  store_be16(&p[2], static_cast<std::uint16_t>(length));
+  store_be16(&p[6], fragment);
+  p[8] = 63;
+  p[9] = kProtocolUdp;
+  store_be32(&p[12], 0x0a020005);
+  store_be32(&p[16], 0x0a010005);
+  store_be16(&p[20], 7);
+  store_be16(&p[22], 9);
+  store_be16(&p[24], static_cast<std::uint16_t>(length - 20));
+  set_ipv4_checksum(p.data());
+  return p;
+}
+
+/// A sender's outbound SA and its receiver's inbound one.
+class SaPair {
+ public:
+  SaPair(Worker& worker, const SuiteName& suite, bool udp = false) : SaPair(worker, install(suite, Direction::Inbound, udp), install(suite, Direction::Outbound, udp)) {}
+  SaPair(Worker& worker, const shm::InstallSa& in, const shm::InstallSa& out) : worker_(worker), table_(kCapacity) {
+    auto made_in = make_inbound(in, kCapacity, worker.engine(), {0, counters_in.get(), 0});
+    auto made_out = make_outbound(out, kCapacity, worker.engine(), {0, counters_out.get(), 0});
+    REQUIRE(made_in.has_value());
+    REQUIRE(made_out.has_value());
+    inbound = made_in->get();
+    REQUIRE(table_.publish(in.slot, *made_in) == shm::AckResult::Ok);
+    outbound = std::move(*made_out);
+  }
+  std::vector<Bytes> seal(const std::vector<Bytes>& packets, std::uint16_t headroom = kHeadroom, std::uint16_t tailroom = kTailroom) {
+    return worker_.run(packets, [&](Burst& b) { seal(b); }, headroom, tailroom);
+  }
+  void seal(Burst& burst) {
+    for (Packet* p : burst) {
+      if (!parse_ip(*p)) FAIL("test packet is malformed");
+      p->outbound = outbound.get();
+    }
+    EspContext context = worker_.context();
+    esp_out(burst, context);
+  }
+  std::vector<Bytes> open(const std::vector<Bytes>& packets) {
+    return worker_.run(packets, [&](Burst& b) { open(b); });
+  }
+  void open(Burst& burst) {
+    for (Packet* p : burst)
+      if (!parse_ip(*p)) FAIL("outer header is malformed");
+    esp_in_lookup(burst, table_, worker_.drops());
+    EspContext context = worker_.context();
+    esp_in(burst, context);
+  }
+  std::unique_ptr<shm::SaCounters> counters_in = std::make_unique<shm::SaCounters>(), counters_out = std::make_unique<shm::SaCounters>();
+  InboundSa* inbound = nullptr;
+  SaPtr<OutboundSa> outbound;
+
+ private:
+  Worker& worker_;
+  InboundTable table_;
+};
+
+}  // namespace culvert::dp::test
