@@ -107,7 +107,7 @@ void finish_child(const At& at, Child& c) {
 }
 
 Section<Child> child_section() {
-  const auto packets = number<std::uint64_t>(0, 1ULL << 40, "packets; 0: none;");
+  const auto packets = number<std::uint64_t>(0, 1ULL << 40, "packets (0: no limit)");
   return Section<Child>()
       .key("local_ts", &Child::local_ts, only_selector(), "Traffic of our side that belongs into the tunnel.")
       .required("10.1.0.0/24")
@@ -182,7 +182,7 @@ const Section<GatewayConfig>& schema() {
   static const Section<GatewayConfig> root =
       Section<GatewayConfig>()
           .map("dataplane", &GatewayConfig::dataplane, dataplane_section(), "The process that carries packets.")
-          .named("ports", &GatewayConfig::ports, port_section(), shm::kMaxPorts, "wan", "Network ports by name.")
+          .named("ports", &GatewayConfig::ports, port_section(), shm::kMaxPorts, "wan", "Network ports by name; at least one.")
           .list("routes", &GatewayConfig::routes, route_section(), kMaxRoutes, "Static routes. The networks of the ports' own addresses need none.")
           .list("policies", &GatewayConfig::policies, policy_section(), shm::kMaxPolicies, "Traffic that is no tunnel's: forwarded in clear or dropped.")
           .key("default_policy", &GatewayConfig::default_policy,
