@@ -17,8 +17,8 @@ namespace culvert::crypto {
 enum class DhError : std::uint8_t {
   UnknownGroup,  ///< not in dh_table()
   BadLength,     ///< the peer's value has not the length that the group prescribes
-  OutOfRange,    ///< MODP: not 1 < y < p-1 (RFC 6989 §2.1); ECP: a coordinate is not below p
-  NotOnCurve,    ///< ECP: no point of the curve, or the point at infinity (RFC 6989 §2.3)
+  OutOfRange,    ///< MODP: not 1 < y < p-1 (RFC 6989 §2.1)
+  NotOnCurve,    ///< ECP: no point of the curve; a coordinate that is not below p is none either (RFC 6989 §2.3)
   Library,       ///< the library failed; not the peer's doing
 };
 std::string_view name(DhError e);
@@ -27,7 +27,7 @@ std::string_view name(DhError e);
 class DhKey {
  public:
   static std::expected<std::shared_ptr<DhKey>, DhError> generate(DhGroup group);
-  /// A key pair from a known private value (big-endian): for known-answer tests. Its public_value() is empty for ECP.
+  /// A key pair from a known private value (big-endian), for known-answer tests. Its public_value() is empty.
   static std::expected<std::shared_ptr<DhKey>, DhError> from_private(DhGroup group, ByteView private_value);
   ~DhKey();
   DhKey(const DhKey&) = delete;

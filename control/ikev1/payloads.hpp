@@ -43,7 +43,7 @@ struct Attribute {
   Bytes value;
   static Attribute tv(std::uint16_t type, std::uint16_t value);
   static Attribute tlv32(std::uint16_t type, std::uint32_t value);
-  /// As a number, of either format and with any count of leading zeros; nullopt: empty, or above 64 bits.
+  /// As a number, of either format; nullopt: no bytes, or more than eight.
   [[nodiscard]] std::optional<std::uint64_t> number() const;
   friend bool operator==(const Attribute&, const Attribute&) = default;
 };

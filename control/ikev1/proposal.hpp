@@ -26,6 +26,11 @@ struct Mismatch {
   [[nodiscard]] std::string text() const;
 };
 
+/// Lifetimes that a peer states, each from 1.
+struct Lifetime {
+  std::optional<std::uint64_t> seconds, kbytes;
+};
+
 // ------------------------------------------------------------------------------------------------ phase 1
 
 /// One proposal, a transform a suite in order, pre-shared key, lifetime in seconds. At most kMaxTransforms suites are used.
@@ -56,7 +61,7 @@ struct EspOffer {
 /// All transforms of a Quick Mode offer share one group (RFC 2409 §5.5), since there is one KE payload: the suites whose
 /// PFS group is that of the first one, in order. The others are for another attempt.
 std::vector<EspSuite> same_pfs(std::span<const EspSuite> suites);
-/// One proposal per kind of transform id and suite, as ESP with our SPI; only suites of same_pfs() are offered.
+/// One ESP proposal with our SPI, a transform a suite; only suites of same_pfs() are offered. A suite at least.
 Sa build_esp_offer(const EspOffer& offer);
 
 struct EspWanted {
@@ -77,10 +82,7 @@ std::expected<EspChoice, Mismatch> select_esp(const EspWanted& wanted, const Sa&
 std::expected<EspChoice, Mismatch> accept_esp(const Sa& offer, const Sa& reply);
 
 /// RESPONDER-LIFETIME data (RFC 2407 §4.6.3.1): attributes of the DOI.
-struct Lifetimes {
-  std::optional<std::uint64_t> seconds, kbytes;
-};
-Parsed<Lifetimes> parse_responder_lifetime(ByteView data);
+Parsed<Lifetime> parse_responder_lifetime(ByteView data);
 
 /// The offers of an SA payload in words, cut after a few: "aes128-sha1-modp1024, ...".
 std::string describe(const Sa& sa);
