@@ -84,26 +84,26 @@ std::string encapsulation_name(std::uint16_t mode) { return lookup(kModes, mode,
 Lifetime read_lifetime(std::span<const Attribute> attributes, std::uint16_t type_number, std::uint16_t duration_number,
                        std::string& problem) {
   Lifetime out;
-  std::optional<std::uint64_t> type;
+  std::uint64_t type = 0;  // none read yet
   for (const Attribute& a : attributes) {
     if (a.type == type_number) {
-      if (type) problem = "a life type without a duration";
-      type = a.number();
-      if (!type || (*type != kSeconds && *type != kKilobytes)) problem = "a life type that is neither seconds nor kilobytes";
+      if (type != 0) problem = "a life type without a duration";
+      type = a.number().value_or(0);
+      if (type != kSeconds && type != kKilobytes) problem = "a life type that is neither seconds nor kilobytes";
     } else if (a.type == duration_number) {
       const auto n = a.number();
-      if (!type) problem = "a life duration without a life type";
+      if (type == 0) problem = "a life duration without a life type";
       else if (!n) problem = "a life duration of " + std::to_string(a.value.size()) + " bytes";
       else if (*n == 0) problem = "a life duration of zero";
       if (!problem.empty()) return out;
-      auto& field = *type == kSeconds ? out.seconds : out.kbytes;
+      auto& field = type == kSeconds ? out.seconds : out.kbytes;
       if (field) problem = twice(a.type);
       field = *n;
-      type.reset();
+      type = 0;
     }
     if (!problem.empty()) return out;
   }
-  if (type) problem = "a life type without a duration";
+  if (type != 0) problem = "a life type without a duration";
   return out;
 }
 
