@@ -1,9 +1,13 @@
-/* Preloaded into the User Mode Linux kernel (linux.uml 6.1) so that it runs on processors with AMX.
+/* Preloaded into the User Mode Linux kernel (linux.uml 6.1): lets it run on processors with AMX, and its processes die with it.
  *
- * That kernel keeps a guest process's floating-point state in a buffer of 2,696 bytes and hands it to PTRACE_SETREGSET(NT_X86_XSTATE).
+ * The kernel keeps a guest process's floating-point state in a buffer of 2,696 bytes and hands it to PTRACE_SETREGSET(NT_X86_XSTATE).
  * The host wants exactly the size of its own XSAVE area; where AMX makes that larger it answers EFAULT, and the guest panics with
  * "ptrace set fp regs failed, errno = 14". This shim passes a padded copy, and takes components that the buffer does not hold out of
  * XSTATE_BV, so that the host sees them in their initial state.
+ *
+ * A guest process is a process of the host whose system calls the guest kernel catches. Were that kernel killed, the process would go on
+ * running and its system calls would reach the host: PTRACE_O_EXITKILL, which the kernel does not ask for, prevents that.
+ *
  * It must not allocate and must not use much stack: it is called on the guest kernel's stacks, which are small.
  */
 #define _GNU_SOURCE
@@ -14,7 +18,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
-enum { SETREGSET = 0x4205, XSTATE = 0x202, XSTATE_BV_OFFSET = 512, XSAVE_LEAF = 0xd, FIRST_EXTENDED = 2, COMPONENTS = 63 };
+enum { SETOPTIONS = 0x4200, EXITKILL = 0x100000, SETREGSET = 0x4205, XSTATE = 0x202, XSTATE_BV_OFFSET = 512, XSAVE_LEAF = 0xd, FIRST_EXTENDED = 2, COMPONENTS = 63 };
 
 static long (*next_ptrace)(int, ...);
 static unsigned area_size;                      /* of the components that the host has enabled */
@@ -40,6 +44,7 @@ long ptrace(int request, ...) {
   void *const data = va_arg(arguments, void *);
   va_end(arguments);
 
+  if (request == SETOPTIONS) return next_ptrace(request, pid, address, (void *)((long)data | EXITKILL));
   const struct iovec *given = data;
   if (request != SETREGSET || (long)address != XSTATE || given->iov_len >= area_size || area_size > sizeof padded)
     return next_ptrace(request, pid, address, data);
