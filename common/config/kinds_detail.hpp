@@ -1,0 +1,18 @@
+// What the files of kinds share, and nobody else needs. Owns checks of raw text only.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "common/net/ip.hpp"
+
+namespace culvert::config {
+
+inline constexpr std::size_t kSuggestBytes = 64;  ///< a longer word is no slip of the keyboard, and costs time to compare
+
+/// Whether the data plane carries packets of this family.
+bool carried(Family family);
+bool printable_text(std::string_view s);   ///< no control characters
+bool host_name(std::string_view s);        ///< 1 to 255 letters, digits, '-', '.', '_'
+
+}  // namespace culvert::config
