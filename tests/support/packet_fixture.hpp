@@ -143,6 +143,13 @@ inline Bytes inner_packet(std::size_t length, std::uint8_t tos = 0, std::uint16_
   return p;
 }
 
+/// All of an SA's counters, to be compared whole.
+inline std::array<std::uint64_t, sizeof(shm::SaCounters) / 8> values(const shm::SaCounters& c) {
+  std::array<std::uint64_t, sizeof(shm::SaCounters) / 8> out{};
+  std::memcpy(out.data(), static_cast<const void*>(&c), sizeof c);
+  return out;
+}
+
 /// A sender's outbound SA and its receiver's inbound one.
 class SaPair {
  public:
@@ -176,6 +183,33 @@ class SaPair {
     esp_in_lookup(burst, table_, worker_.drops());
     EspContext context = worker_.context();
     esp_in(burst, context);
+  }
+  /// A packet that is authentic whatever it says: `text` (trailer included, of a fitting length) under sequence number
+  /// `sequence`, with the outer TOS given.
+  Bytes craft(std::uint32_t sequence, const Bytes& text, std::uint8_t tos = 0) {
+    const EspGeometry& g = outbound->geometry;
+    Bytes p(outbound->header.begin(), outbound->header.begin() + outbound->header_bytes);
+    store_be32(&p[p.size() - 4], sequence);
+    const std::size_t esp = p.size() - kEspHeaderBytes;
+    p.insert(p.end(), g.iv, 0x5a);
+    p.insert(p.end(), text.begin(), text.end());
+    p.insert(p.end(), g.icv, 0);
+    p[1] = tos;
+    store_be16(&p[2], static_cast<std::uint16_t>(p.size()));
+    set_ipv4_checksum(p.data());
+    if (outbound->udp) store_be16(&p[24], static_cast<std::uint16_t>(p.size() - 20));
+    CryptoOp op{&outbound->keys, &p[esp], static_cast<std::uint32_t>(text.size()), false};
+    worker_.engine().encrypt({&op, 1});
+    if (!op.ok) FAIL("crypto");
+    return p;
+  }
+  /// `inner` with correct padding and `next_header`.
+  [[nodiscard]] Bytes padded(Bytes inner, std::uint8_t next_header = 4) const {
+    std::uint8_t pad = 0;
+    while ((inner.size() + 2) % outbound->geometry.align != 0) inner.push_back(++pad);
+    inner.push_back(pad);
+    inner.push_back(next_header);
+    return inner;
   }
   std::unique_ptr<shm::SaCounters> counters_in = std::make_unique<shm::SaCounters>(), counters_out = std::make_unique<shm::SaCounters>();
   InboundSa* inbound = nullptr;

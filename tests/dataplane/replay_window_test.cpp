@@ -1,0 +1,84 @@
+// The anti-replay window against a naive model, and the cases of RFC 4303 §3.4.3 one by one.
+#include <catch2/catch.hpp>
+
+#include <random>
+#include <set>
+
+#include "dataplane/sad/replay_window.hpp"
+
+using culvert::dp::ReplayVerdict;
+using culvert::dp::ReplayWindow;
+
+namespace {
+/// What RFC 4303 §3.4.3 says, without any cleverness.
+class Model {
+ public:
+  explicit Model(std::uint64_t size) : size_(size) {}
+  [[nodiscard]] ReplayVerdict check(std::uint64_t n) const {
+    if (n == 0 || (n <= top_ && top_ - n >= size_)) return ReplayVerdict::Old;
+    return seen_.contains(n) ? ReplayVerdict::Seen : ReplayVerdict::Fresh;
+  }
+  ReplayVerdict commit(std::uint64_t n) {
+    const auto v = check(n);
+    if (v == ReplayVerdict::Fresh) {
+      seen_.insert(n);
+      top_ = std::max(top_, n);
+    }
+    return v;
+  }
+
+ private:
+  std::uint64_t size_, top_ = 0;
+  std::set<std::uint64_t> seen_;
+};
+}  // namespace
+
+TEST_CASE("the replay window agrees with a naive model", "[replay][rfc4303-3.4.3]") {
+  const std::uint32_t size = GENERATE(64U, 128U, 256U, 512U, 1024U, 2048U, 4096U);
+  const std::uint64_t seed = GENERATE(1U, 2U, 3U);
+  CAPTURE(size, seed);
+  std::mt19937_64 random(seed);
+  ReplayWindow window(size);
+  Model model(size);
+  const auto near = [&](std::uint64_t range) -> std::uint64_t { return random() % range; };
+  for (int i = 0; i < 60000; ++i) {
+    const std::uint64_t top = window.top();
+    std::uint64_t n = 0;
+    switch (random() % 16) {
+      case 0: n = top + size - 1 + near(4); break;                       // a jump by a window, more or less
+      case 1: n = top + near(std::uint64_t{3} * size); break;            // a long jump
+      case 2: n = top > size + 2 ? top - size + near(5) - 2 : near(5); break;  // the left edge
+      case 3: n = near(top + 2); break;                                  // anything before
+      case 4: case 5: case 6: n = top + 1; break;
+      default: n = top + near(40) > size / 2 ? top + near(40) - near(size / 2) : near(100); break;
+    }
+    if (n > 0xffffffff) break;
+    const auto expected = model.check(n);
+    if (window.check(n) != expected) FAIL("check " << n << " with top " << top);
+    if (random() % 4 == 0) continue;  // was not authentic: nothing may change
+    if (window.commit(n) != model.commit(n)) FAIL("commit " << n << " with top " << top);
+  }
+  CHECK(window.top() > 1000);
+}
+
+TEST_CASE("the replay window at its edges", "[replay][rfc4303-3.4.3]") {
+  ReplayWindow w(64);
+  CHECK(w.check(0) == ReplayVerdict::Old);  // no sender uses 0
+  for (std::uint64_t n = 1; n <= 33; ++n) CHECK(w.commit(n) == ReplayVerdict::Fresh);
+  for (std::uint64_t n = 1; n <= 33; ++n) CHECK(w.commit(n) == ReplayVerdict::Seen);
+  CHECK(w.commit(33 + 64) == ReplayVerdict::Fresh);
+  CHECK(w.check(33) == ReplayVerdict::Old);
+  CHECK(w.check(34) == ReplayVerdict::Fresh);
+  CHECK(w.commit(34) == ReplayVerdict::Fresh);
+  CHECK(w.commit(34) == ReplayVerdict::Seen);
+  CHECK(w.commit(0xffffffff) == ReplayVerdict::Fresh);
+  CHECK(w.check(97) == ReplayVerdict::Old);
+  CHECK(w.commit(0xffffffff) == ReplayVerdict::Seen);
+  CHECK(w.commit(0xffffffff - 63) == ReplayVerdict::Fresh);
+  CHECK(w.commit(0xffffffff - 64) == ReplayVerdict::Old);
+}
+
+TEST_CASE("replay window sizes", "[replay]") {
+  for (const std::uint32_t good : {64U, 128U, 4096U}) CHECK(ReplayWindow::valid_size(good));
+  for (const std::uint32_t bad : {0U, 1U, 32U, 63U, 65U, 96U, 8192U}) CHECK_FALSE(ReplayWindow::valid_size(bad));
+}
