@@ -1,3 +1,4 @@
+// Findings: their form and their order.
 #include "common/config/diagnostic.hpp"
 
 #include <algorithm>
@@ -19,7 +20,7 @@ std::string Diagnostic::to_string() const {
   if (severity == Severity::Warning) out += "warning: ";
   if (!path.empty()) out += path + ": ";
   out += message;
-  if (!suggestion.empty()) out += "; did you mean '" + suggestion + "'?";
+  if (!suggestion.empty()) out += "; did you mean " + quoted(suggestion) + "?";
   return out;
 }
 

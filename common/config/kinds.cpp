@@ -27,6 +27,10 @@ bool printable_text(std::string_view s) {
   return std::all_of(s.begin(), s.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
 }
 
+bool ascii(std::string_view s) {
+  return std::all_of(s.begin(), s.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+}
+
 bool host_name(std::string_view s) {
   return !s.empty() && s.size() <= 255 && std::all_of(s.begin(), s.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
@@ -148,7 +152,7 @@ Kind<std::string> device() {
             const auto* value = scalar(at, expects);
             if (!value) return std::nullopt;
             const bool vdev = value->starts_with("net_") || value->starts_with("eth_") || value->starts_with("virtio_user");
-            if ((!vdev && !pci_address(*value)) || value->size() > 512 || !printable_text(*value)) {
+            if ((!vdev && !pci_address(*value)) || value->size() > 512 || !ascii(*value)) {
               // Most likely the name of a kernel interface.
               at.expected(expects, host_name(*value) && value->size() < 16 ? "net_af_packet0,iface=" + *value : "");
               return std::nullopt;
@@ -247,6 +251,25 @@ Kind<Prefix> prefix() {
             return std::nullopt;
           },
           [](const Prefix& v) { return v.to_string(); }};
+}
+
+Kind<Prefix> interface_address() {
+  Kind<Prefix> kind = prefix();
+  kind.read = [inner = kind.read](const At& at) -> std::optional<Prefix> {
+    const auto p = inner(at);
+    if (!p) return p;
+    const bool network = p->address == p->first();
+    if (p->length == 0) {
+      at.expected("a prefix length from 1 to 32");
+    } else if (p->length < 31 && (network || p->address == p->last())) {
+      at.expected("an address of a host: " + p->address.to_string() + " is the " + (network ? "network" : "broadcast") + " address of " +
+                  Prefix{p->first(), p->length}.to_string());
+    } else {
+      return p;
+    }
+    return std::nullopt;
+  };
+  return kind;
 }
 
 Kind<Prefix> network() {

@@ -67,6 +67,7 @@ Kind<std::uint32_t> megabytes(std::uint32_t low, std::uint32_t high);
 Kind<std::uint64_t> bytes_or_none();
 Kind<IpAddress> address();
 Kind<Prefix> prefix();                                   ///< keeps host bits
+Kind<Prefix> interface_address();                        ///< neither the network's nor the broadcast address
 Kind<Prefix> network();                                  ///< refuses host bits
 Kind<TrafficSelector> selector();
 Kind<TrafficSelector> only_selector();                   ///< also as a list of exactly one

@@ -20,7 +20,7 @@ Kind<TrafficSelector> selector() {
             if (!value) return std::nullopt;
             const auto ts = TrafficSelector::parse(*value);
             if (!ts) {
-              at.error("expected " + expects + ", got " + quoted(*value) + (value->size() <= kSuggestBytes && printable_text(*value) ? ": " + ts.error() : ""));
+              at.error("expected " + expects + ", got " + quoted(*value) + (value->size() <= kSuggestBytes && ascii(*value) ? ": " + ts.error() : ""));
             } else if (!carried(ts->first.family)) {
               at.error("expected " + expects + ", got " + quoted(*value) + ": IPv6 is not carried by the data plane yet");
             } else {
@@ -54,7 +54,7 @@ Kind<Identity> identity() {
             const auto sign = value->find('@');
             if (sign == std::string::npos && host_name(*value)) return Identity{Identity::Type::Fqdn, *value};
             if (sign != std::string::npos && sign != 0 && value->size() <= 255 && host_name(std::string_view(*value).substr(sign + 1)) &&
-                printable_text(*value) && value->find(' ') == std::string::npos)
+                ascii(*value) && value->find(' ') == std::string::npos)
               return Identity{Identity::Type::UserFqdn, *value};
             // strongSwan writes "@name" for an FQDN that must not be looked up.
             at.expected(expects, sign == 0 && host_name(std::string_view(*value).substr(1)) ? value->substr(1) : "");
@@ -102,7 +102,7 @@ Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalErr
       [=](const At& at) -> std::optional<std::vector<Suite>> {
         const auto* value = scalar(at, expects);
         if (!value) return std::nullopt;
-        if (value->empty() || value->size() > 255 || !printable_text(*value)) {
+        if (value->empty() || value->size() > 255 || !ascii(*value)) {
           at.expected(expects);
           return std::nullopt;
         }

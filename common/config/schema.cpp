@@ -33,7 +33,7 @@ Section<Port> port_section() {
   return Section<Port>()
       .key("device", &Port::device, device(), "The NIC or virtual device.")
       .required("\"net_af_packet0,iface=eth1\"")
-      .key("addresses", &Port::addresses, list_of(prefix(), 1, 64, "addresses"), "Own addresses with the prefix length of their network.")
+      .key("addresses", &Port::addresses, list_of(interface_address(), 1, 64, "addresses"), "Own addresses with the prefix length of their network.")
       .required("[10.9.0.1/24]")
       .key("mtu", &Port::mtu, number<std::uint16_t>(576, 9000, "bytes"), "Largest IP packet, without the Ethernet header.")
       .key("queues", &Port::queues, number<std::uint16_t>(0, shm::kMaxWorkers), "RX and TX queues each; 0: one for each worker. Never fewer than workers.")

@@ -24,7 +24,15 @@ Where Where::entry(std::size_t index) const {
   return {sink, e.value.get(), join(path, e.key)};
 }
 bool Where::clean(std::initializer_list<std::string_view> keys) const {
-  return std::all_of(keys.begin(), keys.end(), [&](std::string_view k) { return sink.clean(join(path, k)); });
+  return std::all_of(keys.begin(), keys.end(), [&](std::string_view k) { return sink->clean(join(path, k)); });
+}
+
+bool networks_known(const GatewayConfig& config, const Where& root) {
+  const Where ports = root.key("ports");
+  if (root.sink->failed("ports") || config.ports.empty()) return false;
+  for (std::size_t i = 0; i < config.ports.size(); ++i)
+    if (!ports.entry(i).clean({"addresses"})) return false;
+  return true;
 }
 
 void validate_dataplane(const GatewayConfig& config, const Where& root) {
@@ -55,13 +63,6 @@ std::vector<std::string> device_claims(const std::string& device) {
   if (iface != std::string::npos) claims.push_back("iface=" + device.substr(iface + 7, device.find(',', iface + 7) - iface - 7));
   return claims;
 }
-
-void check_address(const Prefix& p, const Where& at) {
-  if (p.length < 31 && (p.address == p.first() || p.address == p.last()))
-    at.error("expected an address of a host, got the " + std::string(p.address == p.first() ? "network" : "broadcast") + " address of " +
-             Prefix{p.first(), p.length}.to_string());
-  if (p.length == 0) at.error("expected a prefix length from 1 to 32");
-}
 }  // namespace
 
 void validate_ports(const GatewayConfig& config, const Where& root) {
@@ -79,20 +80,19 @@ void validate_ports(const GatewayConfig& config, const Where& root) {
     if (at.clean({"device"}))
       for (const auto& claim : device_claims(port.device))
         if (const auto [other, fresh] = claimed.emplace(claim, port.name); !fresh)
-          at.key("device").error("expected a device of its own, but '" + claim + "' is also that of port '" + other->second + "'");
-    if (at.clean({"queues"}) && root.clean({"dataplane"}) && port.queues != 0 && port.queues < config.dataplane.workers.size())
+          at.key("device").error("expected a device of its own, but " + quoted(claim) + " is also that of port " + quoted(other->second));
+    if (at.clean({"queues"}) && root.key("dataplane").clean({"workers"}) && port.queues != 0 && port.queues < config.dataplane.workers.size())
       at.key("queues").error("expected 0, or at least one for each of the " + std::to_string(config.dataplane.workers.size()) + " workers, got " +
                              std::to_string(port.queues));
     if (!at.clean({"addresses"})) continue;
     for (std::size_t a = 0; a < port.addresses.size(); ++a) {
       const Prefix& p = port.addresses[a];
       const Where place = at.key("addresses").item(a);
-      check_address(p, place);
       for (const auto& n : networks) {
         if (n.prefix.address == p.address) {
-          place.error("the address " + p.address.to_string() + " is also that of port '" + config.ports[n.port].name + "'");
+          place.error("the address " + p.address.to_string() + " is also that of port " + quoted(config.ports[n.port].name));
         } else if (n.port != i && overlap(n.prefix, p)) {
-          place.error("its network overlaps with " + n.prefix.to_string() + " of port '" + config.ports[n.port].name + "'");
+          place.error("its network overlaps with " + n.prefix.to_string() + " of port " + quoted(config.ports[n.port].name));
         } else {
           continue;
         }
@@ -118,23 +118,24 @@ bool own_address(const GatewayConfig& config, const IpAddress& a) {
   });
 }
 
-void check_route(const GatewayConfig& config, const Route& route, const Where& at) {
+void check_route(const GatewayConfig& config, const Route& route, const Where& at, bool networks_known) {
   std::vector<std::string_view> names;
   for (const auto& p : config.ports) names.push_back(p.name);
   const bool known = std::find(names.begin(), names.end(), route.port) != names.end();
-  if (!route.port.empty() && !known) return at.key("port").error("there is no port '" + route.port + "'", nearest(route.port, names));
+  if (!route.port.empty() && !known) return at.key("port").error("there is no port " + quoted(route.port), nearest(route.port, names));
   if (!route.via) {
     if (route.port.empty()) at.error("expected via (a next hop) or port (on link)");
     return;
   }
+  if (!networks_known) return;
   const Port* reached = port_of(config, *route.via);
   if (own_address(config, *route.via)) {
     at.key("via").error("expected another host, but " + route.via->to_string() + " is an address of this gateway");
   } else if (!reached) {
     at.key("via").error("expected an address on a network of a port, but " + route.via->to_string() + " is on none");
   } else if (!route.port.empty() && reached->name != route.port) {
-    at.key("via").error("expected an address on a network of port '" + route.port + "', but " + route.via->to_string() + " is on one of port '" +
-                        reached->name + "'");
+    at.key("via").error("expected an address on a network of port " + quoted(route.port) + ", but " + route.via->to_string() + " is on one of port " +
+                        quoted(reached->name));
   }
 }
 }  // namespace
@@ -152,7 +153,7 @@ void validate_routes(const GatewayConfig& config, const Where& root) {
         at.key("to").error(other->second == config.routes.size() ? "is the network of a port's own address: it needs no route"
                                                                   : "there is a route to " + other->first.to_string() + " already: routes[" + std::to_string(other->second) + "]");
     }
-    if (at.clean({"via", "port"}) && root.clean({"ports"})) check_route(config, config.routes[i], at);
+    if (at.clean({"via", "port"}) && !root.sink->failed("ports")) check_route(config, config.routes[i], at, networks_known(config, root));
   }
 }
 
@@ -166,7 +167,7 @@ void validate_policies(const GatewayConfig& config, const Where& root) {
       if (!valid_name(policy.name)) {
         at.key("name").error("expected " + std::string(kNameRule) + ", got " + quoted(policy.name));
       } else if (!names.insert(policy.name).second) {
-        at.key("name").error("there is a policy '" + policy.name + "' already");
+        at.key("name").error("there is a policy " + quoted(policy.name) + " already");
       }
     }
     if (at.clean({"local_ts", "remote_ts"}) && policy.local_ts.first.family != policy.remote_ts.first.family)
@@ -182,7 +183,7 @@ void validate_policies(const GatewayConfig& config, const Where& root) {
 }
 
 void validate(const GatewayConfig& config, const Node& root, Sink& sink) {
-  const Where top{sink, &root, {}};
+  const Where top{&sink, &root, {}};
   validate_dataplane(config, top);
   validate_ports(config, top);
   validate_routes(config, top);

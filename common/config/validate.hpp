@@ -17,19 +17,22 @@ void validate(const GatewayConfig& config, const Node& root, Sink& sink);
 
 /// A key's place while checks walk along the tree. A key that is absent has the position of the map that lacks it.
 struct Where {
-  Sink& sink;
+  Sink* sink;
   const Node* node;
   std::string path;
 
   [[nodiscard]] Where key(std::string_view name) const;
   [[nodiscard]] Where item(std::size_t index) const;   ///< of a list; a scalar that stands for a list of one is its own item
   [[nodiscard]] Where entry(std::size_t index) const;  ///< of a map, by order
-  void error(std::string message, std::string suggestion = {}) const { sink.error(node->at, path, std::move(message), std::move(suggestion)); }
-  void warning(std::string message) const { sink.warning(node->at, path, std::move(message)); }
-  [[nodiscard]] bool clean() const { return sink.clean(path); }
+  void error(std::string message, std::string suggestion = {}) const { sink->error(node->at, path, std::move(message), std::move(suggestion)); }
+  void warning(std::string message) const { sink->warning(node->at, path, std::move(message)); }
+  [[nodiscard]] bool clean() const { return sink->clean(path); }
   /// Whether these keys of this map are all free of errors.
   [[nodiscard]] bool clean(std::initializer_list<std::string_view> keys) const;
 };
+
+/// Whether all addresses of all ports could be read: else nothing can be said about addresses elsewhere.
+bool networks_known(const GatewayConfig& config, const Where& root);
 
 // The parts of validate(), by section.
 void validate_dataplane(const GatewayConfig& config, const Where& root);

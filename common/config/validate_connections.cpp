@@ -1,7 +1,6 @@
 // Checks of connections and children, alone and against each other.
 #include <algorithm>
 #include <map>
-#include <tuple>
 
 #include "common/config/kinds.hpp"
 #include "common/config/validate.hpp"
@@ -93,7 +92,7 @@ void check_ambiguous(const GatewayConfig& config, const Where& here) {
         if (fresh || reported || known->second.connection == i) continue;
         const Connection& other = config.connections[known->second.connection];
         if (other.secret.kind == c.secret.kind && other.secret.where == c.secret.where) continue;
-        at.key("secret").error("expected the secret of connection '" + other.name + "', which has the same addresses (" + local.to_string() + ", " +
+        at.key("secret").error("expected the secret of connection " + quoted(other.name) + ", which has the same addresses (" + local.to_string() + ", " +
                                (remotes.front().family == Family::None ? "%any" : remote.to_string()) +
                                "): Main Mode chooses the pre-shared key by address alone (RFC 2409 §5.4)");
         reported = true;
@@ -101,20 +100,52 @@ void check_ambiguous(const GatewayConfig& config, const Where& here) {
   }
 }
 
-void check_equal_selectors(const GatewayConfig& config, const Where& here) {
-  std::map<std::tuple<TrafficSelector, TrafficSelector, std::uint32_t>, std::string> seen;
+/// What decides about a packet, in the data plane's order: by priority, children before policies, then as in the file.
+struct SpdEntry {
+  const TrafficSelector* local;
+  const TrafficSelector* remote;
+  std::uint32_t priority;
+  std::string name;
+  Where at;
+  bool child;
+};
+
+std::vector<SpdEntry> spd_entries(const GatewayConfig& config, const Where& root) {
+  std::vector<SpdEntry> out;
+  const Where connections = root.key("connections");
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
-    const Where children = here.entry(i).key("children");
+    const Where children = connections.entry(i).key("children");
     for (std::size_t k = 0; k < config.connections[i].children.size(); ++k) {
       const Child& c = config.connections[i].children[k];
       const Where at = children.entry(k);
-      if (!at.clean({"local_ts", "remote_ts", "priority"})) continue;
-      const std::string name = config.connections[i].name + "/" + c.name;
-      const auto [other, fresh] = seen.emplace(std::tuple{c.local_ts, c.remote_ts, c.priority}, name);
-      if (!fresh)
-        at.key("remote_ts").error("the child '" + other->second + "' has the same selectors and priority: this one would never carry a packet");
+      if (at.clean({"local_ts", "remote_ts", "priority"}))
+        out.push_back({&c.local_ts, &c.remote_ts, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name), at.key("remote_ts"), true});
     }
   }
+  for (std::size_t i = 0; i < config.policies.size(); ++i) {
+    const Policy& p = config.policies[i];
+    const Where at = root.key("policies").item(i);
+    if (at.clean({"local_ts", "remote_ts", "priority"}))
+      out.push_back({&p.local_ts, &p.remote_ts, p.priority, "policy " + quoted(p.name), at.key("remote_ts"), false});
+  }
+  std::stable_sort(out.begin(), out.end(), [](const SpdEntry& a, const SpdEntry& b) { return a.priority < b.priority; });
+  return out;
+}
+
+/// Reports each entry that one before it covers wholly, once: an error between equal children, else a warning.
+void check_shadowed(const std::vector<SpdEntry>& entries) {
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    for (std::size_t before = 0; before < i; ++before) {
+      const SpdEntry& a = entries[before];
+      const SpdEntry& b = entries[i];
+      if (!a.local->contains(*b.local) || !a.remote->contains(*b.remote)) continue;
+      if (a.child && b.child && *a.local == *b.local && *a.remote == *b.remote) {
+        b.at.error("the " + a.name + " has the same selectors: this one would never carry a packet");
+      } else {
+        b.at.warning("the " + a.name + " comes first and has all of this traffic: this one never sees a packet; give it a smaller priority");
+      }
+      break;
+    }
 }
 
 void warn_unspecific(const Connection& c, const Where& at) {
@@ -128,7 +159,7 @@ void warn_unspecific(const Connection& c, const Where& at) {
 
 void validate_connections(const GatewayConfig& config, const Where& root) {
   const Where here = root.key("connections");
-  const bool ports_known = root.clean({"ports"}) && !config.ports.empty();
+  const bool ports_known = networks_known(config, root);
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
@@ -142,7 +173,7 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     for (std::size_t k = 0; k < c.children.size(); ++k) check_child(c, c.children[k], at.key("children").entry(k), remotes_known);
   }
   check_ambiguous(config, here);
-  check_equal_selectors(config, here);
+  check_shadowed(spd_entries(config, root));
 }
 
 }  // namespace culvert::config
