@@ -5,6 +5,7 @@ Its interfaces are af_packet ports on veth ends that have no kernel address: the
 import json
 import os
 import re
+import subprocess
 
 from .lab import LabError, wait_for
 
@@ -129,7 +130,6 @@ class Gateway:
 
     def cli(self, *arguments, seconds=40):
         """(exit status, decoded JSON, or the text if it is none) of `culvert -o json ARGUMENTS`."""
-        import subprocess
         try:
             done = subprocess.run([self.program("control/culvert"), "-o", "json", "--socket", self.config["control"]["socket"], *map(str, arguments)],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=seconds)
@@ -143,6 +143,50 @@ class Gateway:
     def cli_text(self, *arguments, seconds=40):
         """What an operator sees."""
         return self.lab.sh(self.program("control/culvert"), "--socket", self.config["control"]["socket"], *arguments, seconds=seconds, check=False)
+
+    def result(self, *arguments):
+        """The JSON of a command that must succeed."""
+        status, result = self.cli(*arguments)
+        if status != 0 or not isinstance(result, dict):
+            raise LabError(f"culvert {' '.join(arguments)}: exit {status}: {result}")
+        return result
+
+    def initiate(self, connection_name, child_name=None, seconds=15):
+        """(up, what culvert said)"""
+        status, result = self.cli("initiate", connection_name, *([child_name] if child_name else []), "--timeout", seconds, seconds=seconds + 10)
+        return status == 0, result
+
+    def terminate(self, connection_name, child_name=None):
+        return self.cli("terminate", connection_name, *([child_name] if child_name else []))
+
+    def ike_sas(self, connection_name=None):
+        return [sa for sa in self.result("list-sas")["ike_sas"] if connection_name in (None, sa["connection"])]
+
+    def child_sas(self, connection_name=None, states=("installed", "rekeyed", "deleting", "installing")):
+        """The pairs of SAs of all ISAKMP SAs, and the orphans of a culvertd before this one as pairs of their own."""
+        listed = self.result("list-sas")
+        found = [c for sa in listed["ike_sas"] if connection_name in (None, sa["connection"]) for c in sa["children"] if c["state"] in states]
+        known = {c["spi_out"] for c in found}
+        orphans = [o for o in listed["orphans"] if o["direction"] == "out" and o["spi"] not in known and connection_name in (None, o["connection"])]
+        return found + [{"child": o["child"], "state": "orphan", "spi_out": o["spi"], "pair": 0} for o in orphans]
+
+    def connection(self, name):
+        return next(c for c in self.result("list-conns")["connections"] if c["connection"] == name)
+
+    def child_up(self, connection_name, child_name):
+        return any(c["up"] for c in self.connection(connection_name)["children"] if c["child"] == child_name)
+
+    def exchange_counts(self, reason="ok"):
+        """{exchange: how many ended with this reason}, both roles together."""
+        counts = {"main_mode": 0, "quick_mode": 0, "informational": 0, "dpd": 0}
+        for entry in self.result("counters")["exchanges"]:
+            if entry["reason"] == reason:
+                counts[entry["exchange"]] += entry["count"]
+        return counts
+
+    def drops(self):
+        """{reason: packets}"""
+        return {d["reason"]: d["total"] for d in self.result("counters")["drops"]}
 
     def log(self):
         """What culvertd has logged, over all its lives."""

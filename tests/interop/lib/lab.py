@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 RUN_ROOT = "/tmp"                  # short: paths of Unix sockets end at 107 bytes
@@ -148,15 +149,17 @@ class Lab:
     def __enter__(self):
         def end(number, _frame):
             raise KeyboardInterrupt(f"signal {number}")
-        signal.signal(signal.SIGTERM, end)
-        signal.signal(signal.SIGHUP, end)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, end)
+            signal.signal(signal.SIGHUP, end)
         return self
 
     def __exit__(self, kind, value, trace):
         if self.keep and kind is None:
             return
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)    # a second one must not stop the clearing up
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)    # a second one must not stop the clearing up
         self.close(failed=kind is not None)
 
     def close(self, failed=False):

@@ -26,10 +26,9 @@ STRONGSWAN_CONF = """charon-systemd {{
   }}
   filelog {{ log {{ path = {log}
       default = 1
-      ike = 2
+      ike = {ike_log}
+      chd = {chd_log}
       cfg = 2
-      net = 1
-      esp = 1
       time_format = %H:%M:%S
       ms = yes
       append = no
@@ -92,12 +91,14 @@ def _section(tokens):
 class StrongSwan:
     """`start` waits until it answers. `secret` is used for every pair of identities."""
 
-    def __init__(self, lab, namespace, name, connections, secret, kernel="kernel-libipsec kernel-netlink", retransmit_timeout=1.0, extra=""):
+    def __init__(self, lab, namespace, name, connections, secret, kernel="kernel-libipsec kernel-netlink", retransmit_timeout=1.0, extra="", keys=False):
+        """`keys`: log all key material, so that captures can be read (keys.py)."""
         self.lab, self.namespace, self.name = lab, namespace, name
         self.folder = lab.path(name, "x")[:-2]
         self.vici, self.log = f"{self.folder}/vici", f"{self.folder}/charon.log"
         self.conf = lab.write(f"{name}/strongswan.conf", STRONGSWAN_CONF.format(
-            plugins=PLUGINS.format(kernel=kernel), vici=self.vici, log=self.log, retransmit_timeout=retransmit_timeout, extra=extra))
+            plugins=PLUGINS.format(kernel=kernel), vici=self.vici, log=self.log, retransmit_timeout=retransmit_timeout, extra=extra,
+            ike_log=4 if keys else 2, chd_log=4 if keys else 1))
         self.process = None
         self.configure(connections, secret)
 

@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+"""Every IKE and every ESP suite against strongSwan, in both roles, with pings of 56, 1,000 and 1,372 bytes.
+
+Time limit: 400 s
+One gateway and one strongSwan hold one connection per suite, told apart by an address of strongSwan's: 72 IKE suites (each with another
+ESP suite in turn), and each ESP suite without and with perfect forward secrecy of each group. Each is established by Culvert, used and
+ended, then the same by strongSwan. strongSwan's own list of SAs says what was really agreed.
+"""
+import concurrent.futures
+import itertools
+import sys
+import time
+
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from lib import gateway, report, sites, strongswan  # noqa: E402
+from lib.lab import LabError, wait_for  # noqa: E402
+from lib.traffic import ping  # noqa: E402
+
+SIZES = (56, 1000, 1372)
+WORKERS = 3
+CIPHERS = {"aes128": ("AES_CBC", "128"), "aes192": ("AES_CBC", "192"), "aes256": ("AES_CBC", "256"),
+           "aes128gcm16": ("AES_GCM_16", "128"), "aes256gcm16": ("AES_GCM_16", "256")}
+HASHES = {"sha1": ("PRF_HMAC_SHA1", "HMAC_SHA1_96"), "sha256": ("PRF_HMAC_SHA2_256", "HMAC_SHA2_256_128"),
+          "sha384": ("PRF_HMAC_SHA2_384", None), "sha512": ("PRF_HMAC_SHA2_512", None)}
+GROUPS = {"modp2048": "MODP_2048", "modp3072": "MODP_3072", "modp4096": "MODP_4096", "ecp256": "ECP_256", "ecp384": "ECP_384", "ecp521": "ECP_521"}
+ESP = ["aes128gcm16", "aes256gcm16", "aes128-sha1", "aes128-sha256", "aes256-sha1", "aes256-sha256"]
+IKE = ["-".join(parts) for parts in itertools.product(("aes128", "aes192", "aes256"), HASHES, GROUPS)]
+
+
+class Suite:
+    def __init__(self, number, ike, esp):
+        self.number, self.ike, self.esp, self.name = number, ike, esp, f"s{number}"
+        self.address = f"10.9.1.{number}"
+        self.local_ts, self.remote_ts = f"10.1.{number}.0/24", f"10.2.{number}.0/24"
+        self.result = {}
+
+    def expected(self):
+        """What strongSwan must list for the IKE SA and its CHILD SA."""
+        cipher, digest, group = self.ike.split("-")
+        ike = {"encr-alg": CIPHERS[cipher][0], "encr-keysize": CIPHERS[cipher][1], "prf-alg": HASHES[digest][0], "dh-group": GROUPS[group]}
+        parts = self.esp.split("-")
+        esp = {"encr-alg": CIPHERS[parts[0]][0], "encr-keysize": CIPHERS[parts[0]][1]}
+        for part in parts[1:]:
+            if part in GROUPS:
+                esp["dh-group"] = GROUPS[part]
+            else:
+                esp["integ-alg"] = HASHES[part][1]
+        return ike, esp
+
+
+def suites():
+    found = [Suite(n, ike, ESP[n % len(ESP)]) for n, ike in enumerate(IKE, 1)]
+    with_pfs = [esp + pfs for esp in ESP for pfs in ["", *("-" + g for g in GROUPS)]]
+    return found + [Suite(n, sites.IKE_SUITE, esp) for n, esp in enumerate(with_pfs, 101)]
+
+
+def agreed(suite, peer):
+    """'' or what differs from the expected suite in strongSwan's list, and whether the packets went through the SA."""
+    sas = peer.list_sas()
+    if suite.name not in sas:
+        return "strongSwan lists no IKE SA"
+    ike, esp = suite.expected()
+    children = list(sas[suite.name].get("child-sas", {}).values())
+    installed = [c for c in children if c.get("state") == "INSTALLED"]
+    if len(installed) != 1:
+        return f"strongSwan lists {len(installed)} installed CHILD SAs"
+    for want, have in ((ike, sas[suite.name]), (esp, installed[0])):
+        for key, value in want.items():
+            if have.get(key) != value:
+                return f"{key} is {have.get(key)}, not {value}"
+    used = int(installed[0]["packets-in"]), int(installed[0]["packets-out"])
+    return "" if min(used) >= len(SIZES) else f"only {used} packets went through the SA"
+
+
+def one(suite, role, culvert, peer, host):
+    """Establishes, pings, compares, ends. Fills suite.result[role] with (ok, milliseconds, answered sizes, detail)."""
+    begun = time.monotonic()
+    if role == "initiator":
+        ok, detail = culvert.initiate(suite.name, suite.name)
+    else:
+        ok, detail = peer.initiate(suite.name)
+    milliseconds = (time.monotonic() - begun) * 1000
+    answered = []
+    if ok:
+        if role == "responder":
+            time.sleep(0.05)
+        for size in SIZES:
+            if ping(host, f"10.2.{suite.number}.1", f"10.1.{suite.number}.10", size=size, count=1)[0]:
+                answered.append(size)
+        detail = agreed(suite, peer) if len(answered) == len(SIZES) else f"no answer to {sorted(set(SIZES) - set(answered))}"
+    else:
+        detail = str(detail).strip().splitlines()[-1:]
+    suite.result[role] = (ok and not detail, milliseconds, answered, detail)
+    if role == "initiator":
+        culvert.terminate(suite.name)
+    else:
+        peer.terminate(suite.name)
+    wait_for(lambda: suite.name not in peer.list_sas(), 5, f"the end of {suite.name} at strongSwan")
+
+
+def body(r, lab):
+    everything = suites()
+
+    def connections(gw):
+        secret = gw.secret(sites.SECRET)
+        return {s.name: gateway.connection(sites.ADDRESS["a"], s.address, sites.IDENTITY["a"], f"{s.name}.example", s.ike, secret,
+                                           {s.name: gateway.child(s.local_ts, s.remote_ts, s.esp)}) for s in everything}
+    theirs = {s.name: strongswan.connection(s.address, sites.ADDRESS["a"], f"{s.name}.example", sites.IDENTITY["a"], s.ike,
+                                            {s.name: strongswan.child(s.remote_ts, s.local_ts, s.esp)}) for s in everything}
+    site = sites.CulvertAndStrongSwan(lab, connections, theirs)
+    site.outside.addresses("cl0", [f"{s.address}/16" for s in everything])
+    site.outside.addresses("lo", [f"10.2.{s.number}.1/24" for s in everything])
+    site.host.addresses("h0", [f"10.1.{s.number}.10/16" for s in everything])
+    site.start()
+    for role in ("initiator", "responder"):
+        begun = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+            jobs = {pool.submit(one, s, role, site.culvert, site.strongswan, site.host): s for s in everything}
+            for job in concurrent.futures.as_completed(jobs):
+                try:
+                    job.result()
+                except LabError as error:
+                    jobs[job].result[role] = (False, 0, [], str(error))
+        r.note(f"Culvert as {role}: {len(everything)} suites in {time.monotonic() - begun:.0f} s")
+    rows = []
+    for s in everything:
+        row = [s.ike, s.esp]
+        for role in ("initiator", "responder"):
+            ok, milliseconds, answered, _ = s.result[role]
+            row += ["ok" if ok else "FAIL", f"{milliseconds:.0f}", "/".join(map(str, answered)) or "none"]
+        rows.append(row)
+    r.table(["IKE suite", "ESP suite", "Culvert initiates", "ms", "ping bytes", "strongSwan initiates", "ms", "ping bytes"], rows)
+    for s in everything:
+        for role in ("initiator", "responder"):
+            ok, _, _, detail = s.result[role]
+            if ok:
+                r.passed += 1
+            else:
+                r.check(f"{s.ike} / {s.esp}, Culvert as {role}", False, detail)
+    r.note(f"{sum(s.result[role][0] for s in everything for role in s.result)} of {2 * len(everything)} combinations passed")
+
+
+report.run("suites", body)

@@ -1,0 +1,104 @@
+#!/usr/bin/python3
+"""tshark as the judge of every message: captures of all exchanges, decrypted with the keys that strongSwan logged.
+
+Time limit: 120 s
+Main mode in both roles, quick mode with and without perfect forward secrecy, rekeying of both kinds, dead-peer detection, NAT keepalives,
+delete from both sides, a refused proposal and refused proxy identities, ESP in UDP. No packet may be malformed, no expert item an error, and
+no IP or UDP checksum wrong; every encrypted IKE message and every ESP packet must decrypt.
+"""
+import collections
+import re
+import sys
+import time
+
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from lib import gateway, keys, report, sites, strongswan  # noqa: E402
+from lib.lab import wait_for  # noqa: E402
+from lib.traffic import Capture, ping, tshark  # noqa: E402
+
+CONNECTIONS = {  # name: (IKE suite, their IKE suite, ESP suite, their net)
+    "plain": ("aes128-sha1-modp2048", "aes128-sha1-modp2048", "aes128gcm16", None),
+    "pfs": ("aes256-sha256-ecp256", "aes256-sha256-ecp256", "aes256-sha256-ecp384", None),
+    "long": ("aes192-sha512-modp4096", "aes192-sha512-modp4096", "aes256gcm16-modp4096", None),
+    "refused": ("aes256-sha256-modp2048", "aes128-sha512-ecp521", "aes128gcm16", None),
+    "narrow": ("aes256-sha384-ecp521", "aes256-sha384-ecp521", "aes128-sha1", "10.77.0.0/24"),
+}
+CHECKSUMS = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
+
+
+def uat(kind, rows):
+    return [part for row in rows for part in ("-o", f"uat:{kind}:" + ",".join(f'"{cell}"' for cell in row))]
+
+
+def esp_table(log):
+    """tshark's rows for each AES-GCM SA; the CBC suites are judged by the pings."""
+    return [["IPv4", "*", "*", f"0x{spi:08x}", "AES-GCM [RFC4106]", f"0x{key.hex()}", "NULL", "", "64-bit"][:7]
+            for spi, pair in keys.esp_keys(log).items() for key in pair if len(key) in (20, 36)]
+
+
+def body(r, lab):
+    numbers = {name: n for n, name in enumerate(CONNECTIONS, 1)}
+
+    def connections(gw):
+        secret = gw.secret(sites.SECRET)
+        return {name: gateway.connection(sites.ADDRESS["a"], f"10.9.1.{numbers[name]}", sites.IDENTITY["a"], f"{name}.example", ike, secret,
+                                         {name: gateway.child(f"10.1.{numbers[name]}.0/24", f"10.2.{numbers[name]}.0/24", esp)}, dpd_delay="2s")
+                for name, (ike, _, esp, _) in CONNECTIONS.items()}
+    theirs = {name: strongswan.connection(f"10.9.1.{numbers[name]}", sites.ADDRESS["a"], f"{name}.example", sites.IDENTITY["a"], ike,
+                                          {name: strongswan.child(net or f"10.2.{numbers[name]}.0/24", f"10.1.{numbers[name]}.0/24", esp)},
+                                          dpd_delay="3s", keyingtries=1)
+              for name, (_, ike, esp, net) in CONNECTIONS.items()}
+    site = sites.CulvertAndStrongSwan(lab, connections, theirs, keys=True, ike={"keepalive": "3s"})
+    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in numbers.values()])
+    site.outside.addresses("lo", [f"10.2.{n}.1/24" for n in numbers.values()])
+    site.host.addresses("h0", [f"10.1.{n}.10/16" for n in numbers.values()])
+    capture = Capture(site.outside, "cl0", "wire")
+    site.start()
+    for role in ("initiator", "responder"):
+        for name in CONNECTIONS:
+            ok = site.culvert.initiate(name, name, 8)[0] if role == "initiator" else site.strongswan.initiate(name, 8)[0]
+            good = name in ("plain", "pfs", "long")
+            if ok != good:
+                r.check(f"{name} with Culvert as {role} {'establishes' if good else 'is refused'}", False)
+            if ok:
+                time.sleep(0.1)
+                ping(site.host, f"10.2.{numbers[name]}.1", f"10.1.{numbers[name]}.10", size=1372, count=2, interval=0.05)
+        site.culvert.result("rekey", "plain", "plain")
+        site.strongswan.swanctl("rekey", "--child", "pfs", check=False)
+        site.culvert.result("rekey", "long", "--ike")
+        site.strongswan.swanctl("rekey", "--ike", "pfs", "--reauth", check=False)
+        time.sleep(5)
+        for name in CONNECTIONS:
+            ping(site.host, f"10.2.{numbers[name]}.1", f"10.1.{numbers[name]}.10", count=1)
+            site.culvert.terminate(name) if role == "initiator" else site.strongswan.terminate(name, 3)
+        wait_for(lambda: not site.strongswan.child_sas(), 10, "the end of all SAs")
+    capture.stop()
+
+    log = site.strongswan.log_text()
+    tables = uat("ikev1_decryption_table", keys.ike_keys(log).items()) + uat("esp_sa", esp_table(log))
+    decode = CHECKSUMS + ["-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"] + tables
+    counts = collections.Counter()
+    for line in tshark(lab, capture.file, *decode, "-T", "fields", "-e", "ip.src", "-e", "isakmp.exchangetype", "-e", "_ws.col.Protocol").splitlines():
+        source, exchange, protocol = (line.split("\t") + ["", ""])[:3]
+        side = "Culvert" if source == sites.ADDRESS["a"] else "strongSwan"
+        kind = {"2": "main mode", "5": "informational", "32": "quick mode"}.get(exchange, protocol)
+        counts[kind, side] += 1
+    r.table(["packets", "Culvert", "strongSwan"], [[kind, counts[kind, "Culvert"], counts[kind, "strongSwan"]] for kind in sorted({k for k, _ in counts})])
+    for kind in ("main mode", "quick mode", "informational"):
+        r.check(f"the capture holds {kind} of both", counts[kind, "Culvert"] and counts[kind, "strongSwan"])
+    for title, expression in (("malformed packet", "_ws.malformed"), ("expert error", "_ws.expert.severity == error"),
+                              ("wrong checksum", f"ip.src == {sites.ADDRESS['a']} && (ip.checksum.status == bad || udp.checksum.status == bad)"),
+                              ("ESP packet with a wrong integrity check value", "esp.icv_bad == 1"),
+                              ("encrypted IKE message that does not decrypt", "isakmp.flag_e == 1 && !isakmp.enc.decrypted && !isakmp.nextpayload == 8")):
+        found = tshark(lab, capture.file, *decode, "-Y", expression).splitlines()
+        r.check(f"no {title}", not found, "; ".join(found[:3]))
+    opened = tshark(lab, capture.file, *decode, "-Y", "isakmp.flag_e == 1 && isakmp.enc.decrypted").splitlines()
+    r.check("encrypted IKE messages were decrypted for this", len(opened) > 10, len(opened))
+    notes = tshark(lab, capture.file, *decode, "-Y", "_ws.expert.severity == warning", "-T", "fields", "-e", "_ws.expert.message")
+    for text, number in collections.Counter(re.split(r"[\n,]", notes.strip())).most_common(8):
+        if text:
+            r.note(f"tshark remarks (not an error) {number} times: {text}")
+    r.check("the decrypted echoes are inside of ESP", len(keys.esp_echoes(capture.file, log)[0]) >= 8)
+
+
+report.run("wire", body)
