@@ -9,12 +9,14 @@ import argparse
 import glob
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib.lab import sweep  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -60,27 +62,6 @@ class Test:
         for line in sweep(tag):
             text += f"\nnote: {line}"
         return f"---- {self.name}: {self.passed} passed, {self.failed} failed, {seconds:.0f} s\n{text.rstrip()}\n"
-
-
-def sweep(tag):
-    """Removes what a test that was killed has left behind; says what that was."""
-    found = []
-    for folder in glob.glob(f"/tmp/cv-{tag}-*"):
-        pids = os.path.join(folder, "pids")
-        if os.path.exists(pids):
-            with open(pids, encoding="ascii") as f:
-                for line in f:
-                    pid, name = line.split(maxsplit=1)
-                    namespace = subprocess.run(["ip", "netns", "identify", pid], capture_output=True, text=True).stdout.strip()
-                    if namespace.startswith(f"cv-{tag}-"):
-                        os.kill(int(pid), signal.SIGKILL)
-                        found.append(f"stopped {name.strip()}")
-        shutil.rmtree(folder, ignore_errors=True)
-    for line in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.splitlines():
-        if line.startswith(f"cv-{tag}-"):
-            subprocess.run(["ip", "netns", "del", line.split()[0]], check=False)
-            found.append(f"removed namespace {line.split()[0]}")
-    return found
 
 
 def main():
