@@ -26,14 +26,12 @@ CONNECTIONS = {  # name: (IKE suite, their IKE suite, ESP suite, their net)
 CHECKSUMS = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
 
 
-def uat(kind, rows):
-    return [part for row in rows for part in ("-o", f"uat:{kind}:" + ",".join(f'"{cell}"' for cell in row))]
-
-
-def esp_table(log):
-    """tshark's rows for each AES-GCM SA; the CBC suites are judged by the pings."""
-    return [["IPv4", "*", "*", f"0x{spi:08x}", "AES-GCM [RFC4106]", f"0x{key.hex()}", "NULL", "", "64-bit"][:7]
-            for spi, pair in keys.esp_keys(log).items() for key in pair if len(key) in (20, 36)]
+def decode_options(log):
+    """tshark's settings to decrypt IKE. (It decrypts AES-GCM ESP without checking it, and trips over the result: keys.py does that.)"""
+    options = list(CHECKSUMS)
+    for cookie, key in keys.ike_keys(log).items():
+        options += ["-o", f"uat:ikev1_decryption_table:{cookie},{key}"]
+    return options
 
 
 def body(r, lab):
@@ -75,8 +73,7 @@ def body(r, lab):
     capture.stop()
 
     log = site.strongswan.log_text()
-    tables = uat("ikev1_decryption_table", keys.ike_keys(log).items()) + uat("esp_sa", esp_table(log))
-    decode = CHECKSUMS + ["-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"] + tables
+    decode = decode_options(log)
     counts = collections.Counter()
     for line in tshark(lab, capture.file, *decode, "-T", "fields", "-e", "ip.src", "-e", "isakmp.exchangetype", "-e", "_ws.col.Protocol").splitlines():
         source, exchange, protocol = (line.split("\t") + ["", ""])[:3]
@@ -88,17 +85,19 @@ def body(r, lab):
         r.check(f"the capture holds {kind} of both", counts[kind, "Culvert"] and counts[kind, "strongSwan"])
     for title, expression in (("malformed packet", "_ws.malformed"), ("expert error", "_ws.expert.severity == error"),
                               ("wrong checksum", f"ip.src == {sites.ADDRESS['a']} && (ip.checksum.status == bad || udp.checksum.status == bad)"),
-                              ("ESP packet with a wrong integrity check value", "esp.icv_bad == 1"),
-                              ("encrypted IKE message that does not decrypt", "isakmp.flag_e == 1 && !isakmp.enc.decrypted && !isakmp.nextpayload == 8")):
+                              ("encrypted IKE message that does not decrypt", "isakmp.flag_e == 1 && !(isakmp.typepayload == 8)")):
         found = tshark(lab, capture.file, *decode, "-Y", expression).splitlines()
         r.check(f"no {title}", not found, "; ".join(found[:3]))
-    opened = tshark(lab, capture.file, *decode, "-Y", "isakmp.flag_e == 1 && isakmp.enc.decrypted").splitlines()
+    opened = tshark(lab, capture.file, *decode, "-Y", "isakmp.flag_e == 1 && isakmp.typepayload == 8").splitlines()
     r.check("encrypted IKE messages were decrypted for this", len(opened) > 10, len(opened))
     notes = tshark(lab, capture.file, *decode, "-Y", "_ws.expert.severity == warning", "-T", "fields", "-e", "_ws.expert.message")
     for text, number in collections.Counter(re.split(r"[\n,]", notes.strip())).most_common(8):
         if text:
             r.note(f"tshark remarks (not an error) {number} times: {text}")
-    r.check("the decrypted echoes are inside of ESP", len(keys.esp_echoes(capture.file, log)[0]) >= 8)
+    gcm = {spi: pair for spi, pair in keys.esp_keys(log).items() if len(pair[0]) in (20, 36)}
+    packets = [esp for _, _, _, esp in keys.esp_packets(capture.file) if int.from_bytes(esp[:4], "big") in gcm]
+    opened = [esp for esp in packets if keys.decrypt(esp, gcm) is not None]
+    r.check("every AES-GCM ESP packet authenticates and decrypts", len(packets) == len(opened) >= 8, f"{len(opened)} of {len(packets)}")
 
 
 report.run("wire", body)
