@@ -102,8 +102,8 @@ class Guest:
                 break
         else:
             raise LabError("there is no folder from which code may be run")
-        shim = Path(self._shim_folder.name) / "xsave_shim.so"
-        self.lab.sh("gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", shim, HERE / "xsave_shim.c", "-ldl")
+        shim = Path(self._shim_folder.name) / "shim.so"
+        self.lab.sh("gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", shim, HERE / "shim.c", "-ldl")
         return shim
 
     def halt(self):
