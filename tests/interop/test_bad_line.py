@@ -39,7 +39,8 @@ class Site:
         for index, (letter, peer) in enumerate(("ab", "ba")):
             gw = sites.culvert(lab, self.inside[letter], letter, [peer], cpu=index)
             child, ike = (CHILD, IKE) if letter == "a" else QUIET
-            gw.config["connections"] = sites.culvert_connection(gw, letter, peer, start="start" if letter == "a" else "none", child_settings=child, **ike)
+            gw.config["connections"] = sites.culvert_connection(gw, letter, peer, start="start" if letter == "a" else "none",
+                                                                child_settings=child, **ike)
             gw.write()
             self.gateway[letter] = gw
         self.line.ready()

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Native ESP (protocol 50) against the Linux kernel: strongSwan in a User Mode Linux guest, without a NAT and so without UDP.
 
-Time limit: 150 s
-Each ESP suite in both roles with pings of 56, 1,000 and 1,372 bytes both ways; replayed packets; delay, loss and reordering by netem; rekeying
-by either side under load. The kernel's counters of each SA, Culvert's, and captures on both sides of the gateway must agree, and tshark,
-with the kernel's keys, must be able to read and authenticate every packet.
+Time limit: 200 s
+Each ESP suite in both roles with pings of 56, 1,000 and 1,372 bytes both ways; the same in UDP by `encap: true`; replayed packets; delay,
+loss and reordering by netem; rekeying by either side under load. The kernel's counters of each SA, Culvert's, and captures on both sides of
+the gateway must agree, and tshark, with the kernel's keys, must be able to read and authenticate every packet.
 
     host 10.1.0.10 -- in0 [Culvert] gw0 10.9.0.1 ---- wire ---- vec0 10.9.0.2 [Linux guest], 10.2.1.1, 10.2.2.1, ... on its lo
 """
@@ -20,21 +20,22 @@ from lib import gateway, inject, keys, pcap, report, sites, strongswan, uml  # n
 from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import Capture, Ping, tshark  # noqa: E402
 
-SUITES = ["aes128gcm16", "aes256gcm16", "aes128-sha1", "aes256-sha1", "aes128-sha256", "aes256-sha256"]
-NUMBER = {suite: n for n, suite in enumerate(SUITES, 1)}
+LISTED = {  # what strongSwan must list for each suite: cipher, key bits, integrity, group
+    "aes128gcm16": ("AES_GCM_16", "128", None, None), "aes256gcm16": ("AES_GCM_16", "256", None, None),
+    "aes128-sha1": ("AES_CBC", "128", "HMAC_SHA1_96", None), "aes256-sha1": ("AES_CBC", "256", "HMAC_SHA1_96", None),
+    "aes128-sha256": ("AES_CBC", "128", "HMAC_SHA2_256_128", None), "aes256-sha256": ("AES_CBC", "256", "HMAC_SHA2_256_128", None),
+    "aes128gcm16-ecp256": ("AES_GCM_16", "128", None, "ECP_256"), "aes256-sha256-modp2048": ("AES_CBC", "256", "HMAC_SHA2_256_128", "MODP_2048")}
+SUITES = list(LISTED)
+OURS, THEIRS, FORCED = "rekeyed-by-culvert", "rekeyed-by-linux", "in-udp"
+NUMBER = {name: n for n, name in enumerate([*SUITES, OURS, THEIRS, FORCED], 1)}     # child name's net behind the guest: 10.2.NUMBER.0/24
+LISTED[FORCED] = LISTED[SUITES[0]]
 SIZES, COUNT = (56, 1000, 1372), 3
-OURS, THEIRS = "rekeyed-by-culvert", "rekeyed-by-linux"
-NUMBER |= {OURS: 7, THEIRS: 8}
 REKEY_EVERY, REKEY_FOR = 5, 16                   # seconds
 NETEM, NETEM_PINGS = "delay 20ms 5ms loss 2% reorder 25%", 500
-CONNECTION, CULVERT, LINUX = "to-b", sites.ADDRESS["a"], sites.ADDRESS["b"]
+CONNECTION, CULVERT, LINUX, LINUX_UDP = "to-b", sites.ADDRESS["a"], sites.ADDRESS["b"], "10.9.1.1"
 HOST, WINDOW = sites.HOST["a"], 64
 TSHARK_SUITE = {"rfc4106(gcm(aes))": "AES-GCM with 16 octet ICV [RFC4106]", "cbc(aes)": "AES-CBC [RFC3602]",
                 "hmac(sha1)": "HMAC-SHA-1-96 [RFC2404]", "hmac(sha256)": "HMAC-SHA-256-128 [RFC4868]"}
-LISTED = {"aes128gcm16": ("AES_GCM_16", "128", None), "aes256gcm16": ("AES_GCM_16", "256", None),
-          "aes128-sha1": ("AES_CBC", "128", "HMAC_SHA1_96"), "aes256-sha1": ("AES_CBC", "256", "HMAC_SHA1_96"),
-          "aes128-sha256": ("AES_CBC", "128", "HMAC_SHA2_256_128"), "aes256-sha256": ("AES_CBC", "256", "HMAC_SHA2_256_128")}
-
 Esp = collections.namedtuple("Esp", "frame spi sequence source")
 
 
@@ -58,8 +59,10 @@ class Site:
         for name, seconds in ((OURS, REKEY_EVERY), (THEIRS, 3600)):
             children[name] = gateway.child(sites.NET["a"], f"10.2.{NUMBER[name]}.0/24", "aes128gcm16", rekey_time=f"{seconds}s",
                                            life_time=f"{4 * seconds}s", rand_time="0s")
-        return {CONNECTION: gateway.connection(CULVERT, LINUX, sites.IDENTITY["a"], sites.IDENTITY["b"], sites.IKE_SUITE,
-                                               self.culvert.secret(sites.SECRET), children)}
+        secret, ours = self.culvert.secret(sites.SECRET), sites.IDENTITY["a"]
+        forced = {FORCED: gateway.child(sites.NET["a"], f"10.2.{NUMBER[FORCED]}.0/24", SUITES[0])}
+        return {CONNECTION: gateway.connection(CULVERT, LINUX, ours, sites.IDENTITY["b"], sites.IKE_SUITE, secret, children),
+                FORCED: gateway.connection(CULVERT, LINUX_UDP, ours, "udp.example", sites.IKE_SUITE, secret, forced, encap=True)}
 
     @staticmethod
     def _peer_connections():
@@ -67,13 +70,15 @@ class Site:
         for name, seconds in ((OURS, 3600), (THEIRS, REKEY_EVERY)):
             children[name] = strongswan.child(f"10.2.{NUMBER[name]}.0/24", sites.NET["a"], "aes128gcm16", rekey_time=f"{seconds}s",
                                               life_time=f"{4 * seconds}s", rand_time="0s")
-        return {CONNECTION: strongswan.connection(LINUX, CULVERT, sites.IDENTITY["b"], sites.IDENTITY["a"], sites.IKE_SUITE, children)}
+        forced = {FORCED: strongswan.child(f"10.2.{NUMBER[FORCED]}.0/24", sites.NET["a"], SUITES[0])}
+        return {CONNECTION: strongswan.connection(LINUX, CULVERT, sites.IDENTITY["b"], sites.IDENTITY["a"], sites.IKE_SUITE, children),
+                FORCED: strongswan.connection(LINUX_UDP, CULVERT, "udp.example", sites.IDENTITY["a"], sites.IKE_SUITE, forced)}
 
     def start(self):
         self.guest.power_on()
         self.culvert.start()
         self.guest.ready()
-        self.guest.address("vec0", f"{LINUX}/16")
+        self.guest.address("vec0", f"{LINUX}/16", f"{LINUX_UDP}/16")
         self.guest.address("lo", *(f"10.2.{n}.1/32" for n in NUMBER.values()))
         self.guest.route("default", CULVERT)
         self.wire = Capture(self.outside, "peer0", "wire")
@@ -119,7 +124,7 @@ def establish(r, site, role, children):
     """{child: '' or what failed}"""
     failed = {}
     for name in children:
-        ok, detail = site.culvert.initiate(CONNECTION, name) if role == "Culvert" else site.strongswan.initiate(name)
+        ok, detail = site.culvert.initiate(FORCED if name == FORCED else CONNECTION, name) if role == "Culvert" else site.strongswan.initiate(name)
         failed[name] = "" if ok else f"not established: {str(detail).strip()[-200:]}"
     time.sleep(0.5)          # a responder installs its SAs when it has read the third message
     return failed
@@ -131,37 +136,41 @@ def compare(site, name, states, listed):
     if name not in listed:
         return "strongSwan does not list it as installed"
     sa = listed[name]
-    if (sa["encr-alg"], sa.get("encr-keysize"), sa.get("integ-alg")) != LISTED[name]:
-        return f"strongSwan lists {sa['encr-alg']}-{sa.get('encr-keysize')} {sa.get('integ-alg')}"
+    agreed = tuple(sa.get(key) for key in ("encr-alg", "encr-keysize", "integ-alg", "dh-group"))
+    if agreed != LISTED[name]:
+        return f"strongSwan lists {agreed}, not {LISTED[name]}"
     for direction in "in", "out":
         state = states.get(int(sa[f"spi-{direction}"], 16))
         if state is None:
             return f"the kernel has no SA {direction}"
         if state["packets"] != expected or state["failed"] or state["replayed"] or state["window"]:
-            return f"the kernel's SA {direction}: {state['packets']} packets instead of {expected}, {state['failed']} failed, {state['replayed']} replayed"
-    ours = [c for c in site.culvert.child_sas(CONNECTION) if c["child"] == name and c["state"] == "installed"]
-    if len(ours) != 1 or ours[0]["encap"] != "native" or ours[0]["spi_in"] != sa["spi-out"] or ours[0]["spi_out"] != sa["spi-in"]:
-        return f"Culvert lists {[(c['state'], c['encap'], c['spi_in'], c['spi_out']) for c in ours]}, strongSwan in {sa['spi-in']} out {sa['spi-out']}"
+            return (f"the kernel's SA {direction}: {state['packets']} packets instead of {expected}, "
+                    f"{state['failed']} failed, {state['replayed']} replayed")
+    ours = [c for c in site.culvert.child_sas() if c["child"] == name and c["state"] == "installed"]
+    same = [(c["encap"], c["spi_in"], c["spi_out"]) for c in ours]
+    if same != [("udp" if name == FORCED else "native", sa["spi-out"], sa["spi-in"])]:
+        return f"Culvert lists {same}, strongSwan in {sa['spi-in']} out {sa['spi-out']}"
     if (ours[0]["in"]["packets"], ours[0]["out"]["packets"]) != (expected, expected):
         return f"Culvert counts {ours[0]['in']['packets']} packets in and {ours[0]['out']['packets']} out instead of {expected}"
     return ""
 
 
 def suites(r, site, role):
-    """Establishes all suites as children of one ISAKMP SA, pings, compares. Returns {suite: (ok, cell of the table)}."""
-    failed = establish(r, site, role, SUITES)
-    names = [name for name in SUITES if not failed[name]]
+    """Establishes all suites as children of one ISAKMP SA, and one in UDP; pings, compares. Returns {suite: cell of the table}."""
+    everything = [*SUITES, FORCED]
+    failed = establish(r, site, role, everything)
+    names = [name for name in everything if not failed[name]]
     there = pings(site.host, [(n, HOST, f"10.2.{NUMBER[n]}.1") for n in names])
     back = pings(site.guest, [(n, f"10.2.{NUMBER[n]}.1", HOST) for n in names])
     states, listed = site.states(), site.children()
     result = {}
-    for name in SUITES:
+    for name in everything:
         detail = failed[name]
         if not detail:
             lost = [f"{way} {size}: {got}/{sent}" for way, found in (("out", there[name]), ("in", back[name]))
                     for size in SIZES for sent, got in [found.get(size, (COUNT, 0))] if got != sent]
             detail = f"pings lost ({', '.join(lost)})" if lost else compare(site, name, states, listed)
-        result[name] = not detail, "/".join(map(str, SIZES)) + " ok" if not detail else "FAIL"
+        result[name] = "/".join(map(str, SIZES)) + " ok" if not detail else "FAIL"
         r.check(f"{name}, {role} initiates: pings of {', '.join(map(str, SIZES))} bytes both ways, and all counters agree", not detail, detail)
     errors = site.guest.xfrm_errors()
     errors.pop("XfrmAcquireError", None)             # what the guest sends before it has an SA
@@ -205,7 +214,8 @@ def bad_line(r, site):
     r.note(f"netem {NETEM}: {NETEM_PINGS} echoes sent, {dropped} packets dropped by it, {len(arrived)} arrived, "
            f"{sum(d > 0 for d in depth)} of them late, by up to {max(depth, default=0)}; {received} answered")
     r.check("netem lost and reordered packets", dropped > 0 and max(depth, default=0) > 0 and len(arrived) < NETEM_PINGS)
-    r.check("Culvert delivered every packet that netem did not lose", len(arrived) == delivered == received, f"{len(arrived)} arrived, {delivered} delivered")
+    r.check("Culvert delivered every packet that netem did not lose", len(arrived) == delivered == received,
+            f"{len(arrived)} arrived, {delivered} delivered")
     r.check("the anti-replay window refused none of them", not changed, changed or "")
 
 
@@ -223,6 +233,7 @@ def rekeys(r, site):
         time.sleep(1)
     results = {name: flow.stop() for name, flow in flows.items()}
     time.sleep(0.5)
+    site.states()
     now, late = site.culvert.drops(), collections.Counter(site.guest.xfrm_errors()) - errors
     changed = {reason: now[reason] - drops[reason] for reason in now if now[reason] != drops[reason]}
     carried = site.esp()[begin:]
@@ -242,13 +253,26 @@ def rekeys(r, site):
 
 def ended(r, site, side):
     """Ends the ISAKMP SA on one side; nothing may stay on either."""
-    site.culvert.terminate(CONNECTION) if side == "Culvert" else site.strongswan.terminate(CONNECTION)
+    for name in CONNECTION, FORCED:
+        site.culvert.terminate(name) if side == "Culvert" else site.strongswan.terminate(name)
+    def left():
+        return len(site.guest.xfrm_states()), len(site.culvert.ike_sas()), len(site.culvert.child_sas())
     try:
-        wait_for(lambda: not site.guest.xfrm_states() and not site.culvert.ike_sas() and not site.culvert.child_sas(), 8, "the end of all SAs", step=0.3)
-        left = ""
+        wait_for(lambda: not any(left()), 8, "the end of all SAs", step=0.3)
     except LabError:
-        left = f"kernel: {len(site.guest.xfrm_states())} SAs, Culvert: {len(site.culvert.ike_sas())} ISAKMP SAs, {len(site.culvert.child_sas())} pairs"
-    r.check(f"{side} ends the connection: no SA is left on either side", not left, left)
+        pass
+    r.check(f"{side} ends the connection: no SA is left on either side", not any(left()), "kernel {}, ISAKMP {}, Culvert's pairs {}".format(*left()))
+
+
+def what_is(protocol, port, esp, forced):
+    """A packet's name in the table; "other ..." if it should not be there."""
+    if not protocol:
+        return "ARP"
+    if protocol == "50" and not forced:
+        return "ESP"
+    if protocol == "17" and forced and port == "4500" and esp:
+        return "ESP in UDP"
+    return "IKE" if protocol == "17" and (port == "500" or (forced and port == "4500")) else f"other protocol {protocol} {port}"
 
 
 def judge(r, site):
@@ -266,12 +290,12 @@ def judge(r, site):
     capture = site.lab.path("wire-without-repeats.pcap")
     r.note(f"{pcap.without_repeats(site.wire.file, capture)} IKE messages were sent more than once")
     counts = collections.Counter()
-    fields = ("ip.proto", "udp.dstport", "esp.spi", "icmp.type", "esp.icv_good", "esp.icv_bad", "_ws.malformed", "_ws.expert.severity", "ip.checksum.status")
+    fields = ("ip.proto", "udp.dstport", "ip.addr", "esp.spi", "icmp.type", "esp.icv_good", "esp.icv_bad", "_ws.malformed",
+              "_ws.expert.severity", "ip.checksum.status")
     text = tshark(site.lab, capture, *decode, "-T", "fields", *(word for field in fields for word in ("-e", field)))
     for line in text.splitlines():
-        protocol, port, spi, echo, good, bad, malformed, severity, checksum = line.split("\t")
-        protocol = protocol.split(",")[0]
-        counts["ESP" if protocol == "50" else "IKE" if protocol == "17" and port == "500" else "ARP" if not protocol else f"protocol {protocol} {port}"] += 1
+        protocol, port, addresses, spi, echo, good, bad, malformed, severity, checksum = line.split("\t")
+        counts[what_is(protocol.split(",")[0], port, bool(spi), LINUX_UDP in addresses.split(",")[:2])] += 1
         counts["inner ICMP"] += bool(spi and echo)
         counts["authentic"] += good in ("1", "True")
         counts["not authentic"] += bad in ("1", "True")
@@ -279,12 +303,14 @@ def judge(r, site):
         counts["expert error"] += "8388608" in severity.split(",")
         counts["wrong IP checksum"] += "0" in checksum.split(",")
     r.note("the wire: " + ", ".join(f"{number} {what}" for what, number in counts.items() if number))
-    others = {what: number for what, number in counts.items() if what.startswith("protocol") and number}
-    r.check("the wire carried ESP (50), IKE (UDP 500) and ARP, and nothing else", counts["ESP"] > 0 and counts["IKE"] > 0 and not others, others or "")
+    others = {what: number for what, number in counts.items() if what.startswith("other") and number}
+    r.check("the wire carried ESP (protocol 50), IKE (UDP 500) and, where forced, both in UDP 4500, and nothing else",
+            all(counts[what] > 0 for what in ("ESP", "IKE", "ESP in UDP")) and not others, others or "")
     for what in "malformed", "expert error", "wrong IP checksum", "not authentic":
         r.check(f"tshark finds no packet {what}" if what != "expert error" else "tshark finds no expert error", not counts[what], counts[what] or "")
-    r.check("tshark authenticated every ESP packet and found an echo in it", counts["ESP"] == counts["authentic"] == counts["inner ICMP"],
-            f"{counts['ESP']} packets, {counts['authentic']} authentic, {counts['inner ICMP']} with an echo")
+    r.check("tshark authenticated every ESP packet and found an echo in it",
+            counts["ESP"] + counts["ESP in UDP"] == counts["authentic"] == counts["inner ICMP"],
+            f"{counts['ESP']} packets, {counts['ESP in UDP']} in UDP, {counts['authentic']} authentic, {counts['inner ICMP']} with an echo")
 
 
 def body(r, lab):
@@ -297,7 +323,7 @@ def body(r, lab):
     first = suites(r, site, "Culvert")
     ended(r, site, "Culvert")
     second = suites(r, site, "Linux")
-    r.table(["ESP suite", "Culvert initiates", "Linux initiates"], [[s, first[s][1], second[s][1]] for s in SUITES])
+    r.table(["ESP suite", "Culvert initiates", "Linux initiates"], [[name, first[name], second[name]] for name in first])
     for part in replay, bad_line, rekeys:
         part(r, site)
     ended(r, site, "Linux")
