@@ -2,7 +2,6 @@
 // With CULVERT_WRITE_REFERENCE=1 in the environment the reference file is written instead of compared.
 #include <cstdlib>
 #include <fstream>
-#include <iostream>
 #include <sstream>
 
 #include <catch2/catch.hpp>
@@ -64,7 +63,7 @@ TEST_CASE("the reference holds every key, and loads", "[config][reference]") {
   REQUIRE(root);
   std::size_t seen = 0;
   require_all_keys(schema().keys(), *root, "", seen);
-  std::cout << "ran " << seen << " keys of the reference\n";
+  WARN("keys in the reference: " << seen);
   const auto loaded = load_text(text, "reference.yaml");
   if (!loaded)
     for (const auto& d : loaded.error()) UNSCOPED_INFO(d.to_string());

@@ -1,0 +1,16 @@
+// Which configured connection a peer means, as far as it can be told: by addresses first, by identity once it is known.
+// Owns the order of candidates. Reads the configuration and nothing else.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "common/config/config.hpp"
+
+namespace culvert::ike {
+
+/// Indices of the connections that a peer at `remote` may mean when it talks to our `local`, best first: those that name
+/// the peer's address before those for %any, then in the order of the configuration. No local_addrs: any address of ours.
+std::vector<std::size_t> candidates(const config::GatewayConfig& config, const IpAddress& local, const IpAddress& remote);
+
+}  // namespace culvert::ike

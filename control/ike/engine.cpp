@@ -1,0 +1,160 @@
+// The engine's door: each event goes to its exchange, then the connections that it touched are driven and the timers set.
+// Owns dispatch and what operators see; the protocol is in control/ikev1.
+#include "control/ike/engine.hpp"
+
+#include <algorithm>
+
+#include "control/ike/header.hpp"
+#include "control/ike/nat_traversal.hpp"
+#include "control/ikev1/commands.hpp"
+#include "control/ikev1/core.hpp"
+#include "control/ikev1/dpd.hpp"
+#include "control/ikev1/exchange_informational.hpp"
+#include "control/ikev1/exchange_main_mode.hpp"
+#include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/times.hpp"
+#include "control/ikev1/view.hpp"
+
+namespace culvert::ike {
+
+class Engine::Impl {
+ public:
+  Impl(const config::GatewayConfig& config, Services& services) : core(config, services) {}
+
+  /// Ends every event.
+  void settle(TimePoint now) {
+    core.settle({[&](std::size_t connection) { ikev1::drive(core, now, connection); },
+                 [&](const ikev1::IsakmpSa& sa) {
+                   return ikev1::earliest(ikev1::earliest(ikev1::main_mode_deadline(sa), ikev1::quick_modes_deadline(sa)),
+                                          ikev1::established_deadline(core, sa));
+                 },
+                 [&](std::size_t connection) { return ikev1::connection_deadline(core, connection); }});
+  }
+  void dispatch(TimePoint now, const Datagram& datagram);
+
+  ikev1::Core core;
+};
+
+void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
+  const auto junk = [&](Reason reason, std::string text) {
+    core.junk(now, datagram.remote, Exchange::Informational, reason, std::move(text));
+  };
+  if (is_nat_keepalive(datagram.data)) return;
+  ByteView bytes = datagram.data;
+  if (datagram.local.port == kNatPort) {
+    const auto inner = strip_non_esp_marker(bytes);
+    if (!inner) return junk(Reason::Malformed, "A datagram on port 4500 is neither IKE nor ESP nor a keepalive.");
+    bytes = *inner;
+  }
+  const auto framed = parse_header(bytes);
+  if (!framed) return junk(Reason::Malformed, "A datagram is no IKE message: " + std::string(name(framed.error().fault)) + ".");
+  if (framed->header.major != 1) return junk(Reason::Unexpected, "A message of IKEv2, which this gateway does not speak.");
+  const ikev1::Incoming in{now, datagram, *framed};
+  switch (framed->header.exchange) {
+    case kExchangeMainMode: return ikev1::on_main_mode(core, in);
+    case kExchangeQuickMode: return ikev1::on_quick_mode(core, in);
+    case kExchangeInformational: return ikev1::on_informational(core, in);
+    default: return junk(Reason::Unexpected, "A message of an exchange that this gateway does not do (type " + std::to_string(framed->header.exchange) + ").");
+  }
+}
+
+Engine::Engine(const config::GatewayConfig& config, Services& services) : impl_(std::make_unique<Impl>(config, services)) {}
+Engine::~Engine() = default;
+
+void Engine::start(TimePoint now, std::vector<OrphanSa> orphans) {
+  ikev1::begin(impl_->core, now, std::move(orphans));
+  impl_->settle(now);
+}
+
+void Engine::on_datagram(TimePoint now, const Datagram& datagram) {
+  impl_->dispatch(now, datagram);
+  impl_->settle(now);
+}
+
+void Engine::on_timer(TimePoint now) {
+  const auto expired = impl_->core.take_expired(now);
+  for (const ikev1::SaId id : expired.sas) {
+    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_quick_modes_timer(impl_->core, now, *sa);
+    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_main_mode_timer(impl_->core, now, *sa);
+    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_established_timer(impl_->core, now, *sa);
+  }
+  for (const std::size_t connection : expired.runs) ikev1::on_connection_timer(impl_->core, now, connection);
+  impl_->settle(now);
+}
+
+void Engine::on_dh(TimePoint now, DhResult result) {
+  ikev1::Core& core = impl_->core;
+  const auto owner = core.take_job(result.job);
+  ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr;
+  if (!sa) return;
+  if (!owner->quick_mode) {
+    ikev1::on_main_mode_dh(core, now, *sa, result, result.job);
+  } else if (const auto qm = sa->quick_modes.find(*owner->quick_mode); qm != sa->quick_modes.end()) {
+    ikev1::on_quick_mode_dh(core, now, *sa, qm->second, result, result.job);
+  }
+  impl_->settle(now);
+}
+
+void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& error) {
+  ikev1::Core& core = impl_->core;
+  const auto owner = core.take_job(job);
+  if (!owner) return;
+  if (owner->install == Direction::Outbound) {
+    ikev1::on_outbound_installed(core, now, *owner, ok, error);
+  } else if (ikev1::IsakmpSa* sa = core.find(owner->sa)) {
+    if (const auto qm = sa->quick_modes.find(*owner->quick_mode); qm != sa->quick_modes.end())
+      ikev1::on_quick_mode_installed(core, now, *sa, qm->second, job, ok, error);
+  }
+  impl_->settle(now);
+}
+
+void Engine::on_acquire(TimePoint now, const std::string& connection, const std::string& child) {
+  ikev1::acquire(impl_->core, now, connection, child);
+  impl_->settle(now);
+}
+
+void Engine::on_expired(TimePoint now, const SaExpired& expired) {
+  ikev1::expired(impl_->core, now, expired);
+  impl_->settle(now);
+}
+
+void Engine::on_traffic(TimePoint now, Spi inbound, TimePoint last_used) {
+  ikev1::traffic(impl_->core, now, inbound, last_used);
+  impl_->settle(now);
+}
+
+void Engine::on_dataplane_lost(TimePoint now) {
+  ikev1::dataplane_lost(impl_->core, now);
+  impl_->settle(now);
+}
+
+CommandResult Engine::initiate(TimePoint now, const std::string& connection, const std::string& child) {
+  CommandResult out = ikev1::initiate(impl_->core, now, connection, child);
+  impl_->settle(now);
+  return out;
+}
+
+CommandResult Engine::terminate(TimePoint now, const std::string& connection, const std::string& child) {
+  CommandResult out = ikev1::terminate(impl_->core, now, connection, child);
+  impl_->settle(now);
+  return out;
+}
+
+CommandResult Engine::rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike) {
+  CommandResult out = ikev1::rekey(impl_->core, now, connection, child, ike);
+  impl_->settle(now);
+  return out;
+}
+
+void Engine::shutdown(TimePoint now) {
+  ikev1::shutdown(impl_->core, now);
+  impl_->settle(now);
+}
+
+std::optional<TimePoint> Engine::deadline() const { return impl_->core.deadline(); }
+std::vector<Action> Engine::take_actions() { return std::exchange(impl_->core.actions, {}); }
+std::vector<IkeSaInfo> Engine::ike_sas() const { return ikev1::view_ike_sas(impl_->core); }
+std::vector<ConnectionStatus> Engine::connections() const { return ikev1::view_connections(impl_->core); }
+
+}  // namespace culvert::ike

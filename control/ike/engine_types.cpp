@@ -1,0 +1,61 @@
+#include "control/ike/engine_types.hpp"
+
+#include <array>
+
+namespace culvert::ike {
+
+namespace {
+struct ReasonRow {
+  std::string_view name, help;
+};
+constexpr std::array kReasons = {
+#define X(id, name, help) ReasonRow{name, help},
+    CULVERT_IKE_REASONS(X)
+#undef X
+};
+static_assert(kReasons.size() == static_cast<std::size_t>(Reason::Count_));
+}  // namespace
+
+std::string_view name(Reason r) {
+  const auto i = static_cast<std::size_t>(r);
+  return i < kReasons.size() ? kReasons[i].name : "unknown";
+}
+
+std::string_view help(Reason r) {
+  const auto i = static_cast<std::size_t>(r);
+  return i < kReasons.size() ? kReasons[i].help : "unknown";
+}
+
+std::string_view name(Exchange e) {
+  switch (e) {
+    case Exchange::MainMode: return "main_mode";
+    case Exchange::QuickMode: return "quick_mode";
+    case Exchange::Informational: return "informational";
+    case Exchange::Dpd: return "dpd";
+    case Exchange::Count_: break;
+  }
+  return "unknown";
+}
+
+std::string_view name(IkeState s) {
+  switch (s) {
+    case IkeState::Connecting: return "connecting";
+    case IkeState::Established: return "established";
+    case IkeState::Rekeyed: return "rekeyed";
+    case IkeState::Deleting: return "deleting";
+  }
+  return "unknown";
+}
+
+std::string_view name(ChildState s) {
+  switch (s) {
+    case ChildState::Negotiating: return "negotiating";
+    case ChildState::Installing: return "installing";
+    case ChildState::Installed: return "installed";
+    case ChildState::Rekeyed: return "rekeyed";
+    case ChildState::Deleting: return "deleting";
+  }
+  return "unknown";
+}
+
+}  // namespace culvert::ike

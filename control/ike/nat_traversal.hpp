@@ -1,0 +1,39 @@
+// What both IKE versions do about NATs: ports, framing, and what detection found (RFC 3947, RFC 3948).
+// Owns no hash: the caller knows how its version computes NAT-D. Never sends.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+
+#include "common/bytes.hpp"
+#include "common/net/ip.hpp"
+#include "control/ike/engine_types.hpp"
+
+namespace culvert::ike {
+
+inline constexpr std::uint16_t kIkePort = 500;    ///< RFC 2408 §2.5.1
+inline constexpr std::uint16_t kNatPort = 4500;   ///< RFC 3947 §4
+/// NAT-D payloads of one message that are looked at: a destination and one source per address of a multihomed peer.
+inline constexpr std::size_t kMaxNatD = 8;
+
+/// What NAT detection found. Without support of the peer nothing was looked at, and nothing is encapsulated.
+struct NatStatus {
+  bool supported = false;  ///< both sides sent the vendor id
+  bool local = false;      ///< a NAT changes our address (or the peer makes it look so)
+  bool remote = false;     ///< a NAT changes the peer's
+  bool forced = false;     ///< encap: true: we made it look so
+  [[nodiscard]] bool encapsulate() const { return supported && (local || remote || forced); }
+  [[nodiscard]] std::string to_string() const;
+};
+
+using NatHash = std::function<Bytes(const Endpoint&)>;
+/// RFC 3947 §3.2: the first payload is of the destination (us, as the peer sees us), the others of the sender's addresses.
+/// Fewer than two payloads: nothing can be said, and no NAT is assumed.
+void detect_nat(NatStatus& status, std::span<const Bytes* const> received, const Endpoint& local, const Endpoint& remote,
+                const NatHash& hash);
+
+/// A datagram of a message; on port 4500 with the non-ESP marker (RFC 3948 §2.2).
+Datagram frame(const Endpoint& local, const Endpoint& remote, ByteView message);
+
+}  // namespace culvert::ike

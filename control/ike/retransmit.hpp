@@ -1,0 +1,78 @@
+// Sending again, and recognising what was sent again.
+// Owns the backoff schedule of one request and the memory of one exchange's replies. Sends nothing itself: it says what is due.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "common/bytes.hpp"
+#include "common/config/config.hpp"
+#include "control/ike/engine_types.hpp"
+
+namespace culvert::ike {
+
+/// A reply is repeated this often for a peer that has proved nothing: enough for a link that loses half of its packets,
+/// too few to be worth reflecting (the reply to message 1 is no longer than message 1).
+inline constexpr unsigned kMaxRepeatsUnproven = 5;
+/// ... and this often for one whose message decrypted: more than ike.retransmit_tries of any sane peer.
+inline constexpr unsigned kMaxRepeatsProven = 20;
+/// Requests of one exchange that are remembered: Main Mode has three, Quick Mode two, from each side.
+inline constexpr std::size_t kMaxSeen = 4;
+
+/// `value` varied by up to a tenth either way, so that a thousand tunnels do not beat in time.
+std::chrono::nanoseconds jitter(Services& services, std::chrono::nanoseconds value);
+/// Evenly from [0, limit); 0 for a limit that is not positive.
+std::chrono::nanoseconds random_part(Services& services, std::chrono::nanoseconds limit);
+
+enum class Due : std::uint8_t { Nothing, SendAgain, GiveUp };
+
+/// A message that waits for its answer: sent `retransmit_tries` more times, each wait longer by `retransmit_base`.
+class Outstanding {
+ public:
+  /// `message` is what was just sent (without the non-ESP marker).
+  Outstanding(TimePoint now, Bytes message, const config::Ike& settings, Services& services);
+
+  /// What the time asks for. SendAgain has been counted when it is returned.
+  Due poll(TimePoint now, const config::Ike& settings, Services& services);
+  /// Ends the wait no later than `limit`, unless it already ends sooner.
+  void hurry(TimePoint limit);
+  [[nodiscard]] TimePoint deadline() const { return limit_ && *limit_ < next_ ? *limit_ : next_; }
+  [[nodiscard]] const Bytes& message() const { return message_; }
+  [[nodiscard]] unsigned sent() const { return sent_; }
+
+ private:
+  Bytes message_;
+  TimePoint next_;
+  std::chrono::nanoseconds wait_;
+  unsigned sent_ = 1;
+  std::optional<TimePoint> limit_;
+};
+
+/// What a datagram is to an exchange that has seen some before.
+enum class Duplicate : std::uint8_t {
+  New,
+  Answer,  ///< the last request again: send the reply again
+  Ignore,  ///< seen before, and nothing is to be said (any more)
+};
+
+class ReplyCache {
+ public:
+  /// `limit`: repeats of one reply.
+  Duplicate check(ByteView request, unsigned limit);
+  /// The request was accepted: from now on it is a duplicate. Forgets the reply to the one before.
+  void accept(ByteView request);
+  void set_reply(Bytes reply) { reply_ = std::move(reply); }
+  [[nodiscard]] const Bytes& reply() const { return reply_; }
+
+ private:
+  std::vector<std::size_t> seen_;  ///< fingerprints, the latest last
+  Bytes reply_;
+  unsigned repeats_ = 0;
+};
+
+/// A number for a datagram: not collision-resistant, which costs a forger's victim no more than a lost packet does.
+std::size_t fingerprint(ByteView bytes);
+
+}  // namespace culvert::ike

@@ -1,0 +1,59 @@
+// Which IKE SA a datagram belongs to, and how many unproven ones there are.
+// Owns the index by cookies and the count of half-open SAs by source. Holds ids only: the SAs are the engine's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "common/net/ip.hpp"
+#include "common/types.hpp"
+
+namespace culvert::ike {
+
+/// IKE SAs of all kinds: what 64 MiB hold, and more peers than one gateway's cores can rekey.
+inline constexpr std::size_t kMaxIkeSas = 16384;
+
+using SaId = std::uint64_t;
+
+class SaTable {
+ public:
+  /// An SA that we initiate: the peer's cookie is not known yet (RFC 2408 §2.5.3).
+  void add_initiator(SaId id, IkeSpi spi_i);
+  /// An SA that a stranger asks for; half-open until `promote`.
+  void add_responder(SaId id, IkeSpi spi_i, IkeSpi spi_r, const Endpoint& source);
+  /// Message 2 told us the peer's cookie.
+  void complete_initiator(SaId id, IkeSpi spi_i, IkeSpi spi_r);
+  /// The peer has proved who it is: no longer half-open.
+  void promote(SaId id);
+  void remove(SaId id);
+
+  [[nodiscard]] std::optional<SaId> find(IkeSpi spi_i, IkeSpi spi_r) const;
+  /// The SA that we initiated under this cookie and that has no responder cookie yet.
+  [[nodiscard]] std::optional<SaId> find_initiating(IkeSpi spi_i) const;
+  /// The half-open SA that this very message 1 has made before.
+  [[nodiscard]] std::optional<SaId> find_half_open(IkeSpi spi_i, const Endpoint& source) const;
+
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  [[nodiscard]] std::size_t half_open() const { return half_open_; }
+  [[nodiscard]] std::size_t half_open(const IpAddress& source) const;
+
+ private:
+  struct Entry {
+    IkeSpi spi_i, spi_r;
+    std::optional<Endpoint> source;  ///< of a responder's SA
+    bool half_open = false;
+  };
+  void leave_half_open(Entry& entry);
+
+  std::map<SaId, Entry> entries_;
+  std::map<std::pair<IkeSpi, IkeSpi>, SaId> by_spis_;
+  std::map<IkeSpi, SaId> initiating_;
+  std::map<std::pair<IkeSpi, Endpoint>, SaId> by_source_;
+  std::map<IpAddress, std::size_t> per_source_;
+  std::size_t half_open_ = 0;
+};
+
+}  // namespace culvert::ike

@@ -1,0 +1,229 @@
+#include "control/ikev1/core.hpp"
+
+#include <algorithm>
+
+namespace culvert::ikev1 {
+
+namespace {
+/// Lines of the log that strangers may cause: so many at once, then so many a second.
+constexpr double kJunkBurst = 20, kJunkPerSecond = 5;
+
+std::uint64_t number(ByteView bytes) {
+  std::uint64_t v = 0;
+  for (const std::uint8_t b : bytes) v = v << 8 | b;
+  return v;
+}
+}  // namespace
+
+Core::Core(const config::GatewayConfig& configuration, ike::Services& svc)
+    : config(configuration), services(svc), bucket_(kJunkBurst) {
+  // Pairs of a former culvertd are still in the data plane: ours must not share their numbers.
+  last_pair_ = number(random(8)) >> 1;
+  for (const config::Connection& c : config.connections) {
+    ConnectionRun run;
+    run.children.resize(c.children.size());
+    runs.push_back(std::move(run));
+  }
+}
+
+IsakmpSa* Core::find(SaId id) {
+  const auto it = sas_.find(id);
+  if (it == sas_.end() || it->second->dead) return nullptr;
+  touch(*it->second);
+  return it->second.get();
+}
+
+std::vector<IsakmpSa*> Core::sas_of(std::size_t index) {
+  std::vector<IsakmpSa*> out;
+  if (const auto it = by_connection_.find(index); it != by_connection_.end())
+    for (const SaId id : it->second)
+      if (const auto s = sas_.find(id); s != sas_.end() && !s->second->dead) out.push_back(s->second.get());
+  return out;
+}
+
+IsakmpSa& Core::add(std::unique_ptr<IsakmpSa> sa) {
+  IsakmpSa& out = *sa;
+  by_connection_[out.connection].insert(out.id);
+  sas_[out.id] = std::move(sa);
+  touch(out);
+  return out;
+}
+
+void Core::reassign(IsakmpSa& sa, std::size_t index) {
+  by_connection_[sa.connection].erase(sa.id);
+  touch(sa.connection);
+  sa.connection = index;
+  by_connection_[index].insert(sa.id);
+  touch(index);
+}
+
+void Core::drop(IsakmpSa& sa) {
+  if (sa.dead) return;
+  sa.dead = true;
+  table.remove(sa.id);
+  by_connection_[sa.connection].erase(sa.id);
+  dead_.push_back(sa.id);
+  touch(sa.connection);
+  for (const IsakmpSa* sibling : sas_of(sa.connection)) touch(*sibling);  // it may be its turn now
+}
+
+ConnectionRun& Core::run(std::size_t index) {
+  touch(index);
+  return runs.at(index);
+}
+
+ChildSa* Core::find_pair(std::size_t index, std::uint64_t pair) {
+  for (ChildRun& child : runs.at(index).children)
+    for (ChildSa& sa : child.pairs)
+      if (sa.pair == pair) return &sa;
+  return nullptr;
+}
+
+Bytes Core::random(std::size_t size) {
+  Bytes out(size);
+  services.random(out);
+  return out;
+}
+
+IkeSpi Core::new_cookie() {
+  IkeSpi spi;
+  while (!spi) spi = IkeSpi{number(random(8))};
+  return spi;
+}
+
+MessageId Core::new_message_id(const IsakmpSa& sa) {
+  MessageId id;
+  while (!id || sa.used_ids.contains(id) || sa.quick_modes.contains(id)) id = MessageId{static_cast<std::uint32_t>(number(random(4)))};
+  return id;
+}
+
+std::optional<Spi> Core::allocate_spi(const SpiOwner& owner) {
+  const auto spi = services.allocate_spi();
+  if (spi) spis_[*spi] = owner;
+  return spi;
+}
+
+void Core::release_spi(Spi spi) {
+  if (spis_.erase(spi) > 0) services.release_spi(spi);
+}
+
+const SpiOwner* Core::owner_of(Spi spi) const {
+  const auto it = spis_.find(spi);
+  return it == spis_.end() ? nullptr : &it->second;
+}
+
+JobId Core::add_job(JobOwner owner) {
+  jobs_[++last_job_] = owner;
+  return last_job_;
+}
+
+std::optional<JobOwner> Core::take_job(JobId id) {
+  const auto it = jobs_.find(id);
+  if (it == jobs_.end()) return std::nullopt;
+  const JobOwner owner = it->second;
+  jobs_.erase(it);
+  return owner;
+}
+
+void Core::forget_installs() {
+  std::erase_if(jobs_, [](const auto& job) { return job.second.install.has_value(); });
+}
+
+void Core::send(TimePoint now, IsakmpSa& sa, ByteView message) {
+  sa.last_sent = now;
+  touch(sa);
+  actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, message)});
+}
+
+void Core::send_stateless(const ike::Datagram& to, Bytes message) {
+  actions.emplace_back(ike::SendDatagram{ike::frame(to.local, to.remote, message)});
+}
+
+void Core::say(const IsakmpSa& sa, Severity severity, std::optional<Exchange> exchange, Reason reason, std::string message,
+               const std::string& child) {
+  actions.emplace_back(
+      ike::Report{severity, connection(sa).name, child, sa.remote, exchange, sa.role, reason, false, std::move(message)});
+}
+
+void Core::ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
+                 const std::optional<std::size_t>& child) {
+  ConnectionRun& state = run(sa.connection);
+  std::optional<ike::LastFailure>& failure = child ? state.children.at(*child).failure : state.failure;
+  if (reason == Reason::Ok) failure.reset();
+  else failure = ike::LastFailure{now, exchange, reason, message};
+  actions.emplace_back(ike::Report{reason == Reason::Ok ? Severity::Info : Severity::Warn, connection(sa).name,
+                                   child ? connection(sa).children.at(*child).name : std::string{}, sa.remote, exchange, role,
+                                   reason, true, std::move(message)});
+}
+
+void Core::junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message) {
+  const double elapsed = std::chrono::duration<double>(now - bucket_at_).count();
+  bucket_ = std::min(kJunkBurst, bucket_ + elapsed * kJunkPerSecond);
+  bucket_at_ = now;
+  const bool heard = bucket_ >= 1;
+  if (heard) bucket_ -= 1;
+  actions.emplace_back(
+      ike::Report{heard ? Severity::Info : Severity::Debug, {}, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
+}
+
+void Core::refused(TimePoint now, std::size_t index, const Endpoint& peer, Exchange exchange, Reason reason, std::string message) {
+  run(index).failure = ike::LastFailure{now, exchange, reason, message};
+  actions.emplace_back(
+      ike::Report{Severity::Warn, connection(index).name, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
+}
+
+bool Core::refused_before(std::size_t print) {
+  if (std::ranges::find(refused_, print) != refused_.end()) return true;
+  if (refused_.size() < kRefusalsRemembered) refused_.push_back(print);
+  else refused_[next_refused_] = print;
+  next_refused_ = (next_refused_ + 1) % kRefusalsRemembered;
+  return false;
+}
+
+void Core::arm(TimerKey key, std::optional<TimePoint> at) {
+  const auto it = armed_.find(key);
+  if (it != armed_.end()) {
+    if (at && it->second == *at) return;
+    timers_.erase({it->second, key});
+    armed_.erase(it);
+  }
+  if (!at) return;
+  timers_.insert({*at, key});
+  armed_[key] = *at;
+}
+
+void Core::settle(const Hooks& hooks) {
+  std::set<std::size_t> driven;
+  // Driving a connection touches it again only when it began or ended something: a handful of rounds is always enough,
+  // and what a round leaves is picked up by the connection's timer.
+  for (int round = 0; round < 4 && !dirty_runs_.empty(); ++round) {
+    const std::set<std::size_t> todo = std::exchange(dirty_runs_, {});
+    for (const std::size_t index : todo) hooks.drive(index);
+    driven.insert(todo.begin(), todo.end());
+  }
+  driven.merge(std::exchange(dirty_runs_, {}));
+  for (const std::size_t index : driven) arm({true, index}, hooks.run_deadline(index));
+  for (const SaId id : std::exchange(dirty_sas_, {}))
+    if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) arm({false, id}, hooks.sa_deadline(*it->second));
+  for (const SaId id : std::exchange(dead_, {})) {
+    arm({false, id}, std::nullopt);
+    sas_.erase(id);
+  }
+}
+
+std::optional<TimePoint> Core::deadline() const {
+  return timers_.empty() ? std::nullopt : std::optional(timers_.begin()->first);
+}
+
+Core::Expired Core::take_expired(TimePoint now) {
+  Expired out;
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    const TimerKey key = timers_.begin()->second;
+    arm(key, std::nullopt);
+    if (key.first) out.runs.push_back(key.second);
+    else out.sas.push_back(key.second);
+  }
+  return out;
+}
+
+}  // namespace culvert::ikev1

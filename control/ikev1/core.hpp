@@ -1,0 +1,196 @@
+// What all exchanges of the IKEv1 engine share: the SAs, what each connection wants, jobs in flight, and the actions to hand out.
+// Owns the objects and their bookkeeping; no exchange's rules (exchange_*.cpp) and no policy of when to start one (lifecycle.cpp).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "control/ike/engine_types.hpp"
+#include "control/ike/header.hpp"
+#include "control/ikev1/message.hpp"
+#include "control/ikev1/message_rules.hpp"
+#include "control/ikev1/states.hpp"
+
+namespace culvert::ikev1 {
+
+using ike::Exchange;
+using ike::Severity;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Bounds and times that are ours, not the operator's.
+inline constexpr std::size_t kNonceBytes = 32;            ///< of ours; RFC 2409 §5 allows 8 to 256
+inline constexpr std::size_t kMinNonce = 8, kMaxNonce = 256;
+inline constexpr std::size_t kMaxQuickModes = 64;         ///< of one ISAKMP SA, finished ones included: four times a busy peer's children
+inline constexpr std::size_t kMaxOwnQuickModes = 8;       ///< begun by us and not finished; the other children wait their turn
+inline constexpr std::size_t kMaxPairs = 8;               ///< of one child: one in use, collisions, and those on their way out
+inline constexpr unsigned kMaxBadAuth = 10;               ///< wrong message 5s before a half-open SA is given up (each costs a decryption)
+inline constexpr unsigned kMaxDeleteRepeats = 5;          ///< of a Delete that a peer seems to have missed
+inline constexpr unsigned kMaxDpdAnswers = 20;            ///< a second and ISAKMP SA; a peer sends one every few seconds
+inline constexpr auto kHintedWait = seconds{10};          ///< for the good answer after an unauthenticated refusal
+inline constexpr auto kGrace = seconds{5};                ///< an old SA takes in late packets for so long
+inline constexpr auto kSettle = seconds{6};               ///< two pairs of one child are left alone so long before one is made of them
+inline constexpr auto kSimultaneous = seconds{20};        ///< SAs of both sides' making within this time are a collision, not a rekeying
+inline constexpr auto kResponderPause = seconds{2};       ///< the initiator of the ISAKMP SA goes first with Quick Modes
+inline constexpr auto kForgotten = seconds{60};           ///< after which an SA with a successor is removed without the peer's asking
+inline constexpr auto kQuickModeMemory = seconds{60};     ///< how long the last message of a Quick Mode can be asked for again
+inline constexpr auto kQuickModeLimit = seconds{90};      ///< of a whole Quick Mode, the data plane's acknowledgement included
+inline constexpr auto kClosingMemory = seconds{20};       ///< a deleted ISAKMP SA answers a peer that does not know
+inline constexpr auto kMaxRetryDelay = seconds{60};
+inline constexpr std::size_t kRefusalsRemembered = 64;    ///< so that a peer's retransmissions make one report, not eight
+inline constexpr std::uint64_t kMinLife = 10;             ///< seconds; a peer's shorter lifetime is taken for this
+inline constexpr std::uint64_t kMaxSequence = 0xffffffff; ///< packets of an SA without ESN (RFC 4303 §3.3.3)
+
+/// What is wanted of a child, and what there is.
+struct ChildRun {
+  bool persistent = false;   ///< start_action: start, and no operator ended it
+  bool requested = false;    ///< once: by an operator, a packet, or for the sake of an SA that was lost
+  bool rekey_due = false;    ///< its newest pair is to be replaced
+  TimePoint retry_at{};
+  unsigned failures = 0;
+  std::optional<ike::LastFailure> failure;
+  std::vector<ChildSa> pairs;  ///< in order of establishment
+};
+struct ConnectionRun {
+  std::vector<ChildRun> children;
+  TimePoint retry_at{};
+  unsigned failures = 0;
+  std::optional<ike::LastFailure> failure;
+  std::optional<TimePoint> wake_at;  ///< what is wanted cannot begin before
+};
+
+/// Who an inbound SPI belongs to: a pair, or the Quick Mode that negotiates it.
+struct SpiOwner {
+  std::size_t connection = 0;
+  std::uint64_t pair = 0;
+  SaId sa = 0;
+  MessageId quick_mode;
+};
+
+/// Who waits for a job.
+struct JobOwner {
+  SaId sa = 0;
+  std::optional<MessageId> quick_mode;  ///< absent: Main Mode
+  std::optional<Direction> install;     ///< absent: Diffie-Hellman
+  std::uint64_t pair = 0;
+  std::size_t connection = 0;
+};
+
+/// A datagram that parsed as a message, on its way to its exchange.
+struct Incoming {
+  TimePoint now;
+  const ike::Datagram& datagram;
+  const ike::Framed& framed;
+  [[nodiscard]] const ike::Header& header() const { return framed.header; }
+};
+
+class Core {
+ public:
+  Core(const config::GatewayConfig& configuration, ike::Services& svc);
+
+  const config::GatewayConfig& config;
+  ike::Services& services;
+  bool shutting_down = false;
+  std::vector<ike::Action> actions;
+  std::vector<ConnectionRun> runs;
+  ike::SaTable table;
+
+  // -------------------------------------------------------------------------------- objects
+  /// nullptr: gone. Asking marks the SA for a new look at its deadlines.
+  IsakmpSa* find(SaId id);
+  [[nodiscard]] const std::map<SaId, std::unique_ptr<IsakmpSa>>& sas() const { return sas_; }
+  /// All living SAs of a connection; may be called while SAs die.
+  std::vector<IsakmpSa*> sas_of(std::size_t connection);
+  IsakmpSa& add(std::unique_ptr<IsakmpSa> sa);
+  /// The peer's identity says that it means another connection than its address did.
+  void reassign(IsakmpSa& sa, std::size_t connection);
+  /// Takes the SA out of the table, its Quick Modes with it. No message is sent. Memory stays valid until the engine returns.
+  void drop(IsakmpSa& sa);
+  [[nodiscard]] const config::Connection& connection(std::size_t index) const { return config.connections.at(index); }
+  [[nodiscard]] const config::Connection& connection(const IsakmpSa& sa) const { return connection(sa.connection); }
+  ConnectionRun& run(std::size_t index);
+  ChildSa* find_pair(std::size_t connection, std::uint64_t pair);
+
+  // -------------------------------------------------------------------------------- numbers
+  Bytes random(std::size_t size);
+  IkeSpi new_cookie();
+  MessageId new_message_id(const IsakmpSa& sa);
+  std::uint64_t new_pair() { return ++last_pair_; }
+  SaId new_sa_id() { return ++last_sa_; }
+
+  /// An inbound SPI for a Quick Mode; nullopt: there is no room.
+  std::optional<Spi> allocate_spi(const SpiOwner& owner);
+  void release_spi(Spi spi);
+  [[nodiscard]] const SpiOwner* owner_of(Spi spi) const;
+  void adopt_spi(Spi spi, const SpiOwner& owner) { spis_[spi] = owner; }
+
+  // -------------------------------------------------------------------------------- jobs
+  JobId add_job(JobOwner owner);
+  /// The owner, once; nullopt: nobody waits for it any more.
+  std::optional<JobOwner> take_job(JobId id);
+  /// The data plane that would acknowledge them is gone.
+  void forget_installs();
+
+  // -------------------------------------------------------------------------------- out
+  void send(TimePoint now, IsakmpSa& sa, ByteView message);
+  /// A clear-text message that belongs to no SA.
+  void send_stateless(const ike::Datagram& to, Bytes message);
+  void say(const IsakmpSa& sa, Severity severity, std::optional<Exchange> exchange, Reason reason, std::string message,
+           const std::string& child = {});
+  /// The end of an exchange, good or bad. A bad one is remembered for list-conns.
+  void ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
+             const std::optional<std::size_t>& child = {});
+  /// A stranger's datagram that led to nothing. Beyond a handful a second these are counted, but not worth a line of the log.
+  void junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message);
+  /// A stranger whom one connection might have meant was refused before there was an SA.
+  void refused(TimePoint now, std::size_t connection, const Endpoint& peer, Exchange exchange, Reason reason, std::string message);
+  /// Whether this message was refused a short while ago: it is answered again, but not reported again.
+  bool refused_before(std::size_t fingerprint);
+
+  // -------------------------------------------------------------------------------- timers
+  void touch(const IsakmpSa& sa) { dirty_sas_.insert(sa.id); }
+  void touch(std::size_t connection) { dirty_runs_.insert(connection); }
+  struct Hooks {
+    std::function<void(std::size_t)> drive;  ///< begins what a connection wants, now
+    std::function<std::optional<TimePoint>(const IsakmpSa&)> sa_deadline;
+    std::function<std::optional<TimePoint>(std::size_t)> run_deadline;
+  };
+  /// At the end of each event: drives the connections that were touched, frees what died, sets the timers anew.
+  void settle(const Hooks& hooks);
+  [[nodiscard]] std::optional<TimePoint> deadline() const;
+  struct Expired {
+    std::vector<SaId> sas;
+    std::vector<std::size_t> runs;
+  };
+  Expired take_expired(TimePoint now);
+
+ private:
+  using TimerKey = std::pair<bool, std::uint64_t>;  ///< true: a connection
+  void arm(TimerKey key, std::optional<TimePoint> at);
+
+  std::map<SaId, std::unique_ptr<IsakmpSa>> sas_;
+  std::map<std::size_t, std::set<SaId>> by_connection_;
+  std::unordered_map<JobId, JobOwner> jobs_;
+  std::unordered_map<Spi, SpiOwner> spis_;
+  std::set<SaId> dirty_sas_;
+  std::set<std::size_t> dirty_runs_;
+  std::vector<SaId> dead_;
+  std::set<std::pair<TimePoint, TimerKey>> timers_;
+  std::map<TimerKey, TimePoint> armed_;
+  SaId last_sa_ = 0;
+  JobId last_job_ = 0;
+  std::uint64_t last_pair_ = 0;
+  TimePoint bucket_at_{};
+  double bucket_ = 0;
+  std::vector<std::size_t> refused_;  ///< fingerprints, a ring
+  std::size_t next_refused_ = 0;
+};
+
+}  // namespace culvert::ikev1

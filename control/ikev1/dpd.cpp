@@ -1,0 +1,108 @@
+#include "control/ikev1/dpd.hpp"
+
+#include <algorithm>
+
+#include "control/ikev1/lifecycle.hpp"
+
+namespace culvert::ikev1 {
+
+namespace {
+
+std::optional<std::uint32_t> sequence_of(const Notify& n) {
+  if (n.data.size() != 4) return std::nullopt;  // RFC 3706 §5.3: always four bytes
+  Reader r(n.data);
+  return r.be<std::uint32_t>();
+}
+
+Bytes dpd_message(Core& core, IsakmpSa& sa, const MmEstablished& est, NotifyType type, std::uint32_t sequence) {
+  Writer data;
+  data.be(sequence);
+  Notify n;
+  n.protocol = kProtoIsakmp;
+  n.type = type;
+  n.spi = cookies(sa);
+  n.data = std::move(data).take();
+  Builder b;
+  b.add(n);
+  return informational(core, sa, est.keys, std::move(b));
+}
+
+}  // namespace
+
+void start_dpd(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est) {
+  est.dpd.last_heard = now;
+  const config::Connection& c = core.connection(sa);
+  // RFC 3706 §6: the first number is random, with room above it.
+  const Bytes seed = core.random(4);
+  Reader number(seed);
+  est.dpd.next_sequence = number.be<std::uint32_t>() >> 1;
+  if (c.dpd_delay.count() > 0 && est.negotiated.dpd) est.dpd.next_probe = now + ike::jitter(core.services, c.dpd_delay);
+}
+
+void peer_lives(Core& core, MmEstablished& est, const config::Connection& c, TimePoint at) {
+  if (at < est.dpd.last_heard) return;
+  est.dpd.last_heard = at;
+  est.dpd.unanswered_from.reset();
+  if (est.dpd.next_probe) est.dpd.next_probe = at + ike::jitter(core.services, c.dpd_delay);
+}
+
+void on_r_u_there(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
+  const auto sequence = sequence_of(n);
+  if (!sequence || n.spi != cookies(sa)) return;
+  // RFC 3706 §7: a sequence number that does not rise is a replay.
+  if (est.dpd.peer_sequence && static_cast<std::int32_t>(*sequence - *est.dpd.peer_sequence) <= 0) return;
+  est.dpd.peer_sequence = sequence;
+  if (now - est.dpd.answer_window >= seconds{1}) {
+    est.dpd.answer_window = now;
+    est.dpd.answers = 0;
+  }
+  if (++est.dpd.answers > kMaxDpdAnswers) return;
+  core.send(now, sa, dpd_message(core, sa, est, NotifyType::RUThereAck, *sequence));
+}
+
+void on_r_u_there_ack(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
+  const auto sequence = sequence_of(n);
+  if (!sequence) return;
+  // Whatever its number, the message was fresh and verified: the peer lives, which heard_from() has noted.
+  core.say(sa, Severity::Debug, Exchange::Dpd, Reason::Ok, "The peer answered dead-peer detection.");
+  static_cast<void>(est);
+  static_cast<void>(now);
+}
+
+void on_dpd_timer(Core& core, TimePoint now, IsakmpSa& sa) {
+  MmEstablished* est = sa.established();
+  if (!est || !est->dpd.next_probe || now < *est->dpd.next_probe) return;
+  const config::Connection& c = core.connection(sa);
+  if (est->remove_at || newer_isakmp(core, sa)) {  // its successor is watched instead
+    est->dpd.next_probe.reset();
+    return;
+  }
+  if (est->dpd.unanswered_from && now >= est->dpd.last_heard + std::max(c.dpd_timeout, c.dpd_delay)) return peer_is_dead(core, now, sa);
+  const std::uint32_t sequence = est->dpd.next_sequence++;
+  if (!est->dpd.unanswered_from) est->dpd.unanswered_from = sequence;
+  const std::uint32_t asked = sequence - *est->dpd.unanswered_from;
+  // The first few come quickly, since a lost datagram is more likely than a dead peer; later ones at the pace of dpd_delay.
+  std::chrono::nanoseconds wait = core.config.ike.retransmit_timeout * (1U << std::min(asked, 5U));
+  wait = std::min<std::chrono::nanoseconds>(wait, c.dpd_delay);
+  const TimePoint end = est->dpd.last_heard + std::max(c.dpd_timeout, c.dpd_delay);
+  est->dpd.next_probe = now + ike::jitter(core.services, wait);
+  if (*est->dpd.next_probe > end) est->dpd.next_probe = std::max(end, now + core.config.ike.retransmit_timeout);
+  core.send(now, sa, dpd_message(core, sa, *est, NotifyType::RUThere, sequence));
+}
+
+std::optional<TimePoint> keepalive_deadline(const Core& core, const IsakmpSa& sa) {
+  const MmEstablished* est = sa.established();
+  if (!est || est->remove_at || core.config.ike.keepalive.count() <= 0 || sa.local.port != ike::kNatPort) return std::nullopt;
+  if (!sa.nat.local && !sa.nat.forced) return std::nullopt;
+  return sa.last_sent + core.config.ike.keepalive;
+}
+
+void on_keepalive_timer(Core& core, TimePoint now, IsakmpSa& sa) {
+  const auto due = keepalive_deadline(core, sa);
+  if (!due || now < *due) return;
+  sa.last_sent = now;
+  core.touch(sa);
+  core.actions.emplace_back(ike::SendDatagram{{sa.local, sa.remote, Bytes{ike::kNatKeepalive}}});
+}
+
+}  // namespace culvert::ikev1

@@ -1,0 +1,153 @@
+#include "control/ikev1/exchange_informational.hpp"
+
+#include "control/ikev1/dpd.hpp"
+#include "control/ikev1/exchange_main_mode.hpp"
+#include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lifecycle.hpp"
+
+namespace culvert::ikev1 {
+
+namespace {
+
+/// What an error notification of phase 1 claims.
+Reason reason_of(NotifyType type) {
+  switch (type) {
+    case NotifyType::NoProposalChosen:
+    case NotifyType::BadProposalSyntax:
+    case NotifyType::AttributesNotSupported: return Reason::PeerNoProposal;
+    case NotifyType::PayloadMalformed:
+    case NotifyType::InvalidHashInformation:
+    case NotifyType::AuthenticationFailed: return Reason::AuthFailed;
+    default: return Reason::PeerRefused;
+  }
+}
+
+/// Before there are keys on both sides: unauthenticated.
+void on_clear(Core& core, const Incoming& in, IsakmpSa& sa) {
+  const auto message = open_clear(in, MessageKind::InformationalClear);
+  if (!message) return core.junk(in.now, in.datagram.remote, Exchange::Informational, message.error().reason, message.error().text);
+  for (const Notify* n : message->all<Notify>()) {
+    if (!is_error(n->type)) continue;
+    Reason reason = reason_of(n->type);
+    if (std::holds_alternative<MmAwaitAuth>(sa.state) && reason != Reason::PeerNoProposal) reason = Reason::AuthFailed;
+    return main_mode_hint(core, in.now, sa, {reason, name(n->type) + "."});
+  }
+}
+
+void on_phase1_error(Core& core, const Incoming& in, IsakmpSa& sa, const Message& message) {
+  for (const Notify* n : message.all<Notify>()) {
+    if (!is_error(n->type)) continue;
+    Reason reason = reason_of(n->type);
+    if (n->type == NotifyType::InvalidIdInformation) reason = Reason::PeerRefused;
+    return main_mode_failed(core, in.now, sa, reason,
+                            "The peer refused message 5 with " + name(n->type) +
+                                (n->type == NotifyType::InvalidIdInformation ? ": it expects another identity of ours." : "."));
+  }
+}
+
+Spi spi_of(ByteView bytes) {
+  if (bytes.size() != 4) return {};
+  Reader r(bytes);
+  return Spi{r.be<std::uint32_t>()};
+}
+
+void on_initial_contact(Core& core, TimePoint now, IsakmpSa& sa) { peer_restarted(core, now, sa); }
+
+void on_notify(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
+  switch (n.type) {
+    case NotifyType::RUThere: return on_r_u_there(core, now, sa, est, n);
+    case NotifyType::RUThereAck: return on_r_u_there_ack(core, now, sa, est, n);
+    case NotifyType::InitialContact: return on_initial_contact(core, now, sa);
+    default: break;
+  }
+  if (!is_error(n.type)) return;  // status notifications that mean nothing to us are ignored
+  core.say(sa, Severity::Info, Exchange::Informational, Reason::PeerRefused, "The peer sends " + name(n.type) + ".");
+  on_quick_mode_refused(core, now, sa, n);
+}
+
+/// Collects first, applies then: a Delete may end the very SA that brought it.
+void apply(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
+  std::vector<Spi> esp;
+  bool isakmp = false;
+  for (const Delete* d : message.all<Delete>()) {
+    if (d->protocol == kProtoEsp && d->spi_size == 4)
+      for (const Bytes& spi : d->spis) esp.push_back(spi_of(spi));
+    if (d->protocol == kProtoIsakmp && d->spi_size == 16)
+      for (const Bytes& spi : d->spis) isakmp = isakmp || spi == cookies(sa);
+  }
+  for (const Notify* n : message.all<Notify>()) {
+    MmEstablished* est = sa.established();
+    if (!est || sa.dead) return;
+    on_notify(core, now, sa, *est, *n);
+  }
+  for (const Spi spi : esp) peer_deleted_pair(core, now, sa, spi);
+  if (isakmp) peer_deleted_isakmp(core, now, sa);
+}
+
+}  // namespace
+
+void on_informational(Core& core, const Incoming& in) {
+  const ike::Header& h = in.header();
+  const Endpoint& peer = in.datagram.remote;
+  const auto junk = [&](Reason reason, std::string text) { core.junk(in.now, peer, Exchange::Informational, reason, std::move(text)); };
+  auto id = core.table.find(h.spi_i, h.spi_r);
+  if (!id) id = core.table.find_initiating(h.spi_i);
+  IsakmpSa* sa = id ? core.find(*id) : nullptr;
+  if (!sa) return junk(Reason::UnknownSa, "An Informational message names cookies that nobody here has.");
+  if (std::holds_alternative<MmClosing>(sa->state)) {
+    if (h.encrypted()) repeat_delete(core, in.now, *sa);
+    return;
+  }
+  MmEstablished* est = sa->established();
+  const bool waiting = sa->role == Role::Initiator && !est;
+  if (!h.encrypted()) {
+    if (!waiting || peer.address != sa->remote.address) return junk(Reason::Unexpected, "A notification in clear is not believed.");
+    return on_clear(core, in, *sa);
+  }
+  Keys* keys = keys_of(*sa);
+  if (!keys || (!est && !waiting) || !h.message_id) return junk(Reason::Unexpected, "An encrypted Informational message came before phase 1 was over.");
+  if (sa->used_ids.contains(h.message_id)) return;
+  const auto opened = open_sealed(in, MessageKind::Informational, keys->cipher, exchange_iv(keys->secrets.prf, keys->iv, h.message_id));
+  const bool verified = opened && equal_constant_time(informational_hash(keys->secrets, h.message_id, opened->message.behind(0)),
+                                                      opened->message.find<Hash>()->data);
+  if (!verified) {
+    if (waiting && peer.address == sa->remote.address)
+      return main_mode_hint(core, in.now, *sa, {Reason::AuthFailed, "a notification that does not decrypt with our keys."});
+    return junk(opened ? Reason::BadHash : opened.error().reason, opened ? "HASH(1) of an Informational message is wrong." : opened.error().text);
+  }
+  sa->used_ids.add(h.message_id);
+  if (waiting) return on_phase1_error(core, in, *sa, opened->message);
+  heard_from(core, in, *sa);
+  apply(core, in.now, *sa, opened->message);
+}
+
+void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
+  for (const Notify* n : message.all<Notify>())
+    if (n->type == NotifyType::InitialContact && sa.established() && !sa.dead) return on_initial_contact(core, now, sa);
+}
+
+Builder refusal(const IsakmpSa& sa, NotifyType type, Spi spi) {
+  Notify n;
+  n.type = type;
+  n.protocol = spi ? kProtoEsp : kProtoIsakmp;
+  n.spi = spi ? spi_bytes(spi) : cookies(sa);
+  Builder b;
+  b.add(n);
+  return b;
+}
+
+Builder refusal_and_delete(const IsakmpSa& sa, NotifyType type) {
+  Builder b = refusal(sa, type);
+  b.add(delete_isakmp(sa));
+  return b;
+}
+
+Delete delete_isakmp(const IsakmpSa& sa) { return {kIpsecDoi, kProtoIsakmp, 16, {cookies(sa)}}; }
+
+Delete delete_esp(const std::vector<Spi>& spis) {
+  Delete d{kIpsecDoi, kProtoEsp, 4, {}};
+  for (const Spi spi : spis) d.spis.push_back(spi_bytes(spi));
+  return d;
+}
+
+}  // namespace culvert::ikev1

@@ -1,0 +1,155 @@
+// Quick Mode, responder: messages 1 and 3 in; 2 out. The ladder is in exchange_quick_mode.hpp.
+#include "control/ikev1/exchange_informational.hpp"
+#include "control/ikev1/exchange_main_mode.hpp"
+#include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/identity.hpp"
+#include "control/ikev1/lifecycle.hpp"
+
+namespace culvert::ikev1 {
+
+namespace {
+
+struct Match {
+  std::size_t child = 0;
+  TrafficSelector local_ts, remote_ts;
+};
+
+/// The child that the peer's proxy identities mean: the one that has exactly these, else the first one that has room for them.
+std::optional<Match> match_child(const config::Connection& c, const TrafficSelector& local, const TrafficSelector& remote) {
+  for (std::size_t i = 0; i < c.children.size(); ++i)
+    if (c.children[i].local_ts == local && c.children[i].remote_ts == remote) return Match{i, local, remote};
+  for (std::size_t i = 0; i < c.children.size(); ++i)
+    if (c.children[i].local_ts.contains(local) && c.children[i].remote_ts.contains(remote)) return Match{i, local, remote};
+  return std::nullopt;
+}
+
+std::string configured_selectors(const config::Connection& c) {
+  std::string out;
+  for (const config::Child& child : c.children)
+    out += (out.empty() ? "" : ", ") + child.name + ": " + child.local_ts.to_string() + " - " + child.remote_ts.to_string();
+  return out;
+}
+
+Spi offered_spi(const Sa& sa) {
+  if (sa.proposals.empty() || sa.proposals.front().spi.size() != 4) return {};
+  Reader r(sa.proposals.front().spi);
+  return Spi{r.be<std::uint32_t>()};
+}
+
+/// Without proxy identities the SA is for the two peers themselves (RFC 2409 §5.5).
+std::optional<Match> match_message(const IsakmpSa& sa, const config::Connection& c, const Message& message) {
+  const Id* theirs = message.find<Id>(0);
+  const Id* ours = message.find<Id>(1);
+  if (!theirs || !ours) {
+    const auto host = [](const IpAddress& a) { return TrafficSelector::from(Prefix{a, static_cast<std::uint8_t>(8 * a.size())}); };
+    return match_child(c, host(sa.local.address), host(sa.remote.address));
+  }
+  const auto remote = from_proxy_id(*theirs), local = from_proxy_id(*ours);
+  return remote && local ? match_child(c, *local, *remote) : std::nullopt;
+}
+
+/// One live peer a child: another identity that asks for the same selectors is refused, the same one replaces its SAs.
+bool taken_by_another(Core& core, const IsakmpSa& sa, std::size_t child, const std::string& peer_id) {
+  for (const ChildSa& pair : core.runs.at(sa.connection).children.at(child).pairs)
+    if (std::holds_alternative<ChildLive>(pair.life) && pair.peer_id != peer_id) return true;
+  return false;
+}
+
+}  // namespace
+
+void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablished& est) {
+  const MessageId id = in.header().message_id;
+  const auto opened = open_sealed(in, MessageKind::QuickMode1, est.keys.cipher, exchange_iv(est.keys.secrets.prf, est.keys.iv, id));
+  if (!opened) return drop_unproven(core, in, sa, opened.error().reason, opened.error().text);
+  const Message& message = opened->message;
+  if (!equal_constant_time(quick_hash_1(est.keys.secrets, id, message.behind(0)), message.find<Hash>()->data))
+    return drop_unproven(core, in, sa, Reason::BadHash, "HASH(1) of a Quick Mode is wrong.");
+  heard_from(core, in, sa);
+  sa.used_ids.add(id);
+  const config::Connection& c = core.connection(sa);
+  const Sa& offered = *message.find<Sa>();
+  const auto refuse = [&](Reason reason, NotifyType notify, std::string text, std::optional<std::size_t> child) {
+    core.send(in.now, sa, informational(core, sa, est.keys, refusal(sa, notify, offered_spi(offered))));
+    core.ended(in.now, sa, Exchange::QuickMode, Role::Responder, reason, std::move(text), child);
+  };
+  if (core.shutting_down) return refuse(Reason::Shutdown, NotifyType::NoProposalChosen, "This gateway is shutting down.", {});
+  if (!nonce_ok(message)) return refuse(Reason::BadNonce, NotifyType::PayloadMalformed, "The peer's nonce is not 8 to 256 bytes long (RFC 2409 §5).", {});
+  const auto match = match_message(sa, c, message);
+  if (!match) {
+    const Id *theirs = message.find<Id>(0), *ours = message.find<Id>(1);
+    const std::string asked = theirs && ours ? to_text(*ours) + " - " + to_text(*theirs) : std::string("none, that is the two gateways themselves");
+    return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation,
+                  "The peer asks for proxy identities that no child has: " + asked + " (ours - theirs). Configured: " + configured_selectors(c) + ".", {});
+  }
+  if (taken_by_another(core, sa, match->child, est.remote_id))
+    return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation, "Another peer has SAs for these selectors at the moment.", match->child);
+  if (!make_room(sa)) return refuse(Reason::Limit, NotifyType::NoProposalChosen, "Too many Quick Modes are under way on this ISAKMP SA.", match->child);
+
+  const std::uint64_t pair = core.new_pair();
+  const auto spi = core.allocate_spi({sa.connection, pair, sa.id, id});
+  if (!spi) return refuse(Reason::Limit, NotifyType::NoProposalChosen, "There is no room for another SA in the data plane.", match->child);
+  const Ke* ke = message.find<Ke>();
+  auto choice = select_esp({c.children[match->child].esp_proposals, sa.nat.encapsulate() ? Encapsulation::UdpTunnel : Encapsulation::Tunnel, ke != nullptr},
+                           offered, *spi);
+  if (!choice) {
+    core.release_spi(*spi);
+    return refuse(Reason::NoProposalChosen, choice.error().notify, "No proposal of the peer is acceptable: " + choice.error().text() + ".", match->child);
+  }
+
+  QuickMode& qm = sa.quick_modes[id];
+  qm.id = id;
+  qm.role = Role::Responder;
+  qm.child = match->child;
+  qm.pair = pair;
+  qm.begun = in.now;
+  qm.give_up_at = in.now + kQuickModeLimit;
+  qm.spi_in = *spi;
+  qm.iv = opened->next;
+  qm.replies.accept(in.framed.message);
+  QmAnswering next{std::move(*choice), match->local_ts, match->remote_ts, {}, message.find<Nonce>()->data, 0};
+  for (std::size_t i = 0; i < message.count(PayloadType::Id); ++i) next.id_bodies.push_back(message.raw(PayloadType::Id, i)->body);
+  if (!ke) return install_responders_inbound(core, in.now, sa, qm, next, nullptr);
+  next.job = core.add_job({.sa = sa.id, .quick_mode = id});
+  core.actions.emplace_back(ike::ComputeDh{next.job, next.choice.suite.pfs, nullptr, ke->data});
+  qm.state = std::move(next);
+}
+
+void install_responders_inbound(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmAnswering& state, const ike::DhResult* dh) {
+  const MmEstablished* est = sa.established();
+  if (!est) return quick_mode_failed(core, now, sa, qm, Reason::Replaced, "Its ISAKMP SA ended.");
+  Bytes nonce_i = std::move(state.nonce_i);
+  Bytes nonce_r = core.random(kNonceBytes);
+  PendingPair pending = make_pair(*est, state.choice, qm.spi_in, nonce_i, nonce_r, dh ? &dh->shared : nullptr);
+  pending.local_ts = state.local_ts;
+  pending.remote_ts = state.remote_ts;
+  pending.life = {state.choice.life_seconds.value_or(0), state.choice.life_kbytes.value_or(0)};
+  settle_life(core, sa, qm.child, pending.life);
+  Builder b;
+  b.add(state.choice.reply).add(Nonce{nonce_r});
+  if (dh) b.add(Ke{dh->public_value});
+  for (const Bytes& body : state.id_bodies) b.add_raw(PayloadType::Id, body);
+  b.prepend_hash(quick_hash_2(est->keys.secrets, qm.id, nonce_i, b.chain()));
+  Bytes message2 = sealed_message(sa, est->keys.cipher, qm.iv, ike::kExchangeQuickMode, qm.id, b);
+  const JobId job = install(core, sa, qm, Direction::Inbound, pending);
+  qm.state = QmInstallingInbound{std::move(pending), std::move(nonce_i), std::move(nonce_r), std::move(message2), job};
+}
+
+void on_quick_message_3(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode& qm, QmAwaitConfirm& state) {
+  const MmEstablished& est = *sa.established();
+  const auto opened = open_sealed(in, MessageKind::QuickMode3, est.keys.cipher, qm.iv);
+  if (!opened) return drop_unproven(core, in, sa, opened.error().reason, opened.error().text);
+  const Bytes expected = quick_hash_3(est.keys.secrets, qm.id, state.nonce_i, state.nonce_r);
+  if (!equal_constant_time(expected, opened->message.find<Hash>()->data))
+    return drop_unproven(core, in, sa, Reason::BadHash, "HASH(3) of a Quick Mode is wrong.");
+  heard_from(core, in, sa);
+  qm.replies.accept(in.framed.message);
+  confirm(core, in.now, sa, qm, state);
+}
+
+void confirm(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmAwaitConfirm& state) {
+  PendingPair pending = std::move(state.pending);
+  qm.state = QmDone{now + kQuickModeMemory};
+  pair_ready(core, now, sa, qm, pending);
+}
+
+}  // namespace culvert::ikev1

@@ -1,0 +1,77 @@
+// From what the configuration wants to what there is: when an ISAKMP SA or a pair is begun, replaced, removed, tried again.
+// Owns these decisions for all connections; sends no exchange's messages itself (exchange_*.hpp) but Deletes.
+//
+// Two rules keep traffic going whatever the two sides do at the same time:
+//   - only the initiator of a pair removes the pairs that it replaces (those that it knew when it began), after a grace time; the
+//     responder keeps them until told, or until they are long forgotten;
+//   - where both sides made a pair at once, neither is removed: after a while one side replaces both by a third.
+// For ISAKMP SAs, which carry no traffic, the initiator of the one with the higher cookie removes it.
+#pragma once
+
+#include "control/ikev1/core.hpp"
+#include "control/ikev1/transport.hpp"
+
+namespace culvert::ikev1 {
+
+// -------------------------------------------------------------------------------------------- times
+
+struct Lifetimes3 {
+  std::chrono::seconds rekey, rand, life;
+};
+struct Schedule {
+  TimePoint rekey_at, expires_at;
+};
+/// When to replace and when to end; `peer_seconds` (0: not stated) shortens both.
+Schedule schedule(ike::Services& services, TimePoint now, const Lifetimes3& own, std::uint64_t peer_seconds);
+/// The shorter of ours and the peer's (0: not stated), for the data plane.
+void settle_life(Core& core, const IsakmpSa& sa, std::size_t child, Life& life);
+std::string suites_text(const config::Connection& c);
+
+// -------------------------------------------------------------------------------------------- events of ISAKMP SAs
+
+void main_mode_established(Core& core, TimePoint now, IsakmpSa& sa);
+/// An attempt of ours ended without an SA. `replaces`: those that it was to replace.
+void connecting_failed(Core& core, TimePoint now, std::size_t connection, const std::vector<SaId>& replaces);
+/// A fresh, verified message came: the peer lives, and lives there (RFC 3947 §4).
+void heard_from(Core& core, const Incoming& in, IsakmpSa& sa);
+void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa);
+void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa);
+/// INITIAL-CONTACT (RFC 2407 §4.6.3.3): other ISAKMP SAs with the same pair of identities end. Their pairs stay for a grace time,
+/// and for good if traffic shows that the peer still has them: somebody who repeats the notification gains nothing.
+void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa);
+/// Whether another established ISAKMP SA of this connection and peer is newer.
+bool newer_isakmp(Core& core, const IsakmpSa& sa);
+/// Sends a Delete for it and keeps it as a memory that answers latecomers.
+void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message);
+void repeat_delete(Core& core, TimePoint now, IsakmpSa& sa);
+void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa);
+[[nodiscard]] std::optional<TimePoint> established_deadline(Core& core, const IsakmpSa& sa);
+
+// -------------------------------------------------------------------------------------------- events of pairs
+
+/// The peer has (initiator) or will have (responder) its half: install ours outbound, and take the place of what it replaces.
+void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair& pending);
+void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, bool ok, const std::string& error);
+/// The peer asked for message 3 again: it still sends on the old pair.
+void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm);
+void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child);
+void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, Spi spi_out);
+/// Tells the peer, on whatever ISAKMP SA there is, that these inbound SAs of ours are gone.
+void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<Spi>& spis);
+/// All pairs with this peer are gone at once, for a reason that is not ours.
+void pairs_lost(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id, Reason reason, const std::string& text);
+/// Takes both halves out of the data plane and forgets the pair.
+void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uint64_t pair);
+/// Makes room for a Quick Mode by forgetting the oldest finished one; false: all are unfinished.
+bool make_room(IsakmpSa& sa);
+
+// -------------------------------------------------------------------------------------------- what is wanted
+
+/// Begins what the connection wants and can begin now; else notes when to look again.
+void drive(Core& core, TimePoint now, std::size_t connection);
+void on_connection_timer(Core& core, TimePoint now, std::size_t connection);
+[[nodiscard]] std::optional<TimePoint> connection_deadline(const Core& core, std::size_t connection);
+/// The established ISAKMP SA for new exchanges: the newest that nothing is about to replace.
+IsakmpSa* current_sa(Core& core, std::size_t connection);
+
+}  // namespace culvert::ikev1

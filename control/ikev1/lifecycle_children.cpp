@@ -1,0 +1,236 @@
+// The life of pairs: installation, succession, expiry, deletion by either side.
+#include <algorithm>
+
+#include "control/ikev1/exchange_informational.hpp"
+#include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/times.hpp"
+
+namespace culvert::ikev1 {
+
+namespace {
+
+bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
+
+std::string describe(const ChildSa& pair) {
+  return pair.suite.to_string() + ", " + pair.local_ts.to_string() + " - " + pair.remote_ts.to_string() +
+         (pair.udp_encap ? ", in UDP" : "");
+}
+
+/// Bounds what a peer that never deletes can pile up: beyond kMaxPairs the oldest goes.
+void trim(Core& core, TimePoint now, std::size_t connection, std::size_t child) {
+  ChildRun& run = core.run(connection).children.at(child);
+  while (run.pairs.size() > kMaxPairs) {
+    const Spi spi = run.pairs.front().spi_in;
+    remove_pair(core, connection, child, run.pairs.front().pair);
+    tell_deleted(core, now, connection, {spi});
+  }
+}
+
+}  // namespace
+
+Schedule schedule(ike::Services& services, TimePoint now, const Lifetimes3& own, std::uint64_t peer_seconds) {
+  const std::uint64_t ours = static_cast<std::uint64_t>(std::max<std::int64_t>(1, own.life.count()));
+  const std::uint64_t life = peer_seconds == 0 ? ours : std::min(ours, std::max(peer_seconds, kMinLife));
+  const std::chrono::nanoseconds total = seconds{static_cast<std::int64_t>(life)};
+  std::chrono::nanoseconds rekey = std::chrono::nanoseconds(own.rekey) - ike::random_part(services, own.rand);
+  // A lifetime that leaves no room behind our own rekeying time: begin at 80 to 90 % of it.
+  if (rekey > total / 10 * 9 || rekey.count() <= 0) rekey = total / 10 * 9 - ike::random_part(services, total / 10);
+  return {now + rekey, now + total};
+}
+
+void settle_life(Core& core, const IsakmpSa& sa, std::size_t child, Life& life) {
+  const config::Child& c = core.connection(sa).children.at(child);
+  const auto ours = static_cast<std::uint64_t>(std::max<std::int64_t>(1, c.life_time.count()));
+  life.seconds = life.seconds == 0 ? ours : std::min(ours, std::max(life.seconds, kMinLife));
+}
+
+void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair& pending) {
+  const config::Child& c = core.connection(sa).children.at(qm.child);
+  install(core, sa, qm, Direction::Outbound, pending);
+  const Schedule when = schedule(core.services, now, {c.rekey_time, c.rand_time, c.life_time}, pending.life.seconds);
+  ChildSa pair;
+  pair.pair = qm.pair;
+  pair.child = qm.child;
+  pair.made_by = sa.id;
+  pair.peer_id = sa.established() ? sa.established()->remote_id : std::string{};
+  pair.role = qm.role;
+  pair.spi_in = qm.spi_in;
+  pair.spi_out = pending.spi_out;
+  pair.suite = pending.suite;
+  pair.udp_encap = sa.nat.encapsulate();
+  pair.local_ts = pending.local_ts;
+  pair.remote_ts = pending.remote_ts;
+  pair.local = sa.local;
+  pair.remote = sa.remote;
+  pair.established = now;
+  pair.expires_at = when.expires_at;
+  pair.life = ChildLive{when.rekey_at, 0};
+
+  ChildRun& run = core.run(sa.connection).children.at(qm.child);
+  const bool again = std::ranges::any_of(run.pairs, live);
+  for (ChildSa& old : run.pairs) {
+    const bool replaced = std::ranges::find(qm.replaces, old.pair) != qm.replaces.end();
+    const bool orphan = std::holds_alternative<ChildOrphan>(old.life) || std::holds_alternative<ChildDoubted>(old.life);
+    if (replaced || orphan) old.life = ChildSuperseded{now + kGrace};
+  }
+  run.requested = run.rekey_due = false;
+  run.failures = 0;
+  run.retry_at = {};
+  std::string text = std::string(again ? "Pair of IPsec SAs rekeyed: " : "Pair of IPsec SAs established: ") + describe(pair) + ".";
+  core.ended(now, sa, Exchange::QuickMode, qm.role, Reason::Ok, std::move(text), qm.child);
+  run.pairs.push_back(std::move(pair));
+  trim(core, now, sa.connection, qm.child);
+}
+
+void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, bool ok, const std::string& error) {
+  if (ok) return;
+  const ChildSa* pair = core.find_pair(owner.connection, owner.pair);
+  if (!pair) return;
+  const std::size_t child = pair->child;
+  const Spi spi = pair->spi_in;
+  const std::string text = "The data plane refused the outbound SA: " + error + ".";
+  core.run(owner.connection).children.at(child).failure = ike::LastFailure{now, Exchange::QuickMode, Reason::InstallFailed, text};
+  core.actions.emplace_back(ike::Report{Severity::Error, core.connection(owner.connection).name,
+                                        core.connection(owner.connection).children.at(child).name, pair->remote,
+                                        Exchange::QuickMode, pair->role, Reason::InstallFailed, true, text});
+  remove_pair(core, owner.connection, child, owner.pair);
+  tell_deleted(core, now, owner.connection, {spi});
+  child_failed(core, now, owner.connection, child);
+}
+
+void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm) {
+  if (qm.role != Role::Initiator) return;
+  for (ChildSa& old : core.run(sa.connection).children.at(qm.child).pairs)
+    if (auto* s = std::get_if<ChildSuperseded>(&old.life); s && std::ranges::find(qm.replaces, old.pair) != qm.replaces.end())
+      s->remove_at = std::max(s->remove_at, now + kGrace);
+}
+
+void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child) {
+  ChildRun& run = core.run(connection).children.at(child);
+  ++run.failures;
+  run.retry_at = now + backoff(core, run.failures);
+  run.requested = run.rekey_due = false;
+  for (ChildSa& pair : run.pairs)
+    if (auto* l = std::get_if<ChildLive>(&pair.life)) l->rekey_at = now + backoff(core, ++l->failures);
+}
+
+void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uint64_t id) {
+  ChildRun& run = core.run(connection).children.at(child);
+  const auto it = std::ranges::find(run.pairs, id, &ChildSa::pair);
+  if (it == run.pairs.end()) return;
+  core.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Inbound, it->spi_in});
+  core.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Outbound, it->spi_out});
+  core.release_spi(it->spi_in);
+  run.pairs.erase(it);
+}
+
+void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<Spi>& spis) {
+  IsakmpSa* sa = current_sa(core, connection);
+  if (!sa || spis.empty()) return;
+  Builder b;
+  b.add(delete_esp(spis));
+  core.send(now, *sa, informational(core, *sa, sa->established()->keys, std::move(b)));
+}
+
+void pairs_lost(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id, Reason reason, const std::string& text) {
+  ConnectionRun& run = core.run(connection);
+  for (std::size_t i = 0; i < run.children.size(); ++i) {
+    ChildRun& child = run.children[i];
+    std::vector<std::uint64_t> gone;
+    for (const ChildSa& pair : child.pairs)
+      if (!std::holds_alternative<ChildOrphan>(pair.life) && pair.peer_id == peer_id) gone.push_back(pair.pair);
+    for (const std::uint64_t pair : gone) remove_pair(core, connection, i, pair);
+    if (gone.empty()) continue;
+    child.failure = ike::LastFailure{now, Exchange::QuickMode, reason, text};
+    child.retry_at = now + backoff(core, 1);
+    child.rekey_due = false;
+    core.actions.emplace_back(ike::Report{Severity::Warn, core.connection(connection).name, core.connection(connection).children[i].name,
+                                          {}, {}, {}, reason, false, text});
+  }
+}
+
+namespace {
+
+void delete_live_pair(Core& core, TimePoint now, IsakmpSa& sa, ChildRun& run, ChildSa& pair) {
+  const std::size_t index = sa.connection, child = pair.child;
+  const bool newest = &pair == &run.pairs.back();
+  const bool others = std::ranges::any_of(run.pairs, [&](const ChildSa& p) { return p.pair != pair.pair && live(p); });
+  const bool coming = std::ranges::any_of(core.sas_of(index), [&](const IsakmpSa* s) {
+    return std::ranges::any_of(s->quick_modes, [&](const auto& q) { return q.second.child == child && !finished(q.second); });
+  });
+  const std::string& name = core.connection(sa).children.at(child).name;
+  if (others || coming) {
+    core.say(sa, Severity::Debug, Exchange::Informational, Reason::Replaced, "The peer deleted a pair that has a successor.", name);
+    pair.life = ChildSuperseded{now + kGrace, false};
+    // The data plane sends on the newest pair: if that is the one that went, there has to be a newer one.
+    if (newest && others && !coming) run.rekey_due = true;
+    return;
+  }
+  const std::string text = "The peer deleted the pair of IPsec SAs.";
+  core.say(sa, Severity::Warn, Exchange::Informational, Reason::DeletedByPeer, text, name);
+  run.failure = ike::LastFailure{now, Exchange::Informational, Reason::DeletedByPeer, text};
+  run.retry_at = now + backoff(core, 1);
+  run.rekey_due = false;
+  remove_pair(core, index, child, pair.pair);
+}
+
+}  // namespace
+
+void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, Spi spi_out) {
+  const MmEstablished* est = sa.established();
+  if (!est) return;
+  for (auto& [id, qm] : sa.quick_modes) {
+    const auto* waiting = std::get_if<QmAwaitConfirm>(&qm.state);
+    if (waiting && waiting->pending.spi_out == spi_out)
+      return quick_mode_failed(core, now, sa, qm, Reason::DeletedByPeer, "The peer deleted the pair before it had confirmed it.");
+  }
+  for (ChildRun& run : core.run(sa.connection).children)
+    for (ChildSa& pair : run.pairs) {
+      if (pair.spi_out != spi_out || (pair.peer_id != est->remote_id && !std::holds_alternative<ChildOrphan>(pair.life))) continue;
+      if (auto* s = std::get_if<ChildSuperseded>(&pair.life)) {
+        s->tell_peer = false;
+        return;
+      }
+      if (!live(pair)) return remove_pair(core, sa.connection, pair.child, pair.pair);
+      return delete_live_pair(core, now, sa, run, pair);
+    }
+  core.say(sa, Severity::Debug, Exchange::Informational, Reason::UnknownSa, "The peer deleted an IPsec SA that is not ours with it.");
+}
+
+bool make_room(IsakmpSa& sa) {
+  if (sa.quick_modes.size() < kMaxQuickModes) return true;
+  auto oldest = sa.quick_modes.end();
+  for (auto it = sa.quick_modes.begin(); it != sa.quick_modes.end(); ++it)
+    if (finished(it->second) && (oldest == sa.quick_modes.end() || it->second.begun < oldest->second.begun)) oldest = it;
+  if (oldest == sa.quick_modes.end()) return false;
+  sa.quick_modes.erase(oldest);
+  return true;
+}
+
+void on_quick_mode_refused(Core& core, TimePoint now, IsakmpSa& sa, const Notify& n) {
+  QuickMode* which = nullptr;
+  for (auto& [id, qm] : sa.quick_modes) {
+    if (!std::holds_alternative<QmAwaitReply>(qm.state)) continue;
+    if (n.spi == spi_bytes(qm.spi_in)) {
+      which = &qm;
+      break;
+    }
+    if (n.spi.size() != 4 && (!which || qm.begun < which->begun)) which = &qm;  // peers that do not say which: the oldest
+  }
+  if (!which) return;
+  const config::Child& c = core.connection(sa).children.at(which->child);
+  if (n.type == NotifyType::InvalidIdInformation)
+    return quick_mode_failed(core, now, sa, *which, Reason::PeerSelectorMismatch,
+                             "The peer refused our proxy identities " + c.local_ts.to_string() + " - " + c.remote_ts.to_string() +
+                                 " (ours - theirs) with INVALID-ID-INFORMATION.");
+  if (n.type == NotifyType::NoProposalChosen || n.type == NotifyType::BadProposalSyntax || n.type == NotifyType::AttributesNotSupported) {
+    std::string offered;
+    for (const EspSuite& s : std::get<QmAwaitReply>(which->state).suites) offered += (offered.empty() ? "" : ", ") + s.to_string();
+    return quick_mode_failed(core, now, sa, *which, Reason::PeerNoProposal,
+                             "The peer accepts none of our proposals (we offered " + offered + "): " + name(n.type) + ".");
+  }
+  quick_mode_failed(core, now, sa, *which, Reason::PeerRefused, "The peer refused with " + name(n.type) + ".");
+}
+
+}  // namespace culvert::ikev1

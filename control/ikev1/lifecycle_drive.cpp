@@ -1,0 +1,198 @@
+// What is wanted, and when the next step towards it can be made.
+#include <algorithm>
+
+#include "control/ikev1/exchange_main_mode.hpp"
+#include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/times.hpp"
+
+namespace culvert::ikev1 {
+
+namespace {
+
+bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
+
+const ChildSa* newest_live(const ChildRun& run) {
+  for (auto it = run.pairs.rbegin(); it != run.pairs.rend(); ++it)
+    if (live(*it)) return &*it;
+  return nullptr;
+}
+
+bool negotiating(Core& core, std::size_t connection, std::size_t child) {
+  return std::ranges::any_of(core.sas_of(connection), [&](const IsakmpSa* sa) {
+    return std::ranges::any_of(sa->quick_modes, [&](const auto& q) { return q.second.child == child && !finished(q.second); });
+  });
+}
+
+std::size_t own_unfinished(const IsakmpSa& sa) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      sa.quick_modes, [](const auto& q) { return q.second.role == Role::Initiator && !finished(q.second); }));
+}
+
+/// Whether the peer is likely to begin the Quick Modes: it initiated this ISAKMP SA, or another one that will win over ours.
+bool peer_goes_first(Core& core, const IsakmpSa& sa) {
+  if (sa.role == Role::Responder) return true;
+  return std::ranges::any_of(core.sas_of(sa.connection), [&](const IsakmpSa* other) {
+    if (other->role != Role::Responder || other->spi_i > sa.spi_i || std::holds_alternative<MmClosing>(other->state)) return false;
+    const MmEstablished* est = other->established();
+    return !est || est->established + kSimultaneous > sa.established()->established;
+  });
+}
+
+bool connecting(Core& core, std::size_t connection) {
+  return std::ranges::any_of(core.sas_of(connection), [](const IsakmpSa* sa) {
+    return sa->role == Role::Initiator && !sa->established() && !std::holds_alternative<MmClosing>(sa->state);
+  });
+}
+
+void connect(Core& core, TimePoint now, std::size_t index) {
+  const config::Connection& c = core.connection(index);
+  ConnectionRun& run = core.runs[index];
+  if (c.remote_addrs.empty() || c.local_addrs.empty() || connecting(core, index)) return;
+  if (now < run.retry_at) {
+    run.wake_at = earliest(run.wake_at, run.retry_at);
+    return;
+  }
+  const IpAddress& remote = c.remote_addrs[run.failures % c.remote_addrs.size()];  // each attempt tries the next one
+  start_main_mode(core, now, {index, {c.local_addrs.front(), ike::kIkePort}, {remote, ike::kIkePort}, {}});
+}
+
+/// Begins one child's Quick Mode if it is time. False: there is no ISAKMP SA for it.
+bool drive_child(Core& core, TimePoint now, std::size_t index, std::size_t child) {
+  ConnectionRun& run = core.runs[index];
+  ChildRun& state = run.children[child];
+  const ChildSa* newest = newest_live(state);
+  const bool rekey = newest && state.rekey_due;
+  const bool wanted = !newest && (state.persistent || state.requested);
+  if ((!rekey && !wanted) || negotiating(core, index, child)) return true;
+  const auto wait_until = [&](TimePoint t) {
+    run.wake_at = earliest(run.wake_at, t);
+    return true;
+  };
+  if (wanted && now < state.retry_at) return wait_until(state.retry_at);
+  IsakmpSa* sa = current_sa(core, index);
+  if (!sa) return false;
+  const TimePoint turn = sa->established()->established + kResponderPause;
+  if (wanted && now < turn && peer_goes_first(core, *sa)) return wait_until(turn);
+  if (own_unfinished(*sa) >= kMaxOwnQuickModes) return true;  // the end of one of them brings us here again
+  std::vector<std::uint64_t> replaces;
+  for (const ChildSa& pair : state.pairs)
+    if (!std::holds_alternative<ChildSuperseded>(pair.life)) replaces.push_back(pair.pair);
+  start_quick_mode(core, now, *sa, child, std::move(replaces));
+  return true;
+}
+
+std::pair<std::uint32_t, std::uint32_t> rank(const ChildSa& pair) {
+  return {std::min(pair.spi_in.value, pair.spi_out.value), std::max(pair.spi_in.value, pair.spi_out.value)};
+}
+
+/// Two pairs that both sides made at the same time: when we replace both by a third. The maker of the lower one goes first.
+std::optional<TimePoint> collision_end(const ChildRun& run) {
+  const ChildSa* newest = newest_live(run);
+  if (!newest || run.rekey_due) return std::nullopt;
+  for (const ChildSa& other : run.pairs) {
+    if (&other == newest || !live(other) || other.role == newest->role) continue;
+    if (newest->established - other.established >= kSimultaneous) continue;
+    const ChildSa& lower = rank(other) < rank(*newest) ? other : *newest;
+    return newest->established + (lower.role == Role::Initiator ? kSettle : 5 * kSettle);
+  }
+  return std::nullopt;
+}
+
+/// When a pair that the peer replaced, and never deleted, is removed all the same. The peer must have known it when it began the
+/// replacement, hence the distance between the two.
+std::optional<TimePoint> forgotten_at(const ChildRun& run, const ChildSa& pair) {
+  const ChildSa* newest = newest_live(run);
+  if (!newest || newest == &pair || !live(pair) || newest->established - pair.established < 2 * kForgotten) return std::nullopt;
+  return newest->established + kForgotten;
+}
+
+enum class Fate : std::uint8_t { Stay, RemoveQuietly, Remove, Expire };
+
+Fate fate(const ChildRun& run, const ChildSa& pair, TimePoint now) {
+  if (const auto* s = std::get_if<ChildSuperseded>(&pair.life))
+    return now < s->remove_at ? Fate::Stay : s->tell_peer ? Fate::Remove : Fate::RemoveQuietly;
+  if (const auto* s = std::get_if<ChildDoubted>(&pair.life)) return now < s->remove_at ? Fate::Stay : Fate::RemoveQuietly;
+  if (std::holds_alternative<ChildOrphan>(pair.life)) return Fate::Stay;
+  if (now >= pair.expires_at) return Fate::Expire;
+  const auto forgotten = forgotten_at(run, pair);
+  return forgotten && now >= *forgotten ? Fate::Remove : Fate::Stay;
+}
+
+}  // namespace
+
+IsakmpSa* current_sa(Core& core, std::size_t connection) {
+  IsakmpSa* best = nullptr;
+  for (IsakmpSa* sa : core.sas_of(connection)) {
+    const MmEstablished* est = sa->established();
+    if (!est) continue;
+    const auto key = [](const IsakmpSa& s) {
+      return std::tuple(!s.established()->remove_at.has_value(), s.established()->established, s.id);
+    };
+    if (!best || key(*sa) > key(*best)) best = sa;
+  }
+  return best ? core.find(best->id) : nullptr;
+}
+
+void drive(Core& core, TimePoint now, std::size_t index) {
+  core.runs[index].wake_at.reset();
+  if (core.shutting_down) return;
+  bool need = false;
+  for (std::size_t i = 0; i < core.runs[index].children.size(); ++i) need = !drive_child(core, now, index, i) || need;
+  if (need) connect(core, now, index);
+}
+
+void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
+  ConnectionRun& run = core.run(index);
+  for (std::size_t i = 0; i < run.children.size(); ++i) {
+    ChildRun& child = run.children[i];
+    std::vector<std::pair<std::uint64_t, Fate>> gone;
+    for (const ChildSa& pair : child.pairs)
+      if (const Fate f = fate(child, pair, now); f != Fate::Stay) gone.emplace_back(pair.pair, f);
+    for (const auto& [id, f] : gone) {
+      const ChildSa pair = *core.find_pair(index, id);
+      const bool last = newest_live(child) == core.find_pair(index, id);
+      remove_pair(core, index, i, id);
+      if (f != Fate::RemoveQuietly) tell_deleted(core, now, index, {pair.spi_in});
+      if (f != Fate::Expire || !last) continue;
+      const std::string text = "The lifetime of the pair of IPsec SAs ended before it was replaced.";
+      child.failure = ike::LastFailure{now, Exchange::QuickMode, Reason::Expired, text};
+      child.rekey_due = false;
+      core.actions.emplace_back(ike::Report{Severity::Warn, core.connection(index).name, core.connection(index).children[i].name,
+                                            pair.remote, {}, {}, Reason::Expired, false, text});
+    }
+    if (const ChildSa* newest = newest_live(child)) {
+      auto& life = std::get<ChildLive>(core.find_pair(index, newest->pair)->life);
+      if (now >= life.rekey_at) {
+        child.rekey_due = true;
+        life.rekey_at = now + kQuickModeLimit;  // moved again when the attempt fails
+      }
+    }
+    if (const auto collision = collision_end(child); collision && now >= *collision) child.rekey_due = true;
+  }
+}
+
+std::optional<TimePoint> connection_deadline(const Core& core, std::size_t index) {
+  const ConnectionRun& run = core.runs[index];
+  if (core.shutting_down) return std::nullopt;
+  std::optional<TimePoint> out = run.wake_at;
+  for (const ChildRun& child : run.children) {
+    const ChildSa* newest = newest_live(child);
+    if (newest) out = earliest(out, std::get<ChildLive>(newest->life).rekey_at);
+    out = earliest(out, collision_end(child));
+    for (const ChildSa& pair : child.pairs) {
+      if (const auto* s = std::get_if<ChildSuperseded>(&pair.life)) out = earliest(out, s->remove_at);
+      else if (const auto* d = std::get_if<ChildDoubted>(&pair.life)) out = earliest(out, d->remove_at);
+      else if (live(pair)) out = earliest(earliest(out, pair.expires_at), forgotten_at(child, pair));
+    }
+  }
+  return out;
+}
+
+std::string suites_text(const config::Connection& c) {
+  std::string out;
+  for (const IkeSuite& s : c.proposals) out += (out.empty() ? "" : ", ") + s.to_string();
+  return out;
+}
+
+}  // namespace culvert::ikev1

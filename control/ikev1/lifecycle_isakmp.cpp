@@ -1,0 +1,211 @@
+// The life of ISAKMP SAs after Main Mode: replacement, collision, expiry, deletion.
+#include <algorithm>
+
+#include "control/ikev1/dpd.hpp"
+#include "control/ikev1/exchange_informational.hpp"
+#include "control/ikev1/exchange_main_mode.hpp"
+#include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/times.hpp"
+
+namespace culvert::ikev1 {
+
+namespace {
+
+/// Another established ISAKMP SA of the same connection and peer.
+template <class F>
+bool any_sibling(Core& core, const IsakmpSa& sa, F&& test) {
+  const MmEstablished* own = sa.established();
+  for (const IsakmpSa* other : core.sas_of(sa.connection)) {
+    const MmEstablished* est = other->established();
+    if (other->id != sa.id && est && (!own || est->remote_id == own->remote_id) && test(*other, *est)) return true;
+  }
+  return false;
+}
+
+bool newer(const IsakmpSa& a, const IsakmpSa& b) {
+  return std::pair(a.established()->established, a.id) > std::pair(b.established()->established, b.id);
+}
+
+std::chrono::nanoseconds apart(TimePoint a, TimePoint b) { return a > b ? a - b : b - a; }
+
+/// When two of our making and the peer's stand side by side, and ours has the higher cookie: when we remove it.
+std::optional<TimePoint> collision_end(Core& core, const IsakmpSa& sa, const MmEstablished& est) {
+  if (sa.role != Role::Initiator) return std::nullopt;
+  std::optional<TimePoint> out;
+  any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& theirs) {
+    if (other.role == Role::Responder && other.spi_i < sa.spi_i && apart(est.established, theirs.established) < kSimultaneous)
+      out = std::max(est.established, theirs.established) + kSettle;
+    return false;
+  });
+  return out;
+}
+
+/// When an SA with a successor that the peer made, and never asked us to remove it, is removed all the same.
+std::optional<TimePoint> forgotten_at(Core& core, const IsakmpSa& sa) {
+  std::optional<TimePoint> out;
+  any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& est) {
+    if (newer(other, sa)) out = earliest(out, est.established + kForgotten);
+    return false;
+  });
+  return out;
+}
+
+bool has_unfinished(const IsakmpSa& sa) {
+  return std::ranges::any_of(sa.quick_modes, [](const auto& q) { return !finished(q.second); });
+}
+
+}  // namespace
+
+bool newer_isakmp(Core& core, const IsakmpSa& sa) {
+  return any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished&) { return newer(other, sa); });
+}
+
+void main_mode_established(Core& core, TimePoint now, IsakmpSa& sa) {
+  MmEstablished& est = *sa.established();
+  start_dpd(core, now, sa, est);
+  ConnectionRun& run = core.run(sa.connection);
+  run.failures = 0;
+  run.retry_at = {};
+  for (const IsakmpSa* sibling : core.sas_of(sa.connection)) core.touch(*sibling);
+  for (const SaId id : sa.replaces)
+    if (IsakmpSa* old = core.find(id))
+      if (MmEstablished* e = old->established()) e->remove_at = now + kGrace;
+}
+
+void connecting_failed(Core& core, TimePoint now, std::size_t index, const std::vector<SaId>& replaces) {
+  ConnectionRun& run = core.run(index);
+  for (const SaId id : replaces)
+    if (IsakmpSa* old = core.find(id))
+      if (MmEstablished* est = old->established())
+        est->rekey_at = now + backoff(core, ++est->rekey_failures);
+  ++run.failures;
+  run.retry_at = now + backoff(core, run.failures);
+  for (ChildRun& child : run.children) child.requested = false;
+}
+
+void heard_from(Core& core, const Incoming& in, IsakmpSa& sa) {
+  if (MmEstablished* est = sa.established()) peer_lives(core, *est, core.connection(sa), in.now);
+  if (in.datagram.remote == sa.remote) return;
+  // Only a peer behind a NAT may turn up elsewhere (RFC 3947 §4), and not by the port 500 that it has left.
+  if (!sa.nat.remote || in.datagram.local != sa.local) return;
+  core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok,
+           "The peer's NAT has given it another address: " + in.datagram.remote.to_string() + ".");
+  sa.remote = in.datagram.remote;
+  // The data plane's outbound SAs lead to the old address; a pair cannot be installed twice, so new ones are made.
+  for (ChildRun& child : core.run(sa.connection).children)
+    for (const ChildSa& pair : child.pairs)
+      if (std::holds_alternative<ChildLive>(pair.life) && pair.udp_encap && pair.remote != sa.remote) child.rekey_due = true;
+}
+
+void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
+  const bool sibling = any_sibling(core, sa, [](const IsakmpSa&, const MmEstablished&) { return true; }) ||
+                       std::ranges::any_of(core.sas_of(sa.connection), [](const IsakmpSa* s) {
+                         return std::holds_alternative<MmAwaitAuth>(s->state);
+                       });
+  core.say(sa, Severity::Info, Exchange::Informational, sibling ? Reason::Replaced : Reason::DeletedByPeer,
+           sibling ? "The peer deleted an ISAKMP SA that has a successor." : "The peer deleted the ISAKMP SA.");
+  const std::string peer_id = sa.established()->remote_id;
+  const std::size_t index = sa.connection;
+  abandon_quick_modes(core, sa);
+  core.drop(sa);
+  if (!sibling) pairs_lost(core, now, index, peer_id, Reason::DeletedByPeer, "The peer deleted the ISAKMP SA, and the pair with it.");
+}
+
+void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa) {
+  const auto silence = std::chrono::duration_cast<seconds>(now - sa.established()->dpd.last_heard);
+  core.ended(now, sa, Exchange::Dpd, Role::Initiator, Reason::DpdTimeout,
+             "Nothing was heard of " + sa.remote.to_string() + " for " + std::to_string(silence.count()) + " s; its SAs are given up.");
+  const std::string peer_id = sa.established()->remote_id;
+  const std::size_t index = sa.connection;
+  abandon_quick_modes(core, sa);
+  core.drop(sa);
+  // A dead peer is dead on all its ISAKMP SAs that are no newer than this one; one that is newer was heard of since.
+  std::vector<IsakmpSa*> others;
+  bool newer_left = false;
+  for (IsakmpSa* other : core.sas_of(index)) {
+    const MmEstablished* est = other->established();
+    if (!est || est->remote_id != peer_id) continue;
+    if (now - est->dpd.last_heard < silence) newer_left = true;
+    else others.push_back(other);
+  }
+  for (IsakmpSa* other : others) {
+    abandon_quick_modes(core, *other);
+    core.drop(*other);
+  }
+  if (!newer_left) pairs_lost(core, now, index, peer_id, Reason::DpdTimeout, "The peer is dead, and the pair with it.");
+}
+
+void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa) {
+  const MmEstablished& own = *sa.established();
+  core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok, "The peer says that this is its first contact with us: it has restarted.");
+  for (IsakmpSa* other : core.sas_of(sa.connection)) {
+    const MmEstablished* est = other->established();
+    if (other->id == sa.id || !est || est->remote_id != own.remote_id || est->local_id != own.local_id) continue;
+    close_isakmp(core, now, *other, Reason::Replaced, "An ISAKMP SA of before the peer's restart ends.");
+  }
+  for (ChildRun& child : core.run(sa.connection).children)
+    for (ChildSa& pair : child.pairs)
+      if (std::holds_alternative<ChildLive>(pair.life) && pair.made_by != sa.id && pair.peer_id == own.remote_id)
+        pair.life = ChildDoubted{now, now + kGrace};
+}
+
+void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message) {
+  MmEstablished* est = sa.established();
+  if (!est) return core.drop(sa);
+  core.say(sa, reason == Reason::Expired ? Severity::Warn : Severity::Info, Exchange::Informational, reason, message);
+  abandon_quick_modes(core, sa);
+  Builder b;
+  b.add(delete_isakmp(sa));
+  MmClosing next{std::move(est->negotiated), std::move(est->keys), {}, 0, now + kClosingMemory};
+  next.deletes.push_back(informational(core, sa, next.keys, std::move(b)));
+  core.send(now, sa, next.deletes.back());
+  sa.state = std::move(next);
+  core.touch(sa.connection);
+}
+
+void repeat_delete(Core& core, TimePoint now, IsakmpSa& sa) {
+  auto* closing = std::get_if<MmClosing>(&sa.state);
+  if (!closing || closing->repeats >= kMaxDeleteRepeats) return;
+  ++closing->repeats;
+  for (const Bytes& message : closing->deletes) core.send(now, sa, message);
+}
+
+void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
+  if (const auto* closing = std::get_if<MmClosing>(&sa.state)) {
+    if (now >= closing->forget_at) core.drop(sa);
+    return;
+  }
+  MmEstablished* est = sa.established();
+  if (!est) return;
+  const auto collision = collision_end(core, sa, *est);
+  if (!est->remove_at && collision && now >= *collision) est->remove_at = now;
+  const auto forgotten = forgotten_at(core, sa);
+  const bool overdue = forgotten && now >= *forgotten;
+  if (est->remove_at && now >= *est->remove_at && has_unfinished(sa) && !overdue && now < est->expires_at) est->remove_at = now + kGrace;
+  if ((est->remove_at && now >= *est->remove_at) || overdue)
+    return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends.");
+  if (now >= est->expires_at) return close_isakmp(core, now, sa, Reason::Expired, "The lifetime of the ISAKMP SA ended before it was replaced.");
+  if (now >= est->rekey_at && !est->remove_at && !newer_isakmp(core, sa) && !core.shutting_down) {
+    est->rekey_at = now + kQuickModeLimit;  // moved again when the attempt ends
+    start_main_mode(core, now, {sa.connection, sa.local, sa.remote, {sa.id}});
+    est = sa.established();
+  }
+  if (!sa.dead && est) on_dpd_timer(core, now, sa);
+  if (!sa.dead) on_keepalive_timer(core, now, sa);
+}
+
+std::optional<TimePoint> established_deadline(Core& core, const IsakmpSa& sa) {
+  if (const auto* closing = std::get_if<MmClosing>(&sa.state)) return closing->forget_at;
+  const MmEstablished* est = sa.established();
+  if (!est) return std::nullopt;
+  std::optional<TimePoint> out = est->expires_at;
+  if (est->remove_at) return earliest(earliest(out, est->remove_at), keepalive_deadline(core, sa));
+  if (!newer_isakmp(core, sa) && !core.shutting_down) out = earliest(out, est->rekey_at);
+  out = earliest(out, collision_end(core, sa, *est));
+  out = earliest(out, forgotten_at(core, sa));
+  out = earliest(out, est->dpd.next_probe);
+  return earliest(out, keepalive_deadline(core, sa));
+}
+
+}  // namespace culvert::ikev1

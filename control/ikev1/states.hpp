@@ -1,0 +1,289 @@
+// The states of an ISAKMP SA and of a Quick Mode, as types: a field exists only where it means something.
+// Owns no behaviour: exchange_*.cpp move an SA from one state to the next.
+//
+//   initiator   AwaitSa -2-> MakingKey -dh-> AwaitKe -4-> Deriving -dh-> AwaitAuth -6-> Established -> Closing
+//   responder   AwaitKeInit -3-> Responding -dh-> AwaitAuthInit -5-> Established -> Closing
+//
+//   initiator   MakingKey -dh-> AwaitReply -2-> Deriving -dh-> Installing -ack-> Done       (MakingKey, Deriving: PFS only)
+//   responder   Answering -dh-> InstallingInbound -ack-> AwaitConfirm -3-> Done
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/config/config.hpp"
+#include "common/secret.hpp"
+#include "control/ike/engine_types.hpp"
+#include "control/ike/nat_traversal.hpp"
+#include "control/ike/retransmit.hpp"
+#include "control/ike/sa_table.hpp"
+#include "control/ikev1/cipher.hpp"
+#include "control/ikev1/keymat.hpp"
+#include "control/ikev1/payloads.hpp"
+#include "control/ikev1/proposal.hpp"
+
+namespace culvert::ikev1 {
+
+using ike::JobId;
+using ike::Outstanding;
+using ike::Reason;
+using ike::ReplyCache;
+using ike::Role;
+using ike::SaId;
+using ike::TimePoint;
+
+// ---------------------------------------------------------------------------------------------------------------- CHILD SAs
+
+/// In use, or ready for it.
+struct ChildLive {
+  TimePoint rekey_at;
+  unsigned failures = 0;  ///< of rekeying, in a row
+};
+/// A newer pair carries the traffic; this one still takes in what was on its way.
+struct ChildSuperseded {
+  TimePoint remove_at;
+  bool tell_peer = true;   ///< it has not said itself that it removed it
+};
+/// Of a former culvertd: its keys are in the data plane only.
+struct ChildOrphan {};
+/// The peer said that it has forgotten everything (INITIAL-CONTACT); traffic from it would prove the contrary.
+struct ChildDoubted {
+  TimePoint since, remove_at;
+};
+
+/// A pair of IPsec SAs. Owned by its connection, not by the ISAKMP SA that made it: it survives that one's replacement.
+struct ChildSa {
+  std::uint64_t pair = 0;
+  std::size_t child = 0;        ///< index into the connection's children
+  SaId made_by = 0;             ///< ISAKMP SA
+  std::string peer_id;          ///< printable identity of the peer it was made with
+  Role role{};
+  Spi spi_in, spi_out;
+  EspSuite suite;
+  bool udp_encap = false;
+  TrafficSelector local_ts, remote_ts;
+  Endpoint local, remote;
+  TimePoint established{}, expires_at{};
+  std::variant<ChildLive, ChildSuperseded, ChildOrphan, ChildDoubted> life;
+};
+
+// ---------------------------------------------------------------------------------------------------------------- Quick Mode
+
+struct Life {
+  std::uint64_t seconds = 0;
+  std::uint64_t kbytes = 0;  ///< 0: none
+};
+/// A pair whose inbound half is on its way into the data plane; the outbound half follows when the peer is ready.
+struct PendingPair {
+  EspSuite suite;
+  Spi spi_out;
+  TrafficSelector local_ts, remote_ts;
+  Life life;
+  EspKeys inbound, outbound;
+};
+
+struct QmMakingKey {
+  JobId job{};
+  DhGroup pfs{};
+};
+struct QmAwaitReply {
+  std::vector<EspSuite> suites;
+  Sa offer;
+  Bytes nonce_i;
+  std::shared_ptr<crypto::DhKey> key;  ///< null without PFS
+  Outstanding tx;
+};
+struct QmDeriving {
+  EspChoice choice;
+  Life life;
+  TrafficSelector local_ts, remote_ts;
+  Bytes nonce_i, nonce_r;
+  JobId job{};
+};
+struct QmInstalling {
+  PendingPair pending;
+  Bytes message3;
+  JobId job{};
+};
+struct QmAnswering {
+  EspChoice choice;
+  TrafficSelector local_ts, remote_ts;
+  std::vector<Bytes> id_bodies;  ///< IDci, IDcr as received: they go back unaltered (RFC 2409 §5.5)
+  Bytes nonce_i;
+  JobId job{};
+};
+struct QmInstallingInbound {
+  PendingPair pending;
+  Bytes nonce_i, nonce_r;
+  Bytes message2;
+  JobId job{};
+};
+struct QmAwaitConfirm {
+  PendingPair pending;
+  Bytes nonce_i, nonce_r;
+  Outstanding tx;
+};
+/// Over, but a peer that missed our last message may still ask for it.
+struct QmDone {
+  TimePoint forget_at;
+};
+using QmState = std::variant<QmMakingKey, QmAwaitReply, QmDeriving, QmInstalling, QmAnswering, QmInstallingInbound, QmAwaitConfirm, QmDone>;
+
+struct QuickMode {
+  MessageId id;
+  Role role{};
+  std::size_t child = 0;
+  std::uint64_t pair = 0;
+  TimePoint begun, give_up_at;
+  std::vector<std::uint64_t> replaces;  ///< pairs that were there when we began; initiator only
+  Spi spi_in;
+  Iv iv{};                              ///< of the next message, whichever side sends it
+  ReplyCache replies;
+  QmState state;
+};
+
+// ---------------------------------------------------------------------------------------------------------------- phase 1
+
+/// What messages 1 and 2 settled.
+struct Negotiated {
+  IkeSuite suite;
+  Bytes sa_i_body;
+  std::uint64_t life_seconds = 0;
+  bool dpd = false;                      ///< the peer sent the vendor id of RFC 3706
+  std::vector<std::string> vendor_ids;   ///< of the peer, those that we know
+};
+/// What messages 3 and 4 exchanged.
+struct KeyExchange {
+  Bytes g_xi, g_xr, nonce_i, nonce_r;
+};
+/// SKEYID and what follows from it; `iv` is the last block of phase 1 so far.
+struct Keys {
+  Phase1Secrets secrets;
+  Cipher cipher;
+  Iv iv{};
+};
+
+struct MmAwaitSa {
+  Sa offer;
+  Outstanding tx;
+};
+struct MmMakingKey {
+  Negotiated negotiated;
+  JobId job{};
+};
+struct MmAwaitKe {
+  Negotiated negotiated;
+  std::shared_ptr<crypto::DhKey> key;
+  Bytes nonce_i, g_xi;
+  unsigned bad_ke = 0;  ///< values of the peer that its group forbids
+  Outstanding tx;
+};
+struct MmDeriving {
+  MmAwaitKe before;     ///< to go on waiting with, should message 4 turn out to be nonsense
+  KeyExchange ke;
+  JobId job{};
+};
+struct MmAwaitAuth {
+  Negotiated negotiated;
+  KeyExchange ke;
+  Keys keys;
+  Outstanding tx;
+};
+struct MmAwaitKeInit {
+  Negotiated negotiated;
+};
+struct MmResponding {
+  Negotiated negotiated;
+  KeyExchange ke;
+  JobId job{};
+};
+struct MmAwaitAuthInit {
+  Negotiated negotiated;
+  KeyExchange ke;
+  Keys keys;
+  unsigned bad_messages = 0;  ///< undecryptable or wrong message 5s so far
+};
+
+/// Dead-peer detection, RFC 3706.
+struct Dpd {
+  TimePoint last_heard;
+  std::optional<TimePoint> next_probe;  ///< nullopt: not done on this SA
+  std::uint32_t next_sequence = 0;      ///< of ours
+  std::optional<std::uint32_t> unanswered_from;  ///< first sequence number since we heard from the peer
+  std::optional<std::uint32_t> peer_sequence;    ///< highest of theirs
+  TimePoint answer_window{};
+  unsigned answers = 0;                 ///< in this window
+};
+struct MmEstablished {
+  Negotiated negotiated;
+  Keys keys;
+  std::string local_id, remote_id;      ///< printable
+  TimePoint established, rekey_at, expires_at;
+  unsigned rekey_failures = 0;
+  std::optional<TimePoint> remove_at;   ///< a newer ISAKMP SA took its place
+  Dpd dpd;
+};
+/// We sent the Delete. A peer that missed it gets it again when it says something.
+struct MmClosing {
+  Negotiated negotiated;
+  Keys keys;
+  std::vector<Bytes> deletes;
+  unsigned repeats = 0;
+  TimePoint forget_at;
+};
+using MmState = std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmAwaitAuth, MmAwaitKeInit, MmResponding,
+                             MmAwaitAuthInit, MmEstablished, MmClosing>;
+
+/// What an unauthenticated notification claimed: not acted on, but named when the exchange has failed anyway.
+struct Hint {
+  Reason reason{};
+  std::string text;
+};
+
+/// Message ids of exchanges that were: a replayed first message must not open one again (RFC 2408 §3.1).
+class MessageIdHistory {
+ public:
+  /// More than a peer uses in a quarter of an hour of rekeying and DPD; older ones cannot be told from new.
+  static constexpr std::size_t kSize = 256;
+  [[nodiscard]] bool contains(MessageId id) const {
+    for (const MessageId& m : ids_)
+      if (m == id) return true;
+    return false;
+  }
+  void add(MessageId id) {
+    if (ids_.size() < kSize) ids_.push_back(id);
+    else ids_[next_] = id;
+    next_ = (next_ + 1) % kSize;
+  }
+
+ private:
+  std::vector<MessageId> ids_;
+  std::size_t next_ = 0;
+};
+
+struct IsakmpSa {
+  SaId id = 0;
+  std::size_t connection = 0;
+  Role role{};
+  IkeSpi spi_i, spi_r;
+  Endpoint local, remote;
+  ike::NatStatus nat;
+  TimePoint created, half_open_until;    ///< the latter for the responder
+  MmState state;
+  ReplyCache replies;                    ///< of Main Mode
+  MessageIdHistory used_ids;
+  std::map<MessageId, QuickMode> quick_modes;
+  std::optional<Hint> hint;
+  std::vector<SaId> replaces;            ///< ISAKMP SAs that this one is to replace; initiator only
+  TimePoint last_sent;
+  bool dead = false;                     ///< out of the table; memory is freed when the engine returns
+
+  [[nodiscard]] const MmEstablished* established() const { return std::get_if<MmEstablished>(&state); }
+  [[nodiscard]] MmEstablished* established() { return std::get_if<MmEstablished>(&state); }
+};
+
+}  // namespace culvert::ikev1

@@ -1,0 +1,14 @@
+// Snapshots for operators and metrics. Owns the translation of states into what list-sas and list-conns show; changes nothing.
+#pragma once
+
+#include <vector>
+
+#include "control/ikev1/core.hpp"
+
+namespace culvert::ikev1 {
+
+/// Each pair is listed under the newest ISAKMP SA of its connection, whichever made it (pairs outlive their maker).
+std::vector<ike::IkeSaInfo> view_ike_sas(const Core& core);
+std::vector<ike::ConnectionStatus> view_connections(const Core& core);
+
+}  // namespace culvert::ikev1

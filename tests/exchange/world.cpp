@@ -1,0 +1,415 @@
+#include "tests/exchange/world.hpp"
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+#include "control/crypto/dh.hpp"
+#include "control/ike/dh_job.hpp"
+#include "control/ike/nat_traversal.hpp"
+
+namespace culvert::test {
+
+namespace {
+
+/// Key pairs that all tests share, and what became of each combination: a key exchange that costs nothing.
+class DhPool {
+ public:
+  ike::DhResult run(const ike::ComputeDh& job, std::uint64_t pick) {
+    ike::DhResult out;
+    out.job = job.job;
+    out.key = job.key ? job.key : keys(job.group).at(pick % kKeys);
+    out.public_value = Bytes(out.key->public_value().begin(), out.key->public_value().end());
+    out.ok = true;
+    if (!job.peer_public) return out;
+    const auto known = shared_.find({out.public_value, *job.peer_public});
+    if (known != shared_.end()) {
+      out.shared = known->second;
+      return out;
+    }
+    const auto secret = out.key->compute(*job.peer_public);
+    out.ok = secret.has_value();
+    if (secret) out.shared = shared_[{out.public_value, *job.peer_public}] = *secret;
+    return out;
+  }
+
+ private:
+  static constexpr std::size_t kKeys = 3;
+  std::vector<std::shared_ptr<crypto::DhKey>>& keys(DhGroup group) {
+    auto& list = keys_[group];
+    while (list.size() < kKeys) list.push_back(crypto::DhKey::generate(group).value());
+    return list;
+  }
+  std::map<DhGroup, std::vector<std::shared_ptr<crypto::DhKey>>> keys_;
+  std::map<std::pair<Bytes, Bytes>, SecretBytes> shared_;
+};
+
+DhPool& pool() {
+  static DhPool p;
+  return p;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------------------- Host
+
+Host::Host(World& w, std::string n, config::GatewayConfig c) : world(w), name(std::move(n)), config(std::move(c)) {
+  for (const config::Connection& connection : config.connections) secrets[connection.name] = "secret";
+  engine = std::make_unique<ike::Engine>(config, *this);
+}
+
+void Host::random(MutableByteView out) {
+  for (auto& byte : out) byte = static_cast<std::uint8_t>(world.rng());
+}
+
+std::optional<Spi> Host::allocate_spi() {
+  if (!spi_room) return std::nullopt;
+  std::uint32_t spi = 0;
+  while (spi <= 255 || spis.contains(spi) || inbound.contains(spi)) spi = static_cast<std::uint32_t>(world.rng());
+  spis.insert(spi);
+  return Spi{spi};
+}
+
+void Host::release_spi(Spi spi) {
+  if (spis.erase(spi.value) == 0) throw std::logic_error(name + " released an SPI twice");
+}
+
+std::optional<SecretBytes> Host::secret(const std::string& connection) {
+  const auto it = secrets.find(connection);
+  if (it == secrets.end()) return std::nullopt;
+  return SecretBytes(as_bytes(it->second));
+}
+
+void Host::start(std::vector<ike::OrphanSa> orphans) {
+  engine->start(world.now, std::move(orphans));
+  perform();
+}
+
+void Host::restart() {
+  std::vector<ike::OrphanSa> orphans;
+  const auto add = [&](const ike::InstallSa& s) {
+    orphans.push_back({s.pair, s.direction, s.connection, s.child, s.spi, s.local, s.remote});
+  };
+  for (const auto& [spi, sa] : inbound) add(sa.sa);
+  for (const PlaneSa& sa : outbound) add(sa.sa);
+  // SPIs that were on their way to become SAs are forgotten with the process.
+  spis.clear();
+  for (const auto& [spi, sa] : inbound) spis.insert(spi);
+  engine = std::make_unique<ike::Engine>(config, *this);
+  start(std::move(orphans));
+}
+
+void Host::perform() {
+  for (ike::Action& action : engine->take_actions()) {
+    if (auto* send = std::get_if<ike::SendDatagram>(&action)) {
+      sent_bytes += send->datagram.data.size();
+      ++sent_datagrams;
+      world.transmit(send->datagram);
+    } else if (auto* dh = std::get_if<ike::ComputeDh>(&action)) {
+      compute(*dh);
+    } else if (auto* in = std::get_if<ike::InstallSa>(&action)) {
+      install(*in);
+    } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {
+      remove(*out);
+    } else {
+      log.push_back(std::get<ike::Report>(action));
+    }
+  }
+}
+
+void Host::compute(const ike::ComputeDh& job) {
+  const std::uint64_t pick = world.rng();
+  ike::Engine* asker = engine.get();
+  world.at(world.now + dh_time, [this, job, pick, asker] {
+    if (engine.get() != asker) return;
+    engine->on_dh(world.now, world.real_dh ? ike::run_dh_job(job) : pool().run(job, pick));
+    perform();
+  });
+}
+
+void Host::install(const ike::InstallSa& sa) {
+  plane_clock_ = std::max(plane_clock_, world.now + world.between(install_min, install_max));
+  ike::Engine* asker = engine.get();
+  world.at(plane_clock_, [this, sa, asker] {
+    const bool ok = !refuse_installs;
+    if (ok && sa.direction == Direction::Inbound) {
+      inbound[sa.spi.value] = {sa, {}};
+    } else if (ok) {
+      outbound.push_back({sa, {}});
+      current[sa.child] = sa.pair;
+    }
+    if (engine.get() != asker) return;
+    engine->on_installed(world.now, sa.job, ok, ok ? "" : "refused by the test");
+    perform();
+  });
+}
+
+void Host::remove(const ike::RemoveSa& sa) {
+  plane_clock_ = std::max(plane_clock_, world.now);
+  world.at(plane_clock_, [this, sa] {
+    if (sa.direction == Direction::Inbound) inbound.erase(sa.spi.value);
+    else std::erase_if(outbound, [&](const PlaneSa& s) { return s.sa.pair == sa.pair; });
+  });
+}
+
+std::vector<ike::Report> Host::reports(Reason reason) const {
+  std::vector<ike::Report> out;
+  for (const ike::Report& r : log)
+    if (r.reason == reason) out.push_back(r);
+  return out;
+}
+
+std::size_t Host::counted(ike::Exchange exchange, Reason reason) const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      log, [&](const ike::Report& r) { return r.count && r.exchange == exchange && r.reason == reason; }));
+}
+
+bool Host::up(const std::string& connection, const std::string& wanted) const {
+  for (const ike::ConnectionStatus& c : engine->connections())
+    if (c.connection == connection)
+      for (const ike::ChildStatus& s : c.children)
+        if (s.child == wanted) return s.up;
+  return false;
+}
+
+std::size_t Host::established() const {
+  const auto sas = engine->ike_sas();
+  return static_cast<std::size_t>(std::ranges::count_if(sas, [](const ike::IkeSaInfo& s) {
+    return s.state == ike::IkeState::Established || s.state == ike::IkeState::Rekeyed;
+  }));
+}
+
+std::size_t Host::live_pairs(const std::string& wanted) const {
+  std::size_t n = 0;
+  for (const ike::IkeSaInfo& sa : engine->ike_sas())
+    for (const ike::ChildSaInfo& c : sa.children) n += c.child == wanted && c.state == ike::ChildState::Installed;
+  return n;
+}
+
+const PlaneSa* Host::current_out(const std::string& wanted) const {
+  const auto it = current.find(wanted);
+  if (it == current.end()) return nullptr;
+  for (const PlaneSa& s : outbound)
+    if (s.sa.pair == it->second) return &s;
+  return nullptr;
+}
+
+std::string Host::transcript() const {
+  std::ostringstream out;
+  for (const ike::Report& r : log)
+    out << name << ": " << (r.exchange ? ike::name(*r.exchange) : "-") << ' ' << ike::name(r.reason) << (r.count ? " [end] " : " ") << r.message << '\n';
+  return out.str();
+}
+
+// ---------------------------------------------------------------------------------------------------------------- World
+
+World::World(std::uint64_t seed) : rng(seed) {}
+
+Host& World::add(const std::string& name, config::GatewayConfig config) {
+  hosts.push_back(std::make_unique<Host>(*this, name, std::move(config)));
+  return *hosts.back();
+}
+
+std::uint64_t World::random(std::uint64_t below) { return below == 0 ? 0 : rng() % below; }
+
+Duration World::between(Duration low, Duration high) {
+  return high <= low ? low : low + Duration(static_cast<std::int64_t>(random(static_cast<std::uint64_t>((high - low).count()))));
+}
+
+void World::at(TimePoint when, std::function<void()> what) { events_.push({when, ++order_, std::move(what)}); }
+
+bool World::step(TimePoint limit) {
+  TimePoint next = events_.empty() ? TimePoint::max() : events_.top().when;
+  Host* due = nullptr;
+  for (const auto& host : hosts) {
+    const TimePoint d = host->engine->deadline().value_or(TimePoint::max());
+    if (d >= next) continue;
+    next = d;
+    due = host.get();
+  }
+  if (next > limit) {
+    now = limit;
+    return false;
+  }
+  now = std::max(now, next);
+  if (due) {
+    due->engine->on_timer(now);
+    due->perform();
+    if (due->engine->deadline() == next) {
+      if (++stuck_ > 1000) throw std::logic_error(due->name + "'s timer does not move on");
+    } else {
+      stuck_ = 0;
+    }
+    return true;
+  }
+  const auto what = events_.top().what;
+  events_.pop();
+  what();
+  return true;
+}
+
+void World::run(Duration time) {
+  const TimePoint end = now + time;
+  while (step(end)) {}
+}
+
+bool World::run_until(const std::function<bool()>& condition, Duration limit) {
+  const TimePoint end = now + limit;
+  while (!condition())
+    if (!step(end)) return condition();
+  return true;
+}
+
+void World::transmit(const ike::Datagram& sent) {
+  ike::Datagram datagram = sent;
+  if (record) wire.push_back(datagram);
+  if (hook && !hook(datagram)) return;
+  // The sender's "local" is what the receiver calls "remote".
+  Endpoint from = datagram.local, to = datagram.remote;
+  for (Nat& nat : nats_) {
+    if (from.address == nat.inside) {
+      const auto [it, fresh] = nat.out.try_emplace(from.port, next_port_);
+      if (fresh) nat.in[next_port_++] = from.port;
+      from = {nat.outside, it->second};
+    }
+    if (to.address == nat.outside) {
+      const auto it = nat.in.find(to.port);
+      if (it == nat.in.end()) return;
+      to = {nat.inside, it->second};
+    }
+  }
+  const ike::Datagram arriving{to, from, datagram.data};
+  const auto chance = [&](double p) { return p > 0 && static_cast<double>(random(1'000'000)) < p * 1e6; };
+  const int copies = chance(link.loss) ? 0 : chance(link.duplicate) ? 2 : 1;
+  for (int i = 0; i < copies; ++i) at(now + between(link.delay_min, link.delay_max), [this, arriving] { deliver(arriving); });
+}
+
+void World::deliver(const ike::Datagram& arriving) {
+  for (const auto& host : hosts)
+    for (const config::Connection& c : host->config.connections)
+      if (!c.local_addrs.empty() && c.local_addrs.front() == arriving.local.address) {
+        host->received_bytes += arriving.data.size();
+        host->engine->on_datagram(now, arriving);
+        host->perform();
+        return;
+      }
+}
+
+void World::add_nat(const IpAddress& inside, const IpAddress& outside) { nats_.push_back({inside, outside, {}, {}}); }
+
+void World::forget_nat() {
+  for (Nat& nat : nats_) {
+    nat.out.clear();
+    nat.in.clear();
+  }
+}
+
+void World::begin_traffic(Duration interval) {
+  traffic_ = true;
+  at(now, [this, interval] { tick(interval, 0); });
+}
+
+void World::tick(Duration interval, unsigned count) {
+  if (!traffic_) return;
+  for (const auto& from : hosts) {
+    for (const auto& [child, pair] : from->current) {
+      const PlaneSa* sa = from->current_out(child);
+      const std::string label = from->name + "/" + child;
+      ++packets;
+      if (!sa) {
+        gaps.push_back(label + " has no outbound SA at " + std::to_string((now.time_since_epoch()).count() / 1'000'000) + " ms");
+        continue;
+      }
+      bool arrived = false;
+      for (const auto& to : hosts) {
+        if (to.get() == from.get()) continue;
+        const auto it = to->inbound.find(sa->sa.spi.value);
+        if (it == to->inbound.end()) continue;
+        arrived = it->second.sa.encr_key == sa->sa.encr_key && it->second.sa.integ_key == sa->sa.integ_key;
+        it->second.last_used = now;
+      }
+      if (!arrived)
+        gaps.push_back(label + " sends on an SA that the peer does not have, at " + std::to_string(now.time_since_epoch().count() / 1'000'000) + " ms");
+    }
+  }
+  if (count % 100 == 99)
+    for (const auto& host : hosts) {
+      std::vector<std::pair<Spi, TimePoint>> used;
+      for (const auto& [spi, sa] : host->inbound)
+        if (sa.last_used > now - 1s) used.emplace_back(Spi{spi}, sa.last_used);
+      for (const auto& [spi, when] : used) host->engine->on_traffic(now, spi, when);
+      host->perform();
+    }
+  at(now + interval, [this, interval, count] { tick(interval, count + 1); });
+}
+
+// ---------------------------------------------------------------------------------------------------------------- configuration
+
+config::Child child(const std::string& name, const std::string& local_ts, const std::string& remote_ts, const std::string& proposals,
+                    config::StartAction start) {
+  config::Child c;
+  c.name = name;
+  c.local_ts = TrafficSelector::parse(local_ts).value();
+  c.remote_ts = TrafficSelector::parse(remote_ts).value();
+  c.esp_proposals = parse_esp_proposal(proposals).value();
+  c.start_action = start;
+  return c;
+}
+
+config::GatewayConfig site(const std::string& local, const std::string& remote, config::StartAction start) {
+  const auto net = [](const std::string& address) { return address.ends_with(".1") ? "10.1.0.0/24" : "10.2.0.0/24"; };
+  config::Connection c;
+  c.name = "c";
+  c.local_addrs = {IpAddress::parse(local).value()};
+  if (!remote.empty()) c.remote_addrs = {IpAddress::parse(remote).value()};
+  c.proposals = parse_ike_proposal("aes128-sha256-ecp256").value();
+  c.local_id = {config::Identity::Type::Ipv4Addr, local};
+  c.remote_id = {config::Identity::Type::Any, "%any"};
+  c.children = {child("net", net(local), net(local) == std::string("10.1.0.0/24") ? "10.2.0.0/24" : "10.1.0.0/24", "aes128gcm16", start)};
+  config::GatewayConfig g;
+  g.connections = {c};
+  return g;
+}
+
+Pair two_sites(World& world, const std::function<void(config::GatewayConfig&, config::GatewayConfig&)>& change) {
+  auto a = site("10.9.0.1", "10.9.0.2", config::StartAction::Start);
+  auto b = site("10.9.0.2", "10.9.0.1", config::StartAction::None);
+  if (change) change(a, b);
+  Host& host_a = world.add("A", std::move(a));
+  Host& host_b = world.add("B", std::move(b));
+  return {host_a, host_b};
+}
+
+// ---------------------------------------------------------------------------------------------------------------- messages
+
+std::optional<Seen> look(const ike::Datagram& datagram) {
+  ByteView bytes = datagram.data;
+  if (datagram.local.port == ike::kNatPort || datagram.remote.port == ike::kNatPort)
+    if (const auto inner = ike::strip_non_esp_marker(bytes)) bytes = *inner;
+  const auto framed = ike::parse_header(bytes);
+  if (!framed) return std::nullopt;
+  Seen out{framed->header, Bytes(framed->message.begin(), framed->message.end()), std::nullopt};
+  if (!framed->header.encrypted())
+    if (auto m = ikev1::Message::parse(static_cast<ikev1::PayloadType>(framed->header.next_payload), framed->body, ikev1::Trailing::Refused))
+      out.clear = std::move(*m);
+  return out;
+}
+
+void rewrite(ike::Datagram& datagram, const ike::Header& header, const ikev1::Builder& payloads) {
+  ike::Header h = header;
+  h.next_payload = static_cast<std::uint8_t>(payloads.first());
+  const Bytes message = ike::encode_message(h, payloads.chain());
+  datagram.data = datagram.local.port == ike::kNatPort ? ike::with_non_esp_marker(message) : message;
+}
+
+int main_mode_number(const ike::Datagram& datagram, bool from_initiator) {
+  const auto seen = look(datagram);
+  if (!seen || seen->header.exchange != ike::kExchangeMainMode) return 0;
+  if (seen->header.encrypted()) return from_initiator ? 5 : 6;
+  if (!seen->header.spi_r) return 1;
+  if (!seen->clear) return 0;
+  if (seen->clear->count(ikev1::PayloadType::Sa) > 0) return 2;
+  return from_initiator ? 3 : 4;
+}
+
+}  // namespace culvert::test

@@ -1,0 +1,168 @@
+// Two or more engines in a box: a virtual clock, a link that loses, duplicates, delays and reorders by seed, a data plane that
+// acknowledges late, and a key exchange that takes its time. Owns all of these; no sleep, no socket, no real clock.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control/ike/engine.hpp"
+#include "control/ike/header.hpp"
+#include "control/ikev1/message.hpp"
+
+namespace culvert::test {
+
+using ike::Reason;
+using ike::TimePoint;
+using namespace std::chrono_literals;
+using Duration = std::chrono::nanoseconds;
+
+struct LinkSettings {
+  double loss = 0, duplicate = 0;
+  Duration delay_min = 5ms, delay_max = 5ms;  ///< a spread reorders
+};
+
+class World;
+
+/// An SA in the pretended data plane.
+struct PlaneSa {
+  ike::InstallSa sa;
+  TimePoint last_used{};
+};
+
+class Host final : public ike::Services {
+ public:
+  Host(World& world, std::string name, config::GatewayConfig config);
+
+  void random(MutableByteView out) override;
+  std::optional<Spi> allocate_spi() override;
+  void release_spi(Spi spi) override;
+  std::optional<SecretBytes> secret(const std::string& connection) override;
+
+  /// Performs what the engine asks for.
+  void perform();
+  void start(std::vector<ike::OrphanSa> orphans = {});
+  /// culvertd dies and comes back: the data plane keeps its SAs, which the new engine is told of.
+  void restart();
+
+  [[nodiscard]] std::vector<ike::Report> reports(Reason reason) const;
+  [[nodiscard]] std::size_t counted(ike::Exchange exchange, Reason reason) const;
+  [[nodiscard]] bool up(const std::string& connection = "c", const std::string& child = "net") const;
+  [[nodiscard]] std::size_t established() const;      ///< ISAKMP SAs that are not on their way out
+  [[nodiscard]] std::size_t live_pairs(const std::string& child = "net") const;
+  [[nodiscard]] const PlaneSa* current_out(const std::string& child) const;
+  [[nodiscard]] std::string transcript() const;
+
+  World& world;
+  std::string name;
+  config::GatewayConfig config;
+  std::unique_ptr<ike::Engine> engine;
+  std::map<std::string, std::string> secrets;         ///< by connection; absent: unreadable
+  std::vector<ike::Report> log;
+  std::map<std::uint32_t, PlaneSa> inbound;           ///< by SPI
+  std::vector<PlaneSa> outbound;                      ///< in order of installation
+  std::map<std::string, std::uint64_t> current;       ///< child -> pair: the last installed, whether or not it is still there
+  std::set<std::uint32_t> spis;                       ///< allocated and not released
+  bool refuse_installs = false;
+  bool spi_room = true;
+  Duration install_min = 1ms, install_max = 1ms, dh_time = 2ms;
+  std::uint64_t sent_bytes = 0, received_bytes = 0;
+  unsigned sent_datagrams = 0;
+
+ private:
+  void install(const ike::InstallSa& sa);
+  void remove(const ike::RemoveSa& sa);
+  void compute(const ike::ComputeDh& job);
+  TimePoint plane_clock_{};  ///< the data plane does one thing after the other
+};
+
+/// A datagram on the link. A hook may change it, or drop it by returning false.
+using Hook = std::function<bool(ike::Datagram& datagram)>;
+
+class World {
+ public:
+  explicit World(std::uint64_t seed = 1);
+  Host& add(const std::string& name, config::GatewayConfig config);
+
+  /// Until the time has passed.
+  void run(Duration time);
+  /// Until the condition holds, at most so long. Whether it held.
+  bool run_until(const std::function<bool()>& condition, Duration limit);
+  void at(TimePoint when, std::function<void()> what);
+  void transmit(const ike::Datagram& datagram);
+  /// A datagram out of nowhere, straight to its destination.
+  void deliver(const ike::Datagram& datagram);
+  /// `inside` reaches the others through `outside`; ports are mapped from 20000 up. Only what it sent to may answer.
+  void add_nat(const IpAddress& inside, const IpAddress& outside);
+  /// The NAT forgets its mappings: the inside host gets new ports.
+  void forget_nat();
+  /// Sends a packet through every current outbound SA every `interval`, and notes those that find no inbound SA.
+  void begin_traffic(Duration interval = 10ms);
+  void end_traffic() { traffic_ = false; }
+
+  std::uint64_t random(std::uint64_t below);
+  Duration between(Duration low, Duration high);
+
+  TimePoint now{std::chrono::seconds(1000)};
+  LinkSettings link;
+  Hook hook;
+  std::mt19937_64 rng;
+  std::vector<std::unique_ptr<Host>> hosts;
+  std::vector<std::string> gaps;
+  std::uint64_t packets = 0;
+  std::vector<ike::Datagram> wire;  ///< all that was sent, if `record`
+  bool record = false;
+  bool real_dh = false;
+
+ private:
+  struct Event {
+    TimePoint when;
+    std::uint64_t order;
+    std::function<void()> what;
+    bool operator<(const Event& o) const { return std::pair(when, order) > std::pair(o.when, o.order); }
+  };
+  bool step(TimePoint limit);
+  void tick(Duration interval, unsigned count);
+  std::priority_queue<Event> events_;
+  std::uint64_t order_ = 0;
+  bool traffic_ = false;
+  struct Nat {
+    IpAddress inside, outside;
+    std::map<std::uint16_t, std::uint16_t> out;  ///< inside port -> outside port
+    std::map<std::uint16_t, std::uint16_t> in;
+  };
+  std::vector<Nat> nats_;
+  std::uint16_t next_port_ = 20000;
+  unsigned stuck_ = 0;
+};
+
+/// A connection "c" between two addresses with a child "net": 10.1.0.0/24 on the side that ends in .1, 10.2.0.0/24 on the other.
+config::GatewayConfig site(const std::string& local, const std::string& remote, config::StartAction start);
+config::Child child(const std::string& name, const std::string& local_ts, const std::string& remote_ts, const std::string& proposals,
+                    config::StartAction start);
+/// Both ends of "c", A at 10.9.0.1 and B at 10.9.0.2, PSK "secret". A starts.
+struct Pair {
+  Host& a;
+  Host& b;
+};
+Pair two_sites(World& world, const std::function<void(config::GatewayConfig&, config::GatewayConfig&)>& change = {});
+
+/// What an IKE message says without keys: its header, and its payloads where it is in clear.
+struct Seen {
+  ike::Header header;
+  Bytes message;
+  std::optional<ikev1::Message> clear;
+};
+std::optional<Seen> look(const ike::Datagram& datagram);
+/// Writes a clear message again, from changed payloads.
+void rewrite(ike::Datagram& datagram, const ike::Header& header, const ikev1::Builder& payloads);
+/// Main Mode message number (1-6) or 0; Quick Mode and Informational are told by their exchange.
+int main_mode_number(const ike::Datagram& datagram, bool from_initiator);
+
+}  // namespace culvert::test
