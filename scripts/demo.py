@@ -119,8 +119,8 @@ It is left running. Things to try, as root:
   ip netns exec {self.host['a'].id} iperf3 -c {sites.HOST['c']}       throughput to the site behind strongSwan (-R for the other way)
   ip netns exec {self.wan.namespace.id} tcpdump -ni br0               what crosses the wan: ISAKMP and ESP, nothing in clear
   {cli} list-sas
-  {cli} rekey to-b net
-  {cli} terminate to-b        and  initiate to-b net
+  {cli} rekey to-b/net
+  {cli} terminate to-b        and  initiate to-b/net
   {cli} log --follow
   {cli} counters
   ip netns exec {a.namespace.id} curl -s http://{gateway.METRICS}/metrics

@@ -145,10 +145,10 @@ Kind<D> duration(Milliseconds low, Milliseconds high, std::string zero = {}) {
 template <class M>
 Kind<M> choice(std::vector<std::pair<std::string, M>> words);
 
-/// A list of K; a single value stands for a list of one.
+/// A list of K; a single value stands for a list of one. `order` says what the order means.
 template <class M>
-Kind<std::vector<M>> list_of(Kind<M> kind, std::size_t low, std::size_t high, std::string what) {
-  const std::string expects = what + " (a list of " + std::to_string(low) + " to " + std::to_string(high) + ", or one alone): " + kind.expects;
+Kind<std::vector<M>> list_of(Kind<M> kind, std::size_t low, std::size_t high, std::string order = {}) {
+  const std::string expects = kind.expects + ", or a list of up to " + std::to_string(high) + order;
   return {expects,
           [=](const At& at) -> std::optional<std::vector<M>> {
             if (at.node.kind == Node::Kind::Scalar) {

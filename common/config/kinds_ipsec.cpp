@@ -112,7 +112,7 @@ Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalErr
         return std::nullopt;
       },
       [](const std::vector<Suite>& v) { return v.empty() ? "" : v.front().to_string(); }};
-  const auto list = list_of(one, 1, 32, "proposals, the preferred one first");
+  const auto list = list_of(one, 1, 32, ", the preferred one first");
   return {list.expects,
           [=](const At& at) -> std::optional<std::vector<Suite>> {
             const auto expanded = list.read(at);
@@ -139,8 +139,8 @@ Kind<std::vector<IkeSuite>> ike_proposals() { return proposals<IkeSuite>(parse_i
 Kind<std::vector<EspSuite>> esp_proposals() { return proposals<EspSuite>(parse_esp_proposal, "aes128gcm16 or aes256-sha256-ecp256"); }
 
 Kind<std::vector<IpAddress>> remote_addresses() {
-  const auto list = list_of(address(), 1, 16, "addresses");
-  const std::string expects = list.expects + "; or %any";
+  const auto list = list_of(address(), 1, 16);
+  const std::string expects = list.expects + ", or %any";
   return {expects,
           [=](const At& at) -> std::optional<std::vector<IpAddress>> {
             const bool any = at.node.kind == Node::Kind::Scalar && at.node.text == "%any";

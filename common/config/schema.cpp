@@ -16,7 +16,7 @@ Section<Dataplane> dataplane_section() {
           .key("mbufs", &Memory::mbufs, number<std::uint32_t>(1024, 1U << 24), "Packet buffers in all, about 2.3 KB each at mtu 1500; they come out of size.");
   return Section<Dataplane>()
       .key("socket", &Dataplane::socket, socket_path(), "Where culvertd attaches to the data plane.")
-      .key("workers", &Dataplane::workers, list_of(number<std::uint32_t>(0, 1023, "a CPU"), 1, shm::kMaxWorkers, "CPUs"),
+      .key("workers", &Dataplane::workers, list_of(number<std::uint32_t>(0, 1023, "a CPU"), 1, shm::kMaxWorkers),
            "One worker for each CPU named here; a CPU that is named twice runs two.")
       .key("main_cpu", &Dataplane::main_cpu, number<std::uint32_t>(0, 1023, "a CPU"), "CPU of the manager, which does what is not per packet.")
       .key("idle", &Dataplane::idle, choice<Idle>({{"poll", Idle::Poll}, {"adaptive", Idle::Adaptive}}),
@@ -25,7 +25,7 @@ Section<Dataplane> dataplane_section() {
            "IPsec SAs of each direction that can be installed at once. While a child is rekeyed it has two.")
       .key("control_user", &Dataplane::control_user, text("a user name, or empty: nobody", 32), "The user, besides root, that may attach as culvertd.")
       .map("memory", &Dataplane::memory, memory, "Memory of the data plane.")
-      .key("eal_args", &Dataplane::eal_args, list_of(text("an argument"), 0, 64, "arguments"),
+      .key("eal_args", &Dataplane::eal_args, list_of(text("an argument"), 0, 64),
            "Further arguments for DPDK's EAL, passed on as they are.");
 }
 
@@ -33,7 +33,7 @@ Section<Port> port_section() {
   return Section<Port>()
       .key("device", &Port::device, device(), "The NIC or virtual device.")
       .required("\"net_af_packet0,iface=eth1\"")
-      .key("addresses", &Port::addresses, list_of(interface_address(), 1, 64, "addresses"), "Own addresses with the prefix length of their network.")
+      .key("addresses", &Port::addresses, list_of(interface_address(), 1, 64), "Own addresses with the prefix length of their network.")
       .required("[10.9.0.1/24]")
       .key("mtu", &Port::mtu, number<std::uint16_t>(576, 9000, "bytes"), "Largest IP packet, without the Ethernet header.")
       .key("queues", &Port::queues, number<std::uint16_t>(0, shm::kMaxWorkers), "RX and TX queues each; 0: one for each worker. Never fewer than workers.")
@@ -153,7 +153,7 @@ Section<Connection> connection_section() {
   return Section<Connection>()
       .fixed("version", "1", {{"2", "IKEv2 is not supported yet"}, {"0", "one version has to be chosen, and IKEv2 is not supported yet"}}, "IKE version.")
       .fixed("auth", "psk", {{"pubkey", "only pre-shared keys are supported"}, {"xauth", "only pre-shared keys are supported"}}, "How both sides authenticate: pre-shared key.")
-      .key("local_addrs", &Connection::local_addrs, list_of(address(), 1, 16, "addresses"), "Own addresses, each of a port; the first is used to initiate.")
+      .key("local_addrs", &Connection::local_addrs, list_of(address(), 1, 16), "Own addresses, each of a port; the first is used to initiate.")
       .required("[10.9.0.1]")
       .key("remote_addrs", &Connection::remote_addrs, remote_addresses(), "Addresses of the peer, tried in this order; %any: whoever knows the secret, and we only respond.")
       .example("[10.9.0.2]")

@@ -1,3 +1,4 @@
+// From yaml-cpp's events to the tree.
 #include "common/config/tree.hpp"
 
 #include <algorithm>
@@ -194,10 +195,24 @@ bool refuse_control_characters(std::string_view text, Sink& sink) {
   return false;
 }
 
+/// The last line up to `limit` with a tab in its indentation, or 0.
+std::uint32_t tab_indented_line(std::string_view text, std::uint32_t limit) {
+  std::uint32_t found = 0;
+  for (std::uint32_t line = 1; line <= limit && !text.empty(); ++line) {
+    const std::string_view indentation = text.substr(0, std::min(text.find_first_not_of(" \t"), text.size()));
+    if (indentation.find('\t') != std::string_view::npos) found = line;
+    const std::size_t end = text.find('\n');
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  return found;
+}
+
 /// yaml-cpp's message, without the text of the file that some of them end with.
-std::string syntax(const YAML::Exception& e) {
-  const std::string text = e.msg.substr(0, e.msg.find(": "));
-  return "no valid YAML: " + printable(as_bytes(text), 160);
+std::string syntax(const YAML::Exception& e, std::string_view text) {
+  std::string out = "no valid YAML: " + printable(as_bytes(e.msg.substr(0, e.msg.find(": "))), 160);
+  if (const std::uint32_t line = tab_indented_line(text, position(e.mark).line); line != 0)
+    out += "; line " + std::to_string(line) + " is indented with a tab, where YAML wants spaces";
+  return out;
 }
 
 }  // namespace
@@ -221,7 +236,7 @@ NodePtr parse_tree(std::string_view text, Sink& sink) {
       sink.error(extra ? extra->at : Position{}, {}, "expected one YAML document, got a second one");
     }
   } catch (const YAML::Exception& e) {
-    sink.error(position(e.mark), {}, syntax(e));
+    sink.error(position(e.mark), {}, syntax(e, text));
     return nullptr;
   } catch (const Refused& e) {
     sink.error(e.at, {}, e.what());

@@ -48,7 +48,7 @@ CASES = [
 def provoke(case, site):
     """Starts the negotiation from the side that the case is about."""
     if case.role == "initiator":
-        site.culvert.cli("initiate", case.conn, "net", "--timeout", 0)
+        site.culvert.cli("initiate", f"{case.conn}/net", "--timeout", 0)
     else:
         site.strongswan.swanctl("initiate", "--child", case.conn, "--timeout", "-1", check=False)
 

@@ -36,7 +36,7 @@ def body(r, lab):
     ok, detail = a.initiate("to-b", "net", 30)
     r.check("the tunnel is up", ok, "" if ok else detail)
     ping(two.host["a"], sites.HOST["b"], count=20, interval=0.02)
-    a.result("rekey", "to-b", "net")
+    a.result("rekey", "to-b/net")
     time.sleep(1)
     capture.stop()
     sample = [frame.hex() for _, frame in keys.frames(capture.file) if frame[12:14] == b"\x08\x00"]

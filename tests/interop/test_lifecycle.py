@@ -34,7 +34,7 @@ def trap(r, lab):
     old = {c["spi_out"] for c in a.child_sas()}
     flow = Ping(two.host["a"], "by-hand", sites.HOST["b"])
     time.sleep(0.5)
-    a.result("rekey", "to-b", "net")
+    a.result("rekey", "to-b/net")
     wait_for(lambda: len(installed(a)) == 1 and not old & {c["spi_out"] for c in a.child_sas()}, 15, "the rekeyed child")
     ike = {s["initiator_spi"] for s in a.ike_sas() if s["state"] == "established"}
     a.result("rekey", "to-b", "--ike")
@@ -72,7 +72,7 @@ def both_at_once(r, lab):
     a, b = two.gateway["a"], two.gateway["b"]
     for attempt in range(1, 6):
         for gw in (a, b):
-            gw.cli("initiate", "to-b" if gw is a else "to-a", "net", "--timeout", 0)
+            gw.cli("initiate", "to-b/net" if gw is a else "to-a/net", "--timeout", 0)
         wait_for(lambda: a.child_up("to-b", "net") and b.child_up("to-a", "net"), 15, "both sides up")
         ok, line = ping(two.host["a"], sites.HOST["b"], count=5, interval=0.1)
         back, _ = ping(two.host["b"], sites.HOST["a"], count=5, interval=0.1)

@@ -49,7 +49,7 @@ def body(r, lab):
     ok, detail = a.initiate("to-b", "net")
     r.check("the tunnel is up", ok, "" if ok else detail)
     ping(two.host["a"], sites.HOST["b"], count=10, interval=0.05)
-    a.result("rekey", "to-b", "net")
+    a.result("rekey", "to-b/net")
     time.sleep(1)
     ping(two.host["a"], sites.HOST["b"], count=10, interval=0.05)
 

@@ -61,7 +61,7 @@ def body(r, lab):
             if ok:
                 time.sleep(0.1)
                 ping(site.host, f"10.2.{numbers[name]}.1", f"10.1.{numbers[name]}.10", size=1372, count=2, interval=0.05)
-        site.culvert.result("rekey", "plain", "plain")
+        site.culvert.result("rekey", "plain/plain")
         site.strongswan.swanctl("rekey", "--child", "pfs", check=False)
         site.culvert.result("rekey", "long", "--ike")
         site.strongswan.swanctl("rekey", "--ike", "pfs", "--reauth", check=False)

@@ -45,6 +45,11 @@ def to_yaml(settings, depth=0):
     return text
 
 
+def _target(connection_name, child_name):
+    """CONN or CONN/CHILD, as the commands take it."""
+    return f"{connection_name}/{child_name}" if child_name else connection_name
+
+
 def connection(local, remote, local_id, remote_id, proposals, secret, children, **extra):
     """`remote` may be a list, or '%any'."""
     listed = lambda v: list(v) if isinstance(v, (list, tuple)) else [v]
@@ -153,11 +158,11 @@ class Gateway:
 
     def initiate(self, connection_name, child_name=None, seconds=15):
         """(up, what culvert said)"""
-        status, result = self.cli("initiate", connection_name, *([child_name] if child_name else []), "--timeout", seconds, seconds=seconds + 10)
+        status, result = self.cli("initiate", _target(connection_name, child_name), "--timeout", seconds, seconds=seconds + 10)
         return status == 0, result
 
     def terminate(self, connection_name, child_name=None):
-        return self.cli("terminate", connection_name, *([child_name] if child_name else []))
+        return self.cli("terminate", _target(connection_name, child_name))
 
     def ike_sas(self, connection_name=None):
         return [sa for sa in self.result("list-sas")["ike_sas"] if connection_name in (None, sa["connection"])]

@@ -2,6 +2,7 @@
 // With CULVERT_WRITE_REFERENCE=1 in the environment the reference file is written instead of compared.
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <sstream>
 
 #include <catch2/catch.hpp>
@@ -63,7 +64,7 @@ TEST_CASE("the reference holds every key, and loads", "[config][reference]") {
   REQUIRE(root);
   std::size_t seen = 0;
   require_all_keys(schema().keys(), *root, "", seen);
-  WARN("keys in the reference: " << seen);
+  std::cout << "ran " << seen << " keys of the reference\n";
   const auto loaded = load_text(text, "reference.yaml");
   if (!loaded)
     for (const auto& d : loaded.error()) UNSCOPED_INFO(d.to_string());

@@ -53,7 +53,12 @@ class Guest:
         self._shim_folder = None
 
     def boot(self, seconds=40):
-        """Returns the guest when commands can be run in it; LabError, with the end of its console, if that takes longer."""
+        """Starts the guest and returns it when commands can be run in it. See power_on() for threads."""
+        self.power_on()
+        return self.ready(seconds)
+
+    def power_on(self):
+        """Starts it; ready() must follow. It dies with the thread that calls this."""
         if why_not():
             raise LabError(why_not())
         self.lab.write(f"{self.name}/guest.env", f"NAME={shlex.quote(self.id)}\nSHARED={shlex.quote(self.lab.dir)}\n"
@@ -68,6 +73,9 @@ class Guest:
             "root=/dev/root", "ro", f"init={HERE}/init", "con=null", "con0=null,fd:1", "ssl=null", "quiet", f"umid={self.name}",
             f"uml_dir={self.folder}/uml", *nics, f"vec9:transport=tap,ifname={TAP},depth=64", f"culvert_guest={self.folder}",
             env={"LD_PRELOAD": str(self._build_shim())})
+
+    def ready(self, seconds=40):
+        """Returns the guest when commands can be run in it; LabError, with the end of its console, if that takes longer."""
         try:
             wait_for(lambda: not self.kernel.alive() or ((self.folder / "boot").exists() and self._answers()), seconds, "the guest")
         except LabError as late:
@@ -94,8 +102,8 @@ class Guest:
                 break
         else:
             raise LabError("there is no folder from which code may be run")
-        shim = Path(self._shim_folder.name) / "xsave_shim.so"
-        self.lab.sh("gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", shim, HERE / "xsave_shim.c", "-ldl")
+        shim = Path(self._shim_folder.name) / "shim.so"
+        self.lab.sh("gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", shim, HERE / "shim.c", "-ldl")
         return shim
 
     def halt(self):

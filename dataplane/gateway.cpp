@@ -1,0 +1,143 @@
+#include "dataplane/gateway.hpp"
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+
+#include "dataplane/io/privileges.hpp"
+
+namespace culvert::dp {
+
+namespace {
+constexpr unsigned kHandoffRing = 2048;
+constexpr unsigned kIkeRing = 1024;   // a reserve of its own: no amount of ESP or unresolved traffic fills it
+constexpr unsigned kSlowRing = 1024;
+
+void drop_rights() {
+  if (const auto dropped = drop_thread_capabilities(); !dropped) spdlog::warn("{}", dropped.error());
+}
+}  // namespace
+
+std::expected<std::unique_ptr<Gateway>, std::string> Gateway::start(const config::GatewayConfig& config, int signal_fd) {
+  if (config.dataplane.workers.empty() || config.dataplane.workers.size() > shm::kMaxWorkers)
+    return std::unexpected("dataplane.workers: 1 to " + std::to_string(shm::kMaxWorkers) + " are possible");
+  if (config.ports.empty() || config.ports.size() > shm::kMaxPorts)
+    return std::unexpected("ports: 1 to " + std::to_string(shm::kMaxPorts) + " are possible");
+  auto eal = Eal::start("culvert-dataplane", eal_arguments(config));
+  if (!eal) return std::unexpected(eal.error());
+  std::unique_ptr<Gateway> g(new Gateway(config, std::move(*eal)));
+  for (const auto step : {&Gateway::open_ports, &Gateway::make_tables, &Gateway::make_workers})
+    if (auto done = (g.get()->*step)(); !done) return std::unexpected(done.error());
+  if (auto done = g->make_manager(signal_fd); !done) return std::unexpected(done.error());
+  return g;
+}
+
+std::expected<void, std::string> Gateway::open_ports() {
+  std::uint16_t mtu = 0;
+  for (const auto& p : config_.ports) mtu = std::max(mtu, p.mtu);
+  auto pool = BufferPool::create("packets", config_.dataplane.memory.mbufs, mtu);
+  if (!pool) return std::unexpected(pool.error());
+  pool_ = std::move(*pool);
+  const auto workers = static_cast<unsigned>(config_.dataplane.workers.size());
+  for (const auto& p : config_.ports) {
+    auto port = Port::open(p, static_cast<std::uint16_t>(ports_.size()), workers, *pool_);
+    if (!port) return std::unexpected(port.error());
+    spdlog::info("port {}: {}, {} queue(s), MTU {}", p.name, p.device, (*port)->queues(), p.mtu);
+    interfaces_.push_back({p.name, (*port)->mac(), p.mtu, p.addresses});
+    ports_.push_back(std::move(*port));
+  }
+  own_ = std::make_unique<OwnAddresses>(interfaces_);
+  return {};
+}
+
+std::expected<void, std::string> Gateway::make_tables() {
+  auto fib = Fib::build(interfaces_, config_.routes, neighbors_);
+  if (!fib) return std::unexpected(fib.error());
+  fib_ = std::move(*fib);
+  auto segment = shm::Segment::create(static_cast<std::uint32_t>(config_.dataplane.workers.size()), static_cast<std::uint32_t>(ports_.size()),
+                                      config_.dataplane.sa_capacity);
+  if (!segment) return std::unexpected(segment.error());
+  segment_ = std::make_unique<shm::Segment>(std::move(*segment));
+  for (std::size_t i = 0; i < ports_.size(); ++i) segment_->ports()[i].name = shm::Name(ports_[i]->name());
+  policies_ = std::make_unique<PolicyState[]>(shm::kMaxPolicies + 1);
+  inbound_ = std::make_unique<InboundTable>(config_.dataplane.sa_capacity);
+  outbound_ = std::make_unique<OutboundTable>(config_.dataplane.sa_capacity);
+  auto rcu = Rcu::create(static_cast<unsigned>(config_.dataplane.workers.size()));
+  if (!rcu) return std::unexpected(rcu.error());
+  rcu_ = std::move(*rcu);
+  return {};
+}
+
+std::expected<void, std::string> Gateway::make_workers() {
+  const std::size_t n = config_.dataplane.workers.size();
+  std::string failed;
+  const auto ring = [&](const std::string& name, unsigned size) {
+    auto made = BufferRing::create(name, size);
+    if (!made) failed = made.error();
+    return made ? std::move(*made) : nullptr;
+  };
+  for (std::size_t w = 0; w < n; ++w) handoff_.push_back(ring("handoff" + std::to_string(w), kHandoffRing));
+  ike_ = ring("ike", kIkeRing);
+  slow_ = ring("slow", kSlowRing);
+  if (!failed.empty()) return std::unexpected(failed);
+  environment_ = {.ports = ports_,
+                  .interfaces = interfaces_,
+                  .own = own_.get(),
+                  .fib = fib_.get(),
+                  .neighbors = &neighbors_,
+                  .spd = &spd_,
+                  .policies = {policies_.get(), shm::kMaxPolicies + 1},
+                  .inbound = inbound_.get(),
+                  .pool = pool_.get(),
+                  .handoff = handoff_,
+                  .ike = ike_.get(),
+                  .slow = slow_.get(),
+                  .manager = &waker_,
+                  .rcu = rcu_.get(),
+                  .default_bypass = config_.default_policy == config::PolicyAction::Bypass};
+  if (::getrandom(&environment_.hash_seed, sizeof environment_.hash_seed, 0) != sizeof environment_.hash_seed)
+    return std::unexpected("getrandom failed");
+  for (std::size_t w = 0; w < n; ++w) {
+    auto crypto = CryptoEngine::create();
+    if (!crypto) return std::unexpected(crypto.error());
+    if (w == 0) spdlog::info("crypto: {}", crypto->describe());
+    workers_.push_back(std::make_unique<Worker>(static_cast<unsigned>(w), environment_, std::move(*crypto), segment_->workers()[w]));
+  }
+  return {};
+}
+
+std::expected<void, std::string> Gateway::make_manager(int signal_fd) {
+  auto crypto = CryptoEngine::create();
+  if (!crypto) return std::unexpected(crypto.error());
+  manager_crypto_ = std::make_unique<CryptoEngine>(std::move(*crypto));
+  auto manager = Manager::create({.config = config_,
+                                  .environment = environment_,
+                                  .neighbors = neighbors_,
+                                  .tables = {*segment_, *inbound_, *outbound_, environment_.policies, spd_, *rcu_, *manager_crypto_, *own_,
+                                             static_cast<unsigned>(workers_.size())},
+                                  .signal_fd = signal_fd});
+  if (!manager) return std::unexpected(manager.error());
+  manager_ = std::move(*manager);
+  return {};
+}
+
+std::expected<void, std::string> Gateway::launch() {
+  const auto body = [](void* context, unsigned worker) {
+    auto& g = *static_cast<Gateway*>(context);
+    drop_rights();
+    g.workers_[worker]->run(g.stop_, g.config_.dataplane.idle);
+  };
+  for (unsigned w = 0; w < workers_.size(); ++w)
+    if (!Eal::launch(w, body, this)) return std::unexpected("worker " + std::to_string(w) + " cannot be launched");
+  if (!Eal::run_on_interrupt_thread(drop_rights)) spdlog::warn("DPDK's interrupt thread keeps its capabilities");
+  drop_rights();
+  return {};
+}
+
+Gateway::~Gateway() {
+  stop_ = true;
+  if (!workers_.empty()) Eal::join();
+}
+
+}  // namespace culvert::dp

@@ -1,0 +1,114 @@
+// rte_ipv4_fragment_copy_nonseg_packet is "experimental" in DPDK 22.11, and unchanged since.
+#define ALLOW_EXPERIMENTAL_API
+#include "dataplane/io/buffers.hpp"
+
+#include <algorithm>
+
+#include <rte_errno.h>
+#include <rte_ip_frag.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "dataplane/ip_header.hpp"
+
+namespace culvert::dp {
+
+namespace {
+constexpr unsigned kCache = 256;
+constexpr unsigned kPrivate = 64;
+constexpr unsigned kFrame = 14;         // Ethernet
+constexpr unsigned kEspTail = 64;       // padding, trailer and ICV of any suite
+static_assert(sizeof(HandoffNote) <= kPrivate);
+
+rte_mbuf* mbuf(void* handle) { return static_cast<rte_mbuf*>(handle); }
+}  // namespace
+
+std::expected<std::unique_ptr<BufferPool>, std::string> BufferPool::create(const std::string& name, unsigned count, unsigned mtu) {
+  const unsigned wanted = RTE_PKTMBUF_HEADROOM + kFrame + mtu + kEspTail;
+  const unsigned room = std::max<unsigned>(RTE_MBUF_DEFAULT_BUF_SIZE, RTE_ALIGN_CEIL(wanted, 64U));
+  if (room > UINT16_MAX) return std::unexpected("MTU " + std::to_string(mtu) + " does not fit a packet buffer");
+  // A cache may hold at most two thirds of the pool.
+  rte_mempool* pool = rte_pktmbuf_pool_create(name.c_str(), count, std::min(kCache, count / 4), kPrivate, static_cast<std::uint16_t>(room), SOCKET_ID_ANY);
+  if (pool == nullptr)
+    return std::unexpected("no memory for " + std::to_string(count) + " packet buffers of " + std::to_string(room) + " bytes (" +
+                           rte_strerror(rte_errno) + "); raise memory.size or lower memory.mbufs");
+  return std::unique_ptr<BufferPool>(new BufferPool(pool));
+}
+
+BufferPool::~BufferPool() { rte_mempool_free(pool_); }
+
+bool BufferPool::allocate(Packet& view) {
+  rte_mbuf* m = rte_pktmbuf_alloc(pool_);
+  if (m == nullptr) return false;
+  load_view(m, view);
+  return true;
+}
+
+void BufferPool::release(void*, std::span<void* const> handles) {
+  rte_pktmbuf_free_bulk(reinterpret_cast<rte_mbuf**>(const_cast<void**>(handles.data())), static_cast<unsigned>(handles.size()));
+}
+
+void load_view(void* handle, Packet& view) {
+  const rte_mbuf* m = mbuf(handle);
+  view.handle = handle;
+  view.data = static_cast<std::uint8_t*>(m->buf_addr) + m->data_off;
+  view.length = m->data_len;
+  view.headroom = m->data_off;
+  view.tailroom = static_cast<std::uint16_t>(m->buf_len - m->data_off - m->data_len);
+  view.inbound = nullptr;
+  view.outbound = nullptr;
+  view.rx_port = m->port;
+  view.tag = 0;
+}
+
+void store_view(const Packet& view) {
+  rte_mbuf* m = mbuf(view.handle);
+  m->data_off = static_cast<std::uint16_t>(view.data - static_cast<std::uint8_t*>(m->buf_addr));
+  m->data_len = static_cast<std::uint16_t>(view.length);
+  m->pkt_len = view.length;
+  m->port = view.rx_port;
+}
+
+HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_to_priv(mbuf(handle))); }
+
+std::size_t fragment_ipv4(const Packet& packet, std::uint32_t mtu, BufferPool& pool, std::span<Packet> out) {
+  std::array<rte_mbuf*, kBurstMax> fragments{};
+  store_view(packet);
+  const int n = rte_ipv4_fragment_copy_nonseg_packet(mbuf(packet.handle), fragments.data(),
+                                                     static_cast<std::uint16_t>(std::min(out.size(), fragments.size())),
+                                                     static_cast<std::uint16_t>(mtu), pool.raw());
+  if (n < 0) return 0;
+  for (int i = 0; i < n; ++i) {
+    Packet& view = out[static_cast<std::size_t>(i)];
+    load_view(fragments[static_cast<std::size_t>(i)], view);
+    set_ipv4_checksum(view.data, (view.data[0] & 0x0fU) * 4U);
+    view.tx_port = packet.tx_port;
+    view.rx_port = packet.rx_port;
+    view.inbound = packet.inbound;
+    view.outbound = packet.outbound;
+    view.tag = packet.tag;
+  }
+  return static_cast<std::size_t>(n);
+}
+
+std::expected<std::unique_ptr<BufferRing>, std::string> BufferRing::create(const std::string& name, unsigned size) {
+  rte_ring* ring = rte_ring_create(name.c_str(), size, SOCKET_ID_ANY, RING_F_SC_DEQ);
+  if (ring == nullptr) return std::unexpected("no memory for the ring " + name + ": " + rte_strerror(rte_errno));
+  return std::unique_ptr<BufferRing>(new BufferRing(ring));
+}
+
+BufferRing::~BufferRing() {
+  void* handle = nullptr;
+  while (rte_ring_sc_dequeue(ring_, &handle) == 0) rte_pktmbuf_free(mbuf(handle));
+  rte_ring_free(ring_);
+}
+
+bool BufferRing::push(void* handle) { return rte_ring_mp_enqueue(ring_, handle) == 0; }
+
+std::size_t BufferRing::pop(std::span<void*> handles) {
+  return rte_ring_sc_dequeue_burst(ring_, handles.data(), static_cast<unsigned>(handles.size()), nullptr);
+}
+
+bool BufferRing::empty() const { return rte_ring_empty(ring_) != 0; }
+
+}  // namespace culvert::dp

@@ -1,0 +1,91 @@
+// Packet buffers: DPDK's mbufs behind the packet view, and the rings that pass them between threads.
+// Owns the pool, and the note that travels with a buffer from one thread to another. No DPDK type leaves this header.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "common/shm/drop.hpp"
+#include "common/types.hpp"
+#include "dataplane/packet.hpp"
+
+struct rte_mempool;
+struct rte_ring;
+
+namespace culvert::dp {
+
+/// What the receiver of a handed-over buffer shall do.
+enum class Handoff : std::uint8_t {
+  EspIn,        ///< worker to owner worker: decapsulate
+  EspOut,       ///< worker to owner worker: encapsulate under `policy`
+  Egress,       ///< to a worker: an IP packet of our own, or one that waited; route it, resolve, send
+  Frame,        ///< to a worker: a whole Ethernet frame for `port`
+  Ended,        ///< manager to worker: count `reason` and free
+  Unreachable,  ///< manager to worker: as Ended, and tell the source "host unreachable" (ICMP)
+  Ike,          ///< worker to manager: an IP packet with a UDP datagram for culvertd
+  Resolve,      ///< worker to manager: send when `next_hop` on `port` has a MAC address
+  Acquire,      ///< worker to manager: this packet wants the SA of `policy`
+};
+
+/// Stands in the buffer's private area.
+struct HandoffNote {
+  Handoff kind{};
+  Drop reason{};
+  std::uint16_t port = 0;
+  PolicyId policy;
+  IpAddress next_hop;
+  bool from_tunnel = false;   ///< it arrived under an SA
+  bool local = false;         ///< made here
+};
+
+class BufferPool {
+ public:
+  /// `count` buffers, each with room for an IP packet of `mtu` bytes and what ESP adds on either side.
+  static std::expected<std::unique_ptr<BufferPool>, std::string> create(const std::string& name, unsigned count, unsigned mtu);
+  ~BufferPool();
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+
+  /// Fills `view` with an empty buffer (length 0, full headroom). False: none left.
+  bool allocate(Packet& view);
+  [[nodiscard]] rte_mempool* raw() const { return pool_; }
+  /// For DropSink: frees buffers of any pool.
+  static void release(void* context, std::span<void* const> handles);
+
+ private:
+  explicit BufferPool(rte_mempool* pool) : pool_(pool) {}
+  rte_mempool* pool_;
+};
+
+/// Fills the view from its buffer.
+void load_view(void* handle, Packet& view);
+/// Writes the view's bounds back into its buffer; before handing over and before transmitting.
+void store_view(const Packet& view);
+HandoffNote& note_of(void* handle);
+
+/// Cuts an IPv4 packet (view at its IP header, no DF) into fragments that fit `mtu`. Fills at most `out.size()` views, and
+/// returns how many; 0: too many, or no buffers. The original stays as it is.
+std::size_t fragment_ipv4(const Packet& packet, std::uint32_t mtu, BufferPool& pool, std::span<Packet> out);
+
+/// A bounded queue of buffers: many producers, one consumer, no lock.
+class BufferRing {
+ public:
+  /// `size`: a power of two; it holds one less.
+  static std::expected<std::unique_ptr<BufferRing>, std::string> create(const std::string& name, unsigned size);
+  ~BufferRing();
+  BufferRing(const BufferRing&) = delete;
+  BufferRing& operator=(const BufferRing&) = delete;
+
+  bool push(void* handle);
+  std::size_t pop(std::span<void*> handles);
+  [[nodiscard]] bool empty() const;
+
+ private:
+  explicit BufferRing(rte_ring* ring) : ring_(ring) {}
+  rte_ring* ring_;
+};
+
+}  // namespace culvert::dp

@@ -1,0 +1,134 @@
+#include "dataplane/io/port.hpp"
+
+#include <algorithm>
+
+#include <rte_dev.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include "dataplane/io/eal.hpp"
+
+namespace culvert::dp {
+
+namespace {
+std::string dpdk_error(int negative_errno) { return rte_strerror(-negative_errno); }
+
+bool has_argument(const std::string& device, const std::string& key) { return device.find("," + key + "=") != std::string::npos; }
+
+/// DPDK's own name of a device: what stands before the first comma.
+std::string device_name(const std::string& device) { return device.substr(0, device.find(',')); }
+
+std::expected<std::uint16_t, std::string> probe(const config::Port& port, const std::string& device) {
+  const std::string name = device_name(device);
+  std::uint16_t id = 0;
+  if (is_pci_device(port.device)) {
+    if (rte_eth_dev_get_port_by_name(name.c_str(), &id) == 0) return id;
+    return std::unexpected("no such device, or it is not bound to a driver that DPDK can use (vfio-pci)");
+  }
+  const auto comma = device.find(',');
+  const std::string arguments = comma == std::string::npos ? "" : device.substr(comma + 1);
+  if (rte_eth_dev_get_port_by_name(name.c_str(), &id) == 0) return std::unexpected("the device name is used twice");
+  const int rc = rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str());
+  if (rc != 0 || rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0)
+    return std::unexpected("DPDK cannot make this device (" + (rc != 0 ? dpdk_error(rc) : "no port") + "); it said: " + Eal::last_log());
+  return id;
+}
+}  // namespace
+
+std::string device_arguments(const std::string& device, unsigned queues, unsigned mtu) {
+  std::string out = device;
+  if (device.rfind("net_af_packet", 0) != 0) return out;
+  if (queues > 1 && !has_argument(device, "qpairs")) out += ",qpairs=" + std::to_string(queues);
+  // A frame holds the packet behind about 80 bytes of the kernel's headers; a block holds whole frames and is whole pages.
+  if (!has_argument(device, "framesz") && !has_argument(device, "blocksz")) {
+    const unsigned frame = mtu + 14 + 128 <= 2048 ? 2048 : mtu + 14 + 128 <= 4096 ? 4096 : 16384;
+    out += ",blocksz=" + std::to_string(std::max(frame, 4096U)) + ",framesz=" + std::to_string(frame);
+  }
+  if (!has_argument(device, "framecnt")) out += ",framecnt=4096";
+  return out;
+}
+
+std::expected<std::unique_ptr<Port>, std::string> Port::open(const config::Port& config, std::uint16_t index, unsigned workers,
+                                                             BufferPool& pool) {
+  const auto fail = [&](const std::string& why) { return std::unexpected("port " + config.name + " (" + config.device + "): " + why); };
+  const unsigned queues = config.queues != 0 ? std::min<unsigned>(config.queues, workers) : workers;
+  const std::string device = device_arguments(config.device, queues, config.mtu);
+  const auto id = probe(config, device);
+  if (!id) return fail(id.error());
+  std::unique_ptr<Port> port(new Port(config.name, *id, index));
+  if (!is_pci_device(config.device)) port->device_ = device_name(device);
+  if (auto configured = port->configure(config, queues, pool); !configured) return fail(configured.error());
+  return port;
+}
+
+std::expected<void, std::string> Port::configure(const config::Port& config, unsigned queues, BufferPool& pool) {
+  const auto failed = [](const char* what, int rc) { return std::unexpected(std::string(what) + ": " + dpdk_error(rc)); };
+  rte_eth_dev_info info{};
+  if (const int rc = rte_eth_dev_info_get(id_, &info); rc != 0) return failed("device info", rc);
+  queues_ = static_cast<std::uint16_t>(std::min({queues, unsigned{info.max_rx_queues}, unsigned{info.max_tx_queues}}));
+  if (queues_ == 0) return std::unexpected("the device offers no queues");
+  rte_eth_conf conf{};
+  if (queues_ > 1 && info.flow_type_rss_offloads != 0) {
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
+  }
+  if (const int rc = rte_eth_dev_configure(id_, queues_, queues_, &conf); rc != 0) return failed("configuring queues", rc);
+  if (const int rc = rte_eth_dev_set_mtu(id_, config.mtu); rc != 0 && rc != -ENOTSUP)
+    return std::unexpected("MTU " + std::to_string(config.mtu) + " is refused: " + dpdk_error(rc));
+  std::uint16_t rx = config.rx_descriptors;
+  std::uint16_t tx = config.tx_descriptors;
+  if (const int rc = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx, &tx); rc != 0) return failed("descriptor counts", rc);
+  for (std::uint16_t q = 0; q < queues_; ++q) {
+    if (const int rc = rte_eth_rx_queue_setup(id_, q, rx, SOCKET_ID_ANY, nullptr, pool.raw()); rc != 0)
+      return failed("receive queue (perhaps the device lacks what its arguments ask for)", rc);
+    if (const int rc = rte_eth_tx_queue_setup(id_, q, tx, SOCKET_ID_ANY, nullptr); rc != 0) return failed("transmit queue", rc);
+  }
+  if (const int rc = rte_eth_dev_start(id_); rc != 0) return failed("starting the device", rc);
+  rte_ether_addr mac{};
+  if (const int rc = rte_eth_macaddr_get(id_, &mac); rc != 0) return failed("MAC address", rc);
+  std::copy_n(mac.addr_bytes, mac_.size(), mac_.begin());
+  return {};
+}
+
+Port::~Port() {
+  (void)rte_eth_dev_stop(id_);
+  (void)rte_eth_dev_close(id_);
+  if (!device_.empty()) (void)rte_eal_hotplug_remove("vdev", device_.c_str());
+}
+
+std::size_t Port::receive(unsigned queue, std::span<Packet> views) {
+  std::array<rte_mbuf*, kBurstMax> mbufs;
+  const std::uint16_t n = rte_eth_rx_burst(id_, static_cast<std::uint16_t>(queue), mbufs.data(),
+                                           static_cast<std::uint16_t>(std::min(views.size(), mbufs.size())));
+  for (std::uint16_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
+  for (std::uint16_t i = 0; i < n; ++i) {
+    load_view(mbufs[i], views[i]);
+    views[i].rx_port = index_;
+    // Scattered receive is never asked for: a chained buffer is none that we can handle, and length 0 ends as malformed.
+    if (mbufs[i]->nb_segs != 1) views[i].length = 0;
+  }
+  return n;
+}
+
+std::size_t Port::transmit(unsigned queue, std::span<void*> handles) {
+  return rte_eth_tx_burst(id_, static_cast<std::uint16_t>(queue), reinterpret_cast<rte_mbuf**>(handles.data()),
+                          static_cast<std::uint16_t>(handles.size()));
+}
+
+void Port::read_counters(shm::PortCounters& out) const {
+  rte_eth_stats s{};
+  if (rte_eth_stats_get(id_, &s) == 0) {
+    out.rx_packets.set(s.ipackets);
+    out.rx_bytes.set(s.ibytes);
+    out.tx_packets.set(s.opackets);
+    out.tx_bytes.set(s.obytes);
+    out.rx_missed.set(s.imissed);
+    out.rx_errors.set(s.ierrors);
+    out.tx_errors.set(s.oerrors);
+    out.rx_nombuf.set(s.rx_nombuf);
+  }
+  rte_eth_link link{};
+  if (rte_eth_link_get_nowait(id_, &link) == 0) out.link_up.set(link.link_status);
+}
+
+}  // namespace culvert::dp

@@ -1,0 +1,116 @@
+// culvert-dataplane: reads the configuration, starts the data plane, ends on SIGTERM or SIGINT.
+// Owns command line, logging and exit codes only.
+//
+// Exit codes: 0 ended by a signal; 1 wrong command line or configuration; 2 the data plane could not start.
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+
+#include "common/config/load.hpp"
+#include "dataplane/gateway.hpp"
+#include "dataplane/io/privileges.hpp"
+
+namespace {
+constexpr int kBadConfiguration = 1, kCannotStart = 2;
+
+const char* const kUsage =
+    "usage: culvert-dataplane --config FILE\n"
+    "Owns the network ports, and forwards and encrypts packets. See configs/reference.yaml.\n";
+
+/// A message as the inside of a JSON string: %* in the pattern below.
+class JsonText : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    for (const char c : message.payload) {
+      if (c == '"' || c == '\\') out.push_back('\\');
+      if (static_cast<unsigned char>(c) >= 0x20) {
+        out.push_back(c);
+      } else {
+        fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+      }
+    }
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonText>(); }
+};
+
+void set_up_log(const culvert::config::Log& log) {
+  auto logger = spdlog::stderr_logger_mt("culvert-dataplane");
+  if (log.format == culvert::config::LogFormat::Json) {
+    auto formatter = std::make_unique<spdlog::pattern_formatter>();
+    formatter->add_flag<JsonText>('*').set_pattern(
+        R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","component":"dataplane","message":"%*"})");
+    logger->set_formatter(std::move(formatter));
+  } else {
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l dataplane %v");
+  }
+  constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err};
+  logger->set_level(levels[static_cast<std::size_t>(log.level)]);
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+/// The signals that end us, blocked in every thread and readable from a descriptor.
+int block_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int run(const culvert::config::GatewayConfig& config) {
+  const int signals = block_signals();
+  if (const auto hardened = culvert::dp::harden_process(); !hardened) spdlog::warn("{}", hardened.error());
+  auto gateway = culvert::dp::Gateway::start(config, signals);
+  if (!gateway) {
+    spdlog::error("{}", gateway.error());
+    return kCannotStart;
+  }
+  if (const auto launched = (*gateway)->launch(); !launched) {
+    spdlog::error("{}", launched.error());
+    return kCannotStart;
+  }
+  spdlog::info("culvert-dataplane ready");
+  (*gateway)->run();
+  spdlog::info("culvert-dataplane ends");
+  return 0;
+}
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string file;
+  for (int i = 1; i < argc; ++i) {
+    const std::string a = argv[i];
+    if (a == "--help" || a == "-h") {
+      std::fputs(kUsage, stdout);
+      return 0;
+    }
+    if (a == "--config" && i + 1 < argc) {
+      file = argv[++i];
+    } else if (a.rfind("--config=", 0) == 0) {
+      file = a.substr(9);
+    } else {
+      std::fprintf(stderr, "culvert-dataplane: unknown argument '%s'\n%s", argv[i], kUsage);
+      return kBadConfiguration;
+    }
+  }
+  if (file.empty()) {
+    std::fputs(kUsage, stderr);
+    return kBadConfiguration;
+  }
+  const auto loaded = culvert::config::load_file(file);
+  if (!loaded) {
+    for (const auto& d : loaded.error()) std::fprintf(stderr, "%s\n", d.to_string().c_str());
+    return kBadConfiguration;
+  }
+  set_up_log(loaded->config.control.log);
+  for (const auto& d : loaded->warnings) spdlog::warn("{}", d.to_string());
+  return run(loaded->config);
+}

@@ -1,0 +1,201 @@
+#include "dataplane/manager/commands.hpp"
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "common/bytes.hpp"
+
+namespace culvert::dp {
+
+namespace {
+bool valid_policy(PolicyId id) { return id.value >= 1 && id.value <= shm::kMaxPolicies; }
+bool valid_direction(Direction d) { return d == Direction::Inbound || d == Direction::Outbound; }
+/// A `bool` in a message of a hostile process may hold any byte.
+template <class T>
+bool valid_bool(const T& message, bool T::*field) {
+  unsigned char byte;
+  std::memcpy(&byte, &(message.*field), 1);
+  return byte <= 1;
+}
+}  // namespace
+
+Commands::~Commands() { delete t_.spd.exchange(nullptr); }
+
+std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::uint64_t now_ns) {
+  std::vector<shm::Ack> acks;
+  std::vector<std::size_t> of_policies;
+  const auto before = policies_;
+  for (const shm::Message& m : batch) {
+    shm::AckResult result = shm::AckResult::BadMessage;
+    switch (m.type) {
+      case shm::MessageType::InstallPolicy:
+        result = install_policy(m.as<shm::InstallPolicy>());
+        of_policies.push_back(acks.size());
+        break;
+      case shm::MessageType::RemovePolicy:
+        result = remove_policy(m.as<shm::RemovePolicy>());
+        of_policies.push_back(acks.size());
+        break;
+      case shm::MessageType::InstallSa: {
+        auto sa = m.as<shm::InstallSa>();
+        result = install_sa(sa, now_ns);
+        wipe_object(sa);
+        break;
+      }
+      case shm::MessageType::RemoveSa: result = remove_sa(m.as<shm::RemoveSa>()); break;
+      default: spdlog::warn("culvertd sent a message of unknown type {}", static_cast<unsigned>(m.type)); break;
+    }
+    acks.push_back({m.transaction, result});
+  }
+  if (policies_dirty_ && !rebuild_spd()) {
+    policies_ = before;
+    for (const std::size_t i : of_policies)
+      if (acks[i].result == shm::AckResult::Ok) acks[i].result = shm::AckResult::NoMemory;
+  }
+  policies_dirty_ = false;
+  return acks;
+}
+
+shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
+  if (!valid_policy(m.policy) || !valid_bool(m, &shm::InstallPolicy::acquire)) return shm::AckResult::BadMessage;
+  if (const shm::AckResult checked = Spd::check(m); checked != shm::AckResult::Ok) return checked;
+  policies_[m.policy.value] = m;
+  policies_dirty_ = true;
+  return shm::AckResult::Ok;
+}
+
+shm::AckResult Commands::remove_policy(const shm::RemovePolicy& m) {
+  if (policies_.erase(m.policy.value) == 0) return shm::AckResult::NotFound;
+  policies_dirty_ = true;
+  return shm::AckResult::Ok;
+}
+
+bool Commands::rebuild_spd() {
+  std::vector<shm::InstallPolicy> all;
+  for (const auto& [id, policy] : policies_) all.push_back(policy);
+  auto spd = Spd::build(all);
+  if (!spd) {
+    spdlog::error("{}; the policies stay as they were", spd.error());
+    return false;
+  }
+  std::unique_ptr<const Spd> old(t_.spd.exchange(spd->release(), std::memory_order_acq_rel));
+  if (old) t_.rcu.defer(std::move(old));
+  return true;
+}
+
+void Commands::enable_forwarding() {
+  if (t_.spd.load() == nullptr) (void)rebuild_spd();
+}
+
+template <class Table>
+shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uint64_t now_ns) {
+  if (m.slot >= table.capacity()) return shm::AckResult::BadMessage;
+  if (const auto* there = table.at(m.slot)) return there->spi == m.spi ? shm::AckResult::Exists : shm::AckResult::Busy;
+  shm::SaRecord& record = t_.segment.records(m.direction)[m.slot];
+  record.counters.packets.set(0);
+  for (shm::Counter* c : {&record.counters.bytes, &record.counters.sequence, &record.counters.last_used_ns, &record.counters.auth_failed,
+                          &record.counters.replayed, &record.counters.old, &record.counters.selector, &record.counters.malformed,
+                          &record.counters.expired, &record.counters.sequence_exhausted, &record.counters.other})
+    c->set(0);
+  const auto worker = static_cast<std::uint16_t>(m.slot % t_.workers);
+  const SaPlacement placement{worker, &record.counters, now_ns};
+  const auto make = [&] {
+    if constexpr (std::is_same_v<Table, InboundTable>) {
+      return make_inbound(m, table.capacity(), t_.crypto, placement);
+    } else {
+      return make_outbound(m, table.capacity(), t_.crypto, placement);
+    }
+  };
+  auto sa = make();
+  if (!sa) return sa.error();
+  auto* raw = sa->get();
+  const shm::AckResult result = table.publish(m.slot, *sa);
+  if (result != shm::AckResult::Ok) return result;
+  installed_[{m.direction, m.slot}];
+  shm::SaSnapshot snapshot{m.spi, m.slot, m.policy, m.pair, m.local, m.remote, m.local_ts, m.remote_ts,
+                           EspSuite{m.encr, m.key_bits, m.integ, DhGroup::None}, m.soft, m.hard, now_ns, worker, m.direction, false, m.name};
+  shm::write_record(record, snapshot);
+  if constexpr (std::is_same_v<Table, OutboundTable>) {
+    outbound_of_[m.policy.value].push_back(raw);
+    set_current(m.policy, raw);
+  }
+  return shm::AckResult::Ok;
+}
+
+shm::AckResult Commands::install_sa(const shm::InstallSa& m, std::uint64_t now_ns) {
+  if (!valid_direction(m.direction) || !valid_policy(m.policy)) return shm::AckResult::BadMessage;
+  const auto own = t_.own.all();
+  if (std::find(own.begin(), own.end(), m.local.address) == own.end()) {
+    spdlog::warn("SA {:08x} refused: its local address {} is none of ours", m.spi.value, m.local.address.to_string());
+    return shm::AckResult::BadMessage;
+  }
+  const shm::AckResult result = m.direction == Direction::Inbound ? install(t_.inbound, m, now_ns) : install(t_.outbound, m, now_ns);
+  const char* way = m.direction == Direction::Inbound ? "inbound" : "outbound";
+  const std::string name = printable(as_bytes(m.name.view()));
+  if (result == shm::AckResult::Ok) {
+    spdlog::info("{} SA {:08x} of {} installed in slot {}", way, m.spi.value, name, m.slot);
+  } else {
+    spdlog::warn("{} SA {:08x} of {} refused: {}", way, m.spi.value, name, shm::to_string(result));
+  }
+  return result;
+}
+
+shm::AckResult Commands::remove_sa(const shm::RemoveSa& m) {
+  if (!valid_direction(m.direction)) return shm::AckResult::BadMessage;
+  if (m.direction == Direction::Inbound) {
+    auto sa = t_.inbound.unpublish(m.slot, m.spi);
+    if (!sa) return shm::AckResult::NotFound;
+    t_.rcu.defer(std::move(sa));
+  } else {
+    auto sa = t_.outbound.unpublish(m.slot, m.spi);
+    if (!sa) return shm::AckResult::NotFound;
+    const PolicyId policy = sa->manager.policy;
+    auto& all = outbound_of_[policy.value];
+    std::erase(all, sa.get());
+    // Without its current SA a policy goes on with the youngest that is left.
+    if (t_.policies[policy.value].current.load() == sa.get()) set_current(policy, all.empty() ? nullptr : all.back());
+    if (all.empty()) outbound_of_.erase(policy.value);
+    t_.rcu.defer(std::move(sa));
+  }
+  installed_.erase({m.direction, m.slot});
+  shm::write_record(t_.segment.records(m.direction)[m.slot], {});
+  spdlog::info("{} SA {:08x} removed from slot {}", m.direction == Direction::Inbound ? "inbound" : "outbound", m.spi.value, m.slot);
+  return shm::AckResult::Ok;
+}
+
+void Commands::set_current(PolicyId policy, OutboundSa* sa) {
+  const OutboundSa* before = t_.policies[policy.value].current.exchange(sa, std::memory_order_acq_rel);
+  if (before != nullptr && t_.outbound.at(before->manager.slot) == before) mark_current(before, false);
+  if (sa != nullptr) mark_current(sa, true);
+}
+
+void Commands::mark_current(const OutboundSa* sa, bool current) {
+  shm::SaRecord& record = t_.segment.records(Direction::Outbound)[sa->manager.slot];
+  shm::SaSnapshot snapshot;
+  if (!shm::read_record(record, snapshot)) return;
+  snapshot.current = current;
+  shm::write_record(record, snapshot);
+}
+
+std::vector<shm::Expire> Commands::expirations(std::uint64_t now_ns) {
+  std::vector<shm::Expire> out;
+  for (auto& [key, reported] : installed_) {
+    const auto [direction, slot] = key;
+    const ExpireReport r = direction == Direction::Inbound ? take_expirations(*t_.inbound.at(slot), now_ns)
+                                                           : take_expirations(*t_.outbound.at(slot), now_ns);
+    for (unsigned i = 0; i < r.count; ++i) {
+      reported.push_back(r.events[i]);
+      out.push_back(r.events[i]);
+    }
+  }
+  return out;
+}
+
+std::vector<shm::Expire> Commands::reported() const {
+  std::vector<shm::Expire> out;
+  for (const auto& [key, reported] : installed_) out.insert(out.end(), reported.begin(), reported.end());
+  return out;
+}
+
+}  // namespace culvert::dp

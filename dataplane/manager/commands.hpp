@@ -1,0 +1,67 @@
+// What culvertd asks for, done: policies and SAs into the tables that workers read.
+// Owns the installed policies, the current SA of each, and the SA inventory in the segment. Believes nothing: every field of a
+// message is checked before it is used. Runs on the manager's thread only.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "common/shm/segment.hpp"
+#include "dataplane/interface.hpp"
+#include "dataplane/io/rcu.hpp"
+#include "dataplane/sad/sa_table.hpp"
+#include "dataplane/spd/spd.hpp"
+
+namespace culvert::dp {
+
+class Commands {
+ public:
+  struct Tables {
+    shm::Segment& segment;
+    InboundTable& inbound;
+    OutboundTable& outbound;
+    std::span<PolicyState> policies;
+    std::atomic<const Spd*>& spd;
+    Rcu& rcu;
+    CryptoEngine& crypto;
+    const OwnAddresses& own;
+    unsigned workers;
+  };
+  explicit Commands(const Tables& tables) : t_(tables) {}
+  ~Commands();
+  Commands(const Commands&) = delete;
+  Commands& operator=(const Commands&) = delete;
+
+  /// Does a batch of commands in order, and answers each: what an Ack says is so when it is sent.
+  std::vector<shm::Ack> apply(std::span<const shm::Message> batch, std::uint64_t now_ns);
+
+  /// Expirations since the last call.
+  std::vector<shm::Expire> expirations(std::uint64_t now_ns);
+  /// All that were ever reported of SAs that are still installed: for a culvertd that has just attached.
+  [[nodiscard]] std::vector<shm::Expire> reported() const;
+  /// From now on packets are forwarded as the default policy says even without any policy.
+  void enable_forwarding();
+
+ private:
+  using SlotKey = std::pair<Direction, std::uint32_t>;
+  shm::AckResult install_policy(const shm::InstallPolicy& m);
+  shm::AckResult remove_policy(const shm::RemovePolicy& m);
+  shm::AckResult install_sa(const shm::InstallSa& m, std::uint64_t now_ns);
+  shm::AckResult remove_sa(const shm::RemoveSa& m);
+  bool rebuild_spd();
+  void set_current(PolicyId policy, OutboundSa* sa);
+  void mark_current(const OutboundSa* sa, bool current);
+  template <class Table>
+  shm::AckResult install(Table& table, const shm::InstallSa& m, std::uint64_t now_ns);
+
+  Tables t_;
+  std::map<std::uint32_t, shm::InstallPolicy> policies_;
+  bool policies_dirty_ = false;
+  std::map<SlotKey, std::vector<shm::Expire>> installed_;          // with what was reported of each
+  std::map<std::uint32_t, std::vector<OutboundSa*>> outbound_of_;  // by policy, oldest first
+};
+
+}  // namespace culvert::dp

@@ -1,0 +1,276 @@
+#include "dataplane/manager/manager.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/arp.hpp"
+
+namespace culvert::dp {
+
+namespace {
+constexpr std::uint64_t kMs = 1'000'000;
+constexpr std::uint64_t kTick = 50 * kMs, kStatistics = 500 * kMs;
+// A culvertd that has attached and installed no policy for so long wants none: then the default policy decides alone.
+constexpr std::uint64_t kPolicyGrace = 2000 * kMs;
+constexpr std::size_t kCommandBatch = 128;
+// Waiting events: every SA can expire twice, and each command in the ring is owed an ack. No more commands are taken beyond.
+constexpr std::size_t kEventBacklog = 4096;
+
+std::uint64_t monotonic_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
+}
+void drain(int fd) {
+  std::uint64_t count;
+  while (::read(fd, &count, sizeof count) < 0 && errno == EINTR) {
+  }
+}
+}  // namespace
+
+Manager::Manager(const Setup& s)
+    : config_(s.config),
+      env_(s.environment),
+      segment_(s.tables.segment),
+      rcu_(s.tables.rcu),
+      commands_(s.tables),
+      resolver_(s.neighbors, s.tables.rcu,
+                {[this](const NeighborKey& key) { send_arp(key, env_.interfaces[key.port].primary()); },
+                 [this](void* buffer) {
+                   Packet p;
+                   load_view(buffer, p);
+                   give_to_worker(p, {.kind = Handoff::Egress, .from_tunnel = note_of(buffer).from_tunnel, .local = note_of(buffer).local});
+                 },
+                 [this](void* buffer, bool tell) { end(buffer, Drop::NeighborUnresolved, tell); }}),
+      injector_(*s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool),
+      signal_fd_(s.signal_fd) {}
+
+Manager::~Manager() { resolver_.give_up(); }
+
+std::expected<std::unique_ptr<Manager>, std::string> Manager::create(const Setup& setup) {
+  std::unique_ptr<Manager> m(new Manager(setup));
+  m->epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
+  auto server = AttachServer::listen(
+      setup.config.dataplane.socket, setup.config.dataplane.control_user, setup.tables.segment.header().boot_id,
+      [raw = m.get()] { return raw->attach(); }, [raw = m.get()] { raw->detach(); });
+  if (!server) return std::unexpected(server.error());
+  m->server_ = std::move(*server);
+  for (const int fd : {m->server_->fd(), setup.environment.manager->fd(), setup.signal_fd}) {
+    epoll_event e{};
+    e.events = EPOLLIN;
+    e.data.fd = fd;
+    if (::epoll_ctl(m->epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0) return std::unexpected(std::string("epoll: ") + std::strerror(errno));
+  }
+  return m;
+}
+
+void Manager::run() {
+  announce();
+  while (!stop_) {
+    const std::uint64_t now = monotonic_ns();
+    if (now >= next_tick_) tick(now);
+    if (work()) continue;
+    wait();
+  }
+}
+
+/// True: there may be more at once.
+bool Manager::work() {
+  bool more = take_slow();
+  more |= take_ike();
+  if (session_) {
+    more |= take_commands();
+    if (session_) more |= take_injected();
+    if (session_) more |= send_events();
+  }
+  return more;
+}
+
+void Manager::wait() {
+  env_.manager->prepare_sleep();
+  if (!env_.ike->empty() || !env_.slow->empty()) return env_.manager->awake();
+  std::array<epoll_event, 8> events;
+  const int n = ::epoll_wait(epoll_.get(), events.data(), events.size(), static_cast<int>(kTick / kMs));
+  env_.manager->awake();
+  resolver_.tick(monotonic_ns());
+  for (int i = 0; i < n; ++i) {
+    const int fd = events[static_cast<std::size_t>(i)].data.fd;
+    if (fd == signal_fd_) {
+      stop_ = true;
+    } else if (fd == server_->fd()) {
+      server_->serve(monotonic_ns());
+    } else if (session_ && fd == session_->to_dataplane.get()) {
+      drain(fd);
+    }
+  }
+}
+
+void Manager::tick(std::uint64_t now) {
+  next_tick_ = now + kTick;
+  server_->serve(now);
+  resolver_.tick(now);
+  rcu_.reclaim();
+  for (const shm::Expire& e : commands_.expirations(now)) {
+    spdlog::info("{} SA {:08x}: {} lifetime reached", e.direction == Direction::Inbound ? "inbound" : "outbound", e.spi.value,
+                 e.hard ? "hard" : "soft");
+    if (session_) events_.push_back(shm::Message::of(e));
+  }
+  if (attached_ns_ != 0 && now - attached_ns_ > kPolicyGrace) commands_.enable_forwarding();
+  if (now < next_statistics_) return;
+  next_statistics_ = now + kStatistics;
+  const auto counters = segment_.ports();
+  for (std::size_t i = 0; i < env_.ports.size(); ++i) env_.ports[i]->read_counters(counters[i]);
+}
+
+bool Manager::take_commands() {
+  if (events_.size() >= kEventBacklog) return false;  // back-pressure: what is not taken stays in the ring
+  std::array<shm::Message, kCommandBatch> batch;
+  std::size_t n = 0;
+  shm::RingStatus status = shm::RingStatus::Item;
+  while (n < batch.size()) {
+    status = session_->commands.consume<true>([&](const shm::Message& m) { batch[n] = m; });
+    if (status != shm::RingStatus::Item) break;
+    ++n;
+  }
+  if (n > 0) {
+    for (const shm::Ack& ack : commands_.apply(std::span(batch).first(n), monotonic_ns())) events_.push_back(shm::Message::of(ack));
+    wipe_object(batch);
+  }
+  if (status == shm::RingStatus::Corrupt) corrupt("command");
+  return n == batch.size();
+}
+
+bool Manager::take_injected() {
+  for (std::size_t i = 0; i < kCommandBatch; ++i) {
+    const shm::RingStatus s = injector_.inject(session_->inject, [this](const Packet& p) { give_to_worker(p, {.kind = Handoff::Egress, .local = true}); });
+    if (s == shm::RingStatus::Corrupt) corrupt("inject");
+    if (s != shm::RingStatus::Item) return false;
+  }
+  return true;
+}
+
+bool Manager::take_ike() {
+  std::array<void*, kBurstMax> buffers;
+  const std::size_t n = env_.ike->pop(buffers);
+  for (std::size_t i = 0; i < n; ++i) {
+    Packet p;
+    load_view(buffers[i], p);
+    std::optional<Drop> refused = Drop::PuntFull;  // nobody is attached
+    if (!parse_ip(p)) {
+      refused = Drop::PuntInvalid;
+    } else if (session_) {
+      refused = punt(p, session_->punt);
+    }
+    if (refused) {
+      end(buffers[i], *refused, false);
+    } else {
+      notify_ = true;
+      BufferPool::release(nullptr, std::span(&buffers[i], 1));
+    }
+  }
+  return n == buffers.size();
+}
+
+bool Manager::take_slow() {
+  std::array<void*, kBurstMax> buffers;
+  const std::size_t n = env_.slow->pop(buffers);
+  const std::uint64_t now = n > 0 ? monotonic_ns() : 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const HandoffNote note = note_of(buffers[i]);
+    if (note.kind == Handoff::Acquire) {
+      report_acquire(buffers[i]);
+    } else {
+      resolver_.want({note.next_hop, note.port}, buffers[i], now);
+    }
+  }
+  return n == buffers.size();
+}
+
+void Manager::report_acquire(void* buffer) {
+  Packet p;
+  load_view(buffer, p);
+  if (session_ && events_.size() < kEventBacklog && parse_ip(p)) {
+    shm::Acquire a{note_of(buffer).policy, ipv4_source(p), ipv4_destination(p), p.source_port, p.destination_port, p.protocol};
+    events_.push_back(shm::Message::of(a));
+  }
+  BufferPool::release(nullptr, std::span(&buffer, 1));
+}
+
+bool Manager::send_events() {
+  while (!events_.empty() && session_->events.push(events_.front())) {
+    events_.pop_front();
+    notify_ = true;
+  }
+  if (!notify_) return false;
+  notify_ = false;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = ::write(session_->to_control.get(), &one, sizeof one);  // full: it was told already
+  return false;
+}
+
+void Manager::corrupt(const char* ring) {
+  if (session_) server_->evict(std::string("the index of its ") + ring + " ring is impossible");
+}
+
+std::array<int, shm::kHandshakeFds> Manager::attach() {
+  segment_.reset_rings();
+  events_.clear();
+  auto& r = segment_.rings();
+  session_.emplace(Session{Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+                           CommandConsumer(r.command), EventProducer(r.event), PuntProducer(r.punt), InjectConsumer(r.inject)});
+  epoll_event e{};
+  e.events = EPOLLIN;
+  e.data.fd = session_->to_dataplane.get();
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, e.data.fd, &e) != 0) spdlog::error("attach: epoll: {}", std::strerror(errno));
+  for (const shm::Expire& expired : commands_.reported()) events_.push_back(shm::Message::of(expired));
+  attached_ns_ = monotonic_ns();
+  return {segment_.fd(), session_->to_control.get(), session_->to_dataplane.get()};
+}
+
+void Manager::detach() {
+  session_.reset();
+  events_.clear();
+}
+
+void Manager::announce() {
+  for (std::size_t i = 0; i < env_.interfaces.size(); ++i)
+    for (const Prefix& p : env_.interfaces[i].addresses)
+      if (p.address.family == Family::V4) send_arp({p.address, static_cast<std::uint16_t>(i)}, p.address);
+}
+
+void Manager::send_arp(const NeighborKey& key, const IpAddress& source) {
+  const Interface& interface = env_.interfaces[key.port];
+  IpAddress from = source;
+  if (const Prefix* network = interface.network_of(key.address)) from = network->address;
+  Packet p;
+  if (!env_.pool->allocate(p)) return;
+  arp_request(p, interface, from, key.address);
+  p.push(14);
+  std::fill_n(p.data, 6, std::uint8_t{0xff});
+  std::copy(interface.mac.begin(), interface.mac.end(), p.data + 6);
+  store_be16(p.data + 12, 0x0806);
+  give_to_worker(p, {.kind = Handoff::Frame, .port = key.port});
+}
+
+void Manager::give_to_worker(const Packet& packet, HandoffNote note) {
+  // The first worker has a queue on every port.
+  store_view(packet);
+  note_of(packet.handle) = note;
+  if (!env_.handoff.front()->push(packet.handle)) BufferPool::release(nullptr, std::span(&packet.handle, 1));
+}
+
+void Manager::end(void* buffer, Drop reason, bool tell) {
+  Packet p;
+  load_view(buffer, p);
+  const HandoffNote was = note_of(buffer);
+  give_to_worker(p, {.kind = tell ? Handoff::Unreachable : Handoff::Ended, .reason = reason, .port = was.port, .from_tunnel = was.from_tunnel, .local = was.local});
+}
+
+}  // namespace culvert::dp

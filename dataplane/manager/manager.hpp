@@ -1,0 +1,86 @@
+// The manager: everything that is not a packet on its way. Rings in, acks out; the attach socket; neighbours; lifetimes; statistics.
+// Owns the order of this work and its pacing; it sleeps when there is none. Runs on the main thread. Must never make a worker wait.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "dataplane/manager/attach.hpp"
+#include "dataplane/manager/commands.hpp"
+#include "dataplane/manager/ike_bridge.hpp"
+#include "dataplane/manager/resolver.hpp"
+#include "dataplane/worker.hpp"
+
+namespace culvert::dp {
+
+class Manager {
+ public:
+  struct Setup {
+    const config::GatewayConfig& config;
+    const WorkerEnvironment& environment;
+    NeighborTable& neighbors;
+    Commands::Tables tables;
+    int signal_fd = -1;                 ///< readable when the process shall end
+  };
+  static std::expected<std::unique_ptr<Manager>, std::string> create(const Setup& setup);
+  Manager(const Manager&) = delete;
+  Manager& operator=(const Manager&) = delete;
+  ~Manager();
+
+  /// Works until a signal arrives.
+  void run();
+
+ private:
+  using CommandConsumer = shm::RingConsumer<shm::Message, shm::kCommandSlots>;
+  using EventProducer = shm::RingProducer<shm::Message, shm::kEventSlots>;
+  /// An attached culvertd's ends.
+  struct Session {
+    Fd to_control, to_dataplane;
+    CommandConsumer commands;
+    EventProducer events;
+    PuntProducer punt;
+    InjectConsumer inject;
+  };
+
+  explicit Manager(const Setup& setup);
+  bool work();
+  void wait();
+  void tick(std::uint64_t now);
+  bool take_commands();
+  bool take_injected();
+  bool take_ike();
+  bool take_slow();
+  bool send_events();
+  void send_arp(const NeighborKey& key, const IpAddress& source);
+  void announce();
+  void give_to_worker(const Packet& packet, HandoffNote note);
+  void end(void* buffer, Drop reason, bool tell);
+  void report_acquire(void* buffer);
+  void corrupt(const char* ring);
+  std::array<int, shm::kHandshakeFds> attach();
+  void detach();
+
+  const config::GatewayConfig& config_;
+  const WorkerEnvironment& env_;
+  shm::Segment& segment_;
+  Rcu& rcu_;
+  Commands commands_;
+  Resolver resolver_;
+  Injector injector_;
+  std::unique_ptr<AttachServer> server_;
+  std::optional<Session> session_;
+  std::deque<shm::Message> events_;      // not yet in the ring
+  bool notify_ = false;                  // culvertd has news that it was not told of
+  int signal_fd_;
+  Fd epoll_;
+  std::uint64_t next_tick_ = 0, next_statistics_ = 0, attached_ns_ = 0;
+  bool stop_ = false;
+};
+
+}  // namespace culvert::dp

@@ -1,0 +1,89 @@
+#include "dataplane/manager/resolver.hpp"
+
+namespace culvert::dp {
+
+void Resolver::want(const NeighborKey& key, void* buffer, std::uint64_t now) {
+  Neighbor* n = table_.add(key);
+  if (n == nullptr) return out_.refused(buffer, false);
+  Progress& p = progress_[n];
+  switch (n->state()) {
+    case NeighborState::Reachable: return out_.resolved(buffer);
+    case NeighborState::Failed: return out_.refused(buffer, false);
+    case NeighborState::Incomplete: break;
+  }
+  if (p.waiting.size() >= kQueuePerNeighbor || waiting_ >= kQueueTotal) {
+    out_.refused(buffer, false);
+  } else {
+    p.waiting.push_back(buffer);
+    ++waiting_;
+  }
+  if (p.tries == 0) step(*n, p, now);
+}
+
+void Resolver::tick(std::uint64_t now) {
+  std::vector<Neighbor*> forgotten;
+  for (auto& [n, p] : progress_) {
+    if (n->confirmed.exchange(false)) {
+      p.heard_ns = now;
+      p.tries = 0;
+    }
+    if (n->used.exchange(false)) p.used_ns = now;
+    step(*n, p, now);
+    const NeighborState state = n->state();
+    const bool over = (state == NeighborState::Failed && now >= p.next_ns) ||
+                      (state == NeighborState::Reachable && now - std::max(p.used_ns, p.heard_ns) > kUnused);
+    if (over) forgotten.push_back(n);
+  }
+  for (Neighbor* n : forgotten) {
+    progress_.erase(n);
+    if (n->pinned) {
+      n->link.store(0, std::memory_order_release);
+    } else if (auto removed = table_.remove(*n)) {
+      rcu_.defer(std::move(removed));
+    }
+  }
+}
+
+void Resolver::step(Neighbor& n, Progress& p, std::uint64_t now) {
+  switch (n.state()) {
+    case NeighborState::Failed: return;
+    case NeighborState::Reachable:
+      if (!p.waiting.empty()) flush(p);
+      if (now - p.heard_ns <= kReachable || p.used_ns < p.heard_ns) return;  // fresh, or not in use
+      break;
+    case NeighborState::Incomplete: break;
+  }
+  if (p.tries != 0 && now < p.next_ns) return;
+  if (p.tries >= kTries) return fail(n, p, now);
+  ++p.tries;
+  p.next_ns = now + kRetry;
+  out_.ask(n.key);
+}
+
+void Resolver::fail(Neighbor& n, Progress& p, std::uint64_t now) {
+  // A worker may have heard from it in this moment: its word stands.
+  std::uint64_t link = n.link.load();
+  if (n.confirmed.load() || !n.link.compare_exchange_strong(link, Neighbor::encode(NeighborState::Failed, {}))) return;
+  p.next_ns = now + kFailedHold;
+  p.tries = 0;
+  for (void* buffer : p.waiting) out_.refused(buffer, true);
+  waiting_ -= p.waiting.size();
+  p.waiting.clear();
+}
+
+void Resolver::flush(Progress& p) {
+  for (void* buffer : p.waiting) out_.resolved(buffer);
+  waiting_ -= p.waiting.size();
+  p.waiting.clear();
+  p.tries = 0;
+}
+
+void Resolver::give_up() {
+  for (auto& [n, p] : progress_) {
+    for (void* buffer : p.waiting) out_.refused(buffer, false);
+    p.waiting.clear();
+  }
+  waiting_ = 0;
+}
+
+}  // namespace culvert::dp

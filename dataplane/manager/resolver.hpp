@@ -1,0 +1,59 @@
+// Finding out MAC addresses: asks, waits, gives up, forgets. Owns the packets that wait for an answer, within bounds.
+// Workers learn answers themselves (nodes/arp); this side sees it in the entry. Runs on the manager's thread only.
+//
+//     Incomplete --answer--> Reachable --30 s unheard and in use--> asked again while in use --no answer--> Failed
+//         | kTries unanswered                | 120 s unused: removed                                           | kFailedHold
+//         +--> Failed (packets waiting are refused: host unreachable) --kFailedHold--> removed, so that the next packet asks again
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "dataplane/io/rcu.hpp"
+#include "dataplane/neighbor/neighbor_table.hpp"
+
+namespace culvert::dp {
+
+class Resolver {
+ public:
+  static constexpr std::size_t kQueuePerNeighbor = 64, kQueueTotal = 1024;
+  static constexpr std::uint64_t kMs = 1'000'000;
+  static constexpr std::uint64_t kRetry = 400 * kMs, kFailedHold = 1000 * kMs, kReachable = 30'000 * kMs, kUnused = 120'000 * kMs;
+  static constexpr unsigned kTries = 4;
+
+  struct Out {
+    std::function<void(const NeighborKey&)> ask;        ///< send a request
+    std::function<void(void* buffer)> resolved;         ///< send this packet now
+    std::function<void(void* buffer, bool tell)> refused;  ///< end this packet; `tell` its source
+  };
+  Resolver(NeighborTable& table, Rcu& rcu, Out out) : table_(table), rcu_(rcu), out_(std::move(out)) {}
+
+  /// A packet wants `key`. Takes the buffer.
+  void want(const NeighborKey& key, void* buffer, std::uint64_t now);
+  /// Entries may have been confirmed, or time has passed.
+  void tick(std::uint64_t now);
+  /// Ends all that waits; before the workers stop.
+  void give_up();
+
+ private:
+  struct Progress {
+    std::vector<void*> waiting;
+    unsigned tries = 0;
+    std::uint64_t next_ns = 0;         ///< of the next request, or the end of Failed
+    std::uint64_t heard_ns = 0, used_ns = 0;
+  };
+  void step(Neighbor& n, Progress& p, std::uint64_t now);
+  void fail(Neighbor& n, Progress& p, std::uint64_t now);
+  void flush(Progress& p);
+
+  NeighborTable& table_;
+  Rcu& rcu_;
+  Out out_;
+  std::unordered_map<Neighbor*, Progress> progress_;
+  std::size_t waiting_ = 0;
+};
+
+}  // namespace culvert::dp

@@ -1,0 +1,88 @@
+// Who has which MAC address: the neighbour table, read by every worker for every packet sent.
+// Owns entries and their lookup. Entries are added and removed by one thread (the manager); any worker may confirm one. Removal
+// only unlinks: the caller frees after the workers' quiescent states. No lock, no reference counting.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "common/net/ip.hpp"
+
+namespace culvert::dp {
+
+struct NeighborKey {
+  IpAddress address;
+  std::uint16_t port = 0;
+  friend bool operator==(const NeighborKey&, const NeighborKey&) = default;
+};
+
+enum class NeighborState : std::uint8_t {
+  Incomplete,  ///< asked, not answered: packets wait
+  Reachable,   ///< has a MAC address
+  Failed,      ///< did not answer: packets are refused until the entry is asked again
+};
+
+struct Neighbor {
+  NeighborKey key;
+  bool pinned = false;                       ///< a gateway of the configuration: never removed
+  std::atomic<std::uint64_t> link{0};        ///< state << 48 | MAC, as one value so that readers need no lock
+  std::atomic<bool> used{false};             ///< set by workers, cleared by the manager
+  std::atomic<bool> confirmed{false};        ///< set by the worker that heard from it, cleared by the manager
+  std::atomic<Neighbor*> next{nullptr};
+
+  using Mac = std::array<std::uint8_t, 6>;
+  static std::uint64_t encode(NeighborState state, const Mac& mac) {
+    std::uint64_t v = std::uint64_t{static_cast<std::uint8_t>(state)} << 48;
+    for (int i = 0; i < 6; ++i) v |= std::uint64_t{mac[static_cast<std::size_t>(i)]} << (8 * i);
+    return v;
+  }
+  static NeighborState state_of(std::uint64_t link) { return static_cast<NeighborState>(link >> 48); }
+  [[nodiscard]] NeighborState state() const { return state_of(link.load(std::memory_order_acquire)); }
+  /// It was heard from: usable from now on.
+  void confirm(const Mac& mac) {
+    link.store(encode(NeighborState::Reachable, mac), std::memory_order_release);
+    confirmed.store(true, std::memory_order_release);
+  }
+};
+
+class NeighborTable {
+ public:
+  static constexpr std::size_t kMaxEntries = 8192;   ///< bounds memory against scans of our networks
+
+  NeighborTable() = default;
+  NeighborTable(const NeighborTable&) = delete;
+  NeighborTable& operator=(const NeighborTable&) = delete;
+  ~NeighborTable();
+
+  [[nodiscard]] Neighbor* find(const NeighborKey& key) const {
+    for (Neighbor* n = buckets_[bucket(key)].load(std::memory_order_acquire); n != nullptr; n = n->next.load(std::memory_order_acquire))
+      if (n->key == key) return n;
+    return nullptr;
+  }
+  /// Manager: the entry for `key`, new ones Incomplete; nullptr when the table is full.
+  Neighbor* add(const NeighborKey& key, bool pinned = false);
+  /// Manager: takes an entry out; workers may still hold it for a moment. Not for pinned ones.
+  std::unique_ptr<Neighbor> remove(Neighbor& entry);
+  [[nodiscard]] std::size_t size() const { return size_; }
+  /// Manager: every entry. The callback may not add or remove.
+  void for_each(const std::function<void(Neighbor&)>& visit);
+
+ private:
+  static constexpr std::size_t kBuckets = 4096;
+  static std::size_t bucket(const NeighborKey& key) {
+    std::uint64_t a;
+    std::uint64_t b;
+    std::memcpy(&a, key.address.bytes.data(), sizeof a);
+    std::memcpy(&b, key.address.bytes.data() + 8, sizeof b);
+    const std::uint64_t mixed = (a ^ (b << 1) ^ (std::uint64_t{key.port} << 48)) * 0x9e3779b97f4a7c15U;
+    return static_cast<std::size_t>(mixed >> 52);
+  }
+  std::array<std::atomic<Neighbor*>, kBuckets> buckets_{};
+  std::size_t size_ = 0;
+};
+
+}  // namespace culvert::dp

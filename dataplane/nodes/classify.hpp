@@ -1,0 +1,71 @@
+// What a received frame is: the first decisions of the packet path. Pure functions of the bytes and of what the port is.
+// Owns Ethernet's header and the martian rules for IP sources. Never looks behind the UDP header and the first bytes of its payload.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "common/shm/drop.hpp"
+#include "dataplane/interface.hpp"
+#include "dataplane/ip_header.hpp"
+#include "dataplane/packet.hpp"
+
+namespace culvert::dp {
+
+inline constexpr std::uint32_t kEthernetBytes = 14;
+inline constexpr std::uint16_t kEtherTypeIpv4 = 0x0800, kEtherTypeArp = 0x0806;
+inline constexpr std::uint16_t kIkePort = 500, kNatTPort = 4500;
+
+enum class FrameKind : std::uint8_t { Ip, Arp, Dropped };
+struct FrameVerdict {
+  FrameKind kind = FrameKind::Dropped;
+  Drop reason = Drop::RxMalformed;    ///< of Dropped
+};
+
+/// Takes the Ethernet header off. Only IPv4 to our own MAC address, and ARP to it or to all, go on. VLAN tags are not handled.
+inline FrameVerdict classify_frame(Packet& p, const std::array<std::uint8_t, 6>& own) {
+  if (p.length < kEthernetBytes) return {FrameKind::Dropped, Drop::RxMalformed};
+  const bool to_us = std::memcmp(p.data, own.data(), own.size()) == 0;
+  const bool to_all = (p.data[0] & 1) != 0;
+  const std::uint16_t type = load_be16(p.data + 12);
+  p.pull(kEthernetBytes);
+  if (type == kEtherTypeIpv4 && to_us) return {FrameKind::Ip, {}};
+  if (type == kEtherTypeArp && (to_us || to_all)) return {FrameKind::Arp, {}};
+  return {FrameKind::Dropped, Drop::RxNotForUs};
+}
+
+/// RFC 1812 §5.3.7: addresses that no packet may come from.
+inline bool martian_source_v4(std::uint32_t address, const OwnAddresses& own) {
+  const std::uint32_t top = address >> 24;
+  return top == 0 || top == 127 || top >= 224 || own.contains_v4(address);
+}
+
+/// What a packet for an own address is. It was parsed (parse_ip).
+enum class LocalKind : std::uint8_t {
+  Esp,         ///< protocol 50, or in UDP on port 4500 (RFC 3948 §2.1)
+  Ike,         ///< UDP 500, or 4500 with the non-ESP marker (RFC 3948 §2.2)
+  Keepalive,   ///< RFC 3948 §2.3
+  Icmp,
+  Fragment,    ///< of any protocol
+  Malformed,   ///< a UDP datagram for IKE whose length is wrong
+  Other,
+};
+inline LocalKind classify_local(const Packet& p) {
+  if (p.fragment) return LocalKind::Fragment;
+  if (p.protocol == kProtocolEsp) return LocalKind::Esp;
+  if (p.protocol == kProtocolIcmp) return LocalKind::Icmp;
+  if (p.protocol != kProtocolUdp || (p.destination_port != kIkePort && p.destination_port != kNatTPort)) return LocalKind::Other;
+  const std::uint32_t there = p.length - p.l4_offset;
+  if (there < kUdpHeaderBytes) return LocalKind::Malformed;
+  const std::uint8_t* udp = p.data + p.l4_offset;
+  const std::uint32_t said = load_be16(udp + 4);
+  if (said < kUdpHeaderBytes || said > there) return LocalKind::Malformed;
+  if (p.destination_port == kIkePort) return LocalKind::Ike;
+  const std::uint32_t payload = said - kUdpHeaderBytes;
+  if (payload == 1 && udp[kUdpHeaderBytes] == 0xff) return LocalKind::Keepalive;
+  if (payload < 4) return LocalKind::Malformed;
+  return load_be32(udp + kUdpHeaderBytes) == 0 ? LocalKind::Ike : LocalKind::Esp;
+}
+
+}  // namespace culvert::dp

@@ -1,0 +1,76 @@
+// What policy means for one packet, once the SPD has been asked. Pure functions; the whole of our reading of RFC 4301 §5 stands here.
+//
+// A packet that arrived in clear is checked against the mirrored policies first (§5.2):
+//   Protect  -> PolicyClear. Except where the policy's two sides overlap (0.0.0.0/0, say) and both ends of the packet are on one
+//               network of the port that it came from: then it does not cross the IPsec boundary, and the policy is not meant.
+//   Discard  -> PolicyDiscard        Bypass, none -> it may come in
+// What is then to be forwarded is looked up outbound (§5.1):
+//   Protect  -> under the policy's SA, without one PolicyNoSa. Except within one network, as above.
+//   Discard  -> PolicyDiscard        Bypass -> in clear
+//   none     -> in clear if a Bypass policy let it in; else as `default_policy` says
+// A packet that arrived under an SA was permitted by that SA's selectors. Forwarded, it is looked up outbound, too:
+//   Protect  -> under that policy's SA (hub and spoke); if it is the very policy that it came by, in clear
+//   Discard  -> PolicyDiscard        Bypass, none -> in clear
+// A packet that we make ourselves (ICMP) is looked up outbound:
+//   Protect  -> under the policy's SA
+//   Discard  -> PolicyDiscard
+//   Bypass, none -> in clear; but an answer to what arrived under an SA leaves under an SA or not at all (PolicyDiscard)
+// IKE is subject to no policy. Before culvertd has attached for the first time nothing is forwarded.
+#pragma once
+
+#include <cstdint>
+
+#include "common/shm/drop.hpp"
+#include "common/shm/messages.hpp"
+#include "dataplane/interface.hpp"
+#include "dataplane/spd/spd.hpp"
+
+namespace culvert::dp {
+
+/// How a packet came to be here.
+enum class Origin : std::uint8_t { Clear, ClearByBypass, Tunnel, LocalToClear, LocalToTunnel };
+
+struct InboundVerdict {
+  bool accept = false;
+  bool by_bypass = false;
+  Drop reason = Drop::PolicyClear;
+};
+enum class OutboundAction : std::uint8_t { Clear, Protect, Discard };
+
+/// Whether source and destination are on one network of `interface`, and both on the policy's own side.
+inline bool within_one_network(const SpdEntry& entry, std::uint32_t source, std::uint32_t destination, const Interface& interface) {
+  const auto ours = [&](std::uint32_t a) { return a - entry.local.first_v4 <= entry.local.last_v4 - entry.local.first_v4; };
+  if (!entry.overlapping || !ours(source) || !ours(destination)) return false;
+  const Prefix* network = interface.network_of(IpAddress::v4(source));
+  return network != nullptr && network->contains(IpAddress::v4(destination));
+}
+
+/// `same_network`: within_one_network(), asked only for a Protect entry.
+inline InboundVerdict inbound_verdict(const SpdEntry* entry, bool same_network) {
+  if (entry == nullptr) return {true, false, {}};
+  switch (entry->action) {
+    case shm::PolicyAction::Bypass: return {true, true, {}};
+    case shm::PolicyAction::Discard: return {false, false, Drop::PolicyDiscard};
+    case shm::PolicyAction::Protect: return {same_network, false, Drop::PolicyClear};
+  }
+  return {false, false, Drop::PolicyDiscard};
+}
+
+/// `came_by`: the policy of the SA that it arrived under, of Tunnel only.
+inline OutboundAction outbound_action(const SpdEntry* entry, Origin origin, PolicyId came_by, bool same_network, bool default_bypass) {
+  const bool discard = entry != nullptr && entry->action == shm::PolicyAction::Discard;
+  const bool protect = entry != nullptr && entry->action == shm::PolicyAction::Protect && !same_network &&
+                       !(origin == Origin::Tunnel && entry->policy == came_by);
+  if (discard) return OutboundAction::Discard;
+  if (protect) return OutboundAction::Protect;
+  switch (origin) {
+    case Origin::LocalToTunnel: return OutboundAction::Discard;
+    case Origin::Clear: return entry != nullptr || default_bypass ? OutboundAction::Clear : OutboundAction::Discard;
+    case Origin::ClearByBypass:
+    case Origin::Tunnel:
+    case Origin::LocalToClear: return OutboundAction::Clear;
+  }
+  return OutboundAction::Discard;
+}
+
+}  // namespace culvert::dp

@@ -1,0 +1,53 @@
+// Rate limits for everything that a stranger can make this router do. Owns no clock: the caller says what time it is.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "common/net/ip.hpp"
+
+namespace culvert::dp {
+
+/// `rate` tokens a second, at most `burst` saved up. Times in nanoseconds.
+class TokenBucket {
+ public:
+  TokenBucket() = default;
+  TokenBucket(std::uint32_t rate, std::uint32_t burst) : interval_(1'000'000'000ULL / rate), window_(interval_ * burst) {}
+  bool take(std::uint64_t now) {
+    // The bucket as one number: the time at which it would be full again.
+    const std::uint64_t full = std::max(full_at_, now);
+    if (full - now + interval_ > window_) return false;
+    full_at_ = full + interval_;
+    return true;
+  }
+  [[nodiscard]] bool would_take(std::uint64_t now) const { return std::max(full_at_, now) - now + interval_ <= window_; }
+
+ private:
+  std::uint64_t interval_ = 0, window_ = 0, full_at_ = 0;
+};
+
+/// What of IKE's datagrams goes to culvertd: a budget a source and one in all, so that a flood neither fills the ring nor shuts
+/// out others. Sources share a bucket if their hashes agree under `seed`, which must be random.
+class PuntLimiter {
+ public:
+  static constexpr std::uint32_t kSourceRate = 2000, kSourceBurst = 500;   ///< some hundred negotiations a second
+  static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 200;    ///< less than the ring to culvertd holds
+  explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) { sources_.fill(TokenBucket(kSourceRate, kSourceBurst)); }
+
+  bool take(const IpAddress& source, std::uint64_t now) {
+    std::uint64_t h = seed_;
+    for (const std::uint8_t b : source.view()) h = (h ^ b) * 0x100000001b3U;
+    h *= 0x9e3779b97f4a7c15U;
+    // A source that used up its own budget takes nothing of the common one.
+    TokenBucket& own = sources_[h >> 54];
+    return own.would_take(now) && total_.take(now) && own.take(now);
+  }
+
+ private:
+  std::uint64_t seed_;
+  TokenBucket total_{kTotalRate, kTotalBurst};
+  std::array<TokenBucket, 1024> sources_;
+};
+
+}  // namespace culvert::dp

@@ -1,0 +1,535 @@
+// The packet path. It is longer than other files so that the whole of it stands in one place (400 lines elsewhere). From the wire:
+//
+//   receive -> classify_frame -+- ARP -> arp
+//                              +- IP -> input -+- ESP -> decapsulate (hand over to the SA's owner) -+-> dispatch
+//                                              +- IKE -> punt_ike                                   |
+//                                              +- else -> check_clear ------------------------------+
+//   dispatch -+- own address -> deliver (ICMP echo) ------------------+
+//             +- else: TTL -> outbound <- generated_ (ICMP of ours) <-+- errors
+//   outbound -+- protect (MTU, fragments) -> encapsulate (hand over to the SA's owner) -+-> send -> neighbour -> transmit
+//             +- send_clear (route, MTU, fragments) ------------------------------------+
+//
+// Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination.
+#include "dataplane/worker.hpp"
+
+#include <algorithm>
+#include <ctime>
+
+#include "dataplane/ip_header.hpp"
+#include "dataplane/io/idle.hpp"
+#include "dataplane/nodes/arp.hpp"
+#include "dataplane/nodes/classify.hpp"
+
+namespace culvert::dp {
+
+namespace {
+// Per worker. ICMP errors: enough for traceroute and path MTU discovery of many, no amplifier. ARP: a large segment's worth.
+constexpr std::uint32_t kIcmpRate = 1000, kIcmpBurst = 100;
+constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
+constexpr std::uint64_t kAcquireInterval = 1'000'000'000;
+constexpr unsigned kTransmitTries = 4;
+
+std::uint64_t monotonic_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+Origin origin_of(const Packet& p) { return static_cast<Origin>(p.tag); }
+void set_origin(Packet& p, Origin o) { p.tag = static_cast<std::uint8_t>(o); }
+bool is_local(Origin o) { return o == Origin::LocalToClear || o == Origin::LocalToTunnel; }
+Origin answer_to(Origin o) { return o == Origin::Tunnel ? Origin::LocalToTunnel : Origin::LocalToClear; }
+bool may_not_fragment(const Packet& p) { return (load_be16(p.data + 6) & kIpv4Df) != 0; }
+
+/// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL is 0x0100 more in the checksum.
+void decrement_ttl(Packet& p) {
+  p.data[8] = static_cast<std::uint8_t>(p.data[8] - 1);
+  const std::uint32_t sum = load_be16(p.data + 10) + 0x0100U;
+  store_be16(p.data + 10, static_cast<std::uint16_t>(sum + (sum >> 16)));
+}
+}  // namespace
+
+Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine crypto, shm::WorkerCounters& counters)
+    : id_(id),
+      env_(environment),
+      crypto_(std::move(crypto)),
+      counters_(counters),
+      drops_(counters, BufferPool::release, nullptr),
+      esp_{crypto_, drops_, 0},
+      icmp_budget_(kIcmpRate, kIcmpBurst),
+      arp_budget_(kArpRate, kArpBurst),
+      punt_budget_(environment.hash_seed + id),
+      tx_(environment.ports.size()) {}
+
+void Worker::run(const std::atomic<bool>& stop, config::Idle mode) {
+  Idle idle(mode);
+  env_.rcu->online(id_);
+  while (!stop.load(std::memory_order_relaxed)) {
+    const std::uint64_t before = __builtin_ia32_rdtsc();
+    const bool busy = poll();
+    counters_.polls.add(1);
+    if (busy) {
+      counters_.busy_polls.add(1);
+      counters_.busy_cycles.add(__builtin_ia32_rdtsc() - before);
+    }
+    env_.rcu->quiescent(id_);
+    if (idle.step(busy)) counters_.sleeps.add(1);
+  }
+  env_.rcu->offline(id_);
+}
+
+bool Worker::poll() {
+  bool busy = false;
+  const auto begin_pass = [&] {
+    now_ = esp_.now_ns = monotonic_ns();
+    policies_now_ = env_.spd->load(std::memory_order_acquire);
+    mtu_sa_ = nullptr;
+    busy = true;
+  };
+  for (std::uint16_t port = 0; port < env_.ports.size(); ++port) {
+    if (id_ >= env_.ports[port]->queues()) continue;
+    const std::size_t n = env_.ports[port]->receive(id_, views_);
+    if (n == 0) continue;
+    begin_pass();
+    counters_.rx_packets.add(n);
+    receive(port, n);
+    finish_pass();
+  }
+  if (!env_.handoff.empty() && !env_.handoff[id_]->empty()) {
+    std::array<void*, kBurstMax> handles;
+    const std::size_t n = env_.handoff[id_]->pop(handles);
+    begin_pass();
+    handed_over(std::span(handles).first(n));
+    finish_pass();
+  }
+  return busy;
+}
+
+void Worker::receive(std::uint16_t port, std::size_t n) {
+  const auto& mac = env_.interfaces[port].mac;
+  Burst ip;
+  for (std::size_t i = 0; i < n; ++i) {
+    Packet& p = views_[i];
+    const FrameVerdict v = classify_frame(p, mac);
+    if (v.kind == FrameKind::Ip) {
+      ip.push_back(&p);
+    } else if (v.kind == FrameKind::Arp) {
+      arp(p);
+    } else {
+      drops_.drop(p, v.reason);
+    }
+  }
+  input(ip);
+}
+
+void Worker::arp(Packet& p) {
+  if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpInvalid);
+  const ArpVerdict v = arp_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
+  wake_manager_ |= v.learned;
+  if (v.reply) return send_frame(p, p.rx_port, v.to, kEtherTypeArp);
+  if (v.counted) return drops_.drop(p, v.reason);
+  BufferPool::release(nullptr, std::span(&p.handle, 1));
+}
+
+void Worker::input(Burst& packets) {
+  packets.filter([&](Packet& p) {
+    const bool good = parse_ip(p);
+    const bool martian = good && martian_source_v4(load_be32(p.data + 12), *env_.own);
+    if (good && !martian) return true;
+    drops_.drop(p, good ? Drop::RxMartian : Drop::RxMalformed);
+    return false;
+  });
+  look_up_destinations(packets);
+  Burst esp;
+  Burst clear;
+  for (Packet* p : packets) {
+    set_origin(*p, Origin::Clear);
+    const HopKind kind = env_.fib->hop(p->tx_port).kind;
+    if (kind == HopKind::Martian) {
+      drops_.drop(*p, Drop::RxMartian);
+      continue;
+    }
+    if (kind != HopKind::Local) {
+      clear.push_back(p);
+      continue;
+    }
+    switch (classify_local(*p)) {
+      case LocalKind::Esp: esp.push_back(p); break;
+      case LocalKind::Ike: punt_ike(*p); break;
+      case LocalKind::Keepalive: drops_.drop(*p, Drop::NatKeepalive); break;
+      case LocalKind::Malformed: drops_.drop(*p, Drop::PuntInvalid); break;
+      case LocalKind::Icmp:
+      case LocalKind::Fragment:
+      case LocalKind::Other: clear.push_back(p); break;
+    }
+  }
+  Burst inner;
+  if (!esp.empty()) decapsulate(esp, inner, true);
+  if (!clear.empty()) check_clear(clear);
+  for (Packet* p : clear) inner.push_back(p);
+  if (!inner.empty()) dispatch(inner);
+}
+
+void Worker::punt_ike(Packet& p) {
+  if (env_.ike == nullptr || !punt_budget_.take(ipv4_source(p), now_)) return drops_.drop(p, Drop::PuntFull);
+  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port};
+  to_manager(p, env_.ike, Drop::PuntFull);
+}
+
+/// What is left in `inner` are parsed inner packets whose destinations are looked up.
+void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
+  esp_in_lookup(esp, *env_.inbound, drops_);
+  esp.filter([&](Packet& p) {
+    if (p.inbound->worker == id_) return true;
+    if (may_hand_over) {
+      hand_over(p, p.inbound->worker, Handoff::EspIn, {});
+    } else {
+      drops_.drop(p, Drop::EspNoSa);  // replaced on its way here
+    }
+    return false;
+  });
+  esp_in(esp, esp_);
+  look_up_destinations(esp);
+  for (Packet* p : esp) {
+    set_origin(*p, Origin::Tunnel);
+    if (martian_source_v4(load_be32(p->data + 12), *env_.own) || env_.fib->hop(p->tx_port).kind == HopKind::Martian) {
+      drops_.drop(*p, Drop::RxMartian);
+    } else {
+      inner.push_back(p);
+    }
+  }
+}
+
+/// RFC 4301 §5.2: what should have come under an SA may not come in clear.
+void Worker::check_clear(Burst& packets) {
+  if (policies_now_ == nullptr || policies_now_->empty()) return;
+  std::array<FlowKey, kBurstMax> keys;
+  std::array<const SpdEntry*, kBurstMax> entries;
+  for (std::size_t i = 0; i < packets.size(); ++i) keys[i] = FlowKey::inbound(*packets[i]);
+  policies_now_->lookup(std::span(keys).first(packets.size()), std::span(entries).first(packets.size()));
+  std::size_t i = 0;
+  packets.filter([&](Packet& p) {
+    const SpdEntry* entry = entries[i++];
+    const bool same = entry != nullptr && entry->action == shm::PolicyAction::Protect &&
+                      within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
+    const InboundVerdict v = inbound_verdict(entry, same);
+    if (v.by_bypass) set_origin(p, Origin::ClearByBypass);
+    if (!v.accept) drops_.drop(p, v.reason);
+    return v.accept;
+  });
+}
+
+void Worker::dispatch(Burst& packets) {
+  packets.filter([&](Packet& p) {
+    if (env_.fib->hop(p.tx_port).kind == HopKind::Local) {
+      deliver(p);
+      return false;
+    }
+    if (policies_now_ == nullptr) {
+      drops_.drop(p, Drop::PolicyDiscard);
+      return false;
+    }
+    if (p.data[8] <= 1) {
+      refuse(p, Drop::TtlExpired, IcmpError::TimeExceeded);
+      return false;
+    }
+    return true;
+  });
+  if (!packets.empty()) outbound(packets);
+}
+
+void Worker::deliver(Packet& p) {
+  if (p.fragment) return drops_.drop(p, Drop::LocalFragment);
+  if (p.protocol != kProtocolIcmp || !icmp_echo_reply(p)) return drops_.drop(p, Drop::LocalUnhandled);
+  set_origin(p, answer_to(origin_of(p)));
+  generated_.push_back(&p);
+}
+
+/// RFC 4301 §5.1, for what is forwarded and for what we made.
+void Worker::outbound(Burst& packets) {
+  std::array<FlowKey, kBurstMax> keys;
+  std::array<const SpdEntry*, kBurstMax> entries{};
+  const std::size_t n = packets.size();
+  if (policies_now_ != nullptr) {
+    for (std::size_t i = 0; i < n; ++i) keys[i] = FlowKey::outbound(*packets[i]);
+    policies_now_->lookup(std::span(keys).first(n), std::span(entries).first(n));
+  }
+  Burst protected_;
+  for (std::size_t i = 0; i < n; ++i) {
+    Packet& p = *packets[i];
+    const SpdEntry* entry = entries[i];
+    const Origin origin = origin_of(p);
+    const bool wants_sa = entry != nullptr && entry->action == shm::PolicyAction::Protect;
+    const bool same = wants_sa && within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
+    const PolicyId came_by = wants_sa && origin == Origin::Tunnel && p.inbound != nullptr ? p.inbound->manager.policy : PolicyId{};
+    switch (outbound_action(entry, origin, came_by, same, env_.default_bypass)) {
+      case OutboundAction::Discard: drops_.drop(p, Drop::PolicyDiscard); break;
+      case OutboundAction::Clear: send_clear(p); break;
+      case OutboundAction::Protect:
+        p.outbound = env_.policies[entry->policy.value].current.load(std::memory_order_acquire);
+        if (p.outbound == nullptr) {
+          no_sa(p, *entry);
+        } else {
+          // Known only now that no error will quote the packet: the header is ours to change.
+          note_of(p.handle).policy = entry->policy;
+          protected_.push_back(&p);
+        }
+        break;
+    }
+  }
+  if (!protected_.empty()) protect(protected_);
+}
+
+/// Makes packets fit under their SA, then encapsulates. RFC 4301 §8.2.
+void Worker::protect(Burst& packets) {
+  packets.filter([&](Packet& p) {
+    const std::uint32_t mtu = tunnel_mtu(*p.outbound);
+    const bool forwarded = !is_local(origin_of(p));
+    if (p.length <= mtu) {
+      if (forwarded) decrement_ttl(p);
+      return true;
+    }
+    if (mtu == 0) {
+      refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
+    } else if (may_not_fragment(p)) {
+      refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
+    } else {
+      if (forwarded) decrement_ttl(p);
+      const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
+      if (n == 0) {
+        drops_.drop(p, Drop::FragmentFailed);
+        return false;
+      }
+      Burst fragments;
+      for (std::size_t i = 0; i < n; ++i)
+        if (parse_ip(fragments_[i])) fragments.push_back(&fragments_[i]);
+      for (Packet* f : fragments) note_of(f->handle).policy = note_of(p.handle).policy;
+      encapsulate(fragments);
+      BufferPool::release(nullptr, std::span(&p.handle, 1));
+    }
+    return false;
+  });
+  if (!packets.empty()) encapsulate(packets);
+}
+
+void Worker::encapsulate(Burst& packets) {
+  packets.filter([&](Packet& p) {
+    if (p.outbound->worker == id_) return true;
+    hand_over(p, p.outbound->worker, Handoff::EspOut, note_of(p.handle).policy);
+    return false;
+  });
+  if (packets.empty()) return;
+  esp_out(packets, esp_);
+  look_up_destinations(packets);
+  for (Packet* p : packets) send(*p, env_.fib->hop(p->tx_port));
+}
+
+void Worker::send_clear(Packet& p) {
+  const Origin origin = origin_of(p);
+  if (is_local(origin)) p.tx_port = 0;
+  const NextHop& hop = is_local(origin) ? env_.fib->lookup(ipv4_destination(p)) : env_.fib->hop(p.tx_port);
+  if (hop.kind != HopKind::OnLink && hop.kind != HopKind::Gateway) return refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
+  const std::uint32_t mtu = env_.interfaces[hop.port].mtu;
+  if (p.length > mtu && may_not_fragment(p)) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
+  if (!is_local(origin)) decrement_ttl(p);
+  if (p.length <= mtu) return send(p, hop);
+  const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
+  if (n == 0) return drops_.drop(p, Drop::FragmentFailed);
+  for (std::size_t i = 0; i < n; ++i) send(fragments_[i], hop);
+  BufferPool::release(nullptr, std::span(&p.handle, 1));
+}
+
+/// The packet is final. It leaves by `hop`, or waits at the manager for the neighbour's MAC address.
+void Worker::send(Packet& p, const NextHop& hop) {
+  if (hop.kind != HopKind::OnLink && hop.kind != HopKind::Gateway) return drops_.drop(p, Drop::NoRoute);
+  const IpAddress next = hop.kind == HopKind::Gateway ? hop.gateway : ipv4_destination(p);
+  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find({next, hop.port});
+  const std::uint64_t link = neighbor == nullptr ? 0 : neighbor->link.load(std::memory_order_acquire);
+  if (Neighbor::state_of(link) == NeighborState::Failed) return drops_.drop(p, Drop::NeighborUnresolved);
+  if (Neighbor::state_of(link) != NeighborState::Reachable) {
+    if (env_.slow == nullptr) return drops_.drop(p, Drop::NeighborUnresolved);
+    note_of(p.handle) = {.kind = Handoff::Resolve,
+                         .port = hop.port,
+                         .next_hop = next,
+                         .from_tunnel = origin_of(p) == Origin::Tunnel,
+                         .local = is_local(origin_of(p))};
+    return to_manager(p, env_.slow, Drop::NeighborUnresolved);
+  }
+  if (!neighbor->used.load(std::memory_order_relaxed)) neighbor->used.store(true, std::memory_order_relaxed);
+  Neighbor::Mac mac;
+  for (unsigned i = 0; i < mac.size(); ++i) mac[i] = static_cast<std::uint8_t>(link >> (8 * i));
+  send_frame(p, hop.port, mac, kEtherTypeIpv4);
+}
+
+void Worker::send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type) {
+  if (p.headroom < kEthernetBytes) return drops_.drop(p, Drop::NoBuffer);
+  p.push(kEthernetBytes);
+  std::memcpy(p.data, to.data(), to.size());
+  std::memcpy(p.data + 6, env_.interfaces[port].mac.data(), 6);
+  store_be16(p.data + 12, type);
+  store_view(p);
+  TxQueue& queue = tx_[port];
+  queue.handles[queue.size++] = p.handle;
+  if (queue.size == queue.handles.size()) transmit(port);
+}
+
+void Worker::transmit(std::uint16_t port) {
+  TxQueue& queue = tx_[port];
+  if (queue.size == 0) return;
+  Port& device = *env_.ports[port];
+  std::size_t sent = 0;
+  if (id_ >= device.queues()) {
+    // The device has fewer queues than there are workers: another one's queue is used through its hand-over ring.
+    for (; sent < queue.size; ++sent) {
+      note_of(queue.handles[sent]) = {.kind = Handoff::Frame, .port = port};
+      if (!env_.handoff[id_ % device.queues()]->push(queue.handles[sent])) break;
+    }
+    counters_.handoff_out.add(sent);
+  } else {
+    for (unsigned tries = 0; sent < queue.size && tries < kTransmitTries; ++tries)
+      sent += device.transmit(id_, std::span(queue.handles).subspan(sent, queue.size - sent));
+    counters_.tx_packets.add(sent);
+  }
+  for (; sent < queue.size; ++sent) {
+    Packet lost;
+    lost.handle = queue.handles[sent];
+    drops_.drop(lost, Drop::TxFull);
+  }
+  queue.size = 0;
+}
+
+void Worker::finish_pass() {
+  if (!generated_.empty()) {
+    Burst ours = generated_;
+    generated_.clear();
+    outbound(ours);
+  }
+  for (std::uint16_t port = 0; port < tx_.size(); ++port) transmit(port);
+  drops_.flush();
+  if (wake_manager_ && env_.manager != nullptr) env_.manager->wake();
+  wake_manager_ = false;
+}
+
+/// Counts the drop, and turns the packet into the ICMP error that its source is owed, if any.
+void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) {
+  const Origin origin = origin_of(p);
+  if (is_local(origin) || !icmp_error_allowed(p)) return drops_.drop(p, reason);
+  if (!icmp_budget_.take(now_)) {
+    counters_.drops[static_cast<std::size_t>(reason)].add(1);
+    return drops_.drop(p, Drop::IcmpRateLimited);
+  }
+  const IpAddress source = error_source(p);
+  if (generated_.full() || source.is_unspecified() || !icmp_error(p, error, source, static_cast<std::uint16_t>(mtu)))
+    return drops_.drop(p, reason);
+  counters_.drops[static_cast<std::size_t>(reason)].add(1);
+  set_origin(p, answer_to(origin));
+  generated_.push_back(&p);
+}
+
+/// To the sender inside of a tunnel an own address speaks that the tunnel's policy admits, if there is one.
+IpAddress Worker::error_source(const Packet& p) const {
+  if (p.inbound != nullptr)
+    for (const IpAddress& own : env_.own->all())
+      if (own.family == Family::V4 && p.inbound->match.destination.matches_v4(own.v4_host(), kProtocolIcmp, 0)) return own;
+  return env_.interfaces[p.rx_port].primary();
+}
+
+void Worker::no_sa(Packet& p, const SpdEntry& entry) {
+  auto& reported = env_.policies[entry.policy.value].acquire_ns;
+  std::uint64_t last = reported.load(std::memory_order_relaxed);
+  const bool due = entry.acquire && env_.slow != nullptr && (last == 0 || now_ - last >= kAcquireInterval);
+  if (!due || !reported.compare_exchange_strong(last, now_)) return drops_.drop(p, Drop::PolicyNoSa);
+  note_of(p.handle) = {.kind = Handoff::Acquire, .policy = entry.policy};
+  store_view(p);
+  if (!env_.slow->push(p.handle)) return drops_.drop(p, Drop::PolicyNoSa);
+  counters_.drops[static_cast<std::size_t>(Drop::PolicyNoSa)].add(1);
+  wake_manager_ = true;
+}
+
+void Worker::to_manager(Packet& p, BufferRing* ring, Drop if_full) {
+  store_view(p);
+  if (!ring->push(p.handle)) return drops_.drop(p, if_full);
+  wake_manager_ = true;
+}
+
+void Worker::hand_over(Packet& p, unsigned worker, Handoff kind, PolicyId policy) {
+  note_of(p.handle) = {.kind = kind, .policy = policy, .from_tunnel = origin_of(p) == Origin::Tunnel, .local = is_local(origin_of(p))};
+  store_view(p);
+  if (worker >= env_.handoff.size() || !env_.handoff[worker]->push(p.handle)) return drops_.drop(p, Drop::HandoffFull);
+  counters_.handoff_out.add(1);
+}
+
+/// Buffers from other workers and from the manager. Each was an IP packet, at its header, unless it says Frame.
+void Worker::handed_over(std::span<void* const> handles) {
+  Burst esp;
+  Burst out;
+  std::size_t used = 0;
+  for (void* handle : handles) {
+    Packet& p = views_[used++];
+    load_view(handle, p);
+    const HandoffNote note = note_of(handle);
+    set_origin(p, note.local ? (note.from_tunnel ? Origin::LocalToTunnel : Origin::LocalToClear)
+                             : (note.from_tunnel ? Origin::Tunnel : Origin::Clear));
+    if (note.kind == Handoff::Frame) {
+      TxQueue& queue = tx_[note.port];
+      queue.handles[queue.size++] = handle;
+      if (queue.size == queue.handles.size()) transmit(note.port);
+      continue;
+    }
+    if (note.kind == Handoff::Ended) {
+      drops_.drop(p, note.reason);
+      continue;
+    }
+    if (!parse_ip(p)) {
+      drops_.drop(p, Drop::RxMalformed);
+      continue;
+    }
+    switch (note.kind) {
+      case Handoff::EspIn: esp.push_back(&p); break;
+      case Handoff::EspOut:
+        p.outbound = env_.policies[note.policy.value].current.load(std::memory_order_acquire);
+        if (p.outbound == nullptr) {
+          drops_.drop(p, Drop::PolicyNoSa);
+        } else {
+          set_origin(p, note.from_tunnel ? Origin::LocalToTunnel : Origin::LocalToClear);  // its TTL is decremented already
+          out.push_back(&p);
+        }
+        break;
+      case Handoff::Egress: send(p, env_.fib->lookup(ipv4_destination(p))); break;
+      case Handoff::Unreachable:
+        if (env_.own->contains_v4(load_be32(p.data + 12))) {
+          drops_.drop(p, note.reason);
+        } else {
+          refuse(p, note.reason, IcmpError::HostUnreachable);
+        }
+        break;
+      default: drops_.drop(p, Drop::RxMalformed); break;
+    }
+  }
+  counters_.handoff_in.add(handles.size());
+  if (!out.empty()) protect(out);
+  Burst inner;
+  if (!esp.empty()) decapsulate(esp, inner, false);
+  if (!inner.empty()) dispatch(inner);
+}
+
+void Worker::look_up_destinations(Burst& packets) {
+  if (packets.empty()) return;
+  std::array<std::uint32_t, kBurstMax> addresses;
+  std::array<HopId, kBurstMax> hops;
+  for (std::size_t i = 0; i < packets.size(); ++i) addresses[i] = load_be32(packets[i]->data + 16);
+  env_.fib->lookup_v4(std::span(addresses).first(packets.size()), std::span(hops).first(packets.size()));
+  for (std::size_t i = 0; i < packets.size(); ++i) packets[i]->tx_port = hops[i];
+}
+
+/// The largest packet that fits under `sa` on the port that its peer is behind; 0: no route to the peer.
+std::uint32_t Worker::tunnel_mtu(const OutboundSa& sa) {
+  if (&sa == mtu_sa_) return mtu_;
+  const NextHop& hop = env_.fib->lookup(sa.peer);
+  const bool routed = hop.kind == HopKind::OnLink || hop.kind == HopKind::Gateway;
+  mtu_sa_ = &sa;
+  mtu_ = routed ? effective_mtu(sa, env_.interfaces[hop.port].mtu) : 0;
+  return mtu_;
+}
+
+}  // namespace culvert::dp

@@ -1,0 +1,118 @@
+// One worker: the whole packet path, for one thread. worker.cpp reads from top to bottom as a packet travels.
+// Owns its views, its bursts in the making and its transmit queues. Must never allocate, lock, log or make a system call per
+// packet (except what the device driver does). Everything that it shares with others is in WorkerEnvironment.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "common/config/config.hpp"
+#include "dataplane/crypto/engine.hpp"
+#include "dataplane/drop.hpp"
+#include "dataplane/fib/fib.hpp"
+#include "dataplane/io/buffers.hpp"
+#include "dataplane/io/port.hpp"
+#include "dataplane/io/rcu.hpp"
+#include "dataplane/io/waker.hpp"
+#include "dataplane/neighbor/neighbor_table.hpp"
+#include "dataplane/nodes/esp.hpp"
+#include "dataplane/nodes/icmp.hpp"
+#include "dataplane/nodes/policy_rules.hpp"
+#include "dataplane/nodes/token_bucket.hpp"
+#include "dataplane/sad/sa_table.hpp"
+#include "dataplane/spd/spd.hpp"
+
+namespace culvert::dp {
+
+/// What workers share, with each other and with the manager. Outlives them.
+struct WorkerEnvironment {
+  std::span<const std::unique_ptr<Port>> ports;
+  std::span<const Interface> interfaces;              ///< as many as ports
+  const OwnAddresses* own = nullptr;
+  const Fib* fib = nullptr;
+  const NeighborTable* neighbors = nullptr;
+  const std::atomic<const Spd*>* spd = nullptr;       ///< nullptr inside: no culvertd has attached yet; nothing is forwarded
+  std::span<PolicyState> policies;                    ///< by PolicyId, kMaxPolicies + 1
+  const InboundTable* inbound = nullptr;
+  BufferPool* pool = nullptr;
+  std::span<const std::unique_ptr<BufferRing>> handoff;  ///< to each worker
+  BufferRing* ike = nullptr;                          ///< to the manager: for culvertd
+  BufferRing* slow = nullptr;                         ///< to the manager: Resolve and Acquire
+  Waker* manager = nullptr;
+  Rcu* rcu = nullptr;
+  bool default_bypass = false;
+  std::uint64_t hash_seed = 0;                        ///< random
+};
+
+class Worker {
+ public:
+  Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine crypto, shm::WorkerCounters& counters);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// One pass over all ports and the hand-over ring. True: there was something to do. The thread must be online in the Rcu, if
+  /// there is one.
+  bool poll();
+  /// poll() until `stop`, idling as `idle` says.
+  void run(const std::atomic<bool>& stop, config::Idle idle);
+
+ private:
+  struct TxQueue {
+    std::array<void*, kBurstMax> handles;
+    std::size_t size = 0;
+  };
+
+  // In the order of the path.
+  void receive(std::uint16_t port, std::size_t n);
+  void handed_over(std::span<void* const> handles);
+  void arp(Packet& p);
+  void input(Burst& packets);
+  void punt_ike(Packet& p);
+  void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
+  void check_clear(Burst& packets);
+  void dispatch(Burst& packets);
+  void deliver(Packet& p);
+  void outbound(Burst& packets);
+  void protect(Burst& packets);
+  void encapsulate(Burst& packets);
+  void send_clear(Packet& p);
+  void send(Packet& p, const NextHop& hop);
+  void send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type);
+  void transmit(std::uint16_t port);
+  void finish_pass();
+
+  // Ends of packets.
+  void refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu = 0);
+  void no_sa(Packet& p, const SpdEntry& entry);
+  void to_manager(Packet& p, BufferRing* ring, Drop if_full);
+  void hand_over(Packet& p, unsigned worker, Handoff kind, PolicyId policy);
+
+  void look_up_destinations(Burst& packets);
+  std::uint32_t tunnel_mtu(const OutboundSa& sa);
+  [[nodiscard]] IpAddress error_source(const Packet& p) const;
+
+  const unsigned id_;
+  const WorkerEnvironment& env_;
+  CryptoEngine crypto_;
+  shm::WorkerCounters& counters_;
+  DropSink drops_;
+  EspContext esp_;
+  TokenBucket icmp_budget_;
+  TokenBucket arp_budget_;
+  PuntLimiter punt_budget_;
+  std::uint64_t now_ = 0;                       // CLOCK_MONOTONIC in ns, once a pass
+  const Spd* policies_now_ = nullptr;           // the snapshot of this pass
+  bool wake_manager_ = false;
+  const OutboundSa* mtu_sa_ = nullptr;          // of the memo below; within a pass
+  std::uint32_t mtu_ = 0;
+  std::array<Packet, kBurstMax> views_;
+  std::array<Packet, kBurstMax> fragments_;
+  Burst generated_;                             // ICMP of our own, to be sent at the end of the pass
+  std::vector<TxQueue> tx_;
+};
+
+}  // namespace culvert::dp
