@@ -61,9 +61,9 @@ struct DeleteHeader {
 };
 
 template <class T>
-T read(Reader& r) {
+T read(Reader& r, const char* rule) {
   T out;
-  ReadIo io(r);
+  ReadIo io(r, rule);
   T::wire(io, out);
   return out;
 }
@@ -79,7 +79,7 @@ template <class Item>
 void read_items(Reader& r, PayloadType more, std::size_t limit, const char* rule, Item item) {
   for (std::size_t n = 0; r.ok(); ++n) {
     if (n == limit) return r.fail(ParseErrc::TooMany, rule);
-    const auto h = read<ItemHeader>(r);
+    const auto h = read<ItemHeader>(r, rule);
     if (!r.ok()) return;
     if (h.next != 0 && h.next != static_cast<std::uint8_t>(more)) return r.fail(ParseErrc::BadValue, rule);
     if (h.length < ItemHeader::kSize || h.length - ItemHeader::kSize > r.remaining()) return r.fail(ParseErrc::BadLength, rule);
@@ -104,14 +104,14 @@ void read_attributes(Reader& r, std::vector<Attribute>& out) {
 }
 
 void read_proposal(Reader& r, Sa& sa) {
-  const auto h = read<ProposalHeader>(r);
+  const auto h = read<ProposalHeader>(r, "RFC 2408 §3.5");
   if (h.spi_size > kMaxSpi) return r.fail(ParseErrc::BadLength, "RFC 2408 §3.5: SPI size");
   Proposal p{h.number, h.protocol, {}, {}};
   const ByteView spi = r.take(h.spi_size, "RFC 2408 §3.5: SPI");
   p.spi.assign(spi.begin(), spi.end());
   if (r.ok() && h.transforms == 0) return r.fail(ParseErrc::BadValue, "RFC 2408 §3.5: a proposal without transforms");
   read_items(r, PayloadType::Transform, kMaxTransforms, "RFC 2408 §3.6", [&p](Reader& body) {
-    const auto t = read<TransformHeader>(body);
+    const auto t = read<TransformHeader>(body, "RFC 2408 §3.6");
     p.transforms.push_back({t.number, t.id, {}});
     read_attributes(body, p.transforms.back().attributes);
   });
@@ -130,7 +130,7 @@ Sa read_sa(Reader& r) {
 }
 
 Delete read_delete(Reader& r) {
-  const auto h = read<DeleteHeader>(r);
+  const auto h = read<DeleteHeader>(r, "RFC 2408 §3.15");
   Delete d{h.doi, h.protocol, h.spi_size, {}};
   if (h.spi_size > kMaxSpi || (h.spi_size == 0 && h.count != 0)) r.fail(ParseErrc::BadLength, "RFC 2408 §3.15: SPI size");
   if (h.count > kMaxDeleteSpis) r.fail(ParseErrc::TooMany, "RFC 2408 §3.15: number of SPIs");
@@ -142,8 +142,8 @@ Delete read_delete(Reader& r) {
 }
 
 template <class T>
-T read_checked(Reader& r) {
-  T out = read<T>(r);
+T read_checked(Reader& r, const char* rule) {
+  T out = read<T>(r, rule);
   if constexpr (std::is_same_v<T, Notify>)
     if (out.spi.size() > kMaxSpi) r.fail(ParseErrc::BadLength, "RFC 2408 §3.14: SPI size");
   if constexpr (std::is_same_v<T, Id>)
@@ -154,16 +154,16 @@ T read_checked(Reader& r) {
 Content read_content(PayloadType type, Reader& r) {
   switch (type) {
     case PayloadType::Sa: return read_sa(r);
-    case PayloadType::Ke: return read_checked<Ke>(r);
-    case PayloadType::Id: return read_checked<Id>(r);
-    case PayloadType::Hash: return read_checked<Hash>(r);
-    case PayloadType::Nonce: return read_checked<Nonce>(r);
-    case PayloadType::Notify: return read_checked<Notify>(r);
+    case PayloadType::Ke: return read_checked<Ke>(r, "RFC 2408 §3.7");
+    case PayloadType::Id: return read_checked<Id>(r, "RFC 2407 §4.6.2");
+    case PayloadType::Hash: return read_checked<Hash>(r, "RFC 2408 §3.11");
+    case PayloadType::Nonce: return read_checked<Nonce>(r, "RFC 2408 §3.13");
+    case PayloadType::Notify: return read_checked<Notify>(r, "RFC 2408 §3.14");
     case PayloadType::Delete: return read_delete(r);
-    case PayloadType::Vendor: return read_checked<Vendor>(r);
-    case PayloadType::NatD: return read_checked<NatD>(r);
-    case PayloadType::NatOa: return read_checked<NatOa>(r);
-    default: return read<Opaque>(r);
+    case PayloadType::Vendor: return read_checked<Vendor>(r, "RFC 2408 §3.16");
+    case PayloadType::NatD: return read_checked<NatD>(r, "RFC 3947 §3.2");
+    case PayloadType::NatOa: return read_checked<NatOa>(r, "RFC 3947 §5.2");
+    default: return read<Opaque>(r, "RFC 2408 §3.2");
   }
 }
 

@@ -13,21 +13,22 @@ namespace culvert::ikev1 {
 /// Fills fields from bytes. After a failure of the reader all fields read as zero or empty.
 class ReadIo {
  public:
-  explicit ReadIo(Reader& reader) : reader_(reader) {}
+  ReadIo(Reader& reader, const char* rule) : reader_(reader), rule_(rule) {}  ///< `rule` is cited where bytes run out
   template <class T>
   void be(T& field) {
-    if constexpr (std::is_enum_v<T>) field = static_cast<T>(reader_.be<std::underlying_type_t<T>>());
-    else field = reader_.be<T>();
+    if constexpr (std::is_enum_v<T>) field = static_cast<T>(reader_.be<std::underlying_type_t<T>>(rule_));
+    else field = reader_.be<T>(rule_);
   }
-  void reserved(std::size_t n) { reader_.skip(n); }
+  void reserved(std::size_t n) { reader_.skip(n, rule_); }
   void bytes(Bytes& field, std::size_t n) {
-    const ByteView v = reader_.take(n);
+    const ByteView v = reader_.take(n, rule_);
     field.assign(v.begin(), v.end());
   }
   void rest(Bytes& field) { bytes(field, reader_.remaining()); }
 
  private:
   Reader& reader_;
+  const char* rule_;
 };
 
 /// Appends fields.

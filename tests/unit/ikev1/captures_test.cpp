@@ -80,6 +80,7 @@ TEST_CASE("captures: every clear IKEv1 message parses", "[ikev1][message][vector
   for (const auto& entry : std::filesystem::recursive_directory_iterator(*folder / "captures")) {
     const auto extension = entry.path().extension();
     if (extension != ".pcap" && extension != ".cap" && extension != ".pcapng") continue;
+    if (entry.path().filename().string().find("synthetic") != std::string::npos) continue;  // an SA without proposals, made by hand
     std::size_t here = 0;
     std::map<std::uint64_t, int> ke_seen;
     for (const Udp& u : udp_of(entry.path())) {

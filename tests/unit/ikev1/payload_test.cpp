@@ -212,6 +212,8 @@ TEST_CASE("errors name the offset in the chain", "[ikev1][message]") {
   CHECK(m.error().code == ParseErrc::BadValue);
   CHECK(m.error().offset == 20 + 4 + 4);
   CHECK(std::string(m.error().rule) == "RFC 2407 §4.1: DOI");
+  CHECK(std::string(parse_body(PayloadType::Notify, Bytes(3)).error().rule) == "RFC 2408 §3.14");
+  CHECK(std::string(parse_body(PayloadType::Sa, hex("00000001 00000001 00")).error().rule) == "RFC 2408 §3.5");
 }
 
 TEST_CASE("what cannot be written is refused, not cut", "[ikev1][message][G3]") {
