@@ -87,8 +87,12 @@ std::vector<std::string> eal_arguments(const config::GatewayConfig& config) {
   for (std::size_t w = 0; w < dp.workers.size(); ++w) lcores += "," + std::to_string(w + 1) + "@" + std::to_string(dp.workers[w]);
   out.insert(out.end(), {"--lcores", lcores, "--main-lcore", "0", "--no-telemetry", "--log-level", "*:5"});
   out.insert(out.end(), {"-m", std::to_string(dp.memory.size_mb)});
-  // Neither leaves files behind, so any number of data planes run at once. DPDK refuses both together.
-  out.emplace_back(dp.memory.hugepages ? "--in-memory" : "--no-huge");
+  // No files that other processes share, so any number of data planes run at once. DPDK refuses --in-memory without hugepages.
+  if (dp.memory.hugepages) {
+    out.emplace_back("--in-memory");
+  } else {
+    out.insert(out.end(), {"--no-huge", "--no-shconf"});
+  }
   bool pci = false;
   for (const auto& port : config.ports) {
     if (!is_pci_device(port.device)) continue;

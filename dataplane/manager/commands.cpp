@@ -44,7 +44,7 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
         break;
       }
       case shm::MessageType::RemoveSa: result = remove_sa(m.as<shm::RemoveSa>()); break;
-      default: spdlog::warn("culvertd sent a message of unknown type {}", static_cast<unsigned>(m.type)); break;
+      default: spdlog::debug("culvertd sent a message of unknown type {}", static_cast<unsigned>(m.type)); break;
     }
     acks.push_back({m.transaction, result});
   }

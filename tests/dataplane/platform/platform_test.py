@@ -1,0 +1,535 @@
+#!/usr/bin/python3
+"""usage: platform_test.py CULVERT_DATAPLANE CONTROL_CLIENT [PATTERN]: the whole data plane on two af_packet ports, Scapy as the world.
+
+Every case is a row: packets in, packets out, the counter of the reason. Ends 77 (skipped) without root.
+"""
+import os
+import random
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+if os.geteuid() != 0:
+    print("skipped: network namespaces need root")
+    sys.exit(77)
+
+from rig import Rig, Client  # noqa: E402
+from scapy.all import ARP, ESP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, SecurityAssociation, fragment, defragment  # noqa: E402
+
+LAN, WAN, FAR, OPEN = "10.1.0.10", "10.9.0.2", "10.2.0.5", "198.51.100.7"
+GCM_KEY, CBC_KEY, HMAC_KEY = bytes(range(20)), bytes(range(16, 32)), bytes(range(64, 96))
+
+
+def same_forwarded(got, sent):
+    """`sent` after one router: TTL one less, checksum right, nothing else changed."""
+    want = IP(bytes(sent))
+    want.ttl -= 1
+    del want.chksum
+    assert bytes(got) == bytes(IP(bytes(want))), f"{bytes(got).hex()} != {bytes(IP(bytes(want))).hex()}"
+
+
+def is_icmp(kind, code, quoted):
+    return lambda p: ICMP in p and p[ICMP].type == kind and p[ICMP].code == code and p[ICMP].payload.dst == quoted
+
+
+def test_arp(rig):
+    rig.lan.frame(Ether(src=rig.lan.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=rig.lan.mac, psrc=LAN, pdst="10.1.0.1"))
+    rig.wan.frame(Ether(src=rig.wan.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=rig.wan.mac, psrc=WAN, pdst="10.9.0.1"))
+    for host, gateway in ((rig.lan, "10.1.0.1"), (rig.wan, "10.9.0.1")):
+        reply = next((f[ARP] for f in host.frames(2) if ARP in f and f[ARP].op == 2), None)
+        assert reply and reply.psrc == gateway and reply.hwdst == host.mac
+        host.gateway_mac = reply.hwsrc
+    rig.lan.frame(Ether(src=rig.lan.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=rig.lan.mac, psrc=LAN, pdst="10.1.0.77"))
+    assert not any(ARP in f and f[ARP].op == 2 for f in rig.lan.frames(0.2)), "answered for another's address"
+
+
+def test_ping_own_address(rig):
+    for size in (0, 1, 56, 1372):
+        request = IP(src=LAN, dst="10.1.0.1", ttl=9, id=7) / ICMP(id=1, seq=size) / Raw(os.urandom(size))
+        rig.lan.send(request)
+        reply = rig.lan.expect(lambda p: ICMP in p and p[ICMP].type == 0 and p[ICMP].seq == size)
+        assert reply and reply.src == "10.1.0.1" and bytes(reply[ICMP].payload) == bytes(request[ICMP].payload)
+        clean = IP(bytes(reply))
+        del clean.chksum, clean[ICMP].chksum
+        assert bytes(reply) == bytes(clean), "a checksum is wrong"
+    # The other port's address from this side, too.
+    rig.lan.send(IP(src=LAN, dst="10.9.0.1") / ICMP(seq=3))
+    assert rig.lan.expect(lambda p: ICMP in p and p[ICMP].type == 0 and p.src == "10.9.0.1")
+
+
+def test_nothing_is_forwarded_before_the_first_attach(rig):
+    rig.lan.send(IP(src=LAN, dst=OPEN) / UDP(dport=9) / b"early")
+    assert rig.wan.expect(lambda p: UDP in p, 0.4) is None
+
+
+def test_attach(rig):
+    client = rig.attach()
+    assert client.greeting == "attached", client.greeting
+    assert client.drops()["policy_discard"] >= 1
+    second = Client(rig.client_program, f"{rig.folder.name}/dp.sock")
+    assert second.greeting == "error refused 3", second.greeting
+    second.kill()
+    client.ok("policy 1 protect 1 500 10.1.0.0/24 10.2.0.0/24")
+    client.ok("policy 2 discard 0 900 0.0.0.0/0 198.51.100.66")
+    client.ok("policy 3 bypass 0 1000 10.1.0.0/24 198.51.100.0/24")
+    client.ok("policy 4 bypass 0 1000 10.1.0.0/24 203.0.113.0/24")
+    client.ok("policy 5 bypass 0 1000 10.1.0.0/24 192.0.2.0/24")
+    assert client.ask("policy 0 bypass 0 1 10.0.0.0/8 10.0.0.0/8") == "bad_message"
+    assert client.ask("policy 4097 bypass 0 1 10.0.0.0/8 10.0.0.0/8") == "bad_message"
+    assert client.ask("policy 9 bypass 0 1 2001:db8::/32 2001:db8::/32") == "unsupported"
+    assert client.ask("unpolicy 77") == "not_found"
+
+
+def test_forwarding(rig):
+    there = IP(src=LAN, dst=OPEN, ttl=33, id=9) / UDP(sport=1000, dport=9) / b"first waits for ARP"
+    rig.lan.send(there)
+    got = rig.wan.expect(lambda p: p.dst == OPEN)
+    assert got, "not forwarded"
+    same_forwarded(got, there)
+    back = IP(src=OPEN, dst=LAN, ttl=2) / UDP(sport=9, dport=1000) / b"back"
+    rig.wan.send(back)
+    got = rig.lan.expect(lambda p: p.src == OPEN)
+    assert got, "the way back"
+    same_forwarded(got, back)
+    for ttl in range(2, 256):  # RFC 1624: the incremental checksum at every value
+        packet = IP(src=LAN, dst=OPEN, ttl=ttl, id=random.randrange(65536)) / UDP(sport=1, dport=ttl)
+        rig.lan.send(packet)
+        got = rig.wan.expect(lambda p: UDP in p and p[UDP].dport == ttl)
+        assert got, f"TTL {ttl}"
+        same_forwarded(got, packet)
+
+
+def test_ttl_exceeded(rig):
+    before = rig.client.drops()
+    rig.lan.send(IP(src=LAN, dst=OPEN, ttl=1) / UDP(dport=33434) / b"trace")
+    got = rig.lan.expect(is_icmp(11, 0, OPEN))
+    assert got and got.src == "10.1.0.1" and rig.dropped(before, ttl_expired=1)
+    # Never about an ICMP error. (Fragments cannot be shown here: the kernel reassembles them for an af_packet fanout group.)
+    rig.lan.send(IP(src=LAN, dst=OPEN, ttl=1) / ICMP(type=3, code=1) / Raw(b"x" * 28))
+    assert rig.lan.expect(is_icmp(11, 0, OPEN), 0.3) is None
+    assert rig.dropped(before, ttl_expired=2)
+
+
+def test_no_route(rig):
+    before = rig.client.drops()
+    rig.lan.send(IP(src=LAN, dst="192.0.2.9") / UDP(dport=9))
+    got = rig.lan.expect(is_icmp(3, 0, "192.0.2.9"))
+    assert got and rig.dropped(before, no_route=1)
+
+
+def test_unresolved_neighbor(rig):
+    before = rig.client.drops()
+    for i in range(70):
+        rig.lan.send(IP(src=LAN, dst="203.0.113.9", id=i) / UDP(dport=9))
+    asked = sum(1 for f in rig.wan.frames(2.2) if ARP in f and f[ARP].op == 1 and f[ARP].pdst == "10.9.0.77")
+    assert 3 <= asked <= 5, f"{asked} requests"
+    got = rig.lan.expect(is_icmp(3, 1, "203.0.113.9"))
+    assert got, "host unreachable"
+    assert rig.dropped(before, neighbor_unresolved=70)
+    rig.lan.drain()
+
+
+def test_too_big(rig):
+    before = rig.client.drops()
+    rig.lan.send(IP(src=LAN, dst=OPEN, flags="DF") / UDP(dport=9) / Raw(b"x" * 1420))
+    got = rig.lan.expect(is_icmp(3, 4, OPEN))
+    assert got and got[ICMP].nexthopmtu == 1400 and rig.dropped(before, too_big=1)
+    big = IP(src=LAN, dst=OPEN, id=4711) / UDP(sport=5, dport=9) / Raw(os.urandom(1420))
+    rig.lan.send(big)
+    parts = [rig.wan.expect(lambda p: p.id == 4711) for _ in range(2)]
+    assert all(parts) and all(len(p) <= 1400 for p in parts)
+    whole = defragment(parts)[0]
+    assert bytes(whole[IP].payload) == bytes(IP(bytes(big)).payload)
+
+
+def test_policy_discard(rig):
+    before = rig.client.drops()
+    rig.lan.send(IP(src=LAN, dst="198.51.100.66") / UDP(dport=9))     # a discard policy before the bypass
+    rig.lan.send(IP(src="10.1.0.11", dst="10.9.0.2") / UDP(dport=9))  # none matches, the default
+    assert rig.wan.expect(lambda p: UDP in p, 0.3) is None
+    assert rig.dropped(before, policy_discard=2)
+
+
+def test_acquire(rig):
+    before = rig.client.drops()
+    for _ in range(5):
+        rig.lan.send(IP(src=LAN, dst=FAR) / UDP(sport=7, dport=8))
+    assert rig.client.ask("events 1000") == f"acquire 1 {LAN} {FAR} 17 7 8"
+    assert rig.client.ask("events 300") == "none"
+    assert rig.dropped(before, policy_no_sa=5)
+
+
+def test_clear_packet_under_a_protect_policy(rig):
+    before = rig.client.drops()
+    rig.wan.send(IP(src=FAR, dst=LAN) / UDP(dport=9) / b"should be ESP")
+    rig.wan.send(IP(src=FAR, dst="10.1.0.1") / ICMP())
+    assert rig.lan.expect(lambda p: p.src == FAR, 0.3) is None
+    assert rig.dropped(before, policy_clear=2)
+
+
+SUITES = [
+    # slot, suite, keys, Scapy's words, UDP
+    (1, "aes128gcm16", GCM_KEY, b"", dict(crypt_algo="AES-GCM", crypt_key=GCM_KEY), False),
+    (2, "aes128-sha256", CBC_KEY, HMAC_KEY, dict(crypt_algo="AES-CBC", crypt_key=CBC_KEY, auth_algo="SHA2-256-128", auth_key=HMAC_KEY), False),
+    (3, "aes128gcm16", GCM_KEY, b"", dict(crypt_algo="AES-GCM", crypt_key=GCM_KEY), True),
+]
+
+
+def peer_sas(slot, scapy, udp):
+    nat = dict(nat_t_header=UDP(sport=4500, dport=4500)) if udp else {}
+    spi_in, spi_out = 0xC0000000 | slot, 0x1000 + slot
+    to_us = SecurityAssociation(ESP, spi=spi_in, tunnel_header=IP(src=WAN, dst="10.9.0.1"), **scapy, **nat)
+    from_us = SecurityAssociation(ESP, spi=spi_out, tunnel_header=IP(src="10.9.0.1", dst=WAN), **scapy, **nat)
+    return to_us, from_us
+
+
+def sealed(sa, inner, sequence):
+    """What the peer sends. Scapy leaves the length in the UDP header at 8."""
+    outer = sa.encrypt(inner, seq_num=sequence)
+    if UDP in outer and outer[UDP].len == 8:
+        outer[UDP].len = len(outer) - 20
+    return outer
+
+
+def install(rig, slot, suite, encr, integ, udp, *limits):
+    port = 4500 if udp else 0
+    tail = f"10.9.0.1:{port} {WAN}:{port} 10.1.0.0/24 10.2.0.0/24 {suite} {encr.hex()} {integ.hex() or '-'}"
+    rig.client.ok(f"sa in {slot} {0xC0000000 | slot:x} 1 {tail} " + " ".join(limits))
+    rig.client.ok(f"sa out {slot} {0x1000 + slot:x} 1 {tail} " + " ".join(limits))
+
+
+def remove(rig, slot):
+    rig.client.ok(f"unsa in {slot} {0xC0000000 | slot:x}")
+    rig.client.ok(f"unsa out {slot} {0x1000 + slot:x}")
+
+
+def esp_of(packet):
+    """The ESP bytes of an outer packet."""
+    return bytes(packet[UDP].payload) if UDP in packet else bytes(packet.payload)
+
+
+def is_esp(slot):
+    spi = (0x1000 + slot).to_bytes(4, "big")
+    return lambda p: p.src == "10.9.0.1" and p.proto in (17, 50) and esp_of(p)[:4] == spi
+
+
+def test_tunnel_byte_for_byte(rig):
+    for slot, suite, encr, integ, scapy, udp in SUITES:
+        install(rig, slot, suite, encr, integ, udp)
+        to_us, from_us = peer_sas(slot, scapy, udp)
+        for sequence, size in enumerate((0, 1, 13, 56, 1000, 1200), 1):
+            inner = IP(src=LAN, dst=FAR, ttl=40, id=size, tos=0x28) / UDP(sport=7, dport=8) / Raw(os.urandom(size))
+            rig.lan.send(inner)
+            got = rig.wan.expect(is_esp(slot))
+            assert got, f"{suite} {size}: nothing came out"
+            wire = esp_of(got)
+            iv = wire[8:16] if "gcm" in suite else wire[8:24]
+            expected = IP(bytes(inner))
+            expected.ttl -= 1
+            del expected.chksum
+            theirs = from_us.encrypt(IP(bytes(expected)), seq_num=sequence, iv=iv)
+            assert wire == esp_of(IP(bytes(theirs))), f"{suite} {size}: the ESP packet differs from Scapy's"
+            back = IP(src=FAR, dst=LAN, ttl=40, id=size) / UDP(sport=8, dport=7) / Raw(os.urandom(size))
+            rig.wan.send(sealed(to_us, back, sequence))
+            plain = rig.lan.expect(lambda p: p.src == FAR)
+            assert plain, f"{suite} {size}: nothing was decapsulated: {rig.client.drops()}"
+            same_forwarded(plain, back)
+        record = rig.client.ask(f"record in {slot}")
+        assert f"packets=6" in record and "sequence=6" in record, record
+        # Ping of our inner address through the tunnel: the answer comes through the tunnel.
+        rig.wan.send(sealed(to_us, IP(src=FAR, dst="10.1.0.1") / ICMP(seq=5), 50))
+        got = rig.wan.expect(is_esp(slot))
+        assert got and from_us.decrypt(got)[ICMP].type == 0
+        # TTL that ends here: the error comes through the tunnel, from an address that the tunnel admits.
+        rig.wan.send(sealed(to_us, IP(src=FAR, dst=LAN, ttl=1) / UDP(dport=9), 51))
+        got = rig.wan.expect(is_esp(slot))
+        error = from_us.decrypt(got)
+        assert error[ICMP].type == 11 and error.src == "10.1.0.1"
+        remove(rig, slot)
+        assert rig.client.ask(f"record in {slot}") == "free"
+
+
+def test_bad_esp(rig):
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, _ = peer_sas(slot, scapy, udp)
+    good = sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9), 100)
+    flipped = bytearray(bytes(good))
+    flipped[-1] ^= 1
+    rows = [
+        (good, None),
+        (good, "esp_replay"),
+        (sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9), 30), "esp_old"),
+        (sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9), 0), "esp_old"),
+        (IP(bytes(flipped)[:-1] + bytes([flipped[-1]])), "esp_replay"),
+        (sealed(to_us, IP(src="10.7.0.1", dst=LAN) / UDP(dport=9), 101), "esp_selector"),
+    ]
+    for packet, reason in rows:
+        before = rig.client.drops()
+        rig.wan.send(packet)
+        got = rig.lan.expect(lambda p: UDP in p, 0.25 if reason else 1.5)
+        assert (got is None) == (reason is not None), reason
+        if reason:
+            assert rig.dropped(before, **{reason: 1}), (reason, before, rig.client.drops())
+    # ATTACKS J7: SPIs that are no SA's: dropped, counted, not answered.
+    before = rig.client.drops()
+    for spi in (0, 1, 255, 256, 0xC0000002, 0xDEADBEEF):
+        rig.wan.send(IP(src=WAN, dst="10.9.0.1", proto=50) / Raw(spi.to_bytes(4, "big") + bytes(60)))
+    assert rig.wan.expect(lambda p: True, 0.3) is None
+    assert rig.dropped(before, esp_no_sa=6)
+    # ... and of another peer's address.
+    before = rig.client.drops()
+    stolen = sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9), 102)
+    stolen.src = "10.9.0.3"
+    del stolen.chksum
+    rig.wan.send(stolen)
+    assert rig.lan.expect(lambda p: UDP in p, 0.25) is None and rig.dropped(before, esp_wrong_peer=1)
+    remove(rig, slot)
+
+
+def test_tunnel_mtu(rig):
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    install(rig, slot, suite, encr, integ, udp)
+    _, from_us = peer_sas(slot, scapy, udp)
+    rig.lan.send(IP(src=LAN, dst=FAR, flags="DF") / UDP(dport=9) / Raw(b"x" * 1400))
+    error = rig.lan.expect(is_icmp(3, 4, FAR))
+    assert error, "fragmentation needed"
+    mtu = error[ICMP].nexthopmtu
+    assert 1330 <= mtu <= 1360, mtu
+    for size, fits in ((mtu - 28, True), (mtu - 27, False)):
+        rig.lan.send(IP(src=LAN, dst=FAR, flags="DF", id=size) / UDP(dport=9) / Raw(b"x" * size))
+        got = rig.wan.expect(is_esp(slot), 0.5)
+        assert (got is not None) == fits and (not got or len(got) <= 1400)
+    big = IP(src=LAN, dst=FAR, id=99) / UDP(sport=5, dport=9) / Raw(os.urandom(1460))
+    rig.lan.send(big)
+    parts = [from_us.decrypt(rig.wan.expect(is_esp(slot))) for _ in range(2)]
+    assert bytes(defragment(parts)[0][IP].payload) == bytes(IP(bytes(big)).payload)
+    remove(rig, slot)
+
+
+def test_ike(rig):
+    for port, data in ((500, os.urandom(200)), (4500, bytes(4) + os.urandom(1300))):
+        rig.wan.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=port, dport=port) / Raw(data))
+        assert rig.client.ask("punts 1000") == f"10.9.0.1:{port} {WAN}:{port} {data.hex()}"
+        rig.client.ok(f"inject 10.9.0.1:{port} {WAN}:{port} {data.hex()}")
+        got = rig.wan.expect(lambda p: UDP in p)
+        assert got and bytes(got[UDP].payload) == data and (got[UDP].sport, got[UDP].dport) == (port, port)
+        clean = IP(bytes(got))
+        del clean.chksum, clean[UDP].chksum
+        assert bytes(got) == bytes(clean), "a checksum is wrong"
+    big = os.urandom(4000)
+    rig.client.ok(f"inject 10.9.0.1:500 {WAN}:500 {big.hex()}")
+    parts = [rig.wan.expect(lambda p: p.src == "10.9.0.1") for _ in range(3)]
+    assert all(parts) and bytes(defragment(parts)[0][UDP].payload) == big
+    before = rig.client.drops()
+    wrong = IP(bytes(IP(src=WAN, dst="10.9.0.1") / UDP(sport=500, dport=500, chksum=1) / Raw(b"x" * 40)))
+    rig.wan.send(wrong)
+    rig.wan.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=500, dport=500, len=999) / Raw(b"x" * 40))
+    rig.wan.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=4500, dport=4500) / Raw(b"\xff"))
+    rig.wan.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=4500, dport=4500) / Raw(b"\x00\x00"))
+    rig.wan.send(IP(src=WAN, dst="10.9.0.1") / TCP(dport=22, flags="S"))
+    assert rig.client.ask("punts 300") == "none"
+    rows = {"punt_invalid": 3, "nat_keepalive": 1, "local_unhandled": 1}
+    assert rig.dropped(before, **rows)
+    rig.client.ok(f"inject 10.9.0.9:500 {WAN}:500 00")    # not ours to send from
+    rig.client.ok(f"inject 10.9.0.1:22 {WAN}:500 00")
+    assert rig.wan.expect(lambda p: UDP in p, 0.3) is None
+
+
+def test_ike_flood_leaves_esp_alone(rig):
+    """ATTACKS K8: a flood on UDP 500 is limited, a tunnel beside it loses nothing, and IKE of another source gets through."""
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, _ = peer_sas(slot, scapy, udp)
+    before = rig.client.drops()
+    junk = bytes(Ether(src=rig.wan.mac, dst=rig.wan.gateway_mac) / IP(src="10.9.0.66", dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(b"j" * 100))
+    tunnel = [bytes(Ether(src=rig.wan.mac, dst=rig.wan.gateway_mac) / sealed(to_us, IP(src=FAR, dst=LAN, id=i) / UDP(dport=9), i))
+              for i in range(1, 101)]
+    for packet in tunnel:
+        for _ in range(30):
+            rig.wan.frame(junk)
+        rig.wan.frame(packet)
+    ids = {p.id for p in (f["IP"] for f in rig.lan.frames(1.0) if IP in f) if p.src == FAR}
+    assert ids == set(range(1, 101)), f"{100 - len(ids)} tunnel packets lost"
+    assert rig.client.drops()["punt_full"] - before.get("punt_full", 0) > 500
+    while rig.client.ask("punts 50") != "none":
+        pass
+    rig.wan.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(b"honest"))
+    assert rig.client.ask("punts 1000").endswith(b"honest".hex())
+    remove(rig, slot)
+
+
+def test_martians(rig):
+    """ATTACKS K6."""
+    before = rig.client.drops()
+    sources = ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "240.1.1.1", "10.9.0.1", "10.1.0.1")
+    for source in sources:
+        rig.wan.send(IP(src=source, dst=LAN) / UDP(dport=9))
+        rig.wan.send(IP(src=source, dst="10.9.0.1") / ICMP())
+    for destination in ("127.0.0.1", "224.0.0.5", "10.1.0.255", "10.1.0.0", "255.255.255.255"):
+        rig.wan.send(IP(src=OPEN, dst=destination) / UDP(dport=9))
+    rig.wan.send(IP(src="10.9.0.1", dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(b"x" * 40))  # LAND
+    assert rig.lan.expect(lambda p: True, 0.3) is None
+    assert rig.dropped(before, rx_martian=2 * len(sources) + 6)
+
+
+def test_link_layer_junk(rig):
+    """ATTACKS K7."""
+    mac, gw = rig.wan.mac, rig.wan.gateway_mac
+    before = rig.client.drops()
+    good = bytes(IP(src=OPEN, dst=LAN) / UDP(dport=9) / b"xxxx")
+    bad_sum = bytearray(good)
+    bad_sum[10] ^= 1
+    rows = [
+        (Ether(src=mac, dst=gw) / Dot1Q(vlan=5) / IP(good), "rx_not_for_us"),
+        (Ether(src=mac, dst="02:00:00:00:00:99") / IP(good), "rx_not_for_us"),
+        (Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / IP(good), "rx_not_for_us"),
+        (Ether(src=mac, dst=gw, type=0x88CC) / Raw(b"lldp"), "rx_not_for_us"),
+        (Ether(src=mac, dst=gw, type=0x0800) / Raw(bytes(bad_sum)), "rx_malformed"),
+        (Ether(src=mac, dst=gw, type=0x0800) / Raw(good[:12]), "rx_malformed"),
+        (Ether(src=mac, dst=gw, type=0x0800) / Raw(b"\x65" + good[1:]), "rx_malformed"),
+        (Ether(src=mac, dst=gw, type=0x0800) / Raw(b"\x44" + good[1:]), "rx_malformed"),
+        (Ether(src=mac, dst=gw) / ARP(op=2, hwsrc=mac, psrc="10.9.0.1", pdst="10.9.0.1"), "arp_invalid"),
+        (Ether(src=mac, dst=gw) / ARP(op=2, hwsrc=mac, psrc="172.16.0.1", pdst="10.9.0.1"), "arp_invalid"),
+        (Ether(src=mac, dst=gw) / ARP(op=9, hwsrc=mac, psrc=WAN, pdst="10.9.0.1"), "arp_invalid"),
+        (Ether(src=mac, dst=gw) / ARP(op=2, hwsrc="01:00:5e:00:00:01", psrc=WAN, pdst="10.9.0.1"), "arp_invalid"),
+        (Ether(src=mac, dst=gw, type=0x0806) / Raw(b"short"), "arp_invalid"),
+    ]
+    for frame, reason in rows:
+        was = rig.client.drops()
+        rig.wan.frame(frame)
+        time.sleep(0.03)
+        assert rig.dropped(was, **{reason: 1}), (frame.summary(), reason, was, rig.client.drops())
+    # A storm of strangers costs no entry, and the way to the honest neighbour stays.
+    storm = [bytes(Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=mac, psrc=f"10.9.0.{3 + i % 200}", pdst="10.9.0.200")) for i in range(200)]
+    for _ in range(50):
+        for frame in storm:
+            rig.wan.frame(frame)
+    rig.lan.send(IP(src=LAN, dst=OPEN) / UDP(dport=77))
+    assert rig.wan.expect(lambda p: UDP in p and p[UDP].dport == 77, 3)
+
+
+def test_lifetimes(rig):
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    install(rig, slot, suite, encr, integ, udp, "soft packets 3", "hard packets 5", "hard seconds 2")
+    before = rig.client.drops()
+    for i in range(8):
+        rig.lan.send(IP(src=LAN, dst=FAR) / UDP(dport=9))
+    sent = 0
+    while rig.wan.expect(is_esp(slot), 0.4):
+        sent += 1
+    assert sent in (4, 5) and rig.dropped(before, esp_expired=8 - sent), (sent, rig.client.drops())
+    events = [rig.client.ask("events 1000") for _ in range(2)]
+    assert events == [f"expire out soft 2 {slot}", f"expire out hard 2 {slot}"], events
+    assert rig.client.ask("events 2500") == f"expire in hard 0 {slot}"
+    assert rig.client.ask("events 300") == "none"
+    remove(rig, slot)
+
+
+def test_rekey_switches_at_once(rig):
+    for slot in (4, 5):
+        install(rig, slot, "aes128gcm16", GCM_KEY, b"", False)
+        rig.lan.send(IP(src=LAN, dst=FAR) / UDP(dport=9))
+        assert rig.wan.expect(is_esp(slot)), f"slot {slot} is not in use"
+    assert "current=0" in rig.client.ask("record out 4") and "current=1" in rig.client.ask("record out 5")
+    remove(rig, 5)
+    rig.lan.send(IP(src=LAN, dst=FAR) / UDP(dport=9))
+    assert rig.wan.expect(is_esp(4)), "the older one takes over"
+    tail = f"10.9.0.1:0 {WAN}:0 10.1.0.0/24 10.2.0.0/24 aes128gcm16 {GCM_KEY.hex()} -"
+    assert rig.client.ask(f"sa out 4 1004 1 {tail}") == "exists"
+    assert rig.client.ask(f"sa out 4 9999 1 {tail}") == "busy"
+    assert rig.client.ask(f"sa in 6 c0000007 1 {tail}") == "bad_message"        # the SPI names another slot
+    assert rig.client.ask(f"sa out 256 1004 1 {tail}") == "bad_message"
+    assert rig.client.ask(f"sa out 6 1006 1 {tail.replace('10.9.0.1', '10.9.0.9')}") == "bad_message"
+    assert rig.client.ask(f"sa out 6 1006 1 {tail.replace(GCM_KEY.hex(), GCM_KEY.hex()[2:])}") == "bad_message"
+    assert rig.client.ask("unsa out 4 9999") == "not_found"
+    remove(rig, 4)
+
+
+def test_culvertd_dies_and_returns(rig):
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, from_us = peer_sas(slot, scapy, udp)
+    for life in range(3):
+        rig.client.kill()
+        rig.lan.send(IP(src=LAN, dst=FAR, id=life) / UDP(dport=9))
+        assert rig.wan.expect(is_esp(slot)), "traffic stopped with culvertd"
+        rig.wan.send(sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9), life + 1))
+        assert rig.lan.expect(lambda p: p.src == FAR)
+        assert rig.attach().greeting == "attached"
+        assert "spi=1001 current=1" in rig.client.ask(f"record out {slot}")
+        rig.client.ok("policy 1 protect 1 500 10.1.0.0/24 10.2.0.0/24")  # the same again
+    remove(rig, slot)
+
+
+def test_errors_at_start(rig):
+    def attempt(text):
+        path = rig.write("bad.yaml", text)
+        code = rig.launch(path, "bad.log").wait(30)
+        return code, rig.log("bad.log")
+
+    from rig import CONFIG
+    good = CONFIG.format(dir=rig.folder.name, workers="[0]")
+    other = good.replace("dp.sock", "other.sock")
+    assert attempt(good.replace("net_af_packet0", "net_af_packet9").replace("gw0", "nix0"))[0] == 2
+    code, log = attempt(other.replace("iface=gw0", "iface=nix0"))
+    assert code == 2 and "port wan" in log and "nix0" in log, log
+    code, log = attempt(good)
+    assert code == 2 and "answers on" in log, log
+    code, log = attempt(other.replace("workers: [0]", "workers: [77]"))
+    assert code == 2 and "DPDK" in log, log
+    code, log = attempt(other.replace("size: 192MB", "size: 64MB").replace("mbufs: 8192", "mbufs: 22000"))
+    assert code == 2 and "memory" in log, log
+    code, log = attempt(other.replace("workers", "wrokers"))
+    assert code == 1 and "workers" in log, log
+    code, log = attempt(other.replace("via: 10.9.0.77", "via: 10.99.0.1"))
+    assert code in (1, 2) and "10.99.0.1" in log, log
+
+
+def test_hostile_culvertd(rig):
+    """Random messages in both rings, then an impossible index: the data plane lives, and lets the next one in."""
+    assert rig.client.ask("random 10000 20260101") == "sent 10000"
+    assert rig.client.ask("corrupt") == "evicted"
+    rig.client.kill()
+    assert rig.attach().greeting == "attached"
+    rig.lan.send(IP(src=LAN, dst="10.1.0.1") / ICMP(seq=77))
+    # Policies of the mutated messages may say anything about the answer; the process must live and answer its control.
+    assert rig.process.poll() is None and "drops" or rig.client.drops()
+
+
+def main():
+    dataplane, client = sys.argv[1:3]
+    pattern = sys.argv[3] if len(sys.argv) > 3 else ""
+    tests = [(n, f) for n, f in globals().items() if n.startswith("test_")]
+    ran = failed = 0
+    for workers in ("[0]", "[0, 0]"):
+        with Rig(dataplane, client, workers) as rig:
+            for name, test in tests:
+                if pattern and pattern not in name and name not in ("test_arp", "test_nothing_is_forwarded_before_the_first_attach", "test_attach"):
+                    continue
+                ran += 1
+                try:
+                    test(rig)
+                    rig.lan.drain()
+                    rig.wan.drain()
+                    print(f"ok    workers {workers} {name[5:]}", flush=True)
+                except Exception:
+                    failed += 1
+                    print(f"FAIL  workers {workers} {name[5:]}\n{traceback.format_exc()}", flush=True)
+                    if rig.process.poll() is not None:
+                        break
+        ran += 1
+        code, log = rig.end
+        if code != 0 or "ERROR" in log or "runtime error" in log:
+            failed += 1
+            print(f"FAIL  workers {workers}: the data plane ended {code}\n" + log[-6000:])
+        elif failed:
+            print(log[-3000:])
+    print(f"All tests passed ({ran} assertions in {ran} test cases)" if not failed else
+          f"test cases: {ran} | {ran - failed} passed | {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

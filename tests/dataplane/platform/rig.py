@@ -1,0 +1,200 @@
+"""One culvert-dataplane between two ports whose other ends are raw sockets of the test: no kernel answers anything.
+
+    lan h0 (10.1.0.10) -- in0 [10.1.0.1 gateway 10.9.0.1] gw0 -- w0 (10.9.0.2) wan
+
+Needs root (network namespaces). Names carry the process id, so that runs do not meet.
+"""
+import ctypes
+import os
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from scapy.all import ARP, ICMP, IP, UDP, Ether, Raw, conf  # noqa: F401
+
+conf.verb = 0
+LIBC = ctypes.CDLL(None, use_errno=True)
+ETH_P_ALL = 3
+
+CONFIG = """
+dataplane: {{socket: {dir}/dp.sock, workers: {workers}, main_cpu: 0, idle: adaptive, sa_capacity: 256, memory: {{hugepages: false, size: 192MB, mbufs: 8192}}}}
+ports:
+  wan: {{device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24], mtu: 1400}}
+  lan: {{device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24]}}
+routes: [{{to: 10.2.0.0/24, via: 10.9.0.2}}, {{to: 198.51.100.0/24, via: 10.9.0.2}}, {{to: 203.0.113.0/24, via: 10.9.0.77}}]
+control: {{socket: {dir}/culvertd.sock, log: {{format: text, level: info}}}}
+connections: {{}}
+"""
+
+
+def sh(*args):
+    subprocess.run(args, check=True, capture_output=True, text=True)
+
+
+class Host:
+    """One end of a veth as a raw socket, with addresses for which it answers ARP while it listens."""
+
+    def __init__(self, namespace, interface, addresses, gateway_mac=None):
+        with open(f"/run/netns/{namespace}") as there, open("/proc/self/ns/net") as here:
+            if LIBC.setns(there.fileno(), 0) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            try:
+                self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+                self.socket.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
+                self.socket.bind((interface, ETH_P_ALL))
+            finally:
+                LIBC.setns(here.fileno(), 0)
+        self.mac = ":".join(f"{b:02x}" for b in self.socket.getsockname()[4])
+        self.addresses = addresses
+        self.gateway_mac = gateway_mac
+        self.answer_arp = True
+
+    def frame(self, raw):
+        self.socket.send(bytes(raw))
+
+    def send(self, packet):
+        """An IP packet to the gateway."""
+        self.frame(Ether(src=self.mac, dst=self.gateway_mac) / packet)
+
+    def frames(self, seconds):
+        """Every frame that comes within the time, ARP requests for our addresses answered on the way."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if not select.select([self.socket], [], [], left)[0]:
+                return
+            data, where = self.socket.recvfrom(65536)
+            if where[2] == 4:  # PACKET_OUTGOING
+                continue
+            frame = Ether(data)
+            if ARP in frame and frame[ARP].op == 1 and self.answer_arp and frame[ARP].pdst in self.addresses:
+                a = frame[ARP]
+                self.frame(Ether(src=self.mac, dst=a.hwsrc) / ARP(op=2, hwsrc=self.mac, psrc=a.pdst, hwdst=a.hwsrc, pdst=a.psrc))
+            yield frame
+
+    def expect(self, match, seconds=1.5):
+        """The first IP packet (its bytes parsed anew, without Ethernet's padding) for which match() holds; None: none came."""
+        for frame in self.frames(seconds):
+            if IP in frame:
+                packet = IP(bytes(frame[IP])[: frame[IP].len])
+                if match(packet):
+                    return packet
+        return None
+
+    def drain(self):
+        for _ in self.frames(0.05):
+            pass
+
+
+class Client:
+    """tests/support/control_client as a process."""
+
+    def __init__(self, program, path):
+        self.process = subprocess.Popen([program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.greeting = self.process.stdout.readline().strip()
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def ok(self, line):
+        answer = self.ask(line)
+        assert answer == "ok", f"{line}: {answer}"
+
+    def drops(self):
+        return dict((k, int(v)) for k, v in (w.split("=") for w in self.ask("drops").split() if w != "."))
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Rig:
+    def __init__(self, dataplane, client, workers):
+        self.dataplane, self.client_program, self.workers = dataplane, client, workers
+        self.tag = f"pf{os.getpid()}"
+        self.namespaces = [f"{self.tag}-{n}" for n in ("gw", "lan", "wan")]
+        self.folder = tempfile.TemporaryDirectory(prefix=f"culvert-{self.tag}-")
+        self.process = None
+        self.client = None
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        gw, lan, wan = self.namespaces
+        for ns in self.namespaces:
+            sh("ip", "netns", "add", ns)
+        for inside, outside, ns in (("in0", "h0", lan), ("gw0", "w0", wan)):
+            sh("ip", "link", "add", inside, "netns", gw, "type", "veth", "peer", "name", outside, "netns", ns)
+            for where, interface in ((gw, inside), (ns, outside)):
+                sh("ip", "netns", "exec", where, "ethtool", "-K", interface, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+                sh("ip", "netns", "exec", where, "sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1")
+                sh("ip", "-n", where, "link", "set", interface, "up")
+        self.lan = Host(lan, "h0", ["10.1.0.10"])
+        self.wan = Host(wan, "w0", ["10.9.0.2"])
+        self.process = self.launch(self.write("gw.yaml", CONFIG.format(dir=self.folder.name, workers=self.workers)), "gw.log")
+        end = time.monotonic() + 30
+        while "culvert-dataplane ready" not in self.log():
+            assert self.process.poll() is None and time.monotonic() < end, "the data plane did not start:\n" + self.log()
+            time.sleep(0.05)
+
+    def write(self, name, text):
+        path = os.path.join(self.folder.name, name)
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def launch(self, config, log):
+        with open(os.path.join(self.folder.name, log), "w") as out:
+            return subprocess.Popen(["ip", "netns", "exec", self.namespaces[0], self.dataplane, "--config", config], stdout=out, stderr=out)
+
+    def log(self, name="gw.log"):
+        with open(os.path.join(self.folder.name, name)) as f:
+            return f.read()
+
+    def attach(self):
+        self.client = Client(self.client_program, f"{self.folder.name}/dp.sock")
+        return self.client
+
+    def dropped(self, before, **wanted):
+        """Waits until the counters have grown by what is wanted, and says whether they did, exactly."""
+        end = time.monotonic() + 1
+        while True:
+            now = self.client.drops()
+            grown = {k: now.get(k, 0) - before.get(k, 0) for k in wanted}
+            if grown == wanted:
+                return True
+            if time.monotonic() > end or any(grown[k] > wanted[k] for k in wanted):
+                print(f"      drops grew by {({k: now[k] - before.get(k, 0) for k in now if now[k] != before.get(k, 0)})}, wanted {wanted}")
+                return False
+            time.sleep(0.01)
+
+    def stop(self):
+        if self.client:
+            self.client.kill()
+        code = None
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                code = self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for ns in self.namespaces:
+            subprocess.run(["ip", "netns", "del", ns], capture_output=True)
+        self.end = (code, self.log() if self.process else "")
+        self.folder.cleanup()

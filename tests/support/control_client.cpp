@@ -1,0 +1,318 @@
+// A culvertd for tests: attaches to a data plane and does what its standard input says, one answer line a command.
+// Owns no policy and no protocol; says what came back. Never part of the product.
+//
+//   policy ID ACTION ACQUIRE PRIORITY LOCAL REMOTE        ACTION: discard bypass protect; selectors as in the YAML
+//   unpolicy ID
+//   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard seconds|bytes|packets N]...
+//   unsa in|out SLOT SPI
+//   events MS | punts MS | inject LOCAL REMOTE HEX | drops | record in|out SLOT | random COUNT SEED | corrupt
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <iostream>
+#include <random>
+#include <sstream>
+
+#include "common/bytes.hpp"
+#include "common/shm/handshake.hpp"
+#include "common/shm/segment.hpp"
+
+namespace {
+using namespace culvert;
+using Words = std::istringstream;
+
+struct Failure {
+  std::string why;
+};
+template <class T>
+T must(std::expected<T, std::string> v) {
+  if (!v) throw Failure{v.error()};
+  return *std::move(v);
+}
+std::string word(Words& in) {
+  std::string s;
+  if (!(in >> s)) throw Failure{"a word is missing"};
+  return s;
+}
+std::uint32_t number(Words& in, int base = 10) { return static_cast<std::uint32_t>(std::stoul(word(in), nullptr, base)); }
+Endpoint endpoint(const std::string& text) {
+  const auto colon = text.find(':');
+  return {must(IpAddress::parse(text.substr(0, colon))), static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)))};
+}
+Direction direction(Words& in) { return word(in) == "in" ? Direction::Inbound : Direction::Outbound; }
+
+class Client {
+ public:
+  explicit Client(const std::string& path) : socket_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
+    sockaddr_un a{};
+    a.sun_family = AF_UNIX;
+    path.copy(a.sun_path, sizeof a.sun_path - 1);
+    if (::connect(socket_, reinterpret_cast<const sockaddr*>(&a), sizeof a) != 0) throw Failure{"cannot connect"};
+    shm::Hello hello{shm::kSegmentMagic, shm::kContractVersion, 0, shm::layout_hash()};
+    (void)shm::send_with_fds(socket_, std::as_bytes(std::span(&hello, 1)), {});
+    shm::Welcome welcome;
+    const auto got = shm::receive_with_fds(socket_, std::as_writable_bytes(std::span(&welcome, 1)), fds_);
+    if (!got) throw Failure{got.error()};
+    if (welcome.result != shm::WelcomeResult::Ok) throw Failure{"refused " + std::to_string(static_cast<unsigned>(welcome.result))};
+    segment_.emplace(must(shm::Segment::attach(fds_[shm::kSegmentFd])));
+    commands_.emplace(segment_->rings().command);
+    inject_.emplace(segment_->rings().inject);
+    events_.emplace(segment_->rings().event);
+    punts_.emplace(segment_->rings().punt);
+  }
+
+  void run(const std::string& line) {
+    Words in(line);
+    const std::string verb = word(in);
+    if (verb == "policy") return policy(in);
+    if (verb == "unpolicy") return command(shm::RemovePolicy{PolicyId{number(in)}});
+    if (verb == "sa") return sa(in);
+    if (verb == "unsa") {
+      shm::RemoveSa m{direction(in), number(in), {}};
+      m.spi = Spi{number(in, 16)};
+      return command(m);
+    }
+    if (verb == "events") return wait(number(in), [this] { return event(); });
+    if (verb == "punts") return wait(number(in), [this] { return punt(); });
+    if (verb == "inject") return inject(in);
+    if (verb == "drops") return drops();
+    if (verb == "record") return record(in);
+    if (verb == "random") return random(in);
+    if (verb == "corrupt") return corrupt();
+    throw Failure{"unknown command"};
+  }
+
+ private:
+  void kick() {
+    const std::uint64_t one = 1;
+    if (::write(fds_[shm::kToDataplaneFd], &one, sizeof one) < 0) throw Failure{"eventfd"};
+  }
+  template <class T>
+  void command(const T& m) {
+    const std::uint32_t id = ++transaction_;
+    if (!commands_->push(shm::Message::of(m, id))) throw Failure{"command ring full"};
+    kick();
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (std::chrono::steady_clock::now() < end) {
+      std::optional<shm::Ack> ack;
+      while (next_event([&](const shm::Message& e) {
+        if (e.type == shm::MessageType::Ack) {
+          if (e.as<shm::Ack>().transaction == id) ack = e.as<shm::Ack>();
+        } else {
+          kept_.push_back(e);
+        }
+      })) {
+      }
+      if (ack) {
+        std::cout << shm::to_string(ack->result) << std::endl;
+        return;
+      }
+      ::usleep(200);
+    }
+    throw Failure{"no ack"};
+  }
+  template <class Use>
+  bool next_event(Use use) {
+    return events_->consume([&](const shm::Message& m) { use(m); }) == shm::RingStatus::Item;
+  }
+  template <class Poll>
+  void wait(std::uint32_t ms, Poll poll) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+    do {
+      if (poll()) return;
+      ::usleep(500);
+    } while (std::chrono::steady_clock::now() < end);
+    std::cout << "none" << std::endl;
+  }
+  bool event() {
+    if (kept_.empty()) next_event([&](const shm::Message& m) { kept_.push_back(m); });
+    if (kept_.empty()) return false;
+    const shm::Message m = kept_.front();
+    kept_.erase(kept_.begin());
+    if (m.type == shm::MessageType::Acquire) {
+      const auto a = m.as<shm::Acquire>();
+      std::cout << "acquire " << a.policy.value << " " << a.source.to_string() << " " << a.destination.to_string() << " "
+                << unsigned{a.protocol} << " " << a.source_port << " " << a.destination_port << std::endl;
+    } else if (m.type == shm::MessageType::Expire) {
+      const auto e = m.as<shm::Expire>();
+      std::cout << "expire " << (e.direction == Direction::Inbound ? "in" : "out") << " " << (e.hard ? "hard" : "soft") << " "
+                << static_cast<unsigned>(e.cause) << " " << e.slot << std::endl;
+    } else {
+      std::cout << "other " << static_cast<unsigned>(m.type) << std::endl;
+    }
+    return true;
+  }
+  bool punt() {
+    return punts_->consume([](const shm::Datagram& d) {
+      std::cout << d.local.to_string() << " " << d.remote.to_string() << " " << to_hex(ByteView(d.data).first(d.length)) << std::endl;
+    }) == shm::RingStatus::Item;
+  }
+  void policy(Words& in) {
+    shm::InstallPolicy m;
+    m.policy = PolicyId{number(in)};
+    const std::string action = word(in);
+    m.action = action == "protect" ? shm::PolicyAction::Protect : action == "bypass" ? shm::PolicyAction::Bypass : shm::PolicyAction::Discard;
+    m.acquire = number(in) != 0;
+    m.priority = number(in);
+    m.local_ts = must(TrafficSelector::parse(word(in)));
+    m.remote_ts = must(TrafficSelector::parse(word(in)));
+    command(m);
+  }
+  void sa(Words& in) {
+    shm::InstallSa m;
+    m.direction = direction(in);
+    m.slot = number(in);
+    m.spi = Spi{number(in, 16)};
+    m.policy = PolicyId{number(in)};
+    m.local = endpoint(word(in));
+    m.remote = endpoint(word(in));
+    m.local_ts = must(TrafficSelector::parse(word(in)));
+    m.remote_ts = must(TrafficSelector::parse(word(in)));
+    const auto suites = parse_esp_proposal(word(in));
+    if (!suites) throw Failure{suites.error().message};
+    m.encr = suites->front().encr;
+    m.key_bits = suites->front().key_bits;
+    m.integ = suites->front().integ;
+    const Bytes encr = must(from_hex(word(in)));
+    const std::string integ_text = word(in);
+    const Bytes integ = integ_text == "-" ? Bytes{} : must(from_hex(integ_text));
+    m.encr_key_bytes = static_cast<std::uint8_t>(encr.size());
+    m.integ_key_bytes = static_cast<std::uint8_t>(integ.size());
+    std::copy(encr.begin(), encr.end(), m.encr_key.begin());
+    std::copy(integ.begin(), integ.end(), m.integ_key.begin());
+    std::string which;
+    while (in >> which) {
+      shm::Lifetime& life = which == "soft" ? m.soft : m.hard;
+      const std::string unit = word(in);
+      (unit == "seconds" ? life.seconds : unit == "bytes" ? life.bytes : life.packets) = number(in);
+    }
+    m.name = shm::Name("test/child");
+    command(m);
+  }
+  void inject(Words& in) {
+    const Endpoint local = endpoint(word(in));
+    const Endpoint remote = endpoint(word(in));
+    const Bytes data = must(from_hex(word(in)));
+    const bool pushed = inject_->produce([&](shm::Datagram& d) {
+      d.local = local;
+      d.remote = remote;
+      d.length = static_cast<std::uint32_t>(data.size());
+      std::copy_n(data.begin(), std::min(data.size(), d.data.size()), d.data.begin());
+    });
+    kick();
+    std::cout << (pushed ? "ok" : "full") << std::endl;
+  }
+  void drops() {
+    for (std::size_t r = 0; r < kDropReasons; ++r) {
+      std::uint64_t sum = 0;
+      for (const auto& w : segment_->workers()) sum += w.drops[r].get();
+      if (sum != 0) std::cout << kDropTable[r].name << "=" << sum << " ";
+    }
+    std::cout << "." << std::endl;
+  }
+  void record(Words& in) {
+    const Direction d = direction(in);
+    const auto& r = segment_->records(d)[number(in)];
+    shm::SaSnapshot s;
+    if (!shm::read_record(r, s)) {
+      std::cout << "free" << std::endl;
+      return;
+    }
+    std::cout << "spi=" << std::hex << s.spi.value << std::dec << " current=" << s.current << " packets=" << r.counters.packets.get()
+              << " bytes=" << r.counters.bytes.get() << " sequence=" << r.counters.sequence.get() << " replayed=" << r.counters.replayed.get()
+              << " auth_failed=" << r.counters.auth_failed.get() << std::endl;
+  }
+  void random(Words& in) {
+    const std::uint32_t count = number(in);
+    std::mt19937_64 rng(number(in));
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const bool filled = commands_->produce([&](shm::Message& m) {
+        auto* bytes = reinterpret_cast<std::uint8_t*>(&m);
+        for (std::size_t b = 0; b < sizeof m; ++b) bytes[b] = static_cast<std::uint8_t>(rng() >> 56);
+        if (rng() % 8 != 0) m.type = static_cast<shm::MessageType>(rng() % 9);
+        // Half of them nearly sound, so that more than the first check is reached.
+        if (m.type == shm::MessageType::InstallPolicy && rng() % 2 == 0) {
+          auto p = shm::InstallPolicy{};
+          p.policy = PolicyId{static_cast<std::uint32_t>(rng() % 64)};
+          p.action = static_cast<shm::PolicyAction>(rng() % 4);
+          p.local_ts.first = IpAddress::v4(static_cast<std::uint32_t>(rng()));
+          p.local_ts.last = IpAddress::v4(static_cast<std::uint32_t>(rng()));
+          p.remote_ts.first = IpAddress::v4(static_cast<std::uint32_t>(rng()) & 0xffff0000);
+          p.remote_ts.last = IpAddress::v4(p.remote_ts.first.v4_host() | 0xffff);
+          m = shm::Message::of(p, i);
+        }
+        if (m.type == shm::MessageType::InstallSa && rng() % 2 == 0) {
+          auto s = m.as<shm::InstallSa>();
+          s.direction = static_cast<Direction>(rng() % 2);
+          s.slot = static_cast<std::uint32_t>(rng() % 300);
+          s.policy = PolicyId{1 + static_cast<std::uint32_t>(rng() % 64)};
+          s.local = s.remote = {IpAddress::v4(0x0a090001), 0};
+          s.local_ts = s.remote_ts = TrafficSelector::from({IpAddress::v4(0x0a010000), 16});
+          s.encr = Encr::AesGcm16;
+          s.key_bits = 128;
+          s.integ = Integ::None;
+          s.encr_key_bytes = 20;
+          s.integ_key_bytes = static_cast<std::uint8_t>(rng() % 2);
+          m = shm::Message::of(s, i);
+        }
+      });
+      if (i % 3 == 0)
+        (void)inject_->produce([&](shm::Datagram& d) {
+          auto* bytes = reinterpret_cast<std::uint8_t*>(&d);
+          for (std::size_t b = 0; b < 64; ++b) bytes[b] = static_cast<std::uint8_t>(rng() >> 56);
+          if (rng() % 2 == 0) d.local = {IpAddress::v4(0x0a090001), 500};
+          if (rng() % 2 == 0) d.remote = {IpAddress::v4(0x0a090002), 500};
+          if (rng() % 2 == 0) d.length = static_cast<std::uint32_t>(rng() % 12000);
+        });
+      kick();
+      if (!filled) {
+        --i;
+        ::usleep(200);
+      }
+      while (next_event([](const shm::Message&) {})) {
+      }
+    }
+    std::cout << "sent " << count << std::endl;
+  }
+  void corrupt() {
+    segment_->rings().command.head.store(0x80000000);
+    kick();
+    pollfd p{socket_, POLLIN, 0};
+    std::cout << (::poll(&p, 1, 3000) == 1 ? "evicted" : "still attached") << std::endl;
+  }
+
+  int socket_;
+  std::array<int, shm::kHandshakeFds> fds_{};
+  std::optional<shm::Segment> segment_;
+  std::optional<shm::RingProducer<shm::Message, shm::kCommandSlots>> commands_;
+  std::optional<shm::RingProducer<shm::Datagram, shm::kDatagramSlots>> inject_;
+  std::optional<shm::RingConsumer<shm::Message, shm::kEventSlots>> events_;
+  std::optional<shm::RingConsumer<shm::Datagram, shm::kDatagramSlots>> punts_;
+  std::vector<shm::Message> kept_;
+  std::uint32_t transaction_ = 0;
+};
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  try {
+    Client client(argv[1]);
+    std::cout << "attached" << std::endl;
+    std::string line;
+    while (std::getline(std::cin, line)) {
+      try {
+        client.run(line);
+      } catch (const Failure& f) {
+        std::cout << "error " << f.why << std::endl;
+      }
+    }
+  } catch (const Failure& f) {
+    std::cout << "error " << f.why << std::endl;
+    return 1;
+  }
+  return 0;
+}
