@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """usage: platform_test.py CULVERT_DATAPLANE CONTROL_CLIENT [PATTERN]: the whole data plane on two af_packet ports, Scapy as the world.
 
-Every case is a row: packets in, packets out, the counter of the reason. Ends 77 (skipped) without root.
+Longer than 400 lines, for the cases share one running gateway. Every case is a row: packets in, packets out, the counter of the reason. Ends 77 (skipped) without root.
 """
 import os
 import random
