@@ -21,14 +21,15 @@ inline std::uint16_t fold_checksum(std::uint64_t sum) {
   sum = (sum & 0xffff) + (sum >> 16);
   return static_cast<std::uint16_t>(sum);
 }
-/// The one's complement sum over an IPv4 header of `bytes` (a multiple of 4), in memory order: 0xffff if its checksum is right.
+/// The one's complement sum over an IPv4 header of `bytes` (20 or more, a multiple of 4), in memory order: 0xffff if its checksum is right.
 inline std::uint16_t ipv4_header_sum(const std::uint8_t* header, std::uint32_t bytes) {
-  std::uint64_t sum = 0;
-  for (std::uint32_t i = 0; i < bytes; i += 4) {
-    std::uint32_t word;
-    std::memcpy(&word, header + i, sizeof word);
-    sum += word;
-  }
+  const auto word = [header](std::uint32_t at) {
+    std::uint32_t w;
+    std::memcpy(&w, header + at, sizeof w);
+    return std::uint64_t{w};
+  };
+  std::uint64_t sum = word(0) + word(4) + word(8) + word(12) + word(16);  // nearly all headers end here
+  for (std::uint32_t i = kIpv4HeaderBytes; i < bytes; i += 4) sum += word(i);
   return fold_checksum(sum);
 }
 /// Writes the checksum of an IPv4 header of `bytes`.

@@ -40,6 +40,15 @@ void count_drop(InboundSa& sa, Drop reason) {
 
 std::uint32_t esp_offset(const Packet& p) { return p.l4_offset + (p.protocol == kProtocolUdp ? kUdpHeaderBytes : 0U); }
 
+/// Whether `pad` bytes of padding are 1, 2, 3, ... At least 12 bytes of trailer and ICV follow them.
+bool padding_right(const std::uint8_t* padding, std::uint32_t pad) {
+  if (pad > 8) return std::memcmp(padding, kPadding.data(), pad) == 0;
+  std::uint64_t got, want;
+  std::memcpy(&got, padding, sizeof got);
+  std::memcpy(&want, kPadding.data(), sizeof want);
+  return pad == 0 || ((got ^ want) << (64 - 8 * pad)) == 0;  // the first byte in memory is the lowest one
+}
+
 Drop replay_drop(ReplayVerdict v) {
   return v == ReplayVerdict::Fresh ? Drop::Count_ : v == ReplayVerdict::Seen ? Drop::EspReplay : Drop::EspOld;
 }
@@ -77,6 +86,7 @@ Drop prepare(Packet& p, CryptoOp& op, std::uint32_t& sequence) {
     return Drop::EspRunt;
   std::uint8_t* esp = p.data + offset;
   sequence = load_be32(esp + 4);
+  prefetch_keys(sa.keys);
   op = {&sa.keys, esp, p.length - overhead, false};
   return replay_drop(sa.replay.check(sequence));
 }
@@ -113,7 +123,7 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint32_t sequence) {
   if (pad + kEspTrailerBytes > op.text_length) [[unlikely]]
     return Drop::EspPadding;
   const std::uint32_t inner = op.text_length - kEspTrailerBytes - pad;
-  if (std::memcmp(text + inner, kPadding.data(), pad) != 0) [[unlikely]]
+  if (!padding_right(text + inner, pad)) [[unlikely]]
     return Drop::EspPadding;
   if (next_header != kProtocolIpip) [[unlikely]]
     return next_header == kProtocolNone ? Drop::EspDummy : Drop::EspNextHeader;
@@ -184,6 +194,8 @@ void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
 }  // namespace
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
+  for (const Packet* p : burst)
+    if (const std::uint32_t offset = esp_offset(*p); p->length >= offset + kEspHeaderBytes) table.prefetch(Spi{load_be32(p->data + offset)});
   burst.filter([&](Packet& p) {
     const std::uint32_t offset = esp_offset(p);
     if (p.length < offset + kEspHeaderBytes) [[unlikely]] {

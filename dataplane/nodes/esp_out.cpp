@@ -90,12 +90,18 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   p.source_port = sa.local_port;
   p.destination_port = sa.remote_port;
   p.fragment = false;
+  prefetch_keys(sa.keys);
   op = {&sa.keys, esp, text, false};
   return Drop::Count_;
 }
 
 /// All that can be said before encryption. in: plain packets. out: ESP packets in clear, one operation each.
 void esp_out_prepare(Burst& burst, OutBatch& batch, EspContext& context) {
+  for (const Packet* p : burst) {
+    __builtin_prefetch(p->outbound);
+    __builtin_prefetch(p->outbound->header.data());
+    __builtin_prefetch(p->data + p->length, 1);  // where the trailer will stand
+  }
   std::size_t kept = 0;
   for (std::size_t i = 0; i < burst.size(); ++i) {
     Packet& p = *burst[i];

@@ -24,12 +24,13 @@ using bench::Path;
 constexpr unsigned kMbufs = 8191;       // 2^n - 1 is what a mempool likes best
 constexpr std::uint16_t kMtu = 1500;
 constexpr std::uint32_t kMemoryMb = 512;
+constexpr unsigned long kMinSize = 28, kMaxSize = 1420;  // of inner packets: IP and UDP headers; what fits 1,500 bytes outside in every suite
 constexpr unsigned kWarmUp = 20;        // slices
 // Marks for AES-128-GCM, as a share of IPsec-MB's own speed.
 constexpr double kMarkSmall = 0.30, kMarkLarge = 0.60;
 
 struct Options {
-  std::vector<std::string> suites;
+  std::vector<std::string> suites, sizes;
   unsigned rounds = 300;
   bool json = false, check = false;
   std::uint32_t cpu = 0;
@@ -43,9 +44,10 @@ struct Row {
 };
 
 const char* const kUsage =
-    "usage: culvert-bench [--json] [--check] [--suite NAME]... [--all] [--rounds N] [--cpu N]\n"
+    "usage: culvert-bench [--json] [--check] [--suite NAME]... [--all] [--size N]... [--rounds N] [--cpu N]\n"
     "  --suite NAME  an ESP suite such as aes128gcm16 (the default) or aes256-sha256; may be repeated\n"
     "  --all         every suite\n"
+    "  --size N      64, 256, 512, 1024, 1420 or any other size of inner packets, or IMIX; may be repeated (all of these)\n"
     "  --rounds N    slices of each kind per case (300)\n"
     "  --cpu N       the CPU to run on (the last one)\n"
     "  --json        the report as JSON\n"
@@ -56,7 +58,9 @@ std::vector<std::uint32_t> sizes(const std::string& name) {
   // 7:4:1 of 64, 570 and 1,420 bytes.
   static constexpr std::array<std::uint32_t, 12> kImix{64, 570, 64, 64, 570, 64, 1420, 64, 570, 64, 570, 64};
   std::vector<std::uint32_t> out(kSlicePackets);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = name == "IMIX" ? kImix[i % kImix.size()] : static_cast<std::uint32_t>(std::stoul(name));
+  const unsigned long fixed = name == "IMIX" ? 0 : std::strtoul(name.c_str(), nullptr, 10);
+  if (name != "IMIX" && (fixed < kMinSize || fixed > kMaxSize)) throw std::runtime_error("a size is IMIX or a number from 28 to 1420");
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = fixed == 0 ? kImix[i % kImix.size()] : static_cast<std::uint32_t>(fixed);
   return out;
 }
 
@@ -152,6 +156,8 @@ int run(const Options& options) {
   config.dataplane.main_cpu = options.cpu;
   config.dataplane.memory.hugepages = false;
   config.dataplane.memory.size_mb = kMemoryMb;
+  // Without hugepages DPDK still keeps its configuration in a file, and locks it, unless told otherwise.
+  config.dataplane.eal_args = {"--no-shconf"};
   auto eal = dp::Eal::start("culvert-bench", dp::eal_arguments(config));
   if (!eal) throw std::runtime_error(eal.error());
   auto pool = dp::BufferPool::create("bench", kMbufs, kMtu);
@@ -162,7 +168,7 @@ int run(const Options& options) {
   try {
     for (const std::string& suite : options.suites)
       for (const bool encapsulate : {true, false})
-        for (const char* size : {"64", "256", "512", "1024", "1420", "IMIX"})
+        for (const std::string& size : options.sizes)
           rows.push_back(measure(suite, size, encapsulate, options.rounds, **pool, folder));
   } catch (...) {
     std::filesystem::remove_all(folder);
@@ -190,6 +196,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.suites = {"aes128gcm16", "aes256gcm16", "aes128-sha1", "aes256-sha1", "aes128-sha256", "aes256-sha256"};
     } else if (a == "--suite" && more) {
       o.suites.emplace_back(argv[++i]);
+    } else if (a == "--size" && more) {
+      o.sizes.emplace_back(argv[++i]);
     } else if (a == "--rounds" && more) {
       o.rounds = static_cast<unsigned>(std::max(1L, std::strtol(argv[++i], nullptr, 10)));
     } else if (a == "--cpu" && more) {
@@ -199,6 +207,7 @@ bool parse(int argc, char** argv, Options& o) {
     }
   }
   if (o.suites.empty()) o.suites = {"aes128gcm16"};
+  if (o.sizes.empty()) o.sizes = {"64", "256", "512", "1024", "1420", "IMIX"};
   return true;
 }
 }  // namespace

@@ -30,8 +30,8 @@ TrafficSelector net(const char* text) { return must(TrafficSelector::parse(text)
 
 /// An IPv4 UDP packet from one of the hosts of 10.`from`.0.0/24 to one of 10.`to`.0.0/24.
 Bytes inner_packet(std::uint32_t size, std::uint32_t from, std::uint32_t to, std::size_t n) {
-  Bytes p(size, 0x61);
-  std::fill_n(p.begin(), 28, std::uint8_t{0});
+  Bytes p(kIpv4HeaderBytes + kUdpHeaderBytes);
+  p.resize(size, 0x61);
   p[0] = 0x45;
   store_be16(&p[2], static_cast<std::uint16_t>(size));
   p[8] = 64;

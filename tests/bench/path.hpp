@@ -21,7 +21,7 @@
 namespace culvert::bench {
 
 /// Packets of one slice: whole bursts, and whole rounds of the IMIX pattern.
-inline constexpr std::size_t kSlicePackets = 576;
+inline constexpr std::size_t kSlicePackets = 192;
 
 struct Case {
   EspSuite suite;
