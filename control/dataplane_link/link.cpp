@@ -1,0 +1,93 @@
+#include "control/dataplane_link/link.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <sys/eventfd.h>
+
+namespace culvert::control {
+
+Link::Link(Attachment attachment)
+    : attachment_(std::move(attachment)),
+      commands_(attachment_.segment.rings().command),
+      events_(attachment_.segment.rings().event),
+      punt_(attachment_.segment.rings().punt),
+      inject_(attachment_.segment.rings().inject) {}
+
+std::expected<bool, std::string> Link::drain(const Handlers& handlers) {
+  const auto events = drain_events(handlers);
+  if (!events) return events;
+  const auto datagrams = drain_datagrams(handlers);
+  if (!datagrams) return datagrams;
+  return *events || *datagrams;
+}
+
+std::expected<bool, std::string> Link::drain_events(const Handlers& handlers) {
+  for (std::size_t i = 0; i < kEventBudget; ++i) {
+    shm::Message message;
+    switch (events_.consume([&message](const shm::Message& slot) { message = slot; })) {
+      case shm::RingStatus::Empty: return false;
+      case shm::RingStatus::Corrupt: return std::unexpected("the event ring's index is impossible");
+      case shm::RingStatus::Item: dispatch(message, handlers);
+    }
+  }
+  return true;
+}
+
+void Link::dispatch(const shm::Message& message, const Handlers& handlers) {
+  switch (message.type) {
+    case shm::MessageType::Ack: invalid_ += !commands_.on_ack(message.as<shm::Ack>()); return;
+    case shm::MessageType::Acquire: handlers.acquire(message.as<shm::Acquire>()); return;
+    case shm::MessageType::Expire: handlers.expire(message.as<shm::Expire>()); return;
+    default: ++invalid_;
+  }
+}
+
+std::expected<bool, std::string> Link::drain_datagrams(const Handlers& handlers) {
+  for (std::size_t i = 0; i < kDatagramBudget; ++i) {
+    ike::Datagram datagram;
+    bool valid = false;
+    const auto copy = [&](const shm::Datagram& slot) {
+      const std::uint32_t length = slot.length;
+      valid = length <= shm::kMaxDatagram;
+      if (!valid) return;
+      datagram.local = slot.local;
+      datagram.remote = slot.remote;
+      datagram.data.assign(slot.data.begin(), slot.data.begin() + length);
+    };
+    switch (punt_.consume(copy)) {
+      case shm::RingStatus::Empty: return false;
+      case shm::RingStatus::Corrupt: return std::unexpected("the punt ring's index is impossible");
+      case shm::RingStatus::Item:
+        if (valid) {
+          handlers.datagram(datagram);
+        } else {
+          ++invalid_;
+        }
+    }
+  }
+  return true;
+}
+
+bool Link::inject(const ike::Datagram& datagram) {
+  if (datagram.data.size() > shm::kMaxDatagram) return false;
+  const bool pushed = inject_.produce([&](shm::Datagram& slot) {
+    slot.local = datagram.local;
+    slot.remote = datagram.remote;
+    slot.length = static_cast<std::uint32_t>(datagram.data.size());
+    std::copy(datagram.data.begin(), datagram.data.end(), slot.data.begin());
+  });
+  if (pushed) wake();
+  return pushed;
+}
+
+void Link::flush() {
+  if (commands_.flush() > 0) wake();
+}
+
+void Link::wake() const {
+  // Fails only with EAGAIN, when the counter is at its maximum: then the data plane has been woken already.
+  (void)::eventfd_write(attachment_.to_dataplane.get(), 1);
+}
+
+}  // namespace culvert::control
