@@ -42,7 +42,7 @@ std::size_t CommandQueue::flush() {
 bool CommandQueue::on_ack(const shm::Ack& ack) {
   auto node = pending_.extract(ack.transaction);
   if (node.empty()) return false;
-  if (node.mapped().handler) node.mapped().handler({Outcome::Kind::Acked, ack.result});
+  if (node.mapped().handler) node.mapped().handler({Outcome::Kind::Acked, ack.result, node.mapped().timed_out});
   return true;
 }
 
@@ -53,7 +53,7 @@ void CommandQueue::on_time(ike::TimePoint now) {
     p.timed_out = true;
     if (p.handler) late.push_back(p.handler);
   }
-  for (const Handler& handler : late) handler({Outcome::Kind::TimedOut, {}});
+  for (const Handler& handler : late) handler({Outcome::Kind::TimedOut, {}, false});
 }
 
 void CommandQueue::lose_all() {
@@ -61,7 +61,7 @@ void CommandQueue::lose_all() {
   waiting_.clear();
   installs_waiting_ = 0;
   for (auto& [transaction, p] : std::exchange(pending_, {}))
-    if (p.handler) p.handler({Outcome::Kind::Lost, {}});
+    if (p.handler) p.handler({Outcome::Kind::Lost, {}, p.timed_out});
 }
 
 }  // namespace culvert::control

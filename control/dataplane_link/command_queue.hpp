@@ -22,6 +22,7 @@ namespace culvert::control {
 struct Outcome {
   enum class Kind : std::uint8_t { Acked, TimedOut, Lost } kind{};
   shm::AckResult result{};  ///< of Acked
+  bool late = false;        ///< a TimedOut was reported before
   [[nodiscard]] bool ok() const { return kind == Kind::Acked && result == shm::AckResult::Ok; }
   [[nodiscard]] std::string text() const;
 };

@@ -1,0 +1,54 @@
+// What `culvert` and `culvertd` say to each other over the Unix stream socket: one JSON object a line, requests and replies
+// in turn. This page is the schema; scripts may rely on it (fields are added, never renamed). Owns no code but the limits.
+//
+// Request   {"command": NAME, "args": {...}}                    at most kMaxRequest bytes
+// Reply     {"ok": true, "result": {...}}                       exit code 0
+//           {"ok": false, "error": {"code": CODE, "message": TEXT}}      CODE: bad_request | unknown | failed | timeout | busy
+// After     {"command": "log", "args": {"follow": true}} come lines {"ok": true, "event": {...}} until the client leaves.
+//
+// Ages and times to come are in seconds (`..._s`, fractions possible), null where there is none; bytes are those of inner packets.
+//
+// list-conns {}                                                 `culvert list-conns -o json` prints the result:
+//   {"dataplane": {"connected"},
+//    "connections": [{"connection","up","local_addrs":[],"remote_addrs":[],"local_id","remote_id","proposals":[],
+//                     "failure": null | {"exchange","reason","help","message","age_s"},
+//                     "children": [{"child","up","local_ts","remote_ts","esp_proposals":[],"start_action","failure"}]}]}
+// list-sas {"connection"?}
+//   {"ike_sas": [{"id","connection","state":"connecting|established|rekeyed|deleting","role":"initiator|responder",
+//                 "initiator_spi","responder_spi" (16 hex digits),"local","remote" ("ADDRESS:PORT"),"local_id","remote_id","suite",
+//                 "nat":{"local","remote","forced"},"vendor_ids":[],"age_s","rekey_in_s","expires_in_s",
+//                 "children":[{"child","state":"negotiating|installing|installed|rekeyed|deleting","role","pair","spi_in","spi_out" (8 hex digits),
+//                              "suite","encap":"native|udp","local_ts","remote_ts","age_s","rekey_in_s","expires_in_s",
+//                              "in": null | DIRECTION,"out": null | DIRECTION}]}],
+//    "orphans": [{"connection","child","direction":"in|out","spi","suite","local","remote","age_s",...DIRECTION}]}
+//   DIRECTION: {"packets","bytes","sequence","worker","idle_s","auth_failed","replayed","old","selector","malformed","expired",
+//               "sequence_exhausted","other"}; null while the SA is not installed
+// initiate {"connection","child"?,"timeout_s"? (default 15)}    {"message","connection","children":[{"child","up"}]}
+// terminate {"connection","child"?}                             {"message"}
+// rekey {"connection","child"?,"ike"?: bool}                    {"message"}
+// counters {}
+//   {"workers": [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","drops":{REASON: n}}],
+//    "ports": [{"port","up","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
+//    "drops": [{"reason","help","total"}],
+//    "children": [{"connection","child","in":{"packets","bytes",...errors},"out":{...}}],
+//    "rings": [{"ring","fill","capacity","full"}],
+//    "exchanges": [{"exchange","role","reason","count"}]}
+// log {"follow"?: bool,"connection"?,"level"? (default "info"),"lines"? (default 100)}
+//   {"events": [{"seq","ts","level","event","connection"?,"child"?,"peer"?,"exchange"?,"role"?,"reason"?}]}
+// version {}                                                    {"version","pid","dataplane":{"connected","boot_id","workers","ports","sa_capacity"}}
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace culvert::control::cli {
+
+inline constexpr std::size_t kMaxRequest = 64 * 1024;     ///< bytes of one request line
+inline constexpr std::size_t kMaxClients = 64;            ///< the one that is idle longest makes room for the next
+inline constexpr std::chrono::seconds kIdleTimeout{30};   ///< for a whole request to arrive
+inline constexpr std::chrono::seconds kWriteTimeout{10};  ///< for a client to take a reply
+inline constexpr const char* kDefaultSocket = "/run/culvert/culvertd.sock";
+inline constexpr double kDefaultInitiateTimeout = 15;     ///< seconds
+inline constexpr double kMaxInitiateTimeout = 600;
+
+}  // namespace culvert::control::cli

@@ -1,0 +1,52 @@
+// The commands of culvertd's socket, and how they read their arguments. protocol.hpp says what they return.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <variant>
+
+#include <boost/json.hpp>
+
+#include "control/cli/server/dispatcher.hpp"
+
+namespace culvert::control::cli {
+
+namespace json = boost::json;
+
+/// What a command throws to be answered with an error.
+struct CommandError : std::runtime_error {
+  CommandError(const char* c, const std::string& message) : std::runtime_error(message), code(c) {}
+  const char* code;
+};
+
+/// The arguments of a request; each one is read once, with its type and bounds checked.
+class Args {
+ public:
+  explicit Args(const json::object& object) : object_(object) {}
+  [[nodiscard]] std::string text(std::string_view key, std::string fallback = {}) const;
+  [[nodiscard]] bool flag(std::string_view key) const;
+  [[nodiscard]] double number(std::string_view key, double fallback, double low, double high) const;
+
+ private:
+  const json::object& object_;
+};
+/// The connection (and child) that the arguments name; an error with the known names where it is not configured.
+ChildRef configured_child(const Gateway& gateway, const Args& args);
+
+using Result = std::variant<json::object, Reply>;
+Result list_conns(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result initiate(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result terminate(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result rekey(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result counters(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result log(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result version(Gateway& gateway, const Args& args, ike::TimePoint now);
+
+Line result_line(json::object result);
+/// Seconds from `a` to `b`, to the millisecond; null if either is not set.
+json::value seconds_between(ike::TimePoint a, ike::TimePoint b);
+json::value failure_json(const std::optional<ike::LastFailure>& failure, ike::TimePoint now);
+json::object totals_json(const SaTotals& totals);
+
+}  // namespace culvert::control::cli

@@ -1,0 +1,90 @@
+#include <array>
+
+#include "control/cli/server/commands.hpp"
+
+namespace culvert::control::cli {
+
+namespace {
+json::array workers_json(const shm::Segment& segment, std::array<std::uint64_t, kDropReasons>& totals) {
+  json::array out;
+  std::uint64_t number = 0;
+  for (const shm::WorkerCounters& w : segment.workers()) {
+    json::object drops;
+    for (std::size_t r = 0; r < kDropReasons; ++r) {
+      const std::uint64_t n = w.drops[r].get();
+      totals[r] += n;
+      drops[kDropTable[r].name] = n;
+    }
+    out.push_back(json::object{{"worker", number++},
+                               {"rx_packets", w.rx_packets.get()},
+                               {"tx_packets", w.tx_packets.get()},
+                               {"polls", w.polls.get()},
+                               {"busy_polls", w.busy_polls.get()},
+                               {"sleeps", w.sleeps.get()},
+                               {"busy_cycles", w.busy_cycles.get()},
+                               {"handoff_in", w.handoff_in.get()},
+                               {"handoff_out", w.handoff_out.get()},
+                               {"drops", std::move(drops)}});
+  }
+  return out;
+}
+
+json::array ports_json(const shm::Segment& segment) {
+  json::array out;
+  for (const shm::PortCounters& p : segment.ports()) {
+    out.push_back(json::object{{"port", p.name.view()},
+                               {"up", p.link_up.get() != 0},
+                               {"rx_packets", p.rx_packets.get()},
+                               {"rx_bytes", p.rx_bytes.get()},
+                               {"tx_packets", p.tx_packets.get()},
+                               {"tx_bytes", p.tx_bytes.get()},
+                               {"rx_missed", p.rx_missed.get()},
+                               {"rx_errors", p.rx_errors.get()},
+                               {"tx_errors", p.tx_errors.get()},
+                               {"rx_nombuf", p.rx_nombuf.get()}});
+  }
+  return out;
+}
+
+template <class T, std::uint32_t Capacity>
+json::object ring_json(const char* name, const shm::RingMemory<T, Capacity>& ring) {
+  const std::uint32_t fill = ring.head.load(std::memory_order_relaxed) - ring.tail.load(std::memory_order_relaxed);
+  return {{"ring", name}, {"fill", fill <= Capacity ? fill : 0}, {"capacity", Capacity}, {"full", ring.full.load(std::memory_order_relaxed)}};
+}
+
+json::array exchanges_json(const ExchangeCounts& counts) {
+  json::array out;
+  for (std::size_t e = 0; e < counts.size(); ++e)
+    for (std::size_t role = 0; role < counts[e].size(); ++role)
+      for (std::size_t r = 0; r < counts[e][role].size(); ++r)
+        if (counts[e][role][r] != 0)
+          out.push_back(json::object{{"exchange", ike::name(static_cast<ike::Exchange>(e))},
+                                     {"role", static_cast<ike::Role>(role) == ike::Role::Initiator ? "initiator" : "responder"},
+                                     {"reason", ike::name(static_cast<ike::Reason>(r))},
+                                     {"count", counts[e][role][r]}});
+  return out;
+}
+}  // namespace
+
+Result counters(Gateway& gateway, const Args&, ike::TimePoint) {
+  json::object out{{"workers", json::array{}}, {"ports", json::array{}}, {"drops", json::array{}}, {"rings", json::array{}}};
+  json::array children;
+  for (const auto& [key, sums] : gateway.traffic().sums())
+    children.push_back(json::object{{"connection", key.first}, {"child", key.second}, {"in", totals_json(sums[0])}, {"out", totals_json(sums[1])}});
+  out["children"] = std::move(children);
+  out["exchanges"] = exchanges_json(gateway.exchanges());
+  if (const Link* link = gateway.link()) {
+    std::array<std::uint64_t, kDropReasons> totals{};
+    out["workers"] = workers_json(link->segment(), totals);
+    out["ports"] = ports_json(link->segment());
+    json::array drops;
+    for (std::size_t r = 0; r < kDropReasons; ++r)
+      drops.push_back(json::object{{"reason", kDropTable[r].name}, {"help", kDropTable[r].help}, {"total", totals[r]}});
+    out["drops"] = std::move(drops);
+    const shm::SegmentRings& rings = link->segment().rings();
+    out["rings"] = json::array{ring_json("command", rings.command), ring_json("event", rings.event), ring_json("punt", rings.punt), ring_json("inject", rings.inject)};
+  }
+  return out;
+}
+
+}  // namespace culvert::control::cli

@@ -1,0 +1,53 @@
+#include <algorithm>
+
+#include "control/cli/server/commands.hpp"
+
+namespace culvert::control::cli {
+
+namespace {
+std::string_view name_of(config::StartAction a) {
+  switch (a) {
+    case config::StartAction::None: return "none";
+    case config::StartAction::Start: return "start";
+    case config::StartAction::Trap: return "trap";
+  }
+  return "none";
+}
+template <class List>
+json::array texts(const List& list) {
+  json::array out;
+  for (const auto& item : list) out.emplace_back(item.to_string());
+  return out;
+}
+}  // namespace
+
+Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
+  json::array connections;
+  const auto statuses = gateway.connections();  // in the order of the configuration
+  for (std::size_t i = 0; i < statuses.size(); ++i) {
+    const config::Connection& c = gateway.config().connections[i];
+    json::array children;
+    for (std::size_t k = 0; k < c.children.size(); ++k) {
+      const config::Child& child = c.children[k];
+      children.push_back(json::object{{"child", child.name},
+                                      {"up", statuses[i].children[k].up},
+                                      {"local_ts", child.local_ts.to_string()},
+                                      {"remote_ts", child.remote_ts.to_string()},
+                                      {"esp_proposals", texts(child.esp_proposals)},
+                                      {"start_action", name_of(child.start_action)},
+                                      {"failure", failure_json(statuses[i].children[k].failure, now)}});
+    }
+    connections.push_back(json::object{{"connection", c.name},
+                                       {"up", statuses[i].up},
+                                       {"local_addrs", texts(c.local_addrs)},
+                                       {"remote_addrs", texts(c.remote_addrs)},
+                                       {"local_id", c.local_id.text},
+                                       {"remote_id", c.remote_id.text},
+                                       {"proposals", texts(c.proposals)},
+                                       {"failure", failure_json(statuses[i].failure, now)},
+                                       {"children", std::move(children)}});
+  }
+  return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}}, {"connections", std::move(connections)}};
+}
+
+}  // namespace culvert::control::cli

@@ -1,0 +1,100 @@
+#include <fmt/format.h>
+
+#include "control/cli/server/commands.hpp"
+
+namespace culvert::control::cli {
+
+namespace {
+std::string_view name_of(ike::Role role) { return role == ike::Role::Initiator ? "initiator" : "responder"; }
+
+json::object record_json(const shm::SaRecord& record, const shm::SaSnapshot& sa, ike::TimePoint now) {
+  json::object out = totals_json(SaTotals::of(record.counters));
+  out["sequence"] = record.counters.sequence.get();
+  out["worker"] = sa.worker;
+  const std::uint64_t used = record.counters.last_used_ns.get();
+  out["idle_s"] = seconds_between(ike::TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(used)}}, now);
+  return out;
+}
+
+json::value direction_json(const Gateway& gateway, Direction direction, Spi spi, std::uint64_t pair, ike::TimePoint now) {
+  const shm::SaRecord* record = gateway.record(direction, spi, pair);
+  shm::SaSnapshot sa;
+  if (record == nullptr || !shm::read_record(*record, sa) || sa.spi != spi) return nullptr;
+  return record_json(*record, sa, now);
+}
+
+json::object child_json(const Gateway& gateway, const ike::ChildSaInfo& c, ike::TimePoint now) {
+  return {{"child", c.child},
+          {"state", ike::name(c.state)},
+          {"role", name_of(c.role)},
+          {"pair", c.pair},
+          {"spi_in", fmt::format("{:08x}", c.spi_in.value)},
+          {"spi_out", fmt::format("{:08x}", c.spi_out.value)},
+          {"suite", c.suite.to_string()},
+          {"encap", c.udp_encap ? "udp" : "native"},
+          {"local_ts", c.local_ts.to_string()},
+          {"remote_ts", c.remote_ts.to_string()},
+          {"age_s", seconds_between(c.established, now)},
+          {"rekey_in_s", seconds_between(now, c.rekey_at)},
+          {"expires_in_s", seconds_between(now, c.expires_at)},
+          {"in", direction_json(gateway, Direction::Inbound, c.spi_in, c.pair, now)},
+          {"out", direction_json(gateway, Direction::Outbound, c.spi_out, c.pair, now)}};
+}
+
+json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::TimePoint now) {
+  json::array vendors, children;
+  for (const auto& v : sa.vendor_ids) vendors.emplace_back(v);
+  for (const auto& c : sa.children) children.push_back(child_json(gateway, c, now));
+  return {{"id", sa.id},
+          {"connection", sa.connection},
+          {"state", ike::name(sa.state)},
+          {"role", name_of(sa.role)},
+          {"initiator_spi", fmt::format("{:016x}", sa.spi_i.value)},
+          {"responder_spi", fmt::format("{:016x}", sa.spi_r.value)},
+          {"local", sa.local.to_string()},
+          {"remote", sa.remote.to_string()},
+          {"local_id", sa.local_id},
+          {"remote_id", sa.remote_id},
+          {"suite", sa.suite.to_string()},
+          {"nat", {{"local", sa.nat_local}, {"remote", sa.nat_remote}, {"forced", sa.nat_forced}}},
+          {"vendor_ids", std::move(vendors)},
+          {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},
+          {"rekey_in_s", seconds_between(now, sa.rekey_at)},
+          {"expires_in_s", seconds_between(now, sa.expires_at)},
+          {"children", std::move(children)}};
+}
+
+/// SAs of a former culvertd that still carry traffic.
+json::array orphans_json(const Gateway& gateway, const std::string& connection, ike::TimePoint now) {
+  json::array out;
+  if (gateway.link() == nullptr) return out;
+  gateway.store().each([&](const SaEntry& e) {
+    if (!e.orphan || (!connection.empty() && e.connection != connection)) return;
+    const shm::SaRecord& record = gateway.link()->segment().records(e.direction)[e.slot];
+    shm::SaSnapshot sa;
+    if (!shm::read_record(record, sa)) return;
+    json::object o{{"connection", e.connection},
+                   {"child", e.child},
+                   {"direction", e.direction == Direction::Inbound ? "in" : "out"},
+                   {"spi", fmt::format("{:08x}", e.spi.value)},
+                   {"suite", sa.suite.to_string()},
+                   {"local", sa.local.address.to_string()},
+                   {"remote", sa.remote.address.to_string()},
+                   {"age_s", seconds_between(ike::TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(sa.installed_ns)}}, now)}};
+    for (auto& [key, value] : record_json(record, sa, now)) o[key] = value;
+    out.push_back(std::move(o));
+  });
+  return out;
+}
+}  // namespace
+
+Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now) {
+  const std::string connection = args.text("connection");
+  if (!connection.empty()) (void)configured_child(gateway, args);
+  json::array sas;
+  for (const auto& sa : gateway.ike_sas())
+    if (connection.empty() || sa.connection == connection) sas.push_back(ike_json(gateway, sa, now));
+  return json::object{{"ike_sas", std::move(sas)}, {"orphans", orphans_json(gateway, connection, now)}};
+}
+
+}  // namespace culvert::control::cli

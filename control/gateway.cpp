@@ -1,0 +1,422 @@
+#include "control/gateway.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <sys/random.h>
+
+#include <fmt/format.h>
+
+namespace culvert::control {
+
+namespace {
+void fill_random(MutableByteView out) {
+  while (!out.empty()) {
+    const ssize_t n = ::getrandom(out.data(), out.size(), 0);
+    if (n > 0) out = out.subspan(static_cast<std::size_t>(n));  // only EINTR can fail here: the pool is ready at boot
+  }
+}
+std::uint32_t random_word() {
+  std::array<std::uint8_t, 4> bytes{};
+  fill_random(bytes);
+  return static_cast<std::uint32_t>(bytes[0]) << 24 | static_cast<std::uint32_t>(bytes[1]) << 16 | static_cast<std::uint32_t>(bytes[2]) << 8 | bytes[3];
+}
+}  // namespace
+
+Gateway::Gateway(const config::GatewayConfig& config, Journal& journal, Hooks hooks)
+    : config_(config),
+      journal_(journal),
+      hooks_(std::move(hooks)),
+      policies_(config),
+      store_(config.dataplane.sa_capacity, random_word),
+      traffic_(config),
+      engine_(config, *this) {}
+
+Gateway::~Gateway() = default;
+
+// ---------------------------------------------------------------------------------------------------------------- services
+
+void Gateway::random(MutableByteView out) { fill_random(out); }
+
+std::optional<SecretBytes> Gateway::secret(const std::string& connection) {
+  const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
+  if (it == config_.connections.end()) return std::nullopt;
+  auto secret = hooks_.read_secret(it->secret);
+  if (secret) return std::move(*secret);
+  Event e;
+  e.level = ike::Severity::Error;
+  e.connection = connection;
+  e.message = "secret cannot be read: " + secret.error();
+  e.reason = ike::name(ike::Reason::NoSecret);
+  journal_.write(std::move(e));
+  return std::nullopt;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- the link's life
+
+void Gateway::attached(ike::TimePoint now, Attachment attachment) {
+  now_ = now;
+  link_ = std::make_unique<Link>(std::move(attachment));
+  ++attaches_;
+  const auto& header = link_->segment().header();
+  journal_.info(fmt::format("attached to the data plane: {} worker(s), {} port(s), room for {} SAs each way", header.workers, header.ports, header.sa_capacity));
+  const bool same = started_ && link_->boot_id() == last_boot_id_;
+  if (started_ && !same) {
+    journal_.warn("the data plane has been restarted: all its SAs are gone, negotiating again");
+    store_.each([this](const SaEntry& e) { traffic_.forget(e.direction, e.slot); });
+    store_.lose_all();
+  }
+  if (!same && header.sa_capacity != store_.capacity()) store_.resize(header.sa_capacity);
+  if (!same) last_used_.assign(header.sa_capacity, 0);
+  last_boot_id_ = link_->boot_id();
+
+  if (!started_) {
+    // Orphans that may not stay are removed before the policies change under them.
+    auto orphans = adopt_inventory(now);
+    install_policies(now);
+    started_ = true;
+    engine_.start(now, std::move(orphans));
+  } else if (same) {
+    install_policies(now);
+    reconcile(now);
+  } else {
+    install_policies(now);
+    engine_.on_dataplane_lost(now);
+  }
+  perform(now);
+}
+
+void Gateway::detached(ike::TimePoint now, const std::string& why) {
+  if (!link_) return;
+  now_ = now;
+  journal_.error(fmt::format("lost the data plane: {}", why));
+  (void)traffic();  // the last figures that can be had
+  const auto link = std::move(link_);
+  link->commands().lose_all();
+  perform(now);
+}
+
+void Gateway::install_policies(ike::TimePoint now) {
+  CommandQueue& commands = link_->commands();
+  for (const auto& policy : policies_.entries()) {
+    commands.send(policy, now, [this, name = std::string(policy.name.view())](const Outcome& o) {
+      if (!o.ok() && o.kind != Outcome::Kind::Lost) journal_.error(fmt::format("policy {} was not installed: {}", name, o.text()));
+    });
+  }
+  if (started_) return;
+  // A culvertd before this one may have left more of them.
+  for (auto id = static_cast<std::uint32_t>(policies_.entries().size()) + 1; id <= shm::kMaxPolicies; ++id)
+    commands.send(shm::RemovePolicy{PolicyId{id}}, now, {});
+}
+
+void Gateway::each_record(const std::function<void(const shm::SaSnapshot&)>& visit) const {
+  for (const Direction d : {Direction::Inbound, Direction::Outbound}) {
+    std::uint32_t slot = 0;
+    for (const shm::SaRecord& record : link_->segment().records(d)) {
+      shm::SaSnapshot sa;
+      if (shm::read_record(record, sa)) {
+        sa.slot = slot;  // where it stands is what counts, not what it says
+        sa.direction = d;
+        visit(sa);
+      }
+      ++slot;
+    }
+  }
+}
+
+/// SAs that a culvertd before this one left running. One whose child is not configured any more, or whose policy number now
+/// belongs to another child, is removed: it would carry what another policy selects.
+std::vector<ike::OrphanSa> Gateway::adopt_inventory(ike::TimePoint now) {
+  std::vector<ike::OrphanSa> orphans;
+  std::size_t removed = 0;
+  each_record([&](const shm::SaSnapshot& sa) {
+    const ChildRef* child = policies_.child_named(sa.name.view());
+    const bool wanted = child != nullptr && policies_.of(child->connection, child->child) == sa.policy;
+    const ChildRef owner = child != nullptr ? *child : ChildRef{};
+    if (!store_.adopt(sa.direction, sa.slot, sa.spi, sa.pair, owner.connection, owner.child)) return;
+    if (wanted) {
+      orphans.push_back({sa.pair, sa.direction, owner.connection, owner.child, sa.spi, sa.local, sa.remote});
+    } else if (const SaEntry* entry = store_.begin_remove(sa.direction, sa.spi, sa.pair)) {
+      send_remove(entry->direction, entry->slot, entry->spi, now);
+      ++removed;
+    }
+  });
+  if (!orphans.empty()) journal_.info(fmt::format("{} SAs of a former culvertd carry traffic until they are replaced", orphans.size()));
+  if (removed > 0) journal_.warn(fmt::format("{} SAs of a former culvertd belong to no configured child: removed", removed));
+  return orphans;
+}
+
+/// After the same data plane was attached to again: answers may have been lost on the way, so what it has is compared with
+/// what it should have.
+void Gateway::reconcile(ike::TimePoint now) {
+  std::vector<SaEntry> missing;
+  store_.each([&](const SaEntry& e) {
+    shm::SaSnapshot sa;
+    if (!shm::read_record(link_->segment().records(e.direction)[e.slot], sa) || sa.spi != e.spi || sa.pair != e.pair) missing.push_back(e);
+  });
+  for (const SaEntry& e : missing) {
+    traffic_.forget(e.direction, e.slot);
+    store_.gone(e.direction, e.slot);
+    if (e.state == SlotState::Live) engine_.on_expired(now, {.direction = e.direction, .spi = e.spi, .hard = true, .pair = e.pair});
+  }
+  each_record([&](const shm::SaSnapshot& sa) {
+    const SaEntry* e = store_.at(sa.direction, sa.slot);
+    // An install that was under way has been reported as failed, so it is unwanted, too.
+    if (e == nullptr || e->spi != sa.spi || e->state != SlotState::Live) send_remove(sa.direction, sa.slot, sa.spi, now);
+  });
+}
+
+std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
+  if (!link_) return false;
+  now_ = now;
+  const Link::Handlers handlers{
+      .acquire = [this, now](const shm::Acquire& a) { on_acquire(now, a); },
+      .expire = [this, now](const shm::Expire& e) { on_expire(now, e); },
+      .datagram = [this, now](const ike::Datagram& d) {
+        engine_.on_datagram(now, d);
+        perform(now);
+      }};
+  auto more = link_->drain(handlers);
+  perform(now);
+  return more;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- events
+
+void Gateway::on_timer(ike::TimePoint now) {
+  now_ = now;
+  if (started_) engine_.on_timer(now);
+  perform(now);
+}
+
+void Gateway::on_dh(ike::TimePoint now, ike::DhResult result) {
+  now_ = now;
+  engine_.on_dh(now, std::move(result));
+  perform(now);
+}
+
+void Gateway::on_second(ike::TimePoint now) {
+  now_ = now;
+  if (link_) {
+    link_->commands().on_time(now);
+    note_traffic(now);
+    (void)traffic();
+  }
+  perform(now);
+}
+
+void Gateway::on_acquire(ike::TimePoint now, const shm::Acquire& acquire) {
+  if (const ChildRef* child = policies_.child_of(acquire.policy)) {
+    engine_.on_acquire(now, child->connection, child->child);
+    perform(now);
+  }
+}
+
+void Gateway::on_expire(ike::TimePoint now, const shm::Expire& expire) {
+  const SaEntry* e = store_.at(expire.direction, expire.slot);
+  if (e == nullptr || e->spi != expire.spi || e->state != SlotState::Live) return;  // removed in the meantime
+  engine_.on_expired(now, {.direction = expire.direction, .spi = expire.spi, .hard = expire.hard, .pair = e->pair});
+  perform(now);
+}
+
+/// Traffic proves that the peer lives. The clock of the segment is CLOCK_MONOTONIC, as is steady_clock.
+void Gateway::note_traffic(ike::TimePoint now) {
+  const auto records = link_->segment().records(Direction::Inbound);
+  std::vector<std::pair<Spi, std::uint64_t>> seen;
+  store_.each([&](const SaEntry& e) {
+    if (e.direction != Direction::Inbound || e.state != SlotState::Live) return;
+    const std::uint64_t used = records[e.slot].counters.last_used_ns.get();
+    if (used == 0 || used == last_used_[e.slot]) return;
+    last_used_[e.slot] = used;
+    seen.emplace_back(e.spi, used);
+  });
+  for (const auto& [spi, used] : seen)
+    engine_.on_traffic(now, spi, std::min(now, ike::TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(used)}}));
+}
+
+void Gateway::shutdown(ike::TimePoint now) {
+  now_ = now;
+  if (started_) engine_.shutdown(now);
+  perform(now);
+}
+
+bool Gateway::quiet() const { return !link_ || link_->commands().unanswered() == 0; }
+
+// ---------------------------------------------------------------------------------------------------------------- actions
+
+void Gateway::perform(ike::TimePoint now) {
+  for (;;) {
+    auto actions = engine_.take_actions();
+    if (actions.empty()) break;
+    for (ike::Action& action : actions) std::visit([this, now](auto& a) { act(now, a); }, action);
+  }
+  store_.settle();
+  if (link_) link_->flush();
+  hooks_.wake_at(engine_.deadline());
+}
+
+void Gateway::act(ike::TimePoint, ike::SendDatagram& action) {
+  // A full ring or an absent data plane is a lost datagram to IKE: it retransmits. The ring counts its refusals.
+  if (link_) (void)link_->inject(action.datagram);
+}
+
+void Gateway::act(ike::TimePoint, ike::ComputeDh& action) { hooks_.compute(std::move(action)); }
+
+void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
+  if (!link_) return refuse_install(action, now, "no data plane is attached");
+  const auto policy = policies_.of(action.connection, action.child);
+  if (!policy) return refuse_install(action, now, "the child is not configured");
+  if (action.encr_key.size() > shm::kMaxEncrKey || action.integ_key.size() > shm::kMaxIntegKey) return refuse_install(action, now, "key too long");
+  const auto slot = store_.begin_install(action.direction, action.spi, action.pair, action.connection, action.child);
+  if (!slot) return refuse_install(action, now, "no room in the data plane's SA table");
+  shm::InstallSa m;
+  m.direction = action.direction;
+  m.slot = *slot;
+  m.spi = action.spi;
+  m.policy = *policy;
+  m.local = action.local;
+  m.remote = action.remote;
+  m.local_ts = action.local_ts;
+  m.remote_ts = action.remote_ts;
+  m.encr = action.suite.encr;
+  m.key_bits = action.suite.key_bits;
+  m.integ = action.suite.integ;
+  m.encr_key_bytes = static_cast<std::uint8_t>(action.encr_key.size());
+  m.integ_key_bytes = static_cast<std::uint8_t>(action.integ_key.size());
+  std::ranges::copy(action.encr_key.view(), m.encr_key.begin());
+  std::ranges::copy(action.integ_key.view(), m.integ_key.begin());
+  m.replay_window = action.replay_window;
+  m.soft = {action.soft_seconds, action.soft_bytes, action.soft_packets};
+  m.hard = {action.hard_seconds, action.hard_bytes, action.hard_packets};
+  m.pair = action.pair;
+  m.name = shm::Name(action.connection + "/" + action.child);
+  const auto answered = [this, direction = action.direction, slot = *slot, spi = action.spi, job = action.job](const Outcome& o) {
+    install_outcome(now_, direction, slot, spi, job, o);
+  };
+  const bool queued = link_->commands().send(m, now, answered);
+  wipe_object(m);
+  if (queued) return;
+  store_.gone(action.direction, *slot);
+  refuse_install(action, now, "too many SAs wait for the data plane");
+}
+
+void Gateway::refuse_install(const ike::InstallSa& action, ike::TimePoint now, const std::string& why) {
+  ++installs_refused_;
+  engine_.on_installed(now, action.job, false, why);
+}
+
+/// After a timeout the engine has been told of a failure: a late success is taken back.
+void Gateway::install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job, const Outcome& outcome) {
+  if (outcome.ok()) {
+    if (!outcome.late) {
+      store_.installed(direction, slot);
+      engine_.on_installed(now, job, true, {});
+    } else if (const SaEntry* e = store_.at(direction, slot); e != nullptr && e->spi == spi && store_.begin_remove(direction, spi, e->pair) != nullptr) {
+      send_remove(direction, slot, spi, now);
+    }
+    return;
+  }
+  if (outcome.kind == Outcome::Kind::Acked) store_.gone(direction, slot);
+  if (outcome.late) return;
+  ++installs_refused_;
+  engine_.on_installed(now, job, false, outcome.text());
+}
+
+void Gateway::act(ike::TimePoint now, ike::RemoveSa& action) {
+  const SaEntry* e = store_.begin_remove(action.direction, action.spi, action.pair);
+  // Without a data plane the entry stays marked, and is judged when one is attached again.
+  if (e == nullptr || !link_) return;
+  send_remove(e->direction, e->slot, e->spi, now);
+}
+
+void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now) {
+  link_->commands().send(shm::RemoveSa{direction, slot, spi}, now, [this, direction, slot, spi](const Outcome& o) {
+    if (o.kind == Outcome::Kind::Lost) return;
+    if (o.ok() || (o.kind == Outcome::Kind::Acked && o.result == shm::AckResult::NotFound)) {
+      const SaEntry* e = store_.at(direction, slot);
+      if (e == nullptr || e->spi != spi) return;
+      if (link_) traffic_.update(direction, slot, e->connection, e->child, SaTotals::of(link_->segment().records(direction)[slot].counters));
+      traffic_.forget(direction, slot);
+      store_.gone(direction, slot);
+    } else {
+      journal_.error(fmt::format("the data plane did not remove an SA: {}", o.text()));
+    }
+  });
+}
+
+void Gateway::act(ike::TimePoint, ike::Report& action) {
+  if (action.count && action.exchange && action.role)
+    ++exchanges_[static_cast<std::size_t>(*action.exchange)][static_cast<std::size_t>(*action.role)][static_cast<std::size_t>(action.reason)];
+  journal_.write(event_of(action));
+}
+
+// ---------------------------------------------------------------------------------------------------------------- commands
+
+namespace {
+ike::CommandResult not_ready() { return {false, "culvertd is not attached to a data plane yet; see `culvert log`"}; }
+}  // namespace
+
+ike::CommandResult Gateway::initiate(ike::TimePoint now, const std::string& connection, const std::string& child) {
+  if (!started_ || !link_) return not_ready();
+  auto result = engine_.initiate(now, connection, child);
+  perform(now);
+  return result;
+}
+ike::CommandResult Gateway::terminate(ike::TimePoint now, const std::string& connection, const std::string& child) {
+  if (!started_ || !link_) return not_ready();
+  auto result = engine_.terminate(now, connection, child);
+  perform(now);
+  return result;
+}
+ike::CommandResult Gateway::rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike) {
+  if (!started_ || !link_) return not_ready();
+  auto result = engine_.rekey(now, connection, child, ike);
+  perform(now);
+  return result;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- to look at
+
+std::vector<ike::ConnectionStatus> Gateway::connections() const {
+  const auto known = engine_.connections();
+  std::vector<ike::ConnectionStatus> out;
+  for (const auto& configured : config_.connections) {
+    const auto status = std::ranges::find(known, configured.name, &ike::ConnectionStatus::connection);
+    ike::ConnectionStatus c{configured.name, false, std::nullopt, {}};
+    if (status != known.end()) {
+      c.up = status->up && link_ != nullptr;
+      c.failure = status->failure;
+    }
+    for (const auto& child : configured.children) {
+      ike::ChildStatus s{child.name, false, std::nullopt};
+      if (status != known.end()) {
+        const auto k = std::ranges::find(status->children, child.name, &ike::ChildStatus::child);
+        if (k != status->children.end()) s = *k;
+      }
+      s.up = s.up && link_ != nullptr;
+      c.children.push_back(std::move(s));
+    }
+    out.push_back(std::move(c));
+  }
+  return out;
+}
+
+const Traffic& Gateway::traffic() {
+  if (link_) {
+    store_.each([&](const SaEntry& e) {
+      if (e.state == SlotState::Busy) return;  // the record may still be an older SA's
+      traffic_.update(e.direction, e.slot, e.connection, e.child, SaTotals::of(link_->segment().records(e.direction)[e.slot].counters));
+    });
+  }
+  return traffic_;
+}
+
+const shm::SaRecord* Gateway::record(Direction direction, Spi spi, std::uint64_t pair) const {
+  if (!link_) return nullptr;
+  const SaEntry* e = store_.find(direction, spi, pair);
+  if (e == nullptr || (e->state != SlotState::Live && e->state != SlotState::Leaving)) return nullptr;
+  return &link_->segment().records(direction)[e->slot];
+}
+
+}  // namespace culvert::control

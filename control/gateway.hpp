@@ -1,0 +1,125 @@
+// The gateway of one configuration: the IKE engine, and everything that its actions and events pass through.
+// Owns the engine, the SA store, the SPD as installed, the link to the data plane and the sums for metrics. Has no socket, no
+// timer and no clock of its own: the event loop (control/io) brings events with the time, and is told when to come back.
+//
+//     loop --events, now--> Gateway --> Engine --actions--> Link (install, remove, inject) | DhPool | Journal and metrics
+#pragma once
+
+#include <array>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/config/config.hpp"
+#include "control/dataplane_link/link.hpp"
+#include "control/ike/engine.hpp"
+#include "control/log/journal.hpp"
+#include "control/metrics/traffic.hpp"
+#include "control/sa/policy.hpp"
+#include "control/sa/store.hpp"
+
+namespace culvert::control {
+
+/// Ended exchanges by kind, our role and reason.
+using ExchangeCounts =
+    std::array<std::array<std::array<std::uint64_t, static_cast<std::size_t>(ike::Reason::Count_)>, 2>, static_cast<std::size_t>(ike::Exchange::Count_)>;
+
+class Gateway final : private ike::Services {
+ public:
+  struct Hooks {
+    std::function<void(ike::ComputeDh)> compute;                                                     ///< answered by on_dh, later
+    std::function<std::expected<SecretBytes, std::string>(const config::SecretRef&)> read_secret;
+    std::function<void(std::optional<ike::TimePoint>)> wake_at;                                      ///< call on_timer then
+  };
+  /// All arguments outlive the gateway.
+  Gateway(const config::GatewayConfig& config, Journal& journal, Hooks hooks);
+  ~Gateway() override;
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  // -- events of the loop
+  /// A data plane let us attach. Installs the SPD, and starts the engine the first time; another boot id than before means
+  /// that all SAs are gone.
+  void attached(ike::TimePoint now, Attachment attachment);
+  /// The data plane's socket ended. What it has installed is judged when it can be attached to again.
+  void detached(ike::TimePoint now, const std::string& why);
+  /// The data plane has news. True: call again soon, there is more. Error: detach and attach again.
+  std::expected<bool, std::string> drain(ike::TimePoint now);
+  void on_timer(ike::TimePoint now);
+  void on_dh(ike::TimePoint now, ike::DhResult result);
+  /// About once a second: late answers, traffic for DPD, sums.
+  void on_second(ike::TimePoint now);
+  /// Deletes everything and tells the peers. `quiet()` says when the data plane has confirmed all of it.
+  void shutdown(ike::TimePoint now);
+  [[nodiscard]] bool quiet() const;
+
+  // -- commands of the operator
+  ike::CommandResult initiate(ike::TimePoint now, const std::string& connection, const std::string& child);
+  ike::CommandResult terminate(ike::TimePoint now, const std::string& connection, const std::string& child);
+  ike::CommandResult rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike);
+
+  // -- to look at
+  [[nodiscard]] const config::GatewayConfig& config() const { return config_; }
+  [[nodiscard]] Journal& journal() const { return journal_; }
+  [[nodiscard]] const Link* link() const { return link_.get(); }
+  [[nodiscard]] bool started() const { return started_; }
+  [[nodiscard]] std::vector<ike::IkeSaInfo> ike_sas() const { return engine_.ike_sas(); }
+  /// As the engine has it, but nothing is up while there is no data plane to carry it. Every configured child is there.
+  [[nodiscard]] std::vector<ike::ConnectionStatus> connections() const;
+  [[nodiscard]] const SaStore& store() const { return store_; }
+  /// Brings the sums up to this moment and returns them.
+  const Traffic& traffic();
+  [[nodiscard]] const ExchangeCounts& exchanges() const { return exchanges_; }
+  /// The record of an installed SA in the segment; nullptr: not installed, or no data plane.
+  [[nodiscard]] const shm::SaRecord* record(Direction direction, Spi spi, std::uint64_t pair) const;
+  [[nodiscard]] std::uint64_t installs_refused() const { return installs_refused_; }
+  [[nodiscard]] std::uint64_t reattaches() const { return attaches_ > 0 ? attaches_ - 1 : 0; }
+
+ private:
+  // ike::Services
+  void random(MutableByteView out) override;
+  std::optional<Spi> allocate_spi() override { return store_.allocate_spi(); }
+  void release_spi(Spi spi) override { store_.release_spi(spi); }
+  std::optional<SecretBytes> secret(const std::string& connection) override;
+
+  /// Performs what the engine wants done, in order, until it wants nothing more.
+  void perform(ike::TimePoint now);
+  void act(ike::TimePoint now, ike::SendDatagram& action);
+  void act(ike::TimePoint now, ike::ComputeDh& action);
+  void act(ike::TimePoint now, ike::InstallSa& action);
+  void act(ike::TimePoint now, ike::RemoveSa& action);
+  void act(ike::TimePoint now, ike::Report& action);
+  void install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job, const Outcome& outcome);
+  void send_remove(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now);
+  void refuse_install(const ike::InstallSa& action, ike::TimePoint now, const std::string& why);
+
+  void install_policies(ike::TimePoint now);
+  std::vector<ike::OrphanSa> adopt_inventory(ike::TimePoint now);
+  void reconcile(ike::TimePoint now);
+  void each_record(const std::function<void(const shm::SaSnapshot&)>& visit) const;
+
+  void on_acquire(ike::TimePoint now, const shm::Acquire& acquire);
+  void on_expire(ike::TimePoint now, const shm::Expire& expire);
+  void note_traffic(ike::TimePoint now);
+
+  const config::GatewayConfig& config_;
+  Journal& journal_;
+  Hooks hooks_;
+  PolicyTable policies_;
+  SaStore store_;
+  Traffic traffic_;
+  ExchangeCounts exchanges_{};
+  ike::Engine engine_;
+  std::unique_ptr<Link> link_;
+  ike::TimePoint now_{};             ///< of the event being handled: acks arrive inside of drain()
+  std::uint64_t last_boot_id_ = 0;
+  std::uint64_t attaches_ = 0;
+  std::uint64_t installs_refused_ = 0;
+  bool started_ = false;
+  std::vector<std::uint64_t> last_used_;  ///< inbound, by slot: what note_traffic last reported
+};
+
+}  // namespace culvert::control

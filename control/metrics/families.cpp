@@ -1,0 +1,204 @@
+#include "control/metrics/families.hpp"
+
+#include <algorithm>
+#include <initializer_list>
+#include <utility>
+
+#include "control/version.hpp"
+
+namespace culvert::control {
+
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+/// Collects families; samples go to the family begun last.
+class Builder {
+ public:
+  Builder& counter(const char* name, const char* help) { return begin(name, help, MetricType::Counter); }
+  Builder& gauge(const char* name, const char* help) { return begin(name, help, MetricType::Gauge); }
+  Builder& sample(Labels labels, double value) {
+    ClientMetric m;
+    m.label = std::move(labels);
+    if (families_.back().type == MetricType::Counter) {
+      m.counter.value = value;
+    } else {
+      m.gauge.value = value;
+    }
+    families_.back().metric.push_back(std::move(m));
+    return *this;
+  }
+  Builder& sample(Labels labels, std::uint64_t value) { return sample(std::move(labels), static_cast<double>(value)); }
+  std::vector<MetricFamily> take() && { return std::move(families_); }
+
+ private:
+  Builder& begin(const char* name, const char* help, MetricType type) {
+    families_.push_back({name, help, type, {}});
+    return *this;
+  }
+  std::vector<MetricFamily> families_;
+};
+
+ClientMetric::Label label(const char* name, std::string_view value) { return {name, std::string(value)}; }
+std::string_view direction_name(std::size_t d) { return d == static_cast<std::size_t>(Direction::Inbound) ? "in" : "out"; }
+
+void add_build(Builder& b, const Gateway& gateway) {
+  b.gauge("culvert_build_info", "Version of culvertd; always 1.").sample({label("version", kVersion)}, std::uint64_t{1});
+  b.gauge("culvert_dataplane_connected", "1 while culvertd is attached to the data plane.").sample({}, std::uint64_t{gateway.link() != nullptr});
+  b.counter("culvert_dataplane_reattaches_total", "Times that culvertd attached to the data plane again after losing it.").sample({}, gateway.reattaches());
+}
+
+void add_connections(Builder& b, const std::vector<ike::ConnectionStatus>& connections) {
+  b.gauge("culvert_connection_up", "1 while the configured connection has an established ISAKMP SA.");
+  for (const auto& c : connections) b.sample({label("connection", c.connection)}, std::uint64_t{c.up});
+  b.gauge("culvert_child_up", "1 while the configured child has an IPsec SA pair in use.");
+  for (const auto& c : connections)
+    for (const auto& child : c.children) b.sample({label("connection", c.connection), label("child", child.child)}, std::uint64_t{child.up});
+}
+
+void add_ike(Builder& b, const Gateway& gateway) {
+  b.counter("culvert_ike_exchanges_total", "IKE exchanges that ended, by kind, our role, result and reason.");
+  for (std::size_t e = 0; e < static_cast<std::size_t>(ike::Exchange::Count_); ++e) {
+    for (std::size_t role = 0; role < 2; ++role) {
+      for (std::size_t r = 0; r < static_cast<std::size_t>(ike::Reason::Count_); ++r) {
+        const std::uint64_t n = gateway.exchanges()[e][role][r];
+        const bool ok = static_cast<ike::Reason>(r) == ike::Reason::Ok;
+        if (n == 0 && !ok) continue;  // failures appear with their first occurrence
+        b.sample({label("exchange", ike::name(static_cast<ike::Exchange>(e))),
+                  label("role", static_cast<ike::Role>(role) == ike::Role::Initiator ? "initiator" : "responder"),
+                  label("result", ok ? "ok" : "failed"), label("reason", ike::name(static_cast<ike::Reason>(r)))},
+                 n);
+      }
+    }
+  }
+  std::uint64_t established = 0, half_open = 0, children = 0;
+  for (const auto& sa : gateway.ike_sas()) {
+    established += sa.state == ike::IkeState::Established;
+    half_open += sa.state == ike::IkeState::Connecting;
+    children += static_cast<std::uint64_t>(std::ranges::count(sa.children, ike::ChildState::Installed, &ike::ChildSaInfo::state));
+  }
+  b.gauge("culvert_ike_sas", "Established ISAKMP SAs.").sample({}, established);
+  b.gauge("culvert_ike_half_open_sas", "ISAKMP SAs that are being negotiated.").sample({}, half_open);
+  b.gauge("culvert_child_sas", "Installed pairs of IPsec SAs.").sample({}, children);
+  b.gauge("culvert_sa_slots_used", "Slots of the data plane's SA tables that are in use or reserved.");
+  for (const Direction d : {Direction::Inbound, Direction::Outbound})
+    b.sample({label("direction", direction_name(static_cast<std::size_t>(d)))}, std::uint64_t{gateway.store().used(d)});
+  b.gauge("culvert_sa_slots_capacity", "Slots of each of the data plane's SA tables.").sample({}, std::uint64_t{gateway.store().capacity()});
+  b.counter("culvert_sa_installs_refused_total", "IPsec SAs that could not be installed.").sample({}, gateway.installs_refused());
+}
+
+void add_traffic(Builder& b, const Traffic& traffic) {
+  const auto each = [&](auto&& emit) {
+    for (const auto& [key, sums] : traffic.sums())
+      for (std::size_t d = 0; d < sums.size(); ++d)
+        emit(Labels{label("connection", key.first), label("child", key.second), label("direction", direction_name(d))}, sums[d]);
+  };
+  b.counter("culvert_child_packets_total", "Inner packets that the child's IPsec SAs carried, over all rekeys.");
+  each([&](Labels l, const SaTotals& t) { b.sample(std::move(l), t.packets); });
+  b.counter("culvert_child_bytes_total", "Bytes of inner packets that the child's IPsec SAs carried, over all rekeys.");
+  each([&](Labels l, const SaTotals& t) { b.sample(std::move(l), t.bytes); });
+  b.counter("culvert_child_errors_total", "Packets that the child's IPsec SAs dropped, by reason, over all rekeys.");
+  each([&](const Labels& l, const SaTotals& t) {
+    for (std::size_t i = 0; i < kSaErrors.size(); ++i) {
+      Labels with = l;
+      with.push_back(label("reason", kSaErrors[i]));
+      b.sample(std::move(with), t.errors[i]);
+    }
+  });
+}
+
+void add_workers(Builder& b, const shm::Segment& segment) {
+  const auto workers = segment.workers();
+  b.counter("culvert_drops_total", "Packets that the data plane dropped, by worker and reason.");
+  for (std::size_t w = 0; w < workers.size(); ++w)
+    for (std::size_t r = 0; r < kDropReasons; ++r)
+      b.sample({label("worker", std::to_string(w)), label("reason", kDropTable[r].name)}, workers[w].drops[r].get());
+  const double hz = segment.header().tsc_hz == 0 ? 1.0 : static_cast<double>(segment.header().tsc_hz);
+  const auto each = [&](const char* name, const char* help, auto&& value) {
+    b.counter(name, help);
+    for (std::size_t w = 0; w < workers.size(); ++w) b.sample({label("worker", std::to_string(w))}, value(workers[w]));
+  };
+  using W = shm::WorkerCounters;
+  each("culvert_worker_rx_packets_total", "Packets that the worker took from its receive queues.", [](const W& w) { return w.rx_packets.get(); });
+  each("culvert_worker_tx_packets_total", "Packets that the worker gave to its transmit queues.", [](const W& w) { return w.tx_packets.get(); });
+  each("culvert_worker_polls_total", "Rounds of the worker over its receive queues.", [](const W& w) { return w.polls.get(); });
+  each("culvert_worker_busy_polls_total", "Rounds of the worker that found a packet.", [](const W& w) { return w.busy_polls.get(); });
+  each("culvert_worker_sleeps_total", "Times that the worker backed off because it was idle.", [](const W& w) { return w.sleeps.get(); });
+  each("culvert_worker_busy_seconds_total", "Time that the worker spent in rounds that found a packet.",
+       [hz](const W& w) { return static_cast<double>(w.busy_cycles.get()) / hz; });
+  each("culvert_worker_handoff_in_packets_total", "Packets that other workers handed over to this one.", [](const W& w) { return w.handoff_in.get(); });
+  each("culvert_worker_handoff_out_packets_total", "Packets that this worker handed over to others.", [](const W& w) { return w.handoff_out.get(); });
+}
+
+void add_ports(Builder& b, const shm::Segment& segment) {
+  const auto ports = segment.ports();
+  using P = shm::PortCounters;
+  const auto both = [&](const char* name, const char* help, auto&& in, auto&& out) {
+    b.counter(name, help);
+    for (const P& p : ports) {
+      b.sample({label("port", p.name.view()), label("direction", "in")}, in(p));
+      b.sample({label("port", p.name.view()), label("direction", "out")}, out(p));
+    }
+  };
+  both("culvert_port_packets_total", "Packets received and sent by the port.", [](const P& p) { return p.rx_packets.get(); },
+       [](const P& p) { return p.tx_packets.get(); });
+  both("culvert_port_bytes_total", "Bytes received and sent by the port.", [](const P& p) { return p.rx_bytes.get(); },
+       [](const P& p) { return p.tx_bytes.get(); });
+  both("culvert_port_errors_total", "Packets that the port could not receive or send.", [](const P& p) { return p.rx_errors.get(); },
+       [](const P& p) { return p.tx_errors.get(); });
+  const auto in = [&](const char* name, const char* help, auto&& value) {
+    b.counter(name, help);
+    for (const P& p : ports) b.sample({label("port", p.name.view()), label("direction", "in")}, value(p));
+  };
+  in("culvert_port_missed_packets_total", "Packets that the port dropped because no worker took them in time.", [](const P& p) { return p.rx_missed.get(); });
+  in("culvert_port_no_buffer_packets_total", "Packets that the port dropped for want of a buffer.", [](const P& p) { return p.rx_nombuf.get(); });
+  b.gauge("culvert_port_up", "1 while the port has a link.");
+  for (const P& p : ports) b.sample({label("port", p.name.view())}, std::uint64_t{p.link_up.get() != 0});
+}
+
+template <class T, std::uint32_t Capacity>
+std::uint64_t fill_of(const shm::RingMemory<T, Capacity>& ring) {
+  const std::uint32_t n = ring.head.load(std::memory_order_relaxed) - ring.tail.load(std::memory_order_relaxed);
+  return n <= Capacity ? n : 0;
+}
+
+void add_rings(Builder& b, const Link& link) {
+  const shm::SegmentRings& rings = link.segment().rings();
+  struct Row {
+    const char* name;
+    std::uint64_t fill, capacity, full;
+  };
+  const Row rows[] = {{"command", fill_of(rings.command), shm::kCommandSlots, rings.command.full.load(std::memory_order_relaxed)},
+                      {"event", fill_of(rings.event), shm::kEventSlots, rings.event.full.load(std::memory_order_relaxed)},
+                      {"punt", fill_of(rings.punt), shm::kDatagramSlots, rings.punt.full.load(std::memory_order_relaxed)},
+                      {"inject", fill_of(rings.inject), shm::kDatagramSlots, rings.inject.full.load(std::memory_order_relaxed)}};
+  b.gauge("culvert_ring_fill_slots", "Messages that wait in a ring between the planes.");
+  for (const Row& r : rows) b.sample({label("ring", r.name)}, r.fill);
+  b.gauge("culvert_ring_capacity_slots", "Messages that a ring between the planes can hold.");
+  for (const Row& r : rows) b.sample({label("ring", r.name)}, r.capacity);
+  b.counter("culvert_ring_full_total", "Messages that a ring between the planes refused because it was full.");
+  for (const Row& r : rows) b.sample({label("ring", r.name)}, r.full);
+  b.gauge("culvert_command_queue_slots", "Commands in culvertd that wait for room in the command ring.").sample({}, std::uint64_t{link.commands().waiting()});
+  b.counter("culvert_ring_invalid_messages_total", "Messages of the data plane that made no sense.").sample({}, link.invalid_messages());
+}
+
+}  // namespace
+
+std::vector<MetricFamily> metric_families(Gateway& gateway) {
+  Builder b;
+  add_build(b, gateway);
+  add_connections(b, gateway.connections());
+  add_ike(b, gateway);
+  add_traffic(b, gateway.traffic());
+  if (const Link* link = gateway.link()) {
+    add_workers(b, link->segment());
+    add_ports(b, link->segment());
+    add_rings(b, *link);
+  }
+  return std::move(b).take();
+}
+
+}  // namespace culvert::control
