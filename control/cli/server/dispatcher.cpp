@@ -109,6 +109,8 @@ Reply Dispatcher::handle(std::string_view request, ike::TimePoint now) {
     return std::get<Reply>(std::move(result));
   } catch (const CommandError& e) {
     return {error_line(e.code, e.what()), {}, {}};
+  } catch (const std::exception& e) {
+    return {error_line("failed", std::string("internal error: ") + e.what()), {}, {}};
   }
 }
 

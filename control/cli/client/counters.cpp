@@ -1,0 +1,109 @@
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "control/cli/client/commands.hpp"
+#include "control/cli/client/text.hpp"
+
+namespace culvert::control::cli {
+
+namespace {
+namespace json = boost::json;
+
+std::string drops_text(const json::object& result, bool all) {
+  const auto& workers = list_of(result, "workers");
+  std::vector<std::string> head{"DROPS BY REASON", "TOTAL"};
+  std::vector<std::size_t> right{1};
+  for (const auto& w : workers) {
+    if (workers.size() < 2) break;
+    right.push_back(head.size());
+    head.push_back(fmt::format("worker {}", count_of(w.as_object(), "worker")));
+  }
+  head.emplace_back("WHAT IT MEANS");
+  Table table(std::move(head));
+  table.right(std::move(right));
+  for (const auto& value : list_of(result, "drops")) {
+    const json::object& drop = value.as_object();
+    if (count_of(drop, "total") == 0 && !all) continue;
+    std::vector<std::string> row{text_of(drop, "reason"), human_count(count_of(drop, "total"))};
+    if (workers.size() >= 2)
+      for (const auto& w : workers) row.push_back(human_count(count_of(w.at("drops").as_object(), text_of(drop, "reason"))));
+    row.push_back(text_of(drop, "help"));
+    table.row(std::move(row));
+  }
+  return table.empty() ? "No packet was dropped.\n" : table.text();
+}
+
+std::string children_text(const json::object& result) {
+  Table table({"CHILD", "DIRECTION", "PACKETS", "BYTES", "DROPPED BY ITS SAS"});
+  table.right({2, 3});
+  for (const auto& value : list_of(result, "children")) {
+    const json::object& c = value.as_object();
+    for (const char* direction : {"in", "out"}) {
+      const json::object& d = c.at(direction).as_object();
+      std::string dropped;
+      for (const auto& [key, n] : d) {
+        if (key == "packets" || key == "bytes" || count_of(d, key) == 0) continue;
+        dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", std::string_view(key), human_count(count_of(d, key)));
+      }
+      table.row({text_of(c, "connection") + "/" + text_of(c, "child"), direction, human_count(count_of(d, "packets")), human_bytes(count_of(d, "bytes")),
+                 dropped.empty() ? "none" : dropped});
+    }
+  }
+  return table.text();
+}
+
+std::string ports_text(const json::object& result) {
+  Table table({"PORT", "LINK", "RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES", "RX MISSED", "RX ERRORS", "TX ERRORS", "NO BUFFER"});
+  table.right({2, 3, 4, 5, 6, 7, 8, 9});
+  for (const auto& value : list_of(result, "ports")) {
+    const json::object& p = value.as_object();
+    const auto n = [&p](const char* key) { return human_count(count_of(p, key)); };
+    table.row({text_of(p, "port"), flag_of(p, "up") ? "up" : "DOWN", n("rx_packets"), human_bytes(count_of(p, "rx_bytes")), n("tx_packets"),
+               human_bytes(count_of(p, "tx_bytes")), n("rx_missed"), n("rx_errors"), n("tx_errors"), n("rx_nombuf")});
+  }
+  return table.text();
+}
+
+std::string workers_text(const json::object& result) {
+  Table table({"WORKER", "RX PACKETS", "TX PACKETS", "POLLS", "BUSY", "SLEEPS", "HANDED IN", "HANDED OUT"});
+  table.right({1, 2, 3, 4, 5, 6, 7});
+  for (const auto& value : list_of(result, "workers")) {
+    const json::object& w = value.as_object();
+    const auto n = [&w](const char* key) { return human_count(count_of(w, key)); };
+    table.row({std::to_string(count_of(w, "worker")), n("rx_packets"), n("tx_packets"), n("polls"), n("busy_polls"), n("sleeps"), n("handoff_in"), n("handoff_out")});
+  }
+  return table.text();
+}
+
+std::string rest_text(const json::object& result) {
+  Table rings({"RING", "WAITING", "CAPACITY", "REFUSED (FULL)"});
+  rings.right({1, 2, 3});
+  for (const auto& value : list_of(result, "rings")) {
+    const json::object& r = value.as_object();
+    rings.row({text_of(r, "ring"), human_count(count_of(r, "fill")), human_count(count_of(r, "capacity")), human_count(count_of(r, "full"))});
+  }
+  Table exchanges({"IKE EXCHANGE", "ROLE", "RESULT", "COUNT"});
+  exchanges.right({3});
+  for (const auto& value : list_of(result, "exchanges")) {
+    const json::object& e = value.as_object();
+    exchanges.row({text_of(e, "exchange"), text_of(e, "role"), text_of(e, "reason"), human_count(count_of(e, "count"))});
+  }
+  return rings.text() + (exchanges.empty() ? "" : '\n' + exchanges.text());
+}
+}  // namespace
+
+void add_counters(CLI::App& app, Call& call) {
+  auto* command = app.add_subcommand("counters", "drops by reason, and what ports, workers, rings and children have counted");
+  const auto all = std::make_shared<bool>(false);
+  command->add_flag("--all", *all, "drop reasons that never occurred, too");
+  command->callback([&call, all] {
+    call.request = {{"command", "counters"}};
+    call.text = [all](const json::object& result) {
+      if (list_of(result, "workers").empty()) return children_text(result) + "\nThe data plane is not attached.\n";
+      return drops_text(result, *all) + '\n' + children_text(result) + '\n' + ports_text(result) + '\n' + workers_text(result) + '\n' + rest_text(result);
+    };
+  });
+}
+
+}  // namespace culvert::control::cli

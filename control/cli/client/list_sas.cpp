@@ -1,0 +1,82 @@
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "control/cli/client/commands.hpp"
+#include "control/cli/client/text.hpp"
+
+namespace culvert::control::cli {
+
+namespace {
+namespace json = boost::json;
+
+std::string nat_text(const json::object& nat) {
+  if (flag_of(nat, "forced")) return ", UDP encapsulation forced";
+  if (flag_of(nat, "local") && flag_of(nat, "remote")) return ", both sides behind NAT";
+  if (flag_of(nat, "local")) return ", we are behind NAT";
+  if (flag_of(nat, "remote")) return ", peer is behind NAT";
+  return {};
+}
+
+std::string lifetimes(const json::object& o) {
+  std::string out = "age " + human_seconds(o.at("age_s"));
+  if (!o.at("rekey_in_s").is_null()) out += ", rekey in " + human_seconds(o.at("rekey_in_s"));
+  if (!o.at("expires_in_s").is_null()) out += ", expires in " + human_seconds(o.at("expires_in_s"));
+  return out;
+}
+
+std::string direction_text(std::string_view name, std::string_view spi, const json::value& v) {
+  if (!v.is_object()) return fmt::format("        {:<3} {}  not installed\n", name, spi);
+  const json::object& d = v.get_object();
+  std::string out = fmt::format("        {:<3} {}  {:>12} packets  {:>9}  worker {}", name, spi, human_count(count_of(d, "packets")),
+                                human_bytes(count_of(d, "bytes")), count_of(d, "worker"));
+  if (!d.at("idle_s").is_null()) out += fmt::format("  last {} ago", human_seconds(d.at("idle_s")));
+  for (const char* error : {"auth_failed", "replayed", "old", "selector", "malformed", "expired", "sequence_exhausted", "other"})
+    if (const auto n = count_of(d, error); n > 0) out += fmt::format("  {} {}", error, human_count(n));
+  return out + '\n';
+}
+
+std::string child_text(const json::object& c) {
+  std::string out = fmt::format("    {}: {}, {}, ESP {}{}\n", text_of(c, "child"), text_of(c, "state"), text_of(c, "role"), text_of(c, "suite"),
+                                text_of(c, "encap") == "udp" ? " in UDP" : "");
+  out += fmt::format("        {} - {}\n", text_of(c, "local_ts"), text_of(c, "remote_ts"));
+  out += fmt::format("        {}\n", lifetimes(c));
+  out += direction_text("in", text_of(c, "spi_in"), c.at("in"));
+  out += direction_text("out", text_of(c, "spi_out"), c.at("out"));
+  return out;
+}
+
+std::string render(const json::object& result) {
+  std::string out;
+  for (const auto& value : list_of(result, "ike_sas")) {
+    const json::object& sa = value.as_object();
+    out += fmt::format("{} #{}: {}, {}, IKEv1 {}{}\n", text_of(sa, "connection"), count_of(sa, "id"), text_of(sa, "state"), text_of(sa, "role"),
+                       text_of(sa, "suite"), nat_text(sa.at("nat").as_object()));
+    out += fmt::format("    {} [{}] - {} [{}]\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"), text_of(sa, "remote_id"));
+    out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
+    for (const auto& child : list_of(sa, "children")) out += child_text(child.as_object());
+  }
+  const auto& orphans = list_of(result, "orphans");
+  if (!orphans.empty()) out += "SAs of a former culvertd, in use until they are replaced:\n";
+  for (const auto& value : orphans) {
+    const json::object& o = value.as_object();
+    out += fmt::format("    {}/{} {} {}  {}  {} - {}  {} packets  {}\n", text_of(o, "connection"), text_of(o, "child"), text_of(o, "direction"),
+                       text_of(o, "spi"), text_of(o, "suite"), text_of(o, "local"), text_of(o, "remote"), human_count(count_of(o, "packets")),
+                       human_bytes(count_of(o, "bytes")));
+  }
+  return out.empty() ? "There are no SAs.\n" : out;
+}
+}  // namespace
+
+void add_list_sas(CLI::App& app, Call& call) {
+  auto* command = app.add_subcommand("list-sas", "IKE and IPsec SAs, with their traffic");
+  const auto connection = std::make_shared<std::string>();
+  command->add_option("CONN", *connection, "of this connection only");
+  command->callback([&call, connection] {
+    call.request = {{"command", "list-sas"}, {"args", json::object{}}};
+    if (!connection->empty()) call.request["args"].as_object()["connection"] = *connection;
+    call.text = render;
+  });
+}
+
+}  // namespace culvert::control::cli

@@ -1,0 +1,45 @@
+// The event loop: the one thread in which the gateway runs, and everything that wakes it.
+// Owns the reconnecting to the data plane, its eventfd and socket, the deadline timer, the signals and the CLI's sockets.
+// Asio is behind this interface and nowhere else; coroutines live here only.
+//
+//     begin_attach .. finish_attach -> gateway.attached     eventfd -> gateway.drain      socket's end -> gateway.detached
+//     wake_at -> timer -> gateway.on_timer                  each second -> on_second      SIGTERM, SIGINT -> gateway.shutdown
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "control/cli/server/dispatcher.hpp"
+#include "control/gateway.hpp"
+#include "control/io/listener.hpp"
+
+namespace culvert::control::io {
+
+class Loop {
+ public:
+  Loop();
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  /// Runs `work` in the loop's thread, later. From any thread.
+  void post(std::function<void()> work);
+  /// Sets when the gateway's on_timer is called; replaces the time set before. From the loop's thread.
+  void wake_at(std::optional<ike::TimePoint> when);
+
+  struct Parts {
+    Gateway& gateway;
+    cli::Dispatcher& dispatcher;
+    Listener& listener;  ///< of the CLI's socket
+  };
+  /// Runs until a signal ends it: the peers are told, and the data plane has up to kShutdownTime to confirm.
+  void run(Parts parts);
+  static constexpr std::chrono::seconds kShutdownTime{2};
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace culvert::control::io

@@ -1,0 +1,133 @@
+// culvertd: the wiring of its parts, and nothing else. What each part does stands in its own header.
+//
+//     configuration -> Journal -> Listener, Exporter -> another user -> Loop { Gateway (Engine, SaStore, Link), DhPool, Dispatcher }
+#include <iostream>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "common/config/check.hpp"
+#include "common/config/load.hpp"
+#include "control/config/secret.hpp"
+#include "control/crypto/pool.hpp"
+#include "control/gateway.hpp"
+#include "control/ike/dh_job.hpp"
+#include "control/io/loop.hpp"
+#include "control/metrics/exporter.hpp"
+#include "control/metrics/families.hpp"
+#include "control/privileges.hpp"
+#include "control/version.hpp"
+
+namespace {
+
+using namespace culvert;
+using namespace culvert::control;
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  std::string config = "/etc/culvert/culvert.yaml";
+  std::string check;
+  std::string log_level;
+};
+
+/// What is wrong with the secrets is said at start, not at three in the morning when the first peer calls.
+void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
+  for (const auto& connection : config.connections) {
+    const auto secret = resolve_secret(connection.secret);
+    Event e;
+    e.connection = connection.name;
+    if (!secret) {
+      e.level = ike::Severity::Error;
+      e.message = "the secret cannot be read, so nobody can connect: " + secret.error();
+      e.reason = ike::name(ike::Reason::NoSecret);
+    } else if (!secret->warning.empty()) {
+      e.level = ike::Severity::Warn;
+      e.message = secret->warning;
+    } else {
+      continue;
+    }
+    journal.write(std::move(e));
+  }
+}
+
+int run(const config::GatewayConfig& config) {
+  Journal journal(config.control.log);
+  journal.info(fmt::format("culvertd {} starts, {} connection(s) configured", kVersion, config.connections.size()));
+  for (const auto& problem : protect_memory()) journal.warn(problem);
+
+  std::optional<User> user;
+  if (!config.control.user.empty()) {
+    auto found = find_user(config.control.user);
+    if (!found) throw std::runtime_error(found.error());
+    user = *found;
+  }
+  auto listener = io::Listener::open(config.control.socket, config.control.group);
+  if (!listener) throw std::runtime_error(listener.error());
+  if (user && !listener->hand_over(user->uid)) journal.warn("control.socket stays with root: its directory does not let it be given to control.user");
+
+  io::Loop loop;
+  Gateway* gateway_ptr = nullptr;  // the pool's threads answer through the loop, which runs only once the gateway exists
+  DhPool pool(config.ike.crypto_threads, ike::run_dh_job, [&](ike::DhResult result) {
+    loop.post([&gateway_ptr, shared = std::make_shared<ike::DhResult>(std::move(result))] { gateway_ptr->on_dh(Clock::now(), std::move(*shared)); });
+  });
+  const auto read_secret = [](const config::SecretRef& ref) -> std::expected<SecretBytes, std::string> {
+    auto secret = resolve_secret(ref);
+    if (!secret) return std::unexpected(std::move(secret.error()));
+    return std::move(secret->bytes);
+  };
+  Gateway gateway(config, journal,
+                  {.compute = [&pool](ike::ComputeDh job) { pool.submit(std::move(job)); },
+                   .read_secret = read_secret,
+                   .wake_at = [&loop](std::optional<ike::TimePoint> when) { loop.wake_at(when); }});
+  gateway_ptr = &gateway;
+  cli::Dispatcher dispatcher(gateway);
+  std::unique_ptr<Exporter> exporter;
+  if (!config.control.metrics_listen.empty()) {
+    exporter = std::make_unique<Exporter>(
+        config.control.metrics_listen, [&loop](std::function<void()> work) { loop.post(std::move(work)); }, [&gateway] { return metric_families(gateway); });
+    journal.info(fmt::format("metrics on http://{}/metrics", config.control.metrics_listen));
+  }
+  if (user) {
+    if (const auto became = become(*user); !became) throw std::runtime_error(became.error());
+    if (user->name != config.dataplane.control_user && user->uid != 0)
+      journal.warn(fmt::format("control.user is {}, but dataplane.control_user is not: the data plane will not let us attach", user->name));
+  }
+  look_at_secrets(config, journal);
+  loop.run({gateway, dispatcher, *listener});
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app{"culvertd: negotiates the tunnels of a Culvert gateway and hands them to culvert-dataplane", "culvertd"};
+  app.add_option("--config", options.config, "configuration file")->capture_default_str();
+  app.add_option("--check", options.check, "check this configuration file, say what is wrong with it, and exit: 0 usable, 1 not");
+  app.add_option("--log-level", options.log_level, "instead of control.log.level")->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  app.set_version_flag("--version", std::string("culvertd ") + std::string(kVersion));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  if (!options.check.empty()) return config::check(options.check, std::cout);
+
+  auto loaded = config::load_file(options.config);
+  if (!loaded) {
+    for (const auto& finding : loaded.error()) std::cerr << finding.to_string() << '\n';
+    return 1;
+  }
+  for (const auto& finding : loaded->warnings) std::cerr << finding.to_string() << '\n';
+  if (options.log_level == "debug") loaded->config.control.log.level = config::LogLevel::Debug;
+  if (options.log_level == "info") loaded->config.control.log.level = config::LogLevel::Info;
+  if (options.log_level == "warn") loaded->config.control.log.level = config::LogLevel::Warn;
+  if (options.log_level == "error") loaded->config.control.log.level = config::LogLevel::Error;
+  try {
+    return run(loaded->config);
+  } catch (const std::exception& e) {
+    std::cerr << "culvertd: " << e.what() << '\n';
+    return 1;
+  }
+}
