@@ -1,0 +1,59 @@
+#include "tests/support/fake_engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace culvert::test {
+
+namespace {
+FakeEngine the_engine;
+}
+
+FakeEngine& engine() { return the_engine; }
+void reset_engine() { the_engine = {}; }
+std::size_t FakeEngine::count(const std::string& call) const { return static_cast<std::size_t>(std::ranges::count(calls, call)); }
+
+}  // namespace culvert::test
+
+namespace culvert::ike {
+
+using test::engine;
+
+class Engine::Impl {};
+
+Engine::Engine(const config::GatewayConfig&, Services& services) { engine().services = &services; }
+Engine::~Engine() = default;
+void Engine::start(TimePoint, std::vector<OrphanSa> orphans) {
+  engine().calls.emplace_back("start");
+  engine().orphans = std::move(orphans);
+}
+void Engine::on_datagram(TimePoint, const Datagram& datagram) { engine().datagrams.push_back(datagram); }
+void Engine::on_timer(TimePoint) { engine().calls.emplace_back("on_timer"); }
+void Engine::on_dh(TimePoint, DhResult result) { engine().dh.push_back(std::move(result)); }
+void Engine::on_installed(TimePoint, JobId job, bool ok, const std::string& error) { engine().installed.push_back({job, ok, error}); }
+void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child) {
+  engine().calls.push_back("on_acquire " + connection + "/" + child);
+}
+void Engine::on_expired(TimePoint, const SaExpired& expired) { engine().expired.push_back(expired); }
+void Engine::on_traffic(TimePoint, Spi inbound, TimePoint) { engine().traffic.push_back(inbound); }
+void Engine::on_dataplane_lost(TimePoint) { engine().calls.emplace_back("on_dataplane_lost"); }
+
+namespace {
+CommandResult command(std::string call) {
+  engine().calls.push_back(std::move(call));
+  if (engine().on_command) engine().on_command();
+  return engine().answer;
+}
+}  // namespace
+CommandResult Engine::initiate(TimePoint, const std::string& connection, const std::string& child) { return command("initiate " + connection + "/" + child); }
+CommandResult Engine::terminate(TimePoint, const std::string& connection, const std::string& child) { return command("terminate " + connection + "/" + child); }
+CommandResult Engine::rekey(TimePoint, const std::string& connection, const std::string& child, bool ike) {
+  return command("rekey " + connection + "/" + child + (ike ? " ike" : ""));
+}
+void Engine::shutdown(TimePoint) { engine().calls.emplace_back("shutdown"); }
+std::optional<TimePoint> Engine::deadline() const { return engine().deadline; }
+std::vector<Action> Engine::take_actions() { return std::exchange(engine().actions, {}); }
+std::vector<IkeSaInfo> Engine::ike_sas() const { return engine().sas; }
+std::vector<ConnectionStatus> Engine::connections() const { return engine().connections; }
+
+}  // namespace culvert::ike
