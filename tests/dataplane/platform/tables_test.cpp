@@ -1,0 +1,268 @@
+// The tables that wrap DPDK libraries against naive models, and the neighbour machinery on a clock of its own. Starts EAL without
+// hugepages and without rights.
+#include <catch2/catch.hpp>
+
+#include <random>
+
+#include "dataplane/fib/fib.hpp"
+#include "dataplane/io/buffers.hpp"
+#include "dataplane/io/eal.hpp"
+#include "dataplane/io/port.hpp"
+#include "dataplane/ip_header.hpp"
+#include "dataplane/manager/resolver.hpp"
+#include "dataplane/spd/spd.hpp"
+
+namespace culvert::dp {
+namespace {
+void need_eal() {
+  static const auto eal = Eal::start("test", {"--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "128", "--lcores", "0", "--log-level", "*:5"});
+  if (!eal) FAIL(eal.error());
+}
+IpAddress v4(std::uint32_t a) { return IpAddress::v4(a); }
+
+Bytes packet_of(std::uint32_t source, std::uint32_t destination, std::uint8_t protocol, std::uint16_t sport, std::uint16_t dport) {
+  Bytes b(28);
+  b[0] = 0x45, b[3] = 28, b[8] = 64, b[9] = protocol;
+  store_be32(&b[12], source);
+  store_be32(&b[16], destination);
+  set_ipv4_checksum(b.data());
+  store_be16(&b[20], sport);
+  store_be16(&b[22], dport);
+  return b;
+}
+}  // namespace
+
+TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
+  need_eal();
+  const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a090001), 24}}}, {"lan", {}, 1500, {{v4(0x0a010001), 24}, {v4(0x0a050001), 31}}}};
+  NeighborTable neighbors;
+  const std::vector<config::Route> routes{{{v4(0x0a020000), 24}, v4(0x0a090002), ""}, {{v4(0), 0}, v4(0x0a090003), "wan"}, {{v4(0x0b000000), 8}, {}, "lan"}};
+  const auto fib = Fib::build(interfaces, routes, neighbors);
+  REQUIRE(fib);
+  struct Row {
+    std::uint32_t address;
+    HopKind kind;
+    std::uint16_t port;
+    std::uint32_t gateway;
+  };
+  for (const Row& r : {Row{0x0a090001, HopKind::Local, 0, 0}, Row{0x0a010001, HopKind::Local, 1, 0}, Row{0x0a09004d, HopKind::OnLink, 0, 0},
+                       Row{0x0a0900ff, HopKind::Martian, 0, 0}, Row{0x0a090000, HopKind::Martian, 0, 0}, Row{0x0a050000, HopKind::OnLink, 1, 0},
+                       Row{0x0a050001, HopKind::Local, 1, 0}, Row{0x0a020009, HopKind::Gateway, 0, 0x0a090002},
+                       Row{0x08080808, HopKind::Gateway, 0, 0x0a090003}, Row{0x0b010203, HopKind::OnLink, 1, 0}, Row{0x7f000001, HopKind::Martian, 0, 0},
+                       Row{0xe0000005, HopKind::Martian, 0, 0}, Row{0xffffffff, HopKind::Martian, 0, 0}, Row{0x00000001, HopKind::Martian, 0, 0}}) {
+    const NextHop& h = (*fib)->lookup(v4(r.address));
+    INFO(v4(r.address).to_string());
+    CHECK(h.kind == r.kind);
+    CHECK(h.port == r.port);
+    CHECK(h.gateway == (r.gateway ? v4(r.gateway) : IpAddress{}));
+    CHECK((h.neighbor != nullptr) == (r.kind == HopKind::Gateway));
+  }
+  const std::vector<config::Route> nowhere{{{v4(0x0a020000), 24}, v4(0x0c000001), ""}};
+  CHECK_FALSE(Fib::build(interfaces, nowhere, neighbors));
+}
+
+TEST_CASE("spd: the classifier agrees with a linear search", "[spd][model]") {
+  need_eal();
+  const unsigned seed = Catch::rngSeed() != 0 ? Catch::rngSeed() : 20260101;
+  INFO("seed " << seed);
+  std::mt19937 rng(seed);
+  const auto pick = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
+  for (int round = 0; round < 20; ++round) {
+    std::vector<shm::InstallPolicy> policies;
+    for (std::uint32_t i = 1 + pick(30); i > 0; --i) {
+      shm::InstallPolicy p;
+      p.policy = PolicyId{i};
+      p.priority = pick(4);
+      p.action = static_cast<shm::PolicyAction>(pick(3));
+      for (TrafficSelector* ts : {&p.local_ts, &p.remote_ts}) {
+        const std::uint32_t a = 0x0a000000 + pick(64), b = a + pick(64);
+        *ts = pick(4) == 0 ? TrafficSelector::from({v4(0), 0}) : TrafficSelector{v4(a), v4(b), 0, 0xffff, 0};
+      }
+      if (pick(2) == 0) {
+        p.local_ts.protocol = p.remote_ts.protocol = 17;
+        p.remote_ts.port_first = static_cast<std::uint16_t>(pick(4));
+        p.remote_ts.port_last = static_cast<std::uint16_t>(p.remote_ts.port_first + pick(4));
+      }
+      REQUIRE(Spd::check(p) == shm::AckResult::Ok);
+      policies.push_back(p);
+    }
+    const auto spd = Spd::build(policies);
+    REQUIRE(spd);
+    for (int n = 0; n < 500; ++n) {
+      const std::uint32_t s = 0x0a000000 + pick(140), d = 0x0a000000 + pick(140);
+      const auto protocol = static_cast<std::uint8_t>(pick(2) ? 17 : 1);
+      const auto dport = static_cast<std::uint16_t>(protocol == 17 ? pick(9) : 0);
+      Bytes bytes = packet_of(s, d, protocol, 0, dport);
+      Packet p;
+      p.data = bytes.data();
+      p.length = 28;
+      REQUIRE(parse_ip(p));
+      const FlowKey key = FlowKey::outbound(p);
+      const SpdEntry* got = nullptr;
+      (*spd)->lookup(std::span(&key, 1), std::span(&got, 1));
+      const shm::InstallPolicy* want = nullptr;
+      for (const auto& c : policies)
+        if (c.local_ts.matches(v4(s), protocol, 0) && c.remote_ts.matches(v4(d), protocol, dport) &&
+            (want == nullptr || std::pair(c.priority, c.policy.value) < std::pair(want->priority, want->policy.value)))
+          want = &c;
+      REQUIRE((got ? got->policy.value : 0) == (want ? want->policy.value : 0));
+      // The mirrored question about the packet that comes back.
+      Bytes back = packet_of(d, s, protocol, dport, 0);
+      p.data = back.data();
+      p.length = 28;
+      REQUIRE(parse_ip(p));
+      const FlowKey mirrored = FlowKey::inbound(p);
+      CHECK(std::memcmp(&mirrored, &key, sizeof key) == 0);
+    }
+  }
+}
+
+TEST_CASE("spd: impossible policies are refused", "[spd]") {
+  shm::InstallPolicy p;
+  p.policy = PolicyId{1};
+  p.local_ts = p.remote_ts = TrafficSelector::from({v4(0x0a000000), 8});
+  REQUIRE(Spd::check(p) == shm::AckResult::Ok);
+  auto bad = p;
+  bad.local_ts.first = v4(0xffffffff);
+  CHECK(Spd::check(bad) == shm::AckResult::BadMessage);
+  bad = p;
+  bad.action = static_cast<shm::PolicyAction>(3);
+  CHECK(Spd::check(bad) == shm::AckResult::BadMessage);
+  bad = p;
+  bad.local_ts.protocol = 6, bad.remote_ts.protocol = 17;
+  CHECK(Spd::check(bad) == shm::AckResult::BadMessage);
+  bad = p;
+  bad.local_ts.first = v4(1), bad.local_ts.last = v4(0xfffffffe);  // 62 prefixes a side
+  bad.remote_ts = bad.local_ts;
+  CHECK(Spd::check(bad) == shm::AckResult::Unsupported);
+  bad = p;
+  bad.remote_ts.first.family = bad.remote_ts.last.family = Family::None;
+  CHECK(Spd::check(bad) != shm::AckResult::Ok);
+}
+
+TEST_CASE("fragments: all of the payload, in order, none larger than the MTU", "[fragment][rfc791]") {
+  need_eal();
+  static const auto pool = BufferPool::create("fragments", 511, 2000);
+  REQUIRE(pool);
+  for (const std::uint32_t mtu : {68U, 576U, 1400U}) {
+    Packet p;
+    REQUIRE((*pool)->allocate(p));
+    p.resize(1500);
+    for (std::uint32_t i = 0; i < 1500; ++i) p.data[i] = static_cast<std::uint8_t>(i);
+    std::memset(p.data, 0, 20);
+    p.data[0] = 0x45, p.data[8] = 9, p.data[9] = 17;
+    store_be16(p.data + 2, 1500);
+    store_be32(p.data + 12, 0x0a010001);
+    set_ipv4_checksum(p.data);
+    std::array<Packet, kBurstMax> out;
+    const std::size_t n = fragment_ipv4(p, mtu, **pool, out);
+    REQUIRE(n > 1);
+    Bytes whole;
+    for (std::size_t i = 0; i < n; ++i) {
+      CHECK(out[i].length <= mtu);
+      REQUIRE(parse_ip(out[i]));
+      const std::uint16_t field = load_be16(out[i].data + 6);
+      CHECK((field & kIpv4OffsetMask) * 8U == whole.size());
+      CHECK(((field & kIpv4Mf) != 0) == (i + 1 < n));
+      whole.insert(whole.end(), out[i].data + 20, out[i].data + out[i].length);
+      BufferPool::release(nullptr, std::span(&out[i].handle, 1));
+    }
+    CHECK(std::equal(whole.begin(), whole.end(), p.data + 20, p.data + 1500));
+    BufferPool::release(nullptr, std::span(&p.handle, 1));
+  }
+}
+
+TEST_CASE("af_packet devices get a queue per worker and a ring that holds a nap's worth", "[port]") {
+  CHECK(device_arguments("net_af_packet0,iface=x", 1, 1500) == "net_af_packet0,iface=x,blocksz=4096,framesz=2048,framecnt=4096");
+  CHECK(device_arguments("net_af_packet0,iface=x,framecnt=8,framesz=2048", 2, 1500) == "net_af_packet0,iface=x,framecnt=8,framesz=2048,qpairs=2");
+  CHECK(device_arguments("net_af_packet0,iface=x,qpairs=3", 2, 9000) == "net_af_packet0,iface=x,qpairs=3,blocksz=16384,framesz=16384,framecnt=4096");
+  CHECK(device_arguments("net_tap0,iface=x", 2, 1500) == "net_tap0,iface=x");
+  CHECK((is_pci_device("0000:3b:00.0") && is_pci_device("3b:00.1") && !is_pci_device("net_null0")));
+}
+
+TEST_CASE("resolver: asks, delivers, gives up, forgets", "[neighbor][rfc826]") {
+  auto rcu = Rcu::create(1);
+  REQUIRE(rcu);
+  NeighborTable table;
+  std::vector<NeighborKey> asked;
+  std::vector<void*> sent, refused;
+  Resolver r(table, **rcu,
+             {[&](const NeighborKey& k) { asked.push_back(k); }, [&](void* b) { sent.push_back(b); }, [&](void* b, bool) { refused.push_back(b); }});
+  const NeighborKey key{v4(0x0a010009), 1};
+  std::uint64_t now = 1'000'000'000;
+  std::vector<int> packets(200);
+  const auto pass = [&](std::uint64_t ms) {
+    for (std::uint64_t i = 0; i < ms; i += 50) r.tick(now += 50 * Resolver::kMs);
+  };
+
+  SECTION("an answer sends what waits, in order") {
+    for (int i = 0; i < 3; ++i) r.want(key, &packets[static_cast<std::size_t>(i)], now);
+    CHECK(asked.size() == 1);
+    table.find(key)->confirm({2, 0, 0, 0, 0, 9});
+    r.tick(now);
+    CHECK(sent == std::vector<void*>{&packets[0], &packets[1], &packets[2]});
+    SECTION("unused for long, it is forgotten; nobody is asked") {
+      pass(125'000);
+      CHECK(table.find(key) == nullptr);
+      CHECK(asked.size() == 1);
+    }
+    SECTION("in use, it is asked again, and stays while it answers") {
+      for (int i = 0; i < 1000; ++i) {
+        const std::size_t before = asked.size();
+        table.find(key)->used = true;
+        pass(200);
+        if (asked.size() != before) table.find(key)->confirm({2, 0, 0, 0, 0, 9});
+      }
+      CHECK(asked.size() >= 5);  // 200 seconds
+      CHECK(asked.size() <= 8);
+      REQUIRE(table.find(key) != nullptr);
+      CHECK(table.find(key)->state() == NeighborState::Reachable);
+    }
+    SECTION("in use and silent, it fails") {
+      for (int i = 0; i < 40 && table.find(key) && table.find(key)->state() == NeighborState::Reachable; ++i) {
+        table.find(key)->used = true;
+        pass(1000);
+      }
+      CHECK((table.find(key) == nullptr || table.find(key)->state() == NeighborState::Failed));
+    }
+  }
+  SECTION("silence refuses what waits, holds the failure for a second, then asks anew") {
+    r.want(key, &packets[0], now);
+    pass(2000);
+    CHECK(asked.size() == Resolver::kTries);
+    CHECK(refused.size() == 1);
+    CHECK(table.find(key)->state() == NeighborState::Failed);
+    r.want(key, &packets[1], now);
+    CHECK(refused.size() == 2);
+    pass(1100);
+    CHECK(table.find(key) == nullptr);
+    r.want(key, &packets[2], now);
+    CHECK(asked.size() == Resolver::kTries + 1);
+  }
+  SECTION("the queue is bounded") {
+    for (auto& p : packets) r.want(key, &p, now);
+    CHECK(refused.size() == packets.size() - Resolver::kQueuePerNeighbor);
+  }
+  SECTION("a configured gateway's entry stays, and is asked again after its failure") {
+    Neighbor* pinned = table.add(key, true);
+    r.want(key, &packets[0], now);
+    pass(3200);
+    CHECK(refused.size() == 1);
+    CHECK((table.find(key) == pinned && pinned->state() == NeighborState::Incomplete));
+    r.want(key, &packets[1], now);
+    CHECK(asked.size() == Resolver::kTries + 1);
+  }
+  r.give_up();
+  (*rcu)->reclaim();
+}
+
+TEST_CASE("neighbour table: full means full, and removal keeps the rest reachable", "[neighbor]") {
+  NeighborTable table;
+  for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i) REQUIRE(table.add({v4(0x0a000000 + i), 0}) != nullptr);
+  CHECK(table.add({v4(0x0b000000), 0}) == nullptr);
+  for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; i += 2) CHECK(table.remove(*table.find({v4(0x0a000000 + i), 0})) != nullptr);
+  for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i) CHECK((table.find({v4(0x0a000000 + i), 0}) != nullptr) == (i % 2 == 1));
+  CHECK(table.find({v4(0x0a000001), 1}) == nullptr);
+}
+
+}  // namespace culvert::dp
