@@ -36,8 +36,10 @@ inline constexpr unsigned kMaxDeleteRepeats = 5;          ///< of a Delete that 
 inline constexpr unsigned kMaxDpdAnswers = 20;            ///< a second and ISAKMP SA; a peer sends one every few seconds
 inline constexpr auto kHintedWait = seconds{10};          ///< for the good answer after an unauthenticated refusal
 inline constexpr auto kGrace = seconds{5};                ///< an old SA takes in late packets for so long
-inline constexpr auto kSettle = seconds{6};               ///< two pairs of one child are left alone so long before one is made of them
-inline constexpr auto kSimultaneous = seconds{20};        ///< SAs of both sides' making within this time are a collision, not a rekeying
+inline constexpr auto kSettle = seconds{10};              ///< two SAs of the two sides' making are left alone so long before one is made of them
+inline constexpr auto kSimultaneous = seconds{120};       ///< pairs of both sides' making within this time may be a collision: longer than a
+                                                          ///< Quick Mode may take, so that further apart the later maker knew the earlier pair
+inline constexpr auto kOverdue = seconds{10};             ///< the peer's Delete of what it has replaced is lost when it has not come by then
 inline constexpr auto kResponderPause = seconds{2};       ///< the initiator of the ISAKMP SA goes first with Quick Modes
 inline constexpr auto kForgotten = seconds{60};           ///< after which an SA with a successor is removed without the peer's asking
 inline constexpr auto kQuickModeMemory = seconds{60};     ///< how long the last message of a Quick Mode can be asked for again

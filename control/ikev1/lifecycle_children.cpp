@@ -17,6 +17,14 @@ std::string describe(const ChildSa& pair) {
          (pair.udp_encap ? ", in UDP" : "");
 }
 
+/// Whether a Quick Mode that the peer began later than this one is over already. The peer does one after the other, so its later
+/// one replaces this one, whose message 3 was on its way for longer.
+bool overtaken(const ChildRun& run, const QuickMode& qm) {
+  return qm.role == Role::Responder && std::ranges::any_of(run.pairs, [&](const ChildSa& p) {
+           return p.role == Role::Responder && p.begun > qm.begun && live(p);
+         });
+}
+
 /// Bounds what a peer that never deletes can pile up: beyond kMaxPairs the oldest goes.
 void trim(Core& core, TimePoint now, std::size_t connection, std::size_t child) {
   ChildRun& run = core.run(connection).children.at(child);
@@ -47,7 +55,8 @@ void settle_life(Core& core, const IsakmpSa& sa, std::size_t child, Life& life) 
 
 void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair& pending) {
   const config::Child& c = core.connection(sa).children.at(qm.child);
-  install(core, sa, qm, Direction::Outbound, pending);
+  const bool late = overtaken(core.run(sa.connection).children.at(qm.child), qm);
+  if (!late) install(core, sa, qm, Direction::Outbound, pending);
   const Schedule when = schedule(core.services, now, {c.rekey_time, c.rand_time, c.life_time}, pending.life.seconds);
   ChildSa pair;
   pair.pair = qm.pair;
@@ -63,11 +72,19 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   pair.remote_ts = pending.remote_ts;
   pair.local = sa.local;
   pair.remote = sa.remote;
+  pair.begun = qm.begun;
   pair.established = now;
+  pair.outbound = !late;
   pair.expires_at = when.expires_at;
   pair.life = ChildLive{when.rekey_at, 0};
 
   ChildRun& run = core.run(sa.connection).children.at(qm.child);
+  if (late) {
+    core.ended(now, sa, Exchange::QuickMode, qm.role, Reason::Ok, "A Quick Mode was confirmed after its successor: " + describe(pair) + ".", qm.child);
+    pair.life = ChildSuperseded{now + kOverdue};
+    run.pairs.insert(run.pairs.begin(), std::move(pair));
+    return trim(core, now, sa.connection, qm.child);
+  }
   const bool again = std::ranges::any_of(run.pairs, live);
   for (ChildSa& old : run.pairs) {
     const bool replaced = std::ranges::find(qm.replaces, old.pair) != qm.replaces.end();
@@ -120,7 +137,7 @@ void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uin
   const auto it = std::ranges::find(run.pairs, id, &ChildSa::pair);
   if (it == run.pairs.end()) return;
   core.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Inbound, it->spi_in});
-  core.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Outbound, it->spi_out});
+  if (it->outbound) core.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Outbound, it->spi_out});
   core.release_spi(it->spi_in);
   run.pairs.erase(it);
 }

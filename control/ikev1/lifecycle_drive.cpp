@@ -12,6 +12,8 @@ namespace {
 
 bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
 
+bool same_selectors(const ChildSa& a, const ChildSa& b) { return a.local_ts == b.local_ts && a.remote_ts == b.remote_ts; }
+
 const ChildSa* newest_live(const ChildRun& run) {
   for (auto it = run.pairs.rbegin(); it != run.pairs.rend(); ++it)
     if (live(*it)) return &*it;
@@ -91,7 +93,7 @@ std::optional<TimePoint> collision_end(const ChildRun& run) {
   const ChildSa* newest = newest_live(run);
   if (!newest || run.rekey_due) return std::nullopt;
   for (const ChildSa& other : run.pairs) {
-    if (&other == newest || !live(other) || other.role == newest->role) continue;
+    if (&other == newest || !live(other) || other.role == newest->role || !same_selectors(other, *newest)) continue;
     if (newest->established - other.established >= kSimultaneous) continue;
     const ChildSa& lower = rank(other) < rank(*newest) ? other : *newest;
     return newest->established + (lower.role == Role::Initiator ? kSettle : 5 * kSettle);
@@ -99,12 +101,13 @@ std::optional<TimePoint> collision_end(const ChildRun& run) {
   return std::nullopt;
 }
 
-/// When a pair that the peer replaced, and never deleted, is removed all the same. The peer must have known it when it began the
-/// replacement, hence the distance between the two.
+/// When a pair that the peer replaced, and whose Delete is lost, is removed all the same. That the peer knew it when it began the
+/// replacement is sure if the peer had made it, too, or if it is much older.
 std::optional<TimePoint> forgotten_at(const ChildRun& run, const ChildSa& pair) {
   const ChildSa* newest = newest_live(run);
-  if (!newest || newest == &pair || !live(pair) || newest->established - pair.established < 2 * kForgotten) return std::nullopt;
-  return newest->established + kForgotten;
+  if (!newest || newest == &pair || !live(pair) || newest->role != Role::Responder || !same_selectors(pair, *newest)) return std::nullopt;
+  const bool known = pair.role == Role::Responder || newest->established - pair.established >= kSimultaneous;
+  return known ? std::optional(newest->established + kOverdue) : std::nullopt;
 }
 
 enum class Fate : std::uint8_t { Stay, RemoveQuietly, Remove, Expire };

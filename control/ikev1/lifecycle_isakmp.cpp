@@ -45,7 +45,9 @@ std::optional<TimePoint> collision_end(Core& core, const IsakmpSa& sa, const MmE
 std::optional<TimePoint> forgotten_at(Core& core, const IsakmpSa& sa) {
   std::optional<TimePoint> out;
   any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& est) {
-    if (newer(other, sa)) out = earliest(out, est.established + kForgotten);
+    // Made by the peer, one after the other: it knew this one when it made that one.
+    const bool known = sa.role == Role::Responder && other.role == Role::Responder;
+    if (newer(other, sa)) out = earliest(out, est.established + (known ? std::chrono::nanoseconds(kOverdue) : kForgotten));
     return false;
   });
   return out;

@@ -67,7 +67,8 @@ struct ChildSa {
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
   Endpoint local, remote;
-  TimePoint established{}, expires_at{};
+  TimePoint begun{}, established{}, expires_at{};
+  bool outbound = true;         ///< false: confirmed so late that its successor was there already; it only takes in
   std::variant<ChildLive, ChildSuperseded, ChildOrphan, ChildDoubted> life;
 };
 

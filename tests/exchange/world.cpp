@@ -113,6 +113,7 @@ void Host::perform() {
       remove(*out);
     } else {
       log.push_back(std::get<ike::Report>(action));
+      times.push_back(world.now);
     }
   }
 }
@@ -138,6 +139,7 @@ void Host::install(const ike::InstallSa& sa) {
       outbound.push_back({sa, {}});
       current[sa.child] = sa.pair;
     }
+    world.look_at_traffic();
     if (engine.get() != asker) return;
     engine->on_installed(world.now, sa.job, ok, ok ? "" : "refused by the test");
     perform();
@@ -149,6 +151,7 @@ void Host::remove(const ike::RemoveSa& sa) {
   world.at(plane_clock_, [this, sa] {
     if (sa.direction == Direction::Inbound) inbound.erase(sa.spi.value);
     else std::erase_if(outbound, [&](const PlaneSa& s) { return s.sa.pair == sa.pair; });
+    world.look_at_traffic();
   });
 }
 
@@ -196,8 +199,11 @@ const PlaneSa* Host::current_out(const std::string& wanted) const {
 
 std::string Host::transcript() const {
   std::ostringstream out;
-  for (const ike::Report& r : log)
-    out << name << ": " << (r.exchange ? ike::name(*r.exchange) : "-") << ' ' << ike::name(r.reason) << (r.count ? " [end] " : " ") << r.message << '\n';
+  for (std::size_t i = 0; i < log.size(); ++i) {
+    const ike::Report& r = log[i];
+    out << times[i].time_since_epoch() / 1ms << " ms " << name << ": " << (r.exchange ? ike::name(*r.exchange) : "-") << ' '
+        << (r.role == ike::Role::Initiator ? 'I' : 'R') << ' ' << ike::name(r.reason) << (r.count ? " [end] " : " ") << r.message << '\n';
+  }
   return out.str();
 }
 
@@ -304,112 +310,43 @@ void World::forget_nat() {
   }
 }
 
-void World::begin_traffic(Duration interval) {
+void World::begin_traffic() {
   traffic_ = true;
-  at(now, [this, interval] { tick(interval, 0); });
+  tick();
 }
 
-void World::tick(Duration interval, unsigned count) {
+void World::look_at_traffic() {
   if (!traffic_) return;
-  for (const auto& from : hosts) {
+  const std::string when = " at " + std::to_string(now.time_since_epoch() / 1ms) + " ms";
+  for (const auto& from : hosts)
     for (const auto& [child, pair] : from->current) {
       const PlaneSa* sa = from->current_out(child);
-      const std::string label = from->name + "/" + child;
-      ++packets;
       if (!sa) {
-        gaps.push_back(label + " has no outbound SA at " + std::to_string((now.time_since_epoch()).count() / 1'000'000) + " ms");
+        gaps.push_back(from->name + "/" + child + " has no outbound SA" + when);
         continue;
       }
       bool arrived = false;
       for (const auto& to : hosts) {
-        if (to.get() == from.get()) continue;
         const auto it = to->inbound.find(sa->sa.spi.value);
-        if (it == to->inbound.end()) continue;
+        if (to.get() == from.get() || it == to->inbound.end()) continue;
         arrived = it->second.sa.encr_key == sa->sa.encr_key && it->second.sa.integ_key == sa->sa.integ_key;
         it->second.last_used = now;
       }
-      if (!arrived)
-        gaps.push_back(label + " sends on an SA that the peer does not have, at " + std::to_string(now.time_since_epoch().count() / 1'000'000) + " ms");
+      if (!arrived) gaps.push_back(from->name + "/" + child + " sends on an SA that the peer does not have" + when);
     }
+}
+
+void World::tick() {
+  if (!traffic_) return;
+  look_at_traffic();
+  for (const auto& host : hosts) {
+    std::vector<std::pair<Spi, TimePoint>> used;
+    for (const auto& [spi, sa] : host->inbound)
+      if (sa.last_used > now - 1s) used.emplace_back(Spi{spi}, sa.last_used);
+    for (const auto& [spi, when] : used) host->engine->on_traffic(now, spi, when);
+    host->perform();
   }
-  if (count % 100 == 99)
-    for (const auto& host : hosts) {
-      std::vector<std::pair<Spi, TimePoint>> used;
-      for (const auto& [spi, sa] : host->inbound)
-        if (sa.last_used > now - 1s) used.emplace_back(Spi{spi}, sa.last_used);
-      for (const auto& [spi, when] : used) host->engine->on_traffic(now, spi, when);
-      host->perform();
-    }
-  at(now + interval, [this, interval, count] { tick(interval, count + 1); });
-}
-
-// ---------------------------------------------------------------------------------------------------------------- configuration
-
-config::Child child(const std::string& name, const std::string& local_ts, const std::string& remote_ts, const std::string& proposals,
-                    config::StartAction start) {
-  config::Child c;
-  c.name = name;
-  c.local_ts = TrafficSelector::parse(local_ts).value();
-  c.remote_ts = TrafficSelector::parse(remote_ts).value();
-  c.esp_proposals = parse_esp_proposal(proposals).value();
-  c.start_action = start;
-  return c;
-}
-
-config::GatewayConfig site(const std::string& local, const std::string& remote, config::StartAction start) {
-  const auto net = [](const std::string& address) { return address.ends_with(".1") ? "10.1.0.0/24" : "10.2.0.0/24"; };
-  config::Connection c;
-  c.name = "c";
-  c.local_addrs = {IpAddress::parse(local).value()};
-  if (!remote.empty()) c.remote_addrs = {IpAddress::parse(remote).value()};
-  c.proposals = parse_ike_proposal("aes128-sha256-ecp256").value();
-  c.local_id = {config::Identity::Type::Ipv4Addr, local};
-  c.remote_id = {config::Identity::Type::Any, "%any"};
-  c.children = {child("net", net(local), net(local) == std::string("10.1.0.0/24") ? "10.2.0.0/24" : "10.1.0.0/24", "aes128gcm16", start)};
-  config::GatewayConfig g;
-  g.connections = {c};
-  return g;
-}
-
-Pair two_sites(World& world, const std::function<void(config::GatewayConfig&, config::GatewayConfig&)>& change) {
-  auto a = site("10.9.0.1", "10.9.0.2", config::StartAction::Start);
-  auto b = site("10.9.0.2", "10.9.0.1", config::StartAction::None);
-  if (change) change(a, b);
-  Host& host_a = world.add("A", std::move(a));
-  Host& host_b = world.add("B", std::move(b));
-  return {host_a, host_b};
-}
-
-// ---------------------------------------------------------------------------------------------------------------- messages
-
-std::optional<Seen> look(const ike::Datagram& datagram) {
-  ByteView bytes = datagram.data;
-  if (datagram.local.port == ike::kNatPort || datagram.remote.port == ike::kNatPort)
-    if (const auto inner = ike::strip_non_esp_marker(bytes)) bytes = *inner;
-  const auto framed = ike::parse_header(bytes);
-  if (!framed) return std::nullopt;
-  Seen out{framed->header, Bytes(framed->message.begin(), framed->message.end()), std::nullopt};
-  if (!framed->header.encrypted())
-    if (auto m = ikev1::Message::parse(static_cast<ikev1::PayloadType>(framed->header.next_payload), framed->body, ikev1::Trailing::Refused))
-      out.clear = std::move(*m);
-  return out;
-}
-
-void rewrite(ike::Datagram& datagram, const ike::Header& header, const ikev1::Builder& payloads) {
-  ike::Header h = header;
-  h.next_payload = static_cast<std::uint8_t>(payloads.first());
-  const Bytes message = ike::encode_message(h, payloads.chain());
-  datagram.data = datagram.local.port == ike::kNatPort ? ike::with_non_esp_marker(message) : message;
-}
-
-int main_mode_number(const ike::Datagram& datagram, bool from_initiator) {
-  const auto seen = look(datagram);
-  if (!seen || seen->header.exchange != ike::kExchangeMainMode) return 0;
-  if (seen->header.encrypted()) return from_initiator ? 5 : 6;
-  if (!seen->header.spi_r) return 1;
-  if (!seen->clear) return 0;
-  if (seen->clear->count(ikev1::PayloadType::Sa) > 0) return 2;
-  return from_initiator ? 3 : 4;
+  at(now + 1s, [this] { tick(); });
 }
 
 }  // namespace culvert::test

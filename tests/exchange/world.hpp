@@ -65,6 +65,7 @@ class Host final : public ike::Services {
   std::unique_ptr<ike::Engine> engine;
   std::map<std::string, std::string> secrets;         ///< by connection; absent: unreadable
   std::vector<ike::Report> log;
+  std::vector<TimePoint> times;                       ///< of the reports in `log`
   std::map<std::uint32_t, PlaneSa> inbound;           ///< by SPI
   std::vector<PlaneSa> outbound;                      ///< in order of installation
   std::map<std::string, std::uint64_t> current;       ///< child -> pair: the last installed, whether or not it is still there
@@ -102,8 +103,10 @@ class World {
   void add_nat(const IpAddress& inside, const IpAddress& outside);
   /// The NAT forgets its mappings: the inside host gets new ports.
   void forget_nat();
-  /// Sends a packet through every current outbound SA every `interval`, and notes those that find no inbound SA.
-  void begin_traffic(Duration interval = 10ms);
+  /// From now on packets flow through every current outbound SA, all the time: whenever a data plane changes, and each second, it is
+  /// looked whether they find their inbound SA; what does not is noted in `gaps`. Engines hear of the traffic each second.
+  void begin_traffic();
+  void look_at_traffic();
   void end_traffic() { traffic_ = false; }
 
   std::uint64_t random(std::uint64_t below);
@@ -115,7 +118,6 @@ class World {
   std::mt19937_64 rng;
   std::vector<std::unique_ptr<Host>> hosts;
   std::vector<std::string> gaps;
-  std::uint64_t packets = 0;
   std::vector<ike::Datagram> wire;  ///< all that was sent, if `record`
   bool record = false;
   bool real_dh = false;
@@ -128,7 +130,7 @@ class World {
     bool operator<(const Event& o) const { return std::pair(when, order) > std::pair(o.when, o.order); }
   };
   bool step(TimePoint limit);
-  void tick(Duration interval, unsigned count);
+  void tick();
   std::priority_queue<Event> events_;
   std::uint64_t order_ = 0;
   bool traffic_ = false;

@@ -1,0 +1,171 @@
+// Establish, rekey, delete, over a bad line, by seed: a program, since ten thousand runs make no readable test case.
+// Each seed draws its configuration, its line and its events. In every run these must hold:
+//   - both sides come up, and from then on no packet meets a missing SA until the operators end the tunnel;
+//   - when the line is good again, each child settles on one pair with matching SPIs and keys, on one ISAKMP SA;
+//   - after the end nothing is left: no SA, no SPI, no state.
+//   exchange_seeds [FIRST [COUNT]]        CULVERT_SEEDS: COUNT where it is not given (1000)
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "tests/exchange/world.hpp"
+
+namespace {
+
+using namespace culvert;
+using namespace culvert::test;
+using config::Seconds;
+
+struct Failure {
+  std::string what;
+};
+void require(bool condition, const std::string& what) {
+  if (!condition) throw Failure{what};
+}
+
+struct Plan {
+  bool both_start = false, a_starts = true, timers = false, pfs = false, second_child = false, encap = false, nat = false;
+};
+
+Plan draw_plan(World& w) {
+  Plan p;
+  p.both_start = w.random(3) == 0;
+  p.a_starts = w.random(2) == 0;
+  p.timers = w.random(2) == 0;
+  p.pfs = w.random(3) == 0;
+  p.second_child = w.random(4) == 0;
+  p.encap = w.random(5) == 0;
+  p.nat = !p.both_start && p.a_starts && w.random(5) == 0;
+  return p;
+}
+
+void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
+  const bool starts = p.both_start || p.a_starts == a;
+  config::Connection& conn = c.connections[0];
+  conn.encap = p.encap && a;
+  if (p.nat && !a) conn.remote_addrs.clear();
+  conn.dpd_delay = Seconds{10};
+  conn.dpd_timeout = Seconds{60};
+  config::Child& net = conn.children[0];
+  net.start_action = starts ? config::StartAction::Start : config::StartAction::Trap;
+  if (p.pfs) net.esp_proposals = parse_esp_proposal("aes128-sha256-ecp256").value();
+  if (p.timers) {
+    net.rekey_time = Seconds{20 + static_cast<int>(w.random(20))};
+    net.rand_time = Seconds{8};
+    net.life_time = Seconds{180};
+    conn.rekey_time = Seconds{45 + static_cast<int>(w.random(40))};
+    conn.rand_time = Seconds{10};
+    conn.over_time = Seconds{200};
+  }
+  if (!p.second_child) return;
+  config::Child more = net;
+  more.name = "more";
+  (a ? more.local_ts : more.remote_ts) = TrafficSelector::parse("10.1.7.0/24[tcp/443]").value();
+  conn.children.push_back(more);
+}
+
+bool all_up(const Host& h) {
+  return std::ranges::all_of(h.config.connections[0].children, [&](const config::Child& c) { return h.current_out(c.name) != nullptr; });
+}
+
+std::string counts(const Host& h) {
+  return h.name + ": " + std::to_string(h.inbound.size()) + " in, " + std::to_string(h.outbound.size()) + " out, " +
+         std::to_string(h.spis.size()) + " SPIs, " + std::to_string(h.established()) + " ISAKMP SAs; ";
+}
+
+/// One pair for each child, the same on both sides, and one ISAKMP SA.
+bool settled(const Host& a, const Host& b) {
+  const std::size_t children = a.config.connections[0].children.size();
+  if (a.inbound.size() != children || b.inbound.size() != children || a.outbound.size() != children || b.outbound.size() != children) return false;
+  if (a.spis.size() != children || b.spis.size() != children || a.established() != 1 || b.established() != 1) return false;
+  const auto reaches = [](const Host& from, const Host& to) {
+    return std::ranges::all_of(from.outbound, [&](const PlaneSa& s) {
+      const auto it = to.inbound.find(s.sa.spi.value);
+      return it != to.inbound.end() && it->second.sa.encr_key == s.sa.encr_key && it->second.sa.integ_key == s.sa.integ_key;
+    });
+  };
+  return reaches(a, b) && reaches(b, a);
+}
+
+bool nothing_left(const Host& h) {
+  return h.inbound.empty() && h.outbound.empty() && h.spis.empty() && h.engine->ike_sas().empty();
+}
+
+void schedule_events(World& w, Host& a, Host& b) {
+  for (std::uint64_t i = 0, n = 1 + w.random(3); i < n; ++i) {
+    const TimePoint when = w.now + w.between(0s, 60s);
+    const bool isakmp = w.random(4) == 0;
+    const auto ask = [isakmp](Host& h) {
+      h.engine->rekey(h.world.now, "c", "", isakmp);
+      h.perform();
+    };
+    const std::uint64_t who = w.random(3);
+    if (who != 1) w.at(when, [&a, ask] { ask(a); });
+    if (who != 0) w.at(when + w.between(0ms, 50ms), [&b, ask] { ask(b); });
+  }
+}
+
+void run_seed(std::uint64_t seed, std::string& transcript) {
+  World w(seed);
+  const Plan plan = draw_plan(w);
+  auto [a, b] = two_sites(w, [&](auto& ca, auto& cb) {
+    configure(ca, plan, true, w);
+    configure(cb, plan, false, w);
+    if (plan.nat) {
+      ca = site("192.168.7.1", "10.9.0.2", ca.connections[0].children[0].start_action);
+      configure(ca, plan, true, w);
+    }
+  });
+  if (plan.nat) w.add_nat(IpAddress::parse("192.168.7.1").value(), IpAddress::parse("10.9.0.1").value());
+  w.link = {static_cast<double>(w.random(26)) / 100, static_cast<double>(w.random(21)) / 100, 1ms, w.between(2ms, 400ms)};
+  for (Host* h : {&a, &b}) h->install_max = w.between(1ms, 60ms);
+  try {
+    a.start();
+    w.run(w.between(0ms, 50ms));
+    b.start();
+    require(w.run_until([&] { return all_up(a) && all_up(b); }, 400s), "the tunnel does not come up");
+    w.begin_traffic();
+    schedule_events(w, a, b);
+    w.run(100s);
+    const LinkSettings bad = w.link;
+    w.link = {0, 0, 1ms, 20ms};
+    require(w.run_until([&] { return settled(a, b); }, 400s), "the two sides do not settle on one pair a child: " + counts(a) + counts(b));
+    require(w.gaps.empty(), w.gaps.empty() ? "" : w.gaps.front() + " (" + std::to_string(w.gaps.size()) + " gaps)");
+    w.end_traffic();
+    w.link = bad;
+    for (Host* h : {&a, &b}) {
+      h->engine->terminate(w.now, "c", "");
+      h->perform();
+      w.run(w.between(0ms, 300ms));
+    }
+    require(w.run_until([&] { return nothing_left(a) && nothing_left(b); }, 400s), "something is left after the end: " + counts(a) + counts(b));
+  } catch (const Failure&) {
+    transcript = a.transcript() + b.transcript();
+    throw;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const char* wanted = std::getenv("CULVERT_SEEDS");
+  const std::uint64_t first = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1;
+  const std::uint64_t count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : argc > 1 ? 1 : wanted ? std::strtoull(wanted, nullptr, 10) : 1000;
+  std::uint64_t failed = 0;
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    std::string transcript;
+    try {
+      run_seed(seed, transcript);
+    } catch (const Failure& f) {
+      std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), f.what.c_str());
+      if (++failed == 1 && count == 1) std::fputs(transcript.c_str(), stdout);
+    } catch (const std::exception& e) {
+      ++failed;
+      std::printf("seed %llu: exception: %s\n", static_cast<unsigned long long>(seed), e.what());
+    }
+  }
+  std::printf("%llu seeds from %llu: %llu failed\n", static_cast<unsigned long long>(count), static_cast<unsigned long long>(first),
+              static_cast<unsigned long long>(failed));
+  return failed == 0 ? 0 : 1;
+}
