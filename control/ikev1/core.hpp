@@ -36,6 +36,7 @@ inline constexpr unsigned kMaxDeleteRepeats = 5;          ///< of a Delete that 
 inline constexpr unsigned kMaxDpdAnswers = 20;            ///< a second and ISAKMP SA; a peer sends one every few seconds
 inline constexpr auto kHintedWait = seconds{10};          ///< for the good answer after an unauthenticated refusal
 inline constexpr auto kGrace = seconds{5};                ///< an old SA takes in late packets for so long
+inline constexpr auto kDoubt = seconds{30};               ///< for traffic to show that the peer still has a pair without an ISAKMP SA
 inline constexpr auto kSettle = seconds{10};              ///< two SAs of the two sides' making are left alone so long before one is made of them
 inline constexpr auto kSimultaneous = seconds{120};       ///< pairs of both sides' making within this time may be a collision: longer than a
                                                           ///< Quick Mode may take, so that further apart the later maker knew the earlier pair

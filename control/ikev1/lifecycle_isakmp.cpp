@@ -53,6 +53,19 @@ std::optional<TimePoint> forgotten_at(Core& core, const IsakmpSa& sa) {
   return out;
 }
 
+/// The last ISAKMP SA is gone, but the peer said nothing of its pairs (RFC 2408 §3.15: a Delete is of what it names). They stay while
+/// traffic shows that the peer has them, and a successor is negotiated where the configuration lets us begin.
+void doubt_pairs(Core& core, TimePoint now, std::size_t index, const std::string& peer_id) {
+  ConnectionRun& run = core.run(index);
+  for (std::size_t i = 0; i < run.children.size(); ++i)
+    for (ChildSa& pair : run.children[i].pairs) {
+      if (!std::holds_alternative<ChildLive>(pair.life) || pair.peer_id != peer_id) continue;
+      pair.life = ChildDoubted{now, now + kDoubt};
+      run.children[i].rekey_due = false;
+      run.children[i].requested = core.connection(index).children[i].start_action != config::StartAction::None;
+    }
+}
+
 bool has_unfinished(const IsakmpSa& sa) {
   return std::ranges::any_of(sa.quick_modes, [](const auto& q) { return !finished(q.second); });
 }
@@ -111,7 +124,7 @@ void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
   const std::size_t index = sa.connection;
   abandon_quick_modes(core, sa);
   core.drop(sa);
-  if (!sibling) pairs_lost(core, now, index, peer_id, Reason::DeletedByPeer, "The peer deleted the ISAKMP SA, and the pair with it.");
+  if (!sibling) doubt_pairs(core, now, index, peer_id);
 }
 
 void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa) {
