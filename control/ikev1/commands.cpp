@@ -4,6 +4,7 @@
 
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_informational.hpp"
+#include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
 
@@ -250,7 +251,8 @@ ike::CommandResult rekey(Core& core, TimePoint now, const std::string& connectio
   if (isakmp) {
     IsakmpSa* sa = current_sa(core, target->connection);
     if (!sa) return {false, "\"" + connection + "\" has no ISAKMP SA."};
-    sa->established()->rekey_at = now;
+    if (!start_main_mode(core, now, {target->connection, sa->local, sa->remote, {sa->id}}))
+      return {false, "The new ISAKMP SA of \"" + connection + "\" cannot be begun; the log says why."};
     return {true, "Replacing the ISAKMP SA of \"" + connection + "\"."};
   }
   std::size_t count = 0;

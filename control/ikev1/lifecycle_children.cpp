@@ -97,6 +97,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   std::string text = std::string(again ? "Pair of IPsec SAs rekeyed: " : "Pair of IPsec SAs established: ") + describe(pair) + ".";
   core.ended(now, sa, Exchange::QuickMode, qm.role, Reason::Ok, std::move(text), qm.child);
   run.pairs.push_back(std::move(pair));
+  for (const IsakmpSa* any : core.sas_of(sa.connection)) core.touch(*any);  // now worth replacing
   trim(core, now, sa.connection, qm.child);
 }
 

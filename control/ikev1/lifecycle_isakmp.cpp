@@ -66,6 +66,13 @@ void doubt_pairs(Core& core, TimePoint now, std::size_t index, const std::string
     }
 }
 
+/// An ISAKMP SA without pairs, made or wanted, is not replaced: it ends with its lifetime.
+bool worth_replacing(const Core& core, const IsakmpSa& sa) {
+  return !core.shutting_down && std::ranges::any_of(core.runs.at(sa.connection).children, [](const ChildRun& c) {
+    return c.persistent || !c.pairs.empty();
+  });
+}
+
 bool has_unfinished(const IsakmpSa& sa) {
   return std::ranges::any_of(sa.quick_modes, [](const auto& q) { return !finished(q.second); });
 }
@@ -201,7 +208,7 @@ void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   if ((est->remove_at && now >= *est->remove_at) || overdue)
     return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends.");
   if (now >= est->expires_at) return close_isakmp(core, now, sa, Reason::Expired, "The lifetime of the ISAKMP SA ended before it was replaced.");
-  if (now >= est->rekey_at && !est->remove_at && !newer_isakmp(core, sa) && !core.shutting_down) {
+  if (now >= est->rekey_at && !est->remove_at && !newer_isakmp(core, sa) && worth_replacing(core, sa)) {
     est->rekey_at = now + kQuickModeLimit;  // moved again when the attempt ends
     start_main_mode(core, now, {sa.connection, sa.local, sa.remote, {sa.id}});
     est = sa.established();
@@ -216,7 +223,7 @@ std::optional<TimePoint> established_deadline(Core& core, const IsakmpSa& sa) {
   if (!est) return std::nullopt;
   std::optional<TimePoint> out = est->expires_at;
   if (est->remove_at) return earliest(earliest(out, est->remove_at), keepalive_deadline(core, sa));
-  if (!newer_isakmp(core, sa) && !core.shutting_down) out = earliest(out, est->rekey_at);
+  if (!newer_isakmp(core, sa) && worth_replacing(core, sa)) out = earliest(out, est->rekey_at);
   out = earliest(out, collision_end(core, sa, *est));
   out = earliest(out, forgotten_at(core, sa));
   out = earliest(out, est->dpd.next_probe);
