@@ -2,7 +2,7 @@
 """Two Culverts over a bad line: delay, loss, reordering and duplication both ways, made by netem in a Linux guest that is the wire.
 
 Time limit: 150 s
-The connection comes up although messages are lost; pings run while CHILD SAs and the ISAKMP SA are rekeyed; captures on both sides of the
+The connection comes up although messages are lost; pings run while CHILD SAs and the ISAKMP SA are rekeyed; captures at both ends of the
 line say what it lost, doubled and reordered, and Culvert's counters must agree: all that arrived is delivered once, what arrived twice is
 counted as esp_replay, and nothing else is dropped.
 
@@ -26,7 +26,8 @@ QUIET = ({"rekey_time": "1h", "life_time": "2h", "replay_window": WINDOW}, {"rek
 
 
 class Site:
-    """As sites.TwoCulverts, with the guest between them."""
+    """As sites.TwoCulverts, with the guest between them. The captures are at the guest, for what a gateway sends by an af_packet port bypasses
+    the queueing layer, and so whoever listens on the gateway's own interface."""
 
     def __init__(self, lab):
         self.host, self.inside, self.gateway, self.capture = {}, {}, {}, {}
@@ -50,7 +51,7 @@ class Site:
 
     def start(self):
         for letter in "ab":
-            self.capture[letter] = Capture(self.inside[letter], "gw0", f"gw-{letter}")
+            self.capture[letter] = Capture(self.wire, f"to-{letter}", f"wire-{letter}")
         for letter in "ba":
             self.gateway[letter].start()
         return self
