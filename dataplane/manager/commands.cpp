@@ -1,6 +1,7 @@
 #include "dataplane/manager/commands.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include <spdlog/spdlog.h>
 
@@ -25,18 +26,15 @@ Commands::~Commands() { delete t_.spd.exchange(nullptr); }
 std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::uint64_t now_ns) {
   std::vector<shm::Ack> acks;
   std::vector<std::size_t> of_policies;
-  const auto before = policies_;
+  std::optional<std::map<std::uint32_t, shm::InstallPolicy>> before;  // copied only if a policy is touched
   for (const shm::Message& m : batch) {
+    const bool of_policy = m.type == shm::MessageType::InstallPolicy || m.type == shm::MessageType::RemovePolicy;
+    if (of_policy && !before) before = policies_;
+    if (of_policy) of_policies.push_back(acks.size());
     shm::AckResult result = shm::AckResult::BadMessage;
     switch (m.type) {
-      case shm::MessageType::InstallPolicy:
-        result = install_policy(m.as<shm::InstallPolicy>());
-        of_policies.push_back(acks.size());
-        break;
-      case shm::MessageType::RemovePolicy:
-        result = remove_policy(m.as<shm::RemovePolicy>());
-        of_policies.push_back(acks.size());
-        break;
+      case shm::MessageType::InstallPolicy: result = install_policy(m.as<shm::InstallPolicy>()); break;
+      case shm::MessageType::RemovePolicy: result = remove_policy(m.as<shm::RemovePolicy>()); break;
       case shm::MessageType::InstallSa: {
         auto sa = m.as<shm::InstallSa>();
         result = install_sa(sa, now_ns);
@@ -49,7 +47,7 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
     acks.push_back({m.transaction, result});
   }
   if (policies_dirty_ && !rebuild_spd()) {
-    policies_ = before;
+    policies_ = std::move(*before);
     for (const std::size_t i : of_policies)
       if (acks[i].result == shm::AckResult::Ok) acks[i].result = shm::AckResult::NoMemory;
   }
