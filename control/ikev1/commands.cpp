@@ -230,9 +230,10 @@ ike::CommandResult terminate(Core& core, TimePoint now, const std::string& conne
   for (const std::size_t i : target->children) {
     ChildRun& c = core.run(target->connection).children[i];
     c.persistent = c.requested = c.rekey_due = false;
-    pairs += remove_all(core, target->connection, i, spis);
+    const std::size_t ended = remove_all(core, target->connection, i, spis);
+    pairs += ended;
     abandon_child(core, target->connection, i, spis);
-    if (pairs > 0)
+    if (ended > 0)
       core.actions.emplace_back(ike::Report{Severity::Info, connection, core.connection(target->connection).children[i].name, {}, {}, {},
                                             Reason::DeletedByOperator, false, "An operator ended the pair of IPsec SAs."});
   }
