@@ -30,7 +30,7 @@ Bytes dpd_message(Core& core, IsakmpSa& sa, const MmEstablished& est, NotifyType
 }  // namespace
 
 void start_dpd(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est) {
-  est.dpd.last_heard = now;
+  est.dpd.last_heard = est.dpd.last_message = now;
   const config::Connection& c = core.connection(sa);
   // RFC 3706 §6: the first number is random, with room above it.
   const Bytes seed = core.random(4);

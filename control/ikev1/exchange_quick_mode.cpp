@@ -110,9 +110,13 @@ void poll(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
     quick_mode_failed(core, now, sa, qm, Reason::Timeout, "The peer did not confirm with message 3, nor by traffic.");
     return tell_deleted(core, now, sa.connection, {ours});
   }
+  const MmEstablished* est = sa.established();
+  const bool mute = tx && est && est->dpd.last_message < qm.begun;
   quick_mode_failed(core, now, sa, qm, Reason::Timeout,
                     tx ? "No answer to message 1 of Quick Mode after " + std::to_string(tx->sent()) + " attempts."
                        : "The data plane or the key exchange did not finish in time.");
+  // Traffic may show that the peer lives, yet it says nothing on this ISAKMP SA: it does not have it any more.
+  if (mute) close_isakmp(core, now, sa, Reason::Timeout, "The peer does not answer on this ISAKMP SA, which is given up; another one will be negotiated.");
 }
 
 }  // namespace

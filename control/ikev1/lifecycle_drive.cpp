@@ -142,7 +142,9 @@ void drive(Core& core, TimePoint now, std::size_t index) {
   if (core.shutting_down) return;
   bool need = false;
   for (std::size_t i = 0; i < core.runs[index].children.size(); ++i) need = !drive_child(core, now, index, i) || need;
-  if (need) connect(core, now, index);
+  // Pairs without an ISAKMP SA (it expired, or the peer forgot it) would have neither rekeying nor dead-peer detection.
+  const bool bare = std::ranges::any_of(core.runs[index].children, [](const ChildRun& c) { return newest_live(c) != nullptr; });
+  if (need || (bare && !current_sa(core, index))) connect(core, now, index);
 }
 
 void on_connection_timer(Core& core, TimePoint now, std::size_t index) {

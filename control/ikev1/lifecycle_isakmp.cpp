@@ -73,8 +73,12 @@ bool worth_replacing(const Core& core, const IsakmpSa& sa) {
   });
 }
 
-bool has_unfinished(const IsakmpSa& sa) {
-  return std::ranges::any_of(sa.quick_modes, [](const auto& q) { return !finished(q.second); });
+/// Whether a Quick Mode may still need its ISAKMP SA. One that is over for us is not for a peer that waits for message 3.
+bool busy(const IsakmpSa& sa, TimePoint now) {
+  return std::ranges::any_of(sa.quick_modes, [&](const auto& q) {
+    const auto* done = std::get_if<QmDone>(&q.second.state);
+    return !done || now < done->forget_at - kQuickModeMemory + 3 * kGrace;
+  });
 }
 
 }  // namespace
@@ -107,7 +111,10 @@ void connecting_failed(Core& core, TimePoint now, std::size_t index, const std::
 }
 
 void heard_from(Core& core, const Incoming& in, IsakmpSa& sa) {
-  if (MmEstablished* est = sa.established()) peer_lives(core, *est, core.connection(sa), in.now);
+  if (MmEstablished* est = sa.established()) {
+    est->dpd.last_message = in.now;
+    peer_lives(core, *est, core.connection(sa), in.now);
+  }
   if (in.datagram.remote == sa.remote) return;
   // Only a peer behind a NAT may turn up elsewhere (RFC 3947 §4), and not by the port 500 that it has left.
   if (!sa.nat.remote || in.datagram.local != sa.local) return;
@@ -204,9 +211,12 @@ void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   if (!est->remove_at && collision && now >= *collision) est->remove_at = now;
   const auto forgotten = forgotten_at(core, sa);
   const bool overdue = forgotten && now >= *forgotten;
-  if (est->remove_at && now >= *est->remove_at && has_unfinished(sa) && !overdue && now < est->expires_at) est->remove_at = now + kGrace;
-  if ((est->remove_at && now >= *est->remove_at) || overdue)
-    return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends.");
+  if (overdue && !est->remove_at) est->remove_at = now;
+  if (est->remove_at && now >= *est->remove_at) {
+    if (!busy(sa, now) || now >= est->expires_at)
+      return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends.");
+    est->remove_at = now + kGrace;
+  }
   if (now >= est->expires_at) return close_isakmp(core, now, sa, Reason::Expired, "The lifetime of the ISAKMP SA ended before it was replaced.");
   if (now >= est->rekey_at && !est->remove_at && !newer_isakmp(core, sa) && worth_replacing(core, sa)) {
     est->rekey_at = now + kQuickModeLimit;  // moved again when the attempt ends

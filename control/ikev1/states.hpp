@@ -212,6 +212,7 @@ struct MmAwaitAuthInit {
 /// Dead-peer detection, RFC 3706.
 struct Dpd {
   TimePoint last_heard;
+  TimePoint last_message;               ///< on this ISAKMP SA, where `last_heard` counts traffic, too
   std::optional<TimePoint> next_probe;  ///< nullopt: not done on this SA
   std::uint32_t next_sequence = 0;      ///< of ours
   std::optional<std::uint32_t> unanswered_from;  ///< first sequence number since we heard from the peer

@@ -1,0 +1,335 @@
+// What happens to SAs that are up: loss and duplicates of each message, both sides at once, rekeying, DPD, deletes, restarts.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+
+#include "control/ike/nat_traversal.hpp"
+#include "tests/exchange/world.hpp"
+
+using namespace culvert;
+using namespace culvert::test;
+using config::Seconds;
+using ike::Exchange;
+
+namespace {
+
+bool both_up(const Host& a, const Host& b) { return a.current_out("net") && b.current_out("net"); }
+bool one_pair(const Host& h) { return h.inbound.size() == 1 && h.outbound.size() == 1 && h.spis.size() == 1; }
+
+void begin(Host& a, Host& b) {
+  a.start();
+  b.start();
+  REQUIRE(a.world.run_until([&] { return both_up(a, b); }, 60s));
+}
+
+}  // namespace
+
+TEST_CASE("loss of each message in turn: the tunnel comes up all the same", "[main_mode][quick_mode][retransmission]") {
+  const int lost = GENERATE(0, 1, 2, 3, 4, 5, 6, 7, 8);  // the n-th datagram on the wire
+  const int times = GENERATE(1, 2);
+  World world;
+  auto [a, b] = two_sites(world);
+  int seen = 0, dropped = 0;
+  Bytes victim;
+  world.hook = [&](ike::Datagram& d) {
+    if (victim.empty() && seen++ == lost) victim = d.data;
+    if (d.data != victim || dropped >= times) return true;
+    ++dropped;
+    return false;
+  };
+  begin(a, b);
+  CHECK(dropped >= 1);
+  world.begin_traffic();
+  world.run(60s);
+  CHECK(world.gaps.empty());
+  CHECK(one_pair(a));
+  CHECK(one_pair(b));
+  CHECK(a.established() == 1);
+  CHECK(b.established() == 1);
+}
+
+TEST_CASE("every datagram arrives three times: one of everything", "[duplicates][B6]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  world.hook = [&](ike::Datagram& d) {
+    for (int i = 1; i < 3; ++i) world.at(world.now + i * 3ms, [&world, d] { world.deliver({d.remote, d.local, d.data}); });
+    return true;
+  };
+  begin(a, b);
+  world.run(5s);
+  CHECK(a.counted(Exchange::MainMode, Reason::Ok) == 1);
+  CHECK(b.counted(Exchange::MainMode, Reason::Ok) == 1);
+  CHECK(b.counted(Exchange::QuickMode, Reason::Ok) == 1);
+  CHECK(one_pair(a));
+  CHECK(one_pair(b));
+}
+
+TEST_CASE("both sides start at once: one ISAKMP SA and one pair remain, without a gap", "[simultaneous]") {
+  World world(GENERATE(range(1, 9)));
+  auto [a, b] = two_sites(world, [](auto&, auto& cb) { cb.connections[0].children[0].start_action = config::StartAction::Start; });
+  begin(a, b);
+  world.begin_traffic();
+  world.run(120s);
+  CHECK(world.gaps.empty());
+  CHECK(a.established() == 1);
+  CHECK(b.established() == 1);
+  CHECK(one_pair(a));
+  CHECK(one_pair(b));
+  const std::size_t quick_modes = a.counted(Exchange::QuickMode, Reason::Ok);
+  world.run(300s);
+  CHECK(a.counted(Exchange::QuickMode, Reason::Ok) == quick_modes);  // and nothing more is begun
+}
+
+TEST_CASE("both sides rekey the pair at once, with loss of each message", "[simultaneous][N1]") {
+  const int lost = GENERATE(range(-1, 7));
+  World world(static_cast<std::uint64_t>(lost) + 5);
+  auto [a, b] = two_sites(world);
+  begin(a, b);
+  world.begin_traffic();
+  world.run(2s);
+  int seen = 0;
+  world.hook = [&](ike::Datagram&) { return seen++ != lost; };
+  for (Host* h : {&a, &b}) {
+    CHECK(h->engine->rekey(world.now, "c", "net", false).ok);
+    h->perform();
+  }
+  world.run(120s);
+  CHECK(world.gaps.empty());
+  CHECK(one_pair(a));
+  CHECK(one_pair(b));
+}
+
+TEST_CASE("pairs are rekeyed and the ISAKMP SA replaced before their lifetimes end; no packet is lost", "[rekey]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
+    for (auto* c : {&ca, &cb}) {
+      auto& conn = c->connections[0];
+      conn.rekey_time = Seconds{25};
+      conn.over_time = Seconds{10};
+      conn.rand_time = Seconds{3};
+      conn.children[0].rekey_time = Seconds{10};
+      conn.children[0].life_time = Seconds{20};
+      conn.children[0].rand_time = Seconds{2};
+    }
+  });
+  begin(a, b);
+  world.begin_traffic();
+  world.run(120s);
+  CHECK(world.gaps.empty());
+  CHECK(a.counted(Exchange::QuickMode, Reason::Ok) >= 11);
+  CHECK(a.counted(Exchange::MainMode, Reason::Ok) >= 5);
+  CHECK(a.reports(Reason::Expired).empty());
+  CHECK(b.reports(Reason::Expired).empty());
+  CHECK(a.inbound.size() <= 2);
+  CHECK(a.established() <= 2);
+}
+
+TEST_CASE("a shorter lifetime of the peer is honoured", "[rekey][C3]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ca, auto&) {
+    ca.connections[0].children[0].life_time = Seconds{100};
+    ca.connections[0].children[0].rekey_time = Seconds{90};
+    ca.connections[0].children[0].rand_time = Seconds{1};
+  });
+  begin(a, b);
+  CHECK(b.current_out("net")->sa.hard_seconds == 100);
+}
+
+TEST_CASE("soft expiry in the data plane rekeys; of an SA on its way out it does not", "[rekey][J6]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  begin(a, b);
+  world.begin_traffic();
+  const ike::InstallSa old = a.current_out("net")->sa;
+  CHECK(old.soft_packets == old.hard_packets / 10 * 9);
+  CHECK(old.hard_packets == 0xffffffff);
+  a.engine->on_expired(world.now, {Direction::Outbound, old.spi, false, old.pair});
+  a.perform();
+  world.run(1s);
+  CHECK(a.current_out("net")->sa.pair != old.pair);
+  a.engine->on_expired(world.now, {Direction::Outbound, old.spi, false, old.pair});
+  a.perform();
+  world.run(20s);
+  CHECK(a.counted(Exchange::QuickMode, Reason::Ok) == 2);
+  CHECK(one_pair(a));
+  CHECK(one_pair(b));
+  CHECK(world.gaps.empty());
+}
+
+TEST_CASE("dead-peer detection: asks only when idle, gives up on time, and start tries again", "[dpd][rfc3706]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
+    for (auto* c : {&ca, &cb}) {
+      c->connections[0].dpd_delay = Seconds{10};
+      c->connections[0].dpd_timeout = Seconds{40};
+    }
+  });
+  begin(a, b);
+  world.record = true;
+  world.begin_traffic();
+  world.run(60s);
+  CHECK(world.wire.empty());  // traffic both ways: nobody asks
+  world.end_traffic();
+  world.run(30s);
+  CHECK(world.wire.size() >= 4);  // R-U-THERE and its answer
+  CHECK(a.counted(Exchange::Dpd, Reason::DpdTimeout) == 0);
+  world.hook = [](ike::Datagram&) { return false; };
+  const TimePoint cut = world.now;
+  REQUIRE(world.run_until([&] { return a.counted(Exchange::Dpd, Reason::DpdTimeout) == 1; }, 80s));
+  CHECK(world.now - cut >= 25s);
+  CHECK(world.now - cut <= 45s);
+  world.run(1s);
+  CHECK(a.inbound.empty());
+  CHECK(a.outbound.empty());
+  world.hook = nullptr;
+  CHECK(world.run_until([&] { return both_up(a, b); }, 80s));
+}
+
+TEST_CASE("an operator's end is told to the peer and stays", "[delete][rfc2408-3.15]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  begin(a, b);
+  SECTION("of everything") {
+    CHECK(a.engine->terminate(world.now, "c", "").message == "Ended 1 ISAKMP SA and 1 pair of IPsec SAs.");
+    a.perform();
+    world.run(60s);
+    CHECK(a.engine->ike_sas().empty());
+    CHECK(b.engine->ike_sas().empty());
+  }
+  SECTION("of a child") {
+    CHECK(a.engine->terminate(world.now, "c", "net").ok);
+    a.perform();
+    world.run(60s);
+    CHECK(a.established() == 1);
+  }
+  SECTION("by shutdown") {
+    a.engine->shutdown(world.now);
+    a.perform();
+    world.run(60s);
+    CHECK(a.engine->ike_sas().empty());
+    CHECK(b.established() == 0);
+  }
+  CHECK(a.inbound.empty());
+  CHECK(b.inbound.empty());
+  CHECK(a.spis.empty());
+  CHECK(b.spis.empty());
+  CHECK_FALSE(b.up());
+}
+
+TEST_CASE("unknown names get an answer that says so", "[commands]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  CHECK_FALSE(a.engine->initiate(world.now, "nope", "").ok);
+  CHECK(a.engine->rekey(world.now, "c", "nope", false).message == "There is no child \"nope\" of a connection \"c\".");
+  CHECK_FALSE(a.engine->rekey(world.now, "c", "", true).ok);
+  CHECK(a.engine->terminate(world.now, "c", "").message == "Nothing was up.");
+  static_cast<void>(b);
+}
+
+TEST_CASE("trap: a packet brings the child up, and its end waits for another packet", "[trap]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ca, auto&) { ca.connections[0].children[0].start_action = config::StartAction::Trap; });
+  a.start();
+  b.start();
+  world.run(10s);
+  CHECK(a.sent_datagrams == 0);
+  a.engine->on_acquire(world.now, "c", "net");
+  a.perform();
+  REQUIRE(world.run_until([&] { return both_up(a, b); }, 5s));
+}
+
+TEST_CASE("the data plane loses everything: fresh keys under the same ISAKMP SA", "[dataplane]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  begin(a, b);
+  const SecretBytes old = a.current_out("net")->sa.encr_key;
+  a.inbound.clear();
+  a.outbound.clear();
+  a.current.clear();
+  a.engine->on_dataplane_lost(world.now);
+  a.perform();
+  REQUIRE(world.run_until([&] { return both_up(a, b); }, 10s));
+  world.run(10s);
+  CHECK_FALSE(a.current_out("net")->sa.encr_key == old);
+  CHECK(one_pair(a));
+  CHECK(one_pair(b));
+  CHECK(a.counted(Exchange::MainMode, Reason::Ok) == 1);
+}
+
+TEST_CASE("a restarted engine makes successors of the SAs that it finds, without a gap", "[restart]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  begin(a, b);
+  world.begin_traffic();
+  for (int i = 0; i < 3; ++i) {
+    world.run(8s);
+    a.restart();
+  }
+  world.run(200s);
+  CHECK(world.gaps.empty());
+  CHECK(one_pair(a));
+  CHECK(one_pair(b));
+  CHECK(a.established() == 1);
+  CHECK(b.established() == 1);
+}
+
+TEST_CASE("NAT in front of the initiator: port 4500 from message 5, keepalives, and a new address", "[nat][rfc3947][rfc3948]") {
+  World world;
+  world.record = true;
+  auto a_config = site("192.168.7.1", "10.9.0.2", config::StartAction::Start);
+  auto b_config = site("10.9.0.2", "", config::StartAction::None);
+  for (auto* c : {&a_config, &b_config}) c->connections[0].dpd_delay = Seconds{300};
+  Host& a = world.add("A", a_config);
+  Host& b = world.add("B", b_config);
+  world.add_nat(IpAddress::parse("192.168.7.1").value(), IpAddress::parse("10.9.0.1").value());
+  begin(a, b);
+  const auto sa = b.engine->ike_sas().at(0);
+  CHECK(sa.nat_remote);
+  CHECK_FALSE(sa.nat_local);
+  CHECK(a.engine->ike_sas().at(0).nat_local);
+  CHECK(sa.remote.port >= 20000);
+  CHECK(b.current_out("net")->sa.local.port == 4500);
+  CHECK(b.current_out("net")->sa.remote == sa.remote);
+  for (const ike::Datagram& d : world.wire) {
+    const auto seen = look(d);
+    REQUIRE(seen);
+    CHECK((d.local.address.to_string() != "192.168.7.1" || d.local.port == (seen->header.encrypted() ? 4500 : 500)));
+  }
+  world.wire.clear();
+  world.run(41s);
+  REQUIRE(world.wire.size() == 2);  // every 20 s
+  CHECK(world.wire[0].data == Bytes{0xff});
+  // The NAT forgets: the next authenticated message shows the new port, and the pair is made again towards it.
+  world.forget_nat();
+  CHECK(a.engine->rekey(world.now, "c", "net", false).ok);
+  a.perform();
+  world.run(20s);
+  CHECK(b.engine->ike_sas().at(0).remote != sa.remote);
+  CHECK(b.current_out("net")->sa.remote == b.engine->ike_sas().at(0).remote);
+}
+
+TEST_CASE("forced encapsulation makes both sides use UDP, whichever forces it", "[nat][rfc3947]") {
+  const bool a_forces = GENERATE(true, false);
+  World world;
+  auto [a, b] = two_sites(world, [&](auto& ca, auto& cb) { (a_forces ? ca : cb).connections[0].encap = true; });
+  begin(a, b);
+  for (Host* h : {&a, &b}) {
+    CHECK(h->current_out("net")->sa.local.port == 4500);
+    CHECK(h->current_out("net")->sa.remote.port == 4500);
+    CHECK(h->engine->ike_sas().at(0).local.port == 4500);
+  }
+}
+
+TEST_CASE("several children share one ISAKMP SA", "[quick_mode]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
+    for (int i = 0; i < 20; ++i) {
+      const std::string name = "n" + std::to_string(i), net = "10.50." + std::to_string(i) + ".0/24[tcp/80]";
+      ca.connections[0].children.push_back(child(name, "10.1.0.0/24", net, "aes128gcm16-ecp256", config::StartAction::Start));
+      cb.connections[0].children.push_back(child(name, net, "10.1.0.0/24", "aes128gcm16-ecp256", config::StartAction::None));
+    }
+  });
+  begin(a, b);
+  REQUIRE(world.run_until([&] { return a.outbound.size() == 21 && b.outbound.size() == 21; }, 10s));
+  CHECK(a.counted(Exchange::MainMode, Reason::Ok) == 1);
+}
