@@ -217,6 +217,8 @@ void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
       return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends.");
     est->remove_at = now + kGrace;
   }
+  if (now >= est->expires_at && (est->remove_at || newer_isakmp(core, sa)))
+    return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends with its lifetime.");
   if (now >= est->expires_at) return close_isakmp(core, now, sa, Reason::Expired, "The lifetime of the ISAKMP SA ended before it was replaced.");
   if (now >= est->rekey_at && !est->remove_at && !newer_isakmp(core, sa) && worth_replacing(core, sa)) {
     est->rekey_at = now + kQuickModeLimit;  // moved again when the attempt ends
