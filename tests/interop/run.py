@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""usage: tests/interop/run.py [--build DIR] [--build-asan DIR] [--only PATTERN] [--keep] [--summary FILE] [--jobs N] [--list] [--long]
+"""usage: tests/interop/run.py [--build DIR] [--build-asan DIR] [--only PATTERN] [--part plain|asan] [--keep] [--summary FILE] [--jobs N] [--list]
 
 Runs the tests against real peers: every tests/interop/test_*.py, each in a process and network namespaces of its own, with a time limit.
-Each may be run alone, too: /usr/bin/python3 tests/interop/test_suites.py. A test's head says "Time limit: N s" and, if it must not share
-the machine with others, "Runs alone". Prints each test's output when it has ended. Needs root.
+Each may be run alone, too: /usr/bin/python3 tests/interop/test_suites.py. A test's head says "Time limit: N s"; "Runs alone", if it must not share
+the machine with others; "Needs build-asan", if it runs the sanitizer build (--part asan are these, --part plain are the others). Prints each test's output when it has ended. Needs root.
 """
 import argparse
 import glob
@@ -30,6 +30,7 @@ class Test:
             head = f.read(4000)
         self.limit = int(re.search(r"Time limit: (\d+) s", head).group(1))
         self.alone = "Runs alone" in head
+        self.part = "asan" if "Needs build-asan" in head else "plain"
         self.passed = self.failed = self.skipped = 0
 
     def run(self, environment):
@@ -73,10 +74,10 @@ def main():
     parser.add_argument("--summary")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--part", choices=("plain", "asan"))
     options = parser.parse_args()
     tests = [Test(path) for path in sorted(glob.glob(os.path.join(HERE, "test_*.py")))]
-    tests = [t for t in tests if options.only in t.name]
+    tests = [t for t in tests if options.only in t.name and options.part in (None, t.part)]
     if options.list:
         for test in tests:
             print(f"{test.name:<16} time limit {test.limit} s{', alone' if test.alone else ''}")
@@ -85,8 +86,6 @@ def main():
     environment = {**os.environ, "CULVERT_BUILD": options.build, "CULVERT_BUILD_ASAN": options.build_asan, "CULVERT_LAB_KEEP": keep}
     if options.keep:
         environment["CULVERT_LAB_KEEP_ALL"] = "1"
-    if options.long:
-        environment["CULVERT_LONG"] = "1"
     waiting = sorted((t for t in tests if not t.alone), key=lambda t: -t.limit)
     lock, output = threading.Lock(), threading.Lock()
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """10,000 random and 10,000 mutated datagrams each on port 500, on port 4500 and as ESP, at the sanitizer build, while a tunnel carries a ping.
 
-Time limit: 300 s
+Time limit: 300 s. Needs build-asan.
 The mutated ones are real messages and ESP packets of this very tunnel with bytes changed, cut or repeated, under the peer's own address and
 under others. Afterwards: the same processes, the tunnel with its SAs, memory as before, no finding of a sanitizer, and a new negotiation at once.
 """
