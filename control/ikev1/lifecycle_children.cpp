@@ -227,6 +227,8 @@ bool make_room(IsakmpSa& sa) {
 }
 
 void on_quick_mode_refused(Core& core, TimePoint now, IsakmpSa& sa, const Notify& n) {
+  // strongSwan writes an SPI of zero when it refuses before it has chosen a proposal: that names nothing.
+  const bool names_one = n.spi.size() == 4 && n.spi != spi_bytes(Spi{});
   QuickMode* which = nullptr;
   for (auto& [id, qm] : sa.quick_modes) {
     if (!std::holds_alternative<QmAwaitReply>(qm.state)) continue;
@@ -234,7 +236,7 @@ void on_quick_mode_refused(Core& core, TimePoint now, IsakmpSa& sa, const Notify
       which = &qm;
       break;
     }
-    if (n.spi.size() != 4 && (!which || qm.begun < which->begun)) which = &qm;  // peers that do not say which: the oldest
+    if (!names_one && (!which || qm.begun < which->begun)) which = &qm;  // peers that do not say which: the oldest
   }
   if (!which) return;
   const config::Child& c = core.connection(sa).children.at(which->child);

@@ -92,6 +92,28 @@ def frames(pcap):
         position += 16 + captured
 
 
+def without_repeats(source, target):
+    """Copies a capture without IKE datagrams that repeat an earlier one byte for byte; returns how many were left out.
+
+    A retransmission is not the next message of its exchange, but tshark takes it for that and decrypts it with the wrong vector.
+    """
+    seen, left_out = set(), 0
+    with open(source, "rb") as f, open(target, "wb") as out:
+        out.write(f.read(24))
+        while True:
+            record = f.read(16)
+            if len(record) < 16:
+                return left_out
+            frame = f.read(struct.unpack_from("<I", record, 8)[0])
+            ike = frame[12:14] == b"\x08\x00" and frame[23] == 17 and {500, 4500} & set(struct.unpack_from("!HH", frame, 34))
+            if ike and len(frame) > 42 + 28:
+                if frame[26:] in seen:
+                    left_out += 1
+                    continue
+                seen.add(frame[26:])
+            out.write(record + frame)
+
+
 def decrypt(esp, keys):
     """The inner packet of an AES-GCM-16 ESP packet, or None when no key of its SPI authenticates it (RFC 4106)."""
     spi = struct.unpack_from("!I", esp)[0]
