@@ -112,6 +112,8 @@ class Gateway:
         return self
 
     def start_dataplane(self, seconds=30):
+        if os.path.exists(self.config["dataplane"]["socket"]):          # of one that was killed
+            os.unlink(self.config["dataplane"]["socket"])
         self.dataplane = self.namespace.start("dataplane", self.program("dataplane/culvert-dataplane"), "--config", self.file)
         self._ready(self.dataplane, lambda: os.path.exists(self.config["dataplane"]["socket"]), seconds)
 
