@@ -81,6 +81,26 @@ class Demo:
             ok, line = ping(self.host[source], sites.HOST[target], count=PINGS, interval=0.1)
             self.ok = self.ok and ok
             say(f"   host {source} -> host {target}: {line}")
+            if not ok:
+                self.explain_loss(source, target)
+
+    def explain_loss(self, source, target):
+        """What the gateways on the way have dropped, and why."""
+        for letter in {source, target} & set(self.culvert):
+            say(f"   counters of gateway {letter}:")
+            indent(self.culvert[letter].cli_text("counters"))
+
+    def wire(self, capture):
+        """What an eavesdropper on the wan has seen so far."""
+        capture.stop()
+
+        def seen(expression):
+            return self.lab.sh("sh", "-c", f"tcpdump -nqtr {capture.file} '{expression}' 2>/dev/null", check=False).splitlines()
+        clear = seen("icmp or tcp")
+        esp = seen("esp") + [line for line in seen("udp port 4500") if "ESP" in line]
+        self.ok = self.ok and not clear and bool(esp)
+        say(f"   On the wan meanwhile: {len(seen('udp port 500'))} packets of negotiation, {len(esp)} of ESP, {len(clear)} in clear. For example:")
+        indent("\n".join(seen("udp port 500")[:2] + esp[:2] + esp[-1:]))
 
     def throughput(self):
         for peer in "bc":
@@ -96,7 +116,7 @@ class Demo:
                 arrow = f"host {peer} -> host a" if reverse else f"host a -> host {peer}"
                 say(f"   {arrow}: {bits / 1e6:8.1f} Mbit/s of TCP" if bits else f"   {arrow}: no figure: {text[-300:]}")
 
-    def look(self, wire):
+    def look(self):
         a = self.culvert["a"]
         say("   What the operator of gateway a sees with `culvert list-sas`:")
         indent(a.cli_text("list-sas"))
@@ -104,12 +124,6 @@ class Demo:
         for sample, value in a.metrics().items():
             if sample.startswith(SHOWN) and (value or "child_up" in sample):
                 say(f"     {sample} {value:g}")
-        wire.stop()
-        protocols = self.lab.sh("sh", "-c", f"tcpdump -nr {wire.file} 2>/dev/null | head -4", check=False)
-        if protocols.strip():
-            say("\n   And on the wire between the gateways there was only this kind of thing:")
-            indent(protocols)
-
     def how_to_play(self, build):
         lab, a = self.lab, self.culvert["a"]
         cli = f"{build}/control/culvert --socket {a.config['control']['socket']}"
@@ -147,15 +161,16 @@ all packets between their sites encrypted (ESP). This machine now plays three si
     demo.build()
     demo.start()
     say("   Both Culvert gateways run: culvert-dataplane moves packets with DPDK, culvertd negotiates.")
-    wire = Capture(demo.wan.namespace, "br0", "wire", "udp or esp or icmp")
+    capture = Capture(demo.wan.namespace, "br0", "wire")
     step(2, "Gateway a negotiates a tunnel with Culvert b and one with strongSwan c (IKEv1 main mode, then quick mode)")
     demo.negotiate()
     step(3, f"Hosts ping each other through the tunnels, {PINGS} times in each direction")
     demo.pings()
+    demo.wire(capture)
     step(4, "iperf3 measures TCP through the tunnels, each way (strongSwan's side does ESP in user space here, one packet at a time)")
     demo.throughput()
     step(5, "What has happened, seen from the operator's side")
-    demo.look(wire)
+    demo.look()
     if keep:
         demo.lab.write(MARK, demo.lab.tag)
         demo.how_to_play(build)
