@@ -1,3 +1,4 @@
+// Believes nothing about the answer but its bound: culvertd may be of another version.
 #include "control/cli/client/connection.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// `culvert counters`: drops by reason with what they mean, then children, ports, workers, rings and exchanges.
 #include <memory>
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// `culvert initiate CONN[/CHILD]`: brings it up and waits; ends 1 with the reason when it fails.
 #include <memory>
 
 #include "control/cli/client/commands.hpp"

@@ -1,3 +1,4 @@
+// `culvert list-conns`: what is configured, whether it is up, and why not.
 #include <fmt/format.h>
 
 #include "control/cli/client/commands.hpp"

@@ -1,3 +1,4 @@
+// `culvert list-sas`: IKE SAs with their children, lifetimes and traffic.
 #include <memory>
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// `culvert log`: recent events, or all further ones as they come.
 #include <memory>
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// `culvert rekey CONN[/CHILD] [--ike]`: asks for fresh SAs; does not wait for them.
 #include <memory>
 
 #include "control/cli/client/commands.hpp"

@@ -1,3 +1,4 @@
+// `culvert terminate CONN[/CHILD]`: takes SAs down; the peer is told by culvertd.
 #include <memory>
 
 #include "control/cli/client/commands.hpp"

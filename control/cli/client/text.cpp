@@ -1,3 +1,4 @@
+// No locale: the output is the same on every machine.
 #include "control/cli/client/text.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// `culvert version`: of all three programs as far as they can be reached.
 #include <fmt/format.h>
 
 #include "control/cli/client/commands.hpp"

@@ -1,3 +1,4 @@
+// The counters command: a plain reading of the segment and of the sums; changes nothing.
 #include <array>
 
 #include "control/cli/server/commands.hpp"

@@ -1,3 +1,5 @@
+// The initiate command: starts the engine, then watches the state until the children are up, one failed, or time is over.
+// A failure counts only when it is younger than the command. Blocks nothing: the session asks again.
 #include <algorithm>
 #include <chrono>
 

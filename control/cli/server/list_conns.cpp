@@ -1,3 +1,4 @@
+// The list-conns command: the configuration with the state that the engine has for it.
 #include <algorithm>
 
 #include "control/cli/server/commands.hpp"

@@ -1,3 +1,4 @@
+// The list-sas command: the engine's SAs joined with their records in the segment. No key material is in either.
 #include <fmt/format.h>
 
 #include "control/cli/server/commands.hpp"

@@ -1,3 +1,4 @@
+// The log command: recent events of the journal, filtered, once or as a stream. Never holds the journal up.
 #include <algorithm>
 #include <array>
 #include <deque>

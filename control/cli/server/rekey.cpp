@@ -1,3 +1,4 @@
+// The rekey command: passes the wish to the engine.
 #include "control/cli/server/commands.hpp"
 
 namespace culvert::control::cli {

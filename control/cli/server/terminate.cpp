@@ -1,3 +1,4 @@
+// The terminate command: passes the wish to the engine.
 #include "control/cli/server/commands.hpp"
 
 namespace culvert::control::cli {

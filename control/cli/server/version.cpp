@@ -1,3 +1,4 @@
+// The version command: what runs here, and what it is attached to.
 #include <unistd.h>
 
 #include <fmt/format.h>

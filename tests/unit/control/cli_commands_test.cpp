@@ -1,0 +1,100 @@
+// The commands of the socket: refusals, waiting, and the documents of protocol.hpp.
+#include "tests/unit/control/gateway_fixture.hpp"
+
+using namespace culvert;
+using namespace culvert::control;
+using Fixture = GatewayFixture;
+
+TEST_CASE_METHOD(Fixture, "commands: what is refused, and why", "[cli]") {
+  const auto code = [this](const std::string& request) { return std::string(ask(request).at("error").at("code").as_string()); };
+  const auto message = [this](const std::string& request) { return std::string(ask(request).at("error").at("message").as_string()); };
+  CHECK(code("") == "bad_request");
+  CHECK(code("[1,2]") == "bad_request");
+  CHECK(code("{\"command\": 7}") == "bad_request");
+  CHECK(code(R"({"command":"list-sas","args":[]})") == "bad_request");
+  CHECK(code(R"({"command":"initiate","args":{"connection":5}})") == "bad_request");
+  CHECK(code(R"({"command":"initiate","args":{"connection":"site-b","timeout_s":-1}})") == "bad_request");
+  CHECK(code(R"({"command":"log","args":{"lines":1e300}})") == "bad_request");
+  CHECK(code(R"({"command":"log","args":{"level":"loud"}})") == "bad_request");
+  CHECK(code(std::string(60'000, '[')) == "bad_request");
+  CHECK_THAT(message(R"({"command":"fry"})"), Catch::Contains("fry"));
+  CHECK_THAT(message(R"({"command":"initiate","args":{"connection":"site-c"}})"), Catch::Contains("did you mean site-b?"));
+  CHECK_THAT(message(R"({"command":"rekey","args":{"connection":"site-b","child":"nett"}})"), Catch::Contains("did you mean net?"));
+  CHECK_THAT(message(R"({"command":"terminate","args":{"connection":"site-b"}})"), Catch::Contains("not attached"));
+}
+
+TEST_CASE_METHOD(Fixture, "initiate waits for the child, and tells a fresh failure with its reason", "[cli]") {
+  attach();
+  const std::string request = R"({"command":"initiate","args":{"connection":"site-b","child":"net"}})";
+  ike::LastFailure old{now - 10s, ike::Exchange::MainMode, ike::Reason::Timeout, "old"};
+  test::engine().connections = {{"site-b", false, old, {{"net", false, old}}}};
+  CHECK(ask(request).at("error").at("code") == "timeout");
+  test::engine().connections[0].children[0].failure = ike::LastFailure{now, ike::Exchange::QuickMode, ike::Reason::PeerSelectorMismatch, "they refused 10.2.0.0/24"};
+  CHECK_THAT(std::string(ask(request).at("error").at("message").as_string()), Catch::Contains("they refused 10.2.0.0/24") && Catch::Contains("peer_selector_mismatch"));
+  test::engine().connections[0].children[0] = {"net", true, std::nullopt};
+  CHECK(ask(request).at("ok").as_bool());
+  test::engine().answer = {false, "it can only respond"};
+  CHECK(ask(request).at("error").at("message") == "it can only respond");
+}
+
+TEST_CASE_METHOD(Fixture, "list-sas shows SAs with the counters of the segment", "[cli]") {
+  attach();
+  const Spi in = bring_up(1);
+  dp->count_traffic(Direction::Inbound, in, 3, 252);
+  ike::IkeSaInfo sa;
+  sa.id = 4;
+  sa.connection = "site-b";
+  sa.state = ike::IkeState::Established;
+  sa.spi_i = IkeSpi{0x1122334455667788};
+  sa.established = now - 90s;
+  sa.rekey_at = now + 10s;
+  ike::ChildSaInfo child;
+  child.pair = 1;
+  child.child = "net";
+  child.state = ike::ChildState::Installed;
+  child.spi_in = in;
+  child.spi_out = Spi{0xdddd};
+  sa.children = {child};
+  test::engine().sas = {sa};
+  const auto reply = ask(R"({"command":"list-sas","args":{"connection":"site-b"}})");
+  const auto& shown = reply.at("result").at("ike_sas").as_array().at(0).as_object();
+  CHECK(shown.at("initiator_spi") == "1122334455667788");
+  CHECK(shown.at("age_s").as_double() == Approx(90));
+  CHECK(shown.at("rekey_in_s").as_double() == Approx(10));
+  CHECK(shown.at("expires_in_s").is_null());
+  const auto& c = shown.at("children").as_array().at(0).as_object();
+  CHECK(c.at("in").at("packets").as_int64() == 3);
+  CHECK(c.at("in").at("bytes").as_int64() == 252);
+  CHECK(c.at("out").at("replayed").as_int64() == 0);
+  CHECK(reply.at("result").at("orphans").as_array().empty());
+}
+
+TEST_CASE_METHOD(Fixture, "counters and log answer in full", "[cli]") {
+  CHECK(ask(R"({"command":"counters"})").at("result").at("workers").as_array().empty());
+  attach();
+  dp->segment().workers()[1].drops[static_cast<std::size_t>(Drop::EspReplay)].add(7);
+  const auto counters = ask(R"({"command":"counters"})").at("result").as_object();
+  CHECK(counters.at("workers").as_array().at(1).at("drops").at("esp_replay").as_int64() == 7);
+  CHECK(counters.at("drops").as_array().size() == kDropReasons);
+  CHECK(counters.at("ports").as_array().size() == 2);
+  const auto log = ask(R"({"command":"log","args":{"lines":2}})").at("result").at("events").as_array();
+  CHECK(log.size() <= 2);
+  CHECK_FALSE(log.empty());
+}
+
+TEST_CASE_METHOD(Fixture, "a follower gets what happens next, by connection", "[cli]") {
+  cli::Dispatcher dispatcher(*gateway);
+  const auto reply = dispatcher.handle(R"({"command":"log","args":{"follow":true,"connection":"site-b","lines":0}})", now);
+  REQUIRE(reply.stream);
+  CHECK_FALSE(reply.stream());
+  journal.info("of nobody");
+  Event e;
+  e.connection = "site-b";
+  e.level = ike::Severity::Info;
+  e.message = "up";
+  journal.write(e);
+  const auto line = reply.stream();
+  REQUIRE(line);
+  CHECK(json::parse(*line).at("event").at("event") == "up");
+  CHECK_FALSE(reply.stream());
+}

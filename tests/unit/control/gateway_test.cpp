@@ -1,0 +1,234 @@
+// The gateway: installs and removals, orphans, lost links, what the metrics show.
+#include <algorithm>
+
+#include "tests/unit/control/gateway_fixture.hpp"
+
+using namespace culvert;
+using namespace culvert::control;
+using Fixture = GatewayFixture;
+
+TEST_CASE_METHOD(Fixture, "attaching installs the SPD in the order of the file and starts the engine", "[gateway]") {
+  dp->policies[9].policy = PolicyId{9};  // of a culvertd before us
+  attach();
+  REQUIRE(dp->policies.size() == 3);
+  CHECK(dp->policies[1].name.view() == "site-b/net");
+  CHECK(dp->policies[1].action == shm::PolicyAction::Protect);
+  CHECK(dp->policies[1].acquire);
+  CHECK_FALSE(dp->policies[2].acquire);
+  CHECK(dp->policies[3].action == shm::PolicyAction::Bypass);
+  CHECK(test::engine().count("start") == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "an SA goes to the data plane and its ack to the engine", "[gateway]") {
+  attach();
+  const Spi in = bring_up(1);
+  REQUIRE(test::engine().installed.size() == 2);
+  CHECK(test::engine().installed[0].ok);
+  CHECK(dp->installed(Direction::Inbound) == 1);
+  CHECK(dp->installed(Direction::Outbound) == 1);
+  test::engine().actions = {ike::RemoveSa{1, Direction::Inbound, in}, ike::RemoveSa{1, Direction::Outbound, Spi{0xdddd}}};
+  test::engine().services->release_spi(in);
+  gateway->on_timer(now);
+  settle();
+  CHECK(dp->installed(Direction::Inbound) == 0);
+  CHECK(gateway->store().used(Direction::Inbound) == 0);
+  CHECK(gateway->store().used(Direction::Outbound) == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "a refused install says why, and nothing is left of it", "[gateway]") {
+  attach();
+  dp->refuse[shm::MessageType::InstallSa] = shm::AckResult::Unsupported;
+  bring_up(1);
+  REQUIRE(test::engine().installed.size() == 2);
+  CHECK_FALSE(test::engine().installed[0].ok);
+  CHECK(test::engine().installed[0].error == "unsupported");
+  CHECK(gateway->store().used(Direction::Outbound) == 0);
+  CHECK(has(metrics(), "culvert_sa_installs_refused_total 2"));
+}
+
+TEST_CASE_METHOD(Fixture, "an install without a data plane, or of an unknown child, fails at once", "[gateway]") {
+  test::engine().actions = {install(5, Direction::Outbound, Spi{1000}, 1)};
+  gateway->on_timer(now);
+  REQUIRE(test::engine().installed.size() == 1);
+  CHECK_THAT(test::engine().installed[0].error, Catch::Contains("no data plane"));
+  attach();
+  auto other = install(6, Direction::Outbound, Spi{1000}, 1);
+  other.child = "gone";
+  test::engine().actions = {std::move(other)};
+  gateway->on_timer(now);
+  CHECK_FALSE(test::engine().installed.back().ok);
+}
+
+TEST_CASE_METHOD(Fixture, "an install that is acked too late is taken back", "[gateway]") {
+  attach();
+  test::engine().actions = {install(5, Direction::Outbound, Spi{1000}, 1)};
+  gateway->on_timer(now);
+  now += 6s;
+  gateway->on_second(now);
+  REQUIRE(test::engine().installed.size() == 1);
+  CHECK_FALSE(test::engine().installed[0].ok);
+  settle();
+  CHECK(test::engine().installed.size() == 1);
+  CHECK(dp->installed(Direction::Outbound) == 0);
+  CHECK(gateway->store().used(Direction::Outbound) == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "a new culvertd adopts what it knows and removes what it does not", "[gateway]") {
+  attach();
+  const Spi in = bring_up(1);
+  auto stranger = shm::InstallSa{};
+  stranger.direction = Direction::Outbound;
+  stranger.slot = 40;
+  stranger.spi = Spi{4242};
+  stranger.policy = PolicyId{1};
+  stranger.name = shm::Name("site-x/net");
+  dp->drop_client();
+  restart();
+  // The child's policy number is another one now: its SA may not stay.
+  SECTION("same configuration") {
+    attach();
+    REQUIRE(test::engine().orphans.size() == 2);
+    CHECK(test::engine().orphans[0].spi == in);
+    CHECK(test::engine().orphans[0].connection == "site-b");
+    CHECK(dp->installed(Direction::Inbound) == 1);
+    const auto sas = ask(R"({"command":"list-sas"})");
+    CHECK(sas.at("result").at("orphans").as_array().size() == 2);
+    test::engine().actions = {ike::RemoveSa{1, Direction::Inbound, in}, ike::RemoveSa{1, Direction::Outbound, Spi{0xdddd}}};
+    gateway->on_timer(now);
+    settle();
+    CHECK(dp->installed(Direction::Inbound) == 0);
+    CHECK(gateway->store().used(Direction::Inbound) == 0);
+  }
+  SECTION("children in another order") {
+    std::swap(config.connections[0].children[0], config.connections[0].children[1]);
+    restart();
+    attach();
+    CHECK(test::engine().orphans.empty());
+    CHECK(dp->installed(Direction::Inbound) == 0);
+    CHECK(dp->installed(Direction::Outbound) == 0);
+    const auto removed = std::ranges::find(dp->executed, shm::MessageType::RemoveSa);
+    CHECK(removed != dp->executed.end());
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "the same data plane again: SAs stay, and what went wrong meanwhile is put right", "[gateway]") {
+  attach();
+  const Spi in = bring_up(1);
+  dp->silent = true;
+  const Spi late = *test::engine().services->allocate_spi();
+  test::engine().actions = {install(77, Direction::Inbound, late, 2)};
+  gateway->on_timer(now);
+  dp->pump();  // executed, but the answer never comes
+  gateway->detached(now, "test");
+  CHECK_FALSE(test::engine().installed.back().ok);
+  dp->silent = false;
+  attach();
+  CHECK(test::engine().count("on_dataplane_lost") == 0);
+  CHECK(test::engine().count("start") == 1);
+  CHECK(gateway->record(Direction::Inbound, in, 1) != nullptr);
+  CHECK(dp->installed(Direction::Inbound) == 1);
+  test::engine().services->release_spi(late);
+  gateway->on_timer(now);
+  CHECK(gateway->store().used(Direction::Inbound) == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "another data plane: the engine is told that all is gone", "[gateway]") {
+  attach();
+  const Spi in = bring_up(1);
+  gateway->detached(now, "test");
+  CHECK(gateway->record(Direction::Inbound, in, 1) == nullptr);
+  dp = std::make_unique<test::FakeDataplane>(32U);
+  attach();
+  CHECK(test::engine().count("on_dataplane_lost") == 1);
+  CHECK(dp->policies.size() == 3);
+  CHECK(gateway->store().capacity() == 32);
+  CHECK(gateway->store().used(Direction::Outbound) == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "acquires, expiries and traffic are translated for the engine", "[gateway]") {
+  attach();
+  const Spi in = bring_up(3);
+  shm::Acquire acquire;
+  acquire.policy = PolicyId{2};
+  dp->event(shm::Message::of(acquire));
+  acquire.policy = PolicyId{99};
+  dp->event(shm::Message::of(acquire));
+  shm::Expire expire;
+  expire.direction = Direction::Outbound;
+  expire.slot = gateway->store().find(Direction::Outbound, Spi{0xdddd}, 3)->slot;
+  expire.spi = Spi{0xdddd};
+  dp->event(shm::Message::of(expire));
+  expire.spi = Spi{1};  // another SA's
+  dp->event(shm::Message::of(expire));
+  REQUIRE(gateway->drain(now));
+  CHECK(test::engine().count("on_acquire site-b/voice") == 1);
+  REQUIRE(test::engine().expired.size() == 1);
+  CHECK(test::engine().expired[0].pair == 3);
+  CHECK_FALSE(test::engine().expired[0].hard);
+  dp->count_traffic(Direction::Inbound, in, 10, 1000);
+  gateway->on_second(now);
+  gateway->on_second(now);
+  CHECK(test::engine().traffic == std::vector<Spi>{in});
+}
+
+TEST_CASE_METHOD(Fixture, "traffic sums survive a rekey and never go backwards", "[gateway][metrics]") {
+  attach();
+  const Spi first = bring_up(1);
+  dp->count_traffic(Direction::Inbound, first, 10, 1000);
+  CHECK(has(metrics(), R"(culvert_child_packets_total{connection="site-b",child="net",direction="in"} 10)"));
+  const Spi second = bring_up(2);
+  dp->count_traffic(Direction::Inbound, first, 1, 100);
+  dp->count_traffic(Direction::Inbound, second, 5, 500);
+  test::engine().actions = {ike::RemoveSa{1, Direction::Inbound, first}};
+  gateway->on_timer(now);
+  settle();
+  CHECK(has(metrics(), R"(culvert_child_packets_total{connection="site-b",child="net",direction="in"} 16)"));
+  CHECK(has(metrics(), R"(culvert_child_bytes_total{connection="site-b",child="net",direction="in"} 1600)"));
+  gateway->detached(now, "test");
+  CHECK(has(metrics(), R"(culvert_child_packets_total{connection="site-b",child="net",direction="in"} 16)"));
+}
+
+TEST_CASE_METHOD(Fixture, "configured connections and children are in the metrics whatever happens; reports are counted", "[gateway][metrics]") {
+  auto text = metrics();
+  CHECK(has(text, R"(culvert_connection_up{connection="site-b"} 0)"));
+  CHECK(has(text, R"(culvert_child_up{connection="site-b",child="voice"} 0)"));
+  CHECK(has(text, "culvert_dataplane_connected 0"));
+  attach();
+  test::engine().connections = {{"site-b", true, std::nullopt, {{"net", true, std::nullopt}}}};
+  ike::Report r;
+  r.exchange = ike::Exchange::MainMode;
+  r.role = ike::Role::Initiator;
+  r.reason = ike::Reason::PeerNoProposal;
+  r.count = true;
+  r.message = "refused";
+  test::engine().actions = {r};
+  gateway->on_timer(now);
+  text = metrics();
+  CHECK(has(text, R"(culvert_connection_up{connection="site-b"} 1)"));
+  CHECK(has(text, R"(culvert_child_up{connection="site-b",child="net"} 1)"));
+  CHECK(has(text, R"(culvert_ike_exchanges_total{exchange="main_mode",role="initiator",result="failed",reason="peer_no_proposal"} 1)"));
+  CHECK(has(text, R"(culvert_port_up{port="port0"} 0)"));
+  CHECK(has(text, R"(culvert_ring_capacity_slots{ring="command"} 1024)"));
+  gateway->detached(now, "test");
+  CHECK(has(metrics(), R"(culvert_connection_up{connection="site-b"} 0)"));  // nothing carries it
+}
+
+TEST_CASE_METHOD(Fixture, "the engine's deadline and jobs reach the loop", "[gateway]") {
+  test::engine().deadline = now + 5s;
+  test::engine().actions = {ike::ComputeDh{9, DhGroup::Ecp256, nullptr, std::nullopt}};
+  gateway->on_timer(now);
+  CHECK(woken == now + 5s);
+  REQUIRE(jobs.size() == 1);
+  CHECK(jobs[0].job == 9);
+  gateway->on_dh(now, {.job = 9});
+  CHECK(test::engine().dh.size() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "a secret that cannot be read is logged with its connection", "[gateway]") {
+  CHECK_FALSE(test::engine().services->secret("site-b"));
+  const auto events = journal.since(0);
+  REQUIRE_FALSE(events.empty());
+  CHECK(events.back().connection == "site-b");
+  CHECK(events.back().reason == "no_secret");
+}
+

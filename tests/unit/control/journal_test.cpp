@@ -1,0 +1,68 @@
+// The form of a log line: one line, valid JSON, nothing unprintable; and the bounded memory of recent events.
+#include <catch2/catch.hpp>
+
+#include <boost/json.hpp>
+
+#include "control/log/journal.hpp"
+
+using namespace culvert;
+using namespace culvert::control;
+
+namespace {
+config::Log quiet() {
+  config::Log log;
+  log.level = config::LogLevel::Error;
+  return log;
+}
+}  // namespace
+
+TEST_CASE("a report becomes an event with its names", "[log]") {
+  ike::Report r;
+  r.severity = ike::Severity::Warn;
+  r.connection = "site-b";
+  r.child = "net";
+  r.peer = Endpoint{IpAddress::v4(0x0a090002), 500};
+  r.exchange = ike::Exchange::QuickMode;
+  r.role = ike::Role::Responder;
+  r.reason = ike::Reason::NoProposalChosen;
+  r.message = "offered aes128, wanted aes256";
+  Event e = event_of(r);
+  CHECK_THAT(format_text(e), Catch::Contains("warn  site-b/net: offered aes128, wanted aes256 (peer=10.9.0.2:500, exchange=quick_mode, role=responder, reason=no_proposal_chosen)"));
+  const auto o = boost::json::parse(format_json(e)).as_object();
+  CHECK(o.at("ts").as_string().ends_with("Z"));
+  CHECK(o.at("level") == "warn");
+  CHECK(o.at("event") == "offered aes128, wanted aes256");
+  CHECK(o.at("child") == "net");
+  CHECK(o.at("reason") == "no_proposal_chosen");
+}
+
+TEST_CASE("hostile text stays inside of its line and its string", "[log]") {
+  Event e;
+  e.message = "a\nb\"c\\d\x1b[31m\x7f";
+  CHECK(format_text(e).find('\n') == std::string::npos);
+  CHECK(format_text(e).find('\x1b') == std::string::npos);
+  CHECK(boost::json::parse(format_json(e)).at("event") == "a\nb\"c\\d\x1b[31m\x7f");
+  CHECK(format_json(e).find('\n') == std::string::npos);
+}
+
+TEST_CASE("times are UTC with milliseconds", "[log]") {
+  using namespace std::chrono;
+  CHECK(format_time(system_clock::time_point(milliseconds(1'700'000'000'042))) == "2023-11-14T22:13:20.042Z");
+}
+
+TEST_CASE("recent events are kept in order, as many as the bound says", "[log]") {
+  Journal journal(quiet());
+  for (std::size_t i = 0; i < Journal::kRecent + 10; ++i) journal.info("event " + std::to_string(i));
+  const auto all = journal.since(0);
+  REQUIRE(all.size() == Journal::kRecent);
+  CHECK(all.front().message == "event 10");
+  CHECK(all.back().sequence == journal.last_sequence());
+  CHECK(journal.since(journal.last_sequence() - 3).size() == 3);
+  CHECK(journal.since(journal.last_sequence()).empty());
+}
+
+TEST_CASE("a log file that cannot be opened is an error with its name", "[log]") {
+  config::Log log;
+  log.file = "/nonexistent/dir/culvertd.log";
+  CHECK_THROWS_WITH(Journal(log), Catch::Contains("/nonexistent/dir/culvertd.log"));
+}
