@@ -131,7 +131,7 @@ TEST_CASE("the loop attaches, notices the end of the data plane, and attaches ag
   REQUIRE(d.eventually([] { return test::engine().count("on_dataplane_lost") == 1; }, serve));
 
   dp->segment().rings().event.head.store(shm::kEventSlots * 2);  // a mad data plane is left, and tried again
-  ::eventfd_t one = 1;
+  const std::uint64_t one = 1;
   REQUIRE(::write(dp->to_control, &one, sizeof one) == sizeof one);
   REQUIRE(d.eventually([&] { return d.gateway->reattaches() == 2; }, serve));
   CHECK(test::engine().count("start") == 1);
