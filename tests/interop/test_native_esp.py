@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from lib import gateway, inject, keys, pcap, report, sites, strongswan, uml  # noqa: E402
+from lib import gateway, inject, keys, report, sites, strongswan, uml  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import Capture, Ping, tshark  # noqa: E402
 
@@ -292,7 +292,7 @@ def judge(r, site):
               "-o", "esp.enable_authentication_check:TRUE", *rows("esp_sa", sas, '"'),
               *rows("ikev1_decryption_table", keys.ike_keys(site.strongswan.log_text()).items(), "")]   # hex numbers, which take no quotes
     capture = site.lab.path("wire-without-repeats.pcap")
-    r.note(f"{pcap.without_repeats(site.wire.file, capture)} IKE messages were sent more than once")
+    r.note(f"{keys.without_repeats(site.wire.file, capture)} IKE messages were sent more than once")
     counts = collections.Counter()
     fields = ("ip.proto", "udp.dstport", "ip.addr", "esp.spi", "icmp.type", "esp.icv_good", "esp.icv_bad", "_ws.malformed",
               "_ws.expert.severity", "ip.checksum.status")
