@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Two Culverts over a bad line: delay, loss, reordering and duplication both ways, made by netem in a Linux guest that is the wire.
 
-Time limit: 150 s
+Time limit: 200 s
 The connection comes up although messages are lost; pings run while CHILD SAs and the ISAKMP SA are rekeyed; captures at both ends of the
 line say what it lost, doubled and reordered, and Culvert's counters must agree: all that arrived is delivered once, what arrived twice is
 counted as esp_replay, and nothing else is dropped.
