@@ -59,6 +59,7 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       icmp_budget_(kIcmpRate, kIcmpBurst),
       arp_budget_(kArpRate, kArpBurst),
       punt_budget_(environment.hash_seed + id),
+      flows_(environment.hash_seed ^ id),
       tx_(environment.ports.size()) {}
 
 void Worker::run(const std::atomic<bool>& stop, config::Idle mode) {
@@ -206,7 +207,7 @@ void Worker::check_clear(Burst& packets) {
   std::array<FlowKey, kBurstMax> keys;
   std::array<const SpdEntry*, kBurstMax> entries;
   for (std::size_t i = 0; i < packets.size(); ++i) keys[i] = FlowKey::inbound(*packets[i]);
-  policies_now_->lookup(std::span(keys).first(packets.size()), std::span(entries).first(packets.size()));
+  flows_.lookup(*policies_now_, std::span(keys).first(packets.size()), std::span(entries).first(packets.size()));
   std::size_t i = 0;
   packets.filter([&](Packet& p) {
     const SpdEntry* entry = entries[i++];
@@ -252,7 +253,7 @@ void Worker::outbound(Burst& packets) {
   const std::size_t n = packets.size();
   if (policies_now_ != nullptr) {
     for (std::size_t i = 0; i < n; ++i) keys[i] = FlowKey::outbound(*packets[i]);
-    policies_now_->lookup(std::span(keys).first(n), std::span(entries).first(n));
+    flows_.lookup(*policies_now_, std::span(keys).first(n), std::span(entries).first(n));
   }
   Burst protected_;
   for (std::size_t i = 0; i < n; ++i) {
@@ -270,8 +271,6 @@ void Worker::outbound(Burst& packets) {
         if (p.outbound == nullptr) {
           no_sa(p, *entry);
         } else {
-          // Known only now that no error will quote the packet: the header is ours to change.
-          note_of(p.handle).policy = entry->policy;
           protected_.push_back(&p);
         }
         break;
@@ -303,7 +302,6 @@ void Worker::protect(Burst& packets) {
       Burst fragments;
       for (std::size_t i = 0; i < n; ++i)
         if (parse_ip(fragments_[i])) fragments.push_back(&fragments_[i]);
-      for (Packet* f : fragments) note_of(f->handle).policy = note_of(p.handle).policy;
       encapsulate(fragments);
       BufferPool::release(nullptr, std::span(&p.handle, 1));
     }
@@ -315,7 +313,7 @@ void Worker::protect(Burst& packets) {
 void Worker::encapsulate(Burst& packets) {
   packets.filter([&](Packet& p) {
     if (p.outbound->worker == id_) return true;
-    hand_over(p, p.outbound->worker, Handoff::EspOut, note_of(p.handle).policy);
+    hand_over(p, p.outbound->worker, Handoff::EspOut, p.outbound->manager.policy);
     return false;
   });
   if (packets.empty()) return;
@@ -342,15 +340,14 @@ void Worker::send_clear(Packet& p) {
 /// The packet is final. It leaves by `hop`, or waits at the manager for the neighbour's MAC address.
 void Worker::send(Packet& p, const NextHop& hop) {
   if (hop.kind != HopKind::OnLink && hop.kind != HopKind::Gateway) return drops_.drop(p, Drop::NoRoute);
-  const IpAddress next = hop.kind == HopKind::Gateway ? hop.gateway : ipv4_destination(p);
-  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find({next, hop.port});
+  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find_v4(load_be32(p.data + 16), hop.port);
   const std::uint64_t link = neighbor == nullptr ? 0 : neighbor->link.load(std::memory_order_acquire);
   if (Neighbor::state_of(link) == NeighborState::Failed) return drops_.drop(p, Drop::NeighborUnresolved);
   if (Neighbor::state_of(link) != NeighborState::Reachable) {
     if (env_.slow == nullptr) return drops_.drop(p, Drop::NeighborUnresolved);
     note_of(p.handle) = {.kind = Handoff::Resolve,
                          .port = hop.port,
-                         .next_hop = next,
+                         .next_hop = hop.kind == HopKind::Gateway ? hop.gateway : ipv4_destination(p),
                          .from_tunnel = origin_of(p) == Origin::Tunnel,
                          .local = is_local(origin_of(p))};
     return to_manager(p, env_.slow, Drop::NeighborUnresolved);

@@ -24,7 +24,7 @@
 #include "dataplane/nodes/policy_rules.hpp"
 #include "dataplane/nodes/token_bucket.hpp"
 #include "dataplane/sad/sa_table.hpp"
-#include "dataplane/spd/spd.hpp"
+#include "dataplane/spd/flow_cache.hpp"
 
 namespace culvert::dp {
 
@@ -106,6 +106,7 @@ class Worker {
   PuntLimiter punt_budget_;
   std::uint64_t now_ = 0;                       // CLOCK_MONOTONIC in ns, once a pass
   const Spd* policies_now_ = nullptr;           // the snapshot of this pass
+  FlowCache flows_;
   bool wake_manager_ = false;
   const OutboundSa* mtu_sa_ = nullptr;          // of the memo below; within a pass
   std::uint32_t mtu_ = 0;

@@ -18,6 +18,7 @@ Neighbor* NeighborTable::add(const NeighborKey& key, bool pinned) {
   if (size_ >= kMaxEntries) return nullptr;
   auto entry = std::make_unique<Neighbor>();
   entry->key = key;
+  if (key.address.family == Family::V4) entry->v4 = key.address.v4_host();
   entry->pinned = pinned;
   auto& head = buckets_[bucket(key)];
   entry->next.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);

@@ -28,6 +28,7 @@ enum class NeighborState : std::uint8_t {
 
 struct Neighbor {
   NeighborKey key;
+  std::uint32_t v4 = 0;                      ///< key.address in host order, of an IPv4 entry
   bool pinned = false;                       ///< a gateway of the configuration: never removed
   std::atomic<std::uint64_t> link{0};        ///< state << 48 | MAC, as one value so that readers need no lock
   std::atomic<bool> used{false};             ///< set by workers, cleared by the manager
@@ -63,6 +64,14 @@ class NeighborTable {
       if (n->key == key) return n;
     return nullptr;
   }
+  /// The same for an IPv4 address in host order, without assembling a key.
+  [[nodiscard]] Neighbor* find_v4(std::uint32_t address, std::uint16_t port) const {
+    const std::uint64_t wire = __builtin_bswap32(address);
+    for (Neighbor* n = buckets_[bucket(wire, 0, port)].load(std::memory_order_acquire); n != nullptr;
+         n = n->next.load(std::memory_order_acquire))
+      if (n->v4 == address && n->key.port == port && n->key.address.family == Family::V4) return n;
+    return nullptr;
+  }
   /// Manager: the entry for `key`, new ones Incomplete; nullptr when the table is full.
   Neighbor* add(const NeighborKey& key, bool pinned = false);
   /// Manager: takes an entry out; workers may still hold it for a moment. Not for pinned ones.
@@ -78,8 +87,10 @@ class NeighborTable {
     std::uint64_t b;
     std::memcpy(&a, key.address.bytes.data(), sizeof a);
     std::memcpy(&b, key.address.bytes.data() + 8, sizeof b);
-    const std::uint64_t mixed = (a ^ (b << 1) ^ (std::uint64_t{key.port} << 48)) * 0x9e3779b97f4a7c15U;
-    return static_cast<std::size_t>(mixed >> 52);
+    return bucket(a, b, key.port);
+  }
+  static std::size_t bucket(std::uint64_t a, std::uint64_t b, std::uint16_t port) {
+    return static_cast<std::size_t>(((a ^ (b << 1) ^ (std::uint64_t{port} << 48)) * 0x9e3779b97f4a7c15U) >> 52);
   }
   std::array<std::atomic<Neighbor*>, kBuckets> buckets_{};
   std::size_t size_ = 0;

@@ -78,7 +78,8 @@ shm::AckResult Spd::check(const shm::InstallPolicy& p) {
 }
 
 std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm::InstallPolicy> policies) {
-  std::unique_ptr<Spd> spd(new Spd);
+  static std::atomic<std::uint64_t> serial{0};
+  std::unique_ptr<Spd> spd(new Spd(++serial));
   if (policies.empty()) return spd;
   std::vector<const shm::InstallPolicy*> order;
   for (const auto& p : policies) order.push_back(&p);
@@ -94,8 +95,7 @@ std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm:
     const auto overlap = [](const TrafficSelector& a, const TrafficSelector& b) { return a.first <= b.last && b.first <= a.last; };
     spd->entries_.push_back({p->policy, p->action, p->acquire, overlap(p->local_ts, p->remote_ts), PreparedSelector::from(p->local_ts)});
   }
-  static std::atomic<unsigned> serial{0};
-  const std::string name = "spd" + std::to_string(serial++);
+  const std::string name = "spd" + std::to_string(spd->serial());
   rte_acl_param param{name.c_str(), SOCKET_ID_ANY, RTE_ACL_RULE_SZ(kFields), static_cast<std::uint32_t>(rules.size())};
   spd->acl_ = rte_acl_create(&param);
   if (spd->acl_ == nullptr) return std::unexpected(std::string("policies: ") + rte_strerror(rte_errno));

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/shm/messages.hpp"
@@ -29,6 +30,14 @@ struct FlowKey {
   static FlowKey outbound(const Packet& p) { return make(p, 12, 16, p.source_port, p.destination_port); }
   /// Mirrored, for a packet that came in: its source is the remote side.
   static FlowKey inbound(const Packet& p) { return make(p, 16, 12, p.destination_port, p.source_port); }
+
+  /// All of it as two numbers, to compare and to hash.
+  [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> words() const {
+    std::array<std::uint64_t, 2> w;
+    std::memcpy(w.data(), static_cast<const void*>(this), sizeof w);
+    return {w[0], w[1]};
+  }
+  friend bool operator==(const FlowKey& a, const FlowKey& b) { return a.words() == b.words(); }
 
  private:
   static FlowKey make(const Packet& p, std::size_t source_at, std::size_t destination_at, std::uint16_t sport, std::uint16_t dport) {
@@ -74,9 +83,12 @@ class Spd {
   /// The entry that wins for each key; nullptr: none matches. `out` is as long as `keys`, at most kBurstMax.
   void lookup(std::span<const FlowKey> keys, std::span<const SpdEntry*> out) const;
   [[nodiscard]] bool empty() const { return entries_.empty(); }
+  /// Of this snapshot; never 0 and never reused, unlike its address.
+  [[nodiscard]] std::uint64_t serial() const { return serial_; }
 
  private:
-  Spd() = default;
+  explicit Spd(std::uint64_t serial) : serial_(serial) {}
+  std::uint64_t serial_;
   rte_acl_ctx* acl_ = nullptr;
   std::vector<SpdEntry> entries_;
 };

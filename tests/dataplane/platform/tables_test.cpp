@@ -10,7 +10,7 @@
 #include "dataplane/io/port.hpp"
 #include "dataplane/ip_header.hpp"
 #include "dataplane/manager/resolver.hpp"
-#include "dataplane/spd/spd.hpp"
+#include "dataplane/spd/flow_cache.hpp"
 
 namespace culvert::dp {
 namespace {
@@ -61,12 +61,13 @@ TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
   CHECK_FALSE(Fib::build(interfaces, nowhere, neighbors));
 }
 
-TEST_CASE("spd: the classifier agrees with a linear search", "[spd][model]") {
+TEST_CASE("spd: the classifier and the flow cache before it agree with a linear search", "[spd][model]") {
   need_eal();
   const unsigned seed = Catch::rngSeed() != 0 ? Catch::rngSeed() : 20260101;
   INFO("seed " << seed);
   std::mt19937 rng(seed);
   const auto pick = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
+  FlowCache cache(rng());  // lives through the snapshots: what one said is nothing to the next
   for (int round = 0; round < 20; ++round) {
     std::vector<shm::InstallPolicy> policies;
     for (std::uint32_t i = 1 + pick(30); i > 0; --i) {
@@ -106,6 +107,13 @@ TEST_CASE("spd: the classifier agrees with a linear search", "[spd][model]") {
             (want == nullptr || std::pair(c.priority, c.policy.value) < std::pair(want->priority, want->policy.value)))
           want = &c;
       REQUIRE((got ? got->policy.value : 0) == (want ? want->policy.value : 0));
+      for (int again = 0; again < 2; ++again) {
+        std::array<FlowKey, 3> keys{key, FlowKey{}, key};
+        std::array<const SpdEntry*, 3> cached{};
+        cache.lookup(**spd, keys, cached);
+        REQUIRE(cached[0] == got);
+        REQUIRE(cached[2] == got);
+      }
       // The mirrored question about the packet that comes back.
       Bytes back = packet_of(d, s, protocol, dport, 0);
       p.data = back.data();
@@ -263,6 +271,8 @@ TEST_CASE("neighbour table: full means full, and removal keeps the rest reachabl
   for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; i += 2) CHECK(table.remove(*table.find({v4(0x0a000000 + i), 0})) != nullptr);
   for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i) CHECK((table.find({v4(0x0a000000 + i), 0}) != nullptr) == (i % 2 == 1));
   CHECK(table.find({v4(0x0a000001), 1}) == nullptr);
+  for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i) CHECK(table.find_v4(0x0a000000 + i, 0) == table.find({v4(0x0a000000 + i), 0}));
+  CHECK(table.find_v4(0x0a000001, 1) == nullptr);
 }
 
 }  // namespace culvert::dp
