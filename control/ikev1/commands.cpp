@@ -59,12 +59,12 @@ void abandon_child(Core& core, std::size_t connection, std::size_t child, std::v
 }
 
 /// Ends every ISAKMP SA of a connection, finished or not.
-std::size_t close_all(Core& core, TimePoint now, std::size_t connection, Reason reason, const std::string& text) {
+std::size_t close_all(Core& core, TimePoint now, std::size_t connection, Reason reason, const std::string& text, const std::vector<Spi>& pairs) {
   std::size_t count = 0;
   for (IsakmpSa* sa : core.sas_of(connection)) {
     if (std::holds_alternative<MmClosing>(sa->state)) continue;
     ++count;
-    close_isakmp(core, now, *sa, reason, text);
+    close_isakmp(core, now, *sa, reason, text, pairs);
   }
   return count;
 }
@@ -240,7 +240,7 @@ ike::CommandResult terminate(Core& core, TimePoint now, const std::string& conne
   std::erase(spis, Spi{});
   tell_deleted(core, now, target->connection, spis);
   std::size_t isakmp = 0;
-  if (child.empty()) isakmp = close_all(core, now, target->connection, Reason::DeletedByOperator, "An operator ended the ISAKMP SA.");
+  if (child.empty()) isakmp = close_all(core, now, target->connection, Reason::DeletedByOperator, "An operator ended the ISAKMP SA.", spis);
   if (pairs + isakmp == 0) return {true, "Nothing was up."};
   return {true, "Ended " + plural(isakmp, "ISAKMP SA") + " and " + plural(pairs, "pair") + " of IPsec SAs."};
 }
@@ -278,7 +278,7 @@ void shutdown(Core& core, TimePoint now) {
     }
     std::erase(spis, Spi{});
     tell_deleted(core, now, i, spis);
-    close_all(core, now, i, Reason::Shutdown, "This gateway is shutting down.");
+    close_all(core, now, i, Reason::Shutdown, "This gateway is shutting down.", spis);
   }
   core.shutting_down = true;
 }

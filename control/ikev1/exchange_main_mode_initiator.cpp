@@ -80,6 +80,8 @@ void on_message_4(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKe& state
   if (!message) return main_mode_hint(core, in.now, sa, {message.error().reason, message.error().text});
   if (!nonce_ok(*message))
     return main_mode_hint(core, in.now, sa, {Reason::BadNonce, "Message 4 has a nonce that is not 8 to 256 bytes long (RFC 2409 §5)."});
+  if (message->find<Nonce>()->data == state.nonce_i)
+    return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected, "Our own message 3 came back to us.");
   sa.replies.accept(in.framed.message);
   if (sa.nat.supported) look_for_nat(sa, state.negotiated.suite.prf, *message);
   KeyExchange ke{state.g_xi, message->find<Ke>()->data, state.nonce_i, message->find<Nonce>()->data};

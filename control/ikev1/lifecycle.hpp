@@ -41,8 +41,9 @@ void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa);
 void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa);
 /// Whether another established ISAKMP SA of this connection and peer is newer.
 bool newer_isakmp(Core& core, const IsakmpSa& sa);
-/// Sends a Delete for it and keeps it as a memory that answers latecomers.
-void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message);
+/// Sends a Delete for it and keeps it as a memory that answers latecomers. `pairs`: inbound SPIs whose Delete goes along, lest a
+/// peer that gets this message before theirs takes the pairs for alive (the first payload is the only one that some peers read).
+void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message, const std::vector<Spi>& pairs = {});
 void repeat_delete(Core& core, TimePoint now, IsakmpSa& sa);
 void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa);
 [[nodiscard]] std::optional<TimePoint> established_deadline(Core& core, const IsakmpSa& sa);
