@@ -1,0 +1,49 @@
+// How the client shows numbers and tables.
+#include <catch2/catch.hpp>
+
+#include "control/cli/client/commands.hpp"
+#include "control/cli/client/text.hpp"
+
+using namespace culvert::control::cli;
+
+TEST_CASE("numbers carry units that a person reads at a glance", "[cli]") {
+  CHECK(human_bytes(0) == "0 B");
+  CHECK(human_bytes(999) == "999 B");
+  CHECK(human_bytes(1000) == "1.0 kB");
+  CHECK(human_bytes(999'960) == "1.0 MB");
+  CHECK(human_bytes(12'345'678) == "12.3 MB");
+  CHECK(human_bytes(UINT64_MAX) == "18.4 EB");
+  CHECK(human_count(7) == "7");
+  CHECK(human_count(1000) == "1 000");
+  CHECK(human_count(1234567) == "1 234 567");
+  CHECK(human_seconds(0.42) == "0.4s");
+  CHECK(human_seconds(59) == "59s");
+  CHECK(human_seconds(185) == "3m05s");
+  CHECK(human_seconds(7620) == "2h07m");
+  CHECK(human_seconds(4 * 86400 + 3 * 3600) == "4d03h");
+  CHECK(human_seconds(-30) == "-30s");
+  CHECK(human_seconds(boost::json::value(nullptr)) == "-");
+}
+
+TEST_CASE("tables align, numbers at the right", "[cli]") {
+  Table t({"NAME", "COUNT", "NOTE"});
+  t.right({1});
+  t.row({"a", "1", "x"});
+  t.row({"longer", "1 000", ""});
+  CHECK(t.text() == "NAME    COUNT  NOTE\na           1  x\nlonger  1 000\n");
+}
+
+TEST_CASE("a target is a connection, or a child behind a slash", "[cli]") {
+  CHECK(target_args("site-b") == boost::json::object{{"connection", "site-b"}});
+  CHECK(target_args("site-b/net") == boost::json::object{{"connection", "site-b"}, {"child", "net"}});
+}
+
+TEST_CASE("an answer of another version is an error, not a crash", "[cli]") {
+  const boost::json::object o{{"n", "text"}, {"t", 5}, {"null", nullptr}};
+  CHECK_THROWS(count_of(o, "n"));
+  CHECK_THROWS(text_of(o, "t"));
+  CHECK_THROWS(list_of(o, "absent"));
+  CHECK_THROWS(flag_of(o, "n"));
+  CHECK(text_of(o, "absent").empty());
+  CHECK(count_of(o, "null") == 0);
+}
