@@ -120,6 +120,8 @@ void acquire(Core& core, TimePoint now, const std::string& connection, const std
   for (const std::size_t i : target->children) {
     ChildRun& c = run.children[i];
     if (std::ranges::any_of(c.pairs, live)) continue;
+    // Ended by an operator: its packets still ask, and do not undo that (a `trap` child has no other way to come up).
+    if (core.connection(target->connection).children[i].start_action == config::StartAction::Start && !c.persistent) continue;
     // Packets ask again every second: after a failure the next attempt still waits its turn.
     if (now < c.retry_at || now < run.retry_at) continue;
     c.requested = true;
@@ -136,6 +138,7 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what) {
     const bool newest = last != run.pairs.rend() && last->pair == what.pair;
     if (!what.hard) {
       if (newest) run.rekey_due = true;
+      if (std::holds_alternative<ChildOrphan>(pair->life)) run.requested = true;  // it cannot be rekeyed: a successor is made
       return;
     }
     const Spi spi = pair->spi_in;

@@ -16,7 +16,7 @@ std::uint64_t number(ByteView bytes) {
 }  // namespace
 
 Core::Core(const config::GatewayConfig& configuration, ike::Services& svc)
-    : config(configuration), services(svc), bucket_(kJunkBurst) {
+    : config(configuration), services(svc) {
   // Pairs of a former culvertd are still in the data plane: ours must not share their numbers.
   last_pair_ = number(random(8)) >> 1;
   for (const config::Connection& c : config.connections) {
@@ -151,25 +151,31 @@ void Core::ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role
   std::optional<ike::LastFailure>& failure = child ? state.children.at(*child).failure : state.failure;
   if (reason == Reason::Ok) failure.reset();
   else failure = ike::LastFailure{now, exchange, reason, message};
-  actions.emplace_back(ike::Report{reason == Reason::Ok ? Severity::Info : Severity::Warn, connection(sa).name,
+  const bool strangers = exchange == Exchange::MainMode && role == Role::Responder;
+  const bool heard = reason == Reason::Ok || !strangers || refusal_lines_.take(now);
+  actions.emplace_back(ike::Report{reason == Reason::Ok ? Severity::Info : heard ? Severity::Warn : Severity::Debug, connection(sa).name,
                                    child ? connection(sa).children.at(*child).name : std::string{}, sa.remote, exchange, role,
                                    reason, true, std::move(message)});
 }
 
+bool Core::LineBudget::take(TimePoint now) {
+  left_ = std::min(kJunkBurst, left_ + std::chrono::duration<double>(now - at_).count() * kJunkPerSecond);
+  at_ = now;
+  if (left_ < 1) return false;
+  left_ -= 1;
+  return true;
+}
+
 void Core::junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message) {
-  const double elapsed = std::chrono::duration<double>(now - bucket_at_).count();
-  bucket_ = std::min(kJunkBurst, bucket_ + elapsed * kJunkPerSecond);
-  bucket_at_ = now;
-  const bool heard = bucket_ >= 1;
-  if (heard) bucket_ -= 1;
+  const bool heard = junk_lines_.take(now);
   actions.emplace_back(
       ike::Report{heard ? Severity::Info : Severity::Debug, {}, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
 }
 
 void Core::refused(TimePoint now, std::size_t index, const Endpoint& peer, Exchange exchange, Reason reason, std::string message) {
   run(index).failure = ike::LastFailure{now, exchange, reason, message};
-  actions.emplace_back(
-      ike::Report{Severity::Warn, connection(index).name, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
+  const Severity severity = refusal_lines_.take(now) ? Severity::Warn : Severity::Debug;
+  actions.emplace_back(ike::Report{severity, connection(index).name, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
 }
 
 bool Core::refused_before(std::size_t print) {

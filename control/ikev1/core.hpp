@@ -147,12 +147,13 @@ class Core {
   void send_stateless(const ike::Datagram& to, Bytes message);
   void say(const IsakmpSa& sa, Severity severity, std::optional<Exchange> exchange, Reason reason, std::string message,
            const std::string& child = {});
-  /// The end of an exchange, good or bad. A bad one is remembered for list-conns.
+  /// The end of an exchange, good or bad. A bad one is remembered for list-conns. As responder of Main Mode, which strangers can
+  /// make fail as often as they like, only a handful a second are worth a line of the log.
   void ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
              const std::optional<std::size_t>& child = {});
   /// A stranger's datagram that led to nothing. Beyond a handful a second these are counted, but not worth a line of the log.
   void junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message);
-  /// A stranger whom one connection might have meant was refused before there was an SA.
+  /// A stranger whom one connection might have meant was refused before there was an SA. Its lines are limited in the same way.
   void refused(TimePoint now, std::size_t connection, const Endpoint& peer, Exchange exchange, Reason reason, std::string message);
   /// Whether this message was refused a short while ago: it is answered again, but not reported again.
   bool refused_before(std::size_t fingerprint);
@@ -190,8 +191,16 @@ class Core {
   SaId last_sa_ = 0;
   JobId last_job_ = 0;
   std::uint64_t last_pair_ = 0;
-  TimePoint bucket_at_{};
-  double bucket_ = 0;
+  /// Lines of the log that strangers may cause.
+  class LineBudget {
+   public:
+    bool take(TimePoint now);
+
+   private:
+    TimePoint at_{};
+    double left_ = 0;  ///< filled at the first look: the clock has run for long
+  };
+  LineBudget junk_lines_, refusal_lines_;
   std::vector<std::size_t> refused_;  ///< fingerprints, a ring
   std::size_t next_refused_ = 0;
 };

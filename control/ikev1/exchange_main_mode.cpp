@@ -83,6 +83,7 @@ void on_main_mode_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   }
   if (sa.role != Role::Responder || sa.established() || std::holds_alternative<MmClosing>(sa.state) || now < sa.half_open_until)
     return;
+  if (std::holds_alternative<MmRefused>(sa.state)) return core.drop(sa);  // reported when it was refused
   const auto* auth = std::get_if<MmAwaitAuthInit>(&sa.state);
   if (auth && auth->bad_messages > 0) {
     core.say(sa, Severity::Debug, Exchange::MainMode, Reason::AuthFailed, "The half-open ISAKMP SA that never authenticated is gone.");

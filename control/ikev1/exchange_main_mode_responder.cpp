@@ -107,8 +107,11 @@ void on_message_3(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKeInit& s
 }
 
 void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state, const ike::DhResult& result) {
-  if (!result.ok)
-    return main_mode_failed(core, now, sa, Reason::BadKe, "Message 3 has a key exchange value that is invalid for its group.");
+  if (!result.ok) {
+    core.ended(now, sa, Exchange::MainMode, Role::Responder, Reason::BadKe, "Message 3 has a key exchange value that is invalid for its group.");
+    sa.state = MmRefused{};
+    return;
+  }
   const auto psk = core.services.secret(core.connection(sa).name);
   if (!psk) return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read.");
   Negotiated negotiated = std::move(state.negotiated);
@@ -136,7 +139,7 @@ void bad_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit
                         clear_notification(sa.spi_i, sa.spi_r, core.new_message_id(sa), NotifyType::AuthenticationFailed));
     return;
   }
-  if (state.bad_messages >= kMaxBadAuth) core.drop(sa);
+  if (state.bad_messages >= kMaxBadAuth) sa.state = MmRefused{};  // and with it the keys are gone
 }
 
 /// The connection that the identity means: the one chosen by address, or another with the same addresses, the same secret

@@ -56,6 +56,8 @@ void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, boo
 /// The peer asked for message 3 again: it still sends on the old pair.
 void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm);
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child);
+/// Whether a pair of a former culvertd is there: it carries traffic that ends with it, so its successor is tried for again and again.
+[[nodiscard]] bool has_orphan(const ChildRun& run);
 void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, Spi spi_out);
 /// Tells the peer, on whatever ISAKMP SA there is, that these inbound SAs of ours are gone.
 void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<Spi>& spis);

@@ -124,11 +124,16 @@ void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm) {
       s->remove_at = std::max(s->remove_at, now + kGrace);
 }
 
+bool has_orphan(const ChildRun& run) {
+  return std::ranges::any_of(run.pairs, [](const ChildSa& pair) { return std::holds_alternative<ChildOrphan>(pair.life); });
+}
+
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child) {
   ChildRun& run = core.run(connection).children.at(child);
   ++run.failures;
   run.retry_at = now + backoff(core, run.failures);
-  run.requested = run.rekey_due = false;
+  run.rekey_due = false;
+  run.requested = has_orphan(run);
   for (ChildSa& pair : run.pairs)
     if (auto* l = std::get_if<ChildLive>(&pair.life)) l->rekey_at = now + backoff(core, ++l->failures);
 }

@@ -107,7 +107,7 @@ void connecting_failed(Core& core, TimePoint now, std::size_t index, const std::
         est->rekey_at = now + backoff(core, ++est->rekey_failures);
   ++run.failures;
   run.retry_at = now + backoff(core, run.failures);
-  for (ChildRun& child : run.children) child.requested = false;
+  for (ChildRun& child : run.children) child.requested = has_orphan(child);
 }
 
 void heard_from(Core& core, const Incoming& in, IsakmpSa& sa) {

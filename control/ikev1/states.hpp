@@ -2,7 +2,7 @@
 // Owns no behaviour: exchange_*.cpp move an SA from one state to the next.
 //
 //   initiator   AwaitSa -2-> MakingKey -dh-> AwaitKe -4-> Deriving -dh-> AwaitAuth -6-> Established -> Closing
-//   responder   AwaitKeInit -3-> Responding -dh-> AwaitAuthInit -5-> Established -> Closing
+//   responder   AwaitKeInit -3-> Responding -dh-> AwaitAuthInit -5-> Established -> Closing      (or -> Refused)
 //
 //   initiator   MakingKey -dh-> AwaitReply -2-> Deriving -dh-> Installing -ack-> Done       (MakingKey, Deriving: PFS only)
 //   responder   Answering -dh-> InstallingInbound -ack-> AwaitConfirm -3-> Done
@@ -209,6 +209,10 @@ struct MmAwaitAuthInit {
   unsigned bad_messages = 0;  ///< undecryptable or wrong message 5s so far
 };
 
+/// Failed at the price of a key exchange. It keeps its place among the half-open ones until its time is over, so that a stranger
+/// cannot make us compute more often than ike.half_open_limit and ike.half_open_timeout allow. Answers nothing.
+struct MmRefused {};
+
 /// Dead-peer detection, RFC 3706.
 struct Dpd {
   TimePoint last_heard;
@@ -238,7 +242,7 @@ struct MmClosing {
   TimePoint forget_at;
 };
 using MmState = std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmAwaitAuth, MmAwaitKeInit, MmResponding,
-                             MmAwaitAuthInit, MmEstablished, MmClosing>;
+                             MmAwaitAuthInit, MmRefused, MmEstablished, MmClosing>;
 
 /// What an unauthenticated notification claimed: not acted on, but named when the exchange has failed anyway.
 struct Hint {
@@ -249,8 +253,9 @@ struct Hint {
 /// Message ids of exchanges that were: a replayed first message must not open one again (RFC 2408 §3.1).
 class MessageIdHistory {
  public:
-  /// More than a peer uses in a quarter of an hour of rekeying and DPD; older ones cannot be told from new.
-  static constexpr std::size_t kSize = 256;
+  /// More than rekeying and DPD at their defaults use in the life of an ISAKMP SA; older ones cannot be told from new, and a replay
+  /// of one would count as a sign of life, and could move a peer behind a NAT to another address.
+  static constexpr std::size_t kSize = 4096;
   [[nodiscard]] bool contains(MessageId id) const {
     for (const MessageId& m : ids_)
       if (m == id) return true;
