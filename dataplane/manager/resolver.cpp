@@ -56,7 +56,7 @@ void Resolver::step(Neighbor& n, Progress& p, std::uint64_t now) {
   if (p.tries != 0 && now < p.next_ns) return;
   if (p.tries >= kTries) return fail(n, p, now);
   ++p.tries;
-  p.next_ns = now + kRetry;
+  p.next_ns = now + (n.state() == NeighborState::Reachable ? kProbe : kRetry);
   out_.ask(n.key);
 }
 

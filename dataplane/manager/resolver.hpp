@@ -1,7 +1,7 @@
 // Finding out MAC addresses: asks, waits, gives up, forgets. Owns the packets that wait for an answer, within bounds.
 // Workers learn answers themselves (nodes/arp); this side sees it in the entry. Runs on the manager's thread only.
 //
-//     Incomplete --answer--> Reachable --30 s unheard and in use--> asked again while in use --no answer--> Failed
+//     Incomplete --answer--> Reachable --30 s unheard and in use--> asked again, in use --kTries silent--> Failed
 //         | kTries unanswered                | 120 s unused: removed                                           | kFailedHold
 //         +--> Failed (packets waiting are refused: host unreachable) --kFailedHold--> removed, so that the next packet asks again
 #pragma once
@@ -21,7 +21,8 @@ class Resolver {
  public:
   static constexpr std::size_t kQueuePerNeighbor = 64, kQueueTotal = 1024;
   static constexpr std::uint64_t kMs = 1'000'000;
-  static constexpr std::uint64_t kRetry = 400 * kMs, kFailedHold = 1000 * kMs, kReachable = 30'000 * kMs, kUnused = 120'000 * kMs;
+  // A neighbour that answered before is given longer: packets go on meanwhile, and a host that is short of CPU answers late.
+  static constexpr std::uint64_t kRetry = 400 * kMs, kProbe = 1000 * kMs, kFailedHold = 1000 * kMs, kReachable = 30'000 * kMs, kUnused = 120'000 * kMs;
   static constexpr unsigned kTries = 4;
 
   struct Out {
