@@ -231,9 +231,28 @@ bool make_room(IsakmpSa& sa) {
   return true;
 }
 
+namespace {
+/// Complaints about a message, not about what it asked for. A peer that was busy sends them for late repeats of messages that
+/// it has answered meanwhile.
+bool about_a_message(NotifyType type) {
+  switch (type) {
+    case NotifyType::InvalidPayloadType:
+    case NotifyType::InvalidCookie:
+    case NotifyType::InvalidExchangeType:
+    case NotifyType::InvalidFlags:
+    case NotifyType::InvalidMessageId:
+    case NotifyType::PayloadMalformed:
+    case NotifyType::InvalidHashInformation:
+    case NotifyType::UnequalPayloadLengths: return true;
+    default: return false;
+  }
+}
+}  // namespace
+
 void on_quick_mode_refused(Core& core, TimePoint now, IsakmpSa& sa, const Notify& n) {
   // strongSwan writes an SPI of zero when it refuses before it has chosen a proposal: that names nothing.
   const bool names_one = n.spi.size() == 4 && n.spi != spi_bytes(Spi{});
+  if (!names_one && about_a_message(n.type)) return;  // the retransmissions decide
   QuickMode* which = nullptr;
   for (auto& [id, qm] : sa.quick_modes) {
     if (!std::holds_alternative<QmAwaitReply>(qm.state)) continue;
