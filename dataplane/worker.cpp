@@ -9,7 +9,8 @@
 //   outbound -+- protect (MTU, fragments) -> encapsulate (hand over to the SA's owner) -+-> send -> neighbour -> transmit
 //             +- send_clear (route, MTU, fragments) ------------------------------------+
 //
-// Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination.
+// Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on
+// that of the peer that the SA leads to.
 #include "dataplane/worker.hpp"
 
 #include <algorithm>
@@ -84,7 +85,7 @@ bool Worker::poll() {
   const auto begin_pass = [&] {
     now_ = esp_.now_ns = monotonic_ns();
     policies_now_ = env_.spd->load(std::memory_order_acquire);
-    mtu_sa_ = nullptr;
+    tunnel_.sa = nullptr;
     busy = true;
   };
   for (std::uint16_t port = 0; port < env_.ports.size(); ++port) {
@@ -282,7 +283,9 @@ void Worker::outbound(Burst& packets) {
 /// Makes packets fit under their SA, then encapsulates. RFC 4301 §8.2.
 void Worker::protect(Burst& packets) {
   packets.filter([&](Packet& p) {
-    const std::uint32_t mtu = tunnel_mtu(*p.outbound);
+    const Tunnel& way = tunnel(*p.outbound);
+    const std::uint32_t mtu = way.mtu;
+    p.tx_port = way.hop;
     const bool forwarded = !is_local(origin_of(p));
     if (p.length <= mtu) {
       if (forwarded) decrement_ttl(p);
@@ -318,7 +321,6 @@ void Worker::encapsulate(Burst& packets) {
   });
   if (packets.empty()) return;
   esp_out(packets, esp_);
-  look_up_destinations(packets);
   for (Packet* p : packets) send(*p, env_.fib->hop(p->tx_port));
 }
 
@@ -519,14 +521,16 @@ void Worker::look_up_destinations(Burst& packets) {
   for (std::size_t i = 0; i < packets.size(); ++i) packets[i]->tx_port = hops[i];
 }
 
-/// The largest packet that fits under `sa` on the port that its peer is behind; 0: no route to the peer.
-std::uint32_t Worker::tunnel_mtu(const OutboundSa& sa) {
-  if (&sa == mtu_sa_) return mtu_;
-  const NextHop& hop = env_.fib->lookup(sa.peer);
+/// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
+const Worker::Tunnel& Worker::tunnel(const OutboundSa& sa) {
+  if (&sa == tunnel_.sa) return tunnel_;
+  const std::uint32_t peer = sa.peer.v4_host();
+  tunnel_.sa = &sa;
+  env_.fib->lookup_v4(std::span(&peer, 1), std::span(&tunnel_.hop, 1));
+  const NextHop& hop = env_.fib->hop(tunnel_.hop);
   const bool routed = hop.kind == HopKind::OnLink || hop.kind == HopKind::Gateway;
-  mtu_sa_ = &sa;
-  mtu_ = routed ? effective_mtu(sa, env_.interfaces[hop.port].mtu) : 0;
-  return mtu_;
+  tunnel_.mtu = routed ? effective_mtu(sa, env_.interfaces[hop.port].mtu) : 0;
+  return tunnel_;
 }
 
 }  // namespace culvert::dp

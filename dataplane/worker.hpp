@@ -65,6 +65,12 @@ class Worker {
     std::array<void*, kBurstMax> handles;
     std::size_t size = 0;
   };
+  /// Where an SA's packets go.
+  struct Tunnel {
+    const OutboundSa* sa = nullptr;
+    HopId hop = 0;                              // to the peer
+    std::uint32_t mtu = 0;                      // of what goes in; 0: there is no route
+  };
 
   // In the order of the path.
   void receive(std::uint16_t port, std::size_t n);
@@ -92,7 +98,7 @@ class Worker {
   void hand_over(Packet& p, unsigned worker, Handoff kind, PolicyId policy);
 
   void look_up_destinations(Burst& packets);
-  std::uint32_t tunnel_mtu(const OutboundSa& sa);
+  const Tunnel& tunnel(const OutboundSa& sa);
   [[nodiscard]] IpAddress error_source(const Packet& p) const;
 
   const unsigned id_;
@@ -108,8 +114,7 @@ class Worker {
   const Spd* policies_now_ = nullptr;           // the snapshot of this pass
   FlowCache flows_;
   bool wake_manager_ = false;
-  const OutboundSa* mtu_sa_ = nullptr;          // of the memo below; within a pass
-  std::uint32_t mtu_ = 0;
+  Tunnel tunnel_;                               // the one asked for last, within a pass
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
   Burst generated_;                             // ICMP of our own, to be sent at the end of the pass

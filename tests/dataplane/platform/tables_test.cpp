@@ -125,6 +125,58 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
   }
 }
 
+TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before of whichever snapshot", "[spd][model]") {
+  need_eal();
+  const unsigned seed = Catch::rngSeed() != 0 ? Catch::rngSeed() : 20260101;
+  INFO("seed " << seed);
+  std::mt19937 rng(seed);
+  const auto pick = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
+  const auto random_spd = [&] {
+    std::vector<shm::InstallPolicy> policies;
+    for (std::uint32_t i = pick(6); i > 0; --i) {
+      shm::InstallPolicy p;
+      p.policy = PolicyId{i};
+      p.priority = pick(4);
+      p.action = static_cast<shm::PolicyAction>(pick(3));
+      for (TrafficSelector* ts : {&p.local_ts, &p.remote_ts}) {
+        const std::uint32_t a = 0x0a000000 + pick(64);
+        *ts = {v4(a), v4(a + pick(64)), static_cast<std::uint16_t>(pick(3)), static_cast<std::uint16_t>(3 + pick(3)), 0};
+      }
+      policies.push_back(p);
+    }
+    auto spd = Spd::build(policies);
+    REQUIRE(spd);
+    return std::move(*spd);
+  };
+  FlowCache cache(rng());
+  std::vector<FlowKey> flows(6000);  // more than the cache holds
+  for (FlowKey& k : flows) {
+    k.protocol = pick(2) != 0 ? 17 : 6;
+    k.source = __builtin_bswap32(0x0a000000 + pick(100));
+    k.destination = __builtin_bswap32(0x0a000000 + pick(100));
+    k.source_port = __builtin_bswap16(static_cast<std::uint16_t>(pick(7)));
+    k.destination_port = __builtin_bswap16(static_cast<std::uint16_t>(pick(7)));
+  }
+  // Two snapshots at a time, as when workers see a swap late; the freed one's address is free for the next.
+  std::array<std::unique_ptr<Spd>, 2> spds{random_spd(), random_spd()};
+  for (int round = 0; round < 2000; ++round) {
+    if (pick(20) == 0) {
+      auto& old = spds[pick(2)];
+      old.reset();
+      old = random_spd();
+    }
+    const Spd& spd = *spds[pick(2)];
+    const std::size_t few = pick(2) != 0 ? 40 : flows.size();  // now hits, now displacement
+    std::array<FlowKey, kBurstMax> keys;
+    std::array<const SpdEntry*, kBurstMax> got{}, want{};
+    const std::size_t n = 1 + pick(kBurstMax);
+    for (std::size_t i = 0; i < n; ++i) keys[i] = flows[pick(static_cast<std::uint32_t>(few))];
+    cache.lookup(spd, std::span(keys).first(n), std::span(got).first(n));
+    spd.lookup(std::span(keys).first(n), std::span(want).first(n));
+    REQUIRE(got == want);
+  }
+}
+
 TEST_CASE("spd: impossible policies are refused", "[spd]") {
   shm::InstallPolicy p;
   p.policy = PolicyId{1};
