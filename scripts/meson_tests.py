@@ -38,7 +38,7 @@ def main():
         logs = os.path.join(build, "meson-logs", "testlog.json")
         if os.path.exists(logs):
             os.remove(logs)
-        run = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs"] + (names if pattern else [])
+        run = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "4"] + (names if pattern else [])
         outcome = subprocess.run(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if not os.path.exists(logs):
             print(outcome.stdout)
