@@ -34,10 +34,14 @@ class OwnAddresses {
     for (const Interface& i : interfaces)
       for (const Prefix& p : i.addresses) {
         list_.push_back(p.address);
-        if (p.address.family == Family::V4) v4_.push_back(p.address.v4_host());
+        if (p.address.family != Family::V4) continue;
+        v4_.push_back(p.address.v4_host());
+        filter_ |= bit_of(p.address.v4_host());
       }
   }
   [[nodiscard]] bool contains_v4(std::uint32_t host_order) const {
+    if ((filter_ & bit_of(host_order)) == 0) [[likely]]
+      return false;
     for (const std::uint32_t a : v4_)
       if (a == host_order) return true;
     return false;
@@ -45,6 +49,8 @@ class OwnAddresses {
   [[nodiscard]] std::span<const IpAddress> all() const { return list_; }
 
  private:
+  static std::uint64_t bit_of(std::uint32_t address) { return std::uint64_t{1} << ((address * 0x9e3779b1U) >> 26); }
+  std::uint64_t filter_ = 0;  ///< of all own addresses: most others are told apart by it alone
   std::vector<IpAddress> list_;
   std::vector<std::uint32_t> v4_;
 };

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 
 #include "common/net/ip.hpp"
 
@@ -21,6 +22,7 @@ namespace culvert::dp {
 
 struct InboundSa;
 struct OutboundSa;
+struct SpdEntry;
 
 /// Packets that one pass through the nodes takes at most.
 inline constexpr std::size_t kBurstMax = 64;
@@ -49,6 +51,16 @@ inline void store_be64(std::uint8_t* p, std::uint64_t v) {
   std::memcpy(p, &v, sizeof v);
 }
 
+/// A MAC address as one number: its first byte is the lowest, the upper 16 bits are 0.
+using MacBits = std::uint64_t;
+inline MacBits load_mac(const std::uint8_t* p) {
+  std::uint32_t low;
+  std::uint16_t high;
+  std::memcpy(&low, p, sizeof low);
+  std::memcpy(&high, p + 4, sizeof high);
+  return low | MacBits{high} << 32;
+}
+
 struct alignas(64) Packet {
   std::uint8_t* data = nullptr;       ///< first byte of the IP header
   void* handle = nullptr;             ///< the rte_mbuf, or whatever a test keeps here
@@ -67,6 +79,7 @@ struct alignas(64) Packet {
   Family family = Family::None;
   bool fragment = false;              ///< any fragment, the first included
   std::uint8_t tag = 0;               ///< for the worker; nodes leave it alone
+  const SpdEntry* policy = nullptr;   ///< what the SPD says of its way out, in the snapshot of this pass; for the worker, too
 
   /// Moves the start forward: the first `n` bytes become headroom. `n` <= length.
   void pull(std::uint32_t n) {
@@ -103,6 +116,7 @@ class Burst {
   Packet* operator[](std::size_t i) const { return packets_[i]; }
   Packet** begin() { return packets_.data(); }
   Packet** end() { return packets_.data() + size_; }
+  [[nodiscard]] std::span<Packet* const> all() const { return std::span(packets_).first(size_); }
   /// Keeps the first `n`.
   void truncate(std::size_t n) { size_ = n; }
   /// Keeps those for which `keep(Packet&)` is true; it must have taken care of the others (DropSink).

@@ -61,7 +61,9 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       arp_budget_(kArpRate, kArpBurst),
       punt_budget_(environment.hash_seed + id),
       flows_(environment.hash_seed ^ id),
-      tx_(environment.ports.size()) {}
+      tx_(environment.ports.size()) {
+  for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
+}
 
 void Worker::run(const std::atomic<bool>& stop, config::Idle mode) {
   Idle idle(mode);
@@ -108,68 +110,51 @@ bool Worker::poll() {
 }
 
 void Worker::receive(std::uint16_t port, std::size_t n) {
-  const auto& mac = env_.interfaces[port].mac;
-  Burst ip;
+  const MacBits mac = tx_[port].mac;
+  Burst esp;
+  Burst clear;
   for (std::size_t i = 0; i < n; ++i) {
     Packet& p = views_[i];
     const FrameVerdict v = classify_frame(p, mac);
-    if (v.kind == FrameKind::Ip) {
-      ip.push_back(&p);
+    if (v.kind == FrameKind::Ip) [[likely]] {
+      input(p, esp, clear);
     } else if (v.kind == FrameKind::Arp) {
       arp(p);
     } else {
       drops_.drop(p, v.reason);
     }
   }
-  input(ip);
+  look_up_destinations(clear);
+  if (!clear.empty()) check_clear(clear);
+  if (!esp.empty()) decapsulate(esp, clear, true);
+  if (!clear.empty()) dispatch(clear);
 }
 
 void Worker::arp(Packet& p) {
   if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpInvalid);
   const ArpVerdict v = arp_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
   wake_manager_ |= v.learned;
-  if (v.reply) return send_frame(p, p.rx_port, v.to, kEtherTypeArp);
+  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeArp);
   if (v.counted) return drops_.drop(p, v.reason);
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
 
-void Worker::input(Burst& packets) {
-  packets.filter([&](Packet& p) {
-    const bool good = parse_ip(p);
-    const bool martian = good && martian_source_v4(load_be32(p.data + 12), *env_.own);
-    if (good && !martian) return true;
-    drops_.drop(p, good ? Drop::RxMartian : Drop::RxMalformed);
-    return false;
-  });
-  look_up_destinations(packets);
-  Burst esp;
-  Burst clear;
-  for (Packet* p : packets) {
-    set_origin(*p, Origin::Clear);
-    const HopKind kind = env_.fib->hop(p->tx_port).kind;
-    if (kind == HopKind::Martian) {
-      drops_.drop(*p, Drop::RxMartian);
-      continue;
-    }
-    if (kind != HopKind::Local) {
-      clear.push_back(p);
-      continue;
-    }
-    switch (classify_local(*p)) {
-      case LocalKind::Esp: esp.push_back(p); break;
-      case LocalKind::Ike: punt_ike(*p); break;
-      case LocalKind::Keepalive: drops_.drop(*p, Drop::NatKeepalive); break;
-      case LocalKind::Malformed: drops_.drop(*p, Drop::PuntInvalid); break;
-      case LocalKind::Icmp:
-      case LocalKind::Fragment:
-      case LocalKind::Other: clear.push_back(p); break;
-    }
+inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
+  if (!parse_ip(p)) [[unlikely]]
+    return drops_.drop(p, Drop::RxMalformed);
+  if (martian_source_v4(load_be32(p.data + 12), *env_.own)) [[unlikely]]
+    return drops_.drop(p, Drop::RxMartian);
+  set_origin(p, Origin::Clear);
+  if (!env_.own->contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
+  switch (classify_local(p)) {
+    case LocalKind::Esp: return esp.push_back(&p);
+    case LocalKind::Ike: return punt_ike(p);
+    case LocalKind::Keepalive: return drops_.drop(p, Drop::NatKeepalive);
+    case LocalKind::Malformed: return drops_.drop(p, Drop::PuntInvalid);
+    case LocalKind::Icmp:
+    case LocalKind::Fragment:
+    case LocalKind::Other: return clear.push_back(&p);
   }
-  Burst inner;
-  if (!esp.empty()) decapsulate(esp, inner, true);
-  if (!clear.empty()) check_clear(clear);
-  for (Packet* p : clear) inner.push_back(p);
-  if (!inner.empty()) dispatch(inner);
 }
 
 void Worker::punt_ike(Packet& p) {
@@ -178,7 +163,7 @@ void Worker::punt_ike(Packet& p) {
   to_manager(p, env_.ike, Drop::PuntFull);
 }
 
-/// What is left in `inner` are parsed inner packets whose destinations are looked up.
+/// Adds to `inner` the parsed inner packets; their destinations and policies are looked up.
 void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   esp_in_lookup(esp, *env_.inbound, drops_);
   esp.filter([&](Packet& p) {
@@ -191,27 +176,33 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
     return false;
   });
   esp_in(esp, esp_);
+  esp.filter([&](Packet& p) {
+    if (!martian_source_v4(load_be32(p.data + 12), *env_.own)) return true;
+    drops_.drop(p, Drop::RxMartian);
+    return false;
+  });
   look_up_destinations(esp);
+  look_up_policies(esp.all());
   for (Packet* p : esp) {
     set_origin(*p, Origin::Tunnel);
-    if (martian_source_v4(load_be32(p->data + 12), *env_.own) || env_.fib->hop(p->tx_port).kind == HopKind::Martian) {
-      drops_.drop(*p, Drop::RxMartian);
-    } else {
-      inner.push_back(p);
-    }
+    inner.push_back(p);
   }
 }
 
-/// RFC 4301 §5.2: what should have come under an SA may not come in clear.
+/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the outbound policies in the same look.
 void Worker::check_clear(Burst& packets) {
+  for (Packet* p : packets) p->policy = nullptr;
   if (policies_now_ == nullptr || policies_now_->empty()) return;
-  std::array<FlowKey, kBurstMax> keys;
-  std::array<const SpdEntry*, kBurstMax> entries;
-  for (std::size_t i = 0; i < packets.size(); ++i) keys[i] = FlowKey::inbound(*packets[i]);
-  flows_.lookup(*policies_now_, std::span(keys).first(packets.size()), std::span(entries).first(packets.size()));
+  std::array<const SpdEntry*, kBurstMax> mirrored;
+  flows_.both(
+      *policies_now_, packets.size(), [&](std::size_t i) { return FlowKey::outbound(*packets[i]); },
+      [&](std::size_t i, const SpdEntry* out, const SpdEntry* in) {
+        packets[i]->policy = out;
+        mirrored[i] = in;
+      });
   std::size_t i = 0;
   packets.filter([&](Packet& p) {
-    const SpdEntry* entry = entries[i++];
+    const SpdEntry* entry = mirrored[i++];
     const bool same = entry != nullptr && entry->action == shm::PolicyAction::Protect &&
                       within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
     const InboundVerdict v = inbound_verdict(entry, same);
@@ -219,6 +210,17 @@ void Worker::check_clear(Burst& packets) {
     if (!v.accept) drops_.drop(p, v.reason);
     return v.accept;
   });
+}
+
+/// The outbound policies of packets that check_clear has not seen: from a tunnel, or made here.
+void Worker::look_up_policies(std::span<Packet* const> packets) {
+  if (policies_now_ == nullptr) {
+    for (Packet* p : packets) p->policy = nullptr;
+    return;
+  }
+  flows_.outbound(
+      *policies_now_, packets.size(), [&](std::size_t i) { return FlowKey::outbound(*packets[i]); },
+      [&](std::size_t i, const SpdEntry* entry) { packets[i]->policy = entry; });
 }
 
 void Worker::dispatch(Burst& packets) {
@@ -247,19 +249,12 @@ void Worker::deliver(Packet& p) {
   generated_.push_back(&p);
 }
 
-/// RFC 4301 §5.1, for what is forwarded and for what we made.
+/// RFC 4301 §5.1, for what is forwarded and for what we made. Their policies are looked up.
 void Worker::outbound(Burst& packets) {
-  std::array<FlowKey, kBurstMax> keys;
-  std::array<const SpdEntry*, kBurstMax> entries{};
-  const std::size_t n = packets.size();
-  if (policies_now_ != nullptr) {
-    for (std::size_t i = 0; i < n; ++i) keys[i] = FlowKey::outbound(*packets[i]);
-    flows_.lookup(*policies_now_, std::span(keys).first(n), std::span(entries).first(n));
-  }
   Burst protected_;
-  for (std::size_t i = 0; i < n; ++i) {
-    Packet& p = *packets[i];
-    const SpdEntry* entry = entries[i];
+  for (Packet* packet : packets) {
+    Packet& p = *packet;
+    const SpdEntry* entry = p.policy;
     const Origin origin = origin_of(p);
     const bool wants_sa = entry != nullptr && entry->action == shm::PolicyAction::Protect;
     const bool same = wants_sa && within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
@@ -284,33 +279,29 @@ void Worker::outbound(Burst& packets) {
 void Worker::protect(Burst& packets) {
   packets.filter([&](Packet& p) {
     const Tunnel& way = tunnel(*p.outbound);
-    const std::uint32_t mtu = way.mtu;
     p.tx_port = way.hop;
-    const bool forwarded = !is_local(origin_of(p));
-    if (p.length <= mtu) {
-      if (forwarded) decrement_ttl(p);
-      return true;
+    if (p.length > way.mtu) [[unlikely]] {
+      does_not_fit(p, way.mtu);
+      return false;
     }
-    if (mtu == 0) {
-      refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
-    } else if (may_not_fragment(p)) {
-      refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
-    } else {
-      if (forwarded) decrement_ttl(p);
-      const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
-      if (n == 0) {
-        drops_.drop(p, Drop::FragmentFailed);
-        return false;
-      }
-      Burst fragments;
-      for (std::size_t i = 0; i < n; ++i)
-        if (parse_ip(fragments_[i])) fragments.push_back(&fragments_[i]);
-      encapsulate(fragments);
-      BufferPool::release(nullptr, std::span(&p.handle, 1));
-    }
-    return false;
+    if (!is_local(origin_of(p))) decrement_ttl(p);
+    return true;
   });
   if (!packets.empty()) encapsulate(packets);
+}
+
+/// A packet that is too large under its SA.
+void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
+  if (mtu == 0) return refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
+  if (may_not_fragment(p)) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
+  if (!is_local(origin_of(p))) decrement_ttl(p);
+  const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
+  if (n == 0) return drops_.drop(p, Drop::FragmentFailed);
+  Burst fragments;
+  for (std::size_t i = 0; i < n; ++i)
+    if (parse_ip(fragments_[i])) fragments.push_back(&fragments_[i]);
+  encapsulate(fragments);
+  BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
 
 void Worker::encapsulate(Burst& packets) {
@@ -324,15 +315,22 @@ void Worker::encapsulate(Burst& packets) {
   for (Packet* p : packets) send(*p, env_.fib->hop(p->tx_port));
 }
 
-void Worker::send_clear(Packet& p) {
+inline void Worker::send_clear(Packet& p) {
   const Origin origin = origin_of(p);
   if (is_local(origin)) p.tx_port = 0;
   const NextHop& hop = is_local(origin) ? env_.fib->lookup(ipv4_destination(p)) : env_.fib->hop(p.tx_port);
-  if (hop.kind != HopKind::OnLink && hop.kind != HopKind::Gateway) return refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
-  const std::uint32_t mtu = env_.interfaces[hop.port].mtu;
-  if (p.length > mtu && may_not_fragment(p)) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
+  const bool out = hop.leads_out();
+  if (!out || p.length > env_.interfaces[hop.port].mtu) [[unlikely]]
+    return out ? send_fragments(p, hop) : refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
   if (!is_local(origin)) decrement_ttl(p);
-  if (p.length <= mtu) return send(p, hop);
+  send(p, hop);
+}
+
+/// A packet in clear that is too large for the port that it leaves by.
+void Worker::send_fragments(Packet& p, const NextHop& hop) {
+  const std::uint32_t mtu = env_.interfaces[hop.port].mtu;
+  if (may_not_fragment(p)) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
+  if (!is_local(origin_of(p))) decrement_ttl(p);
   const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
   if (n == 0) return drops_.drop(p, Drop::FragmentFailed);
   for (std::size_t i = 0; i < n; ++i) send(fragments_[i], hop);
@@ -340,36 +338,41 @@ void Worker::send_clear(Packet& p) {
 }
 
 /// The packet is final. It leaves by `hop`, or waits at the manager for the neighbour's MAC address.
-void Worker::send(Packet& p, const NextHop& hop) {
-  if (hop.kind != HopKind::OnLink && hop.kind != HopKind::Gateway) return drops_.drop(p, Drop::NoRoute);
+inline void Worker::send(Packet& p, const NextHop& hop) {
+  if (!hop.leads_out()) [[unlikely]]
+    return drops_.drop(p, Drop::NoRoute);
   Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find_v4(load_be32(p.data + 16), hop.port);
   const std::uint64_t link = neighbor == nullptr ? 0 : neighbor->link.load(std::memory_order_acquire);
-  if (Neighbor::state_of(link) == NeighborState::Failed) return drops_.drop(p, Drop::NeighborUnresolved);
-  if (Neighbor::state_of(link) != NeighborState::Reachable) {
-    if (env_.slow == nullptr) return drops_.drop(p, Drop::NeighborUnresolved);
-    note_of(p.handle) = {.kind = Handoff::Resolve,
-                         .port = hop.port,
-                         .next_hop = hop.kind == HopKind::Gateway ? hop.gateway : ipv4_destination(p),
-                         .from_tunnel = origin_of(p) == Origin::Tunnel,
-                         .local = is_local(origin_of(p))};
-    return to_manager(p, env_.slow, Drop::NeighborUnresolved);
-  }
+  if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
+    return send_later(p, hop, Neighbor::state_of(link));
   if (!neighbor->used.load(std::memory_order_relaxed)) neighbor->used.store(true, std::memory_order_relaxed);
-  Neighbor::Mac mac;
-  for (unsigned i = 0; i < mac.size(); ++i) mac[i] = static_cast<std::uint8_t>(link >> (8 * i));
-  send_frame(p, hop.port, mac, kEtherTypeIpv4);
+  send_frame(p, hop.port, Neighbor::mac_of(link), kEtherTypeIpv4);
 }
 
-void Worker::send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type) {
-  if (p.headroom < kEthernetBytes) return drops_.drop(p, Drop::NoBuffer);
+void Worker::send_later(Packet& p, const NextHop& hop, NeighborState state) {
+  if (state == NeighborState::Failed || env_.slow == nullptr) return drops_.drop(p, Drop::NeighborUnresolved);
+  note_of(p.handle) = {.kind = Handoff::Resolve,
+                       .port = hop.port,
+                       .next_hop = hop.kind == HopKind::Gateway ? hop.gateway : ipv4_destination(p),
+                       .from_tunnel = origin_of(p) == Origin::Tunnel,
+                       .local = is_local(origin_of(p))};
+  to_manager(p, env_.slow, Drop::NeighborUnresolved);
+}
+
+inline void Worker::send_frame(Packet& p, std::uint16_t port, MacBits to, std::uint16_t type) {
+  if (p.headroom < kEthernetBytes) [[unlikely]]
+    return drops_.drop(p, Drop::NoBuffer);
+  TxQueue& queue = tx_[port];
   p.push(kEthernetBytes);
-  std::memcpy(p.data, to.data(), to.size());
-  std::memcpy(p.data + 6, env_.interfaces[port].mac.data(), 6);
+  const std::uint64_t first = to | queue.mac << 48;
+  const auto rest = static_cast<std::uint32_t>(queue.mac >> 16);
+  std::memcpy(p.data, &first, sizeof first);
+  std::memcpy(p.data + 8, &rest, sizeof rest);
   store_be16(p.data + 12, type);
   store_view(p);
-  TxQueue& queue = tx_[port];
   queue.handles[queue.size++] = p.handle;
-  if (queue.size == queue.handles.size()) transmit(port);
+  if (queue.size == queue.handles.size()) [[unlikely]]
+    transmit(port);
 }
 
 void Worker::transmit(std::uint16_t port) {
@@ -401,6 +404,7 @@ void Worker::finish_pass() {
   if (!generated_.empty()) {
     Burst ours = generated_;
     generated_.clear();
+    look_up_policies(ours.all());
     outbound(ours);
   }
   for (std::uint16_t port = 0; port < tx_.size(); ++port) transmit(port);
@@ -512,13 +516,21 @@ void Worker::handed_over(std::span<void* const> handles) {
   if (!inner.empty()) dispatch(inner);
 }
 
+/// Drops what is for a destination that there is not.
 void Worker::look_up_destinations(Burst& packets) {
   if (packets.empty()) return;
   std::array<std::uint32_t, kBurstMax> addresses;
   std::array<HopId, kBurstMax> hops;
-  for (std::size_t i = 0; i < packets.size(); ++i) addresses[i] = load_be32(packets[i]->data + 16);
-  env_.fib->lookup_v4(std::span(addresses).first(packets.size()), std::span(hops).first(packets.size()));
-  for (std::size_t i = 0; i < packets.size(); ++i) packets[i]->tx_port = hops[i];
+  const std::size_t n = packets.size();
+  for (std::size_t i = 0; i < n; ++i) addresses[i] = load_be32(packets[i]->data + 16);
+  env_.fib->lookup_v4(std::span(addresses).first(n), std::span(hops).first(n));
+  std::size_t i = 0;
+  packets.filter([&](Packet& p) {
+    p.tx_port = hops[i++];
+    if (env_.fib->hop(p.tx_port).kind != HopKind::Martian) return true;
+    drops_.drop(p, Drop::RxMartian);
+    return false;
+  });
 }
 
 /// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
@@ -528,8 +540,7 @@ const Worker::Tunnel& Worker::tunnel(const OutboundSa& sa) {
   tunnel_.sa = &sa;
   env_.fib->lookup_v4(std::span(&peer, 1), std::span(&tunnel_.hop, 1));
   const NextHop& hop = env_.fib->hop(tunnel_.hop);
-  const bool routed = hop.kind == HopKind::OnLink || hop.kind == HopKind::Gateway;
-  tunnel_.mtu = routed ? effective_mtu(sa, env_.interfaces[hop.port].mtu) : 0;
+  tunnel_.mtu = hop.leads_out() ? effective_mtu(sa, env_.interfaces[hop.port].mtu) : 0;
   return tunnel_;
 }
 

@@ -64,6 +64,7 @@ class Worker {
   struct TxQueue {
     std::array<void*, kBurstMax> handles;
     std::size_t size = 0;
+    MacBits mac = 0;                            // of the port
   };
   /// Where an SA's packets go.
   struct Tunnel {
@@ -76,7 +77,7 @@ class Worker {
   void receive(std::uint16_t port, std::size_t n);
   void handed_over(std::span<void* const> handles);
   void arp(Packet& p);
-  void input(Burst& packets);
+  void input(Packet& p, Burst& esp, Burst& clear);
   void punt_ike(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
   void check_clear(Burst& packets);
@@ -84,10 +85,13 @@ class Worker {
   void deliver(Packet& p);
   void outbound(Burst& packets);
   void protect(Burst& packets);
+  void does_not_fit(Packet& p, std::uint32_t mtu);
   void encapsulate(Burst& packets);
   void send_clear(Packet& p);
+  void send_fragments(Packet& p, const NextHop& hop);
   void send(Packet& p, const NextHop& hop);
-  void send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type);
+  void send_later(Packet& p, const NextHop& hop, NeighborState state);
+  void send_frame(Packet& p, std::uint16_t port, MacBits to, std::uint16_t type);
   void transmit(std::uint16_t port);
   void finish_pass();
 
@@ -98,6 +102,7 @@ class Worker {
   void hand_over(Packet& p, unsigned worker, Handoff kind, PolicyId policy);
 
   void look_up_destinations(Burst& packets);
+  void look_up_policies(std::span<Packet* const> packets);
   const Tunnel& tunnel(const OutboundSa& sa);
   [[nodiscard]] IpAddress error_source(const Packet& p) const;
 

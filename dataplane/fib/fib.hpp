@@ -29,6 +29,8 @@ struct NextHop {
   std::uint16_t port = 0;
   IpAddress gateway;                  ///< of Gateway
   Neighbor* neighbor = nullptr;       ///< of Gateway: its entry, which lives as long as the table
+
+  [[nodiscard]] bool leads_out() const { return kind == HopKind::OnLink || kind == HopKind::Gateway; }
 };
 using HopId = std::uint16_t;
 

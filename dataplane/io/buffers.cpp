@@ -9,6 +9,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "dataplane/io/mbuf_view.hpp"
 #include "dataplane/ip_header.hpp"
 
 namespace culvert::dp {
@@ -48,18 +49,7 @@ void BufferPool::release(void*, std::span<void* const> handles) {
   rte_pktmbuf_free_bulk(reinterpret_cast<rte_mbuf**>(const_cast<void**>(handles.data())), static_cast<unsigned>(handles.size()));
 }
 
-void load_view(void* handle, Packet& view) {
-  const rte_mbuf* m = mbuf(handle);
-  view.handle = handle;
-  view.data = static_cast<std::uint8_t*>(m->buf_addr) + m->data_off;
-  view.length = m->data_len;
-  view.headroom = m->data_off;
-  view.tailroom = static_cast<std::uint16_t>(m->buf_len - m->data_off - m->data_len);
-  view.inbound = nullptr;
-  view.outbound = nullptr;
-  view.rx_port = m->port;
-  view.tag = 0;
-}
+void load_view(void* handle, Packet& view) { view_of(mbuf(handle), view); }
 
 void store_view(const Packet& view) {
   rte_mbuf* m = mbuf(view.handle);

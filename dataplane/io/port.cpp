@@ -7,6 +7,7 @@
 #include <rte_mbuf.h>
 
 #include "dataplane/io/eal.hpp"
+#include "dataplane/io/mbuf_view.hpp"
 
 namespace culvert::dp {
 
@@ -102,7 +103,7 @@ std::size_t Port::receive(unsigned queue, std::span<Packet> views) {
                                            static_cast<std::uint16_t>(std::min(views.size(), mbufs.size())));
   for (std::uint16_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
   for (std::uint16_t i = 0; i < n; ++i) {
-    load_view(mbufs[i], views[i]);
+    view_of(mbufs[i], views[i]);
     views[i].rx_port = index_;
     // Scattered receive is never asked for: a chained buffer is none that we can handle, and length 0 ends as malformed.
     if (mbufs[i]->nb_segs != 1) views[i].length = 0;

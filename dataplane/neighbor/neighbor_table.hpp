@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/net/ip.hpp"
+#include "dataplane/packet.hpp"
 
 namespace culvert::dp {
 
@@ -37,10 +38,9 @@ struct Neighbor {
 
   using Mac = std::array<std::uint8_t, 6>;
   static std::uint64_t encode(NeighborState state, const Mac& mac) {
-    std::uint64_t v = std::uint64_t{static_cast<std::uint8_t>(state)} << 48;
-    for (int i = 0; i < 6; ++i) v |= std::uint64_t{mac[static_cast<std::size_t>(i)]} << (8 * i);
-    return v;
+    return load_mac(mac.data()) | std::uint64_t{static_cast<std::uint8_t>(state)} << 48;
   }
+  static MacBits mac_of(std::uint64_t link) { return link & 0xffff'ffff'ffffU; }
   static NeighborState state_of(std::uint64_t link) { return static_cast<NeighborState>(link >> 48); }
   [[nodiscard]] NeighborState state() const { return state_of(link.load(std::memory_order_acquire)); }
   /// It was heard from: usable from now on.

@@ -24,9 +24,9 @@ struct FrameVerdict {
 };
 
 /// Takes the Ethernet header off. Only IPv4 to our own MAC address, and ARP to it or to all, go on. VLAN tags are not handled.
-inline FrameVerdict classify_frame(Packet& p, const std::array<std::uint8_t, 6>& own) {
+inline FrameVerdict classify_frame(Packet& p, MacBits own) {
   if (p.length < kEthernetBytes) return {FrameKind::Dropped, Drop::RxMalformed};
-  const bool to_us = std::memcmp(p.data, own.data(), own.size()) == 0;
+  const bool to_us = load_mac(p.data) == own;
   const bool to_all = (p.data[0] & 1) != 0;
   const std::uint16_t type = load_be16(p.data + 12);
   p.pull(kEthernetBytes);

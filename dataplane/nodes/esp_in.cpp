@@ -2,6 +2,7 @@
 // everything that only an authenticated packet deserves. Must never look at decrypted bytes before the ICV's verdict, nor let
 // an unauthenticated packet change an SA's state.
 #include <algorithm>
+#include <utility>
 
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/esp.hpp"
@@ -86,15 +87,17 @@ Drop prepare(Packet& p, CryptoOp& op, std::uint32_t& sequence) {
     return Drop::EspRunt;
   std::uint8_t* esp = p.data + offset;
   sequence = load_be32(esp + 4);
-  prefetch_keys(sa.keys);
   op = {&sa.keys, esp, p.length - overhead, false};
   return replay_drop(sa.replay.check(sequence));
 }
 
 /// The congestion mark of the inner header given the outer one's (RFC 6040 §4.2). False: the packet must be dropped.
 bool merge_ecn(Packet& p, std::uint8_t outer_tos) {
-  const std::uint8_t outer = outer_tos & kEcnMask, inner = p.data[1] & kEcnMask;
-  if (outer != kCe && !(outer == kEct1 && inner == kEct0)) return true;
+  const std::uint8_t outer = outer_tos & kEcnMask;
+  if (outer == kNotEct || outer == kEct0) [[likely]]
+    return true;
+  const std::uint8_t inner = p.data[1] & kEcnMask;
+  if (outer == kEct1 && inner != kEct0) return true;
   if (inner == kNotEct) return false;
   if (inner == outer || inner == kCe) return true;
   p.data[1] = static_cast<std::uint8_t>((p.data[1] & ~kEcnMask) | outer);
@@ -145,8 +148,10 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint32_t sequence) {
 /// in: packets with an SA. out: those worth the crypto, one operation each.
 void esp_in_prepare(Burst& burst, InBatch& batch, EspContext& context) {
   std::size_t kept = 0;
+  const InboundSa* last = nullptr;
   for (std::size_t i = 0; i < burst.size(); ++i) {
     Packet& p = *burst[i];
+    if (p.inbound != std::exchange(last, p.inbound)) prefetch_keys(p.inbound->keys);
     const Drop verdict = prepare(p, batch.ops[kept], batch.sequence[kept]);
     if (verdict != Drop::Count_) [[unlikely]] {
       count_drop(*p.inbound, verdict);
@@ -194,20 +199,20 @@ void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
 }  // namespace
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
-  for (const Packet* p : burst)
-    if (const std::uint32_t offset = esp_offset(*p); p->length >= offset + kEspHeaderBytes) table.prefetch(Spi{load_be32(p->data + offset)});
   burst.filter([&](Packet& p) {
     const std::uint32_t offset = esp_offset(p);
     if (p.length < offset + kEspHeaderBytes) [[unlikely]] {
       drops.drop(p, Drop::EspRunt);
       return false;
     }
-    p.inbound = table.find(Spi{load_be32(p.data + offset)});
-    if (p.inbound == nullptr) [[unlikely]] {
-      drops.drop(p, Drop::EspNoSa);
-      return false;
-    }
+    p.inbound = table.prefetch(Spi{load_be32(p.data + offset)});
     return true;
+  });
+  burst.filter([&](Packet& p) {
+    if (p.inbound != nullptr && p.inbound->spi.value == load_be32(p.data + esp_offset(p))) [[likely]]
+      return true;
+    drops.drop(p, Drop::EspNoSa);
+    return false;
   });
 }
 

@@ -1,6 +1,7 @@
 // Encapsulation (RFC 4303 §3.3, tunnel mode; in UDP: RFC 3948). Headers of the whole burst first, then the crypto over all of
 // it, so that the cipher's code and tables stay hot. A sequence number is taken only by a packet that will be encrypted.
 #include <algorithm>
+#include <utility>
 
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/esp.hpp"
@@ -90,17 +91,19 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   p.source_port = sa.local_port;
   p.destination_port = sa.remote_port;
   p.fragment = false;
-  prefetch_keys(sa.keys);
   op = {&sa.keys, esp, text, false};
   return Drop::Count_;
 }
 
 /// All that can be said before encryption. in: plain packets. out: ESP packets in clear, one operation each.
 void esp_out_prepare(Burst& burst, OutBatch& batch, EspContext& context) {
+  const OutboundSa* last = nullptr;
   for (const Packet* p : burst) {
+    __builtin_prefetch(p->data + p->length, 1);  // where the trailer will stand
+    if (p->outbound == std::exchange(last, p->outbound)) continue;
     __builtin_prefetch(p->outbound);
     __builtin_prefetch(p->outbound->header.data());
-    __builtin_prefetch(p->data + p->length, 1);  // where the trailer will stand
+    prefetch_keys(p->outbound->keys);
   }
   std::size_t kept = 0;
   for (std::size_t i = 0; i < burst.size(); ++i) {

@@ -33,7 +33,10 @@ class ReplayWindow {
   ReplayVerdict commit(std::uint64_t sequence) {
     const ReplayVerdict verdict = check(sequence);
     if (verdict != ReplayVerdict::Fresh) return verdict;
-    if (sequence > top_) advance(sequence);
+    if (sequence > top_) {
+      if ((sequence ^ top_) >> 6 != 0) clear_up_to(sequence);
+      top_ = sequence;
+    }
     word(sequence) |= std::uint64_t{1} << (sequence & 63);
     return verdict;
   }
@@ -46,11 +49,10 @@ class ReplayWindow {
   static constexpr std::size_t kWords = kMax / 32;
   [[nodiscard]] const std::uint64_t& word(std::uint64_t sequence) const { return bits_[(sequence >> 6) & word_mask_]; }
   std::uint64_t& word(std::uint64_t sequence) { return bits_[(sequence >> 6) & word_mask_]; }
-  void advance(std::uint64_t sequence) {
+  void clear_up_to(std::uint64_t sequence) {
     const std::uint64_t from = top_ >> 6;
     const std::uint64_t steps = std::min<std::uint64_t>((sequence >> 6) - from, word_mask_ + std::uint64_t{1});
     for (std::uint64_t i = 1; i <= steps; ++i) bits_[(from + i) & word_mask_] = 0;
-    top_ = sequence;
   }
 
   std::uint64_t top_ = 0;

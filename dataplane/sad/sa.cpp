@@ -11,6 +11,7 @@ PreparedSelector PreparedSelector::from(const TrafficSelector& ts) {
   out.port_first = ts.port_first;
   out.port_last = ts.port_last;
   out.protocol = ts.protocol;
+  out.any_upper = ts.protocol == 0 && ts.any_port();
   return out;
 }
 

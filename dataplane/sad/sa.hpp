@@ -20,12 +20,13 @@ struct PreparedSelector {
   std::uint16_t port_first = 0, port_last = 0xffff;
   std::uint8_t protocol = 0;                ///< 0: any
   Family family = Family::None;
+  bool any_upper = true;                    ///< any protocol and port: addresses alone decide
 
   static PreparedSelector from(const TrafficSelector& ts);
   /// IPv4 only, as everything prepared here until the data plane carries IPv6.
   [[nodiscard]] bool matches_v4(std::uint32_t address, std::uint8_t proto, std::uint16_t port) const {
-    return family == Family::V4 && address - first_v4 <= last_v4 - first_v4 && (protocol == 0 || protocol == proto) && port >= port_first &&
-           port <= port_last;
+    if (family != Family::V4 || address - first_v4 > last_v4 - first_v4) return false;
+    return any_upper || ((protocol == 0 || protocol == proto) && port >= port_first && port <= port_last);
   }
 };
 
@@ -70,9 +71,10 @@ struct SaBase {
   }
   /// Owner: counts one good packet; true as long as no mark is reached. Else call reach_mark().
   [[nodiscard]] bool count(std::uint32_t inner_bytes) {
-    usage.packets += 1;
-    usage.bytes += inner_bytes;
-    return usage.packets < usage.packets_mark && usage.bytes < usage.bytes_mark;
+    const std::uint64_t packets = usage.packets + 1, bytes = usage.bytes + inner_bytes;
+    usage.packets = packets;
+    usage.bytes = bytes;
+    return packets < usage.packets_mark && bytes < usage.bytes_mark;
   }
 };
 

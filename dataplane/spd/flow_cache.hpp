@@ -19,42 +19,68 @@ class FlowCache {
   /// `seed`: random, so that nobody outside can choose flows that meet in one entry.
   explicit FlowCache(std::uint64_t seed) : seed_(seed), entries_(std::make_unique<Entries>()) {}
 
-  /// As Spd::lookup. `out` is as long as `keys`, at most kBurstMax.
-  void lookup(const Spd& spd, std::span<const FlowKey> keys, std::span<const SpdEntry*> out) {
+  /// For each i < n (at most kBurstMax), in any order: take(i, entry) with the entry that wins for key_of(i); nullptr: none.
+  template <class KeyOf, class Take>
+  void outbound(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
+    for_each<false>(spd, n, key_of, [&](std::size_t i, const Entry& e) { take(i, spd.numbered(e.outbound)); });
+  }
+  /// The same with take(i, entry, mirrored): the latter wins for the mirrored key.
+  template <class KeyOf, class Take>
+  void both(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
+    for_each<true>(spd, n, key_of, [&](std::size_t i, const Entry& e) { take(i, spd.numbered(e.outbound), spd.numbered(e.mirrored)); });
+  }
+
+ private:
+  struct Entry {
+    static constexpr std::uint32_t kNotAsked = ~0U;
+    FlowKey key;
+    std::uint64_t serial = 0;              // 0: empty; an Spd's is never 0
+    std::uint32_t outbound = 0;            // numbers of entries
+    std::uint32_t mirrored = kNotAsked;
+  };
+  static_assert(sizeof(Entry) == 32);
+  using Entries = std::array<Entry, kEntries>;
+
+  template <bool kMirrored, class KeyOf, class Take>
+  void for_each(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
     std::array<FlowKey, kBurstMax> missed;
     std::array<std::uint16_t, kBurstMax> where;
     std::size_t misses = 0;
-    for (std::size_t i = 0; i < keys.size(); ++i) {
-      const Entry& e = (*entries_)[slot(keys[i])];
-      if (e.serial == spd.serial() && e.key == keys[i]) [[likely]] {
-        out[i] = e.entry;
+    const std::uint64_t serial = spd.serial();
+    for (std::size_t i = 0; i < n; ++i) {
+      const FlowKey key = key_of(i);
+      const Entry& e = (*entries_)[slot(key)];
+      if (e.serial == serial && e.key == key && (!kMirrored || e.mirrored != Entry::kNotAsked)) [[likely]] {
+        take(i, e);
       } else {
-        missed[misses] = keys[i];
+        missed[misses] = key;
         where[misses++] = static_cast<std::uint16_t>(i);
       }
     }
     if (misses == 0) [[likely]]
       return;
-    std::array<const SpdEntry*, kBurstMax> found;
-    spd.lookup(std::span(missed).first(misses), std::span(found).first(misses));
-    for (std::size_t i = 0; i < misses; ++i) {
-      (*entries_)[slot(missed[i])] = {missed[i], found[i], spd.serial()};
-      out[where[i]] = found[i];
+    classify<kMirrored>(spd, std::span(missed).first(misses), [&](std::size_t m, const Entry& e) { take(where[m], e); });
+  }
+  template <bool kMirrored, class Take>
+  void classify(const Spd& spd, std::span<const FlowKey> keys, Take&& take) {
+    std::array<std::uint32_t, kBurstMax> outbound, mirrored;
+    spd.lookup(keys, std::span(outbound).first(keys.size()));
+    if constexpr (kMirrored) {
+      std::array<FlowKey, kBurstMax> ask;
+      for (std::size_t i = 0; i < keys.size(); ++i) ask[i] = keys[i].mirrored();
+      spd.lookup(std::span(ask).first(keys.size()), std::span(mirrored).first(keys.size()));
+    } else {
+      mirrored.fill(Entry::kNotAsked);
+    }
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      Entry& e = (*entries_)[slot(keys[i])];
+      e = {keys[i], spd.serial(), outbound[i], mirrored[i]};
+      take(i, e);
     }
   }
 
- private:
-  struct Entry {
-    FlowKey key;
-    const SpdEntry* entry = nullptr;
-    std::uint64_t serial = 0;  // 0: empty; an Spd's is never 0
-  };
-  static_assert(sizeof(Entry) == 32);
-  using Entries = std::array<Entry, kEntries>;
-
   [[nodiscard]] std::size_t slot(const FlowKey& key) const {
-    const auto [a, b] = key.words();
-    const std::uint64_t mixed = ((a ^ seed_) * 0x9e3779b97f4a7c15U) ^ ((b + seed_) * 0xc2b2ae3d27d4eb4fU);
+    const std::uint64_t mixed = ((key.first ^ seed_) * 0x9e3779b97f4a7c15U) ^ ((key.second + seed_) * 0xc2b2ae3d27d4eb4fU);
     return static_cast<std::size_t>((mixed * 0x165667b19e3779f9U) >> 52);
   }
 

@@ -33,11 +33,11 @@ std::vector<V4Prefix> prefixes(std::uint32_t first, std::uint32_t last) {
 void define_fields(rte_acl_config& config) {
   config.num_categories = 1;
   config.num_fields = kFields;
-  config.defs[0] = {RTE_ACL_FIELD_TYPE_BITMASK, 1, 0, 0, offsetof(FlowKey, protocol)};
-  config.defs[1] = {RTE_ACL_FIELD_TYPE_MASK, 4, 1, 1, offsetof(FlowKey, source)};
-  config.defs[2] = {RTE_ACL_FIELD_TYPE_MASK, 4, 2, 2, offsetof(FlowKey, destination)};
-  config.defs[3] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 3, 3, offsetof(FlowKey, source_port)};
-  config.defs[4] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 4, 3, offsetof(FlowKey, destination_port)};
+  config.defs[0] = {RTE_ACL_FIELD_TYPE_BITMASK, 1, 0, 0, FlowKey::kProtocolAt};
+  config.defs[1] = {RTE_ACL_FIELD_TYPE_MASK, 4, 1, 1, FlowKey::kSourceAt};
+  config.defs[2] = {RTE_ACL_FIELD_TYPE_MASK, 4, 2, 2, FlowKey::kDestinationAt};
+  config.defs[3] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 3, 3, FlowKey::kSourcePortAt};
+  config.defs[4] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 4, 3, FlowKey::kDestinationPortAt};
 }
 
 std::vector<Rule> rules_of(const shm::InstallPolicy& policy, std::uint32_t entry, std::int32_t priority) {
@@ -109,17 +109,15 @@ std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm:
 
 Spd::~Spd() { rte_acl_free(acl_); }
 
-void Spd::lookup(std::span<const FlowKey> keys, std::span<const SpdEntry*> out) const {
+void Spd::lookup(std::span<const FlowKey> keys, std::span<std::uint32_t> out) const {
   if (acl_ == nullptr) {
-    std::fill(out.begin(), out.end(), nullptr);
+    std::fill(out.begin(), out.end(), 0);
     return;
   }
   std::array<const std::uint8_t*, kBurstMax> data;
-  std::array<std::uint32_t, kBurstMax> results;
   const auto n = static_cast<std::uint32_t>(std::min(keys.size(), kBurstMax));
   for (std::uint32_t i = 0; i < n; ++i) data[i] = reinterpret_cast<const std::uint8_t*>(&keys[i]);
-  rte_acl_classify(acl_, data.data(), results.data(), n, 1);
-  for (std::uint32_t i = 0; i < n; ++i) out[i] = results[i] == 0 ? nullptr : &entries_[results[i] - 1];
+  rte_acl_classify(acl_, data.data(), out.data(), n, 1);
 }
 
 }  // namespace culvert::dp

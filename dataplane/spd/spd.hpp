@@ -3,12 +3,12 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <expected>
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "common/shm/messages.hpp"
@@ -19,38 +19,40 @@ struct rte_acl_ctx;
 
 namespace culvert::dp {
 
-/// What a packet is looked up by, in the layout that the classifier reads; network byte order.
+/// What a packet is looked up by, in the layout that the classifier reads (network byte order): protocol, three bytes of zero,
+/// source, destination, source port, destination port. Two numbers, so that it is made, hashed and compared in registers.
 struct FlowKey {
-  std::uint8_t protocol = 0;
-  std::uint8_t zero[3]{};
-  std::uint32_t source = 0, destination = 0;
-  std::uint16_t source_port = 0, destination_port = 0;
+  static constexpr std::uint32_t kProtocolAt = 0, kSourceAt = 4, kDestinationAt = 8, kSourcePortAt = 12, kDestinationPortAt = 14;
+  std::uint64_t first = 0, second = 0;
 
-  /// As the packet goes: local -> remote.
-  static FlowKey outbound(const Packet& p) { return make(p, 12, 16, p.source_port, p.destination_port); }
-  /// Mirrored, for a packet that came in: its source is the remote side.
-  static FlowKey inbound(const Packet& p) { return make(p, 16, 12, p.destination_port, p.source_port); }
-
-  /// All of it as two numbers, to compare and to hash.
-  [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> words() const {
-    std::array<std::uint64_t, 2> w;
-    std::memcpy(w.data(), static_cast<const void*>(this), sizeof w);
-    return {w[0], w[1]};
+  /// Addresses and ports in host order.
+  static FlowKey of(std::uint8_t protocol, std::uint32_t source, std::uint32_t destination, std::uint16_t source_port,
+                    std::uint16_t destination_port) {
+    return make(protocol, __builtin_bswap32(source), __builtin_bswap32(destination), source_port, destination_port);
   }
-  friend bool operator==(const FlowKey& a, const FlowKey& b) { return a.words() == b.words(); }
+  /// As the packet goes: local -> remote.
+  static FlowKey outbound(const Packet& p) {
+    return make(p.protocol, wire_address(p, 12), wire_address(p, 16), p.source_port, p.destination_port);
+  }
+  /// Mirrored, for a packet that came in: its source is the remote side.
+  [[nodiscard]] FlowKey mirrored() const {
+    const std::uint64_t destination = second & 0xffffffff, ports = second >> 32;
+    return {(first & 0xffffffff) | destination << 32, first >> 32 | (ports >> 16 | (ports & 0xffff) << 16) << 32};
+  }
+  friend bool operator==(const FlowKey&, const FlowKey&) = default;
 
  private:
-  static FlowKey make(const Packet& p, std::size_t source_at, std::size_t destination_at, std::uint16_t sport, std::uint16_t dport) {
-    FlowKey k;
-    k.protocol = p.protocol;
-    std::memcpy(&k.source, p.data + source_at, 4);
-    std::memcpy(&k.destination, p.data + destination_at, 4);
-    k.source_port = __builtin_bswap16(sport);
-    k.destination_port = __builtin_bswap16(dport);
-    return k;
+  static std::uint32_t wire_address(const Packet& p, std::size_t at) {
+    std::uint32_t a;
+    std::memcpy(&a, p.data + at, sizeof a);
+    return a;
+  }
+  static FlowKey make(std::uint8_t protocol, std::uint32_t source, std::uint32_t destination, std::uint16_t sport, std::uint16_t dport) {
+    const std::uint64_t ports = std::uint64_t{__builtin_bswap16(sport)} | std::uint64_t{__builtin_bswap16(dport)} << 16;
+    return {protocol | std::uint64_t{source} << 32, destination | ports << 32};
   }
 };
-static_assert(sizeof(FlowKey) == 16);
+static_assert(sizeof(FlowKey) == 16 && std::endian::native == std::endian::little);
 
 /// What the packet path must remember of a policy across snapshots; indexed by PolicyId, lives as long as the process.
 struct PolicyState {
@@ -80,8 +82,10 @@ class Spd {
   Spd(const Spd&) = delete;
   Spd& operator=(const Spd&) = delete;
 
-  /// The entry that wins for each key; nullptr: none matches. `out` is as long as `keys`, at most kBurstMax.
-  void lookup(std::span<const FlowKey> keys, std::span<const SpdEntry*> out) const;
+  /// The number of the entry that wins for each key; 0: none matches. `out` is as long as `keys`, at most kBurstMax.
+  void lookup(std::span<const FlowKey> keys, std::span<std::uint32_t> out) const;
+  /// The entry of a number that lookup() gave; nullptr of 0.
+  [[nodiscard]] const SpdEntry* numbered(std::uint32_t number) const { return number == 0 ? nullptr : &entries_[number - 1]; }
   [[nodiscard]] bool empty() const { return entries_.empty(); }
   /// Of this snapshot; never 0 and never reused, unlike its address.
   [[nodiscard]] std::uint64_t serial() const { return serial_; }

@@ -67,14 +67,14 @@ TEST_CASE("frames: only IPv4 to our MAC address and ARP go on", "[classify]") {
     frame[0] = r.first;
     store_be16(frame.data() + 12, r.type);
     OwnedPacket p(frame, 16, 0);
-    const FrameVerdict v = classify_frame(p.view, own);
+    const FrameVerdict v = classify_frame(p.view, load_mac(own.data()));
     CHECK(v.kind == r.kind);
     if (v.kind == FrameKind::Dropped) CHECK(v.reason == r.reason);
     if (v.kind != FrameKind::Dropped) CHECK(p.view.length == 46);
   }
   for (std::size_t n = 0; n < 14; ++n) {
     OwnedPacket runt(Bytes(n), 0, 0);
-    CHECK(classify_frame(runt.view, own).reason == Drop::RxMalformed);
+    CHECK(classify_frame(runt.view, load_mac(own.data())).reason == Drop::RxMalformed);
   }
 }
 

@@ -99,8 +99,9 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
       p.length = 28;
       REQUIRE(parse_ip(p));
       const FlowKey key = FlowKey::outbound(p);
-      const SpdEntry* got = nullptr;
-      (*spd)->lookup(std::span(&key, 1), std::span(&got, 1));
+      std::uint32_t number = 0;
+      (*spd)->lookup(std::span(&key, 1), std::span(&number, 1));
+      const SpdEntry* got = (*spd)->numbered(number);
       const shm::InstallPolicy* want = nullptr;
       for (const auto& c : policies)
         if (c.local_ts.matches(v4(s), protocol, 0) && c.remote_ts.matches(v4(d), protocol, dport) &&
@@ -110,7 +111,7 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
       for (int again = 0; again < 2; ++again) {
         std::array<FlowKey, 3> keys{key, FlowKey{}, key};
         std::array<const SpdEntry*, 3> cached{};
-        cache.lookup(**spd, keys, cached);
+        cache.outbound(**spd, keys.size(), [&](std::size_t i) { return keys[i]; }, [&](std::size_t i, const SpdEntry* e) { cached[i] = e; });
         REQUIRE(cached[0] == got);
         REQUIRE(cached[2] == got);
       }
@@ -119,8 +120,7 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
       p.data = back.data();
       p.length = 28;
       REQUIRE(parse_ip(p));
-      const FlowKey mirrored = FlowKey::inbound(p);
-      CHECK(std::memcmp(&mirrored, &key, sizeof key) == 0);
+      CHECK(FlowKey::outbound(p).mirrored() == key);
     }
   }
 }
@@ -151,11 +151,8 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
   FlowCache cache(rng());
   std::vector<FlowKey> flows(6000);  // more than the cache holds
   for (FlowKey& k : flows) {
-    k.protocol = pick(2) != 0 ? 17 : 6;
-    k.source = __builtin_bswap32(0x0a000000 + pick(100));
-    k.destination = __builtin_bswap32(0x0a000000 + pick(100));
-    k.source_port = __builtin_bswap16(static_cast<std::uint16_t>(pick(7)));
-    k.destination_port = __builtin_bswap16(static_cast<std::uint16_t>(pick(7)));
+    const auto port = [&] { return static_cast<std::uint16_t>(pick(7)); };
+    k = FlowKey::of(pick(2) != 0 ? 17 : 6, 0x0a000000 + pick(100), 0x0a000000 + pick(100), port(), port());
   }
   // Two snapshots at a time, as when workers see a swap late; the freed one's address is free for the next.
   std::array<std::unique_ptr<Spd>, 2> spds{random_spd(), random_spd()};
@@ -168,12 +165,28 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
     const Spd& spd = *spds[pick(2)];
     const std::size_t few = pick(2) != 0 ? 40 : flows.size();  // now hits, now displacement
     std::array<FlowKey, kBurstMax> keys;
-    std::array<const SpdEntry*, kBurstMax> got{}, want{};
+    std::array<const SpdEntry*, kBurstMax> got{}, want{}, got_mirrored{}, want_mirrored{};
     const std::size_t n = 1 + pick(kBurstMax);
     for (std::size_t i = 0; i < n; ++i) keys[i] = flows[pick(static_cast<std::uint32_t>(few))];
-    cache.lookup(spd, std::span(keys).first(n), std::span(got).first(n));
-    spd.lookup(std::span(keys).first(n), std::span(want).first(n));
+    const std::span asked = std::span(keys).first(n);
+    const bool both = pick(2) != 0;
+    const auto key_of = [&](std::size_t i) { return keys[i]; };
+    if (both) {
+      cache.both(spd, n, key_of, [&](std::size_t i, const SpdEntry* out, const SpdEntry* in) { got[i] = out, got_mirrored[i] = in; });
+    } else {
+      cache.outbound(spd, n, key_of, [&](std::size_t i, const SpdEntry* out) { got[i] = out; });
+    }
+    const auto ask_spd = [&](std::span<const SpdEntry*> answers) {
+      std::array<std::uint32_t, kBurstMax> numbers{};
+      spd.lookup(asked, std::span(numbers).first(n));
+      for (std::size_t i = 0; i < n; ++i) answers[i] = spd.numbered(numbers[i]);
+    };
+    ask_spd(want);
     REQUIRE(got == want);
+    if (!both) continue;
+    for (FlowKey& k : asked) k = k.mirrored();
+    ask_spd(want_mirrored);
+    REQUIRE(got_mirrored == want_mirrored);
   }
 }
 
