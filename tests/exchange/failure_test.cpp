@@ -2,7 +2,7 @@
 // installed and nothing is left.
 #include <catch2/catch.hpp>
 
-#include "tests/exchange/world.hpp"
+#include "tests/exchange/insider.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
@@ -245,4 +245,36 @@ TEST_CASE("no secret, no room for an SA, a data plane that refuses", "[main_mode
   world.run(100s);
   require_nothing(a);
   require_nothing(b);
+}
+
+TEST_CASE("a complaint about a message ends no Quick Mode unless it names its SPI", "[quick_mode][rfc2408-3.14]") {
+  World world;
+  world.record = true;
+  auto [a, b] = two_sites(world);
+  bool hold = true;
+  world.hook = [&](ike::Datagram& d) {
+    const auto seen = look(d);
+    const bool from_b = d.local.address == b.config.connections[0].local_addrs.front();
+    return !(hold && from_b && seen && seen->header.exchange == ike::kExchangeQuickMode);
+  };
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.established() == 1 && b.established() == 1 && !a.spis.empty(); }, 10s));
+  world.run(100ms);
+  const bool names_it = GENERATE(false, true);
+  ikev1::Notify n;
+  n.protocol = 3;
+  n.type = ikev1::NotifyType::PayloadMalformed;
+  n.spi = Bytes(4, 0);
+  if (names_it)
+    for (unsigned i = 0; i < 4; ++i) n.spi[i] = static_cast<std::uint8_t>(*a.spis.begin() >> (24 - 8 * i));
+  ikev1::Builder payloads;
+  payloads.add(n);
+  const std::size_t refused = a.counted(Exchange::Informational, Reason::BadHash);
+  world.deliver(Insider(world).informational(payloads, true));
+  INFO(a.transcript());
+  CHECK(a.counted(Exchange::Informational, Reason::BadHash) == refused);
+  CHECK(a.counted(Exchange::QuickMode, Reason::PeerRefused) == (names_it ? 1 : 0));
+  hold = false;
+  if (!names_it) CHECK(world.run_until([&] { return a.up() && b.up(); }, 4s));  // by the retransmission, without a new Quick Mode
 }

@@ -123,7 +123,9 @@ void Host::compute(const ike::ComputeDh& job) {
   ike::Engine* asker = engine.get();
   world.at(world.now + dh_time, [this, job, pick, asker] {
     if (engine.get() != asker) return;
-    engine->on_dh(world.now, world.real_dh ? ike::run_dh_job(job) : pool().run(job, pick));
+    ike::DhResult result = world.real_dh ? ike::run_dh_job(job) : pool().run(job, pick);
+    if (world.first_shared.view().empty()) world.first_shared = result.shared;
+    engine->on_dh(world.now, std::move(result));
     perform();
   });
 }

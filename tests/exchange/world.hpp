@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "common/secret.hpp"
 #include "control/ike/engine.hpp"
 #include "control/ike/header.hpp"
 #include "control/ikev1/message.hpp"
@@ -120,6 +121,7 @@ class World {
   std::vector<std::string> gaps;
   std::vector<ike::Datagram> wire;  ///< all that was sent, if `record`
   bool record = false;
+  SecretBytes first_shared;         ///< g^xy of the first key exchange
   bool real_dh = false;
 
  private:
