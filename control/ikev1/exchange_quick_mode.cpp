@@ -57,6 +57,19 @@ void on_quick_mode_dh(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, co
   }
 }
 
+namespace {
+/// The peer may send under the new pair together with message 3, and its first packets are answered within microseconds: where the
+/// child has no other pair, whose place an unconfirmed one must not take, the outbound SA is there before.
+void install_early(Core& core, IsakmpSa& sa, QuickMode& qm, PendingPair& pending) {
+  if (!core.run(sa.connection).children.at(qm.child).pairs.empty()) return;
+  for (const IsakmpSa* any : core.sas_of(sa.connection))
+    for (const auto& [id, other] : any->quick_modes)
+      if (other.child == qm.child && other.pair != qm.pair && !finished(other)) return;
+  qm.early_out = pending.spi_out;
+  install(core, sa, qm, Direction::Outbound, pending);
+}
+}  // namespace
+
 void on_quick_mode_installed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, JobId job, bool ok, const std::string& error) {
   const auto refused = [&] {
     quick_mode_failed(core, now, sa, qm, Reason::InstallFailed, "The data plane refused the inbound SA: " + error + ".");
@@ -77,6 +90,7 @@ void on_quick_mode_installed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode&
     qm.replies.set_reply(std::move(s->message2));
     qm.state = std::move(next);
     core.send(now, sa, Bytes(qm.replies.reply()));
+    install_early(core, sa, qm, std::get<QmAwaitConfirm>(qm.state).pending);
   }
 }
 
@@ -149,6 +163,7 @@ void give_back(Core& core, const QuickMode& qm) {
   const bool installed = std::holds_alternative<QmInstalling>(qm.state) || std::holds_alternative<QmInstallingInbound>(qm.state) ||
                          std::holds_alternative<QmAwaitConfirm>(qm.state);
   if (installed) core.actions.emplace_back(ike::RemoveSa{qm.pair, Direction::Inbound, qm.spi_in});
+  if (qm.early_out) core.actions.emplace_back(ike::RemoveSa{qm.pair, Direction::Outbound, qm.early_out});
   if (qm.spi_in) core.release_spi(qm.spi_in);
 }
 }  // namespace

@@ -56,7 +56,8 @@ void settle_life(Core& core, const IsakmpSa& sa, std::size_t child, Life& life) 
 void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair& pending) {
   const config::Child& c = core.connection(sa).children.at(qm.child);
   const bool late = overtaken(core.run(sa.connection).children.at(qm.child), qm);
-  if (!late) install(core, sa, qm, Direction::Outbound, pending);
+  const bool outbound = !late || qm.early_out;
+  if (!late && !qm.early_out) install(core, sa, qm, Direction::Outbound, pending);
   const Schedule when = schedule(core.services, now, {c.rekey_time, c.rand_time, c.life_time}, pending.life.seconds);
   ChildSa pair;
   pair.pair = qm.pair;
@@ -74,7 +75,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   pair.remote = sa.remote;
   pair.begun = qm.begun;
   pair.established = now;
-  pair.outbound = !late;
+  pair.outbound = outbound;
   pair.expires_at = when.expires_at;
   pair.life = ChildLive{when.rekey_at, 0};
 
@@ -101,10 +102,22 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   trim(core, now, sa.connection, qm.child);
 }
 
+namespace {
+void early_outbound_refused(Core& core, TimePoint now, const JobOwner& owner, const std::string& error) {
+  IsakmpSa* sa = core.find(owner.sa);
+  const auto qm = sa && owner.quick_mode ? sa->quick_modes.find(*owner.quick_mode) : std::map<MessageId, QuickMode>::iterator{};
+  if (!sa || !owner.quick_mode || qm == sa->quick_modes.end() || !std::holds_alternative<QmAwaitConfirm>(qm->second.state)) return;
+  const Spi ours = qm->second.spi_in;
+  qm->second.early_out = {};
+  quick_mode_failed(core, now, *sa, qm->second, Reason::InstallFailed, "The data plane refused the outbound SA: " + error + ".");
+  tell_deleted(core, now, owner.connection, {ours});
+}
+}  // namespace
+
 void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, bool ok, const std::string& error) {
   if (ok) return;
   const ChildSa* pair = core.find_pair(owner.connection, owner.pair);
-  if (!pair) return;
+  if (!pair) return early_outbound_refused(core, now, owner, error);
   const std::size_t child = pair->child;
   const Spi spi = pair->spi_in;
   const std::string text = "The data plane refused the outbound SA: " + error + ".";

@@ -34,6 +34,8 @@ std::optional<TimePoint> collision_end(Core& core, const IsakmpSa& sa, const MmE
   if (sa.role != Role::Initiator) return std::nullopt;
   std::optional<TimePoint> out;
   any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& theirs) {
+    const bool knew = theirs.remove_at || theirs.established <= sa.created;  // this one was made to take its place
+    if (knew) return false;
     if (other.role == Role::Responder && other.spi_i < sa.spi_i && apart(est.established, theirs.established) < kSimultaneous)
       out = std::max(est.established, theirs.established) + kSettle;
     return false;

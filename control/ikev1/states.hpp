@@ -142,6 +142,7 @@ struct QuickMode {
   TimePoint begun, give_up_at;
   std::vector<std::uint64_t> replaces;  ///< pairs that were there when we began; initiator only
   Spi spi_in;
+  Spi early_out;                        ///< of our outbound SA, if it was installed before message 3 came; responder only
   Iv iv{};                              ///< of the next message, whichever side sends it
   ReplyCache replies;
   QmState state;
