@@ -40,6 +40,21 @@ Origin origin_of(const Packet& p) { return static_cast<Origin>(p.tag); }
 void set_origin(Packet& p, Origin o) { p.tag = static_cast<std::uint8_t>(o); }
 bool is_local(Origin o) { return o == Origin::LocalToClear || o == Origin::LocalToTunnel; }
 Origin answer_to(Origin o) { return o == Origin::Tunnel ? Origin::LocalToTunnel : Origin::LocalToClear; }
+/// The SA that the packet leaves under (RFC 4301 §5.1): the policy's youngest, unless its peer narrowed that one.
+inline OutboundSa* sa_for(const PolicyState& policy, const Packet& p) {
+  OutboundSa* sa = policy.current.load(std::memory_order_acquire);
+  if (sa != nullptr && sa->narrow.load(std::memory_order_relaxed)) [[unlikely]]
+    return admitting_sa(sa, p);
+  return sa;
+}
+/// The SA that another worker chose for a packet; it may be gone since. The packet may be a fragment: it cannot be chosen for anew.
+OutboundSa* chosen_sa(const PolicyState& policy, const HandoffNote& note) {
+  OutboundSa* youngest = policy.current.load(std::memory_order_acquire);
+  unsigned left = kMaxAlternatives;
+  for (OutboundSa* sa = youngest; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
+    if (sa->spi == note.spi && sa->manager.slot == note.slot) return sa;
+  return youngest != nullptr && !youngest->narrow.load(std::memory_order_relaxed) ? youngest : nullptr;
+}
 bool may_not_fragment(const Packet& p) { return (load_be16(p.data + 6) & kIpv4Df) != 0; }
 
 /// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL is 0x0100 more in the checksum.
@@ -169,7 +184,7 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   esp.filter([&](Packet& p) {
     if (p.inbound->worker == id_) return true;
     if (may_hand_over) {
-      hand_over(p, p.inbound->worker, Handoff::EspIn, {});
+      hand_over(p, p.inbound->worker, {.kind = Handoff::EspIn});
     } else {
       drops_.drop(p, Drop::EspNoSa);  // replaced on its way here
     }
@@ -263,7 +278,7 @@ void Worker::outbound(Burst& packets) {
       case OutboundAction::Discard: drops_.drop(p, Drop::PolicyDiscard); break;
       case OutboundAction::Clear: send_clear(p); break;
       case OutboundAction::Protect:
-        p.outbound = env_.policies[entry->policy.value].current.load(std::memory_order_acquire);
+        p.outbound = sa_for(env_.policies[entry->policy.value], p);
         if (p.outbound == nullptr) {
           no_sa(p, *entry);
         } else {
@@ -307,7 +322,8 @@ void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
 void Worker::encapsulate(Burst& packets) {
   packets.filter([&](Packet& p) {
     if (p.outbound->worker == id_) return true;
-    hand_over(p, p.outbound->worker, Handoff::EspOut, p.outbound->manager.policy);
+    const OutboundSa& sa = *p.outbound;
+    hand_over(p, sa.worker, {.kind = Handoff::EspOut, .policy = sa.manager.policy, .slot = sa.manager.slot, .spi = sa.spi});
     return false;
   });
   if (packets.empty()) return;
@@ -455,8 +471,10 @@ void Worker::to_manager(Packet& p, BufferRing* ring, Drop if_full) {
   wake_manager_ = true;
 }
 
-void Worker::hand_over(Packet& p, unsigned worker, Handoff kind, PolicyId policy) {
-  note_of(p.handle) = {.kind = kind, .policy = policy, .from_tunnel = origin_of(p) == Origin::Tunnel, .local = is_local(origin_of(p))};
+void Worker::hand_over(Packet& p, unsigned worker, HandoffNote note) {
+  note.from_tunnel = origin_of(p) == Origin::Tunnel;
+  note.local = is_local(origin_of(p));
+  note_of(p.handle) = note;
   store_view(p);
   if (worker >= env_.handoff.size() || !env_.handoff[worker]->push(p.handle)) return drops_.drop(p, Drop::HandoffFull);
   counters_.handoff_out.add(1);
@@ -490,7 +508,7 @@ void Worker::handed_over(std::span<void* const> handles) {
     switch (note.kind) {
       case Handoff::EspIn: esp.push_back(&p); break;
       case Handoff::EspOut:
-        p.outbound = env_.policies[note.policy.value].current.load(std::memory_order_acquire);
+        p.outbound = chosen_sa(env_.policies[note.policy.value], note);
         if (p.outbound == nullptr) {
           drops_.drop(p, Drop::PolicyNoSa);
         } else {

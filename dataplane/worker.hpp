@@ -99,7 +99,7 @@ class Worker {
   void refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu = 0);
   void no_sa(Packet& p, const SpdEntry& entry);
   void to_manager(Packet& p, BufferRing* ring, Drop if_full);
-  void hand_over(Packet& p, unsigned worker, Handoff kind, PolicyId policy);
+  void hand_over(Packet& p, unsigned worker, HandoffNote note);
 
   void look_up_destinations(Burst& packets);
   void look_up_policies(std::span<Packet* const> packets);

@@ -20,7 +20,7 @@ namespace culvert::dp {
 /// What the receiver of a handed-over buffer shall do.
 enum class Handoff : std::uint8_t {
   EspIn,        ///< worker to owner worker: decapsulate
-  EspOut,       ///< worker to owner worker: encapsulate under `policy`
+  EspOut,       ///< worker to owner worker: encapsulate under the SA `spi` in `slot` of `policy`
   Egress,       ///< to a worker: an IP packet of our own, or one that waited; route it, resolve, send
   Frame,        ///< to a worker: a whole Ethernet frame for `port`
   Ended,        ///< manager to worker: count `reason` and free
@@ -36,6 +36,8 @@ struct HandoffNote {
   Drop reason{};
   std::uint16_t port = 0;
   PolicyId policy;
+  std::uint32_t slot = 0;
+  Spi spi;
   IpAddress next_hop;
   bool from_tunnel = false;   ///< it arrived under an SA
   bool local = false;         ///< made here

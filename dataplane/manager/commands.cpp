@@ -12,6 +12,10 @@ namespace culvert::dp {
 namespace {
 bool valid_policy(PolicyId id) { return id.value >= 1 && id.value <= shm::kMaxPolicies; }
 bool valid_direction(Direction d) { return d == Direction::Inbound || d == Direction::Outbound; }
+/// Whether an SA's selectors leave out packets that the policy selects.
+bool narrower(const OutboundSa& sa, const shm::InstallPolicy& policy) {
+  return !sa.source.contains_v4(policy.local_ts) || !sa.destination.contains_v4(policy.remote_ts);
+}
 /// A `bool` in a message of a hostile process may hold any byte.
 template <class T>
 bool valid_bool(const T& message, bool T::*field) {
@@ -60,6 +64,10 @@ shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
   if (const shm::AckResult checked = Spd::check(m); checked != shm::AckResult::Ok) return checked;
   policies_[m.policy.value] = m;
   policies_dirty_ = true;
+  // A policy that now selects more than its SAs admit: they are checked from now on, and never again believed to be wide.
+  if (const auto of = outbound_of_.find(m.policy.value); of != outbound_of_.end())
+    for (OutboundSa* sa : of->second)
+      if (narrower(*sa, m)) sa->narrow = true;
   return shm::AckResult::Ok;
 }
 
@@ -115,8 +123,7 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
                            EspSuite{m.encr, m.key_bits, m.integ, DhGroup::None}, m.soft, m.hard, now_ns, worker, m.direction, false, m.name};
   shm::write_record(record, snapshot);
   if constexpr (std::is_same_v<Table, OutboundTable>) {
-    outbound_of_[m.policy.value].push_back(raw);
-    set_current(m.policy, raw);
+    add_outbound(*raw);
   }
   return shm::AckResult::Ok;
 }
@@ -148,18 +155,39 @@ shm::AckResult Commands::remove_sa(const shm::RemoveSa& m) {
   } else {
     auto sa = t_.outbound.unpublish(m.slot, m.spi);
     if (!sa) return shm::AckResult::NotFound;
-    const PolicyId policy = sa->manager.policy;
-    auto& all = outbound_of_[policy.value];
-    std::erase(all, sa.get());
-    // Without its current SA a policy goes on with the youngest that is left.
-    if (t_.policies[policy.value].current.load() == sa.get()) set_current(policy, all.empty() ? nullptr : all.back());
-    if (all.empty()) outbound_of_.erase(policy.value);
+    remove_outbound(*sa);
     t_.rcu.defer(std::move(sa));
   }
   installed_.erase({m.direction, m.slot});
   shm::write_record(t_.segment.records(m.direction)[m.slot], {});
   spdlog::info("{} SA {:08x} removed from slot {}", m.direction == Direction::Inbound ? "inbound" : "outbound", m.spi.value, m.slot);
   return shm::AckResult::Ok;
+}
+
+/// Puts an SA at the head of its policy's chain.
+void Commands::add_outbound(OutboundSa& sa) {
+  const PolicyId id = sa.manager.policy;
+  const auto policy = policies_.find(id.value);
+  sa.narrow = policy == policies_.end() || narrower(sa, policy->second);
+  auto& all = outbound_of_[id.value];
+  sa.older = all.empty() ? nullptr : all.back();
+  all.push_back(&sa);
+  set_current(id, &sa);
+}
+
+/// Takes an SA out of its policy's chain. It keeps its own link, so that a worker that stands on it finds the rest.
+void Commands::remove_outbound(OutboundSa& sa) {
+  const PolicyId policy = sa.manager.policy;
+  auto& all = outbound_of_[policy.value];
+  const auto at = std::find(all.begin(), all.end(), &sa);
+  OutboundSa* older = sa.older.load(std::memory_order_relaxed);
+  if (at + 1 != all.end()) {
+    at[1]->older.store(older, std::memory_order_release);
+  } else {
+    set_current(policy, older);  // the policy goes on with the youngest that is left
+  }
+  all.erase(at);
+  if (all.empty()) outbound_of_.erase(policy.value);
 }
 
 void Commands::set_current(PolicyId policy, OutboundSa* sa) {

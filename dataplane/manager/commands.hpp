@@ -52,6 +52,8 @@ class Commands {
   shm::AckResult install_sa(const shm::InstallSa& m, std::uint64_t now_ns);
   shm::AckResult remove_sa(const shm::RemoveSa& m);
   bool rebuild_spd();
+  void add_outbound(OutboundSa& sa);
+  void remove_outbound(OutboundSa& sa);
   void set_current(PolicyId policy, OutboundSa* sa);
   void mark_current(const OutboundSa* sa, bool current);
   template <class Table>

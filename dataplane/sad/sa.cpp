@@ -95,6 +95,15 @@ void OutboundSa::reach_mark() { note_limits(*this, true); }
 ExpireReport take_expirations(InboundSa& sa, std::uint64_t now_ns) { return take(sa, Direction::Inbound, now_ns); }
 ExpireReport take_expirations(OutboundSa& sa, std::uint64_t now_ns) { return take(sa, Direction::Outbound, now_ns); }
 
+OutboundSa* admitting_sa(OutboundSa* youngest, const Packet& p) {
+  unsigned left = kMaxAlternatives;
+  for (OutboundSa* sa = youngest; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
+    if (!sa->expired() && sa->source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port) &&
+        sa->destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port))
+      return sa;
+  return nullptr;
+}
+
 std::uint32_t effective_mtu(const OutboundSa& sa, std::uint32_t outer_mtu) {
   const EspGeometry& g = sa.geometry;
   const std::uint32_t overhead = sa.header_bytes + g.iv + std::uint32_t{g.icv};

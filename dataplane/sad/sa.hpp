@@ -28,6 +28,11 @@ struct PreparedSelector {
     if (family != Family::V4 || address - first_v4 > last_v4 - first_v4) return false;
     return any_upper || ((protocol == 0 || protocol == proto) && port >= port_first && port <= port_last);
   }
+  /// Whether every packet that `ts` selects is inside.
+  [[nodiscard]] bool contains_v4(const TrafficSelector& ts) const {
+    return family == Family::V4 && ts.first.family == Family::V4 && first_v4 <= ts.first.v4_host() && ts.last.v4_host() <= last_v4 &&
+           (any_upper || ((protocol == 0 || protocol == ts.protocol) && port_first <= ts.port_first && ts.port_last <= port_last));
+  }
 };
 
 /// What the owner worker found about lifetimes, as bits; the manager turns them into Expire events (take_expirations).
@@ -63,6 +68,7 @@ struct SaBase {
   std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP
   std::atomic<bool> stopped{false};      ///< by the manager: the hard lifetime in seconds has ended
   std::atomic<std::uint8_t> events{0};   ///< UsageEvent bits, by the owner
+  std::atomic<bool> narrow{false};       ///< outbound, by the manager: its selectors do not admit all that its policy selects
   shm::SaCounters* counters = nullptr;   ///< in the segment
   Usage usage;
 
@@ -105,6 +111,7 @@ struct alignas(64) OutboundSa : SaBase {
   IpAddress peer;                        ///< outer destination
   alignas(64) SaKeys keys;
   PreparedSelector source, destination;  ///< inner: our side, their side
+  std::atomic<OutboundSa*> older{nullptr};  ///< the policy's next older SA; by the manager, under RCU
   shm::Lifetime soft, hard;
   ManagerView manager;
 
@@ -118,6 +125,11 @@ static_assert(sizeof(InboundMatch) == 64);
 
 inline constexpr std::uint64_t kMaxSequence = 0xffffffff;          ///< without ESN
 inline constexpr std::uint64_t kSequenceSoftLimit = kMaxSequence / 10 * 9;  ///< rekey from here on
+
+/// RFC 4301 §5.1: of `youngest` and the older SAs of its policy the youngest that lives and whose selectors admit the packet;
+/// nullptr: none does. Looks at kMaxAlternatives of them, so that no peer makes a packet cost more by negotiating many.
+OutboundSa* admitting_sa(OutboundSa* youngest, const Packet& packet);
+inline constexpr unsigned kMaxAlternatives = 64;
 
 /// The largest inner packet that, under this SA, fits into an outer packet of `outer_mtu` bytes; 0: none does.
 std::uint32_t effective_mtu(const OutboundSa& sa, std::uint32_t outer_mtu);

@@ -56,7 +56,7 @@ static_assert(sizeof(FlowKey) == 16 && std::endian::native == std::endian::littl
 
 /// What the packet path must remember of a policy across snapshots; indexed by PolicyId, lives as long as the process.
 struct PolicyState {
-  std::atomic<OutboundSa*> current{nullptr};       ///< written by the manager
+  std::atomic<OutboundSa*> current{nullptr};       ///< the youngest of its SAs; written by the manager
   std::atomic<std::uint64_t> acquire_ns{0};        ///< when a worker reported last
 };
 

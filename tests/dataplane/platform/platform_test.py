@@ -447,6 +447,46 @@ def test_rekey_switches_at_once(rig):
     remove(rig, 4)
 
 
+def test_narrowed_sas(rig):
+    """RFC 4301 section 5.1: SAs that a peer narrowed carry what their own selectors admit, the youngest that does; the rest waits."""
+    def pair(slot, policy, remote):
+        tail = f"{policy} 10.9.0.1:0 {WAN}:0 10.1.0.0/24 {remote} aes128gcm16 {GCM_KEY.hex()} -"
+        rig.client.ok(f"sa in {slot} {0xC0000000 | slot:x} {tail}")
+        rig.client.ok(f"sa out {slot} {0x1000 + slot:x} {tail}")
+
+    def leaves(packet):
+        rig.lan.send(packet)
+        got = rig.wan.expect(lambda p: p.src == "10.9.0.1" and p.proto == 50, 0.4)
+        return got and int.from_bytes(esp_of(got)[:4], "big") - 0x1000
+
+    udp = lambda to, port=9: IP(src=LAN, dst=to) / UDP(sport=5, dport=port)  # noqa: E731
+    pair(1, 1, "10.2.0.0/28")
+    pair(2, 1, "10.2.0.16/28[udp/514]")
+    before = rig.client.drops()
+    assert [leaves(udp("10.2.0.5")), leaves(udp("10.2.0.20", 514)), leaves(udp("10.2.0.20", 515)), leaves(udp("10.2.0.99"))] == [1, 2, None, None]
+    assert rig.dropped(before, policy_no_sa=2)
+    while rig.client.ask("events 50") != "none":
+        pass
+    pair(3, 1, "10.2.0.0/28")
+    assert leaves(udp("10.2.0.5")) == 3, "the youngest that admits it"
+    pair(4, 1, "10.2.0.0/24")
+    assert [leaves(udp("10.2.0.5")), leaves(udp("10.2.0.99"))] == [4, 4]
+    remove(rig, 4)
+    remove(rig, 1)  # from the middle and the end of the chain
+    assert [leaves(udp("10.2.0.5")), leaves(udp("10.2.0.20", 514))] == [3, 2]
+    remove(rig, 3)
+    assert [leaves(udp("10.2.0.5")), leaves(udp("10.2.0.20", 514))] == [None, 2]
+    remove(rig, 2)
+    # An SA as wide as its policy, until the policy grows.
+    rig.client.ok("policy 6 protect 0 400 10.1.0.0/24 10.2.0.128/29")
+    pair(5, 6, "10.2.0.128/29")
+    assert leaves(udp("10.2.0.129")) == 5
+    rig.client.ok("policy 6 protect 0 400 10.1.0.0/24 10.2.0.128/28")
+    assert [leaves(udp("10.2.0.129")), leaves(udp("10.2.0.140"))] == [5, None]
+    remove(rig, 5)
+    rig.client.ok("unpolicy 6")
+
+
 def test_culvertd_dies_and_returns(rig):
     slot, suite, encr, integ, scapy, udp = SUITES[0]
     install(rig, slot, suite, encr, integ, udp)
