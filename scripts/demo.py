@@ -141,7 +141,7 @@ It is left running. Things to try, as root:
   kill -9 {a.control.pid}; ping goes on; then start culvertd again:
   ip netns exec {a.namespace.id} {build}/control/culvertd --config {a.file}
 Configurations and logs: {lab.dir}
-Remove everything: scripts/demo --clean""")
+Remove everything, that culvertd too: scripts/demo --clean""")
 
 
 def clean():

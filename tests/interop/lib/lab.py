@@ -248,9 +248,27 @@ class Lab:
         namespace.sh("ethtool", "-K", interface, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off")
 
 
+def _command(pid):
+    """" (culvertd)", or nothing when the process has ended."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as f:
+            return f" ({f.read().strip()})"
+    except OSError:
+        return ""
+
+
 def sweep(tag):
-    """Removes what laboratories with this tag have left behind (killed, or kept); says what that was. Trusts a pid only in a namespace of theirs."""
+    """Removes what laboratories with this tag have left behind (killed, or kept); says what that was. Ends what the laboratories have started and
+    whatever else runs in a namespace of theirs, such as a culvertd that somebody has started again by hand; trusts a pid only in such a namespace."""
     found = []
+
+    def end(pid, name):
+        try:
+            os.kill(pid, signal.SIGKILL)
+            found.append(f"stopped {name}")
+        except ProcessLookupError:
+            pass                                                        # it has ended by itself
+
     for folder in glob.glob(f"{RUN_ROOT}/cv-{tag}-*"):
         pids = os.path.join(folder, "pids")
         if os.path.exists(pids):
@@ -259,11 +277,13 @@ def sweep(tag):
                     pid, name = line.split(maxsplit=1)
                     inside = subprocess.run(["ip", "netns", "identify", pid], capture_output=True, text=True, check=False).stdout.strip()
                     if inside.startswith(f"cv-{tag}-"):
-                        os.kill(int(pid), signal.SIGKILL)
-                        found.append(f"stopped {name.strip()}")
+                        end(int(pid), name.strip())
         shutil.rmtree(folder, ignore_errors=True)
     for line in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout.splitlines():
         if line.startswith(f"cv-{tag}-"):
-            subprocess.run(["ip", "netns", "del", line.split()[0]], check=False)
-            found.append(f"removed namespace {line.split()[0]}")
+            namespace = line.split()[0]
+            for pid in subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False).stdout.split():
+                end(int(pid), f"process {pid}{_command(pid)} in {namespace}")
+            subprocess.run(["ip", "netns", "del", namespace], check=False)
+            found.append(f"removed namespace {namespace}")
     return found
