@@ -11,7 +11,8 @@ constexpr std::size_t kWidth = 118;
 constexpr const char* kHead =
     "# Culvert: the configuration file, with every key that there is.\n"
     "#\n"
-    "# Both processes read the same file: culvert-dataplane takes dataplane, ports, routes and default_policy, culvertd the rest.\n"
+    "# Both processes read the same file. culvert-dataplane takes dataplane, ports, routes, default_policy, and format and level of\n"
+    "# control.log; culvertd takes the rest, and socket, sa_capacity and control_user of dataplane.\n"
     "# `culvertd --check FILE` lists everything that is wrong with a file, and touches nothing.\n"
     "#\n"
     "# Above each key stands what it does, what it takes, and its default. A key marked \"Required.\" has none. Where the value below\n"

@@ -20,7 +20,7 @@ Section<Dataplane> dataplane_section() {
            "One worker for each CPU named here; a CPU that is named twice runs two.")
       .key("main_cpu", &Dataplane::main_cpu, number<std::uint32_t>(0, 1023, "a CPU"), "CPU of the manager, which does what is not per packet.")
       .key("idle", &Dataplane::idle, choice<Idle>({{"poll", Idle::Poll}, {"adaptive", Idle::Adaptive}}),
-           "poll: workers never pause, for CPUs of their own. adaptive: they sleep for microseconds when idle, for shared CPUs.")
+           "poll: workers never pause, for CPUs of their own. adaptive: they sleep up to 0.1 ms when idle, for shared CPUs.")
       .key("sa_capacity", &Dataplane::sa_capacity, power_of_two<std::uint32_t>(64, shm::kMaxSaCapacity),
            "IPsec SAs of each direction that can be installed at once. While a child is rekeyed it has two.")
       .key("control_user", &Dataplane::control_user, text("a user name, or empty: nobody", 32), "The user, besides root, that may attach as culvertd.")
@@ -53,7 +53,7 @@ Section<Route> route_section() {
 
 Section<Policy> policy_section() {
   return Section<Policy>()
-      .key("name", &Policy::name, text("a name", 30), "Stands in counters and logs; unique.")
+      .key("name", &Policy::name, text("a name", 30), "Stands in logs; unique.")
       .required("management")
       .key("action", &Policy::action, choice<PolicyAction>({{"bypass", PolicyAction::Bypass}, {"discard", PolicyAction::Discard}}),
            "bypass: forward in clear. discard: drop.")
@@ -71,14 +71,14 @@ Section<Control> control_section() {
                        .key("level", &Log::level,
                             choice<LogLevel>({{"debug", LogLevel::Debug}, {"info", LogLevel::Info}, {"warn", LogLevel::Warn}, {"error", LogLevel::Error}}),
                             "The least that is written.")
-                       .key("file", &Log::file, file_path(), "Where to write; empty: standard error.");
+                       .key("file", &Log::file, file_path(), "Where culvertd writes; empty: standard error. culvert-dataplane always writes to standard error.");
   const auto metrics = Section<Control>().key("listen", &Control::metrics_listen, listen_address(), "Where Prometheus scrapes; off: nowhere.");
   return Section<Control>()
       .key("socket", &Control::socket, socket_path(), "Where the culvert command finds culvertd.")
       .key("user", &Control::user, text("a user name, or empty", 32), "culvertd becomes this user after start; empty: it stays as it is.")
       .key("group", &Control::group, text("a group name, or empty", 32), "Members of this group may use the socket; empty: its owner alone.")
       .inner("metrics", metrics, "Prometheus endpoint.")
-      .map("log", &Control::log, log, "Log of culvertd.");
+      .map("log", &Control::log, log, "The log. format and level hold for both processes.");
 }
 
 Section<Ike> ike_section() {
