@@ -1,12 +1,13 @@
 #include "control/log/journal.hpp"
 
-#include <ctime>
 #include <stdexcept>
 
 #include <fmt/format.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+
+#include "common/log_line.hpp"
 
 namespace culvert::control {
 
@@ -29,19 +30,6 @@ spdlog::level::level_enum spd_level(config::LogLevel l) {
   }
   return spdlog::level::info;
 }
-/// A line of text stays one line, whatever is in the message.
-std::string one_line(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
 }  // namespace
 
 std::string_view level_name(ike::Severity level) {
@@ -52,31 +40,6 @@ std::string_view level_name(ike::Severity level) {
     case ike::Severity::Error: return "error";
   }
   return "error";
-}
-
-std::string format_time(std::chrono::system_clock::time_point t) {
-  const auto ms = std::chrono::floor<std::chrono::milliseconds>(t);
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(std::chrono::floor<std::chrono::seconds>(ms));
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-                     utc.tm_min, utc.tm_sec, ms.time_since_epoch().count() % 1000);
-}
-
-std::string json_escaped(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  return out;
 }
 
 std::string format_text(const Event& e) {

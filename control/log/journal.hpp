@@ -25,14 +25,11 @@ struct Event {
   std::string connection, child, peer, exchange, role, reason;
 };
 
-std::string_view level_name(ike::Severity level);                 ///< "debug", "info", "warn", "error"
-std::string format_time(std::chrono::system_clock::time_point t);  ///< "2026-01-31T23:59:59.123Z"
+std::string_view level_name(ike::Severity level);  ///< "debug", "info", "warn", "error"
 /// "2026-01-31T23:59:59.123Z info  site-b/net: message (peer=..., exchange=..., role=..., reason=...)"
 std::string format_text(const Event& event);
 /// {"ts":...,"level":...,"event":message,"connection":...,"child":...,"peer":...,"exchange":...,"role":...,"reason":...}
 std::string format_json(const Event& event);
-/// `text` as the inside of a JSON string: quotes, backslashes and control characters escaped.
-std::string json_escaped(std::string_view text);
 
 /// The event of an engine's report; an "ok" reason is left out.
 Event event_of(const ike::Report& report);

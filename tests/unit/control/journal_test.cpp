@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 
+#include "common/log_line.hpp"
 #include "control/log/journal.hpp"
 
 using namespace culvert;
