@@ -6,12 +6,13 @@
 #include <cstdio>
 #include <string>
 
-#include <spdlog/pattern_formatter.h>
+#include <spdlog/formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
 
 #include "common/config/load.hpp"
+#include "common/log_line.hpp"
 #include "dataplane/gateway.hpp"
 #include "dataplane/io/privileges.hpp"
 
@@ -22,32 +23,39 @@ const char* const kUsage =
     "usage: culvert-dataplane --config FILE\n"
     "Owns the network ports, and forwards and encrypts packets. See configs/reference.yaml.\n";
 
-/// A message as the inside of a JSON string: %* in the pattern below.
-class JsonText : public spdlog::custom_flag_formatter {
+/// A line in the form of culvertd's log, as text or JSON.
+class LineFormatter : public spdlog::formatter {
  public:
-  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
-    for (const char c : message.payload) {
-      if (c == '"' || c == '\\') out.push_back('\\');
-      if (static_cast<unsigned char>(c) >= 0x20) {
-        out.push_back(c);
-      } else {
-        fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
-      }
+  explicit LineFormatter(culvert::config::LogFormat format) : format_(format) {}
+  void format(const spdlog::details::log_msg& m, spdlog::memory_buf_t& out) override {
+    const std::string_view text(m.payload.data(), m.payload.size());
+    const std::string time = culvert::format_time(m.time);
+    if (format_ == culvert::config::LogFormat::Json) {
+      fmt::format_to(std::back_inserter(out), R"({{"ts":"{}","level":"{}","event":"{}","component":"dataplane"}})", time, level_name(m.level),
+                     culvert::json_escaped(text));
+    } else {
+      fmt::format_to(std::back_inserter(out), "{} {:<5} dataplane: {}", time, level_name(m.level), culvert::one_line(text));
+    }
+    out.push_back('\n');
+  }
+  [[nodiscard]] std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<LineFormatter>(format_); }
+
+ private:
+  static std::string_view level_name(spdlog::level::level_enum level) {
+    switch (level) {
+      case spdlog::level::trace:
+      case spdlog::level::debug: return "debug";
+      case spdlog::level::info: return "info";
+      case spdlog::level::warn: return "warn";
+      default: return "error";
     }
   }
-  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonText>(); }
+  culvert::config::LogFormat format_;
 };
 
 void set_up_log(const culvert::config::Log& log) {
   auto logger = spdlog::stderr_logger_mt("culvert-dataplane");
-  if (log.format == culvert::config::LogFormat::Json) {
-    auto formatter = std::make_unique<spdlog::pattern_formatter>();
-    formatter->add_flag<JsonText>('*').set_pattern(
-        R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","component":"dataplane","message":"%*"})");
-    logger->set_formatter(std::move(formatter));
-  } else {
-    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l dataplane %v");
-  }
+  logger->set_formatter(std::make_unique<LineFormatter>(log.format));
   constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err};
   logger->set_level(levels[static_cast<std::size_t>(log.level)]);
   logger->flush_on(spdlog::level::info);
@@ -92,7 +100,11 @@ int main(int argc, char** argv) {
       std::fputs(kUsage, stdout);
       return 0;
     }
-    if (a == "--config" && i + 1 < argc) {
+    if (a == "--config") {
+      if (i + 1 == argc) {
+        std::fprintf(stderr, "culvert-dataplane: --config needs a file\n%s", kUsage);
+        return kBadConfiguration;
+      }
       file = argv[++i];
     } else if (a.rfind("--config=", 0) == 0) {
       file = a.substr(9);
