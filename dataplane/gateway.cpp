@@ -25,7 +25,7 @@ std::expected<std::unique_ptr<Gateway>, std::string> Gateway::start(const config
   if (config.ports.empty() || config.ports.size() > shm::kMaxPorts)
     return std::unexpected("ports: 1 to " + std::to_string(shm::kMaxPorts) + " are possible");
   auto eal = Eal::start("culvert-dataplane", eal_arguments(config));
-  if (!eal) return std::unexpected(eal.error());
+  if (!eal) return std::unexpected(eal.error() + memory_hint(config));
   std::unique_ptr<Gateway> g(new Gateway(config, std::move(*eal)));
   for (const auto step : {&Gateway::open_ports, &Gateway::make_tables, &Gateway::make_workers})
     if (auto done = (g.get()->*step)(); !done) return std::unexpected(done.error());

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <deque>
 #include <mutex>
 #include <regex>
 #include <thread>
@@ -18,11 +19,12 @@
 namespace culvert::dp {
 
 namespace {
-/// What DPDK logs, cut into lines. Any thread may log.
+/// What DPDK logs, cut into lines: the last few. Any thread may log.
 struct LogTail {
+  static constexpr std::size_t kLines = 4;
   std::mutex mutex;
   std::string partial;
-  std::string last;
+  std::deque<std::string> lines;
 };
 LogTail& tail() {
   static LogTail t;
@@ -39,7 +41,8 @@ ssize_t on_log(void*, const char* text, std::size_t size) {
     }
     if (t.partial.empty()) continue;
     spdlog::debug("dpdk: {}", t.partial);
-    t.last = std::move(t.partial);
+    if (t.lines.size() == LogTail::kLines) t.lines.pop_front();
+    t.lines.push_back(std::move(t.partial));
     t.partial.clear();
   }
   return static_cast<ssize_t>(size);
@@ -104,6 +107,14 @@ std::vector<std::string> eal_arguments(const config::GatewayConfig& config) {
   return out;
 }
 
+std::string memory_hint(const config::GatewayConfig& config) {
+  const auto& memory = config.dataplane.memory;
+  const std::string said = Eal::last_log();
+  if (!memory.hugepages || (said.find("hugepage") == std::string::npos && said.find("memory") == std::string::npos)) return {};
+  return fmt::format("; dataplane.memory.size wants {} MB of hugepages: raise vm.nr_hugepages, or set dataplane.memory.hugepages: false",
+                     memory.size_mb);
+}
+
 std::expected<Eal, std::string> Eal::start(const std::string& program, const std::vector<std::string>& arguments) {
   capture_log();
   std::vector<std::string> copy{program};
@@ -147,7 +158,7 @@ bool Eal::run_on_interrupt_thread(void (*call)()) {
 
 std::string Eal::last_log() {
   const std::lock_guard lock(tail().mutex);
-  return tail().last.empty() ? "nothing" : tail().last;
+  return tail().lines.empty() ? "nothing" : fmt::format("{}", fmt::join(tail().lines, " | "));
 }
 
 }  // namespace culvert::dp

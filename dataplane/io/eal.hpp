@@ -17,6 +17,9 @@ std::vector<std::string> eal_arguments(const config::GatewayConfig& config);
 /// Whether `device` names a PCI function ("0000:3b:00.0" or "3b:00.0") and not a virtual device.
 bool is_pci_device(const std::string& device);
 
+/// After EAL could not be started: what to do if it was hugepages that were missing, to be put behind the error; empty when it was something else.
+std::string memory_hint(const config::GatewayConfig& config);
+
 class Eal {
  public:
   /// Starts EAL. The error carries what EAL said last.
@@ -32,7 +35,7 @@ class Eal {
   static void join();
   /// Runs `call` once on EAL's interrupt thread, and waits for it. False: it could not be scheduled within a second.
   static bool run_on_interrupt_thread(void (*call)());
-  /// The latest line that DPDK logged as a warning or worse; for an error message.
+  /// The latest few lines that DPDK logged as a notice or worse, oldest first; for an error message.
   static std::string last_log();
 
  private:

@@ -84,7 +84,7 @@ std::expected<std::unique_ptr<AttachServer>, std::string> AttachServer::listen(c
   const mode_t before = ::umask(0177);
   const int bound = ::bind(s->listener_.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
   ::umask(before);
-  if (bound != 0) return error("cannot bind " + path);
+  if (bound != 0) return std::unexpected("cannot bind " + path + ": " + std::strerror(errno) + (errno == ENOENT ? " (does its directory exist?)" : ""));
   s->path_ = path;
   if (s->control_uid_ && *s->control_uid_ != s->own_uid_ && ::chown(path.c_str(), *s->control_uid_, static_cast<gid_t>(-1)) != 0)
     return error("cannot give " + path + " to " + control_user);
@@ -177,7 +177,7 @@ void AttachServer::greet(Fd socket) {
   if (ok) fds = on_attach_();
   const auto sent = shm::send_with_fds(socket.get(), std::as_bytes(std::span(&w, 1)), ok ? std::span<const int>(fds) : std::span<const int>{});
   if (!ok) {
-    spdlog::warn("attach: refused a culvertd (reason {})", static_cast<unsigned>(w.result));
+    if (w.result == shm::WelcomeResult::AlreadyAttached) spdlog::warn("attach: refused a culvertd: another culvertd is attached");
     return;
   }
   if (!sent) {
