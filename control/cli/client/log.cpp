@@ -25,7 +25,7 @@ std::string event_text(const json::object& e) {
 std::string render(const json::object& result) {
   std::string out;
   for (const auto& e : list_of(result, "events")) out += event_text(e.as_object()) + '\n';
-  return out.empty() ? "Nothing has happened yet.\n" : out;
+  return out.empty() ? "No event matches.\n" : out;
 }
 }  // namespace
 

@@ -5,6 +5,19 @@
 #include "control/cli/client/text.hpp"
 
 using namespace culvert::control::cli;
+using Catch::Contains;
+namespace json = boost::json;
+
+namespace {
+/// What a command prints for this answer.
+std::string text_for(void (*add)(CLI::App&, Call&), const std::string& command, const std::string& answer) {
+  CLI::App app;
+  Call call;
+  add(app, call);
+  app.parse(command);
+  return call.text(json::parse(answer).as_object());
+}
+}  // namespace
 
 TEST_CASE("numbers carry units that a person reads at a glance", "[cli]") {
   CHECK(human_bytes(0) == "0 B");
@@ -46,4 +59,8 @@ TEST_CASE("an answer of another version is an error, not a crash", "[cli]") {
   CHECK_THROWS(flag_of(o, "n"));
   CHECK(text_of(o, "absent").empty());
   CHECK(count_of(o, "null") == 0);
+}
+
+TEST_CASE("a log without a line says so, whatever was asked", "[cli]") {
+  CHECK(text_for(add_log, "log --connection site-b", R"({"events":[]})") == "No event matches.\n");
 }
