@@ -14,7 +14,8 @@
 //                     "failure": null | {"exchange","reason","help","message","age_s"},
 //                     "children": [{"child","up","local_ts","remote_ts","esp_proposals":[],"start_action","failure"}]}]}
 // list-sas {"connection"?}
-//   {"ike_sas": [{"id","connection","state":"connecting|established|rekeyed|deleting","role":"initiator|responder",
+//   {"dataplane": {"connected"},
+//    "ike_sas": [{"id","connection","state":"connecting|established|rekeyed|deleting","role":"initiator|responder",
 //                 "initiator_spi","responder_spi" (16 hex digits),"local","remote" ("ADDRESS:PORT"),"local_id","remote_id","suite",
 //                 "nat":{"local","remote","forced"},"vendor_ids":[],"age_s","rekey_in_s","expires_in_s",
 //                 "children":[{"child","state":"negotiating|installing|installed|rekeyed|deleting","role","pair","spi_in","spi_out" (8 hex digits),

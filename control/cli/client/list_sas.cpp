@@ -49,6 +49,7 @@ std::string child_text(const json::object& c) {
 
 std::string render(const json::object& result) {
   std::string out;
+  if (!flag_of(result.at("dataplane").as_object(), "connected")) out += "The data plane is not attached, see `culvert log`.\n";
   for (const auto& value : list_of(result, "ike_sas")) {
     const json::object& sa = value.as_object();
     out += fmt::format("{} #{}: {}, {}, IKEv1 {}{}\n", text_of(sa, "connection"), count_of(sa, "id"), text_of(sa, "state"), text_of(sa, "role"),

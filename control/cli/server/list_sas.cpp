@@ -95,7 +95,7 @@ Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now) {
   json::array sas;
   for (const auto& sa : gateway.ike_sas())
     if (connection.empty() || sa.connection == connection) sas.push_back(ike_json(gateway, sa, now));
-  return json::object{{"ike_sas", std::move(sas)}, {"orphans", orphans_json(gateway, connection, now)}};
+  return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}}, {"ike_sas", std::move(sas)}, {"orphans", orphans_json(gateway, connection, now)}};
 }
 
 }  // namespace culvert::control::cli

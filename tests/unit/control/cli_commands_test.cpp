@@ -38,6 +38,7 @@ TEST_CASE_METHOD(Fixture, "initiate waits for the child, and tells a fresh failu
 }
 
 TEST_CASE_METHOD(Fixture, "list-sas shows SAs with the counters of the segment", "[cli]") {
+  CHECK_FALSE(ask(R"({"command":"list-sas"})").at("result").at("dataplane").at("connected").as_bool());
   attach();
   const Spi in = bring_up(1);
   dp->count_traffic(Direction::Inbound, in, 3, 252);

@@ -64,3 +64,9 @@ TEST_CASE("an answer of another version is an error, not a crash", "[cli]") {
 TEST_CASE("a log without a line says so, whatever was asked", "[cli]") {
   CHECK(text_for(add_log, "log --connection site-b", R"({"events":[]})") == "No event matches.\n");
 }
+
+TEST_CASE("list-sas tells an empty table from a data plane that is not there", "[cli]") {
+  CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":true},"ike_sas":[],"orphans":[]})") == "There are no SAs.\n");
+  CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":false},"ike_sas":[],"orphans":[]})") ==
+        "The data plane is not attached, see `culvert log`.\n");
+}
