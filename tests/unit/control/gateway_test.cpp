@@ -41,7 +41,7 @@ TEST_CASE_METHOD(Fixture, "a refused install says why, and nothing is left of it
   bring_up(1);
   REQUIRE(test::engine().installed.size() == 2);
   CHECK_FALSE(test::engine().installed[0].ok);
-  CHECK(test::engine().installed[0].error == "unsupported");
+  CHECK(test::engine().installed[0].error == "it does not support these algorithms or addresses");
   CHECK(gateway->store().used(Direction::Outbound) == 0);
   CHECK(has(metrics(), "culvert_sa_installs_refused_total 2"));
 }
