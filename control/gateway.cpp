@@ -192,6 +192,15 @@ void Gateway::refuse_install(const ike::InstallSa& action, ike::TimePoint now, c
   engine_.on_installed(now, action.job, false, why);
 }
 
+namespace {
+/// "the inbound SA c0000001 of site-b/net"; `entry` may be another SA's, or missing.
+std::string described(const SaEntry* entry, Direction direction, Spi spi) {
+  const bool known = entry != nullptr && entry->spi == spi && !entry->connection.empty();
+  return fmt::format("the {} SA {:08x}{}", direction == Direction::Inbound ? "inbound" : "outbound", spi.value,
+                     known ? " of " + entry->connection + "/" + entry->child : " of no configured child");
+}
+}  // namespace
+
 /// After a timeout the engine has been told of a failure: a late success is taken back.
 void Gateway::install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job, const Outcome& outcome) {
   if (outcome.ok()) {
@@ -226,7 +235,7 @@ void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike:
       traffic_.forget(direction, slot);
       store_.gone(direction, slot);
     } else {
-      journal_.error(fmt::format("the data plane did not remove an SA: {}", o.text()));
+      journal_.error(fmt::format("the data plane did not remove {}: {}", described(store_.at(direction, slot), direction, spi), o.text()));
     }
   });
 }

@@ -46,6 +46,17 @@ TEST_CASE_METHOD(Fixture, "a refused install says why, and nothing is left of it
   CHECK(has(metrics(), "culvert_sa_installs_refused_total 2"));
 }
 
+TEST_CASE_METHOD(Fixture, "a refused removal names the SA", "[gateway]") {
+  attach();
+  bring_up(1);
+  dp->refuse[shm::MessageType::RemoveSa] = shm::AckResult::BadMessage;
+  test::engine().actions = {ike::RemoveSa{1, Direction::Outbound, Spi{0xdddd}}};
+  gateway->on_timer(now);
+  settle();
+  CHECK(journal.since(0).back().message ==
+        "the data plane did not remove the outbound SA 0000dddd of site-b/net: a value in the command is out of its bounds");
+}
+
 TEST_CASE_METHOD(Fixture, "an install without a data plane, or of an unknown child, fails at once", "[gateway]") {
   test::engine().actions = {install(5, Direction::Outbound, Spi{1000}, 1)};
   gateway->on_timer(now);
