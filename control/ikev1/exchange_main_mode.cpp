@@ -57,9 +57,16 @@ Outstanding* outstanding(MmState& state) {
 void out_of_patience(Core& core, TimePoint now, IsakmpSa& sa) {
   const std::string peer = sa.remote.to_string();
   std::string hint = sa.hint ? " The peer had answered, unauthenticated: " + sa.hint->text : "";
-  if (std::holds_alternative<MmAwaitAuth>(sa.state))
+  if (std::holds_alternative<MmAwaitAuth>(sa.state) && sa.hint)
     return main_mode_failed(core, now, sa, Reason::AuthFailed,
                             "No valid answer to message 5 from " + peer + ": the pre-shared keys probably differ." + hint);
+  // Message 5 is the first one on port 4500 (RFC 3947 §4): where there is a NAT, silence has a second likely cause.
+  if (std::holds_alternative<MmAwaitAuth>(sa.state))
+    return main_mode_failed(core, now, sa, Reason::AuthFailed,
+                            "No answer at all to message 5 from " + peer + ": " +
+                                (sa.local.port == ike::kNatPort ? "UDP 4500 is blocked on the way, or the pre-shared keys differ"
+                                                                : "the pre-shared keys probably differ") +
+                                " (the peer keeps silent then).");
   const bool first = std::holds_alternative<MmAwaitSa>(sa.state);
   if (sa.hint && sa.hint->reason == Reason::PeerNoProposal)
     return main_mode_failed(core, now, sa, Reason::PeerNoProposal,

@@ -66,6 +66,24 @@ TEST_CASE("wrong pre-shared key with a silent responder ends after all retransmi
   CHECK(a.counted(Exchange::MainMode, Reason::AuthFailed) == 0);
   world.run(40s);
   CHECK(a.counted(Exchange::MainMode, Reason::AuthFailed) == 1);
+  CHECK_THAT(failure_of(a), Contains("No answer at all to message 5 from 10.9.0.2:500: the pre-shared keys probably differ"));
+}
+
+TEST_CASE("behind a NAT, silence after message 5 may be a blocked port 4500", "[main_mode][rfc3947-4]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
+    ca.connections[0].children[0].start_action = config::StartAction::None;
+    ca.connections[0].encap = cb.connections[0].encap = true;
+  });
+  world.hook = [](ike::Datagram& d) { return d.remote.port != 4500; };
+  a.start();
+  b.start();
+  a.engine->initiate(world.now, "c", "");
+  a.perform();
+  world.run(90s);
+  INFO(a.transcript());
+  CHECK(a.counted(Exchange::MainMode, Reason::AuthFailed) == 1);
+  CHECK_THAT(failure_of(a), Contains("No answer at all to message 5 from 10.9.0.2:4500: UDP 4500 is blocked on the way, or the pre-shared keys differ"));
 }
 
 TEST_CASE("no common phase 1 proposal: refused once, no state, and both name what differs", "[main_mode][rfc2409-5]") {
