@@ -39,18 +39,18 @@ Gateway::~Gateway() = default;
 
 void Gateway::random(MutableByteView out) { fill_random(out); }
 
-std::optional<SecretBytes> Gateway::secret(const std::string& connection) {
+std::expected<SecretBytes, std::string> Gateway::secret(const std::string& connection) {
   const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
-  if (it == config_.connections.end()) return std::nullopt;
+  if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
   auto secret = hooks_.read_secret(it->secret);
-  if (secret) return std::move(*secret);
+  if (secret) return secret;
   Event e;
   e.level = ike::Severity::Error;
   e.connection = connection;
   e.message = "secret cannot be read: " + secret.error();
   e.reason = ike::name(ike::Reason::NoSecret);
   journal_.write(std::move(e));
-  return std::nullopt;
+  return secret;
 }
 
 std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {

@@ -83,7 +83,7 @@ class Gateway final : private ike::Services {
   void random(MutableByteView out) override;
   std::optional<Spi> allocate_spi() override { return store_.allocate_spi(); }
   void release_spi(Spi spi) override { store_.release_spi(spi); }
-  std::optional<SecretBytes> secret(const std::string& connection) override;
+  std::expected<SecretBytes, std::string> secret(const std::string& connection) override;
 
   /// Performs what the engine wants done, in order, until it wants nothing more.
   void perform(ike::TimePoint now);

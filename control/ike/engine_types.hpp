@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -211,8 +212,8 @@ class Services {
   virtual std::optional<Spi> allocate_spi() = 0;
   /// The SPI will not be used any more (its SA was removed, or never installed).
   virtual void release_spi(Spi spi) = 0;
-  /// The connection's pre-shared key, read at each use; nullopt: it cannot be read (the shell has logged why).
-  virtual std::optional<SecretBytes> secret(const std::string& connection) = 0;
+  /// The connection's pre-shared key, read at each use; error: where it should be and why it cannot be read, for an operator.
+  virtual std::expected<SecretBytes, std::string> secret(const std::string& connection) = 0;
 };
 
 }  // namespace culvert::ike

@@ -23,9 +23,10 @@ bool start_main_mode(Core& core, TimePoint now, const MainModeStart& start) {
       MmMakingKey{}, {}, {}, {}, {}, start.replaces, now, false});
   IsakmpSa& sa = *owned;
   const bool room = core.table.size() < ike::kMaxIkeSas;
-  if (!room || !core.services.secret(c.name)) {
+  const auto psk = core.services.secret(c.name);
+  if (!room || !psk) {
     core.ended(now, sa, Exchange::MainMode, Role::Initiator, room ? Reason::NoSecret : Reason::Limit,
-               room ? "The pre-shared key cannot be read; nothing was sent." : "There are too many ISAKMP SAs; nothing was sent.");
+               room ? "The pre-shared key cannot be read (" + psk.error() + "); nothing was sent." : "There are too many ISAKMP SAs; nothing was sent.");
     connecting_failed(core, now, start.connection, start.replaces);
     return false;
   }
@@ -102,7 +103,7 @@ void send_message_5(Core& core, TimePoint now, IsakmpSa& sa, MmDeriving& state, 
   }
   const config::Connection& c = core.connection(sa);
   const auto psk = core.services.secret(c.name);
-  if (!psk) return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read any more.");
+  if (!psk) return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read any more: " + psk.error() + ".");
   Negotiated negotiated = std::move(state.before.negotiated);
   KeyExchange ke = std::move(state.ke);
   Keys keys = make_keys(sa, negotiated.suite, ke, psk->view(), result.shared.view());

@@ -113,7 +113,7 @@ void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state
     return;
   }
   const auto psk = core.services.secret(core.connection(sa).name);
-  if (!psk) return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read.");
+  if (!psk) return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read: " + psk.error() + ".");
   Negotiated negotiated = std::move(state.negotiated);
   KeyExchange ke = std::move(state.ke);
   ke.g_xr = result.public_value;

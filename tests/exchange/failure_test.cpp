@@ -237,6 +237,7 @@ TEST_CASE("no secret, no room for an SA, a data plane that refuses", "[main_mode
     a.engine->initiate(world.now, "c", "");
     a.perform();
     CHECK(a.counted(Exchange::MainMode, Reason::NoSecret) == 1);
+    CHECK_THAT(failure_of(a), Contains("the secret file /psk/c is empty"));
     CHECK(a.sent_datagrams == 0);
   }
   SECTION("the responder's secret") {
@@ -245,6 +246,7 @@ TEST_CASE("no secret, no room for an SA, a data plane that refuses", "[main_mode
     a.perform();
     world.run(2s);
     CHECK(b.counted(Exchange::MainMode, Reason::NoSecret) >= 1);
+    CHECK_THAT(failure_of(b), Contains("the secret file /psk/c is empty"));
   }
   SECTION("no SPI") {
     b.spi_room = false;

@@ -74,9 +74,9 @@ void Host::release_spi(Spi spi) {
   if (spis.erase(spi.value) == 0) throw std::logic_error(name + " released an SPI twice");
 }
 
-std::optional<SecretBytes> Host::secret(const std::string& connection) {
+std::expected<SecretBytes, std::string> Host::secret(const std::string& connection) {
   const auto it = secrets.find(connection);
-  if (it == secrets.end()) return std::nullopt;
+  if (it == secrets.end()) return std::unexpected("the secret file /psk/" + connection + " is empty");
   return SecretBytes(as_bytes(it->second));
 }
 

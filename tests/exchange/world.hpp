@@ -44,7 +44,7 @@ class Host final : public ike::Services {
   void random(MutableByteView out) override;
   std::optional<Spi> allocate_spi() override;
   void release_spi(Spi spi) override;
-  std::optional<SecretBytes> secret(const std::string& connection) override;
+  std::expected<SecretBytes, std::string> secret(const std::string& connection) override;
 
   /// Performs what the engine asks for.
   void perform();
