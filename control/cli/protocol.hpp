@@ -18,10 +18,11 @@
 //    "ike_sas": [{"id","connection","state":"connecting|established|rekeyed|deleting","role":"initiator|responder",
 //                 "initiator_spi","responder_spi" (16 hex digits),"local","remote" ("ADDRESS:PORT"),"local_id","remote_id","suite",
 //                 "nat":{"local","remote","forced"},"vendor_ids":[],"age_s","rekey_in_s","expires_in_s",
-//                 "children":[{"child","state":"negotiating|installing|installed|rekeyed|deleting","role","pair","spi_in","spi_out" (8 hex digits),
-//                              "suite","encap":"native|udp","local_ts","remote_ts","age_s","rekey_in_s","expires_in_s",
-//                              "in": null | DIRECTION,"out": null | DIRECTION}]}],
+//                 "children":[CHILD]}],
+//    "pairs_without_ike_sa": [{"connection","children":[CHILD]}],
 //    "orphans": [{"connection","child","direction":"in|out","spi","suite","local","remote","age_s",...DIRECTION}]}
+//   CHILD: {"child","state":"negotiating|installing|installed|rekeyed|deleting","role","pair","spi_in","spi_out" (8 hex digits),"suite",
+//           "encap":"native|udp","local_ts","remote_ts","age_s","rekey_in_s","expires_in_s","in": null | DIRECTION,"out": null | DIRECTION}
 //   DIRECTION: {"packets","bytes","sequence","worker","idle_s","auth_failed","replayed","old","selector","malformed","expired",
 //               "sequence_exhausted","other"}; null while the SA is not installed
 // initiate {"connection","child"?,"timeout_s"? (default 15)}    {"message","connection","children":[{"child","up"}]}

@@ -56,6 +56,8 @@ class Engine {
   [[nodiscard]] std::vector<Action> take_actions();
 
   [[nodiscard]] std::vector<IkeSaInfo> ike_sas() const;
+  /// Those that no entry of `ike_sas` shows.
+  [[nodiscard]] std::vector<LonePairs> lone_pairs() const;
   [[nodiscard]] std::vector<ConnectionStatus> connections() const;
 
  private:

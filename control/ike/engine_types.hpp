@@ -185,6 +185,11 @@ struct IkeSaInfo {
   TimePoint created{}, established{}, rekey_at{}, expires_at{};
   std::vector<ChildSaInfo> children;
 };
+/// Pairs of a connection that has no ISAKMP SA at present. They carry traffic all the same, until their own lifetime ends.
+struct LonePairs {
+  std::string connection;
+  std::vector<ChildSaInfo> children;
+};
 struct LastFailure {
   TimePoint when{};
   std::optional<Exchange> exchange;

@@ -23,9 +23,8 @@ ike::ChildSaInfo view(const Core& core, std::size_t connection, const ChildSa& p
   out.remote_ts = pair.remote_ts;
   out.established = pair.established;
   out.expires_at = pair.expires_at;
-  const auto* l = std::get_if<ChildLive>(&pair.life);
-  out.state = l || std::holds_alternative<ChildOrphan>(pair.life) ? ike::ChildState::Installed : ike::ChildState::Rekeyed;
-  if (l) out.rekey_at = l->rekey_at;
+  out.state = std::holds_alternative<ChildSuperseded>(pair.life) ? ike::ChildState::Rekeyed : ike::ChildState::Installed;
+  if (const auto* l = std::get_if<ChildLive>(&pair.life)) out.rekey_at = l->rekey_at;
   return out;
 }
 
@@ -43,6 +42,11 @@ ike::ChildSaInfo view(const Core& core, std::size_t connection, const QuickMode&
                   ? ike::ChildState::Installing
                   : ike::ChildState::Negotiating;
   return out;
+}
+
+void add_pairs(const Core& core, std::size_t connection, std::vector<ike::ChildSaInfo>& out) {
+  for (const ChildRun& run : core.runs.at(connection).children)
+    for (const ChildSa& pair : run.pairs) out.push_back(view(core, connection, pair));
 }
 
 bool newer(const IsakmpSa& a, const IsakmpSa& b) {
@@ -90,24 +94,40 @@ ike::IkeSaInfo view(const Core& core, const IsakmpSa& sa, bool first) {
   }
   for (const auto& [id, qm] : sa.quick_modes)
     if (!finished(qm)) out.children.push_back(view(core, sa.connection, qm));
-  if (!first) return out;
-  for (const ChildRun& run : core.runs.at(sa.connection).children)
-    for (const ChildSa& pair : run.pairs) out.children.push_back(view(core, sa.connection, pair));
+  if (first) add_pairs(core, sa.connection, out.children);
+  return out;
+}
+
+/// The SA of each connection that its pairs are listed under.
+std::map<std::size_t, const IsakmpSa*> newest_sas(const Core& core) {
+  std::map<std::size_t, const IsakmpSa*> out;
+  for (const auto& [id, sa] : core.sas()) {
+    if (sa->dead) continue;
+    const IsakmpSa*& best = out[sa->connection];
+    if (!best || newer(*sa, *best)) best = sa.get();
+  }
   return out;
 }
 
 }  // namespace
 
 std::vector<ike::IkeSaInfo> view_ike_sas(const Core& core) {
-  std::map<std::size_t, const IsakmpSa*> first;
-  for (const auto& [id, sa] : core.sas()) {
-    if (sa->dead) continue;
-    const IsakmpSa*& best = first[sa->connection];
-    if (!best || newer(*sa, *best)) best = sa.get();
-  }
+  const auto first = newest_sas(core);
   std::vector<ike::IkeSaInfo> out;
   for (const auto& [id, sa] : core.sas())
-    if (!sa->dead) out.push_back(view(core, *sa, first[sa->connection] == sa.get()));
+    if (!sa->dead) out.push_back(view(core, *sa, first.at(sa->connection) == sa.get()));
+  return out;
+}
+
+std::vector<ike::LonePairs> view_lone_pairs(const Core& core) {
+  const auto first = newest_sas(core);
+  std::vector<ike::LonePairs> out;
+  for (std::size_t i = 0; i < core.runs.size(); ++i) {
+    if (first.contains(i)) continue;
+    ike::LonePairs lone{core.connection(i).name, {}};
+    add_pairs(core, i, lone.children);
+    if (!lone.children.empty()) out.push_back(std::move(lone));
+  }
   return out;
 }
 

@@ -7,8 +7,10 @@
 
 namespace culvert::ikev1 {
 
-/// Each pair is listed under the newest ISAKMP SA of its connection, whichever made it (pairs outlive their maker).
+/// Each pair is listed under the newest ISAKMP SA of its connection, whichever made it (pairs outlive their maker); where
+/// there is none, they stand alone.
 std::vector<ike::IkeSaInfo> view_ike_sas(const Core& core);
+std::vector<ike::LonePairs> view_lone_pairs(const Core& core);
 std::vector<ike::ConnectionStatus> view_connections(const Core& core);
 
 }  // namespace culvert::ikev1

@@ -75,11 +75,15 @@ void add_ike(Builder& b, const Gateway& gateway) {
     }
   }
   std::uint64_t established = 0, half_open = 0, children = 0;
+  const auto installed = [](const std::vector<ike::ChildSaInfo>& all) {
+    return static_cast<std::uint64_t>(std::ranges::count(all, ike::ChildState::Installed, &ike::ChildSaInfo::state));
+  };
   for (const auto& sa : gateway.ike_sas()) {
     established += sa.state == ike::IkeState::Established;
     half_open += sa.state == ike::IkeState::Connecting;
-    children += static_cast<std::uint64_t>(std::ranges::count(sa.children, ike::ChildState::Installed, &ike::ChildSaInfo::state));
+    children += installed(sa.children);
   }
+  for (const auto& lone : gateway.lone_pairs()) children += installed(lone.children);
   b.gauge("culvert_ike_sas", "Established ISAKMP SAs.").sample({}, established);
   b.gauge("culvert_ike_half_open_sas", "ISAKMP SAs that are being negotiated.").sample({}, half_open);
   b.gauge("culvert_child_sas", "Installed pairs of IPsec SAs.").sample({}, children);

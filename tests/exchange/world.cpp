@@ -186,8 +186,11 @@ std::size_t Host::established() const {
 
 std::size_t Host::live_pairs(const std::string& wanted) const {
   std::size_t n = 0;
-  for (const ike::IkeSaInfo& sa : engine->ike_sas())
-    for (const ike::ChildSaInfo& c : sa.children) n += c.child == wanted && c.state == ike::ChildState::Installed;
+  const auto count = [&](const std::vector<ike::ChildSaInfo>& children) {
+    for (const ike::ChildSaInfo& c : children) n += c.child == wanted && c.state == ike::ChildState::Installed;
+  };
+  for (const ike::IkeSaInfo& sa : engine->ike_sas()) count(sa.children);
+  for (const ike::LonePairs& lone : engine->lone_pairs()) count(lone.children);
   return n;
 }
 

@@ -17,6 +17,7 @@ struct FakeEngine {
   std::vector<ike::Action> actions;
   std::optional<ike::TimePoint> deadline;
   std::vector<ike::IkeSaInfo> sas;
+  std::vector<ike::LonePairs> lone;
   std::vector<ike::ConnectionStatus> connections;
   ike::CommandResult answer{true, "done"};
   std::function<void()> on_command;  ///< runs in initiate, terminate, rekey

@@ -58,6 +58,11 @@ std::string render(const json::object& result) {
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
     for (const auto& child : list_of(sa, "children")) out += child_text(child.as_object());
   }
+  for (const auto& value : list_of(result, "pairs_without_ike_sa")) {
+    const json::object& lone = value.as_object();
+    out += fmt::format("{}: no ISAKMP SA\n", text_of(lone, "connection"));
+    for (const auto& child : list_of(lone, "children")) out += child_text(child.as_object());
+  }
   const auto& orphans = list_of(result, "orphans");
   if (!orphans.empty()) out += "SAs of a former culvertd, in use until they are replaced:\n";
   for (const auto& value : orphans) {

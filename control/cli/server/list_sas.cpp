@@ -42,10 +42,15 @@ json::object child_json(const Gateway& gateway, const ike::ChildSaInfo& c, ike::
           {"out", direction_json(gateway, Direction::Outbound, c.spi_out, c.pair, now)}};
 }
 
+json::array children_json(const Gateway& gateway, const std::vector<ike::ChildSaInfo>& children, ike::TimePoint now) {
+  json::array out;
+  for (const auto& c : children) out.push_back(child_json(gateway, c, now));
+  return out;
+}
+
 json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::TimePoint now) {
-  json::array vendors, children;
+  json::array vendors;
   for (const auto& v : sa.vendor_ids) vendors.emplace_back(v);
-  for (const auto& c : sa.children) children.push_back(child_json(gateway, c, now));
   return {{"id", sa.id},
           {"connection", sa.connection},
           {"state", ike::name(sa.state)},
@@ -62,7 +67,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},
           {"rekey_in_s", seconds_between(now, sa.rekey_at)},
           {"expires_in_s", seconds_between(now, sa.expires_at)},
-          {"children", std::move(children)}};
+          {"children", children_json(gateway, sa.children, now)}};
 }
 
 /// SAs of a former culvertd that still carry traffic.
@@ -92,10 +97,14 @@ json::array orphans_json(const Gateway& gateway, const std::string& connection, 
 Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now) {
   const std::string connection = args.text("connection");
   if (!connection.empty()) (void)configured_child(gateway, args);
-  json::array sas;
+  json::array sas, lone;
   for (const auto& sa : gateway.ike_sas())
     if (connection.empty() || sa.connection == connection) sas.push_back(ike_json(gateway, sa, now));
-  return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}}, {"ike_sas", std::move(sas)}, {"orphans", orphans_json(gateway, connection, now)}};
+  for (const auto& pairs : gateway.lone_pairs())
+    if (connection.empty() || pairs.connection == connection)
+      lone.push_back(json::object{{"connection", pairs.connection}, {"children", children_json(gateway, pairs.children, now)}});
+  return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}}, {"ike_sas", std::move(sas)}, {"pairs_without_ike_sa", std::move(lone)},
+                      {"orphans", orphans_json(gateway, connection, now)}};
 }
 
 }  // namespace culvert::control::cli

@@ -170,9 +170,9 @@ class Gateway:
         return [sa for sa in self.result("list-sas")["ike_sas"] if connection_name in (None, sa["connection"])]
 
     def child_sas(self, connection_name=None, states=("installed", "rekeyed", "deleting", "installing")):
-        """The pairs of SAs of all ISAKMP SAs, and the orphans of a culvertd before this one as pairs of their own."""
+        """All pairs of SAs, and the orphans of a culvertd before this one as pairs of their own."""
         listed = self.result("list-sas")
-        found = [c for sa in listed["ike_sas"] if connection_name in (None, sa["connection"]) for c in sa["children"] if c["state"] in states]
+        found = [c for sa in listed["ike_sas"] + listed["pairs_without_ike_sa"] if connection_name in (None, sa["connection"]) for c in sa["children"] if c["state"] in states]
         known = {c["spi_out"] for c in found}
         orphans = [o for o in listed["orphans"] if o["direction"] == "out" and o["spi"] not in known and connection_name in (None, o["connection"])]
         return found + [{"child": o["child"], "state": "orphan", "spi_out": o["spi"], "pair": 0} for o in orphans]

@@ -70,6 +70,23 @@ TEST_CASE_METHOD(Fixture, "list-sas shows SAs with the counters of the segment",
   CHECK(reply.at("result").at("orphans").as_array().empty());
 }
 
+TEST_CASE_METHOD(Fixture, "list-sas and the metrics have the pairs of a connection without an ISAKMP SA", "[cli][metrics]") {
+  attach();
+  ike::ChildSaInfo child;
+  child.pair = 1;
+  child.child = "net";
+  child.state = ike::ChildState::Installed;
+  child.spi_in = bring_up(1);
+  child.spi_out = Spi{0xdddd};
+  test::engine().lone = {{"site-b", {child}}};
+  const auto reply = ask(R"({"command":"list-sas","args":{"connection":"site-b"}})").at("result").as_object();
+  CHECK(reply.at("ike_sas").as_array().empty());
+  const auto& lone = reply.at("pairs_without_ike_sa").as_array().at(0).as_object();
+  CHECK(lone.at("connection") == "site-b");
+  CHECK(lone.at("children").as_array().at(0).at("in").is_object());
+  CHECK(has(metrics(), "culvert_child_sas 1"));
+}
+
 TEST_CASE_METHOD(Fixture, "counters and log answer in full", "[cli]") {
   CHECK(ask(R"({"command":"counters"})").at("result").at("workers").as_array().empty());
   attach();

@@ -5,7 +5,7 @@
 #include "control/cli/client/text.hpp"
 
 using namespace culvert::control::cli;
-using Catch::Contains;
+using Catch::StartsWith;
 namespace json = boost::json;
 
 namespace {
@@ -66,7 +66,15 @@ TEST_CASE("a log without a line says so, whatever was asked", "[cli]") {
 }
 
 TEST_CASE("list-sas tells an empty table from a data plane that is not there", "[cli]") {
-  CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":true},"ike_sas":[],"orphans":[]})") == "There are no SAs.\n");
-  CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":false},"ike_sas":[],"orphans":[]})") ==
+  CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[],"orphans":[]})") == "There are no SAs.\n");
+  CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":false},"ike_sas":[],"pairs_without_ike_sa":[],"orphans":[]})") ==
         "The data plane is not attached, see `culvert log`.\n");
+}
+
+TEST_CASE("list-sas shows pairs under their connection when its ISAKMP SA is gone", "[cli]") {
+  const std::string child = R"({"child":"net","state":"installed","role":"initiator","suite":"aes128gcm16","encap":"native","local_ts":"10.1.0.0/24",
+    "remote_ts":"10.2.0.0/24","age_s":90,"rekey_in_s":null,"expires_in_s":null,"spi_in":"c0000001","spi_out":"0000dddd","in":null,"out":null})";
+  CHECK_THAT(text_for(add_list_sas, "list-sas",
+                      R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[{"connection":"site-b","children":[)" + child + R"(]}],"orphans":[]})"),
+             StartsWith("site-b: no ISAKMP SA\n    net: installed, initiator, ESP aes128gcm16\n"));
 }

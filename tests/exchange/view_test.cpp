@@ -1,0 +1,46 @@
+// What list-sas and list-conns are told of a connection: pairs without an ISAKMP SA.
+#include <catch2/catch.hpp>
+
+#include "tests/exchange/world.hpp"
+
+using namespace culvert;
+using namespace culvert::test;
+using config::Seconds;
+
+namespace {
+
+void begin(Host& a, Host& b) {
+  a.start();
+  b.start();
+  REQUIRE(a.world.run_until([&] { return a.current_out("net") && b.current_out("net"); }, 60s));
+}
+
+}  // namespace
+
+TEST_CASE("pairs outlive their ISAKMP SA, and are shown without one", "[view]") {
+  World world;
+  auto a_config = site("10.9.0.1", "10.9.0.2", config::StartAction::Start);
+  auto b_config = site("10.9.0.2", "", config::StartAction::None);
+  for (auto* c : {&a_config, &b_config}) {
+    config::Connection& connection = c->connections[0];
+    connection.rekey_time = Seconds{60};
+    connection.over_time = Seconds{10};
+    connection.rand_time = connection.dpd_delay = Seconds{0};
+  }
+  Host& a = world.add("A", a_config);
+  Host& b = world.add("B", b_config);
+  begin(a, b);
+  CHECK(b.engine->lone_pairs().empty());
+  CHECK(b.engine->ike_sas().at(0).children.size() == 1);
+  world.hook = [](ike::Datagram&) { return false; };
+  world.run(240s);  // the replacement of the ISAKMP SA fails, then its lifetime ends
+  CHECK(b.engine->ike_sas().empty());
+  const auto lone = b.engine->lone_pairs();
+  REQUIRE(lone.size() == 1);
+  CHECK(lone[0].connection == "c");
+  REQUIRE(lone[0].children.size() == 1);
+  CHECK(lone[0].children[0].state == ike::ChildState::Installed);
+  CHECK(lone[0].children[0].suite.to_string() == "aes128gcm16");
+  CHECK(b.live_pairs() == 1);
+  CHECK(b.up());
+}
