@@ -165,8 +165,9 @@ struct ChildSaInfo {
   std::string child;
   ChildState state{};
   Role role{};
+  bool adopted = false;               ///< of a former culvertd: role unknown, suite and times in the data plane's records only
   Spi spi_in, spi_out;
-  EspSuite suite;
+  EspSuite suite;                     ///< default value: not agreed yet, or unknown
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
   TimePoint established{}, rekey_at{}, expires_at{};  ///< default value: not set
@@ -179,7 +180,7 @@ struct IkeSaInfo {
   IkeSpi spi_i, spi_r;
   Endpoint local, remote;
   std::string local_id, remote_id;    ///< printable
-  IkeSuite suite;
+  IkeSuite suite;                     ///< default value: not agreed yet
   bool nat_local = false, nat_remote = false, nat_forced = false;
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};

@@ -98,6 +98,7 @@ void begin(Core& core, TimePoint now, std::vector<ike::OrphanSa> orphans) {
       pair.udp_encap = orphan.local.port != 0;
       pair.local_ts = core.connection(target->connection).children[pair.child].local_ts;
       pair.remote_ts = core.connection(target->connection).children[pair.child].remote_ts;
+      pair.adopted = true;
       pair.life = ChildOrphan{};
       run.pairs.push_back(std::move(pair));
       it = run.pairs.end() - 1;

@@ -61,7 +61,8 @@ struct ChildSa {
   std::size_t child = 0;        ///< index into the connection's children
   SaId made_by = 0;             ///< ISAKMP SA
   std::string peer_id;          ///< printable identity of the peer it was made with
-  Role role{};
+  Role role{};                  ///< of an adopted pair: not known
+  bool adopted = false;         ///< of a former culvertd
   Spi spi_in, spi_out;
   EspSuite suite;
   bool udp_encap = false;

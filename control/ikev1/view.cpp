@@ -15,6 +15,7 @@ ike::ChildSaInfo view(const Core& core, std::size_t connection, const ChildSa& p
   out.pair = pair.pair;
   out.child = core.connection(connection).children.at(pair.child).name;
   out.role = pair.role;
+  out.adopted = pair.adopted;
   out.spi_in = pair.spi_in;
   out.spi_out = pair.spi_out;
   out.suite = pair.suite;
@@ -28,8 +29,8 @@ ike::ChildSaInfo view(const Core& core, std::size_t connection, const ChildSa& p
   return out;
 }
 
-ike::ChildSaInfo view(const Core& core, std::size_t connection, const QuickMode& qm) {
-  const config::Child& c = core.connection(connection).children.at(qm.child);
+ike::ChildSaInfo view(const Core& core, const IsakmpSa& sa, const QuickMode& qm) {
+  const config::Child& c = core.connection(sa).children.at(qm.child);
   ike::ChildSaInfo out;
   out.pair = qm.pair;
   out.child = c.name;
@@ -37,6 +38,18 @@ ike::ChildSaInfo view(const Core& core, std::size_t connection, const QuickMode&
   out.spi_in = qm.spi_in;
   out.local_ts = c.local_ts;
   out.remote_ts = c.remote_ts;
+  out.udp_encap = sa.nat.encapsulate();
+  std::visit(
+      [&out](const auto& s) {
+        if constexpr (requires { s.choice.suite; }) out.suite = s.choice.suite;
+        if constexpr (requires { s.pending; }) {
+          out.suite = s.pending.suite;
+          out.spi_out = s.pending.spi_out;
+          out.local_ts = s.pending.local_ts;
+          out.remote_ts = s.pending.remote_ts;
+        }
+      },
+      qm.state);
   out.state = std::holds_alternative<QmInstalling>(qm.state) || std::holds_alternative<QmInstallingInbound>(qm.state) ||
                       std::holds_alternative<QmAwaitConfirm>(qm.state)
                   ? ike::ChildState::Installing
@@ -93,7 +106,7 @@ ike::IkeSaInfo view(const Core& core, const IsakmpSa& sa, bool first) {
     out.expires_at = e->remove_at ? std::min(*e->remove_at, e->expires_at) : e->expires_at;
   }
   for (const auto& [id, qm] : sa.quick_modes)
-    if (!finished(qm)) out.children.push_back(view(core, sa.connection, qm));
+    if (!finished(qm)) out.children.push_back(view(core, sa, qm));
   if (first) add_pairs(core, sa.connection, out.children);
   return out;
 }

@@ -1,4 +1,4 @@
-// What list-sas and list-conns are told of a connection: pairs without an ISAKMP SA.
+// What list-sas and list-conns are told of a connection: pairs without an ISAKMP SA, pairs of a former culvertd.
 #include <catch2/catch.hpp>
 
 #include "tests/exchange/world.hpp"
@@ -43,4 +43,22 @@ TEST_CASE("pairs outlive their ISAKMP SA, and are shown without one", "[view]") 
   CHECK(lone[0].children[0].suite.to_string() == "aes128gcm16");
   CHECK(b.live_pairs() == 1);
   CHECK(b.up());
+}
+
+TEST_CASE("a pair of a former culvertd is marked until its successor has taken over", "[view][restart]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  begin(a, b);
+  world.hook = [](ike::Datagram&) { return false; };
+  a.restart();
+  REQUIRE(a.engine->ike_sas().size() == 1);
+  CHECK(a.engine->ike_sas()[0].suite == IkeSuite{});  // not agreed yet
+  REQUIRE(a.engine->ike_sas()[0].children.size() == 1);
+  CHECK(a.engine->ike_sas()[0].children[0].adopted);
+  CHECK(a.engine->ike_sas()[0].children[0].suite == EspSuite{});  // the data plane's record has it
+  world.hook = nullptr;
+  world.run(60s);
+  REQUIRE(a.live_pairs() == 1);
+  for (const auto& sa : a.engine->ike_sas())
+    for (const auto& pair : sa.children) CHECK_FALSE(pair.adopted);
 }

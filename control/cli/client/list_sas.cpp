@@ -37,8 +37,15 @@ std::string direction_text(std::string_view name, std::string_view spi, const js
   return out + '\n';
 }
 
+std::string suite_text(const json::object& o, std::string_view protocol) {
+  const std::string suite = text_of(o, "suite");
+  return suite.empty() ? "suite not agreed yet" : fmt::format("{} {}", protocol, suite);
+}
+
 std::string child_text(const json::object& c) {
-  std::string out = fmt::format("    {}: {}, {}, ESP {}{}\n", text_of(c, "child"), text_of(c, "state"), text_of(c, "role"), text_of(c, "suite"),
+  const bool adopted = flag_of(c, "adopted");
+  std::string out = fmt::format("    {}: {}, {}, {}{}\n", text_of(c, "child"), text_of(c, "state"), adopted ? "of a former culvertd" : text_of(c, "role"),
+                                adopted && text_of(c, "suite").empty() ? "suite unknown" : suite_text(c, "ESP"),
                                 text_of(c, "encap") == "udp" ? " in UDP" : "");
   out += fmt::format("        {} - {}\n", text_of(c, "local_ts"), text_of(c, "remote_ts"));
   out += fmt::format("        {}\n", lifetimes(c));
@@ -52,8 +59,8 @@ std::string render(const json::object& result) {
   if (!flag_of(result.at("dataplane").as_object(), "connected")) out += "The data plane is not attached, see `culvert log`.\n";
   for (const auto& value : list_of(result, "ike_sas")) {
     const json::object& sa = value.as_object();
-    out += fmt::format("{} #{}: {}, {}, IKEv1 {}{}\n", text_of(sa, "connection"), count_of(sa, "id"), text_of(sa, "state"), text_of(sa, "role"),
-                       text_of(sa, "suite"), nat_text(sa.at("nat").as_object()));
+    out += fmt::format("{} #{}: {}, {}, {}{}\n", text_of(sa, "connection"), count_of(sa, "id"), text_of(sa, "state"), text_of(sa, "role"),
+                       suite_text(sa, "IKEv1"), nat_text(sa.at("nat").as_object()));
     out += fmt::format("    {} [{}] - {} [{}]\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"), text_of(sa, "remote_id"));
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
     for (const auto& child : list_of(sa, "children")) out += child_text(child.as_object());

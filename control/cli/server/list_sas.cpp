@@ -1,4 +1,7 @@
 // The list-sas command: the engine's SAs joined with their records in the segment. No key material is in either.
+#include <set>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "control/cli/server/commands.hpp"
@@ -24,14 +27,37 @@ json::value direction_json(const Gateway& gateway, Direction direction, Spi spi,
   return record_json(*record, sa, now);
 }
 
-json::object child_json(const Gateway& gateway, const ike::ChildSaInfo& c, ike::TimePoint now) {
+template <class Suite>
+json::value suite_json(const Suite& suite) {
+  return suite == Suite{} ? json::value(nullptr) : json::value(suite.to_string());
+}
+
+/// Of a pair that a former culvertd made only the data plane knows more than the configuration says.
+ike::ChildSaInfo with_record(const Gateway& gateway, ike::ChildSaInfo c) {
+  for (const auto& [direction, spi] : {std::pair(Direction::Inbound, c.spi_in), std::pair(Direction::Outbound, c.spi_out)}) {
+    const shm::SaRecord* record = gateway.record(direction, spi, c.pair);
+    shm::SaSnapshot sa;
+    if (record == nullptr || !shm::read_record(*record, sa) || sa.spi != spi) continue;
+    c.suite = sa.suite;
+    c.local_ts = sa.local_ts;
+    c.remote_ts = sa.remote_ts;
+    c.established = ike::TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(sa.installed_ns)}};
+    if (sa.hard.seconds != 0) c.expires_at = c.established + std::chrono::seconds{static_cast<std::int64_t>(sa.hard.seconds)};
+    break;
+  }
+  return c;
+}
+
+json::object child_json(const Gateway& gateway, const ike::ChildSaInfo& known, ike::TimePoint now) {
+  const ike::ChildSaInfo c = known.adopted ? with_record(gateway, known) : known;
   return {{"child", c.child},
           {"state", ike::name(c.state)},
-          {"role", name_of(c.role)},
+          {"role", c.adopted ? json::value(nullptr) : json::value(name_of(c.role))},
+          {"adopted", c.adopted},
           {"pair", c.pair},
           {"spi_in", fmt::format("{:08x}", c.spi_in.value)},
           {"spi_out", fmt::format("{:08x}", c.spi_out.value)},
-          {"suite", c.suite.to_string()},
+          {"suite", suite_json(c.suite)},
           {"encap", c.udp_encap ? "udp" : "native"},
           {"local_ts", c.local_ts.to_string()},
           {"remote_ts", c.remote_ts.to_string()},
@@ -61,7 +87,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"remote", sa.remote.to_string()},
           {"local_id", sa.local_id},
           {"remote_id", sa.remote_id},
-          {"suite", sa.suite.to_string()},
+          {"suite", suite_json(sa.suite)},
           {"nat", {{"local", sa.nat_local}, {"remote", sa.nat_remote}, {"forced", sa.nat_forced}}},
           {"vendor_ids", std::move(vendors)},
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},
@@ -70,12 +96,12 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"children", children_json(gateway, sa.children, now)}};
 }
 
-/// SAs of a former culvertd that still carry traffic.
-json::array orphans_json(const Gateway& gateway, const std::string& connection, ike::TimePoint now) {
+/// SAs of a former culvertd that the engine does not have (any more), but the data plane still has.
+json::array orphans_json(const Gateway& gateway, const std::set<std::uint64_t>& shown, const std::string& connection, ike::TimePoint now) {
   json::array out;
   if (gateway.link() == nullptr) return out;
   gateway.store().each([&](const SaEntry& e) {
-    if (!e.orphan || (!connection.empty() && e.connection != connection)) return;
+    if (!e.orphan || shown.contains(e.pair) || (!connection.empty() && e.connection != connection)) return;
     const shm::SaRecord& record = gateway.link()->segment().records(e.direction)[e.slot];
     shm::SaSnapshot sa;
     if (!shm::read_record(record, sa)) return;
@@ -98,13 +124,18 @@ Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now) {
   const std::string connection = args.text("connection");
   if (!connection.empty()) (void)configured_child(gateway, args);
   json::array sas, lone;
+  std::set<std::uint64_t> shown;
+  const auto wanted = [&](const std::string& of, const std::vector<ike::ChildSaInfo>& children) {
+    for (const auto& c : children) shown.insert(c.pair);
+    return connection.empty() || of == connection;
+  };
   for (const auto& sa : gateway.ike_sas())
-    if (connection.empty() || sa.connection == connection) sas.push_back(ike_json(gateway, sa, now));
+    if (wanted(sa.connection, sa.children)) sas.push_back(ike_json(gateway, sa, now));
   for (const auto& pairs : gateway.lone_pairs())
-    if (connection.empty() || pairs.connection == connection)
+    if (wanted(pairs.connection, pairs.children))
       lone.push_back(json::object{{"connection", pairs.connection}, {"children", children_json(gateway, pairs.children, now)}});
   return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}}, {"ike_sas", std::move(sas)}, {"pairs_without_ike_sa", std::move(lone)},
-                      {"orphans", orphans_json(gateway, connection, now)}};
+                      {"orphans", orphans_json(gateway, shown, connection, now)}};
 }
 
 }  // namespace culvert::control::cli

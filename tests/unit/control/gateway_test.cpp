@@ -104,6 +104,22 @@ TEST_CASE_METHOD(Fixture, "a new culvertd adopts what it knows and removes what 
     CHECK(dp->installed(Direction::Inbound) == 1);
     const auto sas = ask(R"({"command":"list-sas"})");
     CHECK(sas.at("result").at("orphans").as_array().size() == 2);
+    // What the engine shows of them is completed from the records, and not shown again.
+    ike::ChildSaInfo pair;
+    pair.pair = 1;
+    pair.child = "net";
+    pair.state = ike::ChildState::Installed;
+    pair.adopted = true;
+    pair.spi_in = in;
+    pair.spi_out = Spi{0xdddd};
+    test::engine().lone = {{"site-b", {pair}}};
+    now = ike::TimePoint(std::chrono::steady_clock::now()) + 90s;
+    const auto again = ask(R"({"command":"list-sas"})").at("result").as_object();
+    CHECK(again.at("orphans").as_array().empty());
+    const auto& adopted = again.at("pairs_without_ike_sa").as_array().at(0).at("children").as_array().at(0).as_object();
+    CHECK(adopted.at("suite") == "aes128gcm16");
+    CHECK(adopted.at("role").is_null());
+    CHECK(adopted.at("age_s").to_number<double>() == Approx(90).margin(5));
     test::engine().actions = {ike::RemoveSa{1, Direction::Inbound, in}, ike::RemoveSa{1, Direction::Outbound, Spi{0xdddd}}};
     gateway->on_timer(now);
     settle();
