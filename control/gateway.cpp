@@ -284,6 +284,7 @@ std::vector<ike::ConnectionStatus> Gateway::connections() const {
     if (status != known.end()) {
       c.up = status->up && link_ != nullptr;
       c.failure = status->failure;
+      if (link_) c.connecting = status->connecting;
     }
     for (const auto& child : configured.children) {
       ike::ChildStatus s{child.name, false, std::nullopt};

@@ -10,7 +10,8 @@
 //
 // list-conns {}                                                 `culvert list-conns -o json` prints the result:
 //   {"dataplane": {"connected"},
-//    "connections": [{"connection","up","local_addrs":[],"remote_addrs":[],"local_id","remote_id","proposals":[],
+//    "connections": [{"connection","up","connecting": null | {"for_s","unanswered_message": null | 1 | 3 | 5},
+//                     "local_addrs":[],"remote_addrs":[],"local_id","remote_id","proposals":[],
 //                     "failure": null | {"exchange","reason","help","message","age_s"},
 //                     "children": [{"child","up","local_ts","remote_ts","esp_proposals":[],"start_action","failure"}]}]}
 // list-sas {"connection"?}

@@ -202,11 +202,17 @@ struct ChildStatus {
   bool up = false;                    ///< an outbound SA is in use
   std::optional<LastFailure> failure; ///< cleared by success
 };
+/// An attempt of ours to make an ISAKMP SA, under way.
+struct Attempt {
+  TimePoint since{};
+  unsigned unanswered = 0;            ///< the message of Main Mode that waits for its answer; 0: none, we are computing
+};
 struct ConnectionStatus {
   std::string connection;
   bool up = false;                    ///< an established ISAKMP SA exists
   std::optional<LastFailure> failure;
   std::vector<ChildStatus> children;
+  std::optional<Attempt> connecting{};  ///< while it is not up
 };
 
 /// What the engine needs and may not have of its own. Deterministic in tests.

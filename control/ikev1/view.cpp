@@ -122,6 +122,19 @@ std::map<std::size_t, const IsakmpSa*> newest_sas(const Core& core) {
   return out;
 }
 
+unsigned unanswered_message(const MmState& state) {
+  if (std::holds_alternative<MmAwaitSa>(state)) return 1;
+  if (std::holds_alternative<MmAwaitKe>(state)) return 3;
+  return std::holds_alternative<MmAwaitAuth>(state) ? 5 : 0;
+}
+
+std::optional<ike::Attempt> attempt(const Core& core, std::size_t connection) {
+  for (const auto& [id, sa] : core.sas())
+    if (sa->connection == connection && !sa->dead && sa->role == Role::Initiator && !sa->established() && !std::holds_alternative<MmClosing>(sa->state))
+      return ike::Attempt{sa->created, unanswered_message(sa->state)};
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<ike::IkeSaInfo> view_ike_sas(const Core& core) {
@@ -152,6 +165,7 @@ std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
     status.connection = c.name;
     status.failure = core.runs[i].failure;
     status.up = std::ranges::any_of(core.sas(), [&](const auto& s) { return s.second->connection == i && !s.second->dead && s.second->established(); });
+    if (!status.up) status.connecting = attempt(core, i);
     for (std::size_t k = 0; k < c.children.size(); ++k) {
       const ChildRun& run = core.runs[i].children[k];
       const bool up = std::ranges::any_of(run.pairs, [](const ChildSa& p) { return !std::holds_alternative<ChildSuperseded>(p.life); });

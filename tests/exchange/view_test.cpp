@@ -1,4 +1,4 @@
-// What list-sas and list-conns are told of a connection: pairs without an ISAKMP SA, pairs of a former culvertd.
+// What list-sas and list-conns are told of a connection: pairs without an ISAKMP SA, pairs of a former culvertd, attempts under way.
 #include <catch2/catch.hpp>
 
 #include "tests/exchange/world.hpp"
@@ -61,4 +61,24 @@ TEST_CASE("a pair of a former culvertd is marked until its successor has taken o
   REQUIRE(a.live_pairs() == 1);
   for (const auto& sa : a.engine->ike_sas())
     for (const auto& pair : sa.children) CHECK_FALSE(pair.adopted);
+}
+
+TEST_CASE("a connection that waits for its peer says for which message", "[view][main_mode]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  const int lost = GENERATE(2, 4, 6);
+  world.hook = [lost](ike::Datagram& d) { return main_mode_number(d, d.local.address.to_string() == "10.9.0.1") != lost; };
+  a.start();
+  b.start();
+  world.run(20s);
+  const auto status = a.engine->connections().at(0);
+  CHECK_FALSE(status.up);
+  CHECK_FALSE(status.failure);
+  REQUIRE(status.connecting);
+  CHECK(status.connecting->unanswered == static_cast<unsigned>(lost - 1));
+  CHECK(world.now - status.connecting->since == 20s);
+  CHECK_FALSE(b.engine->connections().at(0).connecting);  // it only responds
+  world.hook = nullptr;
+  CHECK(world.run_until([&] { return a.up(); }, 60s));
+  CHECK_FALSE(a.engine->connections().at(0).connecting);
 }

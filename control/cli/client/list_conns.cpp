@@ -18,6 +18,17 @@ std::string failure_text(const json::object& o) {
                      text_of(failure, "reason"));
 }
 
+/// "down, connecting for 20s: no answer to message 1 yet"
+std::string state_text(const json::object& c) {
+  if (flag_of(c, "up")) return "UP";
+  const auto* connecting = c.if_contains("connecting");
+  if (connecting == nullptr || !connecting->is_object()) return "down";
+  const json::object& attempt = connecting->get_object();
+  const auto message = count_of(attempt, "unanswered_message");
+  return fmt::format("down, connecting for {}{}", human_seconds(attempt.at("for_s")),
+                     message == 0 ? std::string{} : fmt::format(": no answer to message {} yet", message));
+}
+
 std::string render(const json::object& result) {
   std::string out;
   if (!flag_of(result.at("dataplane").as_object(), "connected")) out += "The data plane is not attached: nothing can be up. See `culvert log`.\n\n";
@@ -25,8 +36,8 @@ std::string render(const json::object& result) {
   for (const auto& value : list_of(result, "connections")) {
     const json::object& c = value.as_object();
     const auto& remotes = list_of(c, "remote_addrs");
-    out += fmt::format("{}: {}, {} [{}] - {} [{}]\n", text_of(c, "connection"), flag_of(c, "up") ? "UP" : "down", joined(list_of(c, "local_addrs")),
-                       text_of(c, "local_id"), remotes.empty() ? "%any" : joined(remotes), text_of(c, "remote_id"));
+    out += fmt::format("{}: {}\n    {} [{}] - {} [{}]\n", text_of(c, "connection"), state_text(c), joined(list_of(c, "local_addrs")), text_of(c, "local_id"),
+                       remotes.empty() ? "%any" : joined(remotes), text_of(c, "remote_id"));
     if (const auto failure = failure_text(c); !failure.empty()) out += "    " + failure + '\n';
     for (const auto& child_value : list_of(c, "children")) {
       const json::object& child = child_value.as_object();

@@ -20,6 +20,10 @@ json::array texts(const List& list) {
   for (const auto& item : list) out.emplace_back(item.to_string());
   return out;
 }
+json::value connecting_json(const std::optional<ike::Attempt>& a, ike::TimePoint now) {
+  if (!a) return nullptr;
+  return json::object{{"for_s", seconds_between(a->since, now)}, {"unanswered_message", a->unanswered == 0 ? json::value(nullptr) : json::value(a->unanswered)}};
+}
 }  // namespace
 
 Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
@@ -40,6 +44,7 @@ Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
     }
     connections.push_back(json::object{{"connection", c.name},
                                        {"up", statuses[i].up},
+                                       {"connecting", connecting_json(statuses[i].connecting, now)},
                                        {"local_addrs", texts(c.local_addrs)},
                                        {"remote_addrs", texts(c.remote_addrs)},
                                        {"local_id", c.local_id.text},

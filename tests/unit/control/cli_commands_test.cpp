@@ -87,6 +87,15 @@ TEST_CASE_METHOD(Fixture, "list-sas and the metrics have the pairs of a connecti
   CHECK(has(metrics(), "culvert_child_sas 1"));
 }
 
+TEST_CASE_METHOD(Fixture, "list-conns has an attempt that is under way", "[cli]") {
+  attach();
+  const auto connecting = [this] { return ask(R"({"command":"list-conns"})").at("result").at("connections").as_array().at(0).at("connecting"); };
+  CHECK(connecting().is_null());
+  test::engine().connections = {{"site-b", false, std::nullopt, {}, ike::Attempt{now - 20s, 1}}};
+  CHECK(connecting().at("for_s").as_double() == Approx(20));
+  CHECK(connecting().at("unanswered_message").to_number<int>() == 1);
+}
+
 TEST_CASE_METHOD(Fixture, "counters and log answer in full", "[cli]") {
   CHECK(ask(R"({"command":"counters"})").at("result").at("workers").as_array().empty());
   attach();

@@ -96,3 +96,16 @@ TEST_CASE("list-sas says when a suite is not agreed yet, or was a former culvert
                       "pairs_without_ike_sa":[],"orphans":[]})"),
              StartsWith("c #1: connecting, initiator, suite not agreed yet\n"));
 }
+
+TEST_CASE("list-conns says what a connection that is down is waiting for", "[cli]") {
+  const auto shown = [](const std::string& up, const std::string& connecting) {
+    const std::string text = text_for(add_list_conns, "list-conns",
+        R"({"dataplane":{"connected":true},"connections":[{"connection":"c","up":)" + up + R"(,"connecting":)" + connecting +
+            R"(,"local_addrs":["10.9.0.1"],"remote_addrs":["10.9.0.2"],"local_id":"a","remote_id":"b","failure":null,"children":[]}]})");
+    return text.substr(0, text.find('\n'));
+  };
+  CHECK(shown("true", "null") == "c: UP");
+  CHECK(shown("false", "null") == "c: down");
+  CHECK(shown("false", R"({"for_s":20.2,"unanswered_message":1})") == "c: down, connecting for 20s: no answer to message 1 yet");
+  CHECK(shown("false", R"({"for_s":0.1,"unanswered_message":null})") == "c: down, connecting for 0.1s");
+}
