@@ -1,4 +1,4 @@
-// `culvert counters`: drops by reason with what they mean, then children, ports, workers, rings and exchanges.
+// `culvert counters`: drops by reason with what they mean, then children, ports with their own drops, workers, rings and exchanges.
 #include <memory>
 
 #include <fmt/format.h>
@@ -54,14 +54,34 @@ std::string children_text(const json::object& result) {
   return table.text();
 }
 
+/// What ports lose before a worker sees it, or after: kinds of loss as they are in the answer, in the form of drops_text.
+struct PortDrop {
+  const char *key, *reason, *help;
+};
+constexpr PortDrop kPortDrops[] = {{"rx_missed", "missed", "the port dropped it because no worker took it in time"},
+                                   {"rx_errors", "rx_errors", "the port could not receive it"},
+                                   {"rx_nombuf", "no_buffer", "the port dropped it for want of a packet buffer"},
+                                   {"tx_errors", "tx_errors", "the port could not send it"}};
+
+std::string port_drops_text(const json::object& result, bool all) {
+  Table table({"DROPS BY PORT", "REASON", "TOTAL", "WHAT IT MEANS"});
+  table.right({2});
+  for (const auto& value : list_of(result, "ports")) {
+    const json::object& p = value.as_object();
+    for (const PortDrop& d : kPortDrops)
+      if (const auto n = count_of(p, d.key); n > 0 || all) table.row({text_of(p, "port"), d.reason, human_count(n), d.help});
+  }
+  return table.empty() ? "No port dropped a packet.\n" : table.text();
+}
+
 std::string ports_text(const json::object& result) {
-  Table table({"PORT", "LINK", "RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES", "RX MISSED", "RX ERRORS", "TX ERRORS", "NO BUFFER"});
-  table.right({2, 3, 4, 5, 6, 7, 8, 9});
+  Table table({"PORT", "LINK", "RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES"});
+  table.right({2, 3, 4, 5});
   for (const auto& value : list_of(result, "ports")) {
     const json::object& p = value.as_object();
     const auto n = [&p](const char* key) { return human_count(count_of(p, key)); };
     table.row({text_of(p, "port"), flag_of(p, "up") ? "up" : "DOWN", n("rx_packets"), human_bytes(count_of(p, "rx_bytes")), n("tx_packets"),
-               human_bytes(count_of(p, "tx_bytes")), n("rx_missed"), n("rx_errors"), n("tx_errors"), n("rx_nombuf")});
+               human_bytes(count_of(p, "tx_bytes"))});
   }
   return table.text();
 }
@@ -102,7 +122,8 @@ void add_counters(CLI::App& app, Call& call) {
     call.request = {{"command", "counters"}};
     call.text = [all](const json::object& result) {
       if (list_of(result, "workers").empty()) return children_text(result) + "\nThe data plane is not attached.\n";
-      return drops_text(result, *all) + '\n' + children_text(result) + '\n' + ports_text(result) + '\n' + workers_text(result) + '\n' + rest_text(result);
+      return drops_text(result, *all) + '\n' + children_text(result) + '\n' + ports_text(result) + '\n' + port_drops_text(result, *all) + '\n' +
+             workers_text(result) + '\n' + rest_text(result);
     };
   });
 }

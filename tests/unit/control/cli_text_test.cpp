@@ -5,6 +5,7 @@
 #include "control/cli/client/text.hpp"
 
 using namespace culvert::control::cli;
+using Catch::Contains;
 using Catch::StartsWith;
 namespace json = boost::json;
 
@@ -108,4 +109,15 @@ TEST_CASE("list-conns says what a connection that is down is waiting for", "[cli
   CHECK(shown("false", "null") == "c: down");
   CHECK(shown("false", R"({"for_s":20.2,"unanswered_message":1})") == "c: down, connecting for 20s: no answer to message 1 yet");
   CHECK(shown("false", R"({"for_s":0.1,"unanswered_message":null})") == "c: down, connecting for 0.1s");
+}
+
+TEST_CASE("counters shows what each port dropped in the form of the other drops", "[cli]") {
+  const std::string answer = R"({"workers":[{"worker":0}],"drops":[],"children":[],"rings":[],"exchanges":[],"ports":[
+    {"port":"wan","up":true,"rx_missed":1200,"rx_nombuf":3},{"port":"lan","up":true}]})";
+  CHECK_THAT(text_for(add_counters, "counters", answer), Contains("\nDROPS BY PORT  REASON     TOTAL  WHAT IT MEANS\n"
+                                                                  "wan            missed     1 200  the port dropped it because no worker took it in time\n"
+                                                                  "wan            no_buffer      3  the port dropped it for want of a packet buffer\n\n"));
+  CHECK_THAT(text_for(add_counters, "counters --all", answer), Contains("lan            tx_errors      0  the port could not send it\n"));
+  CHECK_THAT(text_for(add_counters, "counters", R"({"workers":[{"worker":0}],"drops":[],"children":[],"rings":[],"exchanges":[],"ports":[]})"),
+             Contains("No port dropped a packet.\n"));
 }
