@@ -32,6 +32,19 @@ void check_addresses(const GatewayConfig& config, const Connection& c, const Whe
         at.key("remote_addrs").item(i).error("expected an address of the peer, but " + c.remote_addrs[i].to_string() + " is an address of this gateway");
 }
 
+bool reachable(const GatewayConfig& config, const IpAddress& a) {
+  return std::any_of(config.routes.begin(), config.routes.end(), [&](const Route& r) { return r.to.contains(a); }) ||
+         std::any_of(config.ports.begin(), config.ports.end(), [&](const Port& port) {
+           return std::any_of(port.addresses.begin(), port.addresses.end(), [&](const Prefix& p) { return p.contains(a); });
+         });
+}
+
+void warn_unreachable(const GatewayConfig& config, const Connection& c, const Where& at) {
+  for (std::size_t i = 0; i < c.remote_addrs.size(); ++i)
+    if (!reachable(config, c.remote_addrs[i]))
+      at.key("remote_addrs").item(i).warning("no route leads to " + c.remote_addrs[i].to_string() + ": no port's network and no entry of routes has it");
+}
+
 void check_times(const Connection& c, const Where& at) {
   if (at.clean({"rekey_time", "rand_time"}) && c.rand_time >= c.rekey_time)
     at.key("rand_time").error("expected less than rekey_time (" + shown(c.rekey_time) + "), got " + shown(c.rand_time));
@@ -164,6 +177,7 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
     check_addresses(config, c, at, ports_known);
+    if (ports_known && root.clean({"routes"}) && at.clean({"remote_addrs"})) warn_unreachable(config, c, at);
     check_times(c, at);
     warn_unspecific(c, at);
     if (at.key("local").clean({"id"}) && at.key("local").node->find("id") && c.local_id.type == Identity::Type::Any)
