@@ -66,7 +66,9 @@ inline bool parse_ipv4(Packet& p) {
   p.l4_offset = static_cast<std::uint16_t>(header);
   p.protocol = p.data[9];
   p.fragment = (fragment & (kIpv4Mf | kIpv4OffsetMask)) != 0;
-  const bool ports = kHasPorts[p.protocol] && (fragment & kIpv4OffsetMask) == 0 && total >= header + 4;
+  const bool has_ports = kHasPorts[p.protocol];
+  const bool ports = has_ports && (fragment & kIpv4OffsetMask) == 0 && total >= header + 4;
+  p.ports_hidden = has_ports && !ports;
   p.source_port = ports ? load_be16(p.data + header) : std::uint16_t{0};
   p.destination_port = ports ? load_be16(p.data + header + 2) : std::uint16_t{0};
   return true;

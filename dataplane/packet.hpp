@@ -78,6 +78,7 @@ struct alignas(64) Packet {
   std::uint8_t protocol = 0;          ///< of the upper layer
   Family family = Family::None;
   bool fragment = false;              ///< any fragment, the first included
+  bool ports_hidden = false;          ///< its protocol has ports, but not here: a fragment other than the first, or too short
   std::uint8_t tag = 0;               ///< for the worker; nodes leave it alone
   const SpdEntry* policy = nullptr;   ///< what the SPD says of its way out, in the snapshot of this pass; for the worker, too
 

@@ -449,7 +449,7 @@ void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) 
 IpAddress Worker::error_source(const Packet& p) const {
   if (p.inbound != nullptr)
     for (const IpAddress& own : env_.own->all())
-      if (own.family == Family::V4 && p.inbound->match.destination.matches_v4(own.v4_host(), kProtocolIcmp, 0)) return own;
+      if (own.family == Family::V4 && p.inbound->match.destination.matches_v4(own.v4_host(), kProtocolIcmp, 0, false)) return own;
   return env_.interfaces[p.rx_port].primary();
 }
 

@@ -21,7 +21,7 @@ namespace culvert {
   X(NeighborUnresolved, "neighbor_unresolved",  "next hop did not answer ARP, or too many packets wait for it") \
   X(TooBig,             "too_big",              "larger than the effective MTU with DF set; answered with ICMP fragmentation needed") \
   X(FragmentFailed,     "fragment_failed",      "could not be fragmented") \
-  X(PolicyDiscard,      "policy_discard",       "a policy says discard, or no policy matches and the default is discard") \
+  X(PolicyDiscard,      "policy_discard",       "a policy says discard, or no policy matches and the default is discard, or a fragment hides the ports that a policy asks for") \
   X(PolicyNoSa,         "policy_no_sa",         "a policy says protect and there is no SA yet (an acquire was reported if the policy asks for it)") \
   X(PolicyClear,        "policy_clear",         "arrived in clear although policy says that it must be protected (RFC 4301 section 5.2)") \
   X(EspRunt,            "esp_runt",             "ESP packet too short for its suite, or not aligned to its block size") \

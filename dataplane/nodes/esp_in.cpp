@@ -106,8 +106,8 @@ bool merge_ecn(Packet& p, std::uint8_t outer_tos) {
 }
 
 bool selected(const Packet& p, const InboundSa& sa) {
-  return sa.match.source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port) &&
-         sa.match.destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port);
+  return sa.match.source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port, p.ports_hidden) &&
+         sa.match.destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden);
 }
 
 /// All that is asked of an authenticated packet; leaves the inner packet, parsed.

@@ -91,7 +91,7 @@ bool icmp_error(Packet& p, IcmpError error, const IpAddress& source, std::uint16
   p.l4_offset = kIpv4HeaderBytes;
   p.protocol = kProtocolIcmp;
   p.source_port = p.destination_port = 0;
-  p.fragment = false;
+  p.fragment = p.ports_hidden = false;
   return true;
 }
 

@@ -11,7 +11,8 @@ PreparedSelector PreparedSelector::from(const TrafficSelector& ts) {
   out.port_first = ts.port_first;
   out.port_last = ts.port_last;
   out.protocol = ts.protocol;
-  out.any_upper = ts.protocol == 0 && ts.any_port();
+  out.any_port = ts.any_port();
+  out.any_upper = ts.protocol == 0 && out.any_port;
   return out;
 }
 
@@ -98,8 +99,8 @@ ExpireReport take_expirations(OutboundSa& sa, std::uint64_t now_ns) { return tak
 OutboundSa* admitting_sa(OutboundSa* youngest, const Packet& p) {
   unsigned left = kMaxAlternatives;
   for (OutboundSa* sa = youngest; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
-    if (!sa->expired() && sa->source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port) &&
-        sa->destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port))
+    if (!sa->expired() && sa->source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port, p.ports_hidden) &&
+        sa->destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden))
       return sa;
   return nullptr;
 }

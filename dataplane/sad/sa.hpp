@@ -21,12 +21,14 @@ struct PreparedSelector {
   std::uint8_t protocol = 0;                ///< 0: any
   Family family = Family::None;
   bool any_upper = true;                    ///< any protocol and port: addresses alone decide
+  bool any_port = true;
 
   static PreparedSelector from(const TrafficSelector& ts);
   /// IPv4 only, as everything prepared here until the data plane carries IPv6.
-  [[nodiscard]] bool matches_v4(std::uint32_t address, std::uint8_t proto, std::uint16_t port) const {
+  /// Hidden ports are inside of "any" only (RFC 4301 §4.4.1.1, OPAQUE).
+  [[nodiscard]] bool matches_v4(std::uint32_t address, std::uint8_t proto, std::uint16_t port, bool port_hidden) const {
     if (family != Family::V4 || address - first_v4 > last_v4 - first_v4) return false;
-    return any_upper || ((protocol == 0 || protocol == proto) && port >= port_first && port <= port_last);
+    return any_upper || ((protocol == 0 || protocol == proto) && port >= port_first && port <= port_last && (any_port || !port_hidden));
   }
   /// Whether every packet that `ts` selects is inside.
   [[nodiscard]] bool contains_v4(const TrafficSelector& ts) const {

@@ -9,7 +9,8 @@
 namespace culvert::dp {
 
 namespace {
-constexpr unsigned kFields = 5;
+constexpr unsigned kFields = 6;
+constexpr std::uint32_t kPortsHidden = 0x00010000;  // in the key's first four bytes, as a number in network byte order
 RTE_ACL_RULE_DEF(Rule, kFields);
 
 struct V4Prefix {
@@ -34,13 +35,19 @@ void define_fields(rte_acl_config& config) {
   config.num_categories = 1;
   config.num_fields = kFields;
   config.defs[0] = {RTE_ACL_FIELD_TYPE_BITMASK, 1, 0, 0, FlowKey::kProtocolAt};
-  config.defs[1] = {RTE_ACL_FIELD_TYPE_MASK, 4, 1, 1, FlowKey::kSourceAt};
-  config.defs[2] = {RTE_ACL_FIELD_TYPE_MASK, 4, 2, 2, FlowKey::kDestinationAt};
-  config.defs[3] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 3, 3, FlowKey::kSourcePortAt};
-  config.defs[4] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 4, 3, FlowKey::kDestinationPortAt};
+  // The first field must be one byte, all others come in fours: the mark is reached by looking at the protocol's four again.
+  config.defs[1] = {RTE_ACL_FIELD_TYPE_BITMASK, 4, 1, 1, FlowKey::kProtocolAt};
+  config.defs[2] = {RTE_ACL_FIELD_TYPE_MASK, 4, 2, 2, FlowKey::kSourceAt};
+  config.defs[3] = {RTE_ACL_FIELD_TYPE_MASK, 4, 3, 3, FlowKey::kDestinationAt};
+  config.defs[4] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 4, 4, FlowKey::kSourcePortAt};
+  config.defs[5] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 5, 4, FlowKey::kDestinationPortAt};
 }
 
-std::vector<Rule> rules_of(const shm::InstallPolicy& policy, std::uint32_t entry, std::int32_t priority) {
+/// Which packets a rule is for: those with their ports in sight, those that hide them, or all.
+enum class Ports : std::uint8_t { Seen, Hidden, Either };
+
+/// Hidden ones are matched whatever ports the policy names.
+std::vector<Rule> rules_of(const shm::InstallPolicy& policy, Ports ports, std::uint32_t entry, std::int32_t priority) {
   const TrafficSelector& l = policy.local_ts;
   const TrafficSelector& r = policy.remote_ts;
   const std::uint8_t protocol = l.protocol != 0 ? l.protocol : r.protocol;
@@ -51,14 +58,16 @@ std::vector<Rule> rules_of(const shm::InstallPolicy& policy, std::uint32_t entry
       rule.data = {1, priority, entry + 1};  // 0 means "no match"
       rule.field[0].value.u8 = protocol;
       rule.field[0].mask_range.u8 = protocol == 0 ? 0 : 0xff;
-      rule.field[1].value.u32 = source.address;
-      rule.field[1].mask_range.u32 = source.length;
-      rule.field[2].value.u32 = destination.address;
-      rule.field[2].mask_range.u32 = destination.length;
-      rule.field[3].value.u16 = l.port_first;
-      rule.field[3].mask_range.u16 = l.port_last;
-      rule.field[4].value.u16 = r.port_first;
-      rule.field[4].mask_range.u16 = r.port_last;
+      rule.field[1].value.u32 = ports == Ports::Hidden ? kPortsHidden : 0;
+      rule.field[1].mask_range.u32 = ports == Ports::Either ? 0 : kPortsHidden;
+      rule.field[2].value.u32 = source.address;
+      rule.field[2].mask_range.u32 = source.length;
+      rule.field[3].value.u32 = destination.address;
+      rule.field[3].mask_range.u32 = destination.length;
+      rule.field[4].value.u16 = ports == Ports::Hidden ? std::uint16_t{0} : l.port_first;
+      rule.field[4].mask_range.u16 = ports == Ports::Hidden ? std::uint16_t{0xffff} : l.port_last;
+      rule.field[5].value.u16 = ports == Ports::Hidden ? std::uint16_t{0} : r.port_first;
+      rule.field[5].mask_range.u16 = ports == Ports::Hidden ? std::uint16_t{0xffff} : r.port_last;
       out.push_back(rule);
     }
   return out;
@@ -89,11 +98,17 @@ std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm:
   std::vector<Rule> rules;
   for (const shm::InstallPolicy* p : order) {
     // The classifier lets the larger number win, and says nothing of equal ones: every policy has its own.
-    const auto index = static_cast<std::uint32_t>(spd->entries_.size());
-    const auto more = rules_of(*p, index, static_cast<std::int32_t>(RTE_ACL_MAX_PRIORITY - index));
-    rules.insert(rules.end(), more.begin(), more.end());
+    const auto add = [&](Ports ports, const SpdEntry& entry) {
+      const auto index = static_cast<std::uint32_t>(spd->entries_.size());
+      const auto more = rules_of(*p, ports, index, static_cast<std::int32_t>(RTE_ACL_MAX_PRIORITY - index));
+      rules.insert(rules.end(), more.begin(), more.end());
+      spd->entries_.push_back(entry);
+    };
+    const bool any_port = p->local_ts.any_port() && p->remote_ts.any_port();
     const auto overlap = [](const TrafficSelector& a, const TrafficSelector& b) { return a.first <= b.last && b.first <= a.last; };
-    spd->entries_.push_back({p->policy, p->action, p->acquire, overlap(p->local_ts, p->remote_ts), PreparedSelector::from(p->local_ts)});
+    add(any_port ? Ports::Either : Ports::Seen,
+        {p->policy, p->action, p->acquire, overlap(p->local_ts, p->remote_ts), PreparedSelector::from(p->local_ts)});
+    if (!any_port) add(Ports::Hidden, {p->policy, shm::PolicyAction::Discard, false, false, {}});
   }
   const std::string name = "spd" + std::to_string(spd->serial());
   rte_acl_param param{name.c_str(), SOCKET_ID_ANY, RTE_ACL_RULE_SZ(kFields), static_cast<std::uint32_t>(rules.size())};

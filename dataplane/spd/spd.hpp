@@ -1,4 +1,6 @@
 // The security policy database (RFC 4301 §4.4.1) as the packet path asks it: a snapshot, built by the manager, never changed.
+// A fragment that hides its ports must not get past a policy for certain ports (RFC 4301 §7): where it is not ruled out that such a
+// policy means it, it is discarded, whatever the policies behind that one say.
 // Owns DPDK's acl behind it. A new set of policies is a new Spd, swapped in under RCU.
 #pragma once
 
@@ -19,20 +21,21 @@ struct rte_acl_ctx;
 
 namespace culvert::dp {
 
-/// What a packet is looked up by, in the layout that the classifier reads (network byte order): protocol, three bytes of zero,
-/// source, destination, source port, destination port. Two numbers, so that it is made, hashed and compared in registers.
+/// What a packet is looked up by, in the layout that the classifier reads (network byte order): protocol, 1 if it has ports that
+/// are hidden (Packet::ports_hidden), two bytes of zero, source, destination, source port, destination port. Two numbers, so that
+/// it is made, hashed and compared in registers.
 struct FlowKey {
   static constexpr std::uint32_t kProtocolAt = 0, kSourceAt = 4, kDestinationAt = 8, kSourcePortAt = 12, kDestinationPortAt = 14;
   std::uint64_t first = 0, second = 0;
 
   /// Addresses and ports in host order.
   static FlowKey of(std::uint8_t protocol, std::uint32_t source, std::uint32_t destination, std::uint16_t source_port,
-                    std::uint16_t destination_port) {
-    return make(protocol, __builtin_bswap32(source), __builtin_bswap32(destination), source_port, destination_port);
+                    std::uint16_t destination_port, bool ports_hidden = false) {
+    return make(protocol, ports_hidden, __builtin_bswap32(source), __builtin_bswap32(destination), source_port, destination_port);
   }
   /// As the packet goes: local -> remote.
   static FlowKey outbound(const Packet& p) {
-    return make(p.protocol, wire_address(p, 12), wire_address(p, 16), p.source_port, p.destination_port);
+    return make(p.protocol, p.ports_hidden, wire_address(p, 12), wire_address(p, 16), p.source_port, p.destination_port);
   }
   /// Mirrored, for a packet that came in: its source is the remote side.
   [[nodiscard]] FlowKey mirrored() const {
@@ -47,9 +50,10 @@ struct FlowKey {
     std::memcpy(&a, p.data + at, sizeof a);
     return a;
   }
-  static FlowKey make(std::uint8_t protocol, std::uint32_t source, std::uint32_t destination, std::uint16_t sport, std::uint16_t dport) {
+  static FlowKey make(std::uint8_t protocol, bool hidden, std::uint32_t source, std::uint32_t destination, std::uint16_t sport,
+                      std::uint16_t dport) {
     const std::uint64_t ports = std::uint64_t{__builtin_bswap16(sport)} | std::uint64_t{__builtin_bswap16(dport)} << 16;
-    return {protocol | std::uint64_t{source} << 32, destination | ports << 32};
+    return {protocol | std::uint64_t{hidden} << 8 | std::uint64_t{source} << 32, destination | ports << 32};
   }
 };
 static_assert(sizeof(FlowKey) == 16 && std::endian::native == std::endian::little);
@@ -60,6 +64,7 @@ struct PolicyState {
   std::atomic<std::uint64_t> acquire_ns{0};        ///< when a worker reported last
 };
 
+/// A policy; or, of a policy for certain ports only, the Discard of packets that may be meant but hide their ports.
 struct SpdEntry {
   PolicyId policy;
   shm::PolicyAction action{};

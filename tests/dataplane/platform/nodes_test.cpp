@@ -121,7 +121,13 @@ TEST_CASE("martian sources", "[classify][rfc1812-5.3.7]") {
 
 TEST_CASE("a later fragment has no ports", "[classify]") {
   Parsed p(ipv4({kHost, kFar, 17, udp(7, 8, Bytes(16)), 3}));
-  CHECK((p.view().fragment && p.view().source_port == 0 && p.view().destination_port == 0));
+  CHECK((p.view().fragment && p.view().ports_hidden && p.view().source_port == 0 && p.view().destination_port == 0));
+  Parsed first(ipv4({kHost, kFar, 17, udp(7, 8, Bytes(16)), kIpv4Mf}));
+  CHECK((first.view().fragment && !first.view().ports_hidden && first.view().destination_port == 8));
+  Parsed runt(ipv4({kHost, kFar, 6, Bytes(3), kIpv4Mf}));
+  CHECK(runt.view().ports_hidden);
+  Parsed portless(ipv4({kHost, kFar, 1, Bytes(16), 3}));
+  CHECK_FALSE(portless.view().ports_hidden);
 }
 
 TEST_CASE("ARP: a request for our address is answered, and teaches only what is asked for", "[arp][rfc826]") {

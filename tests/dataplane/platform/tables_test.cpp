@@ -20,9 +20,11 @@ void need_eal() {
 }
 IpAddress v4(std::uint32_t a) { return IpAddress::v4(a); }
 
-Bytes packet_of(std::uint32_t source, std::uint32_t destination, std::uint8_t protocol, std::uint16_t sport, std::uint16_t dport) {
+Bytes packet_of(std::uint32_t source, std::uint32_t destination, std::uint8_t protocol, std::uint16_t sport, std::uint16_t dport,
+                std::uint16_t fragment = 0) {
   Bytes b(28);
   b[0] = 0x45, b[3] = 28, b[8] = 64, b[9] = protocol;
+  store_be16(&b[6], fragment);
   store_be32(&b[12], source);
   store_be32(&b[16], destination);
   set_ipv4_checksum(b.data());
@@ -61,6 +63,22 @@ TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
   CHECK_FALSE(Fib::build(interfaces, nowhere, neighbors));
 }
 
+/// The linear reference: the policy that wins, and what it does. What hides its ports is discarded by the first that may mean it.
+std::pair<std::uint32_t, shm::PolicyAction> winner(const std::vector<shm::InstallPolicy>& policies, const Packet& p) {
+  const shm::InstallPolicy* best = nullptr;
+  const auto matches = [&](TrafficSelector ts, std::uint32_t address, std::uint16_t port) {
+    if (p.ports_hidden) ts.port_first = 0, ts.port_last = 0xffff;
+    return ts.matches(v4(address), p.protocol, port);
+  };
+  for (const auto& c : policies)
+    if (matches(c.local_ts, load_be32(p.data + 12), p.source_port) && matches(c.remote_ts, load_be32(p.data + 16), p.destination_port) &&
+        (best == nullptr || std::pair(c.priority, c.policy.value) < std::pair(best->priority, best->policy.value)))
+      best = &c;
+  if (best == nullptr) return {};
+  const bool unsure = p.ports_hidden && !(best->local_ts.any_port() && best->remote_ts.any_port());
+  return {best->policy.value, unsure ? shm::PolicyAction::Discard : best->action};
+}
+
 TEST_CASE("spd: the classifier and the flow cache before it agree with a linear search", "[spd][model]") {
   need_eal();
   const unsigned seed = Catch::rngSeed() != 0 ? Catch::rngSeed() : 20260101;
@@ -93,7 +111,9 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
       const std::uint32_t s = 0x0a000000 + pick(140), d = 0x0a000000 + pick(140);
       const auto protocol = static_cast<std::uint8_t>(pick(2) ? 17 : 1);
       const auto dport = static_cast<std::uint16_t>(protocol == 17 ? pick(9) : 0);
-      Bytes bytes = packet_of(s, d, protocol, 0, dport);
+      constexpr std::array<std::uint16_t, 4> kFragments{0, kIpv4Mf, 1, kIpv4Mf | 77};
+      const std::uint16_t fragment = kFragments[pick(4)];
+      Bytes bytes = packet_of(s, d, protocol, 0, dport, fragment);
       Packet p;
       p.data = bytes.data();
       p.length = 28;
@@ -102,12 +122,10 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
       std::uint32_t number = 0;
       (*spd)->lookup(std::span(&key, 1), std::span(&number, 1));
       const SpdEntry* got = (*spd)->numbered(number);
-      const shm::InstallPolicy* want = nullptr;
-      for (const auto& c : policies)
-        if (c.local_ts.matches(v4(s), protocol, 0) && c.remote_ts.matches(v4(d), protocol, dport) &&
-            (want == nullptr || std::pair(c.priority, c.policy.value) < std::pair(want->priority, want->policy.value)))
-          want = &c;
-      REQUIRE((got ? got->policy.value : 0) == (want ? want->policy.value : 0));
+      REQUIRE(p.ports_hidden == (protocol == 17 && (fragment & kIpv4OffsetMask) != 0));
+      const auto want = winner(policies, p);
+      REQUIRE((got ? got->policy.value : 0) == want.first);
+      if (got != nullptr) REQUIRE(got->action == want.second);
       for (int again = 0; again < 2; ++again) {
         std::array<FlowKey, 3> keys{key, FlowKey{}, key};
         std::array<const SpdEntry*, 3> cached{};
@@ -116,7 +134,7 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
         REQUIRE(cached[2] == got);
       }
       // The mirrored question about the packet that comes back.
-      Bytes back = packet_of(d, s, protocol, dport, 0);
+      Bytes back = packet_of(d, s, protocol, dport, 0, fragment);
       p.data = back.data();
       p.length = 28;
       REQUIRE(parse_ip(p));
@@ -152,7 +170,7 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
   std::vector<FlowKey> flows(6000);  // more than the cache holds
   for (FlowKey& k : flows) {
     const auto port = [&] { return static_cast<std::uint16_t>(pick(7)); };
-    k = FlowKey::of(pick(2) != 0 ? 17 : 6, 0x0a000000 + pick(100), 0x0a000000 + pick(100), port(), port());
+    k = FlowKey::of(pick(2) != 0 ? 17 : 6, 0x0a000000 + pick(100), 0x0a000000 + pick(100), port(), port(), pick(8) == 0);
   }
   // Two snapshots at a time, as when workers see a swap late; the freed one's address is free for the next.
   std::array<std::unique_ptr<Spd>, 2> spds{random_spd(), random_spd()};
@@ -187,6 +205,54 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
     for (FlowKey& k : asked) k = k.mirrored();
     ask_spd(want_mirrored);
     REQUIRE(got_mirrored == want_mirrored);
+  }
+}
+
+TEST_CASE("spd: the rest of a fragmented packet does not get past a policy for its ports", "[spd][rfc4301-7]") {
+  need_eal();
+  const auto ts = [](const char* text) { return *TrafficSelector::parse(text); };
+  shm::InstallPolicy syslog{PolicyId{1}, 100, shm::PolicyAction::Protect, false, ts("10.1.0.0/24[udp]"), ts("10.2.0.0/24[udp/514]"), {}};
+  shm::InstallPolicy telnet{PolicyId{2}, 200, shm::PolicyAction::Discard, false, ts("10.1.0.0/24[tcp]"), ts("10.2.0.0/24[tcp/23]"), {}};
+  shm::InstallPolicy rest{PolicyId{3}, 900, shm::PolicyAction::Bypass, false, ts("10.1.0.0/16"), ts("10.2.0.0/16"), {}};
+  const auto spd = Spd::build(std::vector{syslog, telnet, rest});
+  REQUIRE(spd);
+  struct Row {
+    const char* what;
+    std::uint32_t to;
+    std::uint8_t protocol;
+    std::uint16_t dport, fragment;
+    std::uint32_t policy;
+    shm::PolicyAction action;
+  };
+  using enum shm::PolicyAction;
+  for (const Row& r : {Row{"whole, 514", 0x0a020005, 17, 514, 0, 1, Protect}, Row{"first, 514", 0x0a020005, 17, 514, kIpv4Mf, 1, Protect},
+                       Row{"later", 0x0a020005, 17, 514, 1, 1, Discard}, Row{"last", 0x0a020005, 17, 0, 185, 1, Discard},
+                       Row{"whole, 515", 0x0a020005, 17, 515, 0, 3, Bypass}, Row{"later, beside its addresses", 0x0a020105, 17, 515, 1, 3, Bypass},
+                       Row{"whole, 23", 0x0a020005, 6, 23, 0, 2, Discard}, Row{"later TCP", 0x0a020005, 6, 80, 9, 2, Discard},
+                       Row{"later of another protocol", 0x0a020005, 1, 0, 9, 3, Bypass}}) {
+    INFO(r.what);
+    Bytes bytes = packet_of(0x0a010009, r.to, r.protocol, 7, r.dport, r.fragment);
+    Packet p;
+    p.data = bytes.data();
+    p.length = 28;
+    REQUIRE(parse_ip(p));
+    for (const bool mirrored : {false, true}) {
+      FlowKey key = FlowKey::outbound(p);
+      if (mirrored) {
+        Bytes back = packet_of(r.to, 0x0a010009, r.protocol, r.dport, 7, r.fragment);
+        Packet q;
+        q.data = back.data();
+        q.length = 28;
+        REQUIRE(parse_ip(q));
+        key = FlowKey::outbound(q).mirrored();
+      }
+      std::uint32_t number = 0;
+      (*spd)->lookup(std::span(&key, 1), std::span(&number, 1));
+      const SpdEntry* got = (*spd)->numbered(number);
+      REQUIRE(got != nullptr);
+      CHECK(got->policy.value == r.policy);
+      CHECK(got->action == r.action);
+    }
   }
 }
 
