@@ -9,7 +9,8 @@
 //   Discard  -> PolicyDiscard        Bypass -> in clear
 //   none     -> in clear if a Bypass policy let it in; else as `default_policy` says
 // A packet that arrived under an SA was permitted by that SA's selectors. Forwarded, it is looked up outbound, too:
-//   Protect  -> under that policy's SA (hub and spoke); if it is the very policy that it came by, in clear
+//   Protect  -> under that policy's SA (hub and spoke); if it is the very policy that it came by, in clear, but never by the port
+//               that it came in on: there its peer is, not what the policy protects (PolicyDiscard)
 //   Discard  -> PolicyDiscard        Bypass, none -> in clear
 // A packet that we make ourselves (ICMP) is looked up outbound:
 //   Protect  -> under the policy's SA
@@ -56,12 +57,16 @@ inline InboundVerdict inbound_verdict(const SpdEntry* entry, bool same_network) 
   return {false, false, Drop::PolicyDiscard};
 }
 
-/// `came_by`: the policy of the SA that it arrived under, of Tunnel only.
-inline OutboundAction outbound_action(const SpdEntry* entry, Origin origin, PolicyId came_by, bool same_network, bool default_bypass) {
+/// The SA that a packet arrived under, and where it would go; of Tunnel only.
+struct CameBy {
+  PolicyId policy;          ///< of the SA
+  bool turns_back = false;  ///< its route leaves by the port that it came in on
+};
+inline OutboundAction outbound_action(const SpdEntry* entry, Origin origin, CameBy came_by, bool same_network, bool default_bypass) {
   const bool discard = entry != nullptr && entry->action == shm::PolicyAction::Discard;
-  const bool protect = entry != nullptr && entry->action == shm::PolicyAction::Protect && !same_network &&
-                       !(origin == Origin::Tunnel && entry->policy == came_by);
-  if (discard) return OutboundAction::Discard;
+  const bool own = entry != nullptr && origin == Origin::Tunnel && entry->policy == came_by.policy;
+  const bool protect = entry != nullptr && entry->action == shm::PolicyAction::Protect && !same_network && !own;
+  if (discard || (own && came_by.turns_back)) return OutboundAction::Discard;
   if (protect) return OutboundAction::Protect;
   switch (origin) {
     case Origin::LocalToTunnel: return OutboundAction::Discard;

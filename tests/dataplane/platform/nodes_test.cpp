@@ -284,10 +284,14 @@ TEST_CASE("what policy means for a packet", "[spd][rfc4301-5]") {
       {&protect, Origin::LocalToTunnel, false, false, Protect}, {nullptr, Origin::LocalToTunnel, false, true, Discard},
       {&bypass, Origin::LocalToTunnel, false, true, Discard},
   };
-  for (const Row& r : rows) CHECK(outbound_action(r.entry, r.origin, PolicyId{}, r.same_network, r.default_bypass) == r.want);
+  for (const Row& r : rows) CHECK(outbound_action(r.entry, r.origin, CameBy{}, r.same_network, r.default_bypass) == r.want);
   // Hub and spoke: out under another policy's SA, never back under the one that it came by.
-  CHECK(outbound_action(&protect, Origin::Tunnel, PolicyId{9}, false, false) == Protect);
-  CHECK(outbound_action(&protect, Origin::Tunnel, PolicyId{1}, false, false) == Clear);
+  CHECK(outbound_action(&protect, Origin::Tunnel, {PolicyId{9}}, false, false) == Protect);
+  CHECK(outbound_action(&protect, Origin::Tunnel, {PolicyId{9}, true}, false, false) == Protect);
+  CHECK(outbound_action(&protect, Origin::Tunnel, {PolicyId{1}}, false, false) == Clear);
+  // ... nor in clear to where it came from.
+  CHECK(outbound_action(&protect, Origin::Tunnel, {PolicyId{1}, true}, false, true) == Discard);
+  CHECK(outbound_action(&bypass, Origin::Tunnel, {PolicyId{1}, true}, false, false) == Clear);
 }
 
 TEST_CASE("within one network: only where the policy's sides overlap", "[spd]") {

@@ -487,6 +487,22 @@ def test_narrowed_sas(rig):
     rig.client.ok("unpolicy 6")
 
 
+def test_what_came_under_an_sa_is_not_sent_back_in_clear(rig):
+    """A hub's child is local 0.0.0.0/0: what its peer sends to the peer's own side must not appear on the wire that it came by."""
+    rig.client.ok("policy 7 protect 0 450 0.0.0.0/0 10.2.0.0/24")
+    tail = f"7 10.9.0.1:0 {WAN}:0 0.0.0.0/0 10.2.0.0/24 aes128gcm16 {GCM_KEY.hex()} -"
+    rig.client.ok(f"sa in 6 c0000006 {tail}")
+    rig.client.ok(f"sa out 6 1006 {tail}")
+    to_us, _ = peer_sas(6, SUITES[0][4], False)
+    before = rig.client.drops()
+    rig.wan.send(sealed(to_us, IP(src=FAR, dst="10.2.0.9") / UDP(dport=9) / b"secret", 1))
+    assert rig.wan.expect(lambda p: True, 0.4) is None and rig.dropped(before, policy_discard=1)
+    rig.wan.send(sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9), 2))
+    assert rig.lan.expect(lambda p: p.src == FAR), "the way to the hub's own side"
+    remove(rig, 6)
+    rig.client.ok("unpolicy 7")
+
+
 def test_culvertd_dies_and_returns(rig):
     slot, suite, encr, integ, scapy, udp = SUITES[0]
     install(rig, slot, suite, encr, integ, udp)
