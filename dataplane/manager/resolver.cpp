@@ -2,6 +2,12 @@
 
 namespace culvert::dp {
 
+Resolver::Resolver(NeighborTable& table, Rcu& rcu, Out out) : table_(table), rcu_(rcu), out_(std::move(out)) {
+  table_.for_each([this](Neighbor& n) {
+    if (n.pinned) progress_[&n];
+  });
+}
+
 void Resolver::want(const NeighborKey& key, void* buffer, std::uint64_t now) {
   Neighbor* n = table_.add(key);
   if (n == nullptr) return out_.refused(buffer, false);
@@ -35,12 +41,13 @@ void Resolver::tick(std::uint64_t now) {
     if (over) forgotten.push_back(n);
   }
   for (Neighbor* n : forgotten) {
-    progress_.erase(n);
     if (n->pinned) {
+      progress_[n] = {};
       n->link.store(0, std::memory_order_release);
-    } else if (auto removed = table_.remove(*n)) {
-      rcu_.defer(std::move(removed));
+      continue;
     }
+    progress_.erase(n);
+    if (auto removed = table_.remove(*n)) rcu_.defer(std::move(removed));
   }
 }
 
@@ -51,7 +58,9 @@ void Resolver::step(Neighbor& n, Progress& p, std::uint64_t now) {
       if (!p.waiting.empty()) flush(p);
       if (now - p.heard_ns <= kReachable || p.used_ns < p.heard_ns) return;  // fresh, or not in use
       break;
-    case NeighborState::Incomplete: break;
+    case NeighborState::Incomplete:
+      if (n.pinned && p.tries == 0 && p.waiting.empty()) return;  // nobody wants it
+      break;
   }
   if (p.tries != 0 && now < p.next_ns) return;
   if (p.tries >= kTries) return fail(n, p, now);

@@ -1,5 +1,6 @@
 // Finding out MAC addresses: asks, waits, gives up, forgets. Owns the packets that wait for an answer, within bounds.
-// Workers learn answers themselves (nodes/arp); this side sees it in the entry. Runs on the manager's thread only.
+// A configured gateway is watched from the start: it may make itself known before anybody asks for it, and is asked for only when
+// a packet wants it. Workers learn answers themselves (nodes/arp); this side sees it in the entry. Runs on the manager's thread only.
 //
 //     Incomplete --answer--> Reachable --30 s unheard and in use--> asked again, in use --kTries silent--> Failed
 //         | kTries unanswered                | 120 s unused: removed                                           | kFailedHold
@@ -30,7 +31,8 @@ class Resolver {
     std::function<void(void* buffer)> resolved;         ///< send this packet now
     std::function<void(void* buffer, bool tell)> refused;  ///< end this packet; `tell` its source
   };
-  Resolver(NeighborTable& table, Rcu& rcu, Out out) : table_(table), rcu_(rcu), out_(std::move(out)) {}
+  /// The table's pinned entries are there already.
+  Resolver(NeighborTable& table, Rcu& rcu, Out out);
 
   /// A packet wants `key`. Takes the buffer.
   void want(const NeighborKey& key, void* buffer, std::uint64_t now);

@@ -323,6 +323,8 @@ TEST_CASE("resolver: asks, delivers, gives up, forgets", "[neighbor][rfc826]") {
   auto rcu = Rcu::create(1);
   REQUIRE(rcu);
   NeighborTable table;
+  const NeighborKey gateway_key{v4(0x0a010001), 1};
+  Neighbor& gateway = *table.add(gateway_key, true);
   std::vector<NeighborKey> asked;
   std::vector<void*> sent, refused;
   Resolver r(table, **rcu,
@@ -377,6 +379,33 @@ TEST_CASE("resolver: asks, delivers, gives up, forgets", "[neighbor][rfc826]") {
     CHECK(table.find(key) == nullptr);
     r.want(key, &packets[2], now);
     CHECK(asked.size() == Resolver::kTries + 1);
+  }
+  SECTION("a configured gateway that spoke first is not asked before it is wanted, probed in use, and failed when silent") {
+    pass(5000);
+    CHECK(asked.empty());
+    gateway.confirm({2, 0, 0, 0, 0, 1});
+    pass(31'000);
+    CHECK(asked.empty());  // not in use
+    for (int i = 0; i < 40 && gateway.state() == NeighborState::Reachable; ++i) {
+      gateway.used = true;
+      pass(1000);
+    }
+    CHECK(asked.size() == Resolver::kTries);
+    CHECK(gateway.state() == NeighborState::Failed);
+    pass(1100);
+    CHECK(gateway.state() == NeighborState::Incomplete);
+    SECTION("... then anew") {
+      r.want(gateway_key, &packets[0], now);
+      CHECK(asked.size() == Resolver::kTries + 1);
+      gateway.confirm({2, 0, 0, 0, 0, 1});
+      pass(50);
+      CHECK(sent.size() == 1);
+    }
+    SECTION("... unused for long, its address is forgotten") {
+      gateway.confirm({2, 0, 0, 0, 0, 1});
+      pass(125'000);
+      CHECK(gateway.state() == NeighborState::Incomplete);
+    }
   }
   SECTION("the queue is bounded") {
     for (auto& p : packets) r.want(key, &p, now);
