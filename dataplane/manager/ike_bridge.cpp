@@ -26,15 +26,16 @@ std::uint16_t udp_sum(std::uint32_t source, std::uint32_t destination, ByteView 
 std::optional<Drop> punt(const Packet& p, PuntProducer& ring) {
   const std::uint8_t* udp = p.data + p.l4_offset;
   const std::uint32_t length = load_be16(udp + 4);
-  if (length - kUdpHeaderBytes > shm::kMaxDatagram) return Drop::PuntInvalid;
+  const std::uint32_t payload = length - kUdpHeaderBytes;
+  if (payload > shm::kMaxDatagram) return Drop::PuntInvalid;
   const std::uint32_t source = load_be32(p.data + 12);
   const std::uint32_t destination = load_be32(p.data + 16);
   if (load_be16(udp + 6) != 0 && udp_sum(source, destination, {udp, length}) != 0xffff) return Drop::PuntInvalid;
   const bool taken = ring.produce([&](shm::Datagram& d) {
     d.local = {IpAddress::v4(destination), p.destination_port};
     d.remote = {IpAddress::v4(source), p.source_port};
-    d.length = length - kUdpHeaderBytes;
-    std::copy_n(udp + kUdpHeaderBytes, d.length, d.data.begin());
+    d.length = payload;
+    std::copy_n(udp + kUdpHeaderBytes, payload, d.data.begin());  // never by what stands in the slot: culvertd can write there
   });
   return taken ? std::nullopt : std::optional(Drop::PuntFull);
 }
