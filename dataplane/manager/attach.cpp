@@ -112,7 +112,7 @@ void AttachServer::serve(std::uint64_t now_ns) {
   for (int i = 0; i < n; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd == listener_.get()) {
-      accept_all(now_ns);
+      accept_some(now_ns);
     } else if (fd == client_.get()) {
       char byte;
       const ssize_t got = ::recv(fd, &byte, 1, MSG_DONTWAIT);
@@ -129,8 +129,8 @@ void AttachServer::serve(std::uint64_t now_ns) {
   std::erase_if(pending_, [&](const Pending& p) { return p.deadline < now_ns; });
 }
 
-void AttachServer::accept_all(std::uint64_t now_ns) {
-  for (;;) {
+void AttachServer::accept_some(std::uint64_t now_ns) {
+  for (std::size_t i = 0; i < kMaxPending; ++i) {
     Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket.valid()) return;
     std::string who;

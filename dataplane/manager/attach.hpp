@@ -63,7 +63,7 @@ class AttachServer {
     std::uint64_t deadline;
   };
   AttachServer() = default;
-  void accept_all(std::uint64_t now_ns);
+  void accept_some(std::uint64_t now_ns);
   void greet(Fd socket);
   void detach(const std::string& why);
   [[nodiscard]] bool allowed(int socket, std::string& who) const;

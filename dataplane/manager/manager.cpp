@@ -76,8 +76,7 @@ void Manager::run() {
   while (!stop_) {
     const std::uint64_t now = monotonic_ns();
     if (now >= next_tick_) tick(now);
-    if (work()) continue;
-    wait();
+    wait(work());
   }
 }
 
@@ -93,13 +92,16 @@ bool Manager::work() {
   return more;
 }
 
-void Manager::wait() {
-  env_.manager->prepare_sleep();
-  if (!env_.ike->empty() || !env_.slow->empty()) return env_.manager->awake();
+/// Sleeps if there is no more to do. Looks at signals and sockets in any case: no flood keeps the process from ending.
+void Manager::wait(bool more) {
+  if (!more) {
+    env_.manager->prepare_sleep();
+    more = !env_.ike->empty() || !env_.slow->empty();
+  }
   std::array<epoll_event, 8> events;
-  const int n = ::epoll_wait(epoll_.get(), events.data(), events.size(), static_cast<int>(kTick / kMs));
+  const int n = ::epoll_wait(epoll_.get(), events.data(), events.size(), more ? 0 : static_cast<int>(kTick / kMs));
   env_.manager->awake();
-  resolver_.tick(monotonic_ns());
+  if (!more) resolver_.tick(monotonic_ns());
   for (int i = 0; i < n; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd == signal_fd_) {

@@ -50,7 +50,7 @@ class Manager {
 
   explicit Manager(const Setup& setup);
   bool work();
-  void wait();
+  void wait(bool more);
   void tick(std::uint64_t now);
   bool take_commands();
   bool take_injected();
