@@ -147,7 +147,7 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
 }
 
 void Worker::arp(Packet& p) {
-  if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpInvalid);
+  if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
   const ArpVerdict v = arp_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
   wake_manager_ |= v.learned;
   if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeArp);

@@ -45,7 +45,8 @@ namespace culvert {
   X(NoBuffer,           "no_buffer",            "no packet buffer, or no room in one") \
   X(TxFull,             "tx_full",              "transmit queue full") \
   X(IcmpRateLimited,    "icmp_rate_limited",    "ICMP answer not sent because of its rate limit") \
-  X(EspEcn,             "esp_ecn",              "outer congestion mark (CE) on an inner packet that cannot carry it (RFC 6040 section 4.2)")
+  X(EspEcn,             "esp_ecn",              "outer congestion mark (CE) on an inner packet that cannot carry it (RFC 6040 section 4.2)") \
+  X(ArpRateLimited,     "arp_rate_limited",     "ARP packet beyond what one worker takes a second")
 // clang-format on
 
 enum class Drop : std::uint8_t {

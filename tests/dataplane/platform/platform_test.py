@@ -403,9 +403,12 @@ def test_link_layer_junk(rig):
         assert rig.dropped(was, **{reason: 1}), (frame.summary(), reason, was, rig.client.drops())
     # A storm of strangers costs no entry, and the way to the honest neighbour stays.
     storm = [bytes(Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=mac, psrc=f"10.9.0.{3 + i % 200}", pdst="10.9.0.200")) for i in range(200)]
+    before = rig.client.drops()
     for _ in range(50):
         for frame in storm:
             rig.wan.frame(frame)
+    after = rig.client.drops()
+    assert after.get("arp_rate_limited", 0) > before.get("arp_rate_limited", 0) and after["arp_invalid"] == before["arp_invalid"], (before, after)
     rig.lan.send(IP(src=LAN, dst=OPEN) / UDP(dport=77))
     assert rig.wan.expect(lambda p: UDP in p and p[UDP].dport == 77, 3)
 
