@@ -499,10 +499,6 @@ void Worker::handed_over(std::span<void* const> handles) {
       if (queue.size == queue.handles.size()) transmit(note.port);
       continue;
     }
-    if (note.kind == Handoff::Ended) {
-      drops_.drop(p, note.reason);
-      continue;
-    }
     if (!parse_ip(p)) {
       drops_.drop(p, Drop::RxMalformed);
       continue;

@@ -41,12 +41,13 @@ namespace culvert {
   X(NatKeepalive,       "nat_keepalive",        "NAT keepalive of a peer (RFC 3948 section 2.3)") \
   X(PuntFull,           "punt_full",            "ring to culvertd full, or its rate limit reached") \
   X(PuntInvalid,        "punt_invalid",         "UDP datagram for IKE that is malformed or too large") \
-  X(HandoffFull,        "handoff_full",         "ring to the SA's owner worker full") \
+  X(HandoffFull,        "handoff_full",         "ring to another thread of the data plane full, mostly to the SA's owner worker") \
   X(NoBuffer,           "no_buffer",            "no packet buffer, or no room in one") \
   X(TxFull,             "tx_full",              "transmit queue full") \
   X(IcmpRateLimited,    "icmp_rate_limited",    "ICMP answer not sent because of its rate limit") \
   X(EspEcn,             "esp_ecn",              "outer congestion mark (CE) on an inner packet that cannot carry it (RFC 6040 section 4.2)") \
-  X(ArpRateLimited,     "arp_rate_limited",     "ARP packet beyond what one worker takes a second")
+  X(ArpRateLimited,     "arp_rate_limited",     "ARP packet beyond what one worker takes a second") \
+  X(InjectInvalid,      "inject_invalid",       "datagram of culvertd that is too large, or from an address or port that is not for IKE here")
 // clang-format on
 
 enum class Drop : std::uint8_t {

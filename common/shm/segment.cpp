@@ -18,7 +18,7 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t round_up(std::size_t n) { return (n + kPage - 1) / kPage * kPage; }
 
 struct Offsets {
-  std::size_t rings, inbound, outbound, workers, ports, total;
+  std::size_t rings, inbound, outbound, workers, ports, manager, total;
 };
 Offsets offsets(const SegmentHeader& h) {
   Offsets o{};
@@ -27,7 +27,8 @@ Offsets offsets(const SegmentHeader& h) {
   o.outbound = o.inbound + round_up(sizeof(SaRecord) * h.sa_capacity);
   o.workers = o.outbound + round_up(sizeof(SaRecord) * h.sa_capacity);
   o.ports = o.workers + round_up(sizeof(WorkerCounters) * h.workers);
-  o.total = o.ports + round_up(sizeof(PortCounters) * h.ports);
+  o.manager = o.ports + round_up(sizeof(PortCounters) * h.ports);
+  o.total = o.manager + round_up(sizeof(ManagerCounters));
   return o;
 }
 static_assert(sizeof(SegmentHeader) <= kPage);
@@ -55,7 +56,7 @@ std::uint64_t layout_hash() {
   std::uint64_t hash = 0xcbf29ce484222325;
   for (const std::size_t v : std::initializer_list<std::size_t>{
            kContractVersion, sizeof(SegmentHeader), sizeof(SegmentRings), sizeof(SaRecord), sizeof(WorkerCounters), sizeof(PortCounters),
-           sizeof(Message), sizeof(Datagram), sizeof(InstallSa), sizeof(InstallPolicy), sizeof(RemoveSa), sizeof(Ack), sizeof(Acquire),
+           sizeof(ManagerCounters), sizeof(Message), sizeof(Datagram), sizeof(InstallSa), sizeof(InstallPolicy), sizeof(RemoveSa), sizeof(Ack), sizeof(Acquire),
            sizeof(Expire), offsetof(InstallSa, local), offsetof(InstallSa, local_ts), offsetof(InstallSa, encr_key),
            offsetof(InstallSa, integ_key), offsetof(InstallSa, soft), offsetof(InstallSa, name), offsetof(SaRecord, counters),
            offsetof(SaRecord, name), offsetof(SegmentRings, event), offsetof(SegmentRings, punt), offsetof(SegmentRings, inject),
@@ -142,6 +143,9 @@ std::span<WorkerCounters> Segment::workers() const {
 }
 std::span<PortCounters> Segment::ports() const {
   return {reinterpret_cast<PortCounters*>(static_cast<std::byte*>(base_) + offsets(header_).ports), header_.ports};
+}
+ManagerCounters& Segment::manager() const {
+  return *reinterpret_cast<ManagerCounters*>(static_cast<std::byte*>(base_) + offsets(header_).manager);
 }
 
 void Segment::reset_rings() { ::explicit_bzero(static_cast<void*>(&rings()), sizeof(SegmentRings)); }

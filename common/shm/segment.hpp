@@ -1,7 +1,7 @@
 // The segment: one sealed memfd that the data plane makes and culvertd maps. Owns where everything lies, and the refusal of
 // a segment of another layout. Holds no pointers. Only the data plane writes records and counters; culvertd only reads them.
 //
-//     SegmentHeader | rings | inbound SaRecord[n] | outbound SaRecord[n] | WorkerCounters[w] | PortCounters[p]
+//     SegmentHeader | rings | inbound SaRecord[n] | outbound SaRecord[n] | WorkerCounters[w] | PortCounters[p] | ManagerCounters
 #pragma once
 
 #include <atomic>
@@ -66,6 +66,10 @@ struct alignas(64) WorkerCounters {
   std::array<Counter, kDropReasons> drops;
   Counter rx_packets, tx_packets, polls, busy_polls, sleeps, busy_cycles, handoff_in, handoff_out;
 };
+/// Of the data plane's manager thread: what ends there, on its way between workers or to and from culvertd.
+struct alignas(64) ManagerCounters {
+  std::array<Counter, kDropReasons> drops;
+};
 struct alignas(64) PortCounters {
   Name name;
   Counter rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors, rx_nombuf;
@@ -117,6 +121,7 @@ class Segment {
   [[nodiscard]] std::span<SaRecord> records(Direction direction) const;
   [[nodiscard]] std::span<WorkerCounters> workers() const;
   [[nodiscard]] std::span<PortCounters> ports() const;
+  [[nodiscard]] ManagerCounters& manager() const;
   /// Empties all four rings and wipes their slots. Only when no other process uses them.
   void reset_rings();
 

@@ -33,6 +33,7 @@
 // rekey {"connection","child"?,"ike"?: bool}                    {"message"}
 // counters {}
 //   {"workers": [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","drops":{REASON: n}}],
+//    "manager": {"drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops and rings
 //    "ports": [{"port","up","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
 //    "drops": [{"reason","help","total"}],
 //    "children": [{"connection","child","in":{"packets","bytes",...errors},"out":{...}}],

@@ -116,10 +116,12 @@ void add_traffic(Builder& b, const Traffic& traffic) {
 
 void add_workers(Builder& b, const shm::Segment& segment) {
   const auto workers = segment.workers();
-  b.counter("culvert_drops_total", "Packets that the data plane dropped, by worker and reason.");
-  for (std::size_t w = 0; w < workers.size(); ++w)
-    for (std::size_t r = 0; r < kDropReasons; ++r)
-      b.sample({label("worker", std::to_string(w)), label("reason", kDropTable[r].name)}, workers[w].drops[r].get());
+  b.counter("culvert_drops_total", "Packets that the data plane dropped, by worker (or \"manager\", the thread beside them) and reason.");
+  const auto drops = [&b](const std::string& of, const std::array<shm::Counter, kDropReasons>& counted) {
+    for (std::size_t r = 0; r < kDropReasons; ++r) b.sample({label("worker", of), label("reason", kDropTable[r].name)}, counted[r].get());
+  };
+  for (std::size_t w = 0; w < workers.size(); ++w) drops(std::to_string(w), workers[w].drops);
+  drops("manager", segment.manager().drops);
   const double hz = segment.header().tsc_hz == 0 ? 1.0 : static_cast<double>(segment.header().tsc_hz);
   const auto each = [&](const char* name, const char* help, auto&& value) {
     b.counter(name, help);

@@ -23,8 +23,7 @@ enum class Handoff : std::uint8_t {
   EspOut,       ///< worker to owner worker: encapsulate under the SA `spi` in `slot` of `policy`
   Egress,       ///< to a worker: an IP packet of our own, or one that waited; route it, resolve, send
   Frame,        ///< to a worker: a whole Ethernet frame for `port`
-  Ended,        ///< manager to worker: count `reason` and free
-  Unreachable,  ///< manager to worker: as Ended, and tell the source "host unreachable" (ICMP)
+  Unreachable,  ///< manager to worker: count `reason`, and tell the source "host unreachable" (ICMP)
   Ike,          ///< worker to manager: an IP packet with a UDP datagram for culvertd
   Resolve,      ///< worker to manager: send when `next_hop` on `port` has a MAC address
   Acquire,      ///< worker to manager: this packet wants the SA of `policy`

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
 
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/classify.hpp"
@@ -41,27 +40,31 @@ std::optional<Drop> punt(const Packet& p, PuntProducer& ring) {
 }
 
 shm::RingStatus Injector::inject(InjectConsumer& ring, const std::function<void(const Packet&)>& emit) {
-  bool sound = false;
   const shm::RingStatus status = ring.consume([&](const shm::Datagram& d) {
     // One copy first: culvertd could change the slot while we look at it.
     copy_.local = d.local;
     copy_.remote = d.remote;
     copy_.length = d.length;
-    sound = copy_.length <= shm::kMaxDatagram;
-    if (sound) std::copy_n(d.data.begin(), copy_.length, copy_.data.begin());
+    std::copy_n(d.data.begin(), std::min<std::size_t>(copy_.length, shm::kMaxDatagram), copy_.data.begin());
   });
   if (status != shm::RingStatus::Item) return status;
-  const auto own = own_.all();
-  sound = sound && copy_.local.address.family == Family::V4 && copy_.remote.address.family == Family::V4 &&
-          std::find(own.begin(), own.end(), copy_.local.address) != own.end() &&
-          (copy_.local.port == kIkePort || copy_.local.port == kNatTPort) && copy_.remote.port != 0;
-  if (!sound || !build(emit)) ++refused_;
+  std::optional<Drop> refused = check();
+  if (!refused) refused = build(emit);
+  if (refused) counters_.drops[static_cast<std::size_t>(*refused)].add(1);
   return status;
 }
 
-bool Injector::build(const std::function<void(const Packet&)>& emit) {
+std::optional<Drop> Injector::check() const {
+  const auto own = own_.all();
+  const bool sound = copy_.length <= shm::kMaxDatagram && copy_.local.address.family == Family::V4 &&
+                     copy_.remote.address.family == Family::V4 && std::find(own.begin(), own.end(), copy_.local.address) != own.end() &&
+                     (copy_.local.port == kIkePort || copy_.local.port == kNatTPort) && copy_.remote.port != 0;
+  return sound ? std::nullopt : std::optional(Drop::InjectInvalid);
+}
+
+std::optional<Drop> Injector::build(const std::function<void(const Packet&)>& emit) {
   const NextHop& hop = fib_.lookup(copy_.remote.address);
-  if (hop.kind != HopKind::OnLink && hop.kind != HopKind::Gateway) return false;
+  if (hop.kind != HopKind::OnLink && hop.kind != HopKind::Gateway) return Drop::NoRoute;
   const std::uint32_t source = copy_.local.address.v4_host();
   const std::uint32_t destination = copy_.remote.address.v4_host();
   std::array<std::uint8_t, kUdpHeaderBytes + shm::kMaxDatagram> udp;
@@ -79,10 +82,10 @@ bool Injector::build(const std::function<void(const Packet&)>& emit) {
   for (std::uint32_t at = 0; at < total;) {
     const std::uint32_t part = whole ? total : std::min(step, total - at);
     Packet p;
-    if (!pool_.allocate(p)) return false;
+    if (!pool_.allocate(p)) return Drop::NoBuffer;
     if (p.tailroom < part + kIpv4HeaderBytes) {
       BufferPool::release(nullptr, std::span(&p.handle, 1));
-      return false;
+      return Drop::NoBuffer;
     }
     p.resize(part + kIpv4HeaderBytes);
     std::uint8_t* ip = p.data;
@@ -101,7 +104,7 @@ bool Injector::build(const std::function<void(const Packet&)>& emit) {
     at += part;
     emit(p);
   }
-  return true;
+  return std::nullopt;
 }
 
 }  // namespace culvert::dp

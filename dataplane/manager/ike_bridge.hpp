@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "common/shm/segment.hpp"
 #include "dataplane/fib/fib.hpp"
@@ -20,22 +21,22 @@ std::optional<Drop> punt(const Packet& packet, PuntProducer& ring);
 
 class Injector {
  public:
-  Injector(const OwnAddresses& own, const Fib& fib, std::span<const Interface> interfaces, BufferPool& pool)
-      : own_(own), fib_(fib), interfaces_(interfaces), pool_(pool) {}
+  Injector(const OwnAddresses& own, const Fib& fib, std::span<const Interface> interfaces, BufferPool& pool, shm::ManagerCounters& counters)
+      : own_(own), fib_(fib), interfaces_(interfaces), pool_(pool), counters_(counters) {}
   /// Takes one datagram and makes IP packets of it, fragments where it is larger than the MTU; `emit` takes each buffer.
-  /// Empty: nothing was there. Refused ones are counted in `refused()` and end here.
+  /// Empty: nothing was there. Refused ones are counted and end here.
   shm::RingStatus inject(InjectConsumer& ring, const std::function<void(const Packet&)>& emit);
-  [[nodiscard]] std::uint64_t refused() const { return refused_; }
 
  private:
-  bool build(const std::function<void(const Packet&)>& emit);
+  std::optional<Drop> check() const;
+  std::optional<Drop> build(const std::function<void(const Packet&)>& emit);
   const OwnAddresses& own_;
   const Fib& fib_;
   std::span<const Interface> interfaces_;
   BufferPool& pool_;
+  shm::ManagerCounters& counters_;
   shm::Datagram copy_{};
   std::uint16_t id_ = 0;
-  std::uint64_t refused_ = 0;
 };
 
 }  // namespace culvert::dp

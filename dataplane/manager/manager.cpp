@@ -49,7 +49,7 @@ Manager::Manager(const Setup& s)
                    give_to_worker(p, {.kind = Handoff::Egress, .from_tunnel = note_of(buffer).from_tunnel, .local = note_of(buffer).local});
                  },
                  [this](void* buffer, bool tell) { end(buffer, Drop::NeighborUnresolved, tell); }}),
-      injector_(*s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool),
+      injector_(*s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
       signal_fd_(s.signal_fd) {}
 
 Manager::~Manager() { resolver_.give_up(); }
@@ -265,14 +265,21 @@ void Manager::give_to_worker(const Packet& packet, HandoffNote note) {
   // The first worker has a queue on every port.
   store_view(packet);
   note_of(packet.handle) = note;
-  if (!env_.handoff.front()->push(packet.handle)) BufferPool::release(nullptr, std::span(&packet.handle, 1));
+  if (env_.handoff.front()->push(packet.handle)) return;
+  drop(packet.handle, note.kind == Handoff::Unreachable ? note.reason : Drop::HandoffFull);
+}
+
+void Manager::drop(void* buffer, Drop reason) {
+  segment_.manager().drops[static_cast<std::size_t>(reason)].add(1);
+  BufferPool::release(nullptr, std::span(&buffer, 1));
 }
 
 void Manager::end(void* buffer, Drop reason, bool tell) {
+  if (!tell) return drop(buffer, reason);
   Packet p;
   load_view(buffer, p);
   const HandoffNote was = note_of(buffer);
-  give_to_worker(p, {.kind = tell ? Handoff::Unreachable : Handoff::Ended, .reason = reason, .port = was.port, .from_tunnel = was.from_tunnel, .local = was.local});
+  give_to_worker(p, {.kind = Handoff::Unreachable, .reason = reason, .port = was.port, .from_tunnel = was.from_tunnel, .local = was.local});
 }
 
 }  // namespace culvert::dp

@@ -1,5 +1,5 @@
 // The manager: everything that is not a packet on its way. Rings in, acks out; the attach socket; neighbours; lifetimes; statistics.
-// Owns the order of this work and its pacing; it sleeps when there is none. Runs on the main thread. Must never make a worker wait.
+// Owns the order of this work, its pacing, and the counters of what ends here; it sleeps when there is none. Runs on the main thread. Must never make a worker wait.
 #pragma once
 
 #include <atomic>
@@ -61,6 +61,7 @@ class Manager {
   void announce();
   void give_to_worker(const Packet& packet, HandoffNote note);
   void end(void* buffer, Drop reason, bool tell);
+  void drop(void* buffer, Drop reason);
   void report_acquire(void* buffer);
   void corrupt(const char* ring);
   std::array<int, shm::kHandshakeFds> attach();

@@ -208,7 +208,7 @@ class Client {
   }
   void drops() {
     for (std::size_t r = 0; r < kDropReasons; ++r) {
-      std::uint64_t sum = 0;
+      std::uint64_t sum = segment_->manager().drops[r].get();
       for (const auto& w : segment_->workers()) sum += w.drops[r].get();
       if (sum != 0) std::cout << kDropTable[r].name << "=" << sum << " ";
     }

@@ -20,6 +20,10 @@ std::string drops_text(const json::object& result, bool all) {
     right.push_back(head.size());
     head.push_back(fmt::format("worker {}", count_of(w.as_object(), "worker")));
   }
+  if (workers.size() >= 2) {
+    right.push_back(head.size());
+    head.emplace_back("manager");
+  }
   head.emplace_back("WHAT IT MEANS");
   Table table(std::move(head));
   table.right(std::move(right));
@@ -27,8 +31,10 @@ std::string drops_text(const json::object& result, bool all) {
     const json::object& drop = value.as_object();
     if (count_of(drop, "total") == 0 && !all) continue;
     std::vector<std::string> row{text_of(drop, "reason"), human_count(count_of(drop, "total"))};
-    if (workers.size() >= 2)
+    if (workers.size() >= 2) {
       for (const auto& w : workers) row.push_back(human_count(count_of(w.at("drops").as_object(), text_of(drop, "reason"))));
+      row.push_back(human_count(count_of(result.at("manager").at("drops").as_object(), text_of(drop, "reason"))));
+    }
     row.push_back(text_of(drop, "help"));
     table.row(std::move(row));
   }

@@ -6,16 +6,22 @@
 namespace culvert::control::cli {
 
 namespace {
-json::array workers_json(const shm::Segment& segment, std::array<std::uint64_t, kDropReasons>& totals) {
+using Totals = std::array<std::uint64_t, kDropReasons>;
+
+json::object drops_json(const std::array<shm::Counter, kDropReasons>& counted, Totals& totals) {
+  json::object drops;
+  for (std::size_t r = 0; r < kDropReasons; ++r) {
+    const std::uint64_t n = counted[r].get();
+    totals[r] += n;
+    drops[kDropTable[r].name] = n;
+  }
+  return drops;
+}
+
+json::array workers_json(const shm::Segment& segment, Totals& totals) {
   json::array out;
   std::uint64_t number = 0;
   for (const shm::WorkerCounters& w : segment.workers()) {
-    json::object drops;
-    for (std::size_t r = 0; r < kDropReasons; ++r) {
-      const std::uint64_t n = w.drops[r].get();
-      totals[r] += n;
-      drops[kDropTable[r].name] = n;
-    }
     out.push_back(json::object{{"worker", number++},
                                {"rx_packets", w.rx_packets.get()},
                                {"tx_packets", w.tx_packets.get()},
@@ -25,7 +31,7 @@ json::array workers_json(const shm::Segment& segment, std::array<std::uint64_t, 
                                {"busy_cycles", w.busy_cycles.get()},
                                {"handoff_in", w.handoff_in.get()},
                                {"handoff_out", w.handoff_out.get()},
-                               {"drops", std::move(drops)}});
+                               {"drops", drops_json(w.drops, totals)}});
   }
   return out;
 }
@@ -75,8 +81,9 @@ Result counters(Gateway& gateway, const Args&, ike::TimePoint) {
   out["children"] = std::move(children);
   out["exchanges"] = exchanges_json(gateway.exchanges());
   if (const Link* link = gateway.link()) {
-    std::array<std::uint64_t, kDropReasons> totals{};
+    Totals totals{};
     out["workers"] = workers_json(link->segment(), totals);
+    out["manager"] = json::object{{"drops", drops_json(link->segment().manager().drops, totals)}};
     out["ports"] = ports_json(link->segment());
     json::array drops;
     for (std::size_t r = 0; r < kDropReasons; ++r)

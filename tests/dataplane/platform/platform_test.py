@@ -334,7 +334,9 @@ def test_ike(rig):
     assert rig.dropped(before, **rows)
     rig.client.ok(f"inject 10.9.0.9:500 {WAN}:500 00")    # not ours to send from
     rig.client.ok(f"inject 10.9.0.1:22 {WAN}:500 00")
+    rig.client.ok("inject 10.9.0.1:500 192.0.2.9:500 00")
     assert rig.wan.expect(lambda p: UDP in p, 0.3) is None
+    assert rig.dropped(before, inject_invalid=2, no_route=1)
 
 
 def test_ike_flood_leaves_esp_alone(rig):

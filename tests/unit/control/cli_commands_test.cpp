@@ -100,9 +100,12 @@ TEST_CASE_METHOD(Fixture, "counters and log answer in full", "[cli]") {
   CHECK(ask(R"({"command":"counters"})").at("result").at("workers").as_array().empty());
   attach();
   dp->segment().workers()[1].drops[static_cast<std::size_t>(Drop::EspReplay)].add(7);
+  dp->segment().manager().drops[static_cast<std::size_t>(Drop::HandoffFull)].add(3);
   const auto counters = ask(R"({"command":"counters"})").at("result").as_object();
   CHECK(counters.at("workers").as_array().at(1).at("drops").at("esp_replay").as_int64() == 7);
   CHECK(counters.at("drops").as_array().size() == kDropReasons);
+  CHECK(counters.at("manager").at("drops").at("handoff_full").as_int64() == 3);
+  CHECK(counters.at("drops").as_array().at(static_cast<std::size_t>(Drop::HandoffFull)).at("total").as_int64() == 3);
   CHECK(counters.at("ports").as_array().size() == 2);
   const auto log = ask(R"({"command":"log","args":{"lines":2}})").at("result").at("events").as_array();
   CHECK(log.size() <= 2);
