@@ -58,10 +58,12 @@ void Gateway::install_policies(ike::TimePoint now) {
       if (!o.ok() && o.kind != Outcome::Kind::Lost) journal_.error(fmt::format("policy {} was not installed: {}", name, o.text()));
     });
   }
-  if (started_) return;
   // A culvertd before this one may have left more of them.
-  for (auto id = static_cast<std::uint32_t>(policies_.entries().size()) + 1; id <= shm::kMaxPolicies; ++id)
+  for (auto id = static_cast<std::uint32_t>(policies_.entries().size()) + 1; !started_ && id <= shm::kMaxPolicies; ++id)
     commands.send(shm::RemovePolicy{PolicyId{id}}, now, {});
+  commands.send(shm::PoliciesComplete{}, now, [this](const Outcome& o) {
+    if (!o.ok() && o.kind != Outcome::Kind::Lost) journal_.error(fmt::format("the data plane does not forward, for policies are missing: {}", o.text()));
+  });
 }
 
 void Gateway::each_record(const std::function<void(const shm::SaSnapshot&)>& visit) const {

@@ -35,7 +35,7 @@ struct WorkerEnvironment {
   const OwnAddresses* own = nullptr;
   const Fib* fib = nullptr;
   const NeighborTable* neighbors = nullptr;
-  const std::atomic<const Spd*>* spd = nullptr;       ///< nullptr inside: no culvertd has attached yet; nothing is forwarded
+  const std::atomic<const Spd*>* spd = nullptr;       ///< nullptr inside: no culvertd has sent all its policies yet; nothing is forwarded
   std::span<PolicyState> policies;                    ///< by PolicyId, kMaxPolicies + 1
   const InboundTable* inbound = nullptr;
   BufferPool* pool = nullptr;

@@ -2,7 +2,7 @@
 // Owns layouts only. Messages are fixed-size, trivially copyable, pointer-free; a change here changes the layout hash
 // (segment.hpp), and the planes then refuse to attach to each other.
 //
-//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy InstallSa RemoveSa    each answered by an Ack
+//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa   each answered by an Ack
 //     data plane -> culvertd   event ring     Ack Acquire Expire
 //     data plane -> culvertd   punt ring      Datagram   UDP 500/4500 (non-ESP) for an own address
 //     culvertd -> data plane   inject ring    Datagram   to be sent from an own address
@@ -22,14 +22,14 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 1;
+inline constexpr std::uint32_t kContractVersion = 2;
 inline constexpr std::size_t kNameBytes = 64;           ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;          ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;         ///< HMAC-SHA2-512
 inline constexpr std::size_t kMaxDatagram = 9216;       ///< UDP payload of a jumbo frame
 inline constexpr std::uint32_t kMaxPolicies = 4096;     ///< PolicyId is 1..kMaxPolicies
 
-enum class MessageType : std::uint16_t { None = 0, InstallPolicy, RemovePolicy, InstallSa, RemoveSa, Ack, Acquire, Expire };
+enum class MessageType : std::uint16_t { None = 0, InstallPolicy, RemovePolicy, InstallSa, RemoveSa, Ack, Acquire, Expire, PoliciesComplete };
 
 /// NUL-padded text of fixed size; longer input is cut.
 struct Name {
@@ -56,6 +56,13 @@ struct InstallPolicy {
 struct RemovePolicy {
   static constexpr MessageType kType = MessageType::RemovePolicy;
   PolicyId policy;
+};
+
+/// All policies have been sent. Until the first of these in its life the data plane forwards nothing: a part of the policies may
+/// let out in clear what the rest protects. NoMemory: policies of this attachment were lost, so that it goes on forwarding nothing.
+struct PoliciesComplete {
+  static constexpr MessageType kType = MessageType::PoliciesComplete;
+  std::uint32_t reserved = 0;
 };
 
 /// Limits of one SA; 0 means none. Seconds count from installation.

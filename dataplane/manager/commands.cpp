@@ -30,6 +30,7 @@ Commands::~Commands() { delete t_.spd.exchange(nullptr); }
 std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::uint64_t now_ns) {
   std::vector<shm::Ack> acks;
   std::vector<std::size_t> of_policies;
+  std::vector<std::size_t> completions;
   std::optional<std::map<std::uint32_t, shm::InstallPolicy>> before;  // copied only if a policy is touched
   for (const shm::Message& m : batch) {
     const bool of_policy = m.type == shm::MessageType::InstallPolicy || m.type == shm::MessageType::RemovePolicy;
@@ -39,6 +40,7 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
     switch (m.type) {
       case shm::MessageType::InstallPolicy: result = install_policy(m.as<shm::InstallPolicy>()); break;
       case shm::MessageType::RemovePolicy: result = remove_policy(m.as<shm::RemovePolicy>()); break;
+      case shm::MessageType::PoliciesComplete: completions.push_back(acks.size()); break;
       case shm::MessageType::InstallSa: {
         auto sa = m.as<shm::InstallSa>();
         result = install_sa(sa, now_ns);
@@ -52,10 +54,12 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
   }
   if (policies_dirty_ && !rebuild_spd()) {
     policies_ = std::move(*before);
+    lost_policies_ = true;
     for (const std::size_t i : of_policies)
       if (acks[i].result == shm::AckResult::Ok) acks[i].result = shm::AckResult::NoMemory;
   }
   policies_dirty_ = false;
+  for (const std::size_t i : completions) acks[i].result = open_forwarding();
   return acks;
 }
 
@@ -85,13 +89,29 @@ bool Commands::rebuild_spd() {
     spdlog::error("{}; the policies stay as they were", spd.error());
     return false;
   }
-  std::unique_ptr<const Spd> old(t_.spd.exchange(spd->release(), std::memory_order_acq_rel));
-  if (old) t_.rcu.defer(std::move(old));
+  if (t_.spd.load() != nullptr) {
+    publish(std::move(*spd));
+  } else {
+    staged_ = std::move(*spd);
+  }
   return true;
 }
 
-void Commands::enable_forwarding() {
-  if (t_.spd.load() == nullptr) (void)rebuild_spd();
+void Commands::publish(std::unique_ptr<const Spd> spd) {
+  std::unique_ptr<const Spd> old(t_.spd.exchange(spd.release(), std::memory_order_acq_rel));
+  if (old) t_.rcu.defer(std::move(old));
+}
+
+/// Workers forward from the first Spd on.
+shm::AckResult Commands::open_forwarding() {
+  if (t_.spd.load() != nullptr) return shm::AckResult::Ok;
+  if (lost_policies_ || (!staged_ && !rebuild_spd())) {
+    spdlog::error("not all policies are in force: nothing is forwarded");
+    return shm::AckResult::NoMemory;
+  }
+  publish(std::move(staged_));
+  spdlog::info("all {} policies are in force: forwarding begins", policies_.size());
+  return shm::AckResult::Ok;
 }
 
 template <class Table>

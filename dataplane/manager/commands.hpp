@@ -1,11 +1,12 @@
 // What culvertd asks for, done: policies and SAs into the tables that workers read.
-// Owns the installed policies, the current SA of each, and the SA inventory in the segment. Believes nothing: every field of a
+// Owns the installed policies, the moment from which packets are forwarded, the current SA of each, and the SA inventory in the segment. Believes nothing: every field of a
 // message is checked before it is used. Runs on the manager's thread only.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -42,8 +43,8 @@ class Commands {
   std::vector<shm::Expire> expirations(std::uint64_t now_ns);
   /// All that were ever reported of SAs that are still installed: for a culvertd that has just attached.
   [[nodiscard]] std::vector<shm::Expire> reported() const;
-  /// From now on packets are forwarded as the default policy says even without any policy.
-  void enable_forwarding();
+  /// A culvertd has attached; it will send its policies.
+  void attached() { lost_policies_ = false; }
 
  private:
   using SlotKey = std::pair<Direction, std::uint32_t>;
@@ -52,6 +53,8 @@ class Commands {
   shm::AckResult install_sa(const shm::InstallSa& m, std::uint64_t now_ns);
   shm::AckResult remove_sa(const shm::RemoveSa& m);
   bool rebuild_spd();
+  void publish(std::unique_ptr<const Spd> spd);
+  shm::AckResult open_forwarding();
   void add_outbound(OutboundSa& sa);
   void remove_outbound(OutboundSa& sa);
   void set_current(PolicyId policy, OutboundSa* sa);
@@ -62,6 +65,8 @@ class Commands {
   Tables t_;
   std::map<std::uint32_t, shm::InstallPolicy> policies_;
   bool policies_dirty_ = false;
+  bool lost_policies_ = false;                                     // of the one that is attached
+  std::unique_ptr<const Spd> staged_;                              // built, but forwarding is not open yet
   std::map<SlotKey, std::vector<shm::Expire>> installed_;          // with what was reported of each
   std::map<std::uint32_t, std::vector<OutboundSa*>> outbound_of_;  // by policy, oldest first
 };

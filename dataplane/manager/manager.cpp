@@ -17,8 +17,6 @@ namespace culvert::dp {
 namespace {
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kTick = 50 * kMs, kStatistics = 500 * kMs;
-// A culvertd that has attached and installed no policy for so long wants none: then the default policy decides alone.
-constexpr std::uint64_t kPolicyGrace = 2000 * kMs;
 constexpr std::size_t kCommandBatch = 128;
 // Waiting events: every SA can expire twice, and each command in the ring is owed an ack. No more commands are taken beyond.
 constexpr std::size_t kEventBacklog = 4096;
@@ -124,7 +122,6 @@ void Manager::tick(std::uint64_t now) {
                  e.hard ? "hard" : "soft");
     if (session_) events_.push_back(shm::Message::of(e));
   }
-  if (attached_ns_ != 0 && now - attached_ns_ > kPolicyGrace) commands_.enable_forwarding();
   if (now < next_statistics_) return;
   next_statistics_ = now + kStatistics;
   const auto counters = segment_.ports();
@@ -232,7 +229,7 @@ std::array<int, shm::kHandshakeFds> Manager::attach() {
   e.data.fd = session_->to_dataplane.get();
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, e.data.fd, &e) != 0) spdlog::error("attach: epoll: {}", std::strerror(errno));
   for (const shm::Expire& expired : commands_.reported()) events_.push_back(shm::Message::of(expired));
-  attached_ns_ = monotonic_ns();
+  commands_.attached();
   return {segment_.fd(), session_->to_control.get(), session_->to_dataplane.get()};
 }
 

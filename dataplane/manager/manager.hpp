@@ -80,7 +80,7 @@ class Manager {
   bool notify_ = false;                  // culvertd has news that it was not told of
   int signal_fd_;
   Fd epoll_;
-  std::uint64_t next_tick_ = 0, next_statistics_ = 0, attached_ns_ = 0;
+  std::uint64_t next_tick_ = 0, next_statistics_ = 0;
   bool stop_ = false;
 };
 

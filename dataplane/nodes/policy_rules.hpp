@@ -16,7 +16,7 @@
 //   Protect  -> under the policy's SA
 //   Discard  -> PolicyDiscard
 //   Bypass, none -> in clear; but an answer to what arrived under an SA leaves under an SA or not at all (PolicyDiscard)
-// IKE is subject to no policy. Before culvertd has attached for the first time nothing is forwarded.
+// IKE is subject to no policy. Before a culvertd has installed all of its policies for the first time nothing is forwarded.
 #pragma once
 
 #include <cstdint>

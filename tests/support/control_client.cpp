@@ -2,7 +2,7 @@
 // Owns no policy and no protocol; says what came back. Never part of the product.
 //
 //   policy ID ACTION ACQUIRE PRIORITY LOCAL REMOTE        ACTION: discard bypass protect; selectors as in the YAML
-//   unpolicy ID
+//   unpolicy ID | complete                                ... all policies are there
 //   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard seconds|bytes|packets N]...
 //   unsa in|out SLOT SPI
 //   events MS | punts MS | inject LOCAL REMOTE HEX | drops | record in|out SLOT | random COUNT SEED | corrupt
@@ -70,6 +70,7 @@ class Client {
     const std::string verb = word(in);
     if (verb == "policy") return policy(in);
     if (verb == "unpolicy") return command(shm::RemovePolicy{PolicyId{number(in)}});
+    if (verb == "complete") return command(shm::PoliciesComplete{});
     if (verb == "sa") return sa(in);
     if (verb == "unsa") {
       shm::RemoveSa m{direction(in), number(in), {}};

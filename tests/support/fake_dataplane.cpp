@@ -109,6 +109,7 @@ AckResult FakeDataplane::execute(const Message& m) {
       return AckResult::Ok;
     }
     case MessageType::RemovePolicy: return policies.erase(m.as<RemovePolicy>().policy.value) > 0 ? AckResult::Ok : AckResult::NotFound;
+    case MessageType::PoliciesComplete: complete_with = policies.size(); return AckResult::Ok;
     case MessageType::InstallSa: return install(m.as<InstallSa>());
     case MessageType::RemoveSa: return remove(m.as<RemoveSa>());
     default: return AckResult::BadMessage;

@@ -47,6 +47,7 @@ class FakeDataplane {
   [[nodiscard]] shm::Segment& segment() { return *segment_; }
   [[nodiscard]] std::size_t installed(Direction direction) const;
   std::map<std::uint32_t, shm::InstallPolicy> policies;
+  std::size_t complete_with = 0;           ///< as many there were at the last PoliciesComplete
   std::vector<shm::MessageType> executed;  ///< in order
   int to_control = -1, to_dataplane = -1;
 

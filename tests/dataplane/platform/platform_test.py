@@ -75,6 +75,17 @@ def test_attach(rig):
     client.ok("policy 3 bypass 0 1000 10.1.0.0/24 198.51.100.0/24")
     client.ok("policy 4 bypass 0 1000 10.1.0.0/24 203.0.113.0/24")
     client.ok("policy 5 bypass 0 1000 10.1.0.0/24 192.0.2.0/24")
+    # Nothing is forwarded before all policies are said to be there, whatever time passes and whoever died meanwhile.
+    open_packet = IP(src=LAN, dst=OPEN) / UDP(dport=9) / b"early"
+    rig.lan.send(open_packet)
+    assert rig.wan.expect(lambda p: UDP in p, 0.3) is None
+    client.kill()
+    time.sleep(2.2)
+    rig.lan.send(open_packet)
+    assert rig.wan.expect(lambda p: UDP in p, 0.3) is None
+    client = rig.attach()
+    client.ok("complete")
+    client.ok("complete")
     assert client.ask("policy 0 bypass 0 1 10.0.0.0/8 10.0.0.0/8") == "bad_message"
     assert client.ask("policy 4097 bypass 0 1 10.0.0.0/8 10.0.0.0/8") == "bad_message"
     assert client.ask("policy 9 bypass 0 1 2001:db8::/32 2001:db8::/32") == "unsupported"
