@@ -87,6 +87,7 @@ struct Connection {
   std::vector<IpAddress> local_addrs;       ///< first one: source when initiating
   std::vector<IpAddress> remote_addrs;      ///< empty: %any, then it can only respond
   std::vector<IkeSuite> proposals;          ///< in order of preference
+  std::vector<std::string> allow_weak;      ///< algorithms for legacy peers that its proposals may name: "3des", "modp1024"
   Identity local_id, remote_id;
   SecretRef secret;
   bool encap = false;                       ///< force UDP encapsulation

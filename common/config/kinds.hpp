@@ -73,6 +73,7 @@ Kind<TrafficSelector> selector();
 Kind<TrafficSelector> only_selector();                   ///< also as a list of exactly one
 Kind<Identity> identity();
 Kind<SecretRef> secret_reference();
+Kind<std::string> weak_algorithm();                      ///< one of all_weak_algorithms()
 Kind<std::vector<IkeSuite>> ike_proposals();
 Kind<std::vector<EspSuite>> esp_proposals();
 Kind<std::vector<IpAddress>> remote_addresses();         ///< a list, or "%any" as an empty one

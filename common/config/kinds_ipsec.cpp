@@ -135,6 +135,21 @@ Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalErr
 }
 }  // namespace
 
+Kind<std::string> weak_algorithm() {
+  const auto names = all_weak_algorithms();
+  std::string all;
+  for (const std::string_view n : names) all += (all.empty() ? "" : ", ") + std::string(n);
+  const std::string expects = "one of " + all;
+  return {expects,
+          [=](const At& at) -> std::optional<std::string> {
+            const auto* value = scalar(at, expects);
+            if (!value) return std::nullopt;
+            if (std::ranges::find(names, *value) != names.end()) return *value;
+            at.error("expected " + expects + ", got " + quoted(*value), value->size() <= kSuggestBytes ? nearest(*value, names) : "");
+            return std::nullopt;
+          },
+          [](const std::string& v) { return v; }};
+}
 Kind<std::vector<IkeSuite>> ike_proposals() { return proposals<IkeSuite>(parse_ike_proposal, "aes256-sha256-modp2048"); }
 Kind<std::vector<EspSuite>> esp_proposals() { return proposals<EspSuite>(parse_esp_proposal, "aes128gcm16 or aes256-sha256-ecp256"); }
 

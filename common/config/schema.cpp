@@ -159,6 +159,8 @@ Section<Connection> connection_section() {
       .example("[10.9.0.2]")
       .key("proposals", &Connection::proposals, ike_proposals(), "IKE suites, the preferred one first.")
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
+      .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 16),
+           "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. Each is warned about.")
       .inner("local", local, "Our side.")
       .inner("remote", remote, "The other side.")
       .key("secret", &Connection::secret, secret_reference(), "Where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")

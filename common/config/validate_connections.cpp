@@ -1,6 +1,7 @@
 // Checks of connections and children, alone and against each other.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "common/config/kinds.hpp"
 #include "common/config/validate.hpp"
@@ -50,6 +51,32 @@ void check_times(const Connection& c, const Where& at) {
     at.key("rand_time").error("expected less than rekey_time (" + shown(c.rekey_time) + "), got " + shown(c.rand_time));
   if (at.clean({"dpd_delay", "dpd_timeout"}) && c.dpd_timeout < c.dpd_delay)
     at.key("dpd_timeout").error("expected at least dpd_delay (" + shown(c.dpd_delay) + "), got " + shown(c.dpd_timeout));
+}
+
+/// Legacy algorithms are used where the connection names them, and nowhere else.
+template <class Suite>
+void check_weak(const std::vector<Suite>& suites, const Connection& c, const Where& at, std::set<std::string>& used) {
+  std::set<std::string> reported;
+  for (const Suite& suite : suites)
+    for (const std::string_view weak : weak_algorithms(suite)) {
+      const std::string name(weak);
+      used.insert(name);
+      if (!reported.insert(name).second) continue;
+      if (std::ranges::find(c.allow_weak, name) == c.allow_weak.end())
+        at.error("expected algorithms that still protect, but " + name + " does not; for a peer that has nothing better, name it in allow_weak of this connection");
+      else
+        at.warning(name + " is weak and is used for this peer only; whoever records the traffic may read it one day");
+    }
+}
+
+void check_weak_algorithms(const Connection& c, const Where& at) {
+  if (!at.clean({"allow_weak", "proposals", "children"})) return;
+  std::set<std::string> used;
+  check_weak(c.proposals, c, at.key("proposals"), used);
+  for (std::size_t k = 0; k < c.children.size(); ++k)
+    check_weak(c.children[k].esp_proposals, c, at.key("children").entry(k).key("esp_proposals"), used);
+  for (std::size_t i = 0; i < c.allow_weak.size(); ++i)
+    if (!used.contains(c.allow_weak[i])) at.key("allow_weak").item(i).warning("no proposal of this connection uses " + c.allow_weak[i]);
 }
 
 template <class Suite, class Weak>
@@ -180,6 +207,7 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     if (ports_known && root.clean({"routes"}) && at.clean({"remote_addrs"})) warn_unreachable(config, c, at);
     check_times(c, at);
     warn_unspecific(c, at);
+    check_weak_algorithms(c, at);
     if (at.key("local").clean({"id"}) && at.key("local").node->find("id") && c.local_id.type == Identity::Type::Any)
       at.key("local").key("id").error("expected an identity of our own, got '%any'");
     if (c.children.empty() && at.clean({"children"})) at.key("children").error("expected at least one child");

@@ -9,32 +9,50 @@ namespace culvert {
 namespace {
 // ikev1_cipher: IANA "ipsec-registry" Encryption Algorithm; ikev1_esp: "isakmp-registry" ESP transforms (RFC 3602, RFC 4106).
 constexpr std::array kEncr{
-    EncrInfo{"aes128", Encr::AesCbc, 128, 0, 16, 16, 0, 7, 12},
-    EncrInfo{"aes192", Encr::AesCbc, 192, 0, 16, 16, 0, 7, 12},
-    EncrInfo{"aes256", Encr::AesCbc, 256, 0, 16, 16, 0, 7, 12},
-    EncrInfo{"aes128gcm16", Encr::AesGcm16, 128, 4, 8, 1, 16, 0, 20},
-    EncrInfo{"aes256gcm16", Encr::AesGcm16, 256, 4, 8, 1, 16, 0, 20},
+    EncrInfo{"aes128", Encr::AesCbc, 128, 0, 16, 16, 0, 7, 12, false, false},
+    EncrInfo{"aes192", Encr::AesCbc, 192, 0, 16, 16, 0, 7, 12, false, false},
+    EncrInfo{"aes256", Encr::AesCbc, 256, 0, 16, 16, 0, 7, 12, false, false},
+    EncrInfo{"aes128gcm16", Encr::AesGcm16, 128, 4, 8, 1, 16, 0, 20, false, false},
+    EncrInfo{"aes256gcm16", Encr::AesGcm16, 256, 4, 8, 1, 16, 0, 20, false, false},
+    EncrInfo{"3des", Encr::TripleDes, 192, 0, 8, 8, 0, 5, 3, true, true},
+    EncrInfo{"des", Encr::Des, 64, 0, 8, 8, 0, 1, 2, true, true},
 };
 constexpr std::array kInteg{
-    IntegInfo{"sha1", Integ::HmacSha1_96, 20, 12, 2, true},
-    IntegInfo{"sha256", Integ::HmacSha2_256_128, 32, 16, 5, true},
-    IntegInfo{"sha384", Integ::HmacSha2_384_192, 48, 24, 6, false},
-    IntegInfo{"sha512", Integ::HmacSha2_512_256, 64, 32, 7, false},
+    IntegInfo{"sha1", Integ::HmacSha1_96, 20, 12, 2, true, false},
+    IntegInfo{"sha256", Integ::HmacSha2_256_128, 32, 16, 5, true, false},
+    IntegInfo{"sha384", Integ::HmacSha2_384_192, 48, 24, 6, false, false},
+    IntegInfo{"sha512", Integ::HmacSha2_512_256, 64, 32, 7, false, false},
+    IntegInfo{"md5", Integ::HmacMd5_96, 16, 12, 1, false, true},
 };
 constexpr std::array kPrf{
-    PrfInfo{"sha1", Prf::HmacSha1, 20, 2},
-    PrfInfo{"sha256", Prf::HmacSha2_256, 32, 4},
-    PrfInfo{"sha384", Prf::HmacSha2_384, 48, 5},
-    PrfInfo{"sha512", Prf::HmacSha2_512, 64, 6},
+    PrfInfo{"sha1", Prf::HmacSha1, 20, 2, false},
+    PrfInfo{"sha256", Prf::HmacSha2_256, 32, 4, false},
+    PrfInfo{"sha384", Prf::HmacSha2_384, 48, 5, false},
+    PrfInfo{"sha512", Prf::HmacSha2_512, 64, 6, false},
+    PrfInfo{"md5", Prf::HmacMd5, 16, 1, true},
 };
 constexpr std::array kDh{
-    DhInfo{"modp2048", DhGroup::Modp2048, 256, 256}, DhInfo{"modp3072", DhGroup::Modp3072, 384, 384},
-    DhInfo{"modp4096", DhGroup::Modp4096, 512, 512}, DhInfo{"ecp256", DhGroup::Ecp256, 64, 32},
-    DhInfo{"ecp384", DhGroup::Ecp384, 96, 48},       DhInfo{"ecp521", DhGroup::Ecp521, 132, 66},
+    DhInfo{"modp2048", DhGroup::Modp2048, 256, 256, false},
+    DhInfo{"modp3072", DhGroup::Modp3072, 384, 384, false},
+    DhInfo{"modp4096", DhGroup::Modp4096, 512, 512, false},
+    DhInfo{"modp6144", DhGroup::Modp6144, 768, 768, false},
+    DhInfo{"modp8192", DhGroup::Modp8192, 1024, 1024, false},
+    DhInfo{"ecp256", DhGroup::Ecp256, 64, 32, false},
+    DhInfo{"ecp384", DhGroup::Ecp384, 96, 48, false},
+    DhInfo{"ecp521", DhGroup::Ecp521, 132, 66, false},
+    DhInfo{"curve25519", DhGroup::Curve25519, 32, 32, false},
+    DhInfo{"ecp192", DhGroup::Ecp192, 48, 24, false},
+    DhInfo{"ecp224", DhGroup::Ecp224, 56, 28, false},
+    DhInfo{"modp1536", DhGroup::Modp1536, 192, 192, true},
+    DhInfo{"modp1024", DhGroup::Modp1024, 128, 128, true},
+    DhInfo{"modp768", DhGroup::Modp768, 96, 96, true},
+    DhInfo{"modp1024s160", DhGroup::Modp1024s160, 128, 128, true},
+    DhInfo{"modp2048s224", DhGroup::Modp2048s224, 256, 256, true},
+    DhInfo{"modp2048s256", DhGroup::Modp2048s256, 256, 256, true},
 };
 
-/// What the data plane encrypts: AES-CBC-192 is for phase 1 only.
-bool esp_encr(const EncrInfo& e) { return e.key_bits != 192; }
+/// What the data plane encrypts: AES with keys of 128 and 256 bits.
+bool esp_encr(const EncrInfo& e) { return !e.weak && e.key_bits != 192; }
 
 template <class Table, class Match>
 auto find_row(const Table& table, Match match) -> const typename Table::value_type* {
@@ -51,14 +69,18 @@ struct Tokens {
 
 ProposalError unknown(std::string_view token, bool ike) {
   std::vector<std::string_view> names;
+  std::string list, weak;
+  const auto add = [&](const auto& row) {
+    names.push_back(row.name);
+    std::string& to = row.weak ? weak : list;
+    to += (to.empty() ? "" : ", ") + std::string(row.name);
+  };
   for (const auto& e : kEncr)
-    if (ike ? e.ikev1_cipher != 0 : esp_encr(e)) names.push_back(e.name);
+    if (ike ? e.ikev1_cipher != 0 : esp_encr(e)) add(e);
   for (const auto& i : kInteg)
-    if (ike || i.esp) names.push_back(i.name);
-  for (const auto& d : kDh) names.push_back(d.name);
-  std::string list;
-  for (const auto& n : names) list += (list.empty() ? "" : ", ") + std::string(n);
-  return {"'" + std::string(token) + "' is no algorithm for " + (ike ? "IKE" : "ESP") + " here; known are " + list,
+    if (ike || i.esp) add(i);
+  for (const auto& d : kDh) add(d);
+  return {"'" + std::string(token) + "' is no algorithm for " + (ike ? "IKE" : "ESP") + " here; known are " + list + ", and with allow_weak " + weak,
           std::string(token), nearest(token, names)};
 }
 
@@ -122,6 +144,30 @@ std::string IkeSuite::to_string() const {
   if (const auto* p = find_prf(prf)) out += "-" + std::string(p->name);
   if (const auto* d = find_dh(group)) out += "-" + std::string(d->name);
   return out.empty() ? "none" : out;
+}
+
+namespace {
+template <class... Rows>
+std::vector<std::string_view> weak_of(const Rows*... rows) {
+  std::vector<std::string_view> out;
+  const auto add = [&](const auto* row) {
+    if (row && row->weak) out.push_back(row->name);
+  };
+  (add(rows), ...);
+  return out;
+}
+}  // namespace
+
+std::vector<std::string_view> weak_algorithms(const IkeSuite& s) { return weak_of(find_encr(s.encr, s.key_bits), find_prf(s.prf), find_dh(s.group)); }
+std::vector<std::string_view> weak_algorithms(const EspSuite& s) { return weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_dh(s.pfs)); }
+std::vector<std::string_view> all_weak_algorithms() {
+  std::vector<std::string_view> out;
+  const auto add = [&](const auto& table) {
+    for (const auto& row : table)
+      if (row.weak && std::find(out.begin(), out.end(), row.name) == out.end()) out.push_back(row.name);
+  };
+  add(kEncr), add(kInteg), add(kPrf), add(kDh);
+  return out;
 }
 
 std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text) {

@@ -1,9 +1,10 @@
 // Diffie-Hellman over EVP_PKEY. The peer's value is judged here before the library multiplies with it; the library's own
-// full check of a MODP value (y^q = 1) is left out: with a safe prime the range check is all that RFC 6989 §2.1 asks,
+// full check of a MODP value (y^q = 1) is left out where the prime is safe: the range check is all that RFC 6989 §2.1 asks then,
 // and it would cost as much as the key exchange itself.
 #include "control/crypto/dh.hpp"
 
 #include <array>
+#include <vector>
 
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -15,16 +16,39 @@ namespace culvert::crypto {
 namespace {
 using namespace detail;
 
+enum class Kind : std::uint8_t {
+  SafePrime,  ///< (p-1)/2 is prime: every value in range is of the large subgroup, or of its coset
+  Subgroup,   ///< RFC 5114: the subgroup is small against p, so a peer's value is checked to be in it (RFC 6989 §2.2)
+  Curve,
+  Montgomery,
+};
 struct Group {
   DhGroup id;
-  bool ec;
-  const char* name;           ///< OpenSSL's
-  std::int64_t private_bits;  ///< MODP: twice the upper strength estimate of RFC 3526 §8; ECP: not used
+  Kind kind;
+  const char* name;           ///< OpenSSL's; nullptr: it has the prime only (RFC 2409 §6)
+  std::int64_t private_bits;  ///< MODP: twice the upper strength estimate of RFC 3526 §8; 0: the library's choice
+  BIGNUM* (*prime)(BIGNUM*) = nullptr;
+  [[nodiscard]] bool modp() const { return kind == Kind::SafePrime || kind == Kind::Subgroup; }
+  [[nodiscard]] const char* algorithm() const { return modp() ? "DH" : kind == Kind::Curve ? "EC" : "X25519"; }
 };
 constexpr std::array kGroups{
-    Group{DhGroup::Modp2048, false, "modp_2048", 320}, Group{DhGroup::Modp3072, false, "modp_3072", 420},
-    Group{DhGroup::Modp4096, false, "modp_4096", 480}, Group{DhGroup::Ecp256, true, "P-256", 0},
-    Group{DhGroup::Ecp384, true, "P-384", 0},          Group{DhGroup::Ecp521, true, "P-521", 0},
+    Group{DhGroup::Modp768, Kind::SafePrime, nullptr, 200, BN_get_rfc2409_prime_768},
+    Group{DhGroup::Modp1024, Kind::SafePrime, nullptr, 200, BN_get_rfc2409_prime_1024},
+    Group{DhGroup::Modp1536, Kind::SafePrime, "modp_1536", 240},
+    Group{DhGroup::Modp2048, Kind::SafePrime, "modp_2048", 320},
+    Group{DhGroup::Modp3072, Kind::SafePrime, "modp_3072", 420},
+    Group{DhGroup::Modp4096, Kind::SafePrime, "modp_4096", 480},
+    Group{DhGroup::Modp6144, Kind::SafePrime, "modp_6144", 540},
+    Group{DhGroup::Modp8192, Kind::SafePrime, "modp_8192", 620},
+    Group{DhGroup::Modp1024s160, Kind::Subgroup, "dh_1024_160", 0},
+    Group{DhGroup::Modp2048s224, Kind::Subgroup, "dh_2048_224", 0},
+    Group{DhGroup::Modp2048s256, Kind::Subgroup, "dh_2048_256", 0},
+    Group{DhGroup::Ecp192, Kind::Curve, "P-192", 0},
+    Group{DhGroup::Ecp224, Kind::Curve, "P-224", 0},
+    Group{DhGroup::Ecp256, Kind::Curve, "P-256", 0},
+    Group{DhGroup::Ecp384, Kind::Curve, "P-384", 0},
+    Group{DhGroup::Ecp521, Kind::Curve, "P-521", 0},
+    Group{DhGroup::Curve25519, Kind::Montgomery, nullptr, 0},
 };
 const Group* find_group(DhGroup id) {
   for (const Group& g : kGroups)
@@ -36,11 +60,20 @@ BigNum to_number(ByteView bytes) {
   return BigNum(must_have(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr), "BN_bin2bn"));
 }
 
-/// Makes a key from its parts; null where the library finds that they are none.
+/// Makes a key of a MODP group or a curve from its parts; null where the library finds that they are none.
 Pkey from_params(const Group& group, OSSL_PARAM_BLD* parts, int selection) {
-  must(OSSL_PARAM_BLD_push_utf8_string(parts, OSSL_PKEY_PARAM_GROUP_NAME, group.name, 0), "OSSL_PARAM_BLD_push_utf8_string");
+  BigNum p, g;  // the builder keeps pointers until it is done
+  if (group.name != nullptr) {
+    must(OSSL_PARAM_BLD_push_utf8_string(parts, OSSL_PKEY_PARAM_GROUP_NAME, group.name, 0), "OSSL_PARAM_BLD_push_utf8_string");
+  } else {
+    p = BigNum(must_have(group.prime(nullptr), "BN_get_rfc2409_prime"));
+    g = BigNum(must_have(BN_new(), "BN_new"));
+    must(BN_set_word(g.get(), 2), "BN_set_word");
+    must(OSSL_PARAM_BLD_push_BN(parts, OSSL_PKEY_PARAM_FFC_P, p.get()), "OSSL_PARAM_BLD_push_BN");
+    must(OSSL_PARAM_BLD_push_BN(parts, OSSL_PKEY_PARAM_FFC_G, g.get()), "OSSL_PARAM_BLD_push_BN");
+  }
   const Params params(must_have(OSSL_PARAM_BLD_to_param(parts), "OSSL_PARAM_BLD_to_param"));
-  const PkeyCtx ctx(must_have(EVP_PKEY_CTX_new_from_name(nullptr, group.ec ? "EC" : "DH", nullptr), "EVP_PKEY_CTX_new_from_name"));
+  const PkeyCtx ctx(must_have(EVP_PKEY_CTX_new_from_name(nullptr, group.algorithm(), nullptr), "EVP_PKEY_CTX_new_from_name"));
   must(EVP_PKEY_fromdata_init(ctx.get()), "EVP_PKEY_fromdata_init");
   EVP_PKEY* raw = nullptr;
   if (EVP_PKEY_fromdata(ctx.get(), &raw, selection, params.get()) != 1) {
@@ -66,10 +99,14 @@ BigNum prime_of(EVP_PKEY* key) {
 
 /// The peer's value as a key, if the group allows it. The length has been checked.
 std::expected<Pkey, DhError> import_peer(const Group& group, EVP_PKEY* own, ByteView value) {
+  if (group.kind == Kind::Montgomery)  // every 32 bytes are a value; a small one shows in the result (RFC 7748 §6.1)
+    return Pkey(must_have(EVP_PKEY_new_raw_public_key_ex(nullptr, group.algorithm(), nullptr, value.data(), value.size()),
+                          "EVP_PKEY_new_raw_public_key_ex"));
   const ParamBuilder parts(must_have(OSSL_PARAM_BLD_new(), "OSSL_PARAM_BLD_new"));
   BigNum y;
   Bytes point;
-  if (group.ec) {
+  const DhError bad = group.modp() ? DhError::OutOfRange : DhError::NotOnCurve;
+  if (!group.modp()) {
     point.reserve(value.size() + 1);
     point.push_back(POINT_CONVERSION_UNCOMPRESSED);
     point.insert(point.end(), value.begin(), value.end());
@@ -81,18 +118,24 @@ std::expected<Pkey, DhError> import_peer(const Group& group, EVP_PKEY* own, Byte
     must(OSSL_PARAM_BLD_push_BN(parts.get(), OSSL_PKEY_PARAM_PUB_KEY, y.get()), "OSSL_PARAM_BLD_push_BN");
   }
   Pkey peer = from_params(group, parts.get(), EVP_PKEY_PUBLIC_KEY);
-  if (!peer) return std::unexpected(group.ec ? DhError::NotOnCurve : DhError::OutOfRange);
+  if (!peer) return std::unexpected(bad);
   const PkeyCtx check(must_have(EVP_PKEY_CTX_new_from_pkey(nullptr, peer.get(), nullptr), "EVP_PKEY_CTX_new_from_pkey"));
-  if (EVP_PKEY_public_check_quick(check.get()) != 1) {
+  const bool whole = group.kind == Kind::Subgroup;
+  if ((whole ? EVP_PKEY_public_check(check.get()) : EVP_PKEY_public_check_quick(check.get())) != 1) {
     ERR_clear_error();
-    return std::unexpected(group.ec ? DhError::NotOnCurve : DhError::OutOfRange);
+    return std::unexpected(bad);
   }
   return peer;
 }
 
 /// The KE payload's form of a key's public value.
 Bytes wire_public(const Group& group, EVP_PKEY* key, std::size_t size) {
-  if (!group.ec) {
+  if (group.kind == Kind::Montgomery) {
+    Bytes out(size);
+    must(EVP_PKEY_get_raw_public_key(key, out.data(), &size), "EVP_PKEY_get_raw_public_key");
+    return out;
+  }
+  if (group.modp()) {
     BIGNUM* raw = nullptr;
     must(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PUB_KEY, &raw), "EVP_PKEY_get_bn_param");
     const BigNum y(raw);
@@ -106,6 +149,17 @@ Bytes wire_public(const Group& group, EVP_PKEY* key, std::size_t size) {
        "EVP_PKEY_get_octet_string_param");
   if (written != point.size() || point[0] != POINT_CONVERSION_UNCOMPRESSED) throw LibraryError("public key format");
   return {point.begin() + 1, point.end()};
+}
+}  // namespace
+
+namespace {
+/// Where keys of the group are made: a group without a name of its own is given by its parameters.
+PkeyCtx keygen_context(const Group& group) {
+  if (group.prime == nullptr)
+    return PkeyCtx(must_have(EVP_PKEY_CTX_new_from_name(nullptr, group.algorithm(), nullptr), "EVP_PKEY_CTX_new_from_name"));
+  const ParamBuilder parts(must_have(OSSL_PARAM_BLD_new(), "OSSL_PARAM_BLD_new"));
+  const Pkey parameters = from_params(group, parts.get(), EVP_PKEY_KEY_PARAMETERS);
+  return PkeyCtx(must_have(EVP_PKEY_CTX_new_from_pkey(nullptr, parameters.get(), nullptr), "EVP_PKEY_CTX_new_from_pkey"));
 }
 }  // namespace
 
@@ -132,12 +186,13 @@ DhKey::~DhKey() = default;
 std::expected<std::shared_ptr<DhKey>, DhError> DhKey::generate(DhGroup group) try {
   const Group* g = find_group(group);
   if (!g) return std::unexpected(DhError::UnknownGroup);
-  const PkeyCtx ctx(must_have(EVP_PKEY_CTX_new_from_name(nullptr, g->ec ? "EC" : "DH", nullptr), "EVP_PKEY_CTX_new_from_name"));
+  const PkeyCtx ctx = keygen_context(*g);
   must(EVP_PKEY_keygen_init(ctx.get()), "EVP_PKEY_keygen_init");
   std::int64_t private_bits = g->private_bits;
-  std::array params{OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, const_cast<char*>(g->name), 0),
-                    OSSL_PARAM_construct_int64(OSSL_PKEY_PARAM_DH_PRIV_LEN, &private_bits), OSSL_PARAM_construct_end()};
-  if (g->ec) params[1] = OSSL_PARAM_construct_end();
+  std::vector<OSSL_PARAM> params;
+  if (g->name != nullptr) params.push_back(OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, const_cast<char*>(g->name), 0));
+  if (private_bits != 0) params.push_back(OSSL_PARAM_construct_int64(OSSL_PKEY_PARAM_DH_PRIV_LEN, &private_bits));
+  params.push_back(OSSL_PARAM_construct_end());
   must(EVP_PKEY_CTX_set_params(ctx.get(), params.data()), "EVP_PKEY_CTX_set_params");
   EVP_PKEY* raw = nullptr;
   must(EVP_PKEY_generate(ctx.get(), &raw), "EVP_PKEY_generate");
@@ -151,6 +206,11 @@ std::expected<std::shared_ptr<DhKey>, DhError> DhKey::generate(DhGroup group) tr
 std::expected<std::shared_ptr<DhKey>, DhError> DhKey::from_private(DhGroup group, ByteView private_value) try {
   const Group* g = find_group(group);
   if (!g) return std::unexpected(DhError::UnknownGroup);
+  if (g->kind == Kind::Montgomery) {
+    Pkey raw(EVP_PKEY_new_raw_private_key_ex(nullptr, g->algorithm(), nullptr, private_value.data(), private_value.size()));
+    if (!raw) return std::unexpected(DhError::BadLength);
+    return std::shared_ptr<DhKey>(new DhKey(group, std::make_unique<Key>(g, std::move(raw)), {}));
+  }
   const ParamBuilder parts(must_have(OSSL_PARAM_BLD_new(), "OSSL_PARAM_BLD_new"));
   const BigNum x = to_number(private_value);
   must(OSSL_PARAM_BLD_push_BN(parts.get(), OSSL_PKEY_PARAM_PRIV_KEY, x.get()), "OSSL_PARAM_BLD_push_BN");
@@ -170,11 +230,16 @@ std::expected<SecretBytes, DhError> DhKey::compute(ByteView peer_public) const t
   must(EVP_PKEY_derive_init(ctx.get()), "EVP_PKEY_derive_init");
   unsigned int pad = 1;
   const std::array params{OSSL_PARAM_construct_uint(OSSL_EXCHANGE_PARAM_PAD, &pad), OSSL_PARAM_construct_end()};
-  if (!key_->group->ec) must(EVP_PKEY_CTX_set_params(ctx.get(), params.data()), "EVP_PKEY_CTX_set_params");
+  if (key_->group->modp()) must(EVP_PKEY_CTX_set_params(ctx.get(), params.data()), "EVP_PKEY_CTX_set_params");
   must(EVP_PKEY_derive_set_peer_ex(ctx.get(), peer->get(), 0), "EVP_PKEY_derive_set_peer_ex");
   SecretBytes shared(info.shared_bytes);
   std::size_t size = shared.size();
-  must(EVP_PKEY_derive(ctx.get(), shared.mutable_view().data(), &size), "EVP_PKEY_derive");
+  const bool derived = EVP_PKEY_derive(ctx.get(), shared.mutable_view().data(), &size) == 1;
+  if (!derived && key_->group->kind == Kind::Montgomery) {  // all zero: a value of small order (RFC 8031 §3.2)
+    ERR_clear_error();
+    return std::unexpected(DhError::OutOfRange);
+  }
+  must(derived ? 1 : 0, "EVP_PKEY_derive");
   if (size != shared.size()) throw LibraryError("EVP_PKEY_derive (size)");
   return shared;
 } catch (const LibraryError&) {

@@ -17,7 +17,7 @@ namespace culvert::crypto {
 enum class DhError : std::uint8_t {
   UnknownGroup,  ///< not in dh_table()
   BadLength,     ///< the peer's value has not the length that the group prescribes
-  OutOfRange,    ///< MODP: not 1 < y < p-1 (RFC 6989 §2.1)
+  OutOfRange,    ///< MODP: not 1 < y < p-1, or not of the subgroup (RFC 6989 §2.1, §2.2); Curve25519: of small order
   NotOnCurve,    ///< ECP: no point of the curve; a coordinate that is not below p is none either (RFC 6989 §2.3)
   Library,       ///< the library failed; not the peer's doing
 };

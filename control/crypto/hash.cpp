@@ -27,6 +27,7 @@ struct Algorithm {
 const Algorithm& algorithm(Prf prf) {
   const auto fetch = [](const char* name) { return must_have(EVP_MD_fetch(nullptr, name, nullptr), "EVP_MD_fetch"); };
   static const std::array table{
+      Algorithm{Prf::HmacMd5, "MD5", fetch("MD5")},
       Algorithm{Prf::HmacSha1, "SHA1", fetch("SHA1")},
       Algorithm{Prf::HmacSha2_256, "SHA2-256", fetch("SHA2-256")},
       Algorithm{Prf::HmacSha2_384, "SHA2-384", fetch("SHA2-384")},

@@ -107,7 +107,7 @@ void on_informational(Core& core, const Incoming& in) {
   Keys* keys = keys_of(*sa);
   if (!keys || (!est && !waiting) || !h.message_id) return junk(Reason::Unexpected, "An encrypted Informational message came before phase 1 was over.");
   if (sa->used_ids.contains(h.message_id)) return;
-  const auto opened = open_sealed(in, MessageKind::Informational, keys->cipher, exchange_iv(keys->secrets.prf, keys->iv, h.message_id));
+  const auto opened = open_sealed(in, MessageKind::Informational, keys->cipher, keys->exchange_iv(h.message_id));
   const bool verified = opened && equal_constant_time(informational_hash(keys->secrets, h.message_id, opened->message.behind(0)),
                                                       opened->message.find<Hash>()->data);
   if (!verified) {

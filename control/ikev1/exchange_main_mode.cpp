@@ -152,7 +152,7 @@ void look_for_nat(IsakmpSa& sa, Prf hash, const Message& message) {
 
 Keys make_keys(const IsakmpSa& sa, const IkeSuite& suite, const KeyExchange& ke, ByteView psk, ByteView g_xy) {
   Phase1Secrets secrets = derive_phase1({suite.prf, psk, ke.nonce_i, ke.nonce_r, g_xy, sa.spi_i, sa.spi_r});
-  Cipher cipher(phase1_encryption_key(secrets, suite.key_bits / 8U));
+  Cipher cipher(suite.encr, phase1_encryption_key(secrets, suite.key_bits / 8U));
   return {std::move(secrets), std::move(cipher), phase1_iv(suite.prf, ke.g_xi, ke.g_xr)};
 }
 

@@ -56,7 +56,7 @@ void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm
   if (!ke.empty()) b.add(Ke{ke});
   b.add(*to_proxy_id(c.local_ts)).add(*to_proxy_id(c.remote_ts));
   b.prepend_hash(quick_hash_1(est->keys.secrets, qm.id, b.chain()));
-  qm.iv = exchange_iv(est->keys.secrets.prf, est->keys.iv, qm.id);
+  qm.iv = est->keys.exchange_iv(qm.id);
   const Bytes message = sealed_message(sa, est->keys.cipher, qm.iv, ike::kExchangeQuickMode, qm.id, b);
   next.tx = Outstanding(now, message, core.config.ike, core.services);
   qm.state = std::move(next);

@@ -59,7 +59,7 @@ bool taken_by_another(Core& core, const IsakmpSa& sa, std::size_t child, const s
 
 void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablished& est) {
   const MessageId id = in.header().message_id;
-  const auto opened = open_sealed(in, MessageKind::QuickMode1, est.keys.cipher, exchange_iv(est.keys.secrets.prf, est.keys.iv, id));
+  const auto opened = open_sealed(in, MessageKind::QuickMode1, est.keys.cipher, est.keys.exchange_iv(id));
   if (!opened) return drop_unproven(core, in, sa, opened.error().reason, opened.error().text);
   const Message& message = opened->message;
   if (!equal_constant_time(quick_hash_1(est.keys.secrets, id, message.behind(0)), message.find<Hash>()->data))

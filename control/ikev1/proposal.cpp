@@ -260,7 +260,7 @@ Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds)
     if (!e || e->ikev1_cipher == 0 || !prf || p.transforms.size() == kMaxTransforms) continue;
     Transform t{static_cast<std::uint8_t>(p.transforms.size() + 1), oakley::kKeyIke, {}};
     t.attributes.push_back(Attribute::tv(oakley::kEncryption, e->ikev1_cipher));
-    t.attributes.push_back(Attribute::tv(oakley::kKeyLength, e->key_bits));
+    if (!e->fixed_key) t.attributes.push_back(Attribute::tv(oakley::kKeyLength, e->key_bits));
     t.attributes.push_back(Attribute::tv(oakley::kHash, prf->ikev1_hash));
     t.attributes.push_back(Attribute::tv(oakley::kGroup, static_cast<std::uint16_t>(s.group)));
     t.attributes.push_back(Attribute::tv(oakley::kAuthMethod, oakley::kPreSharedKey));
@@ -319,7 +319,7 @@ Sa build_esp_offer(const EspOffer& offer) {
     if (s.pfs != DhGroup::None) t.attributes.push_back(Attribute::tv(doi::kGroup, static_cast<std::uint16_t>(s.pfs)));
     t.attributes.push_back(Attribute::tv(doi::kEncapsulation, static_cast<std::uint16_t>(offer.encapsulation)));
     if (i) t.attributes.push_back(Attribute::tv(doi::kAuth, i->ikev1_auth));
-    t.attributes.push_back(Attribute::tv(doi::kKeyLength, e->key_bits));
+    if (!e->fixed_key) t.attributes.push_back(Attribute::tv(doi::kKeyLength, e->key_bits));
     p.transforms.push_back(std::move(t));
   }
   return {{std::move(p)}};

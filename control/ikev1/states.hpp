@@ -168,6 +168,8 @@ struct Keys {
   Phase1Secrets secrets;
   Cipher cipher;
   Iv iv{};
+  /// Of the first message of another exchange.
+  [[nodiscard]] Iv exchange_iv(MessageId id) const { return ikev1::exchange_iv(secrets.prf, iv, cipher.block(), id); }
 };
 
 struct MmAwaitSa {

@@ -134,7 +134,7 @@ ReadIkeTransform read_ike_transform(const Transform& t) {
 const EncrInfo* ReadIkeTransform::encr_info() const {
   const auto table = encr_table();
   const auto row = std::find_if(table.begin(), table.end(), [this](const EncrInfo& e) {
-    return cipher && e.ikev1_cipher != 0 && e.ikev1_cipher == *cipher && key_bits && e.key_bits == *key_bits;
+    return cipher && e.ikev1_cipher != 0 && e.ikev1_cipher == *cipher && (e.fixed_key ? key_bits.value_or(e.key_bits) == e.key_bits : key_bits == e.key_bits);
   });
   return row == table.end() ? nullptr : &*row;
 }
@@ -176,7 +176,7 @@ ReadEspTransform read_esp_transform(const Transform& t) {
 const EncrInfo* ReadEspTransform::encr_info() const {
   const auto table = encr_table();
   const auto row = std::find_if(table.begin(), table.end(), [this](const EncrInfo& e) {
-    return e.ikev1_esp == id && key_bits && e.key_bits == *key_bits;
+    return e.ikev1_esp == id && (e.fixed_key ? key_bits.value_or(e.key_bits) == e.key_bits : key_bits == e.key_bits);
   });
   return row == table.end() ? nullptr : &*row;
 }

@@ -71,7 +71,7 @@ Bytes informational(Core& core, IsakmpSa& sa, const Keys& keys, Builder payloads
   const MessageId id = core.new_message_id(sa);
   sa.used_ids.add(id);
   payloads.prepend_hash(informational_hash(keys.secrets, id, payloads.chain()));
-  Iv iv = exchange_iv(keys.secrets.prf, keys.iv, id);
+  Iv iv = keys.exchange_iv(id);
   return sealed_message(sa, keys.cipher, iv, ike::kExchangeInformational, id, payloads);
 }
 

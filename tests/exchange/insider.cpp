@@ -22,7 +22,7 @@ Insider::Insider(const World& world) {
   }
   const std::string psk = "secret";
   secrets_ = ikev1::derive_phase1({suite.prf, as_bytes(psk), nonce_i, nonce_r, world.first_shared.view(), header_.spi_i, header_.spi_r});
-  cipher_ = std::make_unique<ikev1::Cipher>(ikev1::phase1_encryption_key(secrets_, suite.key_bits / 8U));
+  cipher_ = std::make_unique<ikev1::Cipher>(suite.encr, ikev1::phase1_encryption_key(secrets_, suite.key_bits / 8U));
 }
 
 ike::Datagram Insider::informational(const ikev1::Builder& payloads, bool to_initiator) const {
@@ -32,7 +32,7 @@ ike::Datagram Insider::informational(const ikev1::Builder& payloads, bool to_ini
   ikev1::Builder all = payloads;
   all.prepend_hash(ikev1::informational_hash(secrets_, h.message_id, payloads.chain()));
   h.next_payload = static_cast<std::uint8_t>(all.first());
-  const auto sealed = cipher_->seal(ikev1::exchange_iv(secrets_.prf, iv_, h.message_id), all.chain());
+  const auto sealed = cipher_->seal(ikev1::exchange_iv(secrets_.prf, iv_, cipher_->block(), h.message_id), all.chain());
   ike::Datagram d{initiator_, responder_, ike::encode_message(h, sealed.body)};
   if (!to_initiator) std::swap(d.local, d.remote);
   return d;

@@ -3,8 +3,9 @@
 
 Time limit: 400 s
 One gateway and one strongSwan hold one connection per suite, told apart by an address of strongSwan's: 72 IKE suites (each with another
-ESP suite in turn), and each ESP suite without and with perfect forward secrecy of each group. Each is established by Culvert, used and
-ended, then the same by strongSwan. strongSwan's own list of SAs says what was really agreed.
+ESP suite in turn), each other cipher, hash and group once, the weak ones with leave, and each ESP suite without and with perfect forward
+secrecy of each group. Each is established by Culvert, used and ended, then the same by strongSwan. strongSwan's own list of SAs says what
+was really agreed. The names of all suites come from the program's own table of algorithms, so that none is forgotten.
 """
 import concurrent.futures
 import itertools
@@ -19,12 +20,18 @@ from lib.traffic import ping  # noqa: E402
 SIZES = (56, 1000, 1372)
 WORKERS = 3
 CIPHERS = {"aes128": ("AES_CBC", "128"), "aes192": ("AES_CBC", "192"), "aes256": ("AES_CBC", "256"),
-           "aes128gcm16": ("AES_GCM_16", "128"), "aes256gcm16": ("AES_GCM_16", "256")}
+           "aes128gcm16": ("AES_GCM_16", "128"), "aes256gcm16": ("AES_GCM_16", "256"), "3des": ("3DES_CBC", None), "des": ("DES_CBC", None)}
 HASHES = {"sha1": ("PRF_HMAC_SHA1", "HMAC_SHA1_96"), "sha256": ("PRF_HMAC_SHA2_256", "HMAC_SHA2_256_128"),
-          "sha384": ("PRF_HMAC_SHA2_384", None), "sha512": ("PRF_HMAC_SHA2_512", None)}
+          "sha384": ("PRF_HMAC_SHA2_384", None), "sha512": ("PRF_HMAC_SHA2_512", None), "md5": ("PRF_HMAC_MD5", "HMAC_MD5_96")}
 GROUPS = {"modp2048": "MODP_2048", "modp3072": "MODP_3072", "modp4096": "MODP_4096", "ecp256": "ECP_256", "ecp384": "ECP_384", "ecp521": "ECP_521"}
+MORE_GROUPS = {"modp6144": "MODP_6144", "modp8192": "MODP_8192", "curve25519": "CURVE_25519", "ecp192": "ECP_192", "ecp224": "ECP_224",
+               "modp1536": "MODP_1536", "modp1024": "MODP_1024", "modp768": "MODP_768", "modp1024s160": "MODP_1024_160",
+               "modp2048s224": "MODP_2048_224", "modp2048s256": "MODP_2048_256"}
+WEAK = {"3des", "des", "md5", "modp1536", "modp1024", "modp768", "modp1024s160", "modp2048s224", "modp2048s256"}
 ESP = ["aes128gcm16", "aes256gcm16", "aes128-sha1", "aes128-sha256", "aes256-sha1", "aes256-sha256"]
-IKE = ["-".join(parts) for parts in itertools.product(("aes128", "aes192", "aes256"), HASHES, GROUPS)]
+IKE = ["-".join(parts) for parts in itertools.product(("aes128", "aes192", "aes256"), ("sha1", "sha256", "sha384", "sha512"), GROUPS)]
+MORE_IKE = [f"aes128-sha256-{group}" for group in MORE_GROUPS] + [f"{cipher}-{digest}-modp2048" for cipher in ("3des", "des") for digest in HASHES]
+MORE_IKE += ["aes256-md5-ecp256", "3des-md5-modp1024"]
 
 
 class Suite:
@@ -34,10 +41,13 @@ class Suite:
         self.local_ts, self.remote_ts = f"10.1.{number}.0/24", f"10.2.{number}.0/24"
         self.result = {}
 
+    def weak(self):
+        return [part for part in self.ike.split("-") if part in WEAK]
+
     def expected(self):
         """What strongSwan must list for the IKE SA and its CHILD SA."""
         cipher, digest, group = self.ike.split("-")
-        ike = {"encr-alg": CIPHERS[cipher][0], "encr-keysize": CIPHERS[cipher][1], "prf-alg": HASHES[digest][0], "dh-group": GROUPS[group]}
+        ike = {"encr-alg": CIPHERS[cipher][0], "encr-keysize": CIPHERS[cipher][1], "prf-alg": HASHES[digest][0], "dh-group": (GROUPS | MORE_GROUPS)[group]}
         parts = self.esp.split("-")
         esp = {"encr-alg": CIPHERS[parts[0]][0], "encr-keysize": CIPHERS[parts[0]][1]}
         for part in parts[1:]:
@@ -51,6 +61,7 @@ class Suite:
 def suites():
     found = [Suite(n, ike, ESP[n % len(ESP)]) for n, ike in enumerate(IKE, 1)]
     with_pfs = [esp + pfs for esp in ESP for pfs in ["", *("-" + g for g in GROUPS)]]
+    found += [Suite(n, ike, ESP[n % len(ESP)]) for n, ike in enumerate(MORE_IKE, 151)]
     return found + [Suite(n, sites.IKE_SUITE, esp) for n, esp in enumerate(with_pfs, 101)]
 
 
@@ -100,11 +111,13 @@ def one(suite, role, culvert, peer, host):
 
 def body(r, lab):
     everything = suites()
+    tested = {part for s in everything for suite in (s.ike, s.esp) for part in suite.split("-")}
+    r.check("each algorithm that the configuration knows is in the table", tested == gateway.algorithms(), f"they differ in {tested ^ gateway.algorithms()}")
 
     def connections(gw):
         secret = gw.secret(sites.SECRET)
         return {s.name: gateway.connection(sites.ADDRESS["a"], s.address, sites.IDENTITY["a"], f"{s.name}.example", s.ike, secret,
-                                           {s.name: gateway.child(s.local_ts, s.remote_ts, s.esp)}) for s in everything}
+                                           {s.name: gateway.child(s.local_ts, s.remote_ts, s.esp)}, allow_weak=s.weak()) for s in everything}
     theirs = {s.name: strongswan.connection(s.address, sites.ADDRESS["a"], f"{s.name}.example", sites.IDENTITY["a"], s.ike,
                                             {s.name: strongswan.child(s.remote_ts, s.local_ts, s.esp)}) for s in everything}
     site = sites.CulvertAndStrongSwan(lab, connections, theirs)

@@ -2,6 +2,7 @@
 #include "tests/support/vectors.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include <boost/json.hpp>
 #include <openssl/bn.h>
@@ -19,13 +20,18 @@ std::shared_ptr<DhKey> make(DhGroup group) {
   REQUIRE(key);
   return *key;
 }
-bool is_modp(const DhInfo& d) { return d.public_bytes == d.shared_bytes; }
+bool is_curve(const DhInfo& d) { return d.name.starts_with("ecp"); }
 
-/// The prime of a MODP group, from OpenSSL's own copy of RFC 3526.
+/// The prime of a MODP group, from OpenSSL's own copies of RFC 2409 and RFC 3526; empty for the groups of RFC 5114.
 Bytes prime(DhGroup group) {
-  BIGNUM* p = group == DhGroup::Modp2048   ? BN_get_rfc3526_prime_2048(nullptr)
-              : group == DhGroup::Modp3072 ? BN_get_rfc3526_prime_3072(nullptr)
-                                           : BN_get_rfc3526_prime_4096(nullptr);
+  using Make = BIGNUM* (*)(BIGNUM*);
+  static const std::map<DhGroup, Make> kPrimes{
+      {DhGroup::Modp768, BN_get_rfc2409_prime_768},   {DhGroup::Modp1024, BN_get_rfc2409_prime_1024}, {DhGroup::Modp1536, BN_get_rfc3526_prime_1536},
+      {DhGroup::Modp2048, BN_get_rfc3526_prime_2048}, {DhGroup::Modp3072, BN_get_rfc3526_prime_3072}, {DhGroup::Modp4096, BN_get_rfc3526_prime_4096},
+      {DhGroup::Modp6144, BN_get_rfc3526_prime_6144}, {DhGroup::Modp8192, BN_get_rfc3526_prime_8192}};
+  const auto make = kPrimes.find(group);
+  if (make == kPrimes.end()) return {};
+  BIGNUM* p = make->second(nullptr);
   Bytes out(static_cast<std::size_t>(BN_num_bytes(p)));
   BN_bn2bin(p, out.data());
   BN_free(p);
@@ -52,16 +58,16 @@ TEST_CASE("both sides agree, in the wire sizes of the table", "[crypto][dh][rfc2
 }
 
 TEST_CASE("a group that is not in the table is refused", "[crypto][dh][A13]") {
-  for (const int id : {0, 1, 2, 5, 17, 22, 24, 31, 1024, 1025, 1040, 32768, 65535})
+  for (const int id : {0, 3, 4, 6, 13, 27, 30, 32, 1024, 1025, 1040, 32768, 65535})
     CHECK(DhKey::generate(static_cast<DhGroup>(static_cast<std::uint16_t>(id))).error() == DhError::UnknownGroup);
 }
 
 TEST_CASE("MODP: 0, 1, p-1, p, p+1 and 2^n-1 are refused, 2 and p-2 are taken", "[crypto][dh][D1][rfc6989-2.1]") {
   for (const DhInfo& d : dh_table()) {
-    if (!is_modp(d)) continue;
+    const Bytes p = prime(d.id);
+    if (p.empty()) continue;
     INFO(d.name);
     const auto key = make(d.id);
-    const Bytes p = prime(d.id);
     REQUIRE(p.size() == d.public_bytes);
     Bytes zero(p.size()), one = zero, two = zero, p_plus_1 = p;
     one.back() = 1;
@@ -73,6 +79,27 @@ TEST_CASE("MODP: 0, 1, p-1, p, p+1 and 2^n-1 are refused, 2 and p-2 are taken", 
     CHECK(key->compute(two));
     CHECK(key->compute(plus(p, -2)));
   }
+}
+
+TEST_CASE("RFC 5114 groups: a value outside of the subgroup is refused", "[crypto][dh][D1][rfc6989-2.2]") {
+  for (const DhGroup group : {DhGroup::Modp1024s160, DhGroup::Modp2048s224, DhGroup::Modp2048s256}) {
+    const auto key = make(group);
+    for (const unsigned small : {0U, 1U, 2U, 3U, 7U}) {
+      Bytes value(find_dh(group)->public_bytes);
+      value.back() = static_cast<std::uint8_t>(small);
+      CHECK(key->compute(value).error() == DhError::OutOfRange);
+    }
+    CHECK(key->compute(Bytes(find_dh(group)->public_bytes, 0xff)).error() == DhError::OutOfRange);
+  }
+}
+
+TEST_CASE("Curve25519: values of small order are refused", "[crypto][dh][D1][rfc8031]") {
+  const auto key = make(DhGroup::Curve25519);
+  for (const char* low : {"0000000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000000",
+                          "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+                          "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                          "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"})
+    CHECK(key->compute(hex(low)).error() == DhError::OutOfRange);
 }
 
 TEST_CASE("a value of another length is refused on every group", "[crypto][dh][D3]") {
@@ -93,7 +120,7 @@ TEST_CASE("a value of another length is refused on every group", "[crypto][dh][D
 
 TEST_CASE("ECP: points off the curve, zeros, and coordinates not below p are refused", "[crypto][dh][D2][rfc6989-2.3]") {
   for (const DhInfo& d : dh_table()) {
-    if (is_modp(d)) continue;
+    if (!is_curve(d)) continue;
     INFO(d.name);
     const auto key = make(d.id);
     const auto other = make(d.id);
@@ -163,6 +190,33 @@ TEST_CASE("Wycheproof ECDH, uncompressed points: P-256, P-384, P-521", "[crypto]
   CHECK(invalid > 10);
 }
 
+TEST_CASE("Wycheproof X25519", "[crypto][dh][D1][vectors]") {
+  const auto folder = test::vectors("Wycheproof X25519");
+  if (!folder) return;
+  const Bytes text = test::read_file(*folder / "wycheproof" / "x25519_test.json");
+  const auto json = boost::json::parse(std::string(text.begin(), text.end()));
+  std::size_t agreed = 0, refused = 0;
+  for (const auto& group : json.at("testGroups").as_array())
+    for (const auto& c : group.at("tests").as_array()) {
+      INFO("case " << c.at("tcId").as_int64() << ": " << c.at("comment").as_string().c_str());
+      const auto key = DhKey::from_private(DhGroup::Curve25519, hex(c.at("private").as_string().c_str()));
+      REQUIRE(key);
+      const std::string want(c.at("shared").as_string());
+      const auto shared = (*key)->compute(hex(c.at("public").as_string().c_str()));
+      if (want.find_first_not_of('0') == std::string::npos) {
+        CHECK(shared.error() == DhError::OutOfRange);
+        ++refused;
+      } else {
+        REQUIRE(shared);
+        CHECK(to_hex(shared->view()) == want);
+        ++agreed;
+      }
+    }
+  std::cout << "Wycheproof X25519: " << agreed << " agreed, " << refused << " of small order refused\n";
+  CHECK(agreed > 400);
+  CHECK(refused > 20);
+}
+
 TEST_CASE("key exchanges of the vector set, both sides", "[crypto][dh][vectors]") {
   const auto folder = test::vectors("MODP and ECP key exchanges");
   if (!folder) return;
@@ -170,7 +224,9 @@ TEST_CASE("key exchanges of the vector set, both sides", "[crypto][dh][vectors]"
   const auto json = boost::json::parse(std::string(text.begin(), text.end()));
   std::size_t ran = 0;
   for (const auto& c : json.at("ke").as_array()) {
-    const std::string name(c.at("name").as_string());
+    std::string name(c.at("name").as_string());  // strongSwan's
+    if (name.starts_with("curve25519")) name = "curve25519";
+    if (name.starts_with("modp")) std::ranges::replace(name, '_', 's');
     const auto row = std::find_if(dh_table().begin(), dh_table().end(), [&](const DhInfo& d) { return d.name == name; });
     if (row == dh_table().end()) continue;
     INFO(name);
@@ -187,5 +243,5 @@ TEST_CASE("key exchanges of the vector set, both sides", "[crypto][dh][vectors]"
     ++ran;
   }
   std::cout << "MODP and ECP key exchanges: " << ran << " cases, both sides each\n";
-  CHECK(ran == dh_table().size());
+  CHECK(ran == dh_table().size() + 1);  // two of curve25519
 }

@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "control/crypto/aes.hpp"
+#include "control/crypto/cbc.hpp"
 #include "control/crypto/hash.hpp"
 
 using namespace culvert;
@@ -36,6 +36,7 @@ TEST_CASE("hmac: RFC 4231 cases 1, 2 and 6, RFC 2202 case 1, and an empty key", 
         "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c78b3239ecfab21649");
   CHECK(to_hex(crypto::hmac(Prf::HmacSha2_512, Bytes(131, 0xaa), {as_bytes("Test Using Larger Than Block-Size Key - Hash Key First")}).view()) ==
         "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598");
+  CHECK(to_hex(crypto::hmac(Prf::HmacMd5, Bytes(16, 0x0b), {as_bytes("Hi There")}).view()) == "9294727a3638bb1c13f48ef8158bfc9d");  // RFC 2202
   CHECK(to_hex(crypto::hmac(Prf::HmacSha2_256, {}, {ByteView{}}).view()) ==
         "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
@@ -53,10 +54,10 @@ TEST_CASE("aes-cbc: NIST SP 800-38A F.2, both directions", "[crypto][aes]") {
        "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d"},
   };
   for (const Row& r : rows) {
-    const auto sealed = crypto::aes_cbc_encrypt(hex(r.key), iv, plain);
+    const auto sealed = crypto::cbc_encrypt(Encr::AesCbc, hex(r.key), iv, plain);
     REQUIRE(sealed);
     CHECK(to_hex(*sealed) == r.cipher);
-    const auto opened = crypto::aes_cbc_decrypt(hex(r.key), iv, *sealed);
+    const auto opened = crypto::cbc_decrypt(Encr::AesCbc, hex(r.key), iv, *sealed);
     REQUIRE(opened);
     CHECK(*opened == plain);
   }
@@ -65,10 +66,24 @@ TEST_CASE("aes-cbc: NIST SP 800-38A F.2, both directions", "[crypto][aes]") {
 TEST_CASE("aes-cbc: lengths that are none", "[crypto][aes]") {
   const Bytes key(16), iv(16), block(16);
   for (const std::size_t n : {0U, 1U, 15U, 17U, 23U, 31U, 33U, 64U})
-    CHECK(crypto::aes_cbc_decrypt(Bytes(n), iv, block).error() == crypto::CipherError::KeyLength);
-  for (const std::size_t n : {0U, 15U, 17U}) CHECK(crypto::aes_cbc_decrypt(key, Bytes(n), block).error() == crypto::CipherError::IvLength);
+    CHECK(crypto::cbc_decrypt(Encr::AesCbc, Bytes(n), iv, block).error() == crypto::CipherError::KeyLength);
+  for (const std::size_t n : {0U, 15U, 17U}) CHECK(crypto::cbc_decrypt(Encr::AesCbc, key, Bytes(n), block).error() == crypto::CipherError::IvLength);
   for (const std::size_t n : {0U, 1U, 15U, 17U, 31U})
-    CHECK(crypto::aes_cbc_decrypt(key, iv, Bytes(n)).error() == crypto::CipherError::DataLength);
+    CHECK(crypto::cbc_decrypt(Encr::AesCbc, key, iv, Bytes(n)).error() == crypto::CipherError::DataLength);
+}
+
+TEST_CASE("des-cbc and 3des-cbc: FIPS 81 App. C and NIST SP 800-20 keys, both directions", "[crypto][des]") {
+  const auto check = [](Encr cipher, const char* key, const char* iv, const Bytes& plain, const char* sealed) {
+    CHECK(to_hex(crypto::cbc_encrypt(cipher, hex(key), hex(iv), plain).value()) == sealed);
+    CHECK(crypto::cbc_decrypt(cipher, hex(key), hex(iv), hex(sealed)).value() == plain);
+  };
+  const ByteView text = as_bytes("Now is the time for all ");
+  const Bytes plain(text.begin(), text.end());
+  check(Encr::Des, "0123456789abcdef", "1234567890abcdef", plain, "e5c7cdde872bf27c43e934008c389c0f683788499a7c05f6");
+  check(Encr::TripleDes, "0123456789abcdef0123456789abcdef0123456789abcdef", "1234567890abcdef", plain, "e5c7cdde872bf27c43e934008c389c0f683788499a7c05f6");
+  CHECK(crypto::cbc_encrypt(Encr::TripleDes, Bytes(16), Bytes(8), Bytes(8)).error() == crypto::CipherError::KeyLength);
+  CHECK(crypto::cbc_encrypt(Encr::Des, Bytes(8), Bytes(16), Bytes(8)).error() == crypto::CipherError::IvLength);
+  CHECK(crypto::cbc_encrypt(Encr::Des, Bytes(8), Bytes(8), Bytes(12)).error() == crypto::CipherError::DataLength);
 }
 
 TEST_CASE("random: 1,000 draws of 8 bytes are distinct", "[crypto]") {
