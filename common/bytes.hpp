@@ -19,11 +19,11 @@ using MutableByteView = std::span<std::uint8_t>;
 using Bytes = std::vector<std::uint8_t>;
 
 enum class ParseErrc : std::uint8_t {
-  Truncated,   ///< fewer bytes than the format needs
-  BadLength,   ///< a length field contradicts its surroundings
-  BadValue,    ///< a field holds a value that the format forbids
-  TooMany,     ///< a bound of ours is exceeded
-  Trailing,    ///< bytes left over
+  Truncated,  ///< fewer bytes than the format needs
+  BadLength,  ///< a length field contradicts its surroundings
+  BadValue,   ///< a field holds a value that the format forbids
+  TooMany,    ///< a bound of ours is exceeded
+  Trailing,   ///< bytes left over
 };
 
 /// What was wrong, at which offset of the parsed bytes, and by which rule (a string literal such as "RFC 2408 §3.2").
@@ -94,8 +94,7 @@ class Writer {
   /// Overwrites a field written earlier. `at + sizeof(T)` must not exceed `size()`.
   template <std::unsigned_integral T>
   void patch(std::size_t at, T v) {
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-      out_.at(at + i) = static_cast<std::uint8_t>(std::uint64_t{v} >> (8 * (sizeof(T) - 1 - i)));
+    for (std::size_t i = 0; i < sizeof(T); ++i) out_.at(at + i) = static_cast<std::uint8_t>(std::uint64_t{v} >> (8 * (sizeof(T) - 1 - i)));
   }
   [[nodiscard]] std::size_t size() const { return out_.size(); }
   [[nodiscard]] ByteView view() const { return out_; }

@@ -4,9 +4,8 @@
 #include <chrono>
 #include <utility>
 
-#include <sys/random.h>
-
 #include <fmt/format.h>
+#include <sys/random.h>
 
 namespace culvert::control {
 
@@ -20,7 +19,8 @@ void fill_random(MutableByteView out) {
 std::uint32_t random_word() {
   std::array<std::uint8_t, 4> bytes{};
   fill_random(bytes);
-  return static_cast<std::uint32_t>(bytes[0]) << 24 | static_cast<std::uint32_t>(bytes[1]) << 16 | static_cast<std::uint32_t>(bytes[2]) << 8 | bytes[3];
+  return static_cast<std::uint32_t>(bytes[0]) << 24 | static_cast<std::uint32_t>(bytes[1]) << 16 |
+         static_cast<std::uint32_t>(bytes[2]) << 8 | bytes[3];
 }
 }  // namespace
 
@@ -56,13 +56,13 @@ std::expected<SecretBytes, std::string> Gateway::secret(const std::string& conne
 std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
   if (!link_) return false;
   now_ = now;
-  const Link::Handlers handlers{
-      .acquire = [this, now](const shm::Acquire& a) { on_acquire(now, a); },
-      .expire = [this, now](const shm::Expire& e) { on_expire(now, e); },
-      .datagram = [this, now](const ike::Datagram& d) {
-        engine_.on_datagram(now, d);
-        perform(now);
-      }};
+  const Link::Handlers handlers{.acquire = [this, now](const shm::Acquire& a) { on_acquire(now, a); },
+                                .expire = [this, now](const shm::Expire& e) { on_expire(now, e); },
+                                .datagram =
+                                    [this, now](const ike::Datagram& d) {
+                                      engine_.on_datagram(now, d);
+                                      perform(now);
+                                    }};
   auto more = link_->drain(handlers);
   perform(now);
   return more;
@@ -153,7 +153,8 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   if (!link_) return refuse_install(action, now, "no data plane is attached");
   const auto policy = policies_.of(action.connection, action.child);
   if (!policy) return refuse_install(action, now, "the child is not configured");
-  if (action.encr_key.size() > shm::kMaxEncrKey || action.integ_key.size() > shm::kMaxIntegKey) return refuse_install(action, now, "key too long");
+  if (action.encr_key.size() > shm::kMaxEncrKey || action.integ_key.size() > shm::kMaxIntegKey)
+    return refuse_install(action, now, "key too long");
   const auto slot = store_.begin_install(action.direction, action.spi, action.pair, action.connection, action.child);
   if (!slot) return refuse_install(action, now, "no room in the data plane's SA table");
   shm::InstallSa m;
@@ -202,12 +203,14 @@ std::string described(const SaEntry* entry, Direction direction, Spi spi) {
 }  // namespace
 
 /// After a timeout the engine has been told of a failure: a late success is taken back.
-void Gateway::install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job, const Outcome& outcome) {
+void Gateway::install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job,
+                              const Outcome& outcome) {
   if (outcome.ok()) {
     if (!outcome.late) {
       store_.installed(direction, slot);
       engine_.on_installed(now, job, true, {});
-    } else if (const SaEntry* e = store_.at(direction, slot); e != nullptr && e->spi == spi && store_.begin_remove(direction, spi, e->pair) != nullptr) {
+    } else if (const SaEntry* e = store_.at(direction, slot);
+               e != nullptr && e->spi == spi && store_.begin_remove(direction, spi, e->pair) != nullptr) {
       send_remove(direction, slot, spi, now);
     }
     return;
@@ -231,7 +234,8 @@ void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike:
     if (o.ok() || (o.kind == Outcome::Kind::Acked && o.result == shm::AckResult::NotFound)) {
       const SaEntry* e = store_.at(direction, slot);
       if (e == nullptr || e->spi != spi) return;
-      if (link_) traffic_.update(direction, slot, e->connection, e->child, SaTotals::of(link_->segment().records(direction)[slot].counters));
+      if (link_)
+        traffic_.update(direction, slot, e->connection, e->child, SaTotals::of(link_->segment().records(direction)[slot].counters));
       traffic_.forget(direction, slot);
       store_.gone(direction, slot);
     } else {
@@ -242,7 +246,8 @@ void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike:
 
 void Gateway::act(ike::TimePoint, ike::Report& action) {
   if (action.count && action.exchange && action.role)
-    ++exchanges_[static_cast<std::size_t>(*action.exchange)][static_cast<std::size_t>(*action.role)][static_cast<std::size_t>(action.reason)];
+    ++exchanges_[static_cast<std::size_t>(*action.exchange)][static_cast<std::size_t>(*action.role)]
+                [static_cast<std::size_t>(action.reason)];
   // What strangers send too often to be worth a line (Core::junk) is counted alone: else it would push all else out of the journal.
   if (action.count && action.severity == ike::Severity::Debug) return;
   journal_.write(event_of(action));

@@ -24,15 +24,15 @@
 namespace culvert::control {
 
 /// Ended exchanges by kind, our role and reason.
-using ExchangeCounts =
-    std::array<std::array<std::array<std::uint64_t, static_cast<std::size_t>(ike::Reason::Count_)>, 2>, static_cast<std::size_t>(ike::Exchange::Count_)>;
+using ExchangeCounts = std::array<std::array<std::array<std::uint64_t, static_cast<std::size_t>(ike::Reason::Count_)>, 2>,
+                                  static_cast<std::size_t>(ike::Exchange::Count_)>;
 
 class Gateway final : private ike::Services {
  public:
   struct Hooks {
-    std::function<void(ike::ComputeDh)> compute;                                                     ///< answered by on_dh, later
+    std::function<void(ike::ComputeDh)> compute;  ///< answered by on_dh, later
     std::function<std::expected<SecretBytes, std::string>(const config::SecretRef&)> read_secret;
-    std::function<void(std::optional<ike::TimePoint>)> wake_at;                                      ///< call on_timer then
+    std::function<void(std::optional<ike::TimePoint>)> wake_at;  ///< call on_timer then
   };
   /// All arguments outlive the gateway.
   Gateway(const config::GatewayConfig& config, Journal& journal, Hooks hooks);
@@ -115,7 +115,7 @@ class Gateway final : private ike::Services {
   ExchangeCounts exchanges_{};
   ike::Engine engine_;
   std::unique_ptr<Link> link_;
-  ike::TimePoint now_{};             ///< of the event being handled: acks arrive inside of drain()
+  ike::TimePoint now_{};  ///< of the event being handled: acks arrive inside of drain()
   std::uint64_t last_boot_id_ = 0;
   std::uint64_t attaches_ = 0;
   std::uint64_t installs_refused_ = 0;

@@ -14,7 +14,8 @@ void Gateway::attached(ike::TimePoint now, Attachment attachment) {
   link_ = std::make_unique<Link>(std::move(attachment));
   ++attaches_;
   const auto& header = link_->segment().header();
-  journal_.info(fmt::format("attached to the data plane: {} worker(s), {} port(s), room for {} SAs each way", header.workers, header.ports, header.sa_capacity));
+  journal_.info(fmt::format("attached to the data plane: {} worker(s), {} port(s), room for {} SAs each way", header.workers, header.ports,
+                            header.sa_capacity));
   const bool same = started_ && link_->boot_id() == last_boot_id_;
   if (started_ && !same) {
     journal_.warn("the data plane has been restarted: all its SAs are gone, negotiating again");
@@ -62,7 +63,8 @@ void Gateway::install_policies(ike::TimePoint now) {
   for (auto id = static_cast<std::uint32_t>(policies_.entries().size()) + 1; !started_ && id <= shm::kMaxPolicies; ++id)
     commands.send(shm::RemovePolicy{PolicyId{id}}, now, {});
   commands.send(shm::PoliciesComplete{}, now, [this](const Outcome& o) {
-    if (!o.ok() && o.kind != Outcome::Kind::Lost) journal_.error(fmt::format("the data plane does not forward, for policies are missing: {}", o.text()));
+    if (!o.ok() && o.kind != Outcome::Kind::Lost)
+      journal_.error(fmt::format("the data plane does not forward, for policies are missing: {}", o.text()));
   });
 }
 

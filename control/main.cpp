@@ -64,12 +64,15 @@ int run(const config::GatewayConfig& config) {
   }
   auto listener = io::Listener::open(config.control.socket, config.control.group);
   if (!listener) throw std::runtime_error(listener.error());
-  if (user && !listener->hand_over(user->uid)) journal.warn("control.socket stays with root: its directory does not let it be given to control.user");
+  if (user && !listener->hand_over(user->uid))
+    journal.warn("control.socket stays with root: its directory does not let it be given to control.user");
 
   io::Loop loop;
   Gateway* gateway_ptr = nullptr;  // the pool's threads answer through the loop, which runs only once the gateway exists
   DhPool pool(config.ike.crypto_threads, ike::run_dh_job, [&](ike::DhResult result) {
-    loop.post([&gateway_ptr, shared = std::make_shared<ike::DhResult>(std::move(result))] { gateway_ptr->on_dh(Clock::now(), std::move(*shared)); });
+    loop.post([&gateway_ptr, shared = std::make_shared<ike::DhResult>(std::move(result))] {
+      gateway_ptr->on_dh(Clock::now(), std::move(*shared));
+    });
   });
   const auto read_secret = [](const config::SecretRef& ref) -> std::expected<SecretBytes, std::string> {
     auto secret = resolve_secret(ref);
@@ -85,7 +88,8 @@ int run(const config::GatewayConfig& config) {
   std::unique_ptr<Exporter> exporter;
   if (!config.control.metrics_listen.empty()) {
     exporter = std::make_unique<Exporter>(
-        config.control.metrics_listen, [&loop](std::function<void()> work) { loop.post(std::move(work)); }, [&gateway] { return metric_families(gateway); });
+        config.control.metrics_listen, [&loop](std::function<void()> work) { loop.post(std::move(work)); },
+        [&gateway] { return metric_families(gateway); });
     journal.info(fmt::format("metrics on http://{}/metrics", config.control.metrics_listen));
   }
   if (user) {
@@ -105,7 +109,8 @@ int main(int argc, char** argv) {
   CLI::App app{"culvertd: negotiates the tunnels of a Culvert gateway and hands them to culvert-dataplane", "culvertd"};
   app.add_option("--config", options.config, "configuration file")->capture_default_str();
   app.add_option("--check", options.check, "check this configuration file, say what is wrong with it, and exit: 0 usable, 1 not");
-  app.add_option("--log-level", options.log_level, "instead of control.log.level")->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  app.add_option("--log-level", options.log_level, "instead of control.log.level")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   app.set_version_flag("--version", std::string("culvertd ") + std::string(kVersion));
   try {
     app.parse(argc, argv);

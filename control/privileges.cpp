@@ -3,14 +3,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 namespace culvert::control {
 

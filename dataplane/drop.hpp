@@ -15,8 +15,7 @@ class DropSink {
   /// Gives buffers (Packet::handle) back; called with up to kBurstMax at once.
   using Release = void (*)(void* context, std::span<void* const> handles);
 
-  DropSink(shm::WorkerCounters& counters, Release release, void* context)
-      : counters_(&counters), release_(release), context_(context) {}
+  DropSink(shm::WorkerCounters& counters, Release release, void* context) : counters_(&counters), release_(release), context_(context) {}
   DropSink(const DropSink&) = delete;
   DropSink& operator=(const DropSink&) = delete;
   ~DropSink() { flush(); }

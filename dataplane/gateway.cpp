@@ -11,7 +11,7 @@ namespace culvert::dp {
 
 namespace {
 constexpr unsigned kHandoffRing = 2048;
-constexpr unsigned kIkeRing = 1024;   // a reserve of its own: no amount of ESP or unresolved traffic fills it
+constexpr unsigned kIkeRing = 1024;  // a reserve of its own: no amount of ESP or unresolved traffic fills it
 constexpr unsigned kSlowRing = 1024;
 
 void drop_rights() {
@@ -55,8 +55,8 @@ std::expected<void, std::string> Gateway::make_tables() {
   auto fib = Fib::build(interfaces_, config_.routes, neighbors_);
   if (!fib) return std::unexpected(fib.error());
   fib_ = std::move(*fib);
-  auto segment = shm::Segment::create(static_cast<std::uint32_t>(config_.dataplane.workers.size()), static_cast<std::uint32_t>(ports_.size()),
-                                      config_.dataplane.sa_capacity);
+  auto segment = shm::Segment::create(static_cast<std::uint32_t>(config_.dataplane.workers.size()),
+                                      static_cast<std::uint32_t>(ports_.size()), config_.dataplane.sa_capacity);
   if (!segment) return std::unexpected(segment.error());
   segment_ = std::make_unique<shm::Segment>(std::move(*segment));
   for (std::size_t i = 0; i < ports_.size(); ++i) segment_->ports()[i].name = shm::Name(ports_[i]->name());

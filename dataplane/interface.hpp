@@ -14,8 +14,8 @@ namespace culvert::dp {
 struct Interface {
   std::string name;
   std::array<std::uint8_t, 6> mac{};
-  std::uint16_t mtu = 1500;              ///< of IP
-  std::vector<Prefix> addresses;         ///< own addresses with their networks
+  std::uint16_t mtu = 1500;       ///< of IP
+  std::vector<Prefix> addresses;  ///< own addresses with their networks
 
   /// The address that this router speaks with on this port; unspecified without one.
   [[nodiscard]] IpAddress primary() const { return addresses.empty() ? IpAddress{} : addresses.front().address; }

@@ -31,8 +31,8 @@ class LineFormatter : public spdlog::formatter {
     const std::string_view text(m.payload.data(), m.payload.size());
     const std::string time = culvert::format_time(m.time);
     if (format_ == culvert::config::LogFormat::Json) {
-      fmt::format_to(std::back_inserter(out), R"({{"ts":"{}","level":"{}","event":"{}","component":"dataplane"}})", time, level_name(m.level),
-                     culvert::json_escaped(text));
+      fmt::format_to(std::back_inserter(out), R"({{"ts":"{}","level":"{}","event":"{}","component":"dataplane"}})", time,
+                     level_name(m.level), culvert::json_escaped(text));
     } else {
       fmt::format_to(std::back_inserter(out), "{} {:<5} dataplane: {}", time, level_name(m.level), culvert::one_line(text));
     }
@@ -44,10 +44,14 @@ class LineFormatter : public spdlog::formatter {
   static std::string_view level_name(spdlog::level::level_enum level) {
     switch (level) {
       case spdlog::level::trace:
-      case spdlog::level::debug: return "debug";
-      case spdlog::level::info: return "info";
-      case spdlog::level::warn: return "warn";
-      default: return "error";
+      case spdlog::level::debug:
+        return "debug";
+      case spdlog::level::info:
+        return "info";
+      case spdlog::level::warn:
+        return "warn";
+      default:
+        return "error";
     }
   }
   culvert::config::LogFormat format_;

@@ -62,25 +62,25 @@ inline MacBits load_mac(const std::uint8_t* p) {
 }
 
 struct alignas(64) Packet {
-  std::uint8_t* data = nullptr;       ///< first byte of the IP header
-  void* handle = nullptr;             ///< the rte_mbuf, or whatever a test keeps here
-  InboundSa* inbound = nullptr;       ///< the SA that it arrived under; nullptr: it arrived in clear, or is not looked up yet
-  OutboundSa* outbound = nullptr;     ///< the SA that it shall leave under (from the SPD)
-  std::uint32_t length = 0;           ///< bytes from `data`
-  std::uint16_t headroom = 0;         ///< writable bytes before `data`
-  std::uint16_t tailroom = 0;         ///< writable bytes behind the packet
+  std::uint8_t* data = nullptr;    ///< first byte of the IP header
+  void* handle = nullptr;          ///< the rte_mbuf, or whatever a test keeps here
+  InboundSa* inbound = nullptr;    ///< the SA that it arrived under; nullptr: it arrived in clear, or is not looked up yet
+  OutboundSa* outbound = nullptr;  ///< the SA that it shall leave under (from the SPD)
+  std::uint32_t length = 0;        ///< bytes from `data`
+  std::uint16_t headroom = 0;      ///< writable bytes before `data`
+  std::uint16_t tailroom = 0;      ///< writable bytes behind the packet
   std::uint16_t rx_port = 0;
-  std::uint16_t tx_port = 0;          ///< set by forwarding
+  std::uint16_t tx_port = 0;  ///< set by forwarding
   // Filled by parse_ip():
-  std::uint16_t l4_offset = 0;        ///< of what follows the IP header, from `data`
-  std::uint16_t source_port = 0;      ///< host order; 0 where the protocol has none, or a fragment hides it
+  std::uint16_t l4_offset = 0;    ///< of what follows the IP header, from `data`
+  std::uint16_t source_port = 0;  ///< host order; 0 where the protocol has none, or a fragment hides it
   std::uint16_t destination_port = 0;
-  std::uint8_t protocol = 0;          ///< of the upper layer
+  std::uint8_t protocol = 0;  ///< of the upper layer
   Family family = Family::None;
-  bool fragment = false;              ///< any fragment, the first included
-  bool ports_hidden = false;          ///< its protocol has ports, but not here: a fragment other than the first, or too short
-  std::uint8_t tag = 0;               ///< for the worker; nodes leave it alone
-  const SpdEntry* policy = nullptr;   ///< what the SPD says of its way out, in the snapshot of this pass; for the worker, too
+  bool fragment = false;             ///< any fragment, the first included
+  bool ports_hidden = false;         ///< its protocol has ports, but not here: a fragment other than the first, or too short
+  std::uint8_t tag = 0;              ///< for the worker; nodes leave it alone
+  const SpdEntry* policy = nullptr;  ///< what the SPD says of its way out, in the snapshot of this pass; for the worker, too
 
   /// Moves the start forward: the first `n` bytes become headroom. `n` <= length.
   void pull(std::uint32_t n) {

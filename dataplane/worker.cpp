@@ -16,8 +16,8 @@
 #include <algorithm>
 #include <ctime>
 
-#include "dataplane/ip_header.hpp"
 #include "dataplane/io/idle.hpp"
+#include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/arp.hpp"
 #include "dataplane/nodes/classify.hpp"
 
@@ -163,13 +163,18 @@ inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
   set_origin(p, Origin::Clear);
   if (!env_.own->contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
   switch (classify_local(p)) {
-    case LocalKind::Esp: return esp.push_back(&p);
-    case LocalKind::Ike: return punt_ike(p);
-    case LocalKind::Keepalive: return drops_.drop(p, Drop::NatKeepalive);
-    case LocalKind::Malformed: return drops_.drop(p, Drop::PuntInvalid);
+    case LocalKind::Esp:
+      return esp.push_back(&p);
+    case LocalKind::Ike:
+      return punt_ike(p);
+    case LocalKind::Keepalive:
+      return drops_.drop(p, Drop::NatKeepalive);
+    case LocalKind::Malformed:
+      return drops_.drop(p, Drop::PuntInvalid);
     case LocalKind::Icmp:
     case LocalKind::Fragment:
-    case LocalKind::Other: return clear.push_back(&p);
+    case LocalKind::Other:
+      return clear.push_back(&p);
   }
 }
 
@@ -277,8 +282,12 @@ void Worker::outbound(Burst& packets) {
     const bool from_tunnel = wants_sa && origin == Origin::Tunnel && p.inbound != nullptr;
     const CameBy came_by = from_tunnel ? CameBy{p.inbound->manager.policy, leaves_by(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
     switch (outbound_action(entry, origin, came_by, same, env_.default_bypass)) {
-      case OutboundAction::Discard: drops_.drop(p, Drop::PolicyDiscard); break;
-      case OutboundAction::Clear: send_clear(p); break;
+      case OutboundAction::Discard:
+        drops_.drop(p, Drop::PolicyDiscard);
+        break;
+      case OutboundAction::Clear:
+        send_clear(p);
+        break;
       case OutboundAction::Protect:
         p.outbound = sa_for(env_.policies[entry->policy.value], p);
         if (p.outbound == nullptr) {
@@ -504,7 +513,9 @@ void Worker::handed_over(std::span<void* const> handles) {
       continue;
     }
     switch (note.kind) {
-      case Handoff::EspIn: esp.push_back(&p); break;
+      case Handoff::EspIn:
+        esp.push_back(&p);
+        break;
       case Handoff::EspOut:
         p.outbound = chosen_sa(env_.policies[note.policy.value], note);
         if (p.outbound == nullptr) {
@@ -514,7 +525,9 @@ void Worker::handed_over(std::span<void* const> handles) {
           out.push_back(&p);
         }
         break;
-      case Handoff::Egress: send(p, env_.fib->lookup(ipv4_destination(p))); break;
+      case Handoff::Egress:
+        send(p, env_.fib->lookup(ipv4_destination(p)));
+        break;
       case Handoff::Unreachable:
         if (env_.own->contains_v4(load_be32(p.data + 12))) {
           drops_.drop(p, note.reason);
@@ -522,7 +535,9 @@ void Worker::handed_over(std::span<void* const> handles) {
           refuse(p, note.reason, IcmpError::HostUnreachable);
         }
         break;
-      default: drops_.drop(p, Drop::RxMalformed); break;
+      default:
+        drops_.drop(p, Drop::RxMalformed);
+        break;
     }
   }
   counters_.handoff_in.add(handles.size());

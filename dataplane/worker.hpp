@@ -31,21 +31,21 @@ namespace culvert::dp {
 /// What workers share, with each other and with the manager. Outlives them.
 struct WorkerEnvironment {
   std::span<const std::unique_ptr<Port>> ports;
-  std::span<const Interface> interfaces;              ///< as many as ports
+  std::span<const Interface> interfaces;  ///< as many as ports
   const OwnAddresses* own = nullptr;
   const Fib* fib = nullptr;
   const NeighborTable* neighbors = nullptr;
-  const std::atomic<const Spd*>* spd = nullptr;       ///< nullptr inside: no culvertd has sent all its policies yet; nothing is forwarded
-  std::span<PolicyState> policies;                    ///< by PolicyId, kMaxPolicies + 1
+  const std::atomic<const Spd*>* spd = nullptr;  ///< nullptr inside: no culvertd has sent all its policies yet; nothing is forwarded
+  std::span<PolicyState> policies;               ///< by PolicyId, kMaxPolicies + 1
   const InboundTable* inbound = nullptr;
   BufferPool* pool = nullptr;
   std::span<const std::unique_ptr<BufferRing>> handoff;  ///< to each worker
-  BufferRing* ike = nullptr;                          ///< to the manager: for culvertd
-  BufferRing* slow = nullptr;                         ///< to the manager: Resolve and Acquire
+  BufferRing* ike = nullptr;                             ///< to the manager: for culvertd
+  BufferRing* slow = nullptr;                            ///< to the manager: Resolve and Acquire
   Waker* manager = nullptr;
   Rcu* rcu = nullptr;
   bool default_bypass = false;
-  std::uint64_t hash_seed = 0;                        ///< random
+  std::uint64_t hash_seed = 0;  ///< random
 };
 
 class Worker {
@@ -64,13 +64,13 @@ class Worker {
   struct TxQueue {
     std::array<void*, kBurstMax> handles;
     std::size_t size = 0;
-    MacBits mac = 0;                            // of the port
+    MacBits mac = 0;  // of the port
   };
   /// Where an SA's packets go.
   struct Tunnel {
     const OutboundSa* sa = nullptr;
-    HopId hop = 0;                              // to the peer
-    std::uint32_t mtu = 0;                      // of what goes in; 0: there is no route
+    HopId hop = 0;          // to the peer
+    std::uint32_t mtu = 0;  // of what goes in; 0: there is no route
   };
 
   // In the order of the path.
@@ -115,14 +115,14 @@ class Worker {
   TokenBucket icmp_budget_;
   TokenBucket arp_budget_;
   PuntLimiter punt_budget_;
-  std::uint64_t now_ = 0;                       // CLOCK_MONOTONIC in ns, once a pass
-  const Spd* policies_now_ = nullptr;           // the snapshot of this pass
+  std::uint64_t now_ = 0;              // CLOCK_MONOTONIC in ns, once a pass
+  const Spd* policies_now_ = nullptr;  // the snapshot of this pass
   FlowCache flows_;
   bool wake_manager_ = false;
-  Tunnel tunnel_;                               // the one asked for last, within a pass
+  Tunnel tunnel_;  // the one asked for last, within a pass
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
-  Burst generated_;                             // ICMP of our own, to be sent at the end of the pass
+  Burst generated_;  // ICMP of our own, to be sent at the end of the pass
   std::vector<TxQueue> tx_;
 };
 

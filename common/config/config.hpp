@@ -21,32 +21,32 @@ using Seconds = std::chrono::seconds;
 enum class Idle : std::uint8_t { Poll, Adaptive };
 struct Memory {
   bool hugepages = true;
-  std::uint32_t size_mb = 1024;             ///< of EAL memory
-  std::uint32_t mbufs = 16384;              ///< packet buffers in all
+  std::uint32_t size_mb = 1024;  ///< of EAL memory
+  std::uint32_t mbufs = 16384;   ///< packet buffers in all
 };
 struct Dataplane {
   std::string socket = "/run/culvert/dataplane.sock";
-  std::vector<std::uint32_t> workers{1};    ///< CPU of each worker; the same CPU may stand several times
-  std::uint32_t main_cpu = 0;               ///< CPU of the manager
+  std::vector<std::uint32_t> workers{1};  ///< CPU of each worker; the same CPU may stand several times
+  std::uint32_t main_cpu = 0;             ///< CPU of the manager
   Idle idle = Idle::Poll;
-  std::uint32_t sa_capacity = 16384;        ///< SAs of each direction; a power of two to 1048576
-  std::string control_user;                 ///< the user, besides root, that may attach; empty: nobody
+  std::uint32_t sa_capacity = 16384;  ///< SAs of each direction; a power of two to 1048576
+  std::string control_user;           ///< the user, besides root, that may attach; empty: nobody
   Memory memory;
-  std::vector<std::string> eal_args;        ///< further arguments for DPDK's EAL, as they are
+  std::vector<std::string> eal_args;  ///< further arguments for DPDK's EAL, as they are
 };
 
 struct Port {
   std::string name;
-  std::string device;                       ///< PCI address, or a DPDK vdev: "net_af_packet0,iface=eth1"
-  std::vector<Prefix> addresses;            ///< with host bits
-  std::uint16_t mtu = 1500;                 ///< of IP, without Ethernet
-  std::uint16_t queues = 0;                 ///< RX and TX queues; 0: one per worker
+  std::string device;             ///< PCI address, or a DPDK vdev: "net_af_packet0,iface=eth1"
+  std::vector<Prefix> addresses;  ///< with host bits
+  std::uint16_t mtu = 1500;       ///< of IP, without Ethernet
+  std::uint16_t queues = 0;       ///< RX and TX queues; 0: one per worker
   std::uint16_t rx_descriptors = 1024, tx_descriptors = 1024;
 };
 struct Route {
   Prefix to;
-  std::optional<IpAddress> via;             ///< next hop; absent: on link
-  std::string port;                         ///< may be empty with `via`, then found by the next hop
+  std::optional<IpAddress> via;  ///< next hop; absent: on link
+  std::string port;              ///< may be empty with `via`, then found by the next hop
 };
 
 enum class PolicyAction : std::uint8_t { Bypass, Discard };
@@ -55,7 +55,7 @@ struct Policy {
   std::string name;
   PolicyAction action{};
   TrafficSelector local_ts, remote_ts;
-  std::uint32_t priority = 1000;            ///< smaller wins; children have `Child::priority`
+  std::uint32_t priority = 1000;  ///< smaller wins; children have `Child::priority`
 };
 
 /// Where a secret is: "file:/etc/culvert/psk" (one trailing newline is cut) or "env:NAME". Inline secrets are refused.
@@ -66,46 +66,46 @@ struct SecretRef {
 
 struct Identity {
   enum class Type : std::uint8_t { Any, Ipv4Addr, Fqdn, UserFqdn } type{};  ///< RFC 2407 §4.6.2
-  std::string text = "%any";                ///< "10.9.0.1", "gw.example", "ops@gw.example"; "%any" for Any
+  std::string text = "%any";                                                ///< "10.9.0.1", "gw.example", "ops@gw.example"; "%any" for Any
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
 enum class StartAction : std::uint8_t { None, Start, Trap };
 struct Child {
   std::string name;
-  TrafficSelector local_ts, remote_ts;      ///< exactly one of each: IKEv1 negotiates one pair (RFC 2409 §5.5)
-  std::vector<EspSuite> esp_proposals;      ///< in order of preference
+  TrafficSelector local_ts, remote_ts;  ///< exactly one of each: IKEv1 negotiates one pair (RFC 2409 §5.5)
+  std::vector<EspSuite> esp_proposals;  ///< in order of preference
   StartAction start_action{};
   Seconds rekey_time{3600}, life_time{3960};
-  Seconds rand_time{360};                   ///< a random part of it is taken off rekey_time
+  Seconds rand_time{360};                                                              ///< a random part of it is taken off rekey_time
   std::uint64_t rekey_bytes = 0, life_bytes = 0, rekey_packets = 0, life_packets = 0;  ///< 0: none
   std::uint16_t replay_window = 64;
   std::uint32_t priority = 500;
 };
 struct Connection {
   std::string name;
-  std::vector<IpAddress> local_addrs;       ///< first one: source when initiating
-  std::vector<IpAddress> remote_addrs;      ///< empty: %any, then it can only respond
-  std::vector<IkeSuite> proposals;          ///< in order of preference
-  std::vector<std::string> allow_weak;      ///< algorithms for legacy peers that its proposals may name: "3des", "modp1024"
+  std::vector<IpAddress> local_addrs;   ///< first one: source when initiating
+  std::vector<IpAddress> remote_addrs;  ///< empty: %any, then it can only respond
+  std::vector<IkeSuite> proposals;      ///< in order of preference
+  std::vector<std::string> allow_weak;  ///< algorithms for legacy peers that its proposals may name: "3des", "modp1024"
   Identity local_id, remote_id;
   SecretRef secret;
-  bool encap = false;                       ///< force UDP encapsulation
+  bool encap = false;                                           ///< force UDP encapsulation
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
-  Seconds dpd_delay{30}, dpd_timeout{150};  ///< delay 0: no DPD
+  Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD
   std::vector<Child> children;
 };
 
 /// Engine-wide IKE settings.
 struct Ike {
-  Milliseconds retransmit_timeout{500};     ///< before the first retransmission
-  double retransmit_base = 1.8;             ///< each further wait is longer by this factor
+  Milliseconds retransmit_timeout{500};  ///< before the first retransmission
+  double retransmit_base = 1.8;          ///< each further wait is longer by this factor
   std::uint32_t retransmit_tries = 7;
-  Seconds keepalive{20};                    ///< NAT keepalive interval (RFC 3948 §4)
+  Seconds keepalive{20};  ///< NAT keepalive interval (RFC 3948 §4)
   std::uint32_t half_open_limit = 1000, half_open_per_source = 10;
   Seconds half_open_timeout{30};
   std::uint32_t crypto_threads = 2;
-  Seconds retry_delay{5};                   ///< until start_action: start tries again after a failure; doubles to 60 s
+  Seconds retry_delay{5};  ///< until start_action: start tries again after a failure; doubles to 60 s
 };
 
 enum class LogFormat : std::uint8_t { Text, Json };
@@ -113,12 +113,12 @@ enum class LogLevel : std::uint8_t { Debug, Info, Warn, Error };
 struct Log {
   LogFormat format{};
   LogLevel level = LogLevel::Info;
-  std::string file;                         ///< empty: standard error
+  std::string file;  ///< empty: standard error
 };
 struct Control {
   std::string socket = "/run/culvert/culvertd.sock";
-  std::string user;                         ///< culvertd becomes this user after start; empty: stays as it is
-  std::string group;                        ///< its members may use the socket; empty: the owner alone
+  std::string user;                               ///< culvertd becomes this user after start; empty: stays as it is
+  std::string group;                              ///< its members may use the socket; empty: the owner alone
   std::string metrics_listen = "127.0.0.1:9464";  ///< empty: off
   Log log;
 };

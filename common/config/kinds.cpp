@@ -1,10 +1,10 @@
 // The kinds for names, numbers, devices and addresses.
 #include "common/config/kinds.hpp"
 
-#include "common/config/kinds_detail.hpp"
-
 #include <algorithm>
 #include <charconv>
+
+#include "common/config/kinds_detail.hpp"
 
 namespace culvert::config {
 
@@ -17,7 +17,8 @@ std::string plain(const std::string& s) { return s.empty() ? "\"\"" : s; }
 bool pci_address(std::string_view s) {
   const auto hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); };
   const std::string_view shape = s.size() == 12 ? "xxxx:xx:xx.x" : "xx:xx.x";
-  return s.size() == shape.size() && std::equal(s.begin(), s.end(), shape.begin(), [&](char c, char m) { return m == 'x' ? hex(c) : c == m; });
+  return s.size() == shape.size() &&
+         std::equal(s.begin(), s.end(), shape.begin(), [&](char c, char m) { return m == 'x' ? hex(c) : c == m; });
 }
 }  // namespace
 
@@ -184,7 +185,8 @@ Kind<std::string> listen_address() {
 }
 
 Kind<std::uint32_t> megabytes(std::uint32_t low, std::uint32_t high) {
-  const std::string expects = "a size in whole megabytes from " + show_size(std::uint64_t{low} << 20) + " to " + show_size(std::uint64_t{high} << 20);
+  const std::string expects =
+      "a size in whole megabytes from " + show_size(std::uint64_t{low} << 20) + " to " + show_size(std::uint64_t{high} << 20);
   return {expects,
           [=](const At& at) -> std::optional<std::uint32_t> {
             const auto* value = scalar(at, expects);
@@ -226,7 +228,8 @@ Kind<IpAddress> address() {
             if (!value) return std::nullopt;
             const auto ip = IpAddress::parse(*value);
             if (ip && carried(ip->family) && !ip->is_unspecified()) return *ip;
-            at.error("expected " + std::string(kIpv4) + ", got " + quoted(*value) + (ip && !carried(ip->family) ? ": IPv6 is not carried by the data plane yet" : ""));
+            at.error("expected " + std::string(kIpv4) + ", got " + quoted(*value) +
+                     (ip && !carried(ip->family) ? ": IPv6 is not carried by the data plane yet" : ""));
             return std::nullopt;
           },
           [](const IpAddress& v) { return v.to_string(); }};

@@ -36,9 +36,9 @@ struct At {
 /// How a value of type M is written.
 template <class M>
 struct Kind {
-  std::string expects;                                     ///< "a time from 1s to 30d"
-  std::function<std::optional<M>(const At&)> read;         ///< reports what is wrong itself
-  std::function<std::string(const M&)> show;               ///< the text that reads as the value
+  std::string expects;                              ///< "a time from 1s to 30d"
+  std::function<std::optional<M>(const At&)> read;  ///< reports what is wrong itself
+  std::function<std::string(const M&)> show;        ///< the text that reads as the value
 };
 
 // --------------------------------------------------------------------------------------------------------- text to value
@@ -59,24 +59,24 @@ std::optional<std::uint64_t> parse_unsigned(std::string_view text);  ///< decima
 Kind<bool> boolean();
 Kind<std::string> text(std::string expects, std::size_t max = 255);
 Kind<std::string> file_path(std::size_t max = 4095);
-Kind<std::string> socket_path();                         ///< absolute; fits sockaddr_un
+Kind<std::string> socket_path();  ///< absolute; fits sockaddr_un
 Kind<double> factor(double low, double high);
 Kind<std::string> device();
-Kind<std::string> listen_address();                      ///< "127.0.0.1:9464"; "off" is read as empty
+Kind<std::string> listen_address();  ///< "127.0.0.1:9464"; "off" is read as empty
 Kind<std::uint32_t> megabytes(std::uint32_t low, std::uint32_t high);
 Kind<std::uint64_t> bytes_or_none();
 Kind<IpAddress> address();
-Kind<Prefix> prefix();                                   ///< keeps host bits
-Kind<Prefix> interface_address();                        ///< neither the network's nor the broadcast address
-Kind<Prefix> network();                                  ///< refuses host bits
+Kind<Prefix> prefix();             ///< keeps host bits
+Kind<Prefix> interface_address();  ///< neither the network's nor the broadcast address
+Kind<Prefix> network();            ///< refuses host bits
 Kind<TrafficSelector> selector();
-Kind<TrafficSelector> only_selector();                   ///< also as a list of exactly one
+Kind<TrafficSelector> only_selector();  ///< also as a list of exactly one
 Kind<Identity> identity();
 Kind<SecretRef> secret_reference();
-Kind<std::string> weak_algorithm();                      ///< one of all_weak_algorithms()
+Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms()
 Kind<std::vector<IkeSuite>> ike_proposals();
 Kind<std::vector<EspSuite>> esp_proposals();
-Kind<std::vector<IpAddress>> remote_addresses();         ///< a list, or "%any" as an empty one
+Kind<std::vector<IpAddress>> remote_addresses();  ///< a list, or "%any" as an empty one
 
 /// Reads a scalar, or reports what was expected.
 const std::string* scalar(const At& at, std::string_view expects);
@@ -161,7 +161,8 @@ Kind<std::vector<M>> list_of(Kind<M> kind, std::size_t low, std::size_t high, st
               return std::nullopt;
             }
             if (at.node.items.size() < low || at.node.items.size() > high) {
-              at.error("expected " + std::to_string(low) + " to " + std::to_string(high) + " entries, got " + std::to_string(at.node.items.size()));
+              at.error("expected " + std::to_string(low) + " to " + std::to_string(high) + " entries, got " +
+                       std::to_string(at.node.items.size()));
               return std::nullopt;
             }
             std::vector<M> out;

@@ -20,7 +20,8 @@ Kind<TrafficSelector> selector() {
             if (!value) return std::nullopt;
             const auto ts = TrafficSelector::parse(*value);
             if (!ts) {
-              at.error("expected " + expects + ", got " + quoted(*value) + (value->size() <= kSuggestBytes && ascii(*value) ? ": " + ts.error() : ""));
+              at.error("expected " + expects + ", got " + quoted(*value) +
+                       (value->size() <= kSuggestBytes && ascii(*value) ? ": " + ts.error() : ""));
             } else if (!carried(ts->first.family)) {
               at.error("expected " + expects + ", got " + quoted(*value) + ": IPv6 is not carried by the data plane yet");
             } else {
@@ -81,12 +82,14 @@ Kind<SecretRef> secret_reference() {
             }
             if (sane && value.starts_with("env:")) {
               const std::string_view name = std::string_view(value).substr(4);
-              if (host_name(name) && name.find_first_of(".-") == std::string_view::npos) return SecretRef{SecretRef::Kind::Env, std::string(name)};
+              if (host_name(name) && name.find_first_of(".-") == std::string_view::npos)
+                return SecretRef{SecretRef::Kind::Env, std::string(name)};
               at.error("expected " + expects + ": no name of an environment variable follows env:");
               return std::nullopt;
             }
             at.error("expected " + expects +
-                     "; a secret itself may not stand in this file, which is read by both planes and is easily copied: put it into a file of mode 0600");
+                     "; a secret itself may not stand in this file, which is read by both planes and is easily copied: put it into a file "
+                     "of mode 0600");
             return std::nullopt;
           },
           [](const SecretRef& v) { return (v.kind == SecretRef::Kind::File ? "file:" : "env:") + v.where; }};
@@ -95,23 +98,24 @@ Kind<SecretRef> secret_reference() {
 namespace {
 /// Reads a list of proposal strings and puts their expansions behind each other, each suite once.
 template <class Suite>
-Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalError> (*parse)(std::string_view), const std::string& example) {
+Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalError> (*parse)(std::string_view),
+                                   const std::string& example) {
   const std::string expects = "a proposal such as " + example;
-  const Kind<std::vector<Suite>> one{
-      expects,
-      [=](const At& at) -> std::optional<std::vector<Suite>> {
-        const auto* value = scalar(at, expects);
-        if (!value) return std::nullopt;
-        if (value->empty() || value->size() > 255 || !ascii(*value)) {
-          at.expected(expects);
-          return std::nullopt;
-        }
-        auto suites = parse(*value);
-        if (suites) return std::move(*suites);
-        at.error("expected " + expects + ", got " + quoted(*value) + ": " + suites.error().message, suites.error().suggestion);
-        return std::nullopt;
-      },
-      [](const std::vector<Suite>& v) { return v.empty() ? "" : v.front().to_string(); }};
+  const Kind<std::vector<Suite>> one{expects,
+                                     [=](const At& at) -> std::optional<std::vector<Suite>> {
+                                       const auto* value = scalar(at, expects);
+                                       if (!value) return std::nullopt;
+                                       if (value->empty() || value->size() > 255 || !ascii(*value)) {
+                                         at.expected(expects);
+                                         return std::nullopt;
+                                       }
+                                       auto suites = parse(*value);
+                                       if (suites) return std::move(*suites);
+                                       at.error("expected " + expects + ", got " + quoted(*value) + ": " + suites.error().message,
+                                                suites.error().suggestion);
+                                       return std::nullopt;
+                                     },
+                                     [](const std::vector<Suite>& v) { return v.empty() ? "" : v.front().to_string(); }};
   const auto list = list_of(one, 1, 32, ", the preferred one first");
   return {list.expects,
           [=](const At& at) -> std::optional<std::vector<Suite>> {

@@ -25,7 +25,7 @@ std::expected<std::string, std::string> read_file(const std::string& path) {
     int fd;
     ~Closer() { ::close(fd); }
   } const closer{fd};
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0) return std::unexpected("cannot be examined: " + system_text(errno));
   if (!S_ISREG(info.st_mode) && !S_ISFIFO(info.st_mode)) return std::unexpected("is no regular file");
   // O_NONBLOCK was for the opening only: a pipe without a writer must not hang it, its content is waited for.

@@ -14,7 +14,7 @@ namespace culvert::config {
 
 struct Loaded {
   GatewayConfig config;
-  std::vector<Diagnostic> warnings;   ///< by position
+  std::vector<Diagnostic> warnings;  ///< by position
 };
 /// On failure at least one error, with the warnings between, by position.
 using LoadResult = std::expected<Loaded, std::vector<Diagnostic>>;

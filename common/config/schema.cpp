@@ -9,21 +9,24 @@ namespace {
 using namespace std::chrono_literals;
 
 Section<Dataplane> dataplane_section() {
-  const auto memory =
-      Section<Memory>()
-          .key("hugepages", &Memory::hugepages, boolean(), "Use hugepages. Without them everything works, but slower and without NICs that need physical addresses.")
-          .key("size", &Memory::size_mb, megabytes(64, 1U << 20), "Memory that DPDK takes at start.")
-          .key("mbufs", &Memory::mbufs, number<std::uint32_t>(1024, 1U << 24), "Packet buffers in all, about 2.3 KB each at mtu 1500; they come out of size.");
+  const auto memory = Section<Memory>()
+                          .key("hugepages", &Memory::hugepages, boolean(),
+                               "Use hugepages. Without them everything works, but slower and without NICs that need physical addresses.")
+                          .key("size", &Memory::size_mb, megabytes(64, 1U << 20), "Memory that DPDK takes at start.")
+                          .key("mbufs", &Memory::mbufs, number<std::uint32_t>(1024, 1U << 24),
+                               "Packet buffers in all, about 2.3 KB each at mtu 1500; they come out of size.");
   return Section<Dataplane>()
       .key("socket", &Dataplane::socket, socket_path(), "Where culvertd attaches to the data plane.")
       .key("workers", &Dataplane::workers, list_of(number<std::uint32_t>(0, 1023, "a CPU"), 1, shm::kMaxWorkers),
            "One worker for each CPU named here; a CPU that is named twice runs two.")
-      .key("main_cpu", &Dataplane::main_cpu, number<std::uint32_t>(0, 1023, "a CPU"), "CPU of the manager, which does what is not per packet.")
+      .key("main_cpu", &Dataplane::main_cpu, number<std::uint32_t>(0, 1023, "a CPU"),
+           "CPU of the manager, which does what is not per packet.")
       .key("idle", &Dataplane::idle, choice<Idle>({{"poll", Idle::Poll}, {"adaptive", Idle::Adaptive}}),
            "poll: workers never pause, for CPUs of their own. adaptive: they sleep up to 0.1 ms when idle, for shared CPUs.")
       .key("sa_capacity", &Dataplane::sa_capacity, power_of_two<std::uint32_t>(64, shm::kMaxSaCapacity),
            "IPsec SAs of each direction that can be installed at once. While a child is rekeyed it has two.")
-      .key("control_user", &Dataplane::control_user, text("a user name, or empty: nobody", 32), "The user, besides root, that may attach as culvertd.")
+      .key("control_user", &Dataplane::control_user, text("a user name, or empty: nobody", 32),
+           "The user, besides root, that may attach as culvertd.")
       .map("memory", &Dataplane::memory, memory, "Memory of the data plane.")
       .key("eal_args", &Dataplane::eal_args, list_of(text("an argument"), 0, 64),
            "Further arguments for DPDK's EAL, passed on as they are.");
@@ -36,7 +39,8 @@ Section<Port> port_section() {
       .key("addresses", &Port::addresses, list_of(interface_address(), 1, 64), "Own addresses with the prefix length of their network.")
       .required("[10.9.0.1/24]")
       .key("mtu", &Port::mtu, number<std::uint16_t>(576, 9000, "bytes"), "Largest IP packet, without the Ethernet header.")
-      .key("queues", &Port::queues, number<std::uint16_t>(0, shm::kMaxWorkers), "RX and TX queues each; 0: one for each worker. Never fewer than workers.")
+      .key("queues", &Port::queues, number<std::uint16_t>(0, shm::kMaxWorkers),
+           "RX and TX queues each; 0: one for each worker. Never fewer than workers.")
       .key("rx_descriptors", &Port::rx_descriptors, power_of_two<std::uint16_t>(64, 16384), "Length of each RX queue, in packets.")
       .key("tx_descriptors", &Port::tx_descriptors, power_of_two<std::uint16_t>(64, 16384), "Length of each TX queue, in packets.");
 }
@@ -45,7 +49,8 @@ Section<Route> route_section() {
   return Section<Route>()
       .key("to", &Route::to, network(), "Destination network. 0.0.0.0/0 is the default route.")
       .required("0.0.0.0/0")
-      .key("via", &Route::via, maybe(address()), "Next hop, on a network of a port. Without it the destinations are on link, and port is needed.")
+      .key("via", &Route::via, maybe(address()),
+           "Next hop, on a network of a port. Without it the destinations are on link, and port is needed.")
       .example("10.9.0.254")
       .key("port", &Route::port, text("the name of a port", 30), "Port to send from; with via it may be left out.")
       .example("wan");
@@ -62,36 +67,46 @@ Section<Policy> policy_section() {
       .required("10.1.0.0/24[tcp/22]")
       .key("remote_ts", &Policy::remote_ts, selector(), "The other side.")
       .required("192.0.2.0/24")
-      .key("priority", &Policy::priority, number<std::uint32_t>(1, 1'000'000), "Of the policies and children that match a packet, the smallest number wins.");
+      .key("priority", &Policy::priority, number<std::uint32_t>(1, 1'000'000),
+           "Of the policies and children that match a packet, the smallest number wins.");
 }
 
 Section<Control> control_section() {
-  const auto log = Section<Log>()
-                       .key("format", &Log::format, choice<LogFormat>({{"text", LogFormat::Text}, {"json", LogFormat::Json}}), "Form of a line.")
-                       .key("level", &Log::level,
-                            choice<LogLevel>({{"debug", LogLevel::Debug}, {"info", LogLevel::Info}, {"warn", LogLevel::Warn}, {"error", LogLevel::Error}}),
-                            "The least that is written.")
-                       .key("file", &Log::file, file_path(), "Where culvertd writes; empty: standard error. culvert-dataplane always writes to standard error.");
-  const auto metrics = Section<Control>().key("listen", &Control::metrics_listen, listen_address(), "Where Prometheus scrapes; off: nowhere.");
+  const auto log =
+      Section<Log>()
+          .key("format", &Log::format, choice<LogFormat>({{"text", LogFormat::Text}, {"json", LogFormat::Json}}), "Form of a line.")
+          .key("level", &Log::level,
+               choice<LogLevel>(
+                   {{"debug", LogLevel::Debug}, {"info", LogLevel::Info}, {"warn", LogLevel::Warn}, {"error", LogLevel::Error}}),
+               "The least that is written.")
+          .key("file", &Log::file, file_path(),
+               "Where culvertd writes; empty: standard error. culvert-dataplane always writes to standard error.");
+  const auto metrics =
+      Section<Control>().key("listen", &Control::metrics_listen, listen_address(), "Where Prometheus scrapes; off: nowhere.");
   return Section<Control>()
       .key("socket", &Control::socket, socket_path(), "Where the culvert command finds culvertd.")
       .key("user", &Control::user, text("a user name, or empty", 32), "culvertd becomes this user after start; empty: it stays as it is.")
-      .key("group", &Control::group, text("a group name, or empty", 32), "Members of this group may use the socket; empty: its owner alone.")
+      .key("group", &Control::group, text("a group name, or empty", 32),
+           "Members of this group may use the socket; empty: its owner alone.")
       .inner("metrics", metrics, "Prometheus endpoint.")
       .map("log", &Control::log, log, "The log. format and level hold for both processes.");
 }
 
 Section<Ike> ike_section() {
   return Section<Ike>()
-      .key("retransmit_timeout", &Ike::retransmit_timeout, duration<Milliseconds>(50ms, 60s), "Wait before a request is sent again for the first time.")
+      .key("retransmit_timeout", &Ike::retransmit_timeout, duration<Milliseconds>(50ms, 60s),
+           "Wait before a request is sent again for the first time.")
       .key("retransmit_base", &Ike::retransmit_base, factor(1, 4), "Each further wait is longer by this factor.")
-      .key("retransmit_tries", &Ike::retransmit_tries, number<std::uint32_t>(1, 20), "A request is sent again so many times, then the exchange fails.")
+      .key("retransmit_tries", &Ike::retransmit_tries, number<std::uint32_t>(1, 20),
+           "A request is sent again so many times, then the exchange fails.")
       .key("keepalive", &Ike::keepalive, duration<Seconds>(5s, 1h, "no keepalives"), "Interval of NAT keepalives (RFC 3948 §4).")
-      .key("half_open_limit", &Ike::half_open_limit, number<std::uint32_t>(1, 1'000'000), "Negotiations begun by others that may be under way in all.")
+      .key("half_open_limit", &Ike::half_open_limit, number<std::uint32_t>(1, 1'000'000),
+           "Negotiations begun by others that may be under way in all.")
       .key("half_open_per_source", &Ike::half_open_per_source, number<std::uint32_t>(1, 1'000'000), "The same, for each source address.")
       .key("half_open_timeout", &Ike::half_open_timeout, duration<Seconds>(1s, 10min), "A negotiation that takes longer is dropped.")
       .key("crypto_threads", &Ike::crypto_threads, number<std::uint32_t>(1, 64), "Threads for Diffie-Hellman.")
-      .key("retry_delay", &Ike::retry_delay, duration<Seconds>(1s, 60s), "Wait before start_action: start tries again after a failure; doubles up to 60s.");
+      .key("retry_delay", &Ike::retry_delay, duration<Seconds>(1s, 60s),
+           "Wait before start_action: start tries again after a failure; doubles up to 60s.");
 }
 
 /// A hard limit that was not given lies 10 % behind the soft one, as in swanctl.
@@ -113,19 +128,24 @@ Section<Child> child_section() {
       .required("10.1.0.0/24")
       .key("remote_ts", &Child::remote_ts, only_selector(), "Traffic of the other side.")
       .required("10.2.0.0/24")
-      .key("esp_proposals", &Child::esp_proposals, esp_proposals(), "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS.")
+      .key("esp_proposals", &Child::esp_proposals, esp_proposals(),
+           "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS.")
       .required("[aes256gcm16-ecp256, aes128gcm16, aes256-sha256-modp2048]")
       .fixed("mode", "tunnel",
-             {{"transport", "transport mode is not carried by the data plane yet"}, {"beet", "it is not supported"},
-              {"pass", "write an entry in policies with action: bypass"}, {"drop", "write an entry in policies with action: discard"}},
+             {{"transport", "transport mode is not carried by the data plane yet"},
+              {"beet", "it is not supported"},
+              {"pass", "write an entry in policies with action: bypass"},
+              {"drop", "write an entry in policies with action: discard"}},
              "Whole IP packets go into the tunnel.")
       .key("start_action", &Child::start_action,
            choice<StartAction>({{"none", StartAction::None}, {"start", StartAction::Start}, {"trap", StartAction::Trap}}),
-           "none: wait for the peer or the operator. start: negotiate at once, and again whenever it is lost. trap: negotiate when a packet wants it.")
+           "none: wait for the peer or the operator. start: negotiate at once, and again whenever it is lost. trap: negotiate when a "
+           "packet wants it.")
       .key("rekey_time", &Child::rekey_time, duration<Seconds>(1s, 720h), "Age at which the IPsec SAs are replaced.")
       .key("life_time", &Child::life_time, duration<Seconds>(1s, 720h), "Age at which they end, replaced or not.")
       .derived("110 % of rekey_time")
-      .key("rand_time", &Child::rand_time, duration<Seconds>(1s, 720h, "none"), "A random time up to this is taken off rekey_time, so that not all SAs are replaced at once.")
+      .key("rand_time", &Child::rand_time, duration<Seconds>(1s, 720h, "none"),
+           "A random time up to this is taken off rekey_time, so that not all SAs are replaced at once.")
       .derived("10 % of rekey_time")
       .key("rekey_bytes", &Child::rekey_bytes, bytes_or_none(), "The same by amount of traffic: replaced after so many bytes ...")
       .key("life_bytes", &Child::life_bytes, bytes_or_none(), "... and ended after so many.")
@@ -133,8 +153,10 @@ Section<Child> child_section() {
       .key("rekey_packets", &Child::rekey_packets, packets, "The same by packets: replaced after so many ...")
       .key("life_packets", &Child::life_packets, packets, "... and ended after so many.")
       .derived("110 % of rekey_packets")
-      .key("replay_window", &Child::replay_window, power_of_two<std::uint16_t>(64, 4096), "How far, in packets, one may be overtaken by others and still be taken.")
-      .key("priority", &Child::priority, number<std::uint32_t>(1, 1'000'000), "Of the policies and children that match a packet, the smallest number wins.")
+      .key("replay_window", &Child::replay_window, power_of_two<std::uint16_t>(64, 4096),
+           "How far, in packets, one may be overtaken by others and still be taken.")
+      .key("priority", &Child::priority, number<std::uint32_t>(1, 1'000'000),
+           "Of the policies and children that match a packet, the smallest number wins.")
       .finish(finish_child);
 }
 
@@ -143,27 +165,36 @@ void finish_connection(const At& at, Connection& c) {
   if (!at.given("rand_time")) c.rand_time = c.rekey_time > Seconds{1} ? tenth(c.rekey_time) : Seconds{0};
   if (!at.given("dpd_timeout")) c.dpd_timeout = c.dpd_delay == Seconds{0} ? Connection{}.dpd_timeout : 5 * c.dpd_delay;
   const Node* local = at.node.find("local");
-  if ((!local || !local->find("id")) && !c.local_addrs.empty())
-    c.local_id = {Identity::Type::Ipv4Addr, c.local_addrs.front().to_string()};
+  if ((!local || !local->find("id")) && !c.local_addrs.empty()) c.local_id = {Identity::Type::Ipv4Addr, c.local_addrs.front().to_string()};
 }
 
 Section<Connection> connection_section() {
-  const auto local = Section<Connection>().key("id", &Connection::local_id, identity(), "Who we say we are.").derived("the first of local_addrs").example("gw-a.example");
-  const auto remote = Section<Connection>().key("id", &Connection::remote_id, identity(), "Who the peer must say it is.").example("gw-b.example");
+  const auto local = Section<Connection>()
+                         .key("id", &Connection::local_id, identity(), "Who we say we are.")
+                         .derived("the first of local_addrs")
+                         .example("gw-a.example");
+  const auto remote =
+      Section<Connection>().key("id", &Connection::remote_id, identity(), "Who the peer must say it is.").example("gw-b.example");
   return Section<Connection>()
-      .fixed("version", "1", {{"2", "IKEv2 is not supported yet"}, {"0", "one version has to be chosen, and IKEv2 is not supported yet"}}, "IKE version.")
-      .fixed("auth", "psk", {{"pubkey", "only pre-shared keys are supported"}, {"xauth", "only pre-shared keys are supported"}}, "How both sides authenticate: pre-shared key.")
-      .key("local_addrs", &Connection::local_addrs, list_of(address(), 1, 16), "Own addresses, each of a port; the first is used to initiate.")
+      .fixed("version", "1", {{"2", "IKEv2 is not supported yet"}, {"0", "one version has to be chosen, and IKEv2 is not supported yet"}},
+             "IKE version.")
+      .fixed("auth", "psk", {{"pubkey", "only pre-shared keys are supported"}, {"xauth", "only pre-shared keys are supported"}},
+             "How both sides authenticate: pre-shared key.")
+      .key("local_addrs", &Connection::local_addrs, list_of(address(), 1, 16),
+           "Own addresses, each of a port; the first is used to initiate.")
       .required("[10.9.0.1]")
-      .key("remote_addrs", &Connection::remote_addrs, remote_addresses(), "Addresses of the peer, tried in this order; %any: whoever knows the secret, and we only respond.")
+      .key("remote_addrs", &Connection::remote_addrs, remote_addresses(),
+           "Addresses of the peer, tried in this order; %any: whoever knows the secret, and we only respond.")
       .example("[10.9.0.2]")
       .key("proposals", &Connection::proposals, ike_proposals(), "IKE suites, the preferred one first.")
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
       .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 16),
-           "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. Each is warned about.")
+           "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. "
+           "Each is warned about.")
       .inner("local", local, "Our side.")
       .inner("remote", remote, "The other side.")
-      .key("secret", &Connection::secret, secret_reference(), "Where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")
+      .key("secret", &Connection::secret, secret_reference(),
+           "Where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")
       .required("file:/etc/culvert/site-b.psk")
       .key("encap", &Connection::encap, boolean(), "Put ESP into UDP even without a NAT between.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
@@ -171,10 +202,12 @@ Section<Connection> connection_section() {
       .derived("10 % of rekey_time")
       .key("rand_time", &Connection::rand_time, duration<Seconds>(1s, 720h, "none"), "A random time up to this is taken off rekey_time.")
       .derived("10 % of rekey_time")
-      .key("dpd_delay", &Connection::dpd_delay, duration<Seconds>(1s, 24h, "no dead-peer detection"), "A peer that was silent for so long is asked whether it lives (RFC 3706).")
+      .key("dpd_delay", &Connection::dpd_delay, duration<Seconds>(1s, 24h, "no dead-peer detection"),
+           "A peer that was silent for so long is asked whether it lives (RFC 3706).")
       .key("dpd_timeout", &Connection::dpd_timeout, duration<Seconds>(1s, 168h), "A peer that was silent for so long is taken for dead.")
       .derived("5 times dpd_delay")
-      .named("children", &Connection::children, child_section(), shm::kMaxPolicies, "net", "The tunnels of this connection; each is a pair of IPsec SAs.")
+      .named("children", &Connection::children, child_section(), shm::kMaxPolicies, "net",
+             "The tunnels of this connection; each is a pair of IPsec SAs.")
       .finish(finish_connection);
 }
 
@@ -185,10 +218,13 @@ const Section<GatewayConfig>& schema() {
       Section<GatewayConfig>()
           .map("dataplane", &GatewayConfig::dataplane, dataplane_section(), "The process that carries packets.")
           .named("ports", &GatewayConfig::ports, port_section(), shm::kMaxPorts, "wan", "Network ports by name; at least one.")
-          .list("routes", &GatewayConfig::routes, route_section(), kMaxRoutes, "Static routes. The networks of the ports' own addresses need none.")
-          .list("policies", &GatewayConfig::policies, policy_section(), shm::kMaxPolicies, "Traffic that is no tunnel's: forwarded in clear or dropped.")
+          .list("routes", &GatewayConfig::routes, route_section(), kMaxRoutes,
+                "Static routes. The networks of the ports' own addresses need none.")
+          .list("policies", &GatewayConfig::policies, policy_section(), shm::kMaxPolicies,
+                "Traffic that is no tunnel's: forwarded in clear or dropped.")
           .key("default_policy", &GatewayConfig::default_policy,
-               choice<PolicyAction>({{"bypass", PolicyAction::Bypass}, {"discard", PolicyAction::Discard}}), "What happens to forwarded packets that match nothing else.")
+               choice<PolicyAction>({{"bypass", PolicyAction::Bypass}, {"discard", PolicyAction::Discard}}),
+               "What happens to forwarded packets that match nothing else.")
           .map("control", &GatewayConfig::control, control_section(), "culvertd: its socket, metrics and log.")
           .map("ike", &GatewayConfig::ike, ike_section(), "IKE settings for all connections.")
           .named("connections", &GatewayConfig::connections, connection_section(), kMaxConnections, "site-b", "Peers by name.");

@@ -19,10 +19,10 @@ struct KeyInfo {
   enum class Shape : std::uint8_t { Value, Map, NamedMaps, ListOfMaps };
   std::string name;
   Shape shape{};
-  std::string expects;                     ///< of a value
-  std::string default_text;                ///< of a value that is not required: the text that reads as the code's default
-  std::string derived;                     ///< in words, where the default follows another key: "110 % of rekey_time"
-  std::string example;                     ///< for the reference file, where the default would say nothing
+  std::string expects;       ///< of a value
+  std::string default_text;  ///< of a value that is not required: the text that reads as the code's default
+  std::string derived;       ///< in words, where the default follows another key: "110 % of rekey_time"
+  std::string example;       ///< for the reference file, where the default would say nothing
   std::string help;
   bool required = false;
   std::shared_ptr<const std::vector<KeyInfo>> keys;  ///< of the map(s) below
@@ -42,7 +42,7 @@ class Section {
 
   /// A key with a value. Without required() its default is what a fresh T holds.
   template <class M>
-  Section& key(std::string name, M T::*member, Kind<M> kind, std::string help) {
+  Section& key(std::string name, M T::* member, Kind<M> kind, std::string help) {
     KeyInfo info{std::move(name), KeyInfo::Shape::Value, kind.expects, kind.show(T{}.*member), {}, {}, std::move(help), false, {}};
     return add(std::move(info), [member, kind = std::move(kind)](const At& at, T& out) {
       if (auto value = kind.read(at)) out.*member = std::move(*value);
@@ -56,7 +56,7 @@ class Section {
   }
   /// A map whose keys fill a member.
   template <class U>
-  Section& map(std::string name, U T::*member, const Section<U>& section, std::string help) {
+  Section& map(std::string name, U T::* member, const Section<U>& section, std::string help) {
     KeyInfo info{std::move(name), KeyInfo::Shape::Map, {}, {}, {}, {}, std::move(help), false, section.infos_};
     return add(std::move(info), [member, section](const At& at, T& out) { section.read(at, out.*member); });
   }
@@ -67,7 +67,8 @@ class Section {
   }
   /// A map from names to maps, each of which becomes an entry with that name. `example` names the entry in the reference file.
   template <class U>
-  Section& named(std::string name, std::vector<U> T::*member, const Section<U>& section, std::size_t max, std::string example, std::string help) {
+  Section& named(std::string name, std::vector<U> T::* member, const Section<U>& section, std::size_t max, std::string example,
+                 std::string help) {
     KeyInfo info{std::move(name), KeyInfo::Shape::NamedMaps, {}, {}, {}, std::move(example), std::move(help), false, section.infos_};
     return add(std::move(info), [member, section, max](const At& at, T& out) {
       if (at.node.kind == Node::Kind::Null) return;
@@ -86,7 +87,7 @@ class Section {
     });
   }
   template <class U>
-  Section& list(std::string name, std::vector<U> T::*member, const Section<U>& section, std::size_t max, std::string help) {
+  Section& list(std::string name, std::vector<U> T::* member, const Section<U>& section, std::size_t max, std::string help) {
     KeyInfo info{std::move(name), KeyInfo::Shape::ListOfMaps, {}, {}, {}, {}, std::move(help), false, section.infos_};
     return add(std::move(info), [member, section, max](const At& at, T& out) {
       if (at.node.kind == Node::Kind::Null) return;

@@ -24,10 +24,14 @@ const Node* Node::find(std::string_view key) const {
 
 std::string Node::describe() const {
   switch (kind) {
-    case Kind::Null: return "nothing";
-    case Kind::Scalar: return quoted(text);
-    case Kind::Sequence: return "a list";
-    case Kind::Map: return "a map";
+    case Kind::Null:
+      return "nothing";
+    case Kind::Scalar:
+      return quoted(text);
+    case Kind::Sequence:
+      return "a list";
+    case Kind::Map:
+      return "a map";
   }
   return "nothing";
 }
@@ -136,8 +140,8 @@ class Builder final : public YAML::EventHandler {
       sink_.error(key.at, path(), "expected a name as key, got " + key.describe());
       parent.dropped = true;
     } else if (!parent.keys.insert(key.text).second) {
-      const auto first = std::find_if(parent.node->entries.begin(), parent.node->entries.end(),
-                                      [&](const auto& e) { return e.key == key.text; });
+      const auto first =
+          std::find_if(parent.node->entries.begin(), parent.node->entries.end(), [&](const auto& e) { return e.key == key.text; });
       const std::string where = first == parent.node->entries.end() ? "" : "; first in line " + std::to_string(first->at.line);
       const std::string base = path();
       sink_.error(key.at, (base.empty() ? "" : base + ".") + key_text(key.text), "the key occurs a second time" + where);

@@ -13,9 +13,9 @@
 
 namespace culvert::config {
 
-inline constexpr std::size_t kMaxFileBytes = 4U << 20;   ///< far above 4096 children written out
-inline constexpr std::size_t kMaxDepth = 16;             ///< the schema needs 6
-inline constexpr std::size_t kMaxNodes = 1'000'000;      ///< with every alias counted as what it stands for
+inline constexpr std::size_t kMaxFileBytes = 4U << 20;  ///< far above 4096 children written out
+inline constexpr std::size_t kMaxDepth = 16;            ///< the schema needs 6
+inline constexpr std::size_t kMaxNodes = 1'000'000;     ///< with every alias counted as what it stands for
 
 struct Node;
 using NodePtr = std::shared_ptr<const Node>;
@@ -23,15 +23,15 @@ using NodePtr = std::shared_ptr<const Node>;
 struct Node {
   enum class Kind : std::uint8_t { Null, Scalar, Sequence, Map } kind{};
   Position at;
-  std::string text;                           ///< of a scalar
+  std::string text;  ///< of a scalar
   struct Entry {
     std::string key;
     Position at;
     NodePtr value;
   };
-  std::vector<Entry> entries;                 ///< of a map, keys unique
-  std::vector<NodePtr> items;                 ///< of a sequence
-  std::size_t weight = 1;                     ///< nodes in this tree, aliases expanded
+  std::vector<Entry> entries;  ///< of a map, keys unique
+  std::vector<NodePtr> items;  ///< of a sequence
+  std::size_t weight = 1;      ///< nodes in this tree, aliases expanded
 
   /// The value of `key`, or nullptr.
   [[nodiscard]] const Node* find(std::string_view key) const;

@@ -40,8 +40,9 @@ void validate_dataplane(const GatewayConfig& config, const Where& root) {
   std::size_t children = 0;
   for (const auto& c : config.connections) children += c.children.size();
   if (here.clean({"sa_capacity"}) && config.dataplane.sa_capacity < 2 * children)
-    here.key("sa_capacity").error("expected room for two SAs of each child (rekeying overlaps), " + std::to_string(2 * children) + " in all, got " +
-                                  std::to_string(config.dataplane.sa_capacity));
+    here.key("sa_capacity")
+        .error("expected room for two SAs of each child (rekeying overlaps), " + std::to_string(2 * children) + " in all, got " +
+               std::to_string(config.dataplane.sa_capacity));
   const Where control = root.key("control").key("socket");
   if (here.clean({"socket"}) && control.clean() && config.dataplane.socket == config.control.socket)
     control.error("expected another path than that of dataplane.socket");
@@ -81,9 +82,10 @@ void validate_ports(const GatewayConfig& config, const Where& root) {
       for (const auto& claim : device_claims(port.device))
         if (const auto [other, fresh] = claimed.emplace(claim, port.name); !fresh)
           at.key("device").error("expected a device of its own, but " + quoted(claim) + " is also that of port " + quoted(other->second));
-    if (at.clean({"queues"}) && root.key("dataplane").clean({"workers"}) && port.queues != 0 && port.queues < config.dataplane.workers.size())
-      at.key("queues").error("expected 0, or at least one for each of the " + std::to_string(config.dataplane.workers.size()) + " workers, got " +
-                             std::to_string(port.queues));
+    if (at.clean({"queues"}) && root.key("dataplane").clean({"workers"}) && port.queues != 0 &&
+        port.queues < config.dataplane.workers.size())
+      at.key("queues").error("expected 0, or at least one for each of the " + std::to_string(config.dataplane.workers.size()) +
+                             " workers, got " + std::to_string(port.queues));
     if (!at.clean({"addresses"})) continue;
     for (std::size_t a = 0; a < port.addresses.size(); ++a) {
       const Prefix& p = port.addresses[a];
@@ -134,8 +136,8 @@ void check_route(const GatewayConfig& config, const Route& route, const Where& a
   } else if (!reached) {
     at.key("via").error("expected an address on a network of a port, but " + route.via->to_string() + " is on none");
   } else if (!route.port.empty() && reached->name != route.port) {
-    at.key("via").error("expected an address on a network of port " + quoted(route.port) + ", but " + route.via->to_string() + " is on one of port " +
-                        quoted(reached->name));
+    at.key("via").error("expected an address on a network of port " + quoted(route.port) + ", but " + route.via->to_string() +
+                        " is on one of port " + quoted(reached->name));
   }
 }
 }  // namespace
@@ -151,7 +153,8 @@ void validate_routes(const GatewayConfig& config, const Where& root) {
       const auto [other, fresh] = seen.emplace(config.routes[i].to, i);
       if (!fresh)
         at.key("to").error(other->second == config.routes.size() ? "is the network of a port's own address: it needs no route"
-                                                                  : "there is a route to " + other->first.to_string() + " already: routes[" + std::to_string(other->second) + "]");
+                                                                 : "there is a route to " + other->first.to_string() + " already: routes[" +
+                                                                       std::to_string(other->second) + "]");
     }
     if (at.clean({"via", "port"}) && !root.sink->failed("ports")) check_route(config, config.routes[i], at, networks_known(config, root));
   }

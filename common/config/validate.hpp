@@ -24,7 +24,9 @@ struct Where {
   [[nodiscard]] Where key(std::string_view name) const;
   [[nodiscard]] Where item(std::size_t index) const;   ///< of a list; a scalar that stands for a list of one is its own item
   [[nodiscard]] Where entry(std::size_t index) const;  ///< of a map, by order
-  void error(std::string message, std::string suggestion = {}) const { sink->error(node->at, path, std::move(message), std::move(suggestion)); }
+  void error(std::string message, std::string suggestion = {}) const {
+    sink->error(node->at, path, std::move(message), std::move(suggestion));
+  }
   void warning(std::string message) const { sink->warning(node->at, path, std::move(message)); }
   [[nodiscard]] bool clean() const { return sink->clean(path); }
   /// Whether these keys of this map are all free of errors.

@@ -30,7 +30,9 @@ void check_addresses(const GatewayConfig& config, const Connection& c, const Whe
   if (at.clean({"remote_addrs"}) && ports_known)
     for (std::size_t i = 0; i < c.remote_addrs.size(); ++i)
       if (own_address(config, c.remote_addrs[i]))
-        at.key("remote_addrs").item(i).error("expected an address of the peer, but " + c.remote_addrs[i].to_string() + " is an address of this gateway");
+        at.key("remote_addrs")
+            .item(i)
+            .error("expected an address of the peer, but " + c.remote_addrs[i].to_string() + " is an address of this gateway");
 }
 
 bool reachable(const GatewayConfig& config, const IpAddress& a) {
@@ -43,7 +45,9 @@ bool reachable(const GatewayConfig& config, const IpAddress& a) {
 void warn_unreachable(const GatewayConfig& config, const Connection& c, const Where& at) {
   for (std::size_t i = 0; i < c.remote_addrs.size(); ++i)
     if (!reachable(config, c.remote_addrs[i]))
-      at.key("remote_addrs").item(i).warning("no route leads to " + c.remote_addrs[i].to_string() + ": no port's network and no entry of routes has it");
+      at.key("remote_addrs")
+          .item(i)
+          .warning("no route leads to " + c.remote_addrs[i].to_string() + ": no port's network and no entry of routes has it");
 }
 
 void check_times(const Connection& c, const Where& at) {
@@ -63,7 +67,8 @@ void check_weak(const std::vector<Suite>& suites, const Connection& c, const Whe
       used.insert(name);
       if (!reported.insert(name).second) continue;
       if (std::ranges::find(c.allow_weak, name) == c.allow_weak.end())
-        at.error("expected algorithms that still protect, but " + name + " does not; for a peer that has nothing better, name it in allow_weak of this connection");
+        at.error("expected algorithms that still protect, but " + name +
+                 " does not; for a peer that has nothing better, name it in allow_weak of this connection");
       else
         at.warning(name + " is weak and is used for this peer only; whoever records the traffic may read it one day");
     }
@@ -95,7 +100,8 @@ void check_limits(const Child& c, const Where& at) {
   if (at.clean({"rekey_bytes", "life_bytes"}) && c.life_bytes != 0 && c.rekey_bytes == 0)
     at.key("life_bytes").error("expected rekey_bytes beside it: without, the tunnel would stop there instead of being rekeyed");
   if (at.clean({"rekey_packets", "life_packets"}) && c.life_packets != 0 && c.rekey_packets >= c.life_packets)
-    at.key("life_packets").error("expected more than rekey_packets (" + std::to_string(c.rekey_packets) + "), got " + std::to_string(c.life_packets));
+    at.key("life_packets")
+        .error("expected more than rekey_packets (" + std::to_string(c.rekey_packets) + "), got " + std::to_string(c.life_packets));
   if (at.clean({"rekey_packets", "life_packets"}) && c.life_packets != 0 && c.rekey_packets == 0)
     at.key("life_packets").error("expected rekey_packets beside it: without, the tunnel would stop there instead of being rekeyed");
 }
@@ -132,8 +138,8 @@ void check_ambiguous(const GatewayConfig& config, const Where& here) {
         if (fresh || reported || known->second.connection == i) continue;
         const Connection& other = config.connections[known->second.connection];
         if (other.secret.kind == c.secret.kind && other.secret.where == c.secret.where) continue;
-        at.key("secret").error("expected the secret of connection " + quoted(other.name) + ", which has the same addresses (" + local.to_string() + ", " +
-                               (remotes.front().family == Family::None ? "%any" : remote.to_string()) +
+        at.key("secret").error("expected the secret of connection " + quoted(other.name) + ", which has the same addresses (" +
+                               local.to_string() + ", " + (remotes.front().family == Family::None ? "%any" : remote.to_string()) +
                                "): Main Mode chooses the pre-shared key by address alone (RFC 2409 §5.4)");
         reported = true;
       }
@@ -159,7 +165,8 @@ std::vector<SpdEntry> spd_entries(const GatewayConfig& config, const Where& root
       const Child& c = config.connections[i].children[k];
       const Where at = children.entry(k);
       if (at.clean({"local_ts", "remote_ts", "priority"}))
-        out.push_back({&c.local_ts, &c.remote_ts, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name), at.key("remote_ts"), true});
+        out.push_back({&c.local_ts, &c.remote_ts, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name),
+                       at.key("remote_ts"), true});
     }
   }
   for (std::size_t i = 0; i < config.policies.size(); ++i) {
@@ -182,15 +189,15 @@ void check_shadowed(const std::vector<SpdEntry>& entries) {
       if (a.child && b.child && *a.local == *b.local && *a.remote == *b.remote) {
         b.at.error("the " + a.name + " has the same selectors: this one would never carry a packet");
       } else {
-        b.at.warning("the " + a.name + " comes first and has all of this traffic: this one never sees a packet; give it a smaller priority");
+        b.at.warning("the " + a.name +
+                     " comes first and has all of this traffic: this one never sees a packet; give it a smaller priority");
       }
       break;
     }
 }
 
 void warn_unspecific(const Connection& c, const Where& at) {
-  if (at.clean({"proposals"}))
-    warn_weak(c.proposals, at.key("proposals"), [](const IkeSuite& s) { return s.prf == Prf::HmacSha1; });
+  if (at.clean({"proposals"})) warn_weak(c.proposals, at.key("proposals"), [](const IkeSuite& s) { return s.prf == Prf::HmacSha1; });
   if (at.clean({"remote", "remote_addrs"}) && c.remote_id.type == Identity::Type::Any && c.remote_addrs.empty())
     at.key("remote").warning("with remote_addrs %any and no remote.id, whoever knows the secret is taken for this peer");
 }

@@ -25,10 +25,8 @@ constexpr std::array kInteg{
     IntegInfo{"md5", Integ::HmacMd5_96, 16, 12, 1, false, true},
 };
 constexpr std::array kPrf{
-    PrfInfo{"sha1", Prf::HmacSha1, 20, 2, false},
-    PrfInfo{"sha256", Prf::HmacSha2_256, 32, 4, false},
-    PrfInfo{"sha384", Prf::HmacSha2_384, 48, 5, false},
-    PrfInfo{"sha512", Prf::HmacSha2_512, 64, 6, false},
+    PrfInfo{"sha1", Prf::HmacSha1, 20, 2, false},       PrfInfo{"sha256", Prf::HmacSha2_256, 32, 4, false},
+    PrfInfo{"sha384", Prf::HmacSha2_384, 48, 5, false}, PrfInfo{"sha512", Prf::HmacSha2_512, 64, 6, false},
     PrfInfo{"md5", Prf::HmacMd5, 16, 1, true},
 };
 constexpr std::array kDh{
@@ -80,7 +78,8 @@ ProposalError unknown(std::string_view token, bool ike) {
   for (const auto& i : kInteg)
     if (ike || i.esp) add(i);
   for (const auto& d : kDh) add(d);
-  return {"'" + std::string(token) + "' is no algorithm for " + (ike ? "IKE" : "ESP") + " here; known are " + list + ", and with allow_weak " + weak,
+  return {"'" + std::string(token) + "' is no algorithm for " + (ike ? "IKE" : "ESP") + " here; known are " + list +
+              ", and with allow_weak " + weak,
           std::string(token), nearest(token, names)};
 }
 
@@ -158,8 +157,12 @@ std::vector<std::string_view> weak_of(const Rows*... rows) {
 }
 }  // namespace
 
-std::vector<std::string_view> weak_algorithms(const IkeSuite& s) { return weak_of(find_encr(s.encr, s.key_bits), find_prf(s.prf), find_dh(s.group)); }
-std::vector<std::string_view> weak_algorithms(const EspSuite& s) { return weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_dh(s.pfs)); }
+std::vector<std::string_view> weak_algorithms(const IkeSuite& s) {
+  return weak_of(find_encr(s.encr, s.key_bits), find_prf(s.prf), find_dh(s.group));
+}
+std::vector<std::string_view> weak_algorithms(const EspSuite& s) {
+  return weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_dh(s.pfs));
+}
 std::vector<std::string_view> all_weak_algorithms() {
   std::vector<std::string_view> out;
   const auto add = [&](const auto& table) {
@@ -196,11 +199,11 @@ std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::stri
     if (e->aead() && !tokens->integ.empty())
       return std::unexpected(ProposalError{"'" + std::string(e->name) + "' authenticates by itself: no integrity algorithm may go with it",
                                            std::string(tokens->integ.front()->name), ""});
-    if (!e->aead() && tokens->integ.empty()) return std::unexpected(lacks(text, "integrity algorithm, which '" + std::string(e->name) + "' needs"));
+    if (!e->aead() && tokens->integ.empty())
+      return std::unexpected(lacks(text, "integrity algorithm, which '" + std::string(e->name) + "' needs"));
     const std::vector<const IntegInfo*> none{nullptr};
     for (const auto* i : e->aead() ? none : tokens->integ)
-      for (const auto* d : tokens->dh)
-        out.push_back({e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None});
+      for (const auto* d : tokens->dh) out.push_back({e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None});
   }
   return out;
 }

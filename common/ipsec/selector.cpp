@@ -11,9 +11,9 @@ struct ProtocolName {
   std::string_view name;
   std::uint8_t number;
 };
-constexpr std::array kProtocols{ProtocolName{"icmp", 1},   ProtocolName{"tcp", 6},  ProtocolName{"udp", 17},
-                                ProtocolName{"gre", 47},   ProtocolName{"esp", 50}, ProtocolName{"ipv6-icmp", 58},
-                                ProtocolName{"ospf", 89},  ProtocolName{"sctp", 132}};
+constexpr std::array kProtocols{ProtocolName{"icmp", 1},  ProtocolName{"tcp", 6},   ProtocolName{"udp", 17},
+                                ProtocolName{"gre", 47},  ProtocolName{"esp", 50},  ProtocolName{"ipv6-icmp", 58},
+                                ProtocolName{"ospf", 89}, ProtocolName{"sctp", 132}};
 
 std::optional<unsigned> number(std::string_view text, unsigned max) {
   unsigned value = 0;
@@ -33,7 +33,8 @@ std::optional<std::uint8_t> protocol_number(std::string_view text) {
 std::expected<void, std::string> parse_upper(std::string_view text, TrafficSelector& ts) {
   const auto slash = text.find('/');
   const auto proto = protocol_number(text.substr(0, slash));
-  if (!proto) return std::unexpected("'" + std::string(text.substr(0, slash)) + "' is no protocol: a name such as tcp, udp, icmp or a number to 255");
+  if (!proto)
+    return std::unexpected("'" + std::string(text.substr(0, slash)) + "' is no protocol: a name such as tcp, udp, icmp or a number to 255");
   ts.protocol = *proto;
   if (slash == std::string_view::npos) return {};
   const std::string_view ports = text.substr(slash + 1);

@@ -70,9 +70,7 @@ IpAddress fill_host_bits(const Prefix& p, bool bit) {
 IpAddress Prefix::first() const { return fill_host_bits(*this, false); }
 IpAddress Prefix::last() const { return fill_host_bits(*this, true); }
 
-bool Prefix::contains(const IpAddress& a) const {
-  return a.family == address.family && first() <= a && a <= last();
-}
+bool Prefix::contains(const IpAddress& a) const { return a.family == address.family && first() <= a && a <= last(); }
 
 std::string Prefix::to_string() const { return address.to_string() + "/" + std::to_string(length); }
 

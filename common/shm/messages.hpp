@@ -23,13 +23,23 @@
 namespace culvert::shm {
 
 inline constexpr std::uint32_t kContractVersion = 2;
-inline constexpr std::size_t kNameBytes = 64;           ///< "connection/child" or a policy's name, NUL-padded, cut if longer
-inline constexpr std::size_t kMaxEncrKey = 36;          ///< AES-256 with a salt of 4
-inline constexpr std::size_t kMaxIntegKey = 64;         ///< HMAC-SHA2-512
-inline constexpr std::size_t kMaxDatagram = 9216;       ///< UDP payload of a jumbo frame
-inline constexpr std::uint32_t kMaxPolicies = 4096;     ///< PolicyId is 1..kMaxPolicies
+inline constexpr std::size_t kNameBytes = 64;        ///< "connection/child" or a policy's name, NUL-padded, cut if longer
+inline constexpr std::size_t kMaxEncrKey = 36;       ///< AES-256 with a salt of 4
+inline constexpr std::size_t kMaxIntegKey = 64;      ///< HMAC-SHA2-512
+inline constexpr std::size_t kMaxDatagram = 9216;    ///< UDP payload of a jumbo frame
+inline constexpr std::uint32_t kMaxPolicies = 4096;  ///< PolicyId is 1..kMaxPolicies
 
-enum class MessageType : std::uint16_t { None = 0, InstallPolicy, RemovePolicy, InstallSa, RemoveSa, Ack, Acquire, Expire, PoliciesComplete };
+enum class MessageType : std::uint16_t {
+  None = 0,
+  InstallPolicy,
+  RemovePolicy,
+  InstallSa,
+  RemoveSa,
+  Ack,
+  Acquire,
+  Expire,
+  PoliciesComplete
+};
 
 /// NUL-padded text of fixed size; longer input is cut.
 struct Name {
@@ -80,25 +90,25 @@ struct InstallSa {
   std::uint32_t slot = 0;
   Spi spi;
   PolicyId policy;
-  Endpoint local, remote;                 ///< outer addresses; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948)
-  TrafficSelector local_ts, remote_ts;    ///< of our side and theirs, whatever the direction
+  Endpoint local, remote;               ///< outer addresses; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948)
+  TrafficSelector local_ts, remote_ts;  ///< of our side and theirs, whatever the direction
   Encr encr{};
   std::uint16_t key_bits = 0;
   Integ integ{};
-  std::uint8_t encr_key_bytes = 0;        ///< cipher key and salt, in KEYMAT order
+  std::uint8_t encr_key_bytes = 0;  ///< cipher key and salt, in KEYMAT order
   std::uint8_t integ_key_bytes = 0;
   std::array<std::uint8_t, kMaxEncrKey> encr_key{};
   std::array<std::uint8_t, kMaxIntegKey> integ_key{};
-  std::uint16_t replay_window = 64;       ///< packets; 64..4096, a power of two; inbound only
+  std::uint16_t replay_window = 64;  ///< packets; 64..4096, a power of two; inbound only
   Lifetime soft, hard;
-  std::uint64_t pair = 0;                 ///< the same number on both SAs of a pair: culvertd's handle, kept for its successor
-  Name name;                              ///< "connection/child"
+  std::uint64_t pair = 0;  ///< the same number on both SAs of a pair: culvertd's handle, kept for its successor
+  Name name;               ///< "connection/child"
 };
 struct RemoveSa {
   static constexpr MessageType kType = MessageType::RemoveSa;
   Direction direction{};
   std::uint32_t slot = 0;
-  Spi spi;                                ///< must be the slot's, else NotFound
+  Spi spi;  ///< must be the slot's, else NotFound
 };
 
 enum class AckResult : std::uint16_t { Ok = 0, Exists, Busy, NotFound, Unsupported, BadMessage, NoMemory };
@@ -109,14 +119,14 @@ constexpr std::string_view to_string(AckResult r) {
 }
 struct Ack {
   static constexpr MessageType kType = MessageType::Ack;
-  std::uint32_t transaction = 0;          ///< of the command that it answers
+  std::uint32_t transaction = 0;  ///< of the command that it answers
   AckResult result{};
 };
 /// A packet wanted a policy's SA and found none.
 struct Acquire {
   static constexpr MessageType kType = MessageType::Acquire;
   PolicyId policy;
-  IpAddress source, destination;          ///< of the packet
+  IpAddress source, destination;  ///< of the packet
   std::uint16_t source_port = 0, destination_port = 0;
   std::uint8_t protocol = 0;
 };
@@ -136,7 +146,7 @@ struct Message {
   static constexpr std::size_t kBodyBytes = 576;
   MessageType type{};
   std::uint16_t reserved = 0;
-  std::uint32_t transaction = 0;          ///< chosen by the sender of a command, echoed in its Ack; 0 in other events
+  std::uint32_t transaction = 0;  ///< chosen by the sender of a command, echoed in its Ack; 0 in other events
   alignas(8) std::array<std::byte, kBodyBytes> body{};
 
   template <class T>
@@ -160,7 +170,7 @@ struct Message {
 /// A UDP datagram on its way to or from culvertd: the UDP payload as on the wire (with the non-ESP marker on port 4500).
 struct Datagram {
   Endpoint local, remote;
-  std::uint32_t length = 0;               ///< of `data` in use; checked against kMaxDatagram by the reader
+  std::uint32_t length = 0;  ///< of `data` in use; checked against kMaxDatagram by the reader
   std::array<std::uint8_t, kMaxDatagram> data;
 };
 

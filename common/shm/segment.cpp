@@ -54,14 +54,39 @@ std::expected<void*, std::string> map(int fd, std::size_t bytes) {
 
 std::uint64_t layout_hash() {
   std::uint64_t hash = 0xcbf29ce484222325;
-  for (const std::size_t v : std::initializer_list<std::size_t>{
-           kContractVersion, sizeof(SegmentHeader), sizeof(SegmentRings), sizeof(SaRecord), sizeof(WorkerCounters), sizeof(PortCounters),
-           sizeof(ManagerCounters), sizeof(Message), sizeof(Datagram), sizeof(InstallSa), sizeof(InstallPolicy), sizeof(RemoveSa), sizeof(Ack), sizeof(Acquire),
-           sizeof(Expire), offsetof(InstallSa, local), offsetof(InstallSa, local_ts), offsetof(InstallSa, encr_key),
-           offsetof(InstallSa, integ_key), offsetof(InstallSa, soft), offsetof(InstallSa, name), offsetof(SaRecord, counters),
-           offsetof(SaRecord, name), offsetof(SegmentRings, event), offsetof(SegmentRings, punt), offsetof(SegmentRings, inject),
-           offsetof(Datagram, data), sizeof(TrafficSelector), sizeof(Endpoint), std::size_t{kCommandSlots}, std::size_t{kEventSlots},
-           std::size_t{kDatagramSlots}, kDropReasons}) {
+  for (const std::size_t v : std::initializer_list<std::size_t>{kContractVersion,
+                                                                sizeof(SegmentHeader),
+                                                                sizeof(SegmentRings),
+                                                                sizeof(SaRecord),
+                                                                sizeof(WorkerCounters),
+                                                                sizeof(PortCounters),
+                                                                sizeof(ManagerCounters),
+                                                                sizeof(Message),
+                                                                sizeof(Datagram),
+                                                                sizeof(InstallSa),
+                                                                sizeof(InstallPolicy),
+                                                                sizeof(RemoveSa),
+                                                                sizeof(Ack),
+                                                                sizeof(Acquire),
+                                                                sizeof(Expire),
+                                                                offsetof(InstallSa, local),
+                                                                offsetof(InstallSa, local_ts),
+                                                                offsetof(InstallSa, encr_key),
+                                                                offsetof(InstallSa, integ_key),
+                                                                offsetof(InstallSa, soft),
+                                                                offsetof(InstallSa, name),
+                                                                offsetof(SaRecord, counters),
+                                                                offsetof(SaRecord, name),
+                                                                offsetof(SegmentRings, event),
+                                                                offsetof(SegmentRings, punt),
+                                                                offsetof(SegmentRings, inject),
+                                                                offsetof(Datagram, data),
+                                                                sizeof(TrafficSelector),
+                                                                sizeof(Endpoint),
+                                                                std::size_t{kCommandSlots},
+                                                                std::size_t{kEventSlots},
+                                                                std::size_t{kDatagramSlots},
+                                                                kDropReasons}) {
     for (int i = 0; i < 8; ++i) {
       hash ^= (v >> (8 * i)) & 0xff;
       hash *= 0x100000001b3;
@@ -102,14 +127,14 @@ std::expected<Segment, std::string> Segment::attach(int fd) {
     ::close(fd);
     return std::unexpected("segment refused: " + std::move(why));
   };
-  struct stat st {};
+  struct stat st{};
   SegmentHeader h{};
   if (::fstat(fd, &st) != 0 || ::pread(fd, &h, sizeof h, 0) != sizeof h) return refuse("unreadable");
   if ((::fcntl(fd, F_GET_SEALS) & kSeals) != kSeals) return refuse("not sealed");
   if (h.magic != kSegmentMagic) return refuse("wrong magic");
   if (h.version != kContractVersion || h.layout_hash != layout_hash())
-    return refuse("another version of culvert-dataplane (contract " + std::to_string(h.version) + ", ours " + std::to_string(kContractVersion) +
-                  "); install both from the same build");
+    return refuse("another version of culvert-dataplane (contract " + std::to_string(h.version) + ", ours " +
+                  std::to_string(kContractVersion) + "); install both from the same build");
   if (!sane(h) || h.total_bytes != offsets(h).total || st.st_size != static_cast<off_t>(h.total_bytes)) return refuse("wrong size");
   const auto base = map(fd, h.total_bytes);
   if (!base) return refuse(base.error());
@@ -155,8 +180,8 @@ bool read_record(const SaRecord& r, SaSnapshot& out) {
   for (int i = 0; i < kTries; ++i) {
     const std::uint32_t before = r.version.load(std::memory_order_acquire);
     if (before & 1U) continue;
-    out = {r.spi, r.slot, r.policy, r.pair, r.local, r.remote, r.local_ts, r.remote_ts, r.suite,
-           r.soft, r.hard, r.installed_ns, r.worker, r.direction, r.current, r.name};
+    out = {r.spi,   r.slot, r.policy, r.pair,         r.local,  r.remote,    r.local_ts, r.remote_ts,
+           r.suite, r.soft, r.hard,   r.installed_ns, r.worker, r.direction, r.current,  r.name};
     std::atomic_thread_fence(std::memory_order_acquire);
     if (r.version.load(std::memory_order_relaxed) == before) return out.spi.value != 0;
   }

@@ -37,8 +37,8 @@ class Counter {
 /// Counted by the SA's owner worker only. Bytes are those of inner packets.
 struct SaCounters {
   Counter packets, bytes;
-  Counter sequence;        ///< highest sequence number sent, or authenticated
-  Counter last_used_ns;    ///< CLOCK_MONOTONIC of the latest good packet, to within a burst or so; 0: none
+  Counter sequence;      ///< highest sequence number sent, or authenticated
+  Counter last_used_ns;  ///< CLOCK_MONOTONIC of the latest good packet, to within a burst or so; 0: none
   Counter auth_failed, replayed, old, selector, malformed, expired, sequence_exhausted, other;
 };
 
@@ -46,7 +46,7 @@ struct SaCounters {
 /// owner worker. No key material.
 struct alignas(64) SaRecord {
   std::atomic<std::uint32_t> version;
-  Spi spi;                              ///< 0: the slot is free
+  Spi spi;  ///< 0: the slot is free
   std::uint32_t slot;
   PolicyId policy;
   std::uint64_t pair;
@@ -54,10 +54,10 @@ struct alignas(64) SaRecord {
   TrafficSelector local_ts, remote_ts;
   EspSuite suite;
   Lifetime soft, hard;
-  std::uint64_t installed_ns;           ///< CLOCK_MONOTONIC
+  std::uint64_t installed_ns;  ///< CLOCK_MONOTONIC
   std::uint16_t worker;
   Direction direction;
-  bool current;                         ///< outbound: the one that its policy uses
+  bool current;  ///< outbound: the one that its policy uses
   Name name;
   alignas(64) SaCounters counters;
 };
@@ -73,7 +73,7 @@ struct alignas(64) ManagerCounters {
 struct alignas(64) PortCounters {
   Name name;
   Counter rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors, rx_nombuf;
-  Counter link_up;                      ///< 0 or 1
+  Counter link_up;  ///< 0 or 1
 };
 
 struct SegmentHeader {
@@ -82,7 +82,7 @@ struct SegmentHeader {
   std::uint32_t workers, ports, sa_capacity;  ///< sa_capacity: a power of two; SAs of each direction
   std::uint64_t layout_hash;
   std::uint64_t total_bytes;
-  std::uint64_t boot_id;                      ///< random at each start of the data plane: another one means that all SAs are gone
+  std::uint64_t boot_id;  ///< random at each start of the data plane: another one means that all SAs are gone
   std::uint64_t tsc_hz;
 };
 

@@ -23,7 +23,8 @@
 //    "pairs_without_ike_sa": [{"connection","children":[CHILD]}],
 //    "orphans": [{"connection","child","direction":"in|out","spi","suite","local","remote","age_s",...DIRECTION}]}
 //   CHILD: {"child","state":"negotiating|installing|installed|rekeyed|deleting","role","adopted","pair","spi_in","spi_out" (8 hex digits),
-//           "suite","encap":"native|udp","local_ts","remote_ts","age_s","rekey_in_s","expires_in_s","in": null | DIRECTION,"out": null | DIRECTION}
+//           "suite","encap":"native|udp","local_ts","remote_ts","age_s","rekey_in_s","expires_in_s","in": null | DIRECTION,"out": null |
+//           DIRECTION}
 //   "suite" is null while it is not agreed. "adopted" pairs are of a culvertd before this one, their "role" is null; "orphans" are what
 //   the data plane has from it besides.
 //   DIRECTION: {"packets","bytes","sequence","worker","idle_s","auth_failed","replayed","old","selector","malformed","expired",
@@ -32,7 +33,8 @@
 // terminate {"connection","child"?}                             {"message"}
 // rekey {"connection","child"?,"ike"?: bool}                    {"message"}
 // counters {}
-//   {"workers": [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","drops":{REASON: n}}],
+//   {"workers":
+//   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","drops":{REASON: n}}],
 //    "manager": {"drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops and rings
 //    "ports": [{"port","up","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
 //    "drops": [{"reason","help","total"}],
@@ -41,7 +43,7 @@
 //    "exchanges": [{"exchange","role","reason","count"}]}
 // log {"follow"?: bool,"connection"?,"level"? (default "info"),"lines"? (default 100)}
 //   {"events": [{"seq","ts","level","event","connection"?,"child"?,"peer"?,"exchange"?,"role"?,"reason"?}]}
-// version {}                                                    {"version","pid","dataplane":{"connected","boot_id","workers","ports","sa_capacity"}}
+// version {} {"version","pid","dataplane":{"connected","boot_id","workers","ports","sa_capacity"}}
 #pragma once
 
 #include <chrono>
@@ -54,7 +56,7 @@ inline constexpr std::size_t kMaxClients = 64;            ///< the one that is i
 inline constexpr std::chrono::seconds kIdleTimeout{30};   ///< for a whole request to arrive
 inline constexpr std::chrono::seconds kWriteTimeout{10};  ///< for a client to take a reply
 inline constexpr const char* kDefaultSocket = "/run/culvert/culvertd.sock";
-inline constexpr double kDefaultInitiateTimeout = 15;     ///< seconds
+inline constexpr double kDefaultInitiateTimeout = 15;  ///< seconds
 inline constexpr double kMaxInitiateTimeout = 600;
 
 }  // namespace culvert::control::cli

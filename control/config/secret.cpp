@@ -28,7 +28,8 @@ std::expected<ResolvedSecret, std::string> accept(ByteView bytes, const std::str
   if (bytes.size() > kMaxSecretBytes) return std::unexpected(origin + " is longer than " + std::to_string(kMaxSecretBytes) + " bytes");
   ResolvedSecret out{SecretBytes(bytes), {}};
   if (bytes.size() < kShortSecretBytes)
-    out.warning = origin + " has fewer than " + std::to_string(kShortSecretBytes) + " characters: use a random one, such as openssl rand -base64 32 makes";
+    out.warning = origin + " has fewer than " + std::to_string(kShortSecretBytes) +
+                  " characters: use a random one, such as openssl rand -base64 32 makes";
   return out;
 }
 
@@ -41,7 +42,7 @@ std::expected<ResolvedSecret, std::string> from_file(const std::string& path) {
     int fd;
     ~Closer() { ::close(fd); }
   } const closer{fd};
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0) return std::unexpected(origin + " cannot be examined: " + system_text(errno));
   if (!S_ISREG(info.st_mode)) return std::unexpected(origin + " is no regular file");
   if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
@@ -74,9 +75,12 @@ std::expected<ResolvedSecret, std::string> from_environment(const std::string& n
 
 std::expected<ResolvedSecret, std::string> resolve_secret(const config::SecretRef& ref) {
   switch (ref.kind) {
-    case config::SecretRef::Kind::File: return from_file(ref.where);
-    case config::SecretRef::Kind::Env: return from_environment(ref.where);
-    case config::SecretRef::Kind::None: break;
+    case config::SecretRef::Kind::File:
+      return from_file(ref.where);
+    case config::SecretRef::Kind::Env:
+      return from_environment(ref.where);
+    case config::SecretRef::Kind::None:
+      break;
   }
   return std::unexpected("no secret is configured");
 }

@@ -15,7 +15,7 @@ inline constexpr std::size_t kShortSecretBytes = 20;  ///< below this, guessing 
 
 struct ResolvedSecret {
   SecretBytes bytes;
-  std::string warning;   ///< empty, or why the secret is weak
+  std::string warning;  ///< empty, or why the secret is weak
 };
 
 /// "file:": a regular file (a symbolic link to one is followed) that neither group nor others may read or write, of 1 to

@@ -19,13 +19,12 @@ struct Algorithm {
 };
 
 const Algorithm* find(Encr id, std::size_t key_bytes) {
-  const auto fetch = [](const char* name) {
-    return must_have(EVP_CIPHER_fetch(nullptr, name, nullptr), "EVP_CIPHER_fetch");
-  };
+  const auto fetch = [](const char* name) { return must_have(EVP_CIPHER_fetch(nullptr, name, nullptr), "EVP_CIPHER_fetch"); };
   // DES is 3DES with the same key three times: the library has it without its provider of legacy algorithms.
-  static const std::array table{Algorithm{Encr::AesCbc, 16, 16, fetch("AES-128-CBC")}, Algorithm{Encr::AesCbc, 24, 16, fetch("AES-192-CBC")},
-                                Algorithm{Encr::AesCbc, 32, 16, fetch("AES-256-CBC")}, Algorithm{Encr::TripleDes, 24, 8, fetch("DES-EDE3-CBC")},
-                                Algorithm{Encr::Des, 8, 8, fetch("DES-EDE3-CBC")}};
+  static const std::array table{
+      Algorithm{Encr::AesCbc, 16, 16, fetch("AES-128-CBC")}, Algorithm{Encr::AesCbc, 24, 16, fetch("AES-192-CBC")},
+      Algorithm{Encr::AesCbc, 32, 16, fetch("AES-256-CBC")}, Algorithm{Encr::TripleDes, 24, 8, fetch("DES-EDE3-CBC")},
+      Algorithm{Encr::Des, 8, 8, fetch("DES-EDE3-CBC")}};
   for (const Algorithm& a : table)
     if (a.id == id && a.key == key_bytes) return &a;
   return nullptr;
@@ -62,14 +61,21 @@ std::expected<Bytes, CipherError> run(bool encrypt, Encr id, ByteView given_key,
 
 std::string_view name(CipherError e) {
   switch (e) {
-    case CipherError::KeyLength: return "the cipher takes no key of this length";
-    case CipherError::IvLength: return "the IV is not one block long";
-    case CipherError::DataLength: return "the data is not a whole number of blocks";
+    case CipherError::KeyLength:
+      return "the cipher takes no key of this length";
+    case CipherError::IvLength:
+      return "the IV is not one block long";
+    case CipherError::DataLength:
+      return "the data is not a whole number of blocks";
   }
   return "unknown";
 }
 
-std::expected<Bytes, CipherError> cbc_encrypt(Encr cipher, ByteView key, ByteView iv, ByteView data) { return run(true, cipher, key, iv, data); }
-std::expected<Bytes, CipherError> cbc_decrypt(Encr cipher, ByteView key, ByteView iv, ByteView data) { return run(false, cipher, key, iv, data); }
+std::expected<Bytes, CipherError> cbc_encrypt(Encr cipher, ByteView key, ByteView iv, ByteView data) {
+  return run(true, cipher, key, iv, data);
+}
+std::expected<Bytes, CipherError> cbc_decrypt(Encr cipher, ByteView key, ByteView iv, ByteView data) {
+  return run(false, cipher, key, iv, data);
+}
 
 }  // namespace culvert::crypto

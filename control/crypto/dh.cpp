@@ -170,11 +170,16 @@ struct DhKey::Key {
 
 std::string_view name(DhError e) {
   switch (e) {
-    case DhError::UnknownGroup: return "the Diffie-Hellman group is unknown";
-    case DhError::BadLength: return "the public value has not the length that its group prescribes";
-    case DhError::OutOfRange: return "the public value is not between 1 and p-1";
-    case DhError::NotOnCurve: return "the public value is no point of the curve";
-    case DhError::Library: return "the cryptographic library failed";
+    case DhError::UnknownGroup:
+      return "the Diffie-Hellman group is unknown";
+    case DhError::BadLength:
+      return "the public value has not the length that its group prescribes";
+    case DhError::OutOfRange:
+      return "the public value is not between 1 and p-1";
+    case DhError::NotOnCurve:
+      return "the public value is no point of the curve";
+    case DhError::Library:
+      return "the cryptographic library failed";
   }
   return "unknown";
 }

@@ -11,9 +11,7 @@
 
 namespace culvert::crypto {
 
-LibraryError::LibraryError(const char* call) : std::runtime_error(std::string("OpenSSL: ") + call + " failed") {
-  ERR_clear_error();
-}
+LibraryError::LibraryError(const char* call) : std::runtime_error(std::string("OpenSSL: ") + call + " failed") { ERR_clear_error(); }
 
 namespace {
 using namespace detail;

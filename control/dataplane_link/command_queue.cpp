@@ -11,13 +11,20 @@ namespace {
 /// What the data plane's answer means, to stand behind a colon.
 std::string_view words(shm::AckResult r) {
   switch (r) {
-    case shm::AckResult::Ok: return "done";
-    case shm::AckResult::Exists: return "an SA with this SPI is there already";
-    case shm::AckResult::Busy: return "another SA has its place in the table";
-    case shm::AckResult::NotFound: return "there is no such entry";
-    case shm::AckResult::Unsupported: return "it does not support these algorithms or addresses";
-    case shm::AckResult::BadMessage: return "a value in the command is out of its bounds";
-    case shm::AckResult::NoMemory: return "it has no memory left for it";
+    case shm::AckResult::Ok:
+      return "done";
+    case shm::AckResult::Exists:
+      return "an SA with this SPI is there already";
+    case shm::AckResult::Busy:
+      return "another SA has its place in the table";
+    case shm::AckResult::NotFound:
+      return "there is no such entry";
+    case shm::AckResult::Unsupported:
+      return "it does not support these algorithms or addresses";
+    case shm::AckResult::BadMessage:
+      return "a value in the command is out of its bounds";
+    case shm::AckResult::NoMemory:
+      return "it has no memory left for it";
   }
   return "its answer is unknown";
 }
@@ -25,9 +32,12 @@ std::string_view words(shm::AckResult r) {
 
 std::string Outcome::text() const {
   switch (kind) {
-    case Kind::Acked: return std::string(words(result));
-    case Kind::TimedOut: return "the data plane did not answer in time";
-    case Kind::Lost: return "the data plane is gone";
+    case Kind::Acked:
+      return std::string(words(result));
+    case Kind::TimedOut:
+      return "the data plane did not answer in time";
+    case Kind::Lost:
+      return "the data plane is gone";
   }
   return "unknown";
 }

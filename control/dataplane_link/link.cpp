@@ -26,9 +26,12 @@ std::expected<bool, std::string> Link::drain_events(const Handlers& handlers) {
   for (std::size_t i = 0; i < kEventBudget; ++i) {
     shm::Message message;
     switch (events_.consume([&message](const shm::Message& slot) { message = slot; })) {
-      case shm::RingStatus::Empty: return false;
-      case shm::RingStatus::Corrupt: return std::unexpected("the event ring's index is impossible");
-      case shm::RingStatus::Item: dispatch(message, handlers);
+      case shm::RingStatus::Empty:
+        return false;
+      case shm::RingStatus::Corrupt:
+        return std::unexpected("the event ring's index is impossible");
+      case shm::RingStatus::Item:
+        dispatch(message, handlers);
     }
   }
   return true;
@@ -36,10 +39,17 @@ std::expected<bool, std::string> Link::drain_events(const Handlers& handlers) {
 
 void Link::dispatch(const shm::Message& message, const Handlers& handlers) {
   switch (message.type) {
-    case shm::MessageType::Ack: invalid_ += !commands_.on_ack(message.as<shm::Ack>()); return;
-    case shm::MessageType::Acquire: handlers.acquire(message.as<shm::Acquire>()); return;
-    case shm::MessageType::Expire: handlers.expire(message.as<shm::Expire>()); return;
-    default: ++invalid_;
+    case shm::MessageType::Ack:
+      invalid_ += !commands_.on_ack(message.as<shm::Ack>());
+      return;
+    case shm::MessageType::Acquire:
+      handlers.acquire(message.as<shm::Acquire>());
+      return;
+    case shm::MessageType::Expire:
+      handlers.expire(message.as<shm::Expire>());
+      return;
+    default:
+      ++invalid_;
   }
 }
 
@@ -56,8 +66,10 @@ std::expected<bool, std::string> Link::drain_datagrams(const Handlers& handlers)
       datagram.data.assign(slot.data.begin(), slot.data.begin() + length);
     };
     switch (punt_.consume(copy)) {
-      case shm::RingStatus::Empty: return false;
-      case shm::RingStatus::Corrupt: return std::unexpected("the punt ring's index is impossible");
+      case shm::RingStatus::Empty:
+        return false;
+      case shm::RingStatus::Corrupt:
+        return std::unexpected("the punt ring's index is impossible");
       case shm::RingStatus::Item:
         if (valid) {
           handlers.datagram(datagram);

@@ -9,8 +9,10 @@ std::vector<std::size_t> candidates(const config::GatewayConfig& config, const I
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const config::Connection& c = config.connections[i];
     if (!c.local_addrs.empty() && std::ranges::find(c.local_addrs, local) == c.local_addrs.end()) continue;
-    if (c.remote_addrs.empty()) any.push_back(i);
-    else if (std::ranges::find(c.remote_addrs, remote) != c.remote_addrs.end()) named.push_back(i);
+    if (c.remote_addrs.empty())
+      any.push_back(i);
+    else if (std::ranges::find(c.remote_addrs, remote) != c.remote_addrs.end())
+      named.push_back(i);
   }
   named.insert(named.end(), any.begin(), any.end());
   return named;

@@ -52,10 +52,15 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
   if (framed->header.major != 1) return junk(Reason::Unexpected, "A message of IKEv2, which this gateway does not speak.");
   const ikev1::Incoming in{now, datagram, *framed};
   switch (framed->header.exchange) {
-    case kExchangeMainMode: return ikev1::on_main_mode(core, in);
-    case kExchangeQuickMode: return ikev1::on_quick_mode(core, in);
-    case kExchangeInformational: return ikev1::on_informational(core, in);
-    default: return junk(Reason::Unexpected, "A message of an exchange that this gateway does not do (type " + std::to_string(framed->header.exchange) + ").");
+    case kExchangeMainMode:
+      return ikev1::on_main_mode(core, in);
+    case kExchangeQuickMode:
+      return ikev1::on_quick_mode(core, in);
+    case kExchangeInformational:
+      return ikev1::on_informational(core, in);
+    default:
+      return junk(Reason::Unexpected,
+                  "A message of an exchange that this gateway does not do (type " + std::to_string(framed->header.exchange) + ").");
   }
 }
 

@@ -28,32 +28,46 @@ std::string_view help(Reason r) {
 
 std::string_view name(Exchange e) {
   switch (e) {
-    case Exchange::MainMode: return "main_mode";
-    case Exchange::QuickMode: return "quick_mode";
-    case Exchange::Informational: return "informational";
-    case Exchange::Dpd: return "dpd";
-    case Exchange::Count_: break;
+    case Exchange::MainMode:
+      return "main_mode";
+    case Exchange::QuickMode:
+      return "quick_mode";
+    case Exchange::Informational:
+      return "informational";
+    case Exchange::Dpd:
+      return "dpd";
+    case Exchange::Count_:
+      break;
   }
   return "unknown";
 }
 
 std::string_view name(IkeState s) {
   switch (s) {
-    case IkeState::Connecting: return "connecting";
-    case IkeState::Established: return "established";
-    case IkeState::Rekeyed: return "rekeyed";
-    case IkeState::Deleting: return "deleting";
+    case IkeState::Connecting:
+      return "connecting";
+    case IkeState::Established:
+      return "established";
+    case IkeState::Rekeyed:
+      return "rekeyed";
+    case IkeState::Deleting:
+      return "deleting";
   }
   return "unknown";
 }
 
 std::string_view name(ChildState s) {
   switch (s) {
-    case ChildState::Negotiating: return "negotiating";
-    case ChildState::Installing: return "installing";
-    case ChildState::Installed: return "installed";
-    case ChildState::Rekeyed: return "rekeyed";
-    case ChildState::Deleting: return "deleting";
+    case ChildState::Negotiating:
+      return "negotiating";
+    case ChildState::Installing:
+      return "installing";
+    case ChildState::Installed:
+      return "installed";
+    case ChildState::Rekeyed:
+      return "rekeyed";
+    case ChildState::Deleting:
+      return "deleting";
   }
   return "unknown";
 }

@@ -92,8 +92,8 @@ struct SendDatagram {
 struct ComputeDh {
   JobId job{};
   DhGroup group{};
-  std::shared_ptr<DhKey> key;   ///< an earlier pair to use; null: make one
-  std::optional<Bytes> peer_public;   ///< wire form of the KE payload, not yet validated
+  std::shared_ptr<DhKey> key;        ///< an earlier pair to use; null: make one
+  std::optional<Bytes> peer_public;  ///< wire form of the KE payload, not yet validated
 };
 /// One direction of a CHILD SA, for the data plane. Answered by Engine::on_installed.
 struct InstallSa {
@@ -102,10 +102,10 @@ struct InstallSa {
   Direction direction{};
   std::string connection, child;
   Spi spi;
-  Endpoint local, remote;             ///< ports 0: native ESP
+  Endpoint local, remote;  ///< ports 0: native ESP
   TrafficSelector local_ts, remote_ts;
   EspSuite suite;
-  SecretBytes encr_key, integ_key;    ///< encr_key with the salt behind it
+  SecretBytes encr_key, integ_key;  ///< encr_key with the salt behind it
   std::uint16_t replay_window = 64;
   std::uint64_t soft_seconds = 0, hard_seconds = 0, soft_bytes = 0, hard_bytes = 0, soft_packets = 0, hard_packets = 0;
 };
@@ -118,13 +118,13 @@ enum class Severity : std::uint8_t { Debug, Info, Warn, Error };
 /// Something that an operator may want to know. One line in the log; `count` says whether it ends an exchange in the metrics.
 struct Report {
   Severity severity{};
-  std::string connection, child;      ///< empty where unknown; configured names only
+  std::string connection, child;  ///< empty where unknown; configured names only
   std::optional<Endpoint> peer;
   std::optional<Exchange> exchange;
   std::optional<Role> role;
   Reason reason{};
-  bool count = false;                 ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
-  std::string message;                ///< a full sentence without peer bytes that were not made printable
+  bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
+  std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
 using Action = std::variant<SendDatagram, ComputeDh, InstallSa, RemoveSa, Report>;
 
@@ -132,17 +132,17 @@ using Action = std::variant<SendDatagram, ComputeDh, InstallSa, RemoveSa, Report
 
 struct DhResult {
   JobId job{};
-  bool ok = false;                    ///< false: the peer's value is invalid (or the library failed)
+  bool ok = false;  ///< false: the peer's value is invalid (or the library failed)
   std::shared_ptr<DhKey> key;
-  Bytes public_value;                 ///< wire form, ours
-  SecretBytes shared;                 ///< with peer_public only
+  Bytes public_value;  ///< wire form, ours
+  SecretBytes shared;  ///< with peer_public only
 };
 /// The data plane's soft or hard limit of an SA was reached.
 struct SaExpired {
   Direction direction{};
   Spi spi;
   bool hard = false;
-  std::uint64_t pair = 0;             ///< tells outbound SAs of two peers apart that chose the same SPI
+  std::uint64_t pair = 0;  ///< tells outbound SAs of two peers apart that chose the same SPI
 };
 /// An SA that the data plane still has from a culvertd before this one.
 struct OrphanSa {
@@ -165,22 +165,22 @@ struct ChildSaInfo {
   std::string child;
   ChildState state{};
   Role role{};
-  bool adopted = false;               ///< of a former culvertd: role unknown, suite and times in the data plane's records only
+  bool adopted = false;  ///< of a former culvertd: role unknown, suite and times in the data plane's records only
   Spi spi_in, spi_out;
-  EspSuite suite;                     ///< default value: not agreed yet, or unknown
+  EspSuite suite;  ///< default value: not agreed yet, or unknown
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
   TimePoint established{}, rekey_at{}, expires_at{};  ///< default value: not set
 };
 struct IkeSaInfo {
-  std::uint64_t id = 0;               ///< ours, shown to operators, never reused
+  std::uint64_t id = 0;  ///< ours, shown to operators, never reused
   std::string connection;
   IkeState state{};
   Role role{};
   IkeSpi spi_i, spi_r;
   Endpoint local, remote;
-  std::string local_id, remote_id;    ///< printable
-  IkeSuite suite;                     ///< default value: not agreed yet
+  std::string local_id, remote_id;  ///< printable
+  IkeSuite suite;                   ///< default value: not agreed yet
   bool nat_local = false, nat_remote = false, nat_forced = false;
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};
@@ -199,17 +199,17 @@ struct LastFailure {
 };
 struct ChildStatus {
   std::string child;
-  bool up = false;                    ///< an outbound SA is in use
-  std::optional<LastFailure> failure; ///< cleared by success
+  bool up = false;                     ///< an outbound SA is in use
+  std::optional<LastFailure> failure;  ///< cleared by success
 };
 /// An attempt of ours to make an ISAKMP SA, under way.
 struct Attempt {
   TimePoint since{};
-  unsigned unanswered = 0;            ///< the message of Main Mode that waits for its answer; 0: none, we are computing
+  unsigned unanswered = 0;  ///< the message of Main Mode that waits for its answer; 0: none, we are computing
 };
 struct ConnectionStatus {
   std::string connection;
-  bool up = false;                    ///< an established ISAKMP SA exists
+  bool up = false;  ///< an established ISAKMP SA exists
   std::optional<LastFailure> failure;
   std::vector<ChildStatus> children;
   std::optional<Attempt> connecting{};  ///< while it is not up

@@ -11,10 +11,14 @@ constexpr std::uint8_t kNewestMajor = 2;
 
 std::string_view name(HeaderFault f) {
   switch (f) {
-    case HeaderFault::Short: return "short";
-    case HeaderFault::Length: return "length";
-    case HeaderFault::MajorVersion: return "major_version";
-    case HeaderFault::ZeroSpi: return "zero_spi";
+    case HeaderFault::Short:
+      return "short";
+    case HeaderFault::Length:
+      return "length";
+    case HeaderFault::MajorVersion:
+      return "major_version";
+    case HeaderFault::ZeroSpi:
+      return "zero_spi";
   }
   return "unknown";
 }

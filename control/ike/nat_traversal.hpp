@@ -12,8 +12,8 @@
 
 namespace culvert::ike {
 
-inline constexpr std::uint16_t kIkePort = 500;    ///< RFC 2408 §2.5.1
-inline constexpr std::uint16_t kNatPort = 4500;   ///< RFC 3947 §4
+inline constexpr std::uint16_t kIkePort = 500;   ///< RFC 2408 §2.5.1
+inline constexpr std::uint16_t kNatPort = 4500;  ///< RFC 3947 §4
 /// NAT-D payloads of one message that are looked at: a destination and one source per address of a multihomed peer.
 inline constexpr std::size_t kMaxNatD = 8;
 

@@ -59,7 +59,8 @@ void abandon_child(Core& core, std::size_t connection, std::size_t child, std::v
 }
 
 /// Ends every ISAKMP SA of a connection, finished or not.
-std::size_t close_all(Core& core, TimePoint now, std::size_t connection, Reason reason, const std::string& text, const std::vector<Spi>& pairs) {
+std::size_t close_all(Core& core, TimePoint now, std::size_t connection, Reason reason, const std::string& text,
+                      const std::vector<Spi>& pairs) {
   std::size_t count = 0;
   for (IsakmpSa* sa : core.sas_of(connection)) {
     if (std::holds_alternative<MmClosing>(sa->state)) continue;
@@ -82,7 +83,14 @@ void begin(Core& core, TimePoint now, std::vector<ike::OrphanSa> orphans) {
   for (const ike::OrphanSa& orphan : orphans) {
     const auto target = locate(core, orphan.connection, orphan.child);
     if (!target || orphan.child.empty()) {
-      core.actions.emplace_back(ike::Report{Severity::Info, {}, {}, {}, {}, {}, Reason::Expired, false,
+      core.actions.emplace_back(ike::Report{Severity::Info,
+                                            {},
+                                            {},
+                                            {},
+                                            {},
+                                            {},
+                                            Reason::Expired,
+                                            false,
                                             "An IPsec SA of a connection that is no longer configured is removed."});
       core.actions.emplace_back(ike::RemoveSa{orphan.pair, orphan.direction, orphan.spi});
       continue;
@@ -150,8 +158,8 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what) {
     if (!newest && !orphan) return;
     const std::string text = "The data plane ended the pair of IPsec SAs at its hard limit, before it was replaced.";
     run.failure = ike::LastFailure{now, Exchange::QuickMode, Reason::Expired, text};
-    core.actions.emplace_back(ike::Report{Severity::Warn, core.connection(i).name, core.connection(i).children[child].name, peer, {}, {},
-                                          Reason::Expired, false, text});
+    core.actions.emplace_back(ike::Report{
+        Severity::Warn, core.connection(i).name, core.connection(i).children[child].name, peer, {}, {}, Reason::Expired, false, text});
     run.requested = !orphan;  // it was in use until now
     run.rekey_due = false;
     return;
@@ -198,8 +206,8 @@ void dataplane_lost(Core& core, TimePoint now) {
       child.retry_at = {};
       const std::string text = "The data plane lost its SAs; the pair is negotiated again.";
       child.failure = ike::LastFailure{now, {}, Reason::DataplaneLost, text};
-      core.actions.emplace_back(ike::Report{Severity::Warn, core.connection(i).name, core.connection(i).children[k].name, {}, {}, {},
-                                            Reason::DataplaneLost, false, text});
+      core.actions.emplace_back(ike::Report{
+          Severity::Warn, core.connection(i).name, core.connection(i).children[k].name, {}, {}, {}, Reason::DataplaneLost, false, text});
     }
     std::erase(spis, Spi{});
     tell_deleted(core, now, i, spis);
@@ -219,8 +227,10 @@ ike::CommandResult initiate(Core& core, TimePoint now, const std::string& connec
     ChildRun& c = run.children[i];
     c.persistent = core.connection(target->connection).children[i].start_action == config::StartAction::Start;
     c.retry_at = now;
-    if (std::ranges::any_of(c.pairs, live)) ++up;
-    else c.requested = true;
+    if (std::ranges::any_of(c.pairs, live))
+      ++up;
+    else
+      c.requested = true;
   }
   if (up == target->children.size()) return {true, "Already up."};
   return {true, "Initiating " + plural(target->children.size() - up, "child SA") + " of \"" + connection + "\"."};
@@ -238,8 +248,15 @@ ike::CommandResult terminate(Core& core, TimePoint now, const std::string& conne
     pairs += ended;
     abandon_child(core, target->connection, i, spis);
     if (ended > 0)
-      core.actions.emplace_back(ike::Report{Severity::Info, connection, core.connection(target->connection).children[i].name, {}, {}, {},
-                                            Reason::DeletedByOperator, false, "An operator ended the pair of IPsec SAs."});
+      core.actions.emplace_back(ike::Report{Severity::Info,
+                                            connection,
+                                            core.connection(target->connection).children[i].name,
+                                            {},
+                                            {},
+                                            {},
+                                            Reason::DeletedByOperator,
+                                            false,
+                                            "An operator ended the pair of IPsec SAs."});
   }
   std::erase(spis, Spi{});
   tell_deleted(core, now, target->connection, spis);

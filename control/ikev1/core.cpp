@@ -15,8 +15,7 @@ std::uint64_t number(ByteView bytes) {
 }
 }  // namespace
 
-Core::Core(const config::GatewayConfig& configuration, ike::Services& svc)
-    : config(configuration), services(svc) {
+Core::Core(const config::GatewayConfig& configuration, ike::Services& svc) : config(configuration), services(svc) {
   // Pairs of a former culvertd are still in the data plane: ours must not share their numbers.
   last_pair_ = number(random(8)) >> 1;
   for (const config::Connection& c : config.connections) {
@@ -141,21 +140,24 @@ void Core::send_stateless(const ike::Datagram& to, Bytes message) {
 
 void Core::say(const IsakmpSa& sa, Severity severity, std::optional<Exchange> exchange, Reason reason, std::string message,
                const std::string& child) {
-  actions.emplace_back(
-      ike::Report{severity, connection(sa).name, child, sa.remote, exchange, sa.role, reason, false, std::move(message)});
+  actions.emplace_back(ike::Report{severity, connection(sa).name, child, sa.remote, exchange, sa.role, reason, false, std::move(message)});
 }
 
 void Core::ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
                  const std::optional<std::size_t>& child) {
   ConnectionRun& state = run(sa.connection);
   std::optional<ike::LastFailure>& failure = child ? state.children.at(*child).failure : state.failure;
-  if (reason == Reason::Ok) failure.reset();
-  else failure = ike::LastFailure{now, exchange, reason, message};
+  if (reason == Reason::Ok)
+    failure.reset();
+  else
+    failure = ike::LastFailure{now, exchange, reason, message};
   const bool strangers = exchange == Exchange::MainMode && role == Role::Responder;
   const bool heard = reason == Reason::Ok || !strangers || refusal_lines_.take(now);
-  actions.emplace_back(ike::Report{reason == Reason::Ok ? Severity::Info : heard ? Severity::Warn : Severity::Debug, connection(sa).name,
-                                   child ? connection(sa).children.at(*child).name : std::string{}, sa.remote, exchange, role,
-                                   reason, true, std::move(message)});
+  actions.emplace_back(ike::Report{reason == Reason::Ok ? Severity::Info
+                                   : heard              ? Severity::Warn
+                                                        : Severity::Debug,
+                                   connection(sa).name, child ? connection(sa).children.at(*child).name : std::string{}, sa.remote,
+                                   exchange, role, reason, true, std::move(message)});
 }
 
 bool Core::LineBudget::take(TimePoint now) {
@@ -175,13 +177,16 @@ void Core::junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason r
 void Core::refused(TimePoint now, std::size_t index, const Endpoint& peer, Exchange exchange, Reason reason, std::string message) {
   run(index).failure = ike::LastFailure{now, exchange, reason, message};
   const Severity severity = refusal_lines_.take(now) ? Severity::Warn : Severity::Debug;
-  actions.emplace_back(ike::Report{severity, connection(index).name, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
+  actions.emplace_back(
+      ike::Report{severity, connection(index).name, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
 }
 
 bool Core::refused_before(std::size_t print) {
   if (std::ranges::find(refused_, print) != refused_.end()) return true;
-  if (refused_.size() < kRefusalsRemembered) refused_.push_back(print);
-  else refused_[next_refused_] = print;
+  if (refused_.size() < kRefusalsRemembered)
+    refused_.push_back(print);
+  else
+    refused_[next_refused_] = print;
   next_refused_ = (next_refused_ + 1) % kRefusalsRemembered;
   return false;
 }
@@ -217,17 +222,17 @@ void Core::settle(const Hooks& hooks) {
   }
 }
 
-std::optional<TimePoint> Core::deadline() const {
-  return timers_.empty() ? std::nullopt : std::optional(timers_.begin()->first);
-}
+std::optional<TimePoint> Core::deadline() const { return timers_.empty() ? std::nullopt : std::optional(timers_.begin()->first); }
 
 Core::Expired Core::take_expired(TimePoint now) {
   Expired out;
   while (!timers_.empty() && timers_.begin()->first <= now) {
     const TimerKey key = timers_.begin()->second;
     arm(key, std::nullopt);
-    if (key.first) out.runs.push_back(key.second);
-    else out.sas.push_back(key.second);
+    if (key.first)
+      out.runs.push_back(key.second);
+    else
+      out.sas.push_back(key.second);
   }
   return out;
 }

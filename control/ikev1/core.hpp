@@ -26,36 +26,36 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // Bounds and times that are ours, not the operator's.
-inline constexpr std::size_t kNonceBytes = 32;            ///< of ours; RFC 2409 §5 allows 8 to 256
+inline constexpr std::size_t kNonceBytes = 32;  ///< of ours; RFC 2409 §5 allows 8 to 256
 inline constexpr std::size_t kMinNonce = 8, kMaxNonce = 256;
-inline constexpr std::size_t kMaxQuickModes = 64;         ///< of one ISAKMP SA, finished ones included: four times a busy peer's children
-inline constexpr std::size_t kMaxOwnQuickModes = 8;       ///< begun by us and not finished; the other children wait their turn
-inline constexpr std::size_t kMaxPairs = 8;               ///< of one child: one in use, collisions, and those on their way out
-inline constexpr unsigned kMaxBadAuth = 10;               ///< wrong message 5s before a half-open SA is given up (each costs a decryption)
-inline constexpr unsigned kMaxDeleteRepeats = 5;          ///< of a Delete that a peer seems to have missed
-inline constexpr unsigned kMaxDpdAnswers = 20;            ///< a second and ISAKMP SA; a peer sends one every few seconds
-inline constexpr auto kHintedWait = seconds{10};          ///< for the good answer after an unauthenticated refusal
-inline constexpr auto kGrace = seconds{5};                ///< an old SA takes in late packets for so long
-inline constexpr auto kDoubt = seconds{30};               ///< for traffic to show that the peer still has a pair without an ISAKMP SA
-inline constexpr auto kSettle = seconds{10};              ///< two SAs of the two sides' making are left alone so long before one is made of them
-inline constexpr auto kSimultaneous = seconds{120};       ///< pairs of both sides' making within this time may be a collision: longer than a
-                                                          ///< Quick Mode may take, so that further apart the later maker knew the earlier pair
-inline constexpr auto kOverdue = seconds{10};             ///< the peer's Delete of what it has replaced is lost when it has not come by then
-inline constexpr auto kResponderPause = seconds{2};       ///< the initiator of the ISAKMP SA goes first with Quick Modes
-inline constexpr auto kForgotten = seconds{60};           ///< after which an SA with a successor is removed without the peer's asking
-inline constexpr auto kQuickModeMemory = seconds{60};     ///< how long the last message of a Quick Mode can be asked for again
-inline constexpr auto kQuickModeLimit = seconds{90};      ///< of a whole Quick Mode, the data plane's acknowledgement included
-inline constexpr auto kClosingMemory = seconds{20};       ///< a deleted ISAKMP SA answers a peer that does not know
+inline constexpr std::size_t kMaxQuickModes = 64;    ///< of one ISAKMP SA, finished ones included: four times a busy peer's children
+inline constexpr std::size_t kMaxOwnQuickModes = 8;  ///< begun by us and not finished; the other children wait their turn
+inline constexpr std::size_t kMaxPairs = 8;          ///< of one child: one in use, collisions, and those on their way out
+inline constexpr unsigned kMaxBadAuth = 10;          ///< wrong message 5s before a half-open SA is given up (each costs a decryption)
+inline constexpr unsigned kMaxDeleteRepeats = 5;     ///< of a Delete that a peer seems to have missed
+inline constexpr unsigned kMaxDpdAnswers = 20;       ///< a second and ISAKMP SA; a peer sends one every few seconds
+inline constexpr auto kHintedWait = seconds{10};     ///< for the good answer after an unauthenticated refusal
+inline constexpr auto kGrace = seconds{5};           ///< an old SA takes in late packets for so long
+inline constexpr auto kDoubt = seconds{30};          ///< for traffic to show that the peer still has a pair without an ISAKMP SA
+inline constexpr auto kSettle = seconds{10};         ///< two SAs of the two sides' making are left alone so long before one is made of them
+inline constexpr auto kSimultaneous = seconds{120};  ///< pairs of both sides' making within this time may be a collision: longer than a
+                                                     ///< Quick Mode may take, so that further apart the later maker knew the earlier pair
+inline constexpr auto kOverdue = seconds{10};        ///< the peer's Delete of what it has replaced is lost when it has not come by then
+inline constexpr auto kResponderPause = seconds{2};  ///< the initiator of the ISAKMP SA goes first with Quick Modes
+inline constexpr auto kForgotten = seconds{60};      ///< after which an SA with a successor is removed without the peer's asking
+inline constexpr auto kQuickModeMemory = seconds{60};  ///< how long the last message of a Quick Mode can be asked for again
+inline constexpr auto kQuickModeLimit = seconds{90};   ///< of a whole Quick Mode, the data plane's acknowledgement included
+inline constexpr auto kClosingMemory = seconds{20};    ///< a deleted ISAKMP SA answers a peer that does not know
 inline constexpr auto kMaxRetryDelay = seconds{60};
-inline constexpr std::size_t kRefusalsRemembered = 64;    ///< so that a peer's retransmissions make one report, not eight
-inline constexpr std::uint64_t kMinLife = 10;             ///< seconds; a peer's shorter lifetime is taken for this
-inline constexpr std::uint64_t kMaxSequence = 0xffffffff; ///< packets of an SA without ESN (RFC 4303 §3.3.3)
+inline constexpr std::size_t kRefusalsRemembered = 64;     ///< so that a peer's retransmissions make one report, not eight
+inline constexpr std::uint64_t kMinLife = 10;              ///< seconds; a peer's shorter lifetime is taken for this
+inline constexpr std::uint64_t kMaxSequence = 0xffffffff;  ///< packets of an SA without ESN (RFC 4303 §3.3.3)
 
 /// What is wanted of a child, and what there is.
 struct ChildRun {
-  bool persistent = false;   ///< start_action: start, and no operator ended it
-  bool requested = false;    ///< once: by an operator, a packet, or for the sake of an SA that was lost
-  bool rekey_due = false;    ///< its newest pair is to be replaced
+  bool persistent = false;  ///< start_action: start, and no operator ended it
+  bool requested = false;   ///< once: by an operator, a packet, or for the sake of an SA that was lost
+  bool rekey_due = false;   ///< its newest pair is to be replaced
   TimePoint retry_at{};
   unsigned failures = 0;
   std::optional<ike::LastFailure> failure;

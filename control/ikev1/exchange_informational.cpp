@@ -14,11 +14,14 @@ Reason reason_of(NotifyType type) {
   switch (type) {
     case NotifyType::NoProposalChosen:
     case NotifyType::BadProposalSyntax:
-    case NotifyType::AttributesNotSupported: return Reason::PeerNoProposal;
+    case NotifyType::AttributesNotSupported:
+      return Reason::PeerNoProposal;
     case NotifyType::PayloadMalformed:
     case NotifyType::InvalidHashInformation:
-    case NotifyType::AuthenticationFailed: return Reason::AuthFailed;
-    default: return Reason::PeerRefused;
+    case NotifyType::AuthenticationFailed:
+      return Reason::AuthFailed;
+    default:
+      return Reason::PeerRefused;
   }
 }
 
@@ -55,10 +58,14 @@ void on_initial_contact(Core& core, TimePoint now, IsakmpSa& sa) { peer_restarte
 
 void on_notify(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
   switch (n.type) {
-    case NotifyType::RUThere: return on_r_u_there(core, now, sa, est, n);
-    case NotifyType::RUThereAck: return on_r_u_there_ack(core, now, sa, est, n);
-    case NotifyType::InitialContact: return on_initial_contact(core, now, sa);
-    default: break;
+    case NotifyType::RUThere:
+      return on_r_u_there(core, now, sa, est, n);
+    case NotifyType::RUThereAck:
+      return on_r_u_there_ack(core, now, sa, est, n);
+    case NotifyType::InitialContact:
+      return on_initial_contact(core, now, sa);
+    default:
+      break;
   }
   if (!is_error(n.type)) return;  // status notifications that mean nothing to us are ignored
   core.say(sa, Severity::Info, Exchange::Informational, Reason::PeerRefused, "The peer sends " + name(n.type) + ".");
@@ -105,7 +112,8 @@ void on_informational(Core& core, const Incoming& in) {
     return on_clear(core, in, *sa);
   }
   Keys* keys = keys_of(*sa);
-  if (!keys || (!est && !waiting) || !h.message_id) return junk(Reason::Unexpected, "An encrypted Informational message came before phase 1 was over.");
+  if (!keys || (!est && !waiting) || !h.message_id)
+    return junk(Reason::Unexpected, "An encrypted Informational message came before phase 1 was over.");
   if (sa->used_ids.contains(h.message_id)) return;
   const auto opened = open_sealed(in, MessageKind::Informational, keys->cipher, keys->exchange_iv(h.message_id));
   const bool verified = opened && equal_constant_time(informational_hash(keys->secrets, h.message_id, opened->message.behind(0)),
@@ -113,7 +121,8 @@ void on_informational(Core& core, const Incoming& in) {
   if (!verified) {
     if (waiting && peer.address == sa->remote.address)
       return main_mode_hint(core, in.now, *sa, {Reason::AuthFailed, "a notification that does not decrypt with our keys."});
-    return junk(opened ? Reason::BadHash : opened.error().reason, opened ? "HASH(1) of an Informational message is wrong." : opened.error().text);
+    return junk(opened ? Reason::BadHash : opened.error().reason,
+                opened ? "HASH(1) of an Informational message is wrong." : opened.error().text);
   }
   sa->used_ids.add(h.message_id);
   if (waiting) return on_phase1_error(core, in, *sa, opened->message);

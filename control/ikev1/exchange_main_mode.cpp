@@ -23,9 +23,12 @@ void on_main_mode(Core& core, const Incoming& in) {
 
   const bool proven = sa->established() != nullptr;
   switch (sa->replies.check(in.framed.message, proven ? ike::kMaxRepeatsProven : ike::kMaxRepeatsUnproven)) {
-    case ike::Duplicate::Answer: return core.send(in.now, *sa, Bytes(sa->replies.reply()));
-    case ike::Duplicate::Ignore: return;
-    case ike::Duplicate::New: break;
+    case ike::Duplicate::Answer:
+      return core.send(in.now, *sa, Bytes(sa->replies.reply()));
+    case ike::Duplicate::Ignore:
+      return;
+    case ike::Duplicate::New:
+      break;
   }
   // Until the peer is authenticated its address is the one that we know (message 5 and 6 prove a change themselves).
   const bool same_peer = peer == sa->remote && in.datagram.local == sa->local;
@@ -48,8 +51,10 @@ namespace {
 Outstanding* outstanding(MmState& state) {
   return std::visit(
       [](auto& s) -> Outstanding* {
-        if constexpr (requires { s.tx; }) return &s.tx;
-        else return nullptr;
+        if constexpr (requires { s.tx; })
+          return &s.tx;
+        else
+          return nullptr;
       },
       state);
 }
@@ -82,14 +87,16 @@ void out_of_patience(Core& core, TimePoint now, IsakmpSa& sa) {
 void on_main_mode_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   if (Outstanding* tx = outstanding(sa.state)) {
     switch (tx->poll(now, core.config.ike, core.services)) {
-      case ike::Due::Nothing: return;
-      case ike::Due::SendAgain: return core.send(now, sa, Bytes(tx->message()));
-      case ike::Due::GiveUp: return out_of_patience(core, now, sa);
+      case ike::Due::Nothing:
+        return;
+      case ike::Due::SendAgain:
+        return core.send(now, sa, Bytes(tx->message()));
+      case ike::Due::GiveUp:
+        return out_of_patience(core, now, sa);
     }
     return;
   }
-  if (sa.role != Role::Responder || sa.established() || std::holds_alternative<MmClosing>(sa.state) || now < sa.half_open_until)
-    return;
+  if (sa.role != Role::Responder || sa.established() || std::holds_alternative<MmClosing>(sa.state) || now < sa.half_open_until) return;
   if (std::holds_alternative<MmRefused>(sa.state)) return core.drop(sa);  // reported when it was refused
   const auto* auth = std::get_if<MmAwaitAuthInit>(&sa.state);
   if (auth && auth->bad_messages > 0) {
@@ -104,8 +111,10 @@ void on_main_mode_timer(Core& core, TimePoint now, IsakmpSa& sa) {
 std::optional<TimePoint> main_mode_deadline(const IsakmpSa& sa) {
   const auto own = std::visit(
       [](const auto& s) -> std::optional<TimePoint> {
-        if constexpr (requires { s.tx; }) return s.tx.deadline();
-        else return std::nullopt;
+        if constexpr (requires { s.tx; })
+          return s.tx.deadline();
+        else
+          return std::nullopt;
       },
       sa.state);
   if (own) return own;
@@ -146,8 +155,7 @@ void add_nat_d(Core& core, const IsakmpSa& sa, Prf hash, Builder& out) {
 void look_for_nat(IsakmpSa& sa, Prf hash, const Message& message) {
   std::vector<const Bytes*> received;
   for (const NatD* d : message.all<NatD>()) received.push_back(&d->data);
-  ike::detect_nat(sa.nat, received, sa.local, sa.remote,
-                  [&](const Endpoint& e) { return nat_d_hash(hash, sa.spi_i, sa.spi_r, e); });
+  ike::detect_nat(sa.nat, received, sa.local, sa.remote, [&](const Endpoint& e) { return nat_d_hash(hash, sa.spi_i, sa.spi_r, e); });
 }
 
 Keys make_keys(const IsakmpSa& sa, const IkeSuite& suite, const KeyExchange& ke, ByteView psk, ByteView g_xy) {
@@ -167,8 +175,16 @@ void become_established(Core& core, TimePoint now, IsakmpSa& sa, Negotiated nego
   const Schedule when = schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, negotiated.life_seconds);
   std::string text = "ISAKMP SA established with " + remote_id + " at " + sa.remote.to_string() + " as " + local_id + ", " +
                      negotiated.suite.to_string() + ", " + sa.nat.to_string() + ".";
-  MmEstablished next{std::move(negotiated), std::move(keys), std::move(local_id), std::move(remote_id), now, when.rekey_at,
-                     when.expires_at, 0, std::nullopt, {}};
+  MmEstablished next{std::move(negotiated),
+                     std::move(keys),
+                     std::move(local_id),
+                     std::move(remote_id),
+                     now,
+                     when.rekey_at,
+                     when.expires_at,
+                     0,
+                     std::nullopt,
+                     {}};
   sa.state = std::move(next);
   core.table.promote(sa.id);
   core.ended(now, sa, Exchange::MainMode, sa.role, Reason::Ok, std::move(text));

@@ -18,15 +18,31 @@ Bytes main_mode_message(const IsakmpSa& sa, const Builder& b) { return clear_mes
 
 bool start_main_mode(Core& core, TimePoint now, const MainModeStart& start) {
   const config::Connection& c = core.connection(start.connection);
-  auto owned = std::make_unique<IsakmpSa>(IsakmpSa{
-      core.new_sa_id(), start.connection, Role::Initiator, core.new_cookie(), {}, start.local, start.remote, {}, now, {},
-      MmMakingKey{}, {}, {}, {}, {}, start.replaces, now, false});
+  auto owned = std::make_unique<IsakmpSa>(IsakmpSa{core.new_sa_id(),
+                                                   start.connection,
+                                                   Role::Initiator,
+                                                   core.new_cookie(),
+                                                   {},
+                                                   start.local,
+                                                   start.remote,
+                                                   {},
+                                                   now,
+                                                   {},
+                                                   MmMakingKey{},
+                                                   {},
+                                                   {},
+                                                   {},
+                                                   {},
+                                                   start.replaces,
+                                                   now,
+                                                   false});
   IsakmpSa& sa = *owned;
   const bool room = core.table.size() < ike::kMaxIkeSas;
   const auto psk = core.services.secret(c.name);
   if (!room || !psk) {
     core.ended(now, sa, Exchange::MainMode, Role::Initiator, room ? Reason::NoSecret : Reason::Limit,
-               room ? "The pre-shared key cannot be read (" + psk.error() + "); nothing was sent." : "There are too many ISAKMP SAs; nothing was sent.");
+               room ? "The pre-shared key cannot be read (" + psk.error() + "); nothing was sent."
+                    : "There are too many ISAKMP SAs; nothing was sent.");
     connecting_failed(core, now, start.connection, start.replaces);
     return false;
   }
@@ -44,9 +60,7 @@ bool start_main_mode(Core& core, TimePoint now, const MainModeStart& start) {
 }
 
 void on_message_2(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitSa& state) {
-  const auto refuse = [&](Reason reason, const std::string& text) {
-    main_mode_hint(core, in.now, sa, {reason, text});
-  };
+  const auto refuse = [&](Reason reason, const std::string& text) { main_mode_hint(core, in.now, sa, {reason, text}); };
   const auto message = open_clear(in, MessageKind::MainMode2);
   if (!message) return refuse(message.error().reason, message.error().text);
   const auto choice = accept_ike(state.offer, *message->find<Sa>());
@@ -71,8 +85,8 @@ void send_message_3(Core& core, TimePoint now, IsakmpSa& sa, MmMakingKey& state,
   b.add(Ke{result.public_value}).add(Nonce{nonce});
   if (sa.nat.supported) add_nat_d(core, sa, state.negotiated.suite.prf, b);
   Bytes message = main_mode_message(sa, b);
-  sa.state = MmAwaitKe{std::move(state.negotiated), result.key, std::move(nonce), result.public_value, 0,
-                       Outstanding(now, message, core.config.ike, core.services)};
+  sa.state = MmAwaitKe{std::move(state.negotiated), result.key, std::move(nonce),
+                       result.public_value,         0,          Outstanding(now, message, core.config.ike, core.services)};
   core.send(now, sa, message);
 }
 
@@ -126,11 +140,13 @@ void send_message_5(Core& core, TimePoint now, IsakmpSa& sa, MmDeriving& state, 
 void on_message_6(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuth& state) {
   const auto hint = [&](const std::string& text) { main_mode_hint(core, in.now, sa, {Reason::AuthFailed, text}); };
   if (!in.header().encrypted())
-    return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected, "A clear message came where message 6 must be encrypted.");
+    return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected,
+                     "A clear message came where message 6 must be encrypted.");
   const auto opened = open_sealed(in, MessageKind::MainMode6, state.keys.cipher, state.keys.iv);
   if (!opened) return hint("Message 6 does not decrypt to what it should be: " + opened.error().text);
   const Payload* id = opened->message.raw(PayloadType::Id);
-  const Bytes expected = hash_r(state.keys.secrets, {state.ke.g_xi, state.ke.g_xr, sa.spi_i, sa.spi_r, state.negotiated.sa_i_body, id->body});
+  const Bytes expected =
+      hash_r(state.keys.secrets, {state.ke.g_xi, state.ke.g_xr, sa.spi_i, sa.spi_r, state.negotiated.sa_i_body, id->body});
   if (!equal_constant_time(expected, opened->message.find<Hash>()->data)) return hint("HASH_R in message 6 is wrong.");
 
   const config::Connection& c = core.connection(sa);
@@ -146,7 +162,8 @@ void on_message_6(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuth& sta
                             "The peer calls itself " + to_text(peer) + ", but " + to_text(c.remote_id) + " is configured.");
   }
   const Message message = opened->message;
-  become_established(core, in.now, sa, std::move(state.negotiated), std::move(state.keys), to_text(to_id(c.local_id, sa.local.address)), to_text(peer));
+  become_established(core, in.now, sa, std::move(state.negotiated), std::move(state.keys), to_text(to_id(c.local_id, sa.local.address)),
+                     to_text(peer));
   apply_phase1_notifications(core, in.now, sa, message);
 }
 

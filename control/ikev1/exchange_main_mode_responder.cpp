@@ -22,9 +22,12 @@ bool has_room(Core& core, const Incoming& in) {
   const config::Ike& limits = core.config.ike;
   const IpAddress& source = in.datagram.remote.address;
   const char* why = nullptr;
-  if (core.table.size() >= ike::kMaxIkeSas) why = "There are too many ISAKMP SAs.";
-  else if (core.table.half_open() >= limits.half_open_limit) why = "Too many negotiations of strangers are under way (ike.half_open_limit).";
-  else if (core.table.half_open(source) >= limits.half_open_per_source) why = "This address has too many negotiations under way (ike.half_open_per_source).";
+  if (core.table.size() >= ike::kMaxIkeSas)
+    why = "There are too many ISAKMP SAs.";
+  else if (core.table.half_open() >= limits.half_open_limit)
+    why = "Too many negotiations of strangers are under way (ike.half_open_limit).";
+  else if (core.table.half_open(source) >= limits.half_open_per_source)
+    why = "This address has too many negotiations under way (ike.half_open_per_source).";
   if (why) core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Limit, why);
   return why == nullptr;
 }
@@ -71,9 +74,24 @@ void on_message_1(Core& core, const Incoming& in) {
   auto selected = select_connection(core, in, *message->find<Sa>());
   if (!selected) return;
 
-  auto owned = std::make_unique<IsakmpSa>(IsakmpSa{
-      core.new_sa_id(), selected->connection, Role::Responder, h.spi_i, core.new_cookie(), in.datagram.local, peer, {}, in.now,
-      in.now + core.config.ike.half_open_timeout, MmMakingKey{}, {}, {}, {}, {}, {}, in.now, false});
+  auto owned = std::make_unique<IsakmpSa>(IsakmpSa{core.new_sa_id(),
+                                                   selected->connection,
+                                                   Role::Responder,
+                                                   h.spi_i,
+                                                   core.new_cookie(),
+                                                   in.datagram.local,
+                                                   peer,
+                                                   {},
+                                                   in.now,
+                                                   in.now + core.config.ike.half_open_timeout,
+                                                   MmMakingKey{},
+                                                   {},
+                                                   {},
+                                                   {},
+                                                   {},
+                                                   {},
+                                                   in.now,
+                                                   false});
   IsakmpSa& sa = *owned;
   sa.nat.forced = core.connection(selected->connection).encap;
   Negotiated negotiated{selected->choice.suite, message->raw(PayloadType::Sa)->body, selected->choice.life_seconds.value_or(0), false, {}};
@@ -108,7 +126,8 @@ void on_message_3(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKeInit& s
 
 void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state, const ike::DhResult& result) {
   if (!result.ok) {
-    core.ended(now, sa, Exchange::MainMode, Role::Responder, Reason::BadKe, "Message 3 has a key exchange value that is invalid for its group.");
+    core.ended(now, sa, Exchange::MainMode, Role::Responder, Reason::BadKe,
+               "Message 3 has a key exchange value that is invalid for its group.");
     sa.state = MmRefused{};
     return;
   }
@@ -161,7 +180,8 @@ std::optional<std::size_t> connection_of(Core& core, const IsakmpSa& sa, const I
 
 void on_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit& state) {
   if (!in.header().encrypted())
-    return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected, "A clear message came where message 5 must be encrypted.");
+    return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected,
+                     "A clear message came where message 5 must be encrypted.");
   const auto opened = open_sealed(in, MessageKind::MainMode5, state.keys.cipher, state.keys.iv);
   if (!opened) return bad_message_5(core, in, sa, state, opened.error().text);
   const Payload* id = opened->message.raw(PayloadType::Id);
@@ -179,8 +199,9 @@ void on_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit&
   const auto connection = phase1_port_ok(peer) ? connection_of(core, sa, state.negotiated.suite, peer) : std::nullopt;
   if (!connection) {
     core.send(in.now, sa, informational(core, sa, state.keys, refusal(sa, NotifyType::InvalidIdInformation)));
-    return main_mode_failed(core, in.now, sa, phase1_port_ok(peer) ? Reason::WrongIdentity : Reason::BadPayloads,
-                            "The peer calls itself " + to_text(peer) + ", but " + to_text(core.connection(sa).remote_id) + " is configured.");
+    return main_mode_failed(
+        core, in.now, sa, phase1_port_ok(peer) ? Reason::WrongIdentity : Reason::BadPayloads,
+        "The peer calls itself " + to_text(peer) + ", but " + to_text(core.connection(sa).remote_id) + " is configured.");
   }
   if (*connection != sa.connection) core.reassign(sa, *connection);
 

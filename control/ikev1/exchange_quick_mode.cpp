@@ -17,11 +17,14 @@ void on_quick_mode(Core& core, const Incoming& in) {
   const ike::Header& h = in.header();
   const auto id = core.table.find(h.spi_i, h.spi_r);
   IsakmpSa* sa = id ? core.find(*id) : nullptr;
-  if (!sa) return core.junk(in.now, in.datagram.remote, Exchange::QuickMode, Reason::UnknownSa, "A Quick Mode message names cookies that nobody here has.");
+  if (!sa)
+    return core.junk(in.now, in.datagram.remote, Exchange::QuickMode, Reason::UnknownSa,
+                     "A Quick Mode message names cookies that nobody here has.");
   if (std::holds_alternative<MmClosing>(sa->state)) return repeat_delete(core, in.now, *sa);
   MmEstablished* est = sa->established();
   if (!est || !h.message_id || !h.encrypted())
-    return drop_unproven(core, in, *sa, Reason::Unexpected, "A Quick Mode message came in clear, without a message id, or before phase 1 was over.");
+    return drop_unproven(core, in, *sa, Reason::Unexpected,
+                         "A Quick Mode message came in clear, without a message id, or before phase 1 was over.");
 
   const auto it = sa->quick_modes.find(h.message_id);
   if (it == sa->quick_modes.end()) {
@@ -33,8 +36,10 @@ void on_quick_mode(Core& core, const Incoming& in) {
     case ike::Duplicate::Answer:
       linger(core, in.now, *sa, qm);
       return core.send(in.now, *sa, Bytes(qm.replies.reply()));
-    case ike::Duplicate::Ignore: return;
-    case ike::Duplicate::New: break;
+    case ike::Duplicate::Ignore:
+      return;
+    case ike::Duplicate::New:
+      break;
   }
   if (auto* s = std::get_if<QmAwaitReply>(&qm.state)) return on_quick_message_2(core, in, *sa, qm, *s);
   if (auto* s = std::get_if<QmAwaitConfirm>(&qm.state)) return on_quick_message_3(core, in, *sa, qm, *s);
@@ -103,8 +108,10 @@ namespace {
 Outstanding* outstanding(QmState& state) {
   return std::visit(
       [](auto& s) -> Outstanding* {
-        if constexpr (requires { s.tx; }) return &s.tx;
-        else return nullptr;
+        if constexpr (requires { s.tx; })
+          return &s.tx;
+        else
+          return nullptr;
       },
       state);
 }
@@ -130,7 +137,9 @@ void poll(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
                     tx ? "No answer to message 1 of Quick Mode after " + std::to_string(tx->sent()) + " attempts."
                        : "The data plane or the key exchange did not finish in time.");
   // Traffic may show that the peer lives, yet it says nothing on this ISAKMP SA: it does not have it any more.
-  if (mute) close_isakmp(core, now, sa, Reason::Timeout, "The peer does not answer on this ISAKMP SA, which is given up; another one will be negotiated.");
+  if (mute)
+    close_isakmp(core, now, sa, Reason::Timeout,
+                 "The peer does not answer on this ISAKMP SA, which is given up; another one will be negotiated.");
 }
 
 }  // namespace

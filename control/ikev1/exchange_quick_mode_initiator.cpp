@@ -48,7 +48,8 @@ void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm
   MmEstablished* est = sa.established();
   if (!est) return quick_mode_failed(core, now, sa, qm, Reason::Replaced, "Its ISAKMP SA ended.");
   const config::Child& c = core.connection(sa).children.at(qm.child);
-  QmAwaitReply next{same_pfs(c.esp_proposals), {}, core.random(kNonceBytes), std::move(key), Outstanding(now, {}, core.config.ike, core.services)};
+  QmAwaitReply next{
+      same_pfs(c.esp_proposals), {}, core.random(kNonceBytes), std::move(key), Outstanding(now, {}, core.config.ike, core.services)};
   next.offer = build_esp_offer({next.suites, qm.spi_in, sa.nat.encapsulate() ? Encapsulation::UdpTunnel : Encapsulation::Tunnel,
                                 static_cast<std::uint32_t>(c.life_time.count()), c.life_bytes / 1024});
   Builder b;
@@ -106,19 +107,23 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
     core.send(in.now, sa, informational(core, sa, est.keys, refusal(sa, notify, qm.spi_in)));
     quick_mode_failed(core, in.now, sa, qm, reason, text);
   };
-  if (!nonce_ok(message)) return fail(Reason::BadNonce, NotifyType::PayloadMalformed, "The peer's nonce is not 8 to 256 bytes long (RFC 2409 §5).");
+  if (!nonce_ok(message))
+    return fail(Reason::BadNonce, NotifyType::PayloadMalformed, "The peer's nonce is not 8 to 256 bytes long (RFC 2409 §5).");
   const auto choice = accept_esp(state.offer, *message.find<Sa>());
-  if (!choice) return fail(Reason::NoProposalChosen, NotifyType::BadProposalSyntax, "The peer chose none of our proposals: " + choice.error().text());
+  if (!choice)
+    return fail(Reason::NoProposalChosen, NotifyType::BadProposalSyntax, "The peer chose none of our proposals: " + choice.error().text());
   const bool pfs = choice->suite.pfs != DhGroup::None;
   const Ke* ke = message.find<Ke>();
-  if (pfs != (ke != nullptr)) return fail(Reason::BadPayloads, NotifyType::InvalidKeyInformation, "Message 2 has a KE payload without PFS, or lacks it with PFS.");
+  if (pfs != (ke != nullptr))
+    return fail(Reason::BadPayloads, NotifyType::InvalidKeyInformation, "Message 2 has a KE payload without PFS, or lacks it with PFS.");
   const auto selectors = agreed_selectors(c, message);
   if (!selectors)
     return fail(Reason::PeerSelectorMismatch, NotifyType::InvalidIdInformation,
                 "The peer answers with proxy identities " + to_text(*message.find<Id>(0)) + " - " + to_text(*message.find<Id>(1)) +
                     " that are not inside ours (" + c.local_ts.to_string() + " - " + c.remote_ts.to_string() + ").");
 
-  QmDeriving next{*choice, stated_life(*choice, message), selectors->first, selectors->second, state.nonce_i, message.find<Nonce>()->data, 0};
+  QmDeriving next{*choice, stated_life(*choice, message), selectors->first, selectors->second, state.nonce_i, message.find<Nonce>()->data,
+                  0};
   if (!pfs) return install_initiators_inbound(core, in.now, sa, qm, next, {});
   next.job = core.add_job({.sa = sa.id, .quick_mode = qm.id});
   core.actions.emplace_back(ike::ComputeDh{next.job, choice->suite.pfs, state.key, ke->data});

@@ -73,27 +73,35 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
     core.ended(in.now, sa, Exchange::QuickMode, Role::Responder, reason, std::move(text), child);
   };
   if (core.shutting_down) return refuse(Reason::Shutdown, NotifyType::NoProposalChosen, "This gateway is shutting down.", {});
-  if (!nonce_ok(message)) return refuse(Reason::BadNonce, NotifyType::PayloadMalformed, "The peer's nonce is not 8 to 256 bytes long (RFC 2409 §5).", {});
+  if (!nonce_ok(message))
+    return refuse(Reason::BadNonce, NotifyType::PayloadMalformed, "The peer's nonce is not 8 to 256 bytes long (RFC 2409 §5).", {});
   const auto match = match_message(sa, c, message);
   if (!match) {
     const Id *theirs = message.find<Id>(0), *ours = message.find<Id>(1);
-    const std::string asked = theirs && ours ? to_text(*ours) + " - " + to_text(*theirs) : std::string("none, that is the two gateways themselves");
-    return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation,
-                  "The peer asks for proxy identities that no child has: " + asked + " (ours - theirs). Configured: " + configured_selectors(c) + ".", {});
+    const std::string asked =
+        theirs && ours ? to_text(*ours) + " - " + to_text(*theirs) : std::string("none, that is the two gateways themselves");
+    return refuse(
+        Reason::SelectorMismatch, NotifyType::InvalidIdInformation,
+        "The peer asks for proxy identities that no child has: " + asked + " (ours - theirs). Configured: " + configured_selectors(c) + ".",
+        {});
   }
   if (taken_by_another(core, sa, match->child, est.remote_id))
-    return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation, "Another peer has SAs for these selectors at the moment.", match->child);
-  if (!make_room(sa)) return refuse(Reason::Limit, NotifyType::NoProposalChosen, "Too many Quick Modes are under way on this ISAKMP SA.", match->child);
+    return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation, "Another peer has SAs for these selectors at the moment.",
+                  match->child);
+  if (!make_room(sa))
+    return refuse(Reason::Limit, NotifyType::NoProposalChosen, "Too many Quick Modes are under way on this ISAKMP SA.", match->child);
 
   const std::uint64_t pair = core.new_pair();
   const auto spi = core.allocate_spi({sa.connection, pair, sa.id, id});
   if (!spi) return refuse(Reason::Limit, NotifyType::NoProposalChosen, "There is no room for another SA in the data plane.", match->child);
   const Ke* ke = message.find<Ke>();
-  auto choice = select_esp({c.children[match->child].esp_proposals, sa.nat.encapsulate() ? Encapsulation::UdpTunnel : Encapsulation::Tunnel, ke != nullptr},
-                           offered, *spi);
+  auto choice = select_esp(
+      {c.children[match->child].esp_proposals, sa.nat.encapsulate() ? Encapsulation::UdpTunnel : Encapsulation::Tunnel, ke != nullptr},
+      offered, *spi);
   if (!choice) {
     core.release_spi(*spi);
-    return refuse(Reason::NoProposalChosen, choice.error().notify, "No proposal of the peer is acceptable: " + choice.error().text() + ".", match->child);
+    return refuse(Reason::NoProposalChosen, choice.error().notify, "No proposal of the peer is acceptable: " + choice.error().text() + ".",
+                  match->child);
   }
 
   QuickMode& qm = sa.quick_modes[id];

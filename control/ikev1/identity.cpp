@@ -41,15 +41,18 @@ void append(Bytes& out, ByteView more) { out.insert(out.end(), more.begin(), mor
 Id to_id(const config::Identity& identity, const IpAddress& local) {
   using Type = config::Identity::Type;
   switch (identity.type) {
-    case Type::Fqdn: return {IdType::Fqdn, 0, 0, to_bytes(identity.text)};
-    case Type::UserFqdn: return {IdType::UserFqdn, 0, 0, to_bytes(identity.text)};
+    case Type::Fqdn:
+      return {IdType::Fqdn, 0, 0, to_bytes(identity.text)};
+    case Type::UserFqdn:
+      return {IdType::UserFqdn, 0, 0, to_bytes(identity.text)};
     case Type::Ipv4Addr:
       if (const auto a = IpAddress::parse(identity.text)) {
         const ByteView v = a->view();
         return {a->family == Family::V4 ? IdType::Ipv4Addr : IdType::Ipv6Addr, 0, 0, Bytes(v.begin(), v.end())};
       }
       break;
-    case Type::Any: break;
+    case Type::Any:
+      break;
   }
   const ByteView v = local.view();
   return {local.family == Family::V6 ? IdType::Ipv6Addr : IdType::Ipv4Addr, 0, 0, Bytes(v.begin(), v.end())};
@@ -58,9 +61,12 @@ Id to_id(const config::Identity& identity, const IpAddress& local) {
 bool matches(const config::Identity& expected, const Id& received) {
   using Type = config::Identity::Type;
   switch (expected.type) {
-    case Type::Any: return true;
-    case Type::Fqdn: return received.type == IdType::Fqdn && equal_ignoring_case(received.data, expected.text);
-    case Type::UserFqdn: return received.type == IdType::UserFqdn && equal_ignoring_case(received.data, expected.text);
+    case Type::Any:
+      return true;
+    case Type::Fqdn:
+      return received.type == IdType::Fqdn && equal_ignoring_case(received.data, expected.text);
+    case Type::UserFqdn:
+      return received.type == IdType::UserFqdn && equal_ignoring_case(received.data, expected.text);
     case Type::Ipv4Addr: {
       const auto want = IpAddress::parse(expected.text);
       const auto got = IpAddress::from_bytes(received.data);
@@ -75,8 +81,8 @@ std::string to_text(const Id& id) {
     if (const auto a = IpAddress::from_bytes(id.data)) return a->to_string();
   if (id.type == IdType::Fqdn || id.type == IdType::UserFqdn) return printable(id.data);
   if (const auto ts = from_proxy_id(id)) return ts->to_string();
-  return "identity of type " + std::to_string(static_cast<unsigned>(id.type)) + " (" + std::to_string(id.data.size()) +
-         " bytes) " + printable(id.data, 32);
+  return "identity of type " + std::to_string(static_cast<unsigned>(id.type)) + " (" + std::to_string(id.data.size()) + " bytes) " +
+         printable(id.data, 32);
 }
 
 std::string to_text(const config::Identity& identity) {

@@ -30,10 +30,10 @@ Phase1Secrets derive_phase1(const Phase1Inputs& in);
 SecretBytes phase1_encryption_key(const Phase1Secrets& secrets, std::size_t key_bytes);
 
 struct Phase1HashInputs {
-  ByteView g_xi, g_xr;    ///< bodies of the KE payloads
+  ByteView g_xi, g_xr;  ///< bodies of the KE payloads
   IkeSpi spi_i, spi_r;
-  ByteView sa_i_body;     ///< the initiator's SA payload of message 1, without its generic header, as on the wire
-  ByteView id_body;       ///< IDii_b for HASH_I, IDir_b for HASH_R, as on the wire
+  ByteView sa_i_body;  ///< the initiator's SA payload of message 1, without its generic header, as on the wire
+  ByteView id_body;    ///< IDii_b for HASH_I, IDir_b for HASH_R, as on the wire
 };
 Bytes hash_i(const Phase1Secrets& secrets, const Phase1HashInputs& in);
 Bytes hash_r(const Phase1Secrets& secrets, const Phase1HashInputs& in);
@@ -46,9 +46,9 @@ Bytes quick_hash_3(const Phase1Secrets& secrets, MessageId id, ByteView nonce_i,
 Bytes informational_hash(const Phase1Secrets& secrets, MessageId id, ByteView rest);
 
 struct KeymatInputs {
-  Spi spi;                                ///< of the SA whose keys these are: the receiver's choice
-  ByteView nonce_i, nonce_r;              ///< of this Quick Mode
-  std::optional<ByteView> g_qm_xy;        ///< with PFS
+  Spi spi;                          ///< of the SA whose keys these are: the receiver's choice
+  ByteView nonce_i, nonce_r;        ///< of this Quick Mode
+  std::optional<ByteView> g_qm_xy;  ///< with PFS
 };
 struct EspKeys {
   SecretBytes encr;   ///< with the salt behind it (RFC 4106 §8.1)

@@ -20,9 +20,8 @@ std::string describe(const ChildSa& pair) {
 /// Whether a Quick Mode that the peer began later than this one is over already. The peer does one after the other, so its later
 /// one replaces this one, whose message 3 was on its way for longer.
 bool overtaken(const ChildRun& run, const QuickMode& qm) {
-  return qm.role == Role::Responder && std::ranges::any_of(run.pairs, [&](const ChildSa& p) {
-           return p.role == Role::Responder && p.begun > qm.begun && live(p);
-         });
+  return qm.role == Role::Responder &&
+         std::ranges::any_of(run.pairs, [&](const ChildSa& p) { return p.role == Role::Responder && p.begun > qm.begun && live(p); });
 }
 
 /// Bounds what a peer that never deletes can pile up: beyond kMaxPairs the oldest goes.
@@ -81,7 +80,8 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
 
   ChildRun& run = core.run(sa.connection).children.at(qm.child);
   if (late) {
-    core.ended(now, sa, Exchange::QuickMode, qm.role, Reason::Ok, "A Quick Mode was confirmed after its successor: " + describe(pair) + ".", qm.child);
+    core.ended(now, sa, Exchange::QuickMode, qm.role, Reason::Ok, "A Quick Mode was confirmed after its successor: " + describe(pair) + ".",
+               qm.child);
     pair.life = ChildSuperseded{now + kOverdue};
     run.pairs.insert(run.pairs.begin(), std::move(pair));
     return trim(core, now, sa.connection, qm.child);
@@ -123,8 +123,8 @@ void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, boo
   const std::string text = "The data plane refused the outbound SA: " + error + ".";
   core.run(owner.connection).children.at(child).failure = ike::LastFailure{now, Exchange::QuickMode, Reason::InstallFailed, text};
   core.actions.emplace_back(ike::Report{Severity::Error, core.connection(owner.connection).name,
-                                        core.connection(owner.connection).children.at(child).name, pair->remote,
-                                        Exchange::QuickMode, pair->role, Reason::InstallFailed, true, text});
+                                        core.connection(owner.connection).children.at(child).name, pair->remote, Exchange::QuickMode,
+                                        pair->role, Reason::InstallFailed, true, text});
   remove_pair(core, owner.connection, child, owner.pair);
   tell_deleted(core, now, owner.connection, {spi});
   child_failed(core, now, owner.connection, child);
@@ -181,8 +181,8 @@ void pairs_lost(Core& core, TimePoint now, std::size_t connection, const std::st
     child.failure = ike::LastFailure{now, Exchange::QuickMode, reason, text};
     child.retry_at = now + backoff(core, 1);
     child.rekey_due = false;
-    core.actions.emplace_back(ike::Report{Severity::Warn, core.connection(connection).name, core.connection(connection).children[i].name,
-                                          {}, {}, {}, reason, false, text});
+    core.actions.emplace_back(ike::Report{
+        Severity::Warn, core.connection(connection).name, core.connection(connection).children[i].name, {}, {}, {}, reason, false, text});
   }
 }
 
@@ -256,8 +256,10 @@ bool about_a_message(NotifyType type) {
     case NotifyType::InvalidMessageId:
     case NotifyType::PayloadMalformed:
     case NotifyType::InvalidHashInformation:
-    case NotifyType::UnequalPayloadLengths: return true;
-    default: return false;
+    case NotifyType::UnequalPayloadLengths:
+      return true;
+    default:
+      return false;
   }
 }
 }  // namespace

@@ -27,8 +27,8 @@ bool negotiating(Core& core, std::size_t connection, std::size_t child) {
 }
 
 std::size_t own_unfinished(const IsakmpSa& sa) {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      sa.quick_modes, [](const auto& q) { return q.second.role == Role::Initiator && !finished(q.second); }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(sa.quick_modes, [](const auto& q) { return q.second.role == Role::Initiator && !finished(q.second); }));
 }
 
 /// Whether the peer is likely to begin the Quick Modes: it initiated this ISAKMP SA, or another one that will win over ours.
@@ -163,8 +163,15 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
       const std::string text = "The lifetime of the pair of IPsec SAs ended before it was replaced.";
       child.failure = ike::LastFailure{now, Exchange::QuickMode, Reason::Expired, text};
       child.rekey_due = false;
-      core.actions.emplace_back(ike::Report{Severity::Warn, core.connection(index).name, core.connection(index).children[i].name,
-                                            pair.remote, {}, {}, Reason::Expired, false, text});
+      core.actions.emplace_back(ike::Report{Severity::Warn,
+                                            core.connection(index).name,
+                                            core.connection(index).children[i].name,
+                                            pair.remote,
+                                            {},
+                                            {},
+                                            Reason::Expired,
+                                            false,
+                                            text});
     }
     if (const ChildSa* newest = newest_live(child)) {
       auto& life = std::get<ChildLive>(core.find_pair(index, newest->pair)->life);
@@ -186,9 +193,12 @@ std::optional<TimePoint> connection_deadline(const Core& core, std::size_t index
     if (newest) out = earliest(out, std::get<ChildLive>(newest->life).rekey_at);
     out = earliest(out, collision_end(child));
     for (const ChildSa& pair : child.pairs) {
-      if (const auto* s = std::get_if<ChildSuperseded>(&pair.life)) out = earliest(out, s->remove_at);
-      else if (const auto* d = std::get_if<ChildDoubted>(&pair.life)) out = earliest(out, d->remove_at);
-      else if (live(pair)) out = earliest(earliest(out, pair.expires_at), forgotten_at(child, pair));
+      if (const auto* s = std::get_if<ChildSuperseded>(&pair.life))
+        out = earliest(out, s->remove_at);
+      else if (const auto* d = std::get_if<ChildDoubted>(&pair.life))
+        out = earliest(out, d->remove_at);
+      else if (live(pair))
+        out = earliest(earliest(out, pair.expires_at), forgotten_at(child, pair));
     }
   }
   return out;

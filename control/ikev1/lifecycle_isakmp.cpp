@@ -70,9 +70,8 @@ void doubt_pairs(Core& core, TimePoint now, std::size_t index, const std::string
 
 /// An ISAKMP SA without pairs, made or wanted, is not replaced: it ends with its lifetime.
 bool worth_replacing(const Core& core, const IsakmpSa& sa) {
-  return !core.shutting_down && std::ranges::any_of(core.runs.at(sa.connection).children, [](const ChildRun& c) {
-    return c.persistent || !c.pairs.empty();
-  });
+  return !core.shutting_down &&
+         std::ranges::any_of(core.runs.at(sa.connection).children, [](const ChildRun& c) { return c.persistent || !c.pairs.empty(); });
 }
 
 /// Whether a Quick Mode may still need its ISAKMP SA. One that is over for us is not for a peer that waits for message 3.
@@ -105,8 +104,7 @@ void connecting_failed(Core& core, TimePoint now, std::size_t index, const std::
   ConnectionRun& run = core.run(index);
   for (const SaId id : replaces)
     if (IsakmpSa* old = core.find(id))
-      if (MmEstablished* est = old->established())
-        est->rekey_at = now + backoff(core, ++est->rekey_failures);
+      if (MmEstablished* est = old->established()) est->rekey_at = now + backoff(core, ++est->rekey_failures);
   ++run.failures;
   run.retry_at = now + backoff(core, run.failures);
   for (ChildRun& child : run.children) child.requested = has_orphan(child);
@@ -130,10 +128,9 @@ void heard_from(Core& core, const Incoming& in, IsakmpSa& sa) {
 }
 
 void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
-  const bool sibling = any_sibling(core, sa, [](const IsakmpSa&, const MmEstablished&) { return true; }) ||
-                       std::ranges::any_of(core.sas_of(sa.connection), [](const IsakmpSa* s) {
-                         return std::holds_alternative<MmAwaitAuth>(s->state);
-                       });
+  const bool sibling =
+      any_sibling(core, sa, [](const IsakmpSa&, const MmEstablished&) { return true; }) ||
+      std::ranges::any_of(core.sas_of(sa.connection), [](const IsakmpSa* s) { return std::holds_alternative<MmAwaitAuth>(s->state); });
   core.say(sa, Severity::Info, Exchange::Informational, sibling ? Reason::Replaced : Reason::DeletedByPeer,
            sibling ? "The peer deleted an ISAKMP SA that has a successor." : "The peer deleted the ISAKMP SA.");
   const std::string peer_id = sa.established()->remote_id;
@@ -157,8 +154,10 @@ void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa) {
   for (IsakmpSa* other : core.sas_of(index)) {
     const MmEstablished* est = other->established();
     if (!est || est->remote_id != peer_id) continue;
-    if (now - est->dpd.last_heard < silence) newer_left = true;
-    else others.push_back(other);
+    if (now - est->dpd.last_heard < silence)
+      newer_left = true;
+    else
+      others.push_back(other);
   }
   for (IsakmpSa* other : others) {
     abandon_quick_modes(core, *other);
@@ -169,7 +168,8 @@ void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa) {
 
 void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa) {
   const MmEstablished& own = *sa.established();
-  core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok, "The peer says that this is its first contact with us: it has restarted.");
+  core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok,
+           "The peer says that this is its first contact with us: it has restarted.");
   for (IsakmpSa* other : core.sas_of(sa.connection)) {
     const MmEstablished* est = other->established();
     if (other->id == sa.id || !est || est->remote_id != own.remote_id || est->local_id != own.local_id) continue;
@@ -222,7 +222,8 @@ void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   }
   if (now >= est->expires_at && (est->remove_at || newer_isakmp(core, sa)))
     return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends with its lifetime.");
-  if (now >= est->expires_at) return close_isakmp(core, now, sa, Reason::Expired, "The lifetime of the ISAKMP SA ended before it was replaced.");
+  if (now >= est->expires_at)
+    return close_isakmp(core, now, sa, Reason::Expired, "The lifetime of the ISAKMP SA ended before it was replaced.");
   if (now >= est->rekey_at && !est->remove_at && !newer_isakmp(core, sa) && worth_replacing(core, sa)) {
     est->rekey_at = now + kQuickModeLimit;  // moved again when the attempt ends
     start_main_mode(core, now, {sa.connection, sa.local, sa.remote, {sa.id}});

@@ -45,8 +45,7 @@ Parsed<Message> Message::parse(PayloadType first, ByteView bytes, Trailing trail
 }
 
 std::size_t Message::count(PayloadType type) const {
-  return static_cast<std::size_t>(
-      std::count_if(payloads_.begin(), payloads_.end(), [type](const Payload& p) { return p.type == type; }));
+  return static_cast<std::size_t>(std::count_if(payloads_.begin(), payloads_.end(), [type](const Payload& p) { return p.type == type; }));
 }
 
 const Payload* Message::raw(PayloadType type, std::size_t nth) const {

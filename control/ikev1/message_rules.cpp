@@ -36,30 +36,18 @@ constexpr std::array kSaRules{
 };
 // NAT-D: one for the receiver and one or more for the sender (RFC 3947 §3.2). CR: a peer that also has certificates asks.
 constexpr std::array kKeRules{
-    Rule{PayloadType::Ke, 1, 1},
-    Rule{PayloadType::Nonce, 1, 1},
-    Rule{PayloadType::NatD, 0, 16},
-    Rule{PayloadType::CertReq, 0, 16},
-    Rule{PayloadType::Vendor, 0, kAny},
+    Rule{PayloadType::Ke, 1, 1},       Rule{PayloadType::Nonce, 1, 1},     Rule{PayloadType::NatD, 0, 16},
+    Rule{PayloadType::CertReq, 0, 16}, Rule{PayloadType::Vendor, 0, kAny},
 };
 // N: INITIAL-CONTACT (RFC 2407 §4.6.3.3).
 constexpr std::array kIdRules{
-    Rule{PayloadType::Id, 1, 1},
-    Rule{PayloadType::Hash, 1, 1},
-    Rule{PayloadType::Notify, 0, 8},
-    Rule{PayloadType::CertReq, 0, 16},
-    Rule{PayloadType::Vendor, 0, kAny},
+    Rule{PayloadType::Id, 1, 1},       Rule{PayloadType::Hash, 1, 1},      Rule{PayloadType::Notify, 0, 8},
+    Rule{PayloadType::CertReq, 0, 16}, Rule{PayloadType::Vendor, 0, kAny},
 };
 // One SA payload: several SAs in one Quick Mode (RFC 2409 §5.5) are not supported. IDci and IDcr come together.
 constexpr std::array kQuickRules{
-    Rule{PayloadType::Hash, 1, 1},
-    Rule{PayloadType::Sa, 1, 1},
-    Rule{PayloadType::Nonce, 1, 1},
-    Rule{PayloadType::Ke, 0, 1},
-    Rule{PayloadType::Id, 0, 2, true},
-    Rule{PayloadType::NatOa, 0, 2},
-    Rule{PayloadType::Notify, 0, 8},
-    Rule{PayloadType::Vendor, 0, kAny},
+    Rule{PayloadType::Hash, 1, 1},     Rule{PayloadType::Sa, 1, 1},    Rule{PayloadType::Nonce, 1, 1},  Rule{PayloadType::Ke, 0, 1},
+    Rule{PayloadType::Id, 0, 2, true}, Rule{PayloadType::NatOa, 0, 2}, Rule{PayloadType::Notify, 0, 8}, Rule{PayloadType::Vendor, 0, kAny},
 };
 constexpr std::array kQuick3Rules{
     Rule{PayloadType::Hash, 1, 1},
@@ -116,8 +104,8 @@ std::expected<void, Violation> check_strangers(const MessageRow& m, const Messag
   for (const Payload& p : message.payloads()) {
     if (is_private(p.type)) continue;
     if (!is_known(p.type))
-      return std::unexpected(violation(m, NotifyType::InvalidPayloadType, "carries a payload of unknown type " +
-                                                                              std::to_string(static_cast<unsigned>(p.type))));
+      return std::unexpected(violation(m, NotifyType::InvalidPayloadType,
+                                       "carries a payload of unknown type " + std::to_string(static_cast<unsigned>(p.type))));
     if (std::none_of(m.rules.begin(), m.rules.end(), [&p](const Rule& r) { return r.type == p.type; }))
       return std::unexpected(violation(m, NotifyType::InvalidPayloadType, "may not carry a payload of type " + name(p.type)));
   }
@@ -134,21 +122,19 @@ std::expected<void, Violation> check_message(MessageKind kind, bool encrypted, c
   if (auto ok = check_strangers(m, message); !ok) return ok;
   for (const Rule& r : m.rules) {
     const std::size_t n = message.count(r.type);
-    if (n < r.min)
-      return std::unexpected(violation(m, NotifyType::PayloadMalformed, "lacks a payload of type " + name(r.type)));
+    if (n < r.min) return std::unexpected(violation(m, NotifyType::PayloadMalformed, "lacks a payload of type " + name(r.type)));
     if (n > r.max)
-      return std::unexpected(violation(m, NotifyType::PayloadMalformed, "carries " + std::to_string(n) + " payloads of type " +
-                                                                            name(r.type) + ", at most " +
-                                                                            std::to_string(r.max) + " may be there"));
+      return std::unexpected(violation(
+          m, NotifyType::PayloadMalformed,
+          "carries " + std::to_string(n) + " payloads of type " + name(r.type) + ", at most " + std::to_string(r.max) + " may be there"));
     if (r.both_or_none && n == 1)
-      return std::unexpected(violation(m, NotifyType::PayloadMalformed, "carries one payload of type " + name(r.type) +
-                                                                            ", where two or none belong"));
+      return std::unexpected(
+          violation(m, NotifyType::PayloadMalformed, "carries one payload of type " + name(r.type) + ", where two or none belong"));
   }
   for (std::size_t i = 0; i < m.leading.size(); ++i)
     if (i >= message.payloads().size() || message.payloads()[i].type != m.leading[i])
-      return std::unexpected(violation(m, NotifyType::PayloadMalformed, "does not have its payload of type " +
-                                                                            name(m.leading[i]) + " in place " +
-                                                                            std::to_string(i + 1)));
+      return std::unexpected(violation(m, NotifyType::PayloadMalformed,
+                                       "does not have its payload of type " + name(m.leading[i]) + " in place " + std::to_string(i + 1)));
   if (kind == MessageKind::Informational && message.count(PayloadType::Notify) + message.count(PayloadType::Delete) == 0)
     return std::unexpected(violation(m, NotifyType::PayloadMalformed, "carries neither a notification nor a Delete"));
   return {};

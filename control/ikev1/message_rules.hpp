@@ -13,7 +13,15 @@ namespace culvert::ikev1 {
 
 /// A message by its place in its exchange; odd numbers of Main Mode come from the initiator, even ones from the responder.
 enum class MessageKind : std::uint8_t {
-  MainMode1, MainMode2, MainMode3, MainMode4, MainMode5, MainMode6, QuickMode1, QuickMode2, QuickMode3,
+  MainMode1,
+  MainMode2,
+  MainMode3,
+  MainMode4,
+  MainMode5,
+  MainMode6,
+  QuickMode1,
+  QuickMode2,
+  QuickMode3,
   Informational,       ///< protected by HASH(1) (RFC 2409 §5.7)
   InformationalClear,  ///< before keys exist: errors of phase 1, which prove nothing and may only be reported
   Count_

@@ -153,17 +153,28 @@ T read_checked(Reader& r, const char* rule) {
 
 Content read_content(PayloadType type, Reader& r) {
   switch (type) {
-    case PayloadType::Sa: return read_sa(r);
-    case PayloadType::Ke: return read_checked<Ke>(r, "RFC 2408 §3.7");
-    case PayloadType::Id: return read_checked<Id>(r, "RFC 2407 §4.6.2");
-    case PayloadType::Hash: return read_checked<Hash>(r, "RFC 2408 §3.11");
-    case PayloadType::Nonce: return read_checked<Nonce>(r, "RFC 2408 §3.13");
-    case PayloadType::Notify: return read_checked<Notify>(r, "RFC 2408 §3.14");
-    case PayloadType::Delete: return read_delete(r);
-    case PayloadType::Vendor: return read_checked<Vendor>(r, "RFC 2408 §3.16");
-    case PayloadType::NatD: return read_checked<NatD>(r, "RFC 3947 §3.2");
-    case PayloadType::NatOa: return read_checked<NatOa>(r, "RFC 3947 §5.2");
-    default: return read<Opaque>(r, "RFC 2408 §3.2");
+    case PayloadType::Sa:
+      return read_sa(r);
+    case PayloadType::Ke:
+      return read_checked<Ke>(r, "RFC 2408 §3.7");
+    case PayloadType::Id:
+      return read_checked<Id>(r, "RFC 2407 §4.6.2");
+    case PayloadType::Hash:
+      return read_checked<Hash>(r, "RFC 2408 §3.11");
+    case PayloadType::Nonce:
+      return read_checked<Nonce>(r, "RFC 2408 §3.13");
+    case PayloadType::Notify:
+      return read_checked<Notify>(r, "RFC 2408 §3.14");
+    case PayloadType::Delete:
+      return read_delete(r);
+    case PayloadType::Vendor:
+      return read_checked<Vendor>(r, "RFC 2408 §3.16");
+    case PayloadType::NatD:
+      return read_checked<NatD>(r, "RFC 3947 §3.2");
+    case PayloadType::NatOa:
+      return read_checked<NatOa>(r, "RFC 3947 §5.2");
+    default:
+      return read<Opaque>(r, "RFC 2408 §3.2");
   }
 }
 
@@ -196,8 +207,8 @@ void write_sa(Writer& w, const Sa& sa) {
     write_item(w, &p == &sa.proposals.back(), PayloadType::Proposal, [&] {
       if (p.transforms.empty() || p.transforms.size() > kMaxTransforms || p.spi.size() > kMaxSpi)
         throw std::length_error("a proposal outside of its bounds");
-      write(w, ProposalHeader{p.number, p.protocol, static_cast<std::uint8_t>(p.spi.size()),
-                              static_cast<std::uint8_t>(p.transforms.size())});
+      write(w,
+            ProposalHeader{p.number, p.protocol, static_cast<std::uint8_t>(p.spi.size()), static_cast<std::uint8_t>(p.transforms.size())});
       w.bytes(p.spi);
       for (const Transform& t : p.transforms)
         write_item(w, &t == &p.transforms.back(), PayloadType::Transform, [&] { write_transform(w, t); });
@@ -241,9 +252,12 @@ Bytes encode_body(const Content& content) {
   std::visit(
       [&w](const auto& payload) {
         using T = std::decay_t<decltype(payload)>;
-        if constexpr (std::is_same_v<T, Sa>) write_sa(w, payload);
-        else if constexpr (std::is_same_v<T, Delete>) write_delete(w, payload);
-        else write(w, payload);
+        if constexpr (std::is_same_v<T, Sa>)
+          write_sa(w, payload);
+        else if constexpr (std::is_same_v<T, Delete>)
+          write_delete(w, payload);
+        else
+          write(w, payload);
       },
       content);
   length16(w.size() + ItemHeader::kSize);

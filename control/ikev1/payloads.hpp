@@ -24,16 +24,31 @@ inline constexpr std::size_t kMaxSpi = 16;           ///< RFC 2408 §3.5: the SP
 inline constexpr std::size_t kMaxIdentity = 2048;    ///< identification data; a distinguished name has some hundred bytes
 
 enum class PayloadType : std::uint8_t {
-  None = 0, Sa = 1, Proposal = 2, Transform = 3, Ke = 4, Id = 5, Cert = 6, CertReq = 7, Hash = 8, Sig = 9, Nonce = 10,
-  Notify = 11, Delete = 12, Vendor = 13, Attributes = 14,
-  NatD = 20, NatOa = 21,               ///< RFC 3947 §3.2, §5.2
-  NatDDraft = 130, NatOaDraft = 131,   ///< the numbers of draft-ietf-ipsec-nat-t-ike-00 to -03
+  None = 0,
+  Sa = 1,
+  Proposal = 2,
+  Transform = 3,
+  Ke = 4,
+  Id = 5,
+  Cert = 6,
+  CertReq = 7,
+  Hash = 8,
+  Sig = 9,
+  Nonce = 10,
+  Notify = 11,
+  Delete = 12,
+  Vendor = 13,
+  Attributes = 14,
+  NatD = 20,
+  NatOa = 21,  ///< RFC 3947 §3.2, §5.2
+  NatDDraft = 130,
+  NatOaDraft = 131,  ///< the numbers of draft-ietf-ipsec-nat-t-ike-00 to -03
 };
 /// "SA", "KE", ...; "payload 77" for a number without a name.
 std::string name(PayloadType t);
 
-inline constexpr std::uint32_t kIpsecDoi = 1;               ///< RFC 2407 §4.1
-inline constexpr std::uint32_t kSituationIdentityOnly = 1;  ///< RFC 2407 §4.2.1
+inline constexpr std::uint32_t kIpsecDoi = 1;                                                   ///< RFC 2407 §4.1
+inline constexpr std::uint32_t kSituationIdentityOnly = 1;                                      ///< RFC 2407 §4.2.1
 inline constexpr std::uint8_t kProtoIsakmp = 1, kProtoAh = 2, kProtoEsp = 3, kProtoIpcomp = 4;  ///< RFC 2407 §4.4.1
 
 /// RFC 2408 §3.3. TV (two bytes of value) where `basic`, otherwise TLV.
@@ -83,8 +98,17 @@ using NatD = Blob<PayloadType::NatD>;      ///< RFC 3947 §3.2
 
 /// RFC 2407 §4.6.2.1.
 enum class IdType : std::uint8_t {
-  Ipv4Addr = 1, Fqdn = 2, UserFqdn = 3, Ipv4Subnet = 4, Ipv6Addr = 5, Ipv6Subnet = 6, Ipv4Range = 7, Ipv6Range = 8,
-  DerAsn1Dn = 9, DerAsn1Gn = 10, KeyId = 11,
+  Ipv4Addr = 1,
+  Fqdn = 2,
+  UserFqdn = 3,
+  Ipv4Subnet = 4,
+  Ipv6Addr = 5,
+  Ipv6Subnet = 6,
+  Ipv4Range = 7,
+  Ipv6Range = 8,
+  DerAsn1Dn = 9,
+  DerAsn1Gn = 10,
+  KeyId = 11,
 };
 ///  |    ID Type    |  Protocol ID  |             Port              |  Identification Data ...     RFC 2407 §4.6.2
 struct Id {
@@ -104,15 +128,42 @@ struct Id {
 
 /// RFC 2408 §3.14.1, RFC 2407 §4.6.3, RFC 3706 §5.3.
 enum class NotifyType : std::uint16_t {
-  InvalidPayloadType = 1, DoiNotSupported = 2, SituationNotSupported = 3, InvalidCookie = 4, InvalidMajorVersion = 5,
-  InvalidMinorVersion = 6, InvalidExchangeType = 7, InvalidFlags = 8, InvalidMessageId = 9, InvalidProtocolId = 10,
-  InvalidSpi = 11, InvalidTransformId = 12, AttributesNotSupported = 13, NoProposalChosen = 14, BadProposalSyntax = 15,
-  PayloadMalformed = 16, InvalidKeyInformation = 17, InvalidIdInformation = 18, InvalidCertEncoding = 19,
-  InvalidCertificate = 20, CertTypeUnsupported = 21, InvalidCertAuthority = 22, InvalidHashInformation = 23,
-  AuthenticationFailed = 24, InvalidSignature = 25, AddressNotification = 26, NotifySaLifetime = 27,
-  CertificateUnavailable = 28, UnsupportedExchangeType = 29, UnequalPayloadLengths = 30,
-  Connected = 16384, ResponderLifetime = 24576, ReplayStatus = 24577, InitialContact = 24578,
-  RUThere = 36136, RUThereAck = 36137,
+  InvalidPayloadType = 1,
+  DoiNotSupported = 2,
+  SituationNotSupported = 3,
+  InvalidCookie = 4,
+  InvalidMajorVersion = 5,
+  InvalidMinorVersion = 6,
+  InvalidExchangeType = 7,
+  InvalidFlags = 8,
+  InvalidMessageId = 9,
+  InvalidProtocolId = 10,
+  InvalidSpi = 11,
+  InvalidTransformId = 12,
+  AttributesNotSupported = 13,
+  NoProposalChosen = 14,
+  BadProposalSyntax = 15,
+  PayloadMalformed = 16,
+  InvalidKeyInformation = 17,
+  InvalidIdInformation = 18,
+  InvalidCertEncoding = 19,
+  InvalidCertificate = 20,
+  CertTypeUnsupported = 21,
+  InvalidCertAuthority = 22,
+  InvalidHashInformation = 23,
+  AuthenticationFailed = 24,
+  InvalidSignature = 25,
+  AddressNotification = 26,
+  NotifySaLifetime = 27,
+  CertificateUnavailable = 28,
+  UnsupportedExchangeType = 29,
+  UnequalPayloadLengths = 30,
+  Connected = 16384,
+  ResponderLifetime = 24576,
+  ReplayStatus = 24577,
+  InitialContact = 24578,
+  RUThere = 36136,
+  RUThereAck = 36137,
 };
 /// "NO-PROPOSAL-CHOSEN"; "notification 12345" for a number without a name.
 std::string name(NotifyType t);
@@ -125,7 +176,7 @@ struct Notify {
   std::uint32_t doi = kIpsecDoi;
   std::uint8_t protocol = 0;
   NotifyType type{};
-  Bytes spi;   ///< both cookies for ISAKMP, 4 bytes for ESP
+  Bytes spi;  ///< both cookies for ISAKMP, 4 bytes for ESP
   Bytes data;
   static void wire(auto& io, auto& self) {
     auto spi_size = static_cast<std::uint8_t>(self.spi.size());

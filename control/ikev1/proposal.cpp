@@ -11,18 +11,20 @@
 namespace culvert::ikev1 {
 
 namespace {
-constexpr std::size_t kDescribed = 8;     // suites that an explanation names
-constexpr std::size_t kExplained = 64;    // transforms that the search for the first difference looks at
-constexpr std::size_t kCookie = 8;        // an ISAKMP proposal's SPI is empty or a cookie
-constexpr std::size_t kEspSpi = 4;        // RFC 4303 §2.1
+constexpr std::size_t kDescribed = 8;   // suites that an explanation names
+constexpr std::size_t kExplained = 64;  // transforms that the search for the first difference looks at
+constexpr std::size_t kCookie = 8;      // an ISAKMP proposal's SPI is empty or a cookie
+constexpr std::size_t kEspSpi = 4;      // RFC 4303 §2.1
 constexpr std::uint32_t kLastReservedSpi = 255;
 
 /// A lifetime pair: short where it fits, as other implementations write it.
 void add_lifetime(Transform& t, std::uint16_t type_number, std::uint16_t duration_number, std::uint16_t kind, std::uint64_t n) {
   t.attributes.push_back(Attribute::tv(type_number, kind));
   constexpr std::uint64_t kMax = std::numeric_limits<std::uint32_t>::max();
-  if (n <= std::numeric_limits<std::uint16_t>::max()) t.attributes.push_back(Attribute::tv(duration_number, static_cast<std::uint16_t>(n)));
-  else t.attributes.push_back(Attribute::tlv32(duration_number, static_cast<std::uint32_t>(std::min(n, kMax))));
+  if (n <= std::numeric_limits<std::uint16_t>::max())
+    t.attributes.push_back(Attribute::tv(duration_number, static_cast<std::uint16_t>(n)));
+  else
+    t.attributes.push_back(Attribute::tlv32(duration_number, static_cast<std::uint32_t>(std::min(n, kMax))));
 }
 
 void append(std::string& list, std::size_t& count, const std::string& item) {
@@ -75,11 +77,16 @@ Matched match_reply(const Sa& offer, const Sa& reply) {
 
 std::string describe_protocol(std::uint8_t protocol) {
   switch (protocol) {
-    case kProtoIsakmp: return "ISAKMP";
-    case kProtoAh: return "AH";
-    case kProtoEsp: return "ESP";
-    case kProtoIpcomp: return "IPCOMP";
-    default: return "protocol " + std::to_string(protocol);
+    case kProtoIsakmp:
+      return "ISAKMP";
+    case kProtoAh:
+      return "AH";
+    case kProtoEsp:
+      return "ESP";
+    case kProtoIpcomp:
+      return "IPCOMP";
+    default:
+      return "protocol " + std::to_string(protocol);
   }
 }
 
@@ -138,9 +145,7 @@ std::array<Field, 4> compare(const ReadIkeTransform& t, const IkeSuite& s) {
           Field{d && d->id == s.group, group_complaint(t.group)}};
 }
 
-bool usable_ike(const Proposal& p) {
-  return p.protocol == kProtoIsakmp && (p.spi.empty() || p.spi.size() == kCookie);
-}
+bool usable_ike(const Proposal& p) { return p.protocol == kProtoIsakmp && (p.spi.empty() || p.spi.size() == kCookie); }
 
 Mismatch ike_mismatch(std::span<const IkeSuite> ours, const Sa& offered) {
   Closest closest;
@@ -154,7 +159,8 @@ Mismatch ike_mismatch(std::span<const IkeSuite> ours, const Sa& offered) {
     for (const Transform& t : p.transforms) {
       if (looked_at++ == kExplained) break;
       const ReadIkeTransform read = read_ike_transform(t);
-      if (!read.problem.empty()) closest.fallback(read.problem);
+      if (!read.problem.empty())
+        closest.fallback(read.problem);
       else
         for (const IkeSuite& s : ours) closest.consider(compare(read, s));
     }
@@ -184,8 +190,8 @@ std::array<Field, 4> compare(const ReadEspTransform& t, const EspSuite& s, const
     group_text = wanted.ke_present ? "a KE payload came without a Diffie-Hellman group in the offer"
                                    : "a Diffie-Hellman group is offered without a KE payload";
   return {Field{encr, not_acceptable("encryption " + esp_transform_name(t.id, t.key_bits))},
-          Field{integ, t.auth ? not_acceptable("authentication algorithm " + esp_auth_name(*t.auth))
-                              : "no authentication algorithm is offered"},
+          Field{integ,
+                t.auth ? not_acceptable("authentication algorithm " + esp_auth_name(*t.auth)) : "no authentication algorithm is offered"},
           Field{group, group_text},
           Field{t.mode == mode, (t.mode ? "encapsulation mode " + encapsulation_name(*t.mode) + " is offered, "
                                         : std::string("no encapsulation mode is offered, ")) +
@@ -220,7 +226,8 @@ Mismatch esp_mismatch(const EspWanted& wanted, const Sa& offered) {
     for (const Transform& t : p.transforms) {
       if (looked_at++ == kExplained) break;
       const ReadEspTransform read = read_esp_transform(t);
-      if (!read.problem.empty()) closest.fallback(read.problem);
+      if (!read.problem.empty())
+        closest.fallback(read.problem);
       else
         for (const EspSuite& s : wanted.suites) closest.consider(compare(read, s, wanted));
     }
@@ -230,7 +237,8 @@ Mismatch esp_mismatch(const EspWanted& wanted, const Sa& offered) {
 
 Mismatch bad_reply(const Sa& offer, const Sa& reply) {
   std::string why = "the reply is not one transform of our offer";
-  if (reply.proposals.size() != 1) why = "the reply holds " + std::to_string(reply.proposals.size()) + " proposals, one is allowed";
+  if (reply.proposals.size() != 1)
+    why = "the reply holds " + std::to_string(reply.proposals.size()) + " proposals, one is allowed";
   else if (reply.proposals[0].transforms.size() != 1)
     why = "the reply holds " + std::to_string(reply.proposals[0].transforms.size()) + " transforms, one is allowed";
   return {NotifyType::BadProposalSyntax, describe(reply), describe(offer), why};
@@ -244,10 +252,14 @@ std::string describe(const Sa& sa) {
   std::size_t count = 0;
   for (const Proposal& p : sa.proposals)
     for (const Transform& t : p.transforms) {
-      if (count >= kDescribed) ++count;  // counted, not worded
-      else if (p.protocol == kProtoIsakmp) append(list, count, read_ike_transform(t).to_string());
-      else if (p.protocol == kProtoEsp) append(list, count, read_esp_transform(t).to_string());
-      else append(list, count, describe_protocol(p.protocol) + " transform " + std::to_string(t.id));
+      if (count >= kDescribed)
+        ++count;  // counted, not worded
+      else if (p.protocol == kProtoIsakmp)
+        append(list, count, read_ike_transform(t).to_string());
+      else if (p.protocol == kProtoEsp)
+        append(list, count, read_esp_transform(t).to_string());
+      else
+        append(list, count, describe_protocol(p.protocol) + " transform " + std::to_string(t.id));
     }
   return finish(std::move(list), count);
 }

@@ -55,8 +55,8 @@ struct EspOffer {
   std::span<const EspSuite> suites;  ///< in order of preference
   Spi spi;                           ///< ours, inbound
   Encapsulation encapsulation{};
-  std::uint32_t life_seconds = 0;    ///< 0: not stated
-  std::uint64_t life_kbytes = 0;     ///< 0: not stated
+  std::uint32_t life_seconds = 0;  ///< 0: not stated
+  std::uint64_t life_kbytes = 0;   ///< 0: not stated
 };
 /// All transforms of a Quick Mode offer share one group (RFC 2409 §5.5), since there is one KE payload: the suites whose
 /// PFS group is that of the first one, in order. The others are for another attempt.
@@ -66,15 +66,15 @@ Sa build_esp_offer(const EspOffer& offer);
 
 struct EspWanted {
   std::span<const EspSuite> suites;
-  Encapsulation encapsulation{};     ///< what NAT detection asks for
-  bool ke_present = false;           ///< message 1 carries a KE payload: only suites with PFS; absent: only those without
+  Encapsulation encapsulation{};  ///< what NAT detection asks for
+  bool ke_present = false;        ///< message 1 carries a KE payload: only suites with PFS; absent: only those without
 };
 struct EspChoice {
   EspSuite suite;
   Spi spi;                                    ///< the peer's: our outbound SA
   std::optional<std::uint64_t> life_seconds;  ///< as the peer states it, from 1
   std::optional<std::uint64_t> life_kbytes;
-  Sa reply;                                   ///< for message 2, with our SPI
+  Sa reply;  ///< for message 2, with our SPI
 };
 /// Responder: the first of the wanted suites that the peer offers.
 std::expected<EspChoice, Mismatch> select_esp(const EspWanted& wanted, const Sa& offered, Spi our_spi);

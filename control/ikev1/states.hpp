@@ -46,7 +46,7 @@ struct ChildLive {
 /// A newer pair carries the traffic; this one still takes in what was on its way.
 struct ChildSuperseded {
   TimePoint remove_at;
-  bool tell_peer = true;   ///< it has not said itself that it removed it
+  bool tell_peer = true;  ///< it has not said itself that it removed it
 };
 /// Of a former culvertd: its keys are in the data plane only.
 struct ChildOrphan {};
@@ -58,18 +58,18 @@ struct ChildDoubted {
 /// A pair of IPsec SAs. Owned by its connection, not by the ISAKMP SA that made it: it survives that one's replacement.
 struct ChildSa {
   std::uint64_t pair = 0;
-  std::size_t child = 0;        ///< index into the connection's children
-  SaId made_by = 0;             ///< ISAKMP SA
-  std::string peer_id;          ///< printable identity of the peer it was made with
-  Role role{};                  ///< of an adopted pair: not known
-  bool adopted = false;         ///< of a former culvertd
+  std::size_t child = 0;  ///< index into the connection's children
+  SaId made_by = 0;       ///< ISAKMP SA
+  std::string peer_id;    ///< printable identity of the peer it was made with
+  Role role{};            ///< of an adopted pair: not known
+  bool adopted = false;   ///< of a former culvertd
   Spi spi_in, spi_out;
   EspSuite suite;
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
   Endpoint local, remote;
   TimePoint begun{}, established{}, expires_at{};
-  bool outbound = true;         ///< false: confirmed so late that its successor was there already; it only takes in
+  bool outbound = true;  ///< false: confirmed so late that its successor was there already; it only takes in
   std::variant<ChildLive, ChildSuperseded, ChildOrphan, ChildDoubted> life;
 };
 
@@ -143,8 +143,8 @@ struct QuickMode {
   TimePoint begun, give_up_at;
   std::vector<std::uint64_t> replaces;  ///< pairs that were there when we began; initiator only
   Spi spi_in;
-  Spi early_out;                        ///< of our outbound SA, if it was installed before message 3 came; responder only
-  Iv iv{};                              ///< of the next message, whichever side sends it
+  Spi early_out;  ///< of our outbound SA, if it was installed before message 3 came; responder only
+  Iv iv{};        ///< of the next message, whichever side sends it
   ReplyCache replies;
   QmState state;
 };
@@ -156,8 +156,8 @@ struct Negotiated {
   IkeSuite suite;
   Bytes sa_i_body;
   std::uint64_t life_seconds = 0;
-  bool dpd = false;                      ///< the peer sent the vendor id of RFC 3706
-  std::vector<std::string> vendor_ids;   ///< of the peer, those that we know
+  bool dpd = false;                     ///< the peer sent the vendor id of RFC 3706
+  std::vector<std::string> vendor_ids;  ///< of the peer, those that we know
 };
 /// What messages 3 and 4 exchanged.
 struct KeyExchange {
@@ -188,7 +188,7 @@ struct MmAwaitKe {
   Outstanding tx;
 };
 struct MmDeriving {
-  MmAwaitKe before;     ///< to go on waiting with, should message 4 turn out to be nonsense
+  MmAwaitKe before;  ///< to go on waiting with, should message 4 turn out to be nonsense
   KeyExchange ke;
   JobId job{};
 };
@@ -220,21 +220,21 @@ struct MmRefused {};
 /// Dead-peer detection, RFC 3706.
 struct Dpd {
   TimePoint last_heard;
-  TimePoint last_message;               ///< on this ISAKMP SA, where `last_heard` counts traffic, too
-  std::optional<TimePoint> next_probe;  ///< nullopt: not done on this SA
-  std::uint32_t next_sequence = 0;      ///< of ours
+  TimePoint last_message;                        ///< on this ISAKMP SA, where `last_heard` counts traffic, too
+  std::optional<TimePoint> next_probe;           ///< nullopt: not done on this SA
+  std::uint32_t next_sequence = 0;               ///< of ours
   std::optional<std::uint32_t> unanswered_from;  ///< first sequence number since we heard from the peer
   std::optional<std::uint32_t> peer_sequence;    ///< highest of theirs
   TimePoint answer_window{};
-  unsigned answers = 0;                 ///< in this window
+  unsigned answers = 0;  ///< in this window
 };
 struct MmEstablished {
   Negotiated negotiated;
   Keys keys;
-  std::string local_id, remote_id;      ///< printable
+  std::string local_id, remote_id;  ///< printable
   TimePoint established, rekey_at, expires_at;
   unsigned rekey_failures = 0;
-  std::optional<TimePoint> remove_at;   ///< a newer ISAKMP SA took its place
+  std::optional<TimePoint> remove_at;  ///< a newer ISAKMP SA took its place
   Dpd dpd;
 };
 /// We sent the Delete. A peer that missed it gets it again when it says something.
@@ -245,8 +245,8 @@ struct MmClosing {
   unsigned repeats = 0;
   TimePoint forget_at;
 };
-using MmState = std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmAwaitAuth, MmAwaitKeInit, MmResponding,
-                             MmAwaitAuthInit, MmRefused, MmEstablished, MmClosing>;
+using MmState = std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmAwaitAuth, MmAwaitKeInit, MmResponding, MmAwaitAuthInit,
+                             MmRefused, MmEstablished, MmClosing>;
 
 /// What an unauthenticated notification claimed: not acted on, but named when the exchange has failed anyway.
 struct Hint {
@@ -266,8 +266,10 @@ class MessageIdHistory {
     return false;
   }
   void add(MessageId id) {
-    if (ids_.size() < kSize) ids_.push_back(id);
-    else ids_[next_] = id;
+    if (ids_.size() < kSize)
+      ids_.push_back(id);
+    else
+      ids_[next_] = id;
     next_ = (next_ + 1) % kSize;
   }
 
@@ -283,15 +285,15 @@ struct IsakmpSa {
   IkeSpi spi_i, spi_r;
   Endpoint local, remote;
   ike::NatStatus nat;
-  TimePoint created, half_open_until;    ///< the latter for the responder
+  TimePoint created, half_open_until;  ///< the latter for the responder
   MmState state;
-  ReplyCache replies;                    ///< of Main Mode
+  ReplyCache replies;  ///< of Main Mode
   MessageIdHistory used_ids;
   std::map<MessageId, QuickMode> quick_modes;
   std::optional<Hint> hint;
-  std::vector<SaId> replaces;            ///< ISAKMP SAs that this one is to replace; initiator only
+  std::vector<SaId> replaces;  ///< ISAKMP SAs that this one is to replace; initiator only
   TimePoint last_sent;
-  bool dead = false;                     ///< out of the table; memory is freed when the engine returns
+  bool dead = false;  ///< out of the table; memory is freed when the engine returns
 
   [[nodiscard]] const MmEstablished* established() const { return std::get_if<MmEstablished>(&state); }
   [[nodiscard]] MmEstablished* established() { return std::get_if<MmEstablished>(&state); }

@@ -17,7 +17,8 @@ inline std::optional<TimePoint> earliest(std::optional<TimePoint> a, std::option
 inline std::chrono::nanoseconds backoff(Core& core, unsigned failures) {
   std::chrono::nanoseconds wait = core.config.ike.retry_delay;
   for (unsigned i = 1; i < failures && wait < kMaxRetryDelay; ++i) wait *= 2;
-  return ike::jitter(core.services, std::min<std::chrono::nanoseconds>(wait, std::max<std::chrono::nanoseconds>(kMaxRetryDelay, core.config.ike.retry_delay)));
+  return ike::jitter(core.services, std::min<std::chrono::nanoseconds>(
+                                        wait, std::max<std::chrono::nanoseconds>(kMaxRetryDelay, core.config.ike.retry_delay)));
 }
 
 }  // namespace culvert::ikev1

@@ -15,28 +15,37 @@ constexpr std::array kCiphers{Named{1, "des"},  Named{2, "idea"}, Named{3, "blow
                               Named{5, "3des"}, Named{6, "cast"}, Named{7, "aes"},      Named{8, "camellia"}};
 constexpr std::array kHashes{Named{1, "md5"},    Named{2, "sha1"},   Named{3, "tiger"},
                              Named{4, "sha256"}, Named{5, "sha384"}, Named{6, "sha512"}};
-constexpr std::array kGroups{
-    Named{1, "modp768"},        Named{2, "modp1024"},        Named{3, "ec2n155"},         Named{4, "ec2n185"},
-    Named{5, "modp1536"},       Named{14, "modp2048"},       Named{15, "modp3072"},       Named{16, "modp4096"},
-    Named{17, "modp6144"},      Named{18, "modp8192"},       Named{19, "ecp256"},         Named{20, "ecp384"},
-    Named{21, "ecp521"},        Named{22, "modp1024s160"},   Named{23, "modp2048s224"},   Named{24, "modp2048s256"},
-    Named{25, "ecp192"},        Named{26, "ecp224"},         Named{27, "ecp224bp"},       Named{28, "ecp256bp"},
-    Named{29, "ecp384bp"},      Named{30, "ecp512bp"},       Named{31, "curve25519"},     Named{32, "curve448"}};
-constexpr std::array kAuthMethods{
-    Named{1, "pre-shared key"},   Named{2, "DSS signatures"},   Named{3, "RSA signatures"}, Named{4, "RSA encryption"},
-    Named{5, "revised RSA encryption"}, Named{9, "ECDSA-256"},  Named{10, "ECDSA-384"},     Named{11, "ECDSA-521"},
-    Named{64221, "hybrid RSA"},   Named{65001, "XAuth with pre-shared key"}, Named{65005, "XAuth with RSA signatures"}};
+constexpr std::array kGroups{Named{1, "modp768"},   Named{2, "modp1024"},      Named{3, "ec2n155"},       Named{4, "ec2n185"},
+                             Named{5, "modp1536"},  Named{14, "modp2048"},     Named{15, "modp3072"},     Named{16, "modp4096"},
+                             Named{17, "modp6144"}, Named{18, "modp8192"},     Named{19, "ecp256"},       Named{20, "ecp384"},
+                             Named{21, "ecp521"},   Named{22, "modp1024s160"}, Named{23, "modp2048s224"}, Named{24, "modp2048s256"},
+                             Named{25, "ecp192"},   Named{26, "ecp224"},       Named{27, "ecp224bp"},     Named{28, "ecp256bp"},
+                             Named{29, "ecp384bp"}, Named{30, "ecp512bp"},     Named{31, "curve25519"},   Named{32, "curve448"}};
+constexpr std::array kAuthMethods{Named{1, "pre-shared key"},
+                                  Named{2, "DSS signatures"},
+                                  Named{3, "RSA signatures"},
+                                  Named{4, "RSA encryption"},
+                                  Named{5, "revised RSA encryption"},
+                                  Named{9, "ECDSA-256"},
+                                  Named{10, "ECDSA-384"},
+                                  Named{11, "ECDSA-521"},
+                                  Named{64221, "hybrid RSA"},
+                                  Named{65001, "XAuth with pre-shared key"},
+                                  Named{65005, "XAuth with RSA signatures"}};
 constexpr std::array kEspTransforms{
-    Named{1, "des-iv64"}, Named{2, "des"},     Named{3, "3des"},      Named{4, "rc5"},      Named{5, "idea"},
-    Named{6, "cast"},     Named{7, "blowfish"}, Named{8, "3idea"},    Named{9, "des-iv32"}, Named{10, "rc4"},
-    Named{11, "null"},    Named{12, "aes"},    Named{13, "aesctr"},   Named{14, "aesccm8"}, Named{15, "aesccm12"},
-    Named{16, "aesccm16"}, Named{18, "aesgcm8"}, Named{19, "aesgcm12"}, Named{20, "aesgcm16"}, Named{21, "seed"},
-    Named{22, "camellia"}, Named{23, "aesgmac"}};
-constexpr std::array kEspAuths{Named{1, "md5"},    Named{2, "sha1"},   Named{3, "des-mac"},   Named{4, "kpdk"},
-                               Named{5, "sha256"}, Named{6, "sha384"}, Named{7, "sha512"},    Named{8, "ripemd"},
+    Named{1, "des-iv64"},  Named{2, "des"},      Named{3, "3des"},      Named{4, "rc5"},       Named{5, "idea"},     Named{6, "cast"},
+    Named{7, "blowfish"},  Named{8, "3idea"},    Named{9, "des-iv32"},  Named{10, "rc4"},      Named{11, "null"},    Named{12, "aes"},
+    Named{13, "aesctr"},   Named{14, "aesccm8"}, Named{15, "aesccm12"}, Named{16, "aesccm16"}, Named{18, "aesgcm8"}, Named{19, "aesgcm12"},
+    Named{20, "aesgcm16"}, Named{21, "seed"},    Named{22, "camellia"}, Named{23, "aesgmac"}};
+constexpr std::array kEspAuths{Named{1, "md5"},     Named{2, "sha1"},        Named{3, "des-mac"},     Named{4, "kpdk"},
+                               Named{5, "sha256"},  Named{6, "sha384"},      Named{7, "sha512"},      Named{8, "ripemd"},
                                Named{9, "aesxcbc"}, Named{11, "aes128gmac"}, Named{12, "aes192gmac"}, Named{13, "aes256gmac"}};
-constexpr std::array kModes{Named{1, "tunnel"},         Named{2, "transport"},        Named{3, "UDP tunnel"},
-                            Named{4, "UDP transport"},  Named{61443, "UDP tunnel (draft)"}, Named{61444, "UDP transport (draft)"}};
+constexpr std::array kModes{Named{1, "tunnel"},
+                            Named{2, "transport"},
+                            Named{3, "UDP tunnel"},
+                            Named{4, "UDP transport"},
+                            Named{61443, "UDP tunnel (draft)"},
+                            Named{61444, "UDP transport (draft)"}};
 
 template <class Table>
 std::string lookup(const Table& table, std::uint16_t number, const char* kind) {
@@ -57,9 +66,12 @@ std::string twice(std::uint16_t type) { return "attribute " + std::to_string(typ
 /// Stores a 16-bit value that may be there once.
 void store(std::optional<std::uint16_t>& field, const Attribute& a, std::string& problem) {
   const auto n = a.number();
-  if (field) problem = twice(a.type);
-  else if (!n || *n > 0xffff) problem = "the value of attribute " + std::to_string(a.type) + " is not a number of 16 bits";
-  else field = static_cast<std::uint16_t>(*n);
+  if (field)
+    problem = twice(a.type);
+  else if (!n || *n > 0xffff)
+    problem = "the value of attribute " + std::to_string(a.type) + " is not a number of 16 bits";
+  else
+    field = static_cast<std::uint16_t>(*n);
 }
 
 bool too_long(const Attribute& a, std::string& problem) {
@@ -92,9 +104,12 @@ Lifetime read_lifetime(std::span<const Attribute> attributes, std::uint16_t type
       if (type != kSeconds && type != kKilobytes) problem = "a life type that is neither seconds nor kilobytes";
     } else if (a.type == duration_number) {
       const auto n = a.number();
-      if (type == 0) problem = "a life duration without a life type";
-      else if (!n) problem = "a life duration of " + std::to_string(a.value.size()) + " bytes";
-      else if (*n == 0) problem = "a life duration of zero";
+      if (type == 0)
+        problem = "a life duration without a life type";
+      else if (!n)
+        problem = "a life duration of " + std::to_string(a.value.size()) + " bytes";
+      else if (*n == 0)
+        problem = "a life duration of zero";
       if (!problem.empty()) return out;
       auto& field = type == kSeconds ? out.seconds : out.kbytes;
       if (field) problem = twice(a.type);
@@ -113,13 +128,24 @@ ReadIkeTransform read_ike_transform(const Transform& t) {
   for (const Attribute& a : t.attributes) {
     if (too_long(a, out.problem)) break;
     switch (a.type) {
-      case oakley::kEncryption: store(out.cipher, a, out.problem); break;
-      case oakley::kHash: store(out.hash, a, out.problem); break;
-      case oakley::kAuthMethod: store(out.auth, a, out.problem); break;
-      case oakley::kGroup: store(out.group, a, out.problem); break;
-      case oakley::kKeyLength: store(out.key_bits, a, out.problem); break;
+      case oakley::kEncryption:
+        store(out.cipher, a, out.problem);
+        break;
+      case oakley::kHash:
+        store(out.hash, a, out.problem);
+        break;
+      case oakley::kAuthMethod:
+        store(out.auth, a, out.problem);
+        break;
+      case oakley::kGroup:
+        store(out.group, a, out.problem);
+        break;
+      case oakley::kKeyLength:
+        store(out.key_bits, a, out.problem);
+        break;
       case oakley::kLifeType:
-      case oakley::kLifeDuration: break;
+      case oakley::kLifeDuration:
+        break;
       default:
         if (a.type > oakley::kGroup && a.type <= oakley::kGroupOrder && a.type != oakley::kPrf)
           out.problem = "group parameters (attribute " + std::to_string(a.type) + ") are not negotiated here";
@@ -134,7 +160,8 @@ ReadIkeTransform read_ike_transform(const Transform& t) {
 const EncrInfo* ReadIkeTransform::encr_info() const {
   const auto table = encr_table();
   const auto row = std::find_if(table.begin(), table.end(), [this](const EncrInfo& e) {
-    return cipher && e.ikev1_cipher != 0 && e.ikev1_cipher == *cipher && (e.fixed_key ? key_bits.value_or(e.key_bits) == e.key_bits : key_bits == e.key_bits);
+    return cipher && e.ikev1_cipher != 0 && e.ikev1_cipher == *cipher &&
+           (e.fixed_key ? key_bits.value_or(e.key_bits) == e.key_bits : key_bits == e.key_bits);
   });
   return row == table.end() ? nullptr : &*row;
 }
@@ -159,12 +186,21 @@ ReadEspTransform read_esp_transform(const Transform& t) {
   for (const Attribute& a : t.attributes) {
     if (too_long(a, out.problem)) break;
     switch (a.type) {
-      case doi::kGroup: store(out.group, a, out.problem); break;
-      case doi::kEncapsulation: store(out.mode, a, out.problem); break;
-      case doi::kAuth: store(out.auth, a, out.problem); break;
-      case doi::kKeyLength: store(out.key_bits, a, out.problem); break;
+      case doi::kGroup:
+        store(out.group, a, out.problem);
+        break;
+      case doi::kEncapsulation:
+        store(out.mode, a, out.problem);
+        break;
+      case doi::kAuth:
+        store(out.auth, a, out.problem);
+        break;
+      case doi::kKeyLength:
+        store(out.key_bits, a, out.problem);
+        break;
       case doi::kLifeType:
-      case doi::kLifeDuration: break;
+      case doi::kLifeDuration:
+        break;
       default:
         if (a.type < doi::kFirstPrivate) out.problem = "attribute " + std::to_string(a.type) + " is not supported";
     }

@@ -19,7 +19,7 @@ namespace culvert::ikev1 {
 /// limit a reply would carry back whatever was put into an attribute that we ignore.
 inline constexpr std::size_t kMaxAttributeValue = 16;
 
-namespace oakley {  // RFC 2409 App. A
+namespace oakley {                          // RFC 2409 App. A
 inline constexpr std::uint8_t kKeyIke = 1;  ///< transform id, RFC 2407 §4.4.2
 inline constexpr std::uint16_t kEncryption = 1, kHash = 2, kAuthMethod = 3, kGroup = 4, kGroupOrder = 16, kLifeType = 11,
                                kLifeDuration = 12, kPrf = 13, kKeyLength = 14;
@@ -39,7 +39,7 @@ struct ReadIkeTransform {
   [[nodiscard]] const EncrInfo* encr_info() const;  ///< nullptr: not in the table
   [[nodiscard]] const PrfInfo* prf_info() const;
   [[nodiscard]] const DhInfo* dh_info() const;
-  [[nodiscard]] std::string to_string() const;      ///< "aes128-sha1-modp1024"
+  [[nodiscard]] std::string to_string() const;  ///< "aes128-sha1-modp1024"
 };
 ReadIkeTransform read_ike_transform(const Transform& t);
 
@@ -51,7 +51,7 @@ struct ReadEspTransform {
   [[nodiscard]] const EncrInfo* encr_info() const;
   [[nodiscard]] const IntegInfo* integ_info() const;  ///< nullptr: not in the table, or none given
   [[nodiscard]] const DhInfo* dh_info() const;
-  [[nodiscard]] std::string to_string() const;        ///< "aes128-sha1-modp2048"
+  [[nodiscard]] std::string to_string() const;  ///< "aes128-sha1-modp2048"
 };
 ReadEspTransform read_esp_transform(const Transform& t);
 

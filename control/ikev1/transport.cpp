@@ -52,8 +52,10 @@ std::expected<OpenedMessage, Refusal> open_sealed(const Incoming& in, MessageKin
 Keys* keys_of(IsakmpSa& sa) {
   return std::visit(
       [](auto& state) -> Keys* {
-        if constexpr (requires { state.keys; }) return &state.keys;
-        else return nullptr;
+        if constexpr (requires { state.keys; })
+          return &state.keys;
+        else
+          return nullptr;
       },
       sa.state);
 }
@@ -61,8 +63,10 @@ Keys* keys_of(IsakmpSa& sa) {
 const Negotiated* negotiated_of(const IsakmpSa& sa) {
   return std::visit(
       [](const auto& state) -> const Negotiated* {
-        if constexpr (requires { state.negotiated; }) return &state.negotiated;
-        else return nullptr;
+        if constexpr (requires { state.negotiated; })
+          return &state.negotiated;
+        else
+          return nullptr;
       },
       sa.state);
 }

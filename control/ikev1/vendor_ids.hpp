@@ -10,7 +10,18 @@
 namespace culvert::ikev1 {
 
 enum class VendorId : std::uint8_t {
-  Unknown, NatTRfc3947, NatTDraft, Dpd, XAuth, Unity, Fragmentation, StrongSwan, Openswan, Libreswan, Windows, Cisco,
+  Unknown,
+  NatTRfc3947,
+  NatTDraft,
+  Dpd,
+  XAuth,
+  Unity,
+  Fragmentation,
+  StrongSwan,
+  Openswan,
+  Libreswan,
+  Windows,
+  Cisco,
 };
 struct VendorIdInfo {
   VendorId id{};

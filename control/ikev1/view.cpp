@@ -130,7 +130,8 @@ unsigned unanswered_message(const MmState& state) {
 
 std::optional<ike::Attempt> attempt(const Core& core, std::size_t connection) {
   for (const auto& [id, sa] : core.sas())
-    if (sa->connection == connection && !sa->dead && sa->role == Role::Initiator && !sa->established() && !std::holds_alternative<MmClosing>(sa->state))
+    if (sa->connection == connection && !sa->dead && sa->role == Role::Initiator && !sa->established() &&
+        !std::holds_alternative<MmClosing>(sa->state))
       return ike::Attempt{sa->created, unanswered_message(sa->state)};
   return std::nullopt;
 }
@@ -164,7 +165,8 @@ std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
     ike::ConnectionStatus status;
     status.connection = c.name;
     status.failure = core.runs[i].failure;
-    status.up = std::ranges::any_of(core.sas(), [&](const auto& s) { return s.second->connection == i && !s.second->dead && s.second->established(); });
+    status.up = std::ranges::any_of(core.sas(),
+                                    [&](const auto& s) { return s.second->connection == i && !s.second->dead && s.second->established(); });
     if (!status.up) status.connecting = attempt(core, i);
     for (std::size_t k = 0; k < c.children.size(); ++k) {
       const ChildRun& run = core.runs[i].children[k];

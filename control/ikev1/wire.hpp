@@ -16,8 +16,10 @@ class ReadIo {
   ReadIo(Reader& reader, const char* rule) : reader_(reader), rule_(rule) {}  ///< `rule` is cited where bytes run out
   template <class T>
   void be(T& field) {
-    if constexpr (std::is_enum_v<T>) field = static_cast<T>(reader_.be<std::underlying_type_t<T>>(rule_));
-    else field = reader_.be<T>(rule_);
+    if constexpr (std::is_enum_v<T>)
+      field = static_cast<T>(reader_.be<std::underlying_type_t<T>>(rule_));
+    else
+      field = reader_.be<T>(rule_);
   }
   void reserved(std::size_t n) { reader_.skip(n, rule_); }
   void bytes(Bytes& field, std::size_t n) {
@@ -37,8 +39,10 @@ class WriteIo {
   explicit WriteIo(Writer& writer) : writer_(writer) {}
   template <class T>
   void be(const T& field) {
-    if constexpr (std::is_enum_v<T>) writer_.be(static_cast<std::underlying_type_t<T>>(field));
-    else writer_.be(field);
+    if constexpr (std::is_enum_v<T>)
+      writer_.be(static_cast<std::underlying_type_t<T>>(field));
+    else
+      writer_.be(field);
   }
   void reserved(std::size_t n) { writer_.zeros(n); }
   void bytes(const Bytes& field, std::size_t) { writer_.bytes(field); }

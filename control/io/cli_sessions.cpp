@@ -3,8 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include <unistd.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/read_until.hpp>
@@ -12,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <unistd.h>
 
 #include "control/cli/protocol.hpp"
 
@@ -21,9 +20,9 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 namespace {
-constexpr std::chrono::milliseconds kProgressInterval{50};   // of a reply that is not ready
-constexpr std::chrono::milliseconds kStreamInterval{100};    // of looking for further lines
-constexpr std::chrono::milliseconds kAcceptPause{100};       // after accept failed (out of descriptors)
+constexpr std::chrono::milliseconds kProgressInterval{50};  // of a reply that is not ready
+constexpr std::chrono::milliseconds kStreamInterval{100};   // of looking for further lines
+constexpr std::chrono::milliseconds kAcceptPause{100};      // after accept failed (out of descriptors)
 auto token(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
 }  // namespace
 
@@ -50,7 +49,10 @@ struct CliSessions::Session {
 };
 
 CliSessions::CliSessions(asio::io_context& context, const Listener& listener, Handle handle)
-    : context_(context), listener_(listener), handle_(std::move(handle)), acceptor_(context, asio::local::stream_protocol(), ::dup(listener.fd())) {}
+    : context_(context),
+      listener_(listener),
+      handle_(std::move(handle)),
+      acceptor_(context, asio::local::stream_protocol(), ::dup(listener.fd())) {}
 
 CliSessions::~CliSessions() = default;
 
@@ -98,7 +100,8 @@ asio::awaitable<void> CliSessions::serve(std::shared_ptr<Session> session) {
   for (;;) {
     error_code error;
     session->limit(session, cli::kIdleTimeout);
-    const std::size_t n = co_await asio::async_read_until(session->socket, asio::dynamic_buffer(session->input, cli::kMaxRequest), '\n', token(error));
+    const std::size_t n =
+        co_await asio::async_read_until(session->socket, asio::dynamic_buffer(session->input, cli::kMaxRequest), '\n', token(error));
     session->deadline.cancel();
     if (error == asio::error::not_found) (void)co_await write(session, cli::error_line("bad_request", "the request is too long"));
     if (error) break;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/file.h>
@@ -13,8 +14,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 namespace culvert::control::io {
 
@@ -39,7 +38,9 @@ bool in_group(uid_t uid, gid_t primary, gid_t wanted) {
 }  // namespace
 
 std::expected<Listener, std::string> Listener::open(const std::string& path, const std::string& group) {
-  const auto fail = [&path](const char* what) { return std::unexpected(fmt::format("control.socket {}: {}: {}", path, what, std::strerror(errno))); };
+  const auto fail = [&path](const char* what) {
+    return std::unexpected(fmt::format("control.socket {}: {}: {}", path, what, std::strerror(errno)));
+  };
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) return std::unexpected(fmt::format("control.socket {} is too long", path));
@@ -56,7 +57,7 @@ std::expected<Listener, std::string> Listener::open(const std::string& path, con
   if (!lock) return std::unexpected(fmt::format("cannot create {}: {} (does its directory exist?)", lock_path, std::strerror(errno)));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || answers(address))
     return std::unexpected(fmt::format("another culvertd is running on {}", path));
-  struct stat st {};
+  struct stat st{};
   if (::lstat(path.c_str(), &st) == 0) {
     if (!S_ISSOCK(st.st_mode)) return std::unexpected(fmt::format("control.socket {} exists and is no socket", path));
     if (::unlink(path.c_str()) != 0) return fail("cannot remove the socket that a former culvertd left");
@@ -68,7 +69,8 @@ std::expected<Listener, std::string> Listener::open(const std::string& path, con
   const int bound = ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   ::umask(before);
   if (bound != 0) return fail("bind");
-  if (gid && (::lchown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0 || ::chmod(path.c_str(), 0660) != 0)) return fail("cannot give it to control.group");
+  if (gid && (::lchown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0 || ::chmod(path.c_str(), 0660) != 0))
+    return fail("cannot give it to control.group");
   if (::listen(socket.get(), kBacklog) != 0) return fail("listen");
   return Listener(path, std::move(lock), std::move(socket), gid);
 }

@@ -5,8 +5,6 @@
 #include <csignal>
 #include <utility>
 
-#include <sys/eventfd.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -16,8 +14,8 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-
 #include <fmt/format.h>
+#include <sys/eventfd.h>
 
 #include "control/io/cli_sessions.hpp"
 
@@ -28,10 +26,10 @@ using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 
 namespace {
-constexpr std::chrono::milliseconds kRetryInterval{500};    // of attaching to the data plane
-constexpr std::chrono::seconds kWelcomeTimeout{5};          // for its answer to Hello
-constexpr std::chrono::seconds kReminderInterval{60};       // of saying that it is still not there
-constexpr std::chrono::milliseconds kQuietInterval{20};     // of looking whether shutdown is complete
+constexpr std::chrono::milliseconds kRetryInterval{500};  // of attaching to the data plane
+constexpr std::chrono::seconds kWelcomeTimeout{5};        // for its answer to Hello
+constexpr std::chrono::seconds kReminderInterval{60};     // of saying that it is still not there
+constexpr std::chrono::milliseconds kQuietInterval{20};   // of looking whether shutdown is complete
 
 auto token(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
 }  // namespace
@@ -196,7 +194,8 @@ asio::awaitable<void> Loop::Impl::await_signal() {
 void Loop::run(Parts parts) {
   impl_->parts.emplace(parts);
   Impl& i = *impl_;
-  CliSessions sessions(i.context, parts.listener, [&parts](std::string_view request) { return parts.dispatcher.handle(request, Clock::now()); });
+  CliSessions sessions(i.context, parts.listener,
+                       [&parts](std::string_view request) { return parts.dispatcher.handle(request, Clock::now()); });
   sessions.start();
   const auto fatal = [](const std::exception_ptr& e) {
     if (e) std::rethrow_exception(e);

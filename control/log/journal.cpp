@@ -14,19 +14,27 @@ namespace culvert::control {
 namespace {
 spdlog::level::level_enum spd_level(ike::Severity s) {
   switch (s) {
-    case ike::Severity::Debug: return spdlog::level::debug;
-    case ike::Severity::Info: return spdlog::level::info;
-    case ike::Severity::Warn: return spdlog::level::warn;
-    case ike::Severity::Error: return spdlog::level::err;
+    case ike::Severity::Debug:
+      return spdlog::level::debug;
+    case ike::Severity::Info:
+      return spdlog::level::info;
+    case ike::Severity::Warn:
+      return spdlog::level::warn;
+    case ike::Severity::Error:
+      return spdlog::level::err;
   }
   return spdlog::level::err;
 }
 spdlog::level::level_enum spd_level(config::LogLevel l) {
   switch (l) {
-    case config::LogLevel::Debug: return spdlog::level::debug;
-    case config::LogLevel::Info: return spdlog::level::info;
-    case config::LogLevel::Warn: return spdlog::level::warn;
-    case config::LogLevel::Error: return spdlog::level::err;
+    case config::LogLevel::Debug:
+      return spdlog::level::debug;
+    case config::LogLevel::Info:
+      return spdlog::level::info;
+    case config::LogLevel::Warn:
+      return spdlog::level::warn;
+    case config::LogLevel::Error:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
@@ -34,10 +42,14 @@ spdlog::level::level_enum spd_level(config::LogLevel l) {
 
 std::string_view level_name(ike::Severity level) {
   switch (level) {
-    case ike::Severity::Debug: return "debug";
-    case ike::Severity::Info: return "info";
-    case ike::Severity::Warn: return "warn";
-    case ike::Severity::Error: return "error";
+    case ike::Severity::Debug:
+      return "debug";
+    case ike::Severity::Info:
+      return "info";
+    case ike::Severity::Warn:
+      return "warn";
+    case ike::Severity::Error:
+      return "error";
   }
   return "error";
 }
@@ -59,7 +71,8 @@ std::string format_text(const Event& e) {
 }
 
 std::string format_json(const Event& e) {
-  std::string out = fmt::format(R"({{"ts":"{}","level":"{}","event":"{}")", format_time(e.when), level_name(e.level), json_escaped(e.message));
+  std::string out =
+      fmt::format(R"({{"ts":"{}","level":"{}","event":"{}")", format_time(e.when), level_name(e.level), json_escaped(e.message));
   const auto field = [&out](std::string_view key, const std::string& value) {
     if (!value.empty()) out += fmt::format(R"(,"{}":"{}")", key, json_escaped(value));
   };
@@ -112,7 +125,8 @@ void Journal::write(Event event) {
   event.sequence = ++sequence_;
   event.when = std::chrono::system_clock::now();
   const auto level = spd_level(event.level);
-  if (sink_->logger.should_log(level)) sink_->logger.log(level, format_ == config::LogFormat::Json ? format_json(event) : format_text(event));
+  if (sink_->logger.should_log(level))
+    sink_->logger.log(level, format_ == config::LogFormat::Json ? format_json(event) : format_text(event));
   if (recent_.size() == kRecent) recent_.pop_front();
   recent_.push_back(std::move(event));
 }

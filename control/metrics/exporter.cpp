@@ -42,8 +42,8 @@ Exporter::Exporter(const std::string& address, Post post, Families families) {
   try {
     // Slow clients hold a thread for request_timeout_ms at most; they never hold the loop.
     impl_ = std::unique_ptr<Impl>(new Impl{
-        collectable, prometheus::Exposer(std::vector<std::string>{"listening_ports", address, "num_threads", "4", "request_timeout_ms", "5000",
-                                                                  "keep_alive_timeout_ms", "1000"})});
+        collectable, prometheus::Exposer(std::vector<std::string>{"listening_ports", address, "num_threads", "4", "request_timeout_ms",
+                                                                  "5000", "keep_alive_timeout_ms", "1000"})});
   } catch (const std::exception& e) {
     throw std::runtime_error("cannot serve metrics on " + address + " (control.metrics.listen): " + e.what());
   }

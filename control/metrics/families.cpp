@@ -47,8 +47,10 @@ std::string_view direction_name(std::size_t d) { return d == static_cast<std::si
 
 void add_build(Builder& b, const Gateway& gateway) {
   b.gauge("culvert_build_info", "Version of culvertd; always 1.").sample({label("version", kVersion)}, std::uint64_t{1});
-  b.gauge("culvert_dataplane_connected", "1 while culvertd is attached to the data plane.").sample({}, std::uint64_t{gateway.link() != nullptr});
-  b.counter("culvert_dataplane_reattaches_total", "Times that culvertd attached to the data plane again after losing it.").sample({}, gateway.reattaches());
+  b.gauge("culvert_dataplane_connected", "1 while culvertd is attached to the data plane.")
+      .sample({}, std::uint64_t{gateway.link() != nullptr});
+  b.counter("culvert_dataplane_reattaches_total", "Times that culvertd attached to the data plane again after losing it.")
+      .sample({}, gateway.reattaches());
 }
 
 void add_connections(Builder& b, const std::vector<ike::ConnectionStatus>& connections) {
@@ -56,7 +58,8 @@ void add_connections(Builder& b, const std::vector<ike::ConnectionStatus>& conne
   for (const auto& c : connections) b.sample({label("connection", c.connection)}, std::uint64_t{c.up});
   b.gauge("culvert_child_up", "1 while the configured child has an IPsec SA pair in use.");
   for (const auto& c : connections)
-    for (const auto& child : c.children) b.sample({label("connection", c.connection), label("child", child.child)}, std::uint64_t{child.up});
+    for (const auto& child : c.children)
+      b.sample({label("connection", c.connection), label("child", child.child)}, std::uint64_t{child.up});
 }
 
 void add_ike(Builder& b, const Gateway& gateway) {
@@ -90,7 +93,8 @@ void add_ike(Builder& b, const Gateway& gateway) {
   b.gauge("culvert_sa_slots_used", "Slots of the data plane's SA tables that are in use or reserved.");
   for (const Direction d : {Direction::Inbound, Direction::Outbound})
     b.sample({label("direction", direction_name(static_cast<std::size_t>(d)))}, std::uint64_t{gateway.store().used(d)});
-  b.gauge("culvert_sa_slots_capacity", "Slots of each of the data plane's SA tables.").sample({}, std::uint64_t{gateway.store().capacity()});
+  b.gauge("culvert_sa_slots_capacity", "Slots of each of the data plane's SA tables.")
+      .sample({}, std::uint64_t{gateway.store().capacity()});
   b.counter("culvert_sa_installs_refused_total", "IPsec SAs that could not be installed.").sample({}, gateway.installs_refused());
 }
 
@@ -128,15 +132,19 @@ void add_workers(Builder& b, const shm::Segment& segment) {
     for (std::size_t w = 0; w < workers.size(); ++w) b.sample({label("worker", std::to_string(w))}, value(workers[w]));
   };
   using W = shm::WorkerCounters;
-  each("culvert_worker_rx_packets_total", "Packets that the worker took from its receive queues.", [](const W& w) { return w.rx_packets.get(); });
-  each("culvert_worker_tx_packets_total", "Packets that the worker gave to its transmit queues.", [](const W& w) { return w.tx_packets.get(); });
+  each("culvert_worker_rx_packets_total", "Packets that the worker took from its receive queues.",
+       [](const W& w) { return w.rx_packets.get(); });
+  each("culvert_worker_tx_packets_total", "Packets that the worker gave to its transmit queues.",
+       [](const W& w) { return w.tx_packets.get(); });
   each("culvert_worker_polls_total", "Rounds of the worker over its receive queues.", [](const W& w) { return w.polls.get(); });
   each("culvert_worker_busy_polls_total", "Rounds of the worker that found a packet.", [](const W& w) { return w.busy_polls.get(); });
   each("culvert_worker_sleeps_total", "Times that the worker backed off because it was idle.", [](const W& w) { return w.sleeps.get(); });
   each("culvert_worker_busy_seconds_total", "Time that the worker spent in rounds that found a packet.",
        [hz](const W& w) { return static_cast<double>(w.busy_cycles.get()) / hz; });
-  each("culvert_worker_handoff_in_packets_total", "Packets that other workers handed over to this one.", [](const W& w) { return w.handoff_in.get(); });
-  each("culvert_worker_handoff_out_packets_total", "Packets that this worker handed over to others.", [](const W& w) { return w.handoff_out.get(); });
+  each("culvert_worker_handoff_in_packets_total", "Packets that other workers handed over to this one.",
+       [](const W& w) { return w.handoff_in.get(); });
+  each("culvert_worker_handoff_out_packets_total", "Packets that this worker handed over to others.",
+       [](const W& w) { return w.handoff_out.get(); });
 }
 
 void add_ports(Builder& b, const shm::Segment& segment) {
@@ -149,18 +157,23 @@ void add_ports(Builder& b, const shm::Segment& segment) {
       b.sample({label("port", p.name.view()), label("direction", "out")}, out(p));
     }
   };
-  both("culvert_port_packets_total", "Packets received and sent by the port.", [](const P& p) { return p.rx_packets.get(); },
-       [](const P& p) { return p.tx_packets.get(); });
-  both("culvert_port_bytes_total", "Bytes received and sent by the port.", [](const P& p) { return p.rx_bytes.get(); },
-       [](const P& p) { return p.tx_bytes.get(); });
-  both("culvert_port_errors_total", "Packets that the port could not receive or send.", [](const P& p) { return p.rx_errors.get(); },
-       [](const P& p) { return p.tx_errors.get(); });
+  both(
+      "culvert_port_packets_total", "Packets received and sent by the port.", [](const P& p) { return p.rx_packets.get(); },
+      [](const P& p) { return p.tx_packets.get(); });
+  both(
+      "culvert_port_bytes_total", "Bytes received and sent by the port.", [](const P& p) { return p.rx_bytes.get(); },
+      [](const P& p) { return p.tx_bytes.get(); });
+  both(
+      "culvert_port_errors_total", "Packets that the port could not receive or send.", [](const P& p) { return p.rx_errors.get(); },
+      [](const P& p) { return p.tx_errors.get(); });
   const auto in = [&](const char* name, const char* help, auto&& value) {
     b.counter(name, help);
     for (const P& p : ports) b.sample({label("port", p.name.view()), label("direction", "in")}, value(p));
   };
-  in("culvert_port_missed_packets_total", "Packets that the port dropped because no worker took them in time.", [](const P& p) { return p.rx_missed.get(); });
-  in("culvert_port_no_buffer_packets_total", "Packets that the port dropped for want of a buffer.", [](const P& p) { return p.rx_nombuf.get(); });
+  in("culvert_port_missed_packets_total", "Packets that the port dropped because no worker took them in time.",
+     [](const P& p) { return p.rx_missed.get(); });
+  in("culvert_port_no_buffer_packets_total", "Packets that the port dropped for want of a buffer.",
+     [](const P& p) { return p.rx_nombuf.get(); });
   b.gauge("culvert_port_up", "1 while the port has a link.");
   for (const P& p : ports) b.sample({label("port", p.name.view())}, std::uint64_t{p.link_up.get() != 0});
 }
@@ -187,7 +200,8 @@ void add_rings(Builder& b, const Link& link) {
   for (const Row& r : rows) b.sample({label("ring", r.name)}, r.capacity);
   b.counter("culvert_ring_full_total", "Messages that a ring between the planes refused because it was full.");
   for (const Row& r : rows) b.sample({label("ring", r.name)}, r.full);
-  b.gauge("culvert_command_queue_slots", "Commands in culvertd that wait for room in the command ring.").sample({}, std::uint64_t{link.commands().waiting()});
+  b.gauge("culvert_command_queue_slots", "Commands in culvertd that wait for room in the command ring.")
+      .sample({}, std::uint64_t{link.commands().waiting()});
   b.counter("culvert_ring_invalid_messages_total", "Messages of the data plane that made no sense.").sample({}, link.invalid_messages());
 }
 

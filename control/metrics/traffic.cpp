@@ -12,8 +12,10 @@ void add(std::uint64_t& sum, std::uint64_t& last, std::uint64_t now) {
 }  // namespace
 
 SaTotals SaTotals::of(const shm::SaCounters& c) {
-  return {c.packets.get(), c.bytes.get(),
-          {c.auth_failed.get(), c.replayed.get(), c.old.get(), c.selector.get(), c.malformed.get(), c.expired.get(), c.sequence_exhausted.get(), c.other.get()}};
+  return {c.packets.get(),
+          c.bytes.get(),
+          {c.auth_failed.get(), c.replayed.get(), c.old.get(), c.selector.get(), c.malformed.get(), c.expired.get(),
+           c.sequence_exhausted.get(), c.other.get()}};
 }
 
 Traffic::Traffic(const config::GatewayConfig& config) {
@@ -21,7 +23,8 @@ Traffic::Traffic(const config::GatewayConfig& config) {
     for (const auto& child : connection.children) sums_[{connection.name, child.name}];
 }
 
-void Traffic::update(Direction direction, std::uint32_t slot, const std::string& connection, const std::string& child, const SaTotals& now) {
+void Traffic::update(Direction direction, std::uint32_t slot, const std::string& connection, const std::string& child,
+                     const SaTotals& now) {
   SaTotals& sum = sums_[{connection, child}][static_cast<std::size_t>(direction)];
   SaTotals& last = last_[key_of(direction, slot)];
   add(sum.packets, last.packets, now.packets);

@@ -17,7 +17,8 @@
 namespace culvert::control {
 
 /// Why an SA dropped packets: label of the metric, key in JSON.
-inline constexpr std::array<std::string_view, 8> kSaErrors{"auth_failed", "replayed", "old", "selector", "malformed", "expired", "sequence_exhausted", "other"};
+inline constexpr std::array<std::string_view, 8> kSaErrors{"auth_failed", "replayed",           "old",  "selector", "malformed",
+                                                           "expired",     "sequence_exhausted", "other"};
 
 /// A plain copy of an SA's counters.
 struct SaTotals {

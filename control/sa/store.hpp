@@ -85,8 +85,8 @@ class SaStore {
   std::function<std::uint32_t()> random_;
   Table tables_[2];
   std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint32_t> outbound_;  ///< pair and SPI -> slot
-  std::vector<std::uint32_t> last_spi_;  ///< inbound, by slot
-  std::vector<Spi> released_;            ///< waiting for settle()
+  std::vector<std::uint32_t> last_spi_;                                        ///< inbound, by slot
+  std::vector<Spi> released_;                                                  ///< waiting for settle()
 };
 
 }  // namespace culvert::control

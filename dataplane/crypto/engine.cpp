@@ -15,9 +15,9 @@
 namespace culvert::dp {
 
 namespace {
-constexpr std::size_t kChunk = 64;                 // jobs in one submission; IPsec-MB takes at most 128
-constexpr std::size_t kScheduleBytes = 16 * 15;    // one AES-256 key schedule
-constexpr std::size_t kIvBlocks = 64;              // IVs made at once
+constexpr std::size_t kChunk = 64;               // jobs in one submission; IPsec-MB takes at most 128
+constexpr std::size_t kScheduleBytes = 16 * 15;  // one AES-256 key schedule
+constexpr std::size_t kIvBlocks = 64;            // IVs made at once
 static_assert(sizeof(gcm_key_data) <= sizeof(SaKeys::schedule));
 
 const gcm_key_data* gcm_keys(const SaKeys& k) { return reinterpret_cast<const gcm_key_data*>(k.schedule.data()); }
@@ -54,7 +54,9 @@ bool init_arch(IMB_MGR* mgr, CryptoArch arch) {
   const std::uint64_t have = imb_get_feature_flags();
   const auto all = [&](std::uint64_t need) { return (have & need) == need; };
   switch (arch) {
-    case CryptoArch::Auto: init_mb_mgr_auto(mgr, nullptr); break;
+    case CryptoArch::Auto:
+      init_mb_mgr_auto(mgr, nullptr);
+      break;
     case CryptoArch::Sse:
       if (!all(IMB_CPUFLAGS_SSE)) return false;
       init_mb_mgr_sse(mgr);

@@ -23,8 +23,8 @@ namespace culvert::dp {
 /// Expanded keys of one SA: what a packet needs, computed once. The bytes mean something to the engine only. Secret.
 struct alignas(64) SaKeys {
   EspGeometry geometry;
-  std::array<std::uint8_t, 4> salt{};                   ///< GCM's (RFC 4106 §4)
-  alignas(64) std::array<std::uint8_t, 1024> schedule;  ///< GCM: round keys and hash key powers; CBC: both key schedules
+  std::array<std::uint8_t, 4> salt{};                     ///< GCM's (RFC 4106 §4)
+  alignas(64) std::array<std::uint8_t, 1024> schedule;    ///< GCM: round keys and hash key powers; CBC: both key schedules
   alignas(64) std::array<std::uint8_t, 32> inner, outer;  ///< HMAC: state after the padded key's block
 };
 
@@ -38,7 +38,7 @@ struct CryptoOp {  // no initial values: a batch of them is made per burst
   const SaKeys* keys;
   std::uint8_t* esp;
   std::uint32_t text_length;
-  bool ok;          ///< out: done, and on decryption: the ICV is right
+  bool ok;  ///< out: done, and on decryption: the ICV is right
 };
 
 /// The instruction set that IPsec-MB uses; Auto: the best of this processor.

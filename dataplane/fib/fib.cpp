@@ -23,9 +23,8 @@ class Plan {
  public:
   explicit Plan(std::vector<NextHop>& hops) : hops_(hops) {}
   void add(const Prefix& to, const NextHop& hop) {
-    auto same = std::find_if(hops_.begin() + 1, hops_.end(), [&](const NextHop& h) {
-      return h.kind == hop.kind && h.port == hop.port && h.gateway == hop.gateway;
-    });
+    auto same = std::find_if(hops_.begin() + 1, hops_.end(),
+                             [&](const NextHop& h) { return h.kind == hop.kind && h.port == hop.port && h.gateway == hop.gateway; });
     if (same == hops_.end()) same = hops_.insert(hops_.end(), hop);
     routes_[Prefix{to.first(), to.length}] = static_cast<HopId>(same - hops_.begin());
   }

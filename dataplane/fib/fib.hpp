@@ -18,17 +18,17 @@ struct rte_fib;
 namespace culvert::dp {
 
 enum class HopKind : std::uint8_t {
-  None,      ///< no route
-  Local,     ///< an own address
-  Martian,   ///< may be no destination: loopback, multicast, reserved, a network's broadcast address
-  OnLink,    ///< on a network of ours: the destination itself is the neighbour
-  Gateway,   ///< behind another router
+  None,     ///< no route
+  Local,    ///< an own address
+  Martian,  ///< may be no destination: loopback, multicast, reserved, a network's broadcast address
+  OnLink,   ///< on a network of ours: the destination itself is the neighbour
+  Gateway,  ///< behind another router
 };
 struct NextHop {
   HopKind kind{};
   std::uint16_t port = 0;
-  IpAddress gateway;                  ///< of Gateway
-  Neighbor* neighbor = nullptr;       ///< of Gateway: its entry, which lives as long as the table
+  IpAddress gateway;             ///< of Gateway
+  Neighbor* neighbor = nullptr;  ///< of Gateway: its entry, which lives as long as the table
 
   [[nodiscard]] bool leads_out() const { return kind == HopKind::OnLink || kind == HopKind::Gateway; }
 };

@@ -17,8 +17,8 @@ namespace culvert::dp {
 namespace {
 constexpr unsigned kCache = 256;
 constexpr unsigned kPrivate = 64;
-constexpr unsigned kFrame = 14;         // Ethernet
-constexpr unsigned kEspTail = 64;       // padding, trailer and ICV of any suite
+constexpr unsigned kFrame = 14;    // Ethernet
+constexpr unsigned kEspTail = 64;  // padding, trailer and ICV of any suite
 static_assert(sizeof(HandoffNote) <= kPrivate);
 
 rte_mbuf* mbuf(void* handle) { return static_cast<rte_mbuf*>(handle); }
@@ -29,7 +29,8 @@ std::expected<std::unique_ptr<BufferPool>, std::string> BufferPool::create(const
   const unsigned room = std::max<unsigned>(RTE_MBUF_DEFAULT_BUF_SIZE, RTE_ALIGN_CEIL(wanted, 64U));
   if (room > UINT16_MAX) return std::unexpected("MTU " + std::to_string(mtu) + " does not fit a packet buffer");
   // A cache may hold at most two thirds of the pool.
-  rte_mempool* pool = rte_pktmbuf_pool_create(name.c_str(), count, std::min(kCache, count / 4), kPrivate, static_cast<std::uint16_t>(room), SOCKET_ID_ANY);
+  rte_mempool* pool =
+      rte_pktmbuf_pool_create(name.c_str(), count, std::min(kCache, count / 4), kPrivate, static_cast<std::uint16_t>(room), SOCKET_ID_ANY);
   if (pool == nullptr)
     return std::unexpected("no memory for " + std::to_string(count) + " packet buffers of " + std::to_string(room) + " bytes (" +
                            rte_strerror(rte_errno) + "); raise memory.size or lower memory.mbufs");

@@ -38,8 +38,8 @@ struct HandoffNote {
   std::uint32_t slot = 0;
   Spi spi;
   IpAddress next_hop;
-  bool from_tunnel = false;   ///< it arrived under an SA
-  bool local = false;         ///< made here
+  bool from_tunnel = false;  ///< it arrived under an SA
+  bool local = false;        ///< made here
 };
 
 class BufferPool {

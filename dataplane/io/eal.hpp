@@ -17,7 +17,8 @@ std::vector<std::string> eal_arguments(const config::GatewayConfig& config);
 /// Whether `device` names a PCI function ("0000:3b:00.0" or "3b:00.0") and not a virtual device.
 bool is_pci_device(const std::string& device);
 
-/// After EAL could not be started: what to do if it was hugepages that were missing, to be put behind the error; empty when it was something else.
+/// After EAL could not be started: what to do if it was hugepages that were missing, to be put behind the error; empty when it was
+/// something else.
 std::string memory_hint(const config::GatewayConfig& config);
 
 class Eal {

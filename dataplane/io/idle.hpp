@@ -15,7 +15,7 @@ namespace culvert::dp {
 
 class Idle {
  public:
-  static constexpr std::uint32_t kSpins = 32;            ///< empty passes before the first nap
+  static constexpr std::uint32_t kSpins = 32;                ///< empty passes before the first nap
   static constexpr long kMinNap = 2'000, kMaxNap = 100'000;  ///< nanoseconds
 
   explicit Idle(config::Idle mode) : mode_(mode) {

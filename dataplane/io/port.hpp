@@ -46,9 +46,9 @@ class Port {
   std::expected<void, std::string> configure(const config::Port& config, unsigned workers, BufferPool& pool);
 
   std::string name_;
-  std::string device_;       // of a hot-plugged virtual device
-  std::uint16_t id_;         // DPDK's
-  std::uint16_t index_;      // ours
+  std::string device_;   // of a hot-plugged virtual device
+  std::uint16_t id_;     // DPDK's
+  std::uint16_t index_;  // ours
   std::uint16_t queues_ = 1;
   MacAddress mac_{};
 };

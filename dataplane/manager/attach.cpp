@@ -33,7 +33,7 @@ std::expected<sockaddr_un, std::string> address_of(const std::string& path) {
 
 /// Removes a socket that a dead process left behind.
 std::expected<void, std::string> clear_path(const std::string& path, const sockaddr_un& address) {
-  struct stat st {};
+  struct stat st{};
   if (::lstat(path.c_str(), &st) != 0) return errno == ENOENT ? std::expected<void, std::string>{} : error(path);
   if (!S_ISSOCK(st.st_mode)) return std::unexpected(path + " exists and is no socket");
   const Fd probe(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -64,8 +64,8 @@ Fd::~Fd() {
 int Fd::release() { return std::exchange(fd_, -1); }
 
 std::expected<std::unique_ptr<AttachServer>, std::string> AttachServer::listen(const std::string& path, const std::string& control_user,
-                                                                              std::uint64_t boot_id, OnAttach on_attach,
-                                                                              OnDetach on_detach) {
+                                                                               std::uint64_t boot_id, OnAttach on_attach,
+                                                                               OnDetach on_detach) {
   const auto address = address_of(path);
   if (!address) return std::unexpected(address.error());
   std::unique_ptr<AttachServer> s(new AttachServer);
@@ -84,7 +84,8 @@ std::expected<std::unique_ptr<AttachServer>, std::string> AttachServer::listen(c
   const mode_t before = ::umask(0177);
   const int bound = ::bind(s->listener_.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
   ::umask(before);
-  if (bound != 0) return std::unexpected("cannot bind " + path + ": " + std::strerror(errno) + (errno == ENOENT ? " (does its directory exist?)" : ""));
+  if (bound != 0)
+    return std::unexpected("cannot bind " + path + ": " + std::strerror(errno) + (errno == ENOENT ? " (does its directory exist?)" : ""));
   s->path_ = path;
   if (s->control_uid_ && *s->control_uid_ != s->own_uid_ && ::chown(path.c_str(), *s->control_uid_, static_cast<gid_t>(-1)) != 0)
     return error("cannot give " + path + " to " + control_user);
@@ -175,7 +176,8 @@ void AttachServer::greet(Fd socket) {
   std::array<int, shm::kHandshakeFds> fds{};
   const bool ok = w.result == shm::WelcomeResult::Ok;
   if (ok) fds = on_attach_();
-  const auto sent = shm::send_with_fds(socket.get(), std::as_bytes(std::span(&w, 1)), ok ? std::span<const int>(fds) : std::span<const int>{});
+  const auto sent =
+      shm::send_with_fds(socket.get(), std::as_bytes(std::span(&w, 1)), ok ? std::span<const int>(fds) : std::span<const int>{});
   if (!ok) {
     if (w.result == shm::WelcomeResult::AlreadyAttached) spdlog::warn("attach: refused a culvertd: another culvertd is attached");
     return;

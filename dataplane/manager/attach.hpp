@@ -3,8 +3,6 @@
 // Never blocks.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -13,6 +11,8 @@
 #include <span>
 #include <string>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "common/shm/handshake.hpp"
 
@@ -44,7 +44,7 @@ class AttachServer {
   /// Makes the socket at `path`, mode 0600, given to `control_user` if not empty. A socket that nobody answers on is replaced;
   /// one that is answered is an error: another data plane runs there.
   static std::expected<std::unique_ptr<AttachServer>, std::string> listen(const std::string& path, const std::string& control_user,
-                                                                         std::uint64_t boot_id, OnAttach on_attach, OnDetach on_detach);
+                                                                          std::uint64_t boot_id, OnAttach on_attach, OnDetach on_detach);
   ~AttachServer();
   AttachServer(const AttachServer&) = delete;
   AttachServer& operator=(const AttachServer&) = delete;

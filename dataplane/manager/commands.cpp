@@ -18,7 +18,7 @@ bool narrower(const OutboundSa& sa, const shm::InstallPolicy& policy) {
 }
 /// A `bool` in a message of a hostile process may hold any byte.
 template <class T>
-bool valid_bool(const T& message, bool T::*field) {
+bool valid_bool(const T& message, bool T::* field) {
   unsigned char byte;
   std::memcpy(&byte, &(message.*field), 1);
   return byte <= 1;
@@ -38,17 +38,27 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
     if (of_policy) of_policies.push_back(acks.size());
     shm::AckResult result = shm::AckResult::BadMessage;
     switch (m.type) {
-      case shm::MessageType::InstallPolicy: result = install_policy(m.as<shm::InstallPolicy>()); break;
-      case shm::MessageType::RemovePolicy: result = remove_policy(m.as<shm::RemovePolicy>()); break;
-      case shm::MessageType::PoliciesComplete: completions.push_back(acks.size()); break;
+      case shm::MessageType::InstallPolicy:
+        result = install_policy(m.as<shm::InstallPolicy>());
+        break;
+      case shm::MessageType::RemovePolicy:
+        result = remove_policy(m.as<shm::RemovePolicy>());
+        break;
+      case shm::MessageType::PoliciesComplete:
+        completions.push_back(acks.size());
+        break;
       case shm::MessageType::InstallSa: {
         auto sa = m.as<shm::InstallSa>();
         result = install_sa(sa, now_ns);
         wipe_object(sa);
         break;
       }
-      case shm::MessageType::RemoveSa: result = remove_sa(m.as<shm::RemoveSa>()); break;
-      default: spdlog::debug("culvertd sent a message of unknown type {}", static_cast<unsigned>(m.type)); break;
+      case shm::MessageType::RemoveSa:
+        result = remove_sa(m.as<shm::RemoveSa>());
+        break;
+      default:
+        spdlog::debug("culvertd sent a message of unknown type {}", static_cast<unsigned>(m.type));
+        break;
     }
     acks.push_back({m.transaction, result});
   }
@@ -139,8 +149,12 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   const shm::AckResult result = table.publish(m.slot, *sa);
   if (result != shm::AckResult::Ok) return result;
   installed_[{m.direction, m.slot}];
-  shm::SaSnapshot snapshot{m.spi, m.slot, m.policy, m.pair, m.local, m.remote, m.local_ts, m.remote_ts,
-                           EspSuite{m.encr, m.key_bits, m.integ, DhGroup::None}, m.soft, m.hard, now_ns, worker, m.direction, false, m.name};
+  shm::SaSnapshot snapshot{m.spi,      m.slot,      m.policy,
+                           m.pair,     m.local,     m.remote,
+                           m.local_ts, m.remote_ts, EspSuite{m.encr, m.key_bits, m.integ, DhGroup::None},
+                           m.soft,     m.hard,      now_ns,
+                           worker,     m.direction, false,
+                           m.name};
   shm::write_record(record, snapshot);
   if constexpr (std::is_same_v<Table, OutboundTable>) {
     add_outbound(*raw);
@@ -228,8 +242,8 @@ std::vector<shm::Expire> Commands::expirations(std::uint64_t now_ns) {
   std::vector<shm::Expire> out;
   for (auto& [key, reported] : installed_) {
     const auto [direction, slot] = key;
-    const ExpireReport r = direction == Direction::Inbound ? take_expirations(*t_.inbound.at(slot), now_ns)
-                                                           : take_expirations(*t_.outbound.at(slot), now_ns);
+    const ExpireReport r =
+        direction == Direction::Inbound ? take_expirations(*t_.inbound.at(slot), now_ns) : take_expirations(*t_.outbound.at(slot), now_ns);
     for (unsigned i = 0; i < r.count; ++i) {
       reported.push_back(r.events[i]);
       out.push_back(r.events[i]);

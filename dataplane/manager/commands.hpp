@@ -1,6 +1,6 @@
 // What culvertd asks for, done: policies and SAs into the tables that workers read.
-// Owns the installed policies, the moment from which packets are forwarded, the current SA of each, and the SA inventory in the segment. Believes nothing: every field of a
-// message is checked before it is used. Runs on the manager's thread only.
+// Owns the installed policies, the moment from which packets are forwarded, the current SA of each, and the SA inventory in the segment.
+// Believes nothing: every field of a message is checked before it is used. Runs on the manager's thread only.
 #pragma once
 
 #include <atomic>

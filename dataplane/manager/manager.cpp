@@ -148,7 +148,8 @@ bool Manager::take_commands() {
 
 bool Manager::take_injected() {
   for (std::size_t i = 0; i < kCommandBatch; ++i) {
-    const shm::RingStatus s = injector_.inject(session_->inject, [this](const Packet& p) { give_to_worker(p, {.kind = Handoff::Egress, .local = true}); });
+    const shm::RingStatus s =
+        injector_.inject(session_->inject, [this](const Packet& p) { give_to_worker(p, {.kind = Handoff::Egress, .local = true}); });
     if (s == shm::RingStatus::Corrupt) corrupt("inject");
     if (s != shm::RingStatus::Item) return false;
   }

@@ -1,5 +1,6 @@
 // The manager: everything that is not a packet on its way. Rings in, acks out; the attach socket; neighbours; lifetimes; statistics.
-// Owns the order of this work, its pacing, and the counters of what ends here; it sleeps when there is none. Runs on the main thread. Must never make a worker wait.
+// Owns the order of this work, its pacing, and the counters of what ends here; it sleeps when there is none. Runs on the main thread. Must
+// never make a worker wait.
 #pragma once
 
 #include <atomic>
@@ -26,7 +27,7 @@ class Manager {
     const WorkerEnvironment& environment;
     NeighborTable& neighbors;
     Commands::Tables tables;
-    int signal_fd = -1;                 ///< readable when the process shall end
+    int signal_fd = -1;  ///< readable when the process shall end
   };
   static std::expected<std::unique_ptr<Manager>, std::string> create(const Setup& setup);
   Manager(const Manager&) = delete;
@@ -76,8 +77,8 @@ class Manager {
   Injector injector_;
   std::unique_ptr<AttachServer> server_;
   std::optional<Session> session_;
-  std::deque<shm::Message> events_;      // not yet in the ring
-  bool notify_ = false;                  // culvertd has news that it was not told of
+  std::deque<shm::Message> events_;  // not yet in the ring
+  bool notify_ = false;              // culvertd has news that it was not told of
   int signal_fd_;
   Fd epoll_;
   std::uint64_t next_tick_ = 0, next_statistics_ = 0;

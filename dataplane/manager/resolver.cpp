@@ -13,9 +13,12 @@ void Resolver::want(const NeighborKey& key, void* buffer, std::uint64_t now) {
   if (n == nullptr) return out_.refused(buffer, false);
   Progress& p = progress_[n];
   switch (n->state()) {
-    case NeighborState::Reachable: return out_.resolved(buffer);
-    case NeighborState::Failed: return out_.refused(buffer, false);
-    case NeighborState::Incomplete: break;
+    case NeighborState::Reachable:
+      return out_.resolved(buffer);
+    case NeighborState::Failed:
+      return out_.refused(buffer, false);
+    case NeighborState::Incomplete:
+      break;
   }
   if (p.waiting.size() >= kQueuePerNeighbor || waiting_ >= kQueueTotal) {
     out_.refused(buffer, false);
@@ -53,7 +56,8 @@ void Resolver::tick(std::uint64_t now) {
 
 void Resolver::step(Neighbor& n, Progress& p, std::uint64_t now) {
   switch (n.state()) {
-    case NeighborState::Failed: return;
+    case NeighborState::Failed:
+      return;
     case NeighborState::Reachable:
       if (!p.waiting.empty()) flush(p);
       if (now - p.heard_ns <= kReachable || p.used_ns < p.heard_ns) return;  // fresh, or not in use

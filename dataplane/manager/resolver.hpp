@@ -23,12 +23,13 @@ class Resolver {
   static constexpr std::size_t kQueuePerNeighbor = 64, kQueueTotal = 1024;
   static constexpr std::uint64_t kMs = 1'000'000;
   // A neighbour that answered before is given longer: packets go on meanwhile, and a host that is short of CPU answers late.
-  static constexpr std::uint64_t kRetry = 400 * kMs, kProbe = 1000 * kMs, kFailedHold = 1000 * kMs, kReachable = 30'000 * kMs, kUnused = 120'000 * kMs;
+  static constexpr std::uint64_t kRetry = 400 * kMs, kProbe = 1000 * kMs, kFailedHold = 1000 * kMs, kReachable = 30'000 * kMs,
+                                 kUnused = 120'000 * kMs;
   static constexpr unsigned kTries = 4;
 
   struct Out {
-    std::function<void(const NeighborKey&)> ask;        ///< send a request
-    std::function<void(void* buffer)> resolved;         ///< send this packet now
+    std::function<void(const NeighborKey&)> ask;           ///< send a request
+    std::function<void(void* buffer)> resolved;            ///< send this packet now
     std::function<void(void* buffer, bool tell)> refused;  ///< end this packet; `tell` its source
   };
   /// The table's pinned entries are there already.
@@ -45,7 +46,7 @@ class Resolver {
   struct Progress {
     std::vector<void*> waiting;
     unsigned tries = 0;
-    std::uint64_t next_ns = 0;         ///< of the next request, or the end of Failed
+    std::uint64_t next_ns = 0;  ///< of the next request, or the end of Failed
     std::uint64_t heard_ns = 0, used_ns = 0;
   };
   void step(Neighbor& n, Progress& p, std::uint64_t now);

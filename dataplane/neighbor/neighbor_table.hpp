@@ -29,11 +29,11 @@ enum class NeighborState : std::uint8_t {
 
 struct Neighbor {
   NeighborKey key;
-  std::uint32_t v4 = 0;                      ///< key.address in host order, of an IPv4 entry
-  bool pinned = false;                       ///< a gateway of the configuration: never removed
-  std::atomic<std::uint64_t> link{0};        ///< state << 48 | MAC, as one value so that readers need no lock
-  std::atomic<bool> used{false};             ///< set by workers, cleared by the manager
-  std::atomic<bool> confirmed{false};        ///< set by the worker that heard from it, cleared by the manager
+  std::uint32_t v4 = 0;                ///< key.address in host order, of an IPv4 entry
+  bool pinned = false;                 ///< a gateway of the configuration: never removed
+  std::atomic<std::uint64_t> link{0};  ///< state << 48 | MAC, as one value so that readers need no lock
+  std::atomic<bool> used{false};       ///< set by workers, cleared by the manager
+  std::atomic<bool> confirmed{false};  ///< set by the worker that heard from it, cleared by the manager
   std::atomic<Neighbor*> next{nullptr};
 
   using Mac = std::array<std::uint8_t, 6>;
@@ -52,7 +52,7 @@ struct Neighbor {
 
 class NeighborTable {
  public:
-  static constexpr std::size_t kMaxEntries = 8192;   ///< bounds memory against scans of our networks
+  static constexpr std::size_t kMaxEntries = 8192;  ///< bounds memory against scans of our networks
 
   NeighborTable() = default;
   NeighborTable(const NeighborTable&) = delete;

@@ -12,11 +12,11 @@ namespace culvert::dp {
 inline constexpr std::uint32_t kArpBytes = 28;
 
 struct ArpVerdict {
-  bool reply = false;            ///< the packet has become the answer: send it to `to`
-  bool learned = false;          ///< an entry for which packets may wait has become usable
+  bool reply = false;    ///< the packet has become the answer: send it to `to`
+  bool learned = false;  ///< an entry for which packets may wait has become usable
   Neighbor::Mac to{};
   Drop reason = Drop::ArpInvalid;  ///< if neither
-  bool counted = false;          ///< `reason` applies; false: the packet was fine, and ends here
+  bool counted = false;            ///< `reason` applies; false: the packet was fine, and ends here
 };
 
 /// `p` is at the ARP header. `port` is its index.

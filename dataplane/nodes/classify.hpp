@@ -20,7 +20,7 @@ inline constexpr std::uint16_t kIkePort = 500, kNatTPort = 4500;
 enum class FrameKind : std::uint8_t { Ip, Arp, Dropped };
 struct FrameVerdict {
   FrameKind kind = FrameKind::Dropped;
-  Drop reason = Drop::RxMalformed;    ///< of Dropped
+  Drop reason = Drop::RxMalformed;  ///< of Dropped
 };
 
 /// Takes the Ethernet header off. Only IPv4 to our own MAC address, and ARP to it or to all, go on. VLAN tags are not handled.
@@ -43,12 +43,12 @@ inline bool martian_source_v4(std::uint32_t address, const OwnAddresses& own) {
 
 /// What a packet for an own address is. It was parsed (parse_ip).
 enum class LocalKind : std::uint8_t {
-  Esp,         ///< protocol 50, or in UDP on port 4500 (RFC 3948 §2.1)
-  Ike,         ///< UDP 500, or 4500 with the non-ESP marker (RFC 3948 §2.2)
-  Keepalive,   ///< RFC 3948 §2.3
+  Esp,        ///< protocol 50, or in UDP on port 4500 (RFC 3948 §2.1)
+  Ike,        ///< UDP 500, or 4500 with the non-ESP marker (RFC 3948 §2.2)
+  Keepalive,  ///< RFC 3948 §2.3
   Icmp,
-  Fragment,    ///< of any protocol
-  Malformed,   ///< a UDP datagram for IKE whose length is wrong
+  Fragment,   ///< of any protocol
+  Malformed,  ///< a UDP datagram for IKE whose length is wrong
   Other,
 };
 inline LocalKind classify_local(const Packet& p) {

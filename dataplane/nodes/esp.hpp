@@ -23,7 +23,7 @@ namespace culvert::dp {
 struct EspContext {
   CryptoEngine& crypto;
   DropSink& drops;
-  std::uint64_t now_ns = 0;   ///< CLOCK_MONOTONIC, as of this pass; goes into SaCounters::last_used_ns
+  std::uint64_t now_ns = 0;  ///< CLOCK_MONOTONIC, as of this pass; goes into SaCounters::last_used_ns
 };
 
 /// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50, or of UDP with an ESP packet in it (port

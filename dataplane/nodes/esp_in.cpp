@@ -26,16 +26,30 @@ struct InBatch {
 void count_drop(InboundSa& sa, Drop reason) {
   shm::SaCounters& c = *sa.counters;
   switch (reason) {
-    case Drop::EspAuth: c.auth_failed.add(1); break;
-    case Drop::EspReplay: c.replayed.add(1); break;
-    case Drop::EspOld: c.old.add(1); break;
-    case Drop::EspSelector: c.selector.add(1); break;
-    case Drop::EspExpired: c.expired.add(1); break;
+    case Drop::EspAuth:
+      c.auth_failed.add(1);
+      break;
+    case Drop::EspReplay:
+      c.replayed.add(1);
+      break;
+    case Drop::EspOld:
+      c.old.add(1);
+      break;
+    case Drop::EspSelector:
+      c.selector.add(1);
+      break;
+    case Drop::EspExpired:
+      c.expired.add(1);
+      break;
     case Drop::EspRunt:
     case Drop::EspPadding:
     case Drop::EspInner:
-    case Drop::EspNextHeader: c.malformed.add(1); break;
-    default: c.other.add(1); break;
+    case Drop::EspNextHeader:
+      c.malformed.add(1);
+      break;
+    default:
+      c.other.add(1);
+      break;
   }
 }
 

@@ -24,9 +24,15 @@ struct OutBatch {
 
 void count_drop(OutboundSa& sa, Drop reason) {
   switch (reason) {
-    case Drop::EspSequence: sa.counters->sequence_exhausted.add(1); break;
-    case Drop::EspExpired: sa.counters->expired.add(1); break;
-    default: sa.counters->other.add(1); break;
+    case Drop::EspSequence:
+      sa.counters->sequence_exhausted.add(1);
+      break;
+    case Drop::EspExpired:
+      sa.counters->expired.add(1);
+      break;
+    default:
+      sa.counters->other.add(1);
+      break;
   }
 }
 
@@ -53,8 +59,7 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   const std::uint32_t pad = text - kEspTrailerBytes - inner;
   const std::uint32_t front = sa.header_bytes + std::uint32_t{g.iv};
   const std::uint32_t back = text - inner + g.icv;
-  if (p.headroom < front || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || front + inner + back > kMaxIpLength)
-      [[unlikely]]
+  if (p.headroom < front || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || front + inner + back > kMaxIpLength) [[unlikely]]
     return Drop::NoBuffer;
 
   std::uint8_t* payload = p.data;

@@ -79,13 +79,19 @@ bool icmp_error(Packet& p, IcmpError error, const IpAddress& source, std::uint16
   std::uint8_t* icmp = ip + kIpv4HeaderBytes;
   std::memset(icmp, 0, kIcmpBytes);
   switch (error) {
-    case IcmpError::NetUnreachable: icmp[0] = kUnreachable; break;
-    case IcmpError::HostUnreachable: icmp[0] = kUnreachable, icmp[1] = 1; break;
+    case IcmpError::NetUnreachable:
+      icmp[0] = kUnreachable;
+      break;
+    case IcmpError::HostUnreachable:
+      icmp[0] = kUnreachable, icmp[1] = 1;
+      break;
     case IcmpError::FragmentationNeeded:
       icmp[0] = kUnreachable, icmp[1] = 4;
       store_be16(icmp + 6, mtu);
       break;
-    case IcmpError::TimeExceeded: icmp[0] = kTimeExceeded; break;
+    case IcmpError::TimeExceeded:
+      icmp[0] = kTimeExceeded;
+      break;
   }
   set_icmp_checksum(icmp, p.length - kIpv4HeaderBytes);
   p.l4_offset = kIpv4HeaderBytes;

@@ -50,9 +50,12 @@ inline bool within_one_network(const SpdEntry& entry, std::uint32_t source, std:
 inline InboundVerdict inbound_verdict(const SpdEntry* entry, bool same_network) {
   if (entry == nullptr) return {true, false, {}};
   switch (entry->action) {
-    case shm::PolicyAction::Bypass: return {true, true, {}};
-    case shm::PolicyAction::Discard: return {false, false, Drop::PolicyDiscard};
-    case shm::PolicyAction::Protect: return {same_network, false, Drop::PolicyClear};
+    case shm::PolicyAction::Bypass:
+      return {true, true, {}};
+    case shm::PolicyAction::Discard:
+      return {false, false, Drop::PolicyDiscard};
+    case shm::PolicyAction::Protect:
+      return {same_network, false, Drop::PolicyClear};
   }
   return {false, false, Drop::PolicyDiscard};
 }
@@ -69,11 +72,14 @@ inline OutboundAction outbound_action(const SpdEntry* entry, Origin origin, Came
   if (discard || (own && came_by.turns_back)) return OutboundAction::Discard;
   if (protect) return OutboundAction::Protect;
   switch (origin) {
-    case Origin::LocalToTunnel: return OutboundAction::Discard;
-    case Origin::Clear: return entry != nullptr || default_bypass ? OutboundAction::Clear : OutboundAction::Discard;
+    case Origin::LocalToTunnel:
+      return OutboundAction::Discard;
+    case Origin::Clear:
+      return entry != nullptr || default_bypass ? OutboundAction::Clear : OutboundAction::Discard;
     case Origin::ClearByBypass:
     case Origin::Tunnel:
-    case Origin::LocalToClear: return OutboundAction::Clear;
+    case Origin::LocalToClear:
+      return OutboundAction::Clear;
   }
   return OutboundAction::Discard;
 }

@@ -31,8 +31,8 @@ class TokenBucket {
 /// out others. Sources share a bucket if their hashes agree under `seed`, which must be random.
 class PuntLimiter {
  public:
-  static constexpr std::uint32_t kSourceRate = 2000, kSourceBurst = 100;   ///< some hundred negotiations a second
-  static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 200;    ///< less than the ring to culvertd holds
+  static constexpr std::uint32_t kSourceRate = 2000, kSourceBurst = 100;  ///< some hundred negotiations a second
+  static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 200;   ///< less than the ring to culvertd holds
   explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) { sources_.fill(TokenBucket(kSourceRate, kSourceBurst)); }
 
   bool take(const IpAddress& source, std::uint64_t now) {

@@ -11,9 +11,9 @@
 namespace culvert::dp {
 
 enum class ReplayVerdict : std::uint8_t {
-  Fresh,   ///< not seen, inside of the window or right of it
-  Seen,    ///< authenticated before
-  Old,     ///< left of the window, or 0, which no sender uses
+  Fresh,  ///< not seen, inside of the window or right of it
+  Seen,   ///< authenticated before
+  Old,    ///< left of the window, or 0, which no sender uses
 };
 
 class ReplayWindow {

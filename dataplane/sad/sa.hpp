@@ -18,9 +18,9 @@ namespace culvert::dp {
 struct PreparedSelector {
   std::uint32_t first_v4 = 0, last_v4 = 0;  ///< host order
   std::uint16_t port_first = 0, port_last = 0xffff;
-  std::uint8_t protocol = 0;                ///< 0: any
+  std::uint8_t protocol = 0;  ///< 0: any
   Family family = Family::None;
-  bool any_upper = true;                    ///< any protocol and port: addresses alone decide
+  bool any_upper = true;  ///< any protocol and port: addresses alone decide
   bool any_port = true;
 
   static PreparedSelector from(const TrafficSelector& ts);
@@ -39,15 +39,20 @@ struct PreparedSelector {
 
 /// What the owner worker found about lifetimes, as bits; the manager turns them into Expire events (take_expirations).
 enum UsageEvent : std::uint8_t {
-  kSoftBytes = 1, kSoftPackets = 2, kSoftSequence = 4, kHardBytes = 8, kHardPackets = 16, kHardSequence = 32,
+  kSoftBytes = 1,
+  kSoftPackets = 2,
+  kSoftSequence = 4,
+  kHardBytes = 8,
+  kHardPackets = 16,
+  kHardSequence = 32,
 };
 inline constexpr std::uint8_t kHardEvents = kHardBytes | kHardPackets | kHardSequence;
 
 /// Packets and bytes of an SA against its limits. Written by the owner worker only.
 struct Usage {
   std::uint64_t packets = 0;
-  std::uint64_t bytes = 0;               ///< of inner packets
-  std::uint64_t packets_mark = ~0ULL;    ///< the next count at which something must be done
+  std::uint64_t bytes = 0;             ///< of inner packets
+  std::uint64_t packets_mark = ~0ULL;  ///< the next count at which something must be done
   std::uint64_t bytes_mark = ~0ULL;
 };
 
@@ -56,7 +61,7 @@ struct ManagerView {
   std::uint32_t slot = 0;
   PolicyId policy;
   std::uint64_t pair = 0;
-  std::uint64_t installed_ns = 0;        ///< CLOCK_MONOTONIC
+  std::uint64_t installed_ns = 0;  ///< CLOCK_MONOTONIC
   bool soft_reported = false, hard_reported = false;
 };
 
@@ -64,14 +69,14 @@ struct ManagerView {
 struct SaBase {
   Spi spi;
   EspGeometry geometry;
-  std::uint16_t worker = 0;              ///< owner
-  bool udp = false;                      ///< ESP in UDP (RFC 3948)
+  std::uint16_t worker = 0;  ///< owner
+  bool udp = false;          ///< ESP in UDP (RFC 3948)
   Family outer_family = Family::None;
   std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP
-  std::atomic<bool> stopped{false};      ///< by the manager: the hard lifetime in seconds has ended
-  std::atomic<std::uint8_t> events{0};   ///< UsageEvent bits, by the owner
-  std::atomic<bool> narrow{false};       ///< outbound, by the manager: its selectors do not admit all that its policy selects
-  shm::SaCounters* counters = nullptr;   ///< in the segment
+  std::atomic<bool> stopped{false};               ///< by the manager: the hard lifetime in seconds has ended
+  std::atomic<std::uint8_t> events{0};            ///< UsageEvent bits, by the owner
+  std::atomic<bool> narrow{false};                ///< outbound, by the manager: its selectors do not admit all that its policy selects
+  shm::SaCounters* counters = nullptr;            ///< in the segment
   Usage usage;
 
   [[nodiscard]] bool expired() const {
@@ -107,12 +112,12 @@ struct alignas(64) OutboundSa : SaBase {
   static constexpr std::size_t kMaxTemplate = 64;  ///< room for IPv6, UDP and the ESP header
   // IPv4 header, UDP header if any, SPI: all that is the same in every packet.
   alignas(64) std::array<std::uint8_t, kMaxTemplate> header{};
-  std::uint8_t header_bytes = 0;         ///< through the ESP header (SPI and sequence number)
+  std::uint8_t header_bytes = 0;  ///< through the ESP header (SPI and sequence number)
   std::uint8_t ip_bytes = 0;
-  std::uint32_t checksum_base = 0;       ///< sum over the IPv4 header without TOS, total length, ID, flags
-  IpAddress peer;                        ///< outer destination
+  std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags
+  IpAddress peer;                   ///< outer destination
   alignas(64) SaKeys keys;
-  PreparedSelector source, destination;  ///< inner: our side, their side
+  PreparedSelector source, destination;     ///< inner: our side, their side
   std::atomic<OutboundSa*> older{nullptr};  ///< the policy's next older SA; by the manager, under RCU
   shm::Lifetime soft, hard;
   ManagerView manager;
@@ -125,7 +130,7 @@ struct alignas(64) OutboundSa : SaBase {
 static_assert(sizeof(SaBase) == 64);
 static_assert(sizeof(InboundMatch) == 64);
 
-inline constexpr std::uint64_t kMaxSequence = 0xffffffff;          ///< without ESN
+inline constexpr std::uint64_t kMaxSequence = 0xffffffff;                   ///< without ESN
 inline constexpr std::uint64_t kSequenceSoftLimit = kMaxSequence / 10 * 9;  ///< rekey from here on
 
 /// RFC 4301 §5.1: of `youngest` and the older SAs of its policy the youngest that lives and whose selectors admit the packet;

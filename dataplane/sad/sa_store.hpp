@@ -51,8 +51,8 @@ using SaPtr = std::unique_ptr<Sa, SaDeleter>;
 /// Who owns the SA and where it counts.
 struct SaPlacement {
   std::uint16_t worker = 0;
-  shm::SaCounters* counters = nullptr;   ///< of its record; must outlive the SA
-  std::uint64_t now_ns = 0;              ///< CLOCK_MONOTONIC
+  shm::SaCounters* counters = nullptr;  ///< of its record; must outlive the SA
+  std::uint64_t now_ns = 0;             ///< CLOCK_MONOTONIC
 };
 
 /// Prepares an SA. The engine is the manager's. Fails with BadMessage (a field contradicts itself or the table's `capacity`),

@@ -16,8 +16,7 @@ std::optional<EspGeometry> esp_geometry(Encr encr, std::uint16_t key_bits, Integ
   const IntegInfo* i = find_integ(integ);
   if (encr != Encr::AesCbc || i == nullptr || !i->esp) return std::nullopt;
   if (integ == Integ::HmacSha1_96) return EspGeometry{wide ? EspKind::Cbc256Sha1 : EspKind::Cbc128Sha1, e->iv, i->icv, align};
-  if (integ == Integ::HmacSha2_256_128)
-    return EspGeometry{wide ? EspKind::Cbc256Sha256 : EspKind::Cbc128Sha256, e->iv, i->icv, align};
+  if (integ == Integ::HmacSha2_256_128) return EspGeometry{wide ? EspKind::Cbc256Sha256 : EspKind::Cbc128Sha256, e->iv, i->icv, align};
   return std::nullopt;
 }
 

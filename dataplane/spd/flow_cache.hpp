@@ -34,8 +34,8 @@ class FlowCache {
   struct Entry {
     static constexpr std::uint32_t kNotAsked = ~0U;
     FlowKey key;
-    std::uint64_t serial = 0;              // 0: empty; an Spd's is never 0
-    std::uint32_t outbound = 0;            // numbers of entries
+    std::uint64_t serial = 0;    // 0: empty; an Spd's is never 0
+    std::uint32_t outbound = 0;  // numbers of entries
     std::uint32_t mirrored = kNotAsked;
   };
   static_assert(sizeof(Entry) == 32);

@@ -79,7 +79,8 @@ bool sound(const TrafficSelector& ts) { return ts.first.family == ts.last.family
 shm::AckResult Spd::check(const shm::InstallPolicy& p) {
   const TrafficSelector& l = p.local_ts;
   const TrafficSelector& r = p.remote_ts;
-  if (p.action > shm::PolicyAction::Protect || !sound(l) || !sound(r) || l.first.family != r.first.family) return shm::AckResult::BadMessage;
+  if (p.action > shm::PolicyAction::Protect || !sound(l) || !sound(r) || l.first.family != r.first.family)
+    return shm::AckResult::BadMessage;
   if (l.protocol != 0 && r.protocol != 0 && l.protocol != r.protocol) return shm::AckResult::BadMessage;
   if (l.first.family != Family::V4) return shm::AckResult::Unsupported;
   const std::size_t rules = prefixes(l.first.v4_host(), l.last.v4_host()).size() * prefixes(r.first.v4_host(), r.last.v4_host()).size();
@@ -92,9 +93,8 @@ std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm:
   if (policies.empty()) return spd;
   std::vector<const shm::InstallPolicy*> order;
   for (const auto& p : policies) order.push_back(&p);
-  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return std::pair(a->priority, a->policy.value) < std::pair(b->priority, b->policy.value);
-  });
+  std::sort(order.begin(), order.end(),
+            [](const auto* a, const auto* b) { return std::pair(a->priority, a->policy.value) < std::pair(b->priority, b->policy.value); });
   std::vector<Rule> rules;
   for (const shm::InstallPolicy* p : order) {
     // The classifier lets the larger number win, and says nothing of equal ones: every policy has its own.

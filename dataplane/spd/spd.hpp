@@ -60,8 +60,8 @@ static_assert(sizeof(FlowKey) == 16 && std::endian::native == std::endian::littl
 
 /// What the packet path must remember of a policy across snapshots; indexed by PolicyId, lives as long as the process.
 struct PolicyState {
-  std::atomic<OutboundSa*> current{nullptr};       ///< the youngest of its SAs; written by the manager
-  std::atomic<std::uint64_t> acquire_ns{0};        ///< when a worker reported last
+  std::atomic<OutboundSa*> current{nullptr};  ///< the youngest of its SAs; written by the manager
+  std::atomic<std::uint64_t> acquire_ns{0};   ///< when a worker reported last
 };
 
 /// A policy; or, of a policy for certain ports only, the Discard of packets that may be meant but hide their ports.
@@ -69,8 +69,8 @@ struct SpdEntry {
   PolicyId policy;
   shm::PolicyAction action{};
   bool acquire = false;
-  bool overlapping = false;          ///< some address is on both sides
-  PreparedSelector local;            ///< of our side
+  bool overlapping = false;  ///< some address is on both sides
+  PreparedSelector local;    ///< of our side
 };
 
 class Spd {

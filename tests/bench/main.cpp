@@ -1,7 +1,5 @@
 // culvert-bench: what a packet costs on one worker, without a NIC, next to what IPsec-MB alone costs in the same run.
 // Owns the command line, the interleaving of slices, medians and the report. See path.hpp for what is measured.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -11,6 +9,7 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include "dataplane/io/eal.hpp"
 #include "tests/bench/path.hpp"
@@ -21,11 +20,12 @@ using bench::Case;
 using bench::kSlicePackets;
 using bench::Path;
 
-constexpr unsigned kMbufs = 8191;       // 2^n - 1 is what a mempool likes best
+constexpr unsigned kMbufs = 8191;  // 2^n - 1 is what a mempool likes best
 constexpr std::uint16_t kMtu = 1500;
 constexpr std::uint32_t kMemoryMb = 512;
-constexpr unsigned long kMinSize = 28, kMaxSize = 1420;  // of inner packets: IP and UDP headers; what fits 1,500 bytes outside in every suite
-constexpr unsigned kWarmUp = 20;        // slices
+constexpr unsigned long kMinSize = 28,
+                        kMaxSize = 1420;  // of inner packets: IP and UDP headers; what fits 1,500 bytes outside in every suite
+constexpr unsigned kWarmUp = 20;          // slices
 // Marks for AES-128-GCM, as a share of IPsec-MB's own speed.
 constexpr double kMarkSmall = 0.30, kMarkLarge = 0.60;
 
@@ -70,7 +70,8 @@ double median(std::vector<std::uint64_t> v) {
   return static_cast<double>(*middle) / static_cast<double>(kSlicePackets);
 }
 
-Row measure(const std::string& suite, const std::string& size, bool encapsulate, unsigned rounds, dp::BufferPool& pool, const std::string& folder) {
+Row measure(const std::string& suite, const std::string& size, bool encapsulate, unsigned rounds, dp::BufferPool& pool,
+            const std::string& folder) {
   const auto suites = parse_esp_proposal(suite);
   if (!suites) throw std::runtime_error(suites.error().message);
   const Case c{suites->front(), encapsulate, sizes(size)};
@@ -116,16 +117,19 @@ std::vector<Mark> marks(const std::vector<Row>& rows) {
 
 void print_table(const std::vector<Row>& rows, double tsc, const std::string& crypto) {
   fmt::print("{}; TSC {:.2f} GHz; one worker, net_pcap in, net_null out; medians\n", crypto, tsc);
-  fmt::print("{:<14} {:>6} {:<6} {:>8} {:>8} {:>7} {:>8} {:>8} {:>7} {:>9}\n", "suite", "bytes", "", "ns", "cycles", "Mpps", "Gbit/s", "raw ns",
-             "of raw", "devices");
+  fmt::print("{:<14} {:>6} {:<6} {:>8} {:>8} {:>7} {:>8} {:>8} {:>7} {:>9}\n", "suite", "bytes", "", "ns", "cycles", "Mpps", "Gbit/s",
+             "raw ns", "of raw", "devices");
   for (const Row& r : rows) {
     const double ns = r.cycles / tsc;
-    fmt::print("{:<14} {:>6} {:<6} {:>8.1f} {:>8.0f} {:>7.2f} {:>8.2f} {:>8.1f} {:>7.2f} {:>9.1f}\n", r.suite, r.size, r.encapsulate ? "encap" : "decap",
-               ns, r.cycles, 1e3 / ns, r.mean_bytes * 8 / ns, r.raw_cycles / tsc, r.raw_cycles / r.cycles, r.device_cycles / tsc);
+    fmt::print("{:<14} {:>6} {:<6} {:>8.1f} {:>8.0f} {:>7.2f} {:>8.2f} {:>8.1f} {:>7.2f} {:>9.1f}\n", r.suite, r.size,
+               r.encapsulate ? "encap" : "decap", ns, r.cycles, 1e3 / ns, r.mean_bytes * 8 / ns, r.raw_cycles / tsc,
+               r.raw_cycles / r.cycles, r.device_cycles / tsc);
   }
-  fmt::print("ns, cycles: of the worker's whole path, per packet. Gbit/s: of inner packets. raw: IPsec-MB alone over the same lengths.\n"
-             "devices: ns that net_pcap and net_null cost by themselves, included in the first.\n");
-  for (const Mark& m : marks(rows)) fmt::print("mark: aes128gcm16 at {}: {:.2f} of raw, wanted {:.2f}: {}\n", m.name, m.got, m.want, m.met() ? "met" : "MISSED");
+  fmt::print(
+      "ns, cycles: of the worker's whole path, per packet. Gbit/s: of inner packets. raw: IPsec-MB alone over the same lengths.\n"
+      "devices: ns that net_pcap and net_null cost by themselves, included in the first.\n");
+  for (const Mark& m : marks(rows))
+    fmt::print("mark: aes128gcm16 at {}: {:.2f} of raw, wanted {:.2f}: {}\n", m.name, m.got, m.want, m.met() ? "met" : "MISSED");
 }
 
 void print_json(const std::vector<Row>& rows, double tsc, const std::string& crypto) {
@@ -168,8 +172,7 @@ int run(const Options& options) {
   try {
     for (const std::string& suite : options.suites)
       for (const bool encapsulate : {true, false})
-        for (const std::string& size : options.sizes)
-          rows.push_back(measure(suite, size, encapsulate, options.rounds, **pool, folder));
+        for (const std::string& size : options.sizes) rows.push_back(measure(suite, size, encapsulate, options.rounds, **pool, folder));
   } catch (...) {
     std::filesystem::remove_all(folder);
     throw;

@@ -16,7 +16,7 @@ using namespace culvert::dp;
 constexpr std::uint32_t kCapacity = 16;
 constexpr std::uint32_t kSpi = 0xc0ffee05;
 constexpr std::uint16_t kMtu = 1500;
-constexpr unsigned kHosts = 16;                       // on either side
+constexpr unsigned kHosts = 16;  // on either side
 constexpr std::uint16_t kPcapPort = 0, kNullPort = 1;
 constexpr std::array<std::uint8_t, 6> kOurMac{2, 0, 0, 0, 0, 1}, kOtherMac{2, 0, 0, 0, 0, 2};
 

@@ -26,7 +26,7 @@ inline constexpr std::size_t kSlicePackets = 192;
 struct Case {
   EspSuite suite;
   bool encapsulate = true;
-  std::vector<std::uint32_t> sizes;      ///< of the inner packets, kSlicePackets of them
+  std::vector<std::uint32_t> sizes;  ///< of the inner packets, kSlicePackets of them
 };
 
 class Path {
@@ -40,9 +40,9 @@ class Path {
   /// Between slices: a fresh anti-replay window.
   void reset();
   // Each handles kSlicePackets packets; TSC cycles that it took.
-  std::uint64_t worker_slice();    ///< the worker's whole path; throws if a packet was dropped
-  std::uint64_t raw_slice();       ///< IPsec-MB alone, over buffers of the same pool and the same lengths
-  std::uint64_t device_slice();    ///< receive and transmit alone
+  std::uint64_t worker_slice();  ///< the worker's whole path; throws if a packet was dropped
+  std::uint64_t raw_slice();     ///< IPsec-MB alone, over buffers of the same pool and the same lengths
+  std::uint64_t device_slice();  ///< receive and transmit alone
 
  private:
   void make_tables(const Case& c);

@@ -10,7 +10,7 @@ using namespace culvert::dp::test;
 namespace {
 /// Offers `packet` and demands that it is dropped under `reason`, counted in `counter` of the SA (nullptr: none), and that
 /// all else, the window included, stays.
-void expect_drop(Worker& worker, SaPair& pair, const Bytes& packet, Drop reason, shm::Counter shm::SaCounters::*counter) {
+void expect_drop(Worker& worker, SaPair& pair, const Bytes& packet, Drop reason, shm::Counter shm::SaCounters::* counter) {
   auto expected = std::make_unique<shm::SaCounters>();
   std::memcpy(static_cast<void*>(expected.get()), static_cast<const void*>(pair.counters_in.get()), sizeof(shm::SaCounters));
   if (counter != nullptr) ((*expected).*counter).add(1);
@@ -230,7 +230,8 @@ TEST_CASE("authentic, but wrong inside", "[esp][drop][rfc4303-2.4]") {
       bad[0] = static_cast<std::uint8_t>(first);
       offer(pair.padded(bad), Drop::EspInner);
     }
-    for (std::size_t n = 0; n < 20; ++n) offer(pair.padded(Bytes(inner.begin(), inner.begin() + static_cast<std::ptrdiff_t>(n))), Drop::EspInner);
+    for (std::size_t n = 0; n < 20; ++n)
+      offer(pair.padded(Bytes(inner.begin(), inner.begin() + static_cast<std::ptrdiff_t>(n))), Drop::EspInner);
     // Shorter: padded against traffic analysis (RFC 4303 §2.7).
     Bytes tfc = inner;
     tfc.resize(300, 0xaa);

@@ -74,7 +74,8 @@ void cross_check(CryptoArch arch, std::size_t count) {
     for (std::size_t i = 0; i < sealed.size(); ++i) {
       const std::size_t at = of[i]->pair->outbound->header_bytes - kEspHeaderBytes;
       const auto text = openssl_open(of[i]->terms, ByteView(sealed[i]).subspan(at));
-      if (!text || *text != of[i]->pair->padded(inner[i])) FAIL("OpenSSL disagrees about a packet that we sealed, suite " << of[i]->terms.key_bits);
+      if (!text || *text != of[i]->pair->padded(inner[i]))
+        FAIL("OpenSSL disagrees about a packet that we sealed, suite " << of[i]->terms.key_bits);
       // The same text under an IV of OpenSSL's, sent to us.
       Bytes iv(of[i]->pair->outbound->geometry.iv);
       for (auto& b : iv) b = static_cast<std::uint8_t>(random());

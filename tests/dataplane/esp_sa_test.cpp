@@ -14,9 +14,9 @@ TEST_CASE("the outer header", "[esp][rfc4301-5.1.2.1][rfc6040-4.1]") {
     const std::uint16_t df = tos % 2 != 0 ? kIpv4Df : std::uint16_t{0};
     const Bytes p = pair.seal({inner_packet(70, static_cast<std::uint8_t>(tos), df)}).at(0);
     REQUIRE(p[0] == 0x45);
-    REQUIRE(p[1] == tos);                       // DSCP and ECN are copied
+    REQUIRE(p[1] == tos);  // DSCP and ECN are copied
     REQUIRE(load_be16(&p[2]) == p.size());
-    REQUIRE(load_be16(&p[6]) == df);            // so is DF
+    REQUIRE(load_be16(&p[6]) == df);  // so is DF
     REQUIRE(p[8] == 64);
     REQUIRE(ipv4_header_sum(p.data(), 20) == 0xffff);
     REQUIRE(load_be32(&p[12]) == 0x0a090002);
@@ -25,7 +25,7 @@ TEST_CASE("the outer header", "[esp][rfc4301-5.1.2.1][rfc6040-4.1]") {
       REQUIRE(load_be16(&p[20]) == 4500);
       REQUIRE(load_be16(&p[22]) == 4500);
       REQUIRE(load_be16(&p[24]) == p.size() - 20);
-      REQUIRE(load_be16(&p[26]) == 0);          // RFC 3948 §2.1
+      REQUIRE(load_be16(&p[26]) == 0);  // RFC 3948 §2.1
     }
   }
 }
@@ -199,8 +199,8 @@ TEST_CASE("an SA that contradicts itself is refused", "[esp][install]") {
   using shm::AckResult;
   CHECK(in([](M&) {}) == AckResult::Ok);
   CHECK(out([](M&) {}) == AckResult::Ok);
-  CHECK(in([](M& m) { m.spi.value += 1; }) == AckResult::BadMessage);      // SPI and slot disagree
-  CHECK(in([](M& m) { m.spi.value = 5; }) == AckResult::BadMessage);       // reserved
+  CHECK(in([](M& m) { m.spi.value += 1; }) == AckResult::BadMessage);  // SPI and slot disagree
+  CHECK(in([](M& m) { m.spi.value = 5; }) == AckResult::BadMessage);   // reserved
   CHECK(in([](M& m) { m.slot = kCapacity; }) == AckResult::BadMessage);
   CHECK(out([](M& m) { m.slot = kCapacity; }) == AckResult::BadMessage);
   CHECK(in([](M& m) { m.direction = Direction::Outbound; }) == AckResult::BadMessage);

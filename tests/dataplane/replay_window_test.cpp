@@ -1,10 +1,10 @@
 // The anti-replay window against a naive model, and the cases of RFC 4303 §3.4.3 one by one.
-#include <catch2/catch.hpp>
+#include "dataplane/sad/replay_window.hpp"
 
 #include <random>
 #include <set>
 
-#include "dataplane/sad/replay_window.hpp"
+#include <catch2/catch.hpp>
 
 using culvert::dp::ReplayVerdict;
 using culvert::dp::ReplayWindow;
@@ -45,12 +45,26 @@ TEST_CASE("the replay window agrees with a naive model", "[replay][rfc4303-3.4.3
     const std::uint64_t top = window.top();
     std::uint64_t n = 0;
     switch (random() % 16) {
-      case 0: n = top + size - 1 + near(4); break;                       // a jump by a window, more or less
-      case 1: n = top + near(std::uint64_t{3} * size); break;            // a long jump
-      case 2: n = top > size + 2 ? top - size + near(5) - 2 : near(5); break;  // the left edge
-      case 3: n = near(top + 2); break;                                  // anything before
-      case 4: case 5: case 6: n = top + 1; break;
-      default: n = top + near(40) > size / 2 ? top + near(40) - near(size / 2) : near(100); break;
+      case 0:
+        n = top + size - 1 + near(4);
+        break;  // a jump by a window, more or less
+      case 1:
+        n = top + near(std::uint64_t{3} * size);
+        break;  // a long jump
+      case 2:
+        n = top > size + 2 ? top - size + near(5) - 2 : near(5);
+        break;  // the left edge
+      case 3:
+        n = near(top + 2);
+        break;  // anything before
+      case 4:
+      case 5:
+      case 6:
+        n = top + 1;
+        break;
+      default:
+        n = top + near(40) > size / 2 ? top + near(40) - near(size / 2) : near(100);
+        break;
     }
     if (n > 0xffffffff) break;
     const auto expected = model.check(n);

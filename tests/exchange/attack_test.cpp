@@ -1,7 +1,7 @@
 // What strangers and broken peers send. Each case carries its number of the list of attacks that the field has met.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+
+#include <catch2/catch.hpp>
 
 #include "control/ike/nat_traversal.hpp"
 #include "control/ikev1/proposal.hpp"
@@ -228,8 +228,10 @@ TEST_CASE("degenerate key exchange values: no state, no SA", "[main_mode][D1][D3
   CHECK(a.established() == 0);
   CHECK(b.established() == 0);
   CHECK(b.engine->ike_sas().empty());
-  if (number == 3) CHECK(b.counted(Exchange::MainMode, Reason::BadKe) >= 1);
-  else CHECK(a.counted(Exchange::MainMode, Reason::BadKe) == 1);
+  if (number == 3)
+    CHECK(b.counted(Exchange::MainMode, Reason::BadKe) >= 1);
+  else
+    CHECK(a.counted(Exchange::MainMode, Reason::BadKe) == 1);
 }
 
 TEST_CASE("nonces are 8 to 256 bytes long", "[main_mode][D4][rfc2409-5]") {
@@ -254,7 +256,8 @@ TEST_CASE("forged refusals and replies do not keep the connection from coming up
   world.hook = [&](ike::Datagram& d) {
     const auto seen = look(d);
     if (d.local.address.to_string() != "10.9.0.1" || !seen || seen->header.exchange != ike::kExchangeMainMode) return true;
-    for (const auto type : {ikev1::NotifyType::NoProposalChosen, ikev1::NotifyType::InvalidKeyInformation, ikev1::NotifyType::AuthenticationFailed}) {
+    for (const auto type :
+         {ikev1::NotifyType::NoProposalChosen, ikev1::NotifyType::InvalidKeyInformation, ikev1::NotifyType::AuthenticationFailed}) {
       ikev1::Builder n;
       n.add(ikev1::Notify{1, ikev1::kProtoIsakmp, type, {}, {}});
       ike::Header h = seen->header;

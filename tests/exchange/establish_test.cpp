@@ -1,7 +1,7 @@
 // How an ISAKMP SA and its pairs come up: ladders of Main Mode and Quick Mode, NAT variants, PFS, several children.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+
+#include <catch2/catch.hpp>
 
 #include "control/ike/nat_traversal.hpp"
 #include "tests/exchange/world.hpp"
@@ -52,15 +52,15 @@ TEST_CASE("Main Mode and Quick Mode between two gateways, message by message", "
   REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
   INFO(a.transcript() << b.transcript());
   CHECK(ladder(world) == std::vector<std::string>{
-                             "10.9.0.1:500 2 SA VID VID",                  // I -> R  1
-                             "10.9.0.2:500 2 SA VID VID",                  // I <- R  2
-                             "10.9.0.1:500 2 KE NONCE NAT-D NAT-D",        // I -> R  3
-                             "10.9.0.2:500 2 KE NONCE NAT-D NAT-D",        // I <- R  4
-                             "10.9.0.1:500 2*",                            // I -> R  5
-                             "10.9.0.2:500 2*",                            // I <- R  6
-                             "10.9.0.1:500 32*",                           // Quick Mode 1
-                             "10.9.0.2:500 32*",                           // 2
-                             "10.9.0.1:500 32*",                           // 3
+                             "10.9.0.1:500 2 SA VID VID",            // I -> R  1
+                             "10.9.0.2:500 2 SA VID VID",            // I <- R  2
+                             "10.9.0.1:500 2 KE NONCE NAT-D NAT-D",  // I -> R  3
+                             "10.9.0.2:500 2 KE NONCE NAT-D NAT-D",  // I <- R  4
+                             "10.9.0.1:500 2*",                      // I -> R  5
+                             "10.9.0.2:500 2*",                      // I <- R  6
+                             "10.9.0.1:500 32*",                     // Quick Mode 1
+                             "10.9.0.2:500 32*",                     // 2
+                             "10.9.0.1:500 32*",                     // 3
                          });
   require_matching(a, b);
   CHECK(a.current_out("net")->sa.local.port == 0);  // native ESP
@@ -73,7 +73,8 @@ TEST_CASE("Main Mode and Quick Mode between two gateways, message by message", "
 }
 
 TEST_CASE("every phase 1 and phase 2 suite, by each role", "[main_mode][quick_mode]") {
-  const auto ike_suite = GENERATE("aes256-sha1-modp2048", "aes192-sha256-modp3072", "aes128-sha384-modp4096", "aes128-sha512-ecp384", "aes256-sha256-ecp521");
+  const auto ike_suite =
+      GENERATE("aes256-sha1-modp2048", "aes192-sha256-modp3072", "aes128-sha384-modp4096", "aes128-sha512-ecp384", "aes256-sha256-ecp521");
   const auto esp_suite = GENERATE("aes256gcm16", "aes128-sha1", "aes256-sha256-ecp256");
   World world;
   auto [a, b] = two_sites(world, [&](auto& ca, auto& cb) {

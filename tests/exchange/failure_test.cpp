@@ -83,7 +83,8 @@ TEST_CASE("behind a NAT, silence after message 5 may be a blocked port 4500", "[
   world.run(90s);
   INFO(a.transcript());
   CHECK(a.counted(Exchange::MainMode, Reason::AuthFailed) == 1);
-  CHECK_THAT(failure_of(a), Contains("No answer at all to message 5 from 10.9.0.2:4500: UDP 4500 is blocked on the way, or the pre-shared keys differ"));
+  CHECK_THAT(failure_of(a),
+             Contains("No answer at all to message 5 from 10.9.0.2:4500: UDP 4500 is blocked on the way, or the pre-shared keys differ"));
 }
 
 TEST_CASE("no common phase 1 proposal: refused once, no state, and both name what differs", "[main_mode][rfc2409-5]") {
@@ -149,9 +150,8 @@ TEST_CASE("mismatched proxy identities: both sides name both pairs", "[quick_mod
 
 TEST_CASE("a peer that asks for less than a child has gets less", "[quick_mode]") {
   World world;
-  auto [a, b] = two_sites(world, [](auto& ca, auto&) {
-    ca.connections[0].children[0].remote_ts = TrafficSelector::parse("10.2.0.128/25[tcp/80]").value();
-  });
+  auto [a, b] = two_sites(
+      world, [](auto& ca, auto&) { ca.connections[0].children[0].remote_ts = TrafficSelector::parse("10.2.0.128/25[tcp/80]").value(); });
   a.start();
   b.start();
   REQUIRE(world.run_until([&] { return a.up() && b.current_out("net"); }, 5s));

@@ -1,7 +1,7 @@
 // What happens to SAs that are up: loss and duplicates of each message, both sides at once, rekeying, DPD, deletes, restarts.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+
+#include <catch2/catch.hpp>
 
 #include "control/ike/nat_traversal.hpp"
 #include "tests/exchange/world.hpp"

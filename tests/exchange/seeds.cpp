@@ -77,7 +77,8 @@ std::string counts(const Host& h) {
 /// One pair for each child, the same on both sides, and one ISAKMP SA.
 bool settled(const Host& a, const Host& b) {
   const std::size_t children = a.config.connections[0].children.size();
-  if (a.inbound.size() != children || b.inbound.size() != children || a.outbound.size() != children || b.outbound.size() != children) return false;
+  if (a.inbound.size() != children || b.inbound.size() != children || a.outbound.size() != children || b.outbound.size() != children)
+    return false;
   if (a.spis.size() != children || b.spis.size() != children || a.established() != 1 || b.established() != 1) return false;
   const auto reaches = [](const Host& from, const Host& to) {
     return std::ranges::all_of(from.outbound, [&](const PlaneSa& s) {
@@ -88,9 +89,7 @@ bool settled(const Host& a, const Host& b) {
   return reaches(a, b) && reaches(b, a);
 }
 
-bool nothing_left(const Host& h) {
-  return h.inbound.empty() && h.outbound.empty() && h.spis.empty() && h.engine->ike_sas().empty();
-}
+bool nothing_left(const Host& h) { return h.inbound.empty() && h.outbound.empty() && h.spis.empty() && h.engine->ike_sas().empty(); }
 
 void schedule_events(World& w, Host& a, Host& b) {
   for (std::uint64_t i = 0, n = 1 + w.random(3); i < n; ++i) {
@@ -156,7 +155,10 @@ void run_seed(std::uint64_t seed, std::string& transcript) {
 int main(int argc, char** argv) {
   const char* wanted = std::getenv("CULVERT_SEEDS");
   const std::uint64_t first = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1;
-  const std::uint64_t count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : argc > 1 ? 1 : wanted ? std::strtoull(wanted, nullptr, 10) : 1000;
+  const std::uint64_t count = argc > 2   ? std::strtoull(argv[2], nullptr, 10)
+                              : argc > 1 ? 1
+                              : wanted   ? std::strtoull(wanted, nullptr, 10)
+                                         : 1000;
   std::uint64_t failed = 0;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     std::string transcript;

@@ -1,7 +1,7 @@
 // What somebody without a key can make a gateway do: compute, write log lines, undo an operator's word, move a peer. Each has a bound.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+
+#include <catch2/catch.hpp>
 
 #include "control/ikev1/proposal.hpp"
 #include "tests/exchange/world.hpp"
@@ -48,8 +48,10 @@ TEST_CASE("a stranger buys no more key exchanges than the half-open bounds allow
   static_cast<void>(a);
   b.start();
   const bool good_value = GENERATE(false, true);
-  const Bytes value = good_value ? from_hex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
-                                            "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5").value()  // the base point
+  const Bytes value = good_value ? from_hex(
+                                       "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+                                       "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5")
+                                       .value()  // the base point
                                  : Bytes(64, 0xff);
   for (std::uint64_t i = 1; i <= 40; ++i) {
     const auto message2 = say(world, IkeSpi{i}, {}, offer("aes128-sha256-ecp256"));
@@ -142,7 +144,8 @@ TEST_CASE("a message of long ago does not move a peer behind a NAT", "[nat][repl
   Bytes captured;
   world.hook = [&](ike::Datagram& d) {
     const auto seen = look(d);
-    if (captured.empty() && seen && seen->header.exchange == ike::kExchangeInformational && d.remote.address == kGateway.address) captured = d.data;
+    if (captured.empty() && seen && seen->header.exchange == ike::kExchangeInformational && d.remote.address == kGateway.address)
+      captured = d.data;
     return true;
   };
   world.run(600s);

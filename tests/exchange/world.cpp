@@ -151,8 +151,10 @@ void Host::install(const ike::InstallSa& sa) {
 void Host::remove(const ike::RemoveSa& sa) {
   plane_clock_ = std::max(plane_clock_, world.now);
   world.at(plane_clock_, [this, sa] {
-    if (sa.direction == Direction::Inbound) inbound.erase(sa.spi.value);
-    else std::erase_if(outbound, [&](const PlaneSa& s) { return s.sa.pair == sa.pair; });
+    if (sa.direction == Direction::Inbound)
+      inbound.erase(sa.spi.value);
+    else
+      std::erase_if(outbound, [&](const PlaneSa& s) { return s.sa.pair == sa.pair; });
     world.look_at_traffic();
   });
 }
@@ -165,8 +167,8 @@ std::vector<ike::Report> Host::reports(Reason reason) const {
 }
 
 std::size_t Host::counted(ike::Exchange exchange, Reason reason) const {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      log, [&](const ike::Report& r) { return r.count && r.exchange == exchange && r.reason == reason; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(log, [&](const ike::Report& r) { return r.count && r.exchange == exchange && r.reason == reason; }));
 }
 
 bool Host::up(const std::string& connection, const std::string& wanted) const {
@@ -179,9 +181,8 @@ bool Host::up(const std::string& connection, const std::string& wanted) const {
 
 std::size_t Host::established() const {
   const auto sas = engine->ike_sas();
-  return static_cast<std::size_t>(std::ranges::count_if(sas, [](const ike::IkeSaInfo& s) {
-    return s.state == ike::IkeState::Established || s.state == ike::IkeState::Rekeyed;
-  }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      sas, [](const ike::IkeSaInfo& s) { return s.state == ike::IkeState::Established || s.state == ike::IkeState::Rekeyed; }));
 }
 
 std::size_t Host::live_pairs(const std::string& wanted) const {
@@ -261,7 +262,8 @@ bool World::step(TimePoint limit) {
 
 void World::run(Duration time) {
   const TimePoint end = now + time;
-  while (step(end)) {}
+  while (step(end)) {
+  }
 }
 
 bool World::run_until(const std::function<bool()>& condition, Duration limit) {

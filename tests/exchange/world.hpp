@@ -55,7 +55,7 @@ class Host final : public ike::Services {
   [[nodiscard]] std::vector<ike::Report> reports(Reason reason) const;
   [[nodiscard]] std::size_t counted(ike::Exchange exchange, Reason reason) const;
   [[nodiscard]] bool up(const std::string& connection = "c", const std::string& child = "net") const;
-  [[nodiscard]] std::size_t established() const;      ///< ISAKMP SAs that are not on their way out
+  [[nodiscard]] std::size_t established() const;  ///< ISAKMP SAs that are not on their way out
   [[nodiscard]] std::size_t live_pairs(const std::string& child = "net") const;
   [[nodiscard]] const PlaneSa* current_out(const std::string& child) const;
   [[nodiscard]] std::string transcript() const;
@@ -64,13 +64,13 @@ class Host final : public ike::Services {
   std::string name;
   config::GatewayConfig config;
   std::unique_ptr<ike::Engine> engine;
-  std::map<std::string, std::string> secrets;         ///< by connection; absent: unreadable
+  std::map<std::string, std::string> secrets;  ///< by connection; absent: unreadable
   std::vector<ike::Report> log;
-  std::vector<TimePoint> times;                       ///< of the reports in `log`
-  std::map<std::uint32_t, PlaneSa> inbound;           ///< by SPI
-  std::vector<PlaneSa> outbound;                      ///< in order of installation
-  std::map<std::string, std::uint64_t> current;       ///< child -> pair: the last installed, whether or not it is still there
-  std::set<std::uint32_t> spis;                       ///< allocated and not released
+  std::vector<TimePoint> times;                  ///< of the reports in `log`
+  std::map<std::uint32_t, PlaneSa> inbound;      ///< by SPI
+  std::vector<PlaneSa> outbound;                 ///< in order of installation
+  std::map<std::string, std::uint64_t> current;  ///< child -> pair: the last installed, whether or not it is still there
+  std::set<std::uint32_t> spis;                  ///< allocated and not released
   bool refuse_installs = false;
   bool spi_room = true;
   Duration install_min = 1ms, install_max = 1ms, dh_time = 2ms;
@@ -121,7 +121,7 @@ class World {
   std::vector<std::string> gaps;
   std::vector<ike::Datagram> wire;  ///< all that was sent, if `record`
   bool record = false;
-  SecretBytes first_shared;         ///< g^xy of the first key exchange
+  SecretBytes first_shared;  ///< g^xy of the first key exchange
   bool real_dh = false;
 
  private:

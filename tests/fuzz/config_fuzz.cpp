@@ -35,8 +35,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // ASCII, but for the paragraph sign of our own RFC references (C2 A7).
     const std::string text_of = d.to_string();
     for (std::size_t i = 0; i < text_of.size(); ++i) {
-      if (text_of.compare(i, 2, "§") == 0) ++i;
-      else require(text_of[i] >= 0x20 && text_of[i] < 0x7f);
+      if (text_of.compare(i, 2, "§") == 0)
+        ++i;
+      else
+        require(text_of[i] >= 0x20 && text_of[i] < 0x7f);
     }
   }
   require(error != result.has_value());

@@ -59,8 +59,12 @@ Input mutate(Input in, const std::vector<Input>& all, Random& random) {
       case 1:
         if (rest != 0) *place = static_cast<std::uint8_t>(random.next());
         break;
-      case 2: in.erase(place, place + static_cast<std::ptrdiff_t>(random.below(std::min<std::size_t>(rest, 64) + 1))); break;
-      case 3: in.insert(place, 1 + random.below(4), static_cast<std::uint8_t>(random.next())); break;
+      case 2:
+        in.erase(place, place + static_cast<std::ptrdiff_t>(random.below(std::min<std::size_t>(rest, 64) + 1)));
+        break;
+      case 3:
+        in.insert(place, 1 + random.below(4), static_cast<std::uint8_t>(random.next()));
+        break;
       case 4: {
         const Input piece(place, place + static_cast<std::ptrdiff_t>(random.below(std::min<std::size_t>(rest, 64) + 1)));
         const auto to = static_cast<std::ptrdiff_t>(random.below(in.size() + 1));
@@ -70,7 +74,8 @@ Input mutate(Input in, const std::vector<Input>& all, Random& random) {
       default: {
         const Input& other = all[random.below(all.size())];
         const auto from = static_cast<std::ptrdiff_t>(random.below(other.size() + 1));
-        const auto count = static_cast<std::ptrdiff_t>(random.below(std::min<std::size_t>(other.size() - static_cast<std::size_t>(from), 128) + 1));
+        const auto count =
+            static_cast<std::ptrdiff_t>(random.below(std::min<std::size_t>(other.size() - static_cast<std::size_t>(from), 128) + 1));
         in.insert(place, other.begin() + from, other.begin() + from + count);
         break;
       }

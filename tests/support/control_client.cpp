@@ -3,19 +3,19 @@
 //
 //   policy ID ACTION ACQUIRE PRIORITY LOCAL REMOTE        ACTION: discard bypass protect; selectors as in the YAML
 //   unpolicy ID | complete                                ... all policies are there
-//   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard seconds|bytes|packets N]...
-//   unsa in|out SLOT SPI
-//   events MS | punts MS | inject LOCAL REMOTE HEX | drops | record in|out SLOT | random COUNT SEED | corrupt
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
+//   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard
+//   seconds|bytes|packets N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX | drops | record in|out SLOT | random
+//   COUNT SEED | corrupt
 #include <array>
 #include <chrono>
 #include <iostream>
 #include <random>
 #include <sstream>
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "common/bytes.hpp"
 #include "common/shm/handshake.hpp"
@@ -156,7 +156,9 @@ class Client {
     shm::InstallPolicy m;
     m.policy = PolicyId{number(in)};
     const std::string action = word(in);
-    m.action = action == "protect" ? shm::PolicyAction::Protect : action == "bypass" ? shm::PolicyAction::Bypass : shm::PolicyAction::Discard;
+    m.action = action == "protect"  ? shm::PolicyAction::Protect
+               : action == "bypass" ? shm::PolicyAction::Bypass
+                                    : shm::PolicyAction::Discard;
     m.acquire = number(in) != 0;
     m.priority = number(in);
     m.local_ts = must(TrafficSelector::parse(word(in)));
@@ -224,8 +226,8 @@ class Client {
       return;
     }
     std::cout << "spi=" << std::hex << s.spi.value << std::dec << " current=" << s.current << " packets=" << r.counters.packets.get()
-              << " bytes=" << r.counters.bytes.get() << " sequence=" << r.counters.sequence.get() << " replayed=" << r.counters.replayed.get()
-              << " auth_failed=" << r.counters.auth_failed.get() << std::endl;
+              << " bytes=" << r.counters.bytes.get() << " sequence=" << r.counters.sequence.get()
+              << " replayed=" << r.counters.replayed.get() << " auth_failed=" << r.counters.auth_failed.get() << std::endl;
   }
   void random(Words& in) {
     const std::uint32_t count = number(in);

@@ -81,7 +81,8 @@ void FakeDataplane::welcome(int client, WelcomeResult result) {
   injects_.emplace(segment_->rings().inject);
   const Welcome w{kSegmentMagic, result, kContractVersion, layout_hash(), segment_->header().boot_id};
   const std::array fds{segment_->fd(), to_control, to_dataplane};
-  const auto sent = send_with_fds(client, std::as_bytes(std::span(&w, 1)), result == WelcomeResult::Ok ? std::span<const int>(fds) : std::span<const int>());
+  const auto sent = send_with_fds(client, std::as_bytes(std::span(&w, 1)),
+                                  result == WelcomeResult::Ok ? std::span<const int>(fds) : std::span<const int>());
   if (!sent) throw std::runtime_error(sent.error());
 }
 
@@ -92,7 +93,8 @@ void FakeDataplane::drop_client() {
 
 std::size_t FakeDataplane::pump(std::size_t budget) {
   std::size_t done = 0;
-  for (Message m; done < budget && commands_ && commands_->consume<true>([&m](const Message& slot) { m = slot; }) == RingStatus::Item; ++done) {
+  for (Message m; done < budget && commands_ && commands_->consume<true>([&m](const Message& slot) { m = slot; }) == RingStatus::Item;
+       ++done) {
     executed.push_back(m.type);
     const auto refusal = refuse.find(m.type);
     const AckResult result = refusal != refuse.end() ? refusal->second : execute(m);
@@ -108,11 +110,17 @@ AckResult FakeDataplane::execute(const Message& m) {
       policies[p.policy.value] = p;
       return AckResult::Ok;
     }
-    case MessageType::RemovePolicy: return policies.erase(m.as<RemovePolicy>().policy.value) > 0 ? AckResult::Ok : AckResult::NotFound;
-    case MessageType::PoliciesComplete: complete_with = policies.size(); return AckResult::Ok;
-    case MessageType::InstallSa: return install(m.as<InstallSa>());
-    case MessageType::RemoveSa: return remove(m.as<RemoveSa>());
-    default: return AckResult::BadMessage;
+    case MessageType::RemovePolicy:
+      return policies.erase(m.as<RemovePolicy>().policy.value) > 0 ? AckResult::Ok : AckResult::NotFound;
+    case MessageType::PoliciesComplete:
+      complete_with = policies.size();
+      return AckResult::Ok;
+    case MessageType::InstallSa:
+      return install(m.as<InstallSa>());
+    case MessageType::RemoveSa:
+      return remove(m.as<RemoveSa>());
+    default:
+      return AckResult::BadMessage;
   }
 }
 
@@ -172,8 +180,8 @@ void FakeDataplane::punt(const Endpoint& local, const Endpoint& remote, ByteView
 std::vector<FakeDataplane::Sent> FakeDataplane::take_injected() {
   std::vector<Sent> out;
   while (injects_ && injects_->consume([&out](const Datagram& d) {
-           out.push_back({d.local, d.remote, Bytes(d.data.begin(), d.data.begin() + d.length)});
-         }) == RingStatus::Item) {
+    out.push_back({d.local, d.remote, Bytes(d.data.begin(), d.data.begin() + d.length)});
+  }) == RingStatus::Item) {
   }
   return out;
 }

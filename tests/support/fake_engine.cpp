@@ -45,8 +45,12 @@ CommandResult command(std::string call) {
   return engine().answer;
 }
 }  // namespace
-CommandResult Engine::initiate(TimePoint, const std::string& connection, const std::string& child) { return command("initiate " + connection + "/" + child); }
-CommandResult Engine::terminate(TimePoint, const std::string& connection, const std::string& child) { return command("terminate " + connection + "/" + child); }
+CommandResult Engine::initiate(TimePoint, const std::string& connection, const std::string& child) {
+  return command("initiate " + connection + "/" + child);
+}
+CommandResult Engine::terminate(TimePoint, const std::string& connection, const std::string& child) {
+  return command("terminate " + connection + "/" + child);
+}
 CommandResult Engine::rekey(TimePoint, const std::string& connection, const std::string& child, bool ike) {
   return command("rekey " + connection + "/" + child + (ike ? " ike" : ""));
 }

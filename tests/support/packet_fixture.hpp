@@ -3,11 +3,11 @@
 // exactly once, through the burst or through the DropSink.
 #pragma once
 
-#include <catch2/catch.hpp>
-
 #include <memory>
 #include <set>
 #include <vector>
+
+#include <catch2/catch.hpp>
 
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/esp.hpp"
@@ -47,7 +47,8 @@ class Worker {
   }
   /// Runs `packets` through `nodes(Burst&)` in bursts and returns what came out; checks that nothing was lost or doubled.
   template <class Nodes>
-  std::vector<Bytes> run(const std::vector<Bytes>& packets, Nodes&& nodes, std::uint16_t headroom = kHeadroom, std::uint16_t tailroom = kTailroom) {
+  std::vector<Bytes> run(const std::vector<Bytes>& packets, Nodes&& nodes, std::uint16_t headroom = kHeadroom,
+                         std::uint16_t tailroom = kTailroom) {
     std::vector<Bytes> out;
     for (std::size_t at = 0; at < packets.size(); at += kBurstMax) {
       std::vector<std::unique_ptr<OwnedPacket>> owned;
@@ -91,8 +92,10 @@ struct SuiteName {
   Integ integ;
 };
 inline constexpr std::array kSuites{
-    SuiteName{"aes128gcm16", Encr::AesGcm16, 128, Integ::None},       SuiteName{"aes256gcm16", Encr::AesGcm16, 256, Integ::None},
-    SuiteName{"aes128-sha1", Encr::AesCbc, 128, Integ::HmacSha1_96},  SuiteName{"aes256-sha1", Encr::AesCbc, 256, Integ::HmacSha1_96},
+    SuiteName{"aes128gcm16", Encr::AesGcm16, 128, Integ::None},
+    SuiteName{"aes256gcm16", Encr::AesGcm16, 256, Integ::None},
+    SuiteName{"aes128-sha1", Encr::AesCbc, 128, Integ::HmacSha1_96},
+    SuiteName{"aes256-sha1", Encr::AesCbc, 256, Integ::HmacSha1_96},
     SuiteName{"aes128-sha256", Encr::AesCbc, 128, Integ::HmacSha2_256_128},
     SuiteName{"aes256-sha256", Encr::AesCbc, 256, Integ::HmacSha2_256_128},
 };
@@ -153,7 +156,8 @@ inline std::array<std::uint64_t, sizeof(shm::SaCounters) / 8> values(const shm::
 /// A sender's outbound SA and its receiver's inbound one.
 class SaPair {
  public:
-  SaPair(Worker& worker, const SuiteName& suite, bool udp = false) : SaPair(worker, install(suite, Direction::Inbound, udp), install(suite, Direction::Outbound, udp)) {}
+  SaPair(Worker& worker, const SuiteName& suite, bool udp = false)
+      : SaPair(worker, install(suite, Direction::Inbound, udp), install(suite, Direction::Outbound, udp)) {}
   SaPair(Worker& worker, const shm::InstallSa& in, const shm::InstallSa& out) : worker_(worker), table_(kCapacity) {
     auto made_in = make_inbound(in, kCapacity, worker.engine(), {0, counters_in.get(), 0});
     auto made_out = make_outbound(out, kCapacity, worker.engine(), {0, counters_out.get(), 0});

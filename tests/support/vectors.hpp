@@ -2,8 +2,6 @@
 // A test that finds none says so in one line and passes: the material is not ours to ship.
 #pragma once
 
-#include <catch2/catch.hpp>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +9,8 @@
 #include <iterator>
 #include <optional>
 #include <string>
+
+#include <catch2/catch.hpp>
 
 #include "common/bytes.hpp"
 

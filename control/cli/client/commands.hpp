@@ -13,8 +13,8 @@ namespace culvert::control::cli {
 /// What the command line chose.
 struct Call {
   boost::json::object request;
-  std::function<std::string(const boost::json::object& result)> text;                ///< of the reply's result
-  std::function<std::string(const boost::json::object& event)> event_text;           ///< set: lines follow without end
+  std::function<std::string(const boost::json::object& result)> text;       ///< of the reply's result
+  std::function<std::string(const boost::json::object& event)> event_text;  ///< set: lines follow without end
   std::chrono::milliseconds timeout{10'000};
 };
 

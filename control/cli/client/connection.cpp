@@ -5,11 +5,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-
-#include <fmt/format.h>
 
 namespace culvert::control::cli {
 

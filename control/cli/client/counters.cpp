@@ -53,8 +53,8 @@ std::string children_text(const json::object& result) {
         if (key == "packets" || key == "bytes" || count_of(d, key) == 0) continue;
         dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", std::string_view(key), human_count(count_of(d, key)));
       }
-      table.row({text_of(c, "connection") + "/" + text_of(c, "child"), direction, human_count(count_of(d, "packets")), human_bytes(count_of(d, "bytes")),
-                 dropped.empty() ? "none" : dropped});
+      table.row({text_of(c, "connection") + "/" + text_of(c, "child"), direction, human_count(count_of(d, "packets")),
+                 human_bytes(count_of(d, "bytes")), dropped.empty() ? "none" : dropped});
     }
   }
   return table.text();
@@ -98,7 +98,8 @@ std::string workers_text(const json::object& result) {
   for (const auto& value : list_of(result, "workers")) {
     const json::object& w = value.as_object();
     const auto n = [&w](const char* key) { return human_count(count_of(w, key)); };
-    table.row({std::to_string(count_of(w, "worker")), n("rx_packets"), n("tx_packets"), n("polls"), n("busy_polls"), n("sleeps"), n("handoff_in"), n("handoff_out")});
+    table.row({std::to_string(count_of(w, "worker")), n("rx_packets"), n("tx_packets"), n("polls"), n("busy_polls"), n("sleeps"),
+               n("handoff_in"), n("handoff_out")});
   }
   return table.text();
 }
@@ -108,7 +109,8 @@ std::string rest_text(const json::object& result) {
   rings.right({1, 2, 3});
   for (const auto& value : list_of(result, "rings")) {
     const json::object& r = value.as_object();
-    rings.row({text_of(r, "ring"), human_count(count_of(r, "fill")), human_count(count_of(r, "capacity")), human_count(count_of(r, "full"))});
+    rings.row(
+        {text_of(r, "ring"), human_count(count_of(r, "fill")), human_count(count_of(r, "capacity")), human_count(count_of(r, "full"))});
   }
   Table exchanges({"IKE EXCHANGE", "ROLE", "RESULT", "COUNT"});
   exchanges.right({3});
@@ -128,8 +130,8 @@ void add_counters(CLI::App& app, Call& call) {
     call.request = {{"command", "counters"}};
     call.text = [all](const json::object& result) {
       if (list_of(result, "workers").empty()) return children_text(result) + "\nThe data plane is not attached.\n";
-      return drops_text(result, *all) + '\n' + children_text(result) + '\n' + ports_text(result) + '\n' + port_drops_text(result, *all) + '\n' +
-             workers_text(result) + '\n' + rest_text(result);
+      return drops_text(result, *all) + '\n' + children_text(result) + '\n' + ports_text(result) + '\n' + port_drops_text(result, *all) +
+             '\n' + workers_text(result) + '\n' + rest_text(result);
     };
   });
 }

@@ -22,7 +22,9 @@ void add_initiate(CLI::App& app, Call& call) {
   auto* command = app.add_subcommand("initiate", "bring up a connection or one child, and wait for it");
   const auto options = std::make_shared<Options>();
   command->add_option("CONN[/CHILD]", options->target, "what to bring up")->required();
-  command->add_option("--timeout", options->timeout, "seconds to wait; 0: do not wait")->check(CLI::Range(0.0, kMaxInitiateTimeout))->capture_default_str();
+  command->add_option("--timeout", options->timeout, "seconds to wait; 0: do not wait")
+      ->check(CLI::Range(0.0, kMaxInitiateTimeout))
+      ->capture_default_str();
   command->callback([&call, options] {
     boost::json::object args = target_args(options->target);
     args["timeout_s"] = options->timeout;

@@ -14,8 +14,8 @@ std::string failure_text(const json::object& o) {
   if (f == nullptr || !f->is_object()) return {};
   const json::object& failure = f->get_object();
   const std::string message = text_of(failure, "message");
-  return fmt::format("last failure {} ago: {} ({})", human_seconds(failure.at("age_s")), message.empty() ? text_of(failure, "help") : message,
-                     text_of(failure, "reason"));
+  return fmt::format("last failure {} ago: {} ({})", human_seconds(failure.at("age_s")),
+                     message.empty() ? text_of(failure, "help") : message, text_of(failure, "reason"));
 }
 
 /// "down, connecting for 20s: no answer to message 1 yet"
@@ -31,18 +31,19 @@ std::string state_text(const json::object& c) {
 
 std::string render(const json::object& result) {
   std::string out;
-  if (!flag_of(result.at("dataplane").as_object(), "connected")) out += "The data plane is not attached: nothing can be up. See `culvert log`.\n\n";
+  if (!flag_of(result.at("dataplane").as_object(), "connected"))
+    out += "The data plane is not attached: nothing can be up. See `culvert log`.\n\n";
   if (list_of(result, "connections").empty()) return out + "No connection is configured.\n";
   for (const auto& value : list_of(result, "connections")) {
     const json::object& c = value.as_object();
     const auto& remotes = list_of(c, "remote_addrs");
-    out += fmt::format("{}: {}\n    {} [{}] - {} [{}]\n", text_of(c, "connection"), state_text(c), joined(list_of(c, "local_addrs")), text_of(c, "local_id"),
-                       remotes.empty() ? "%any" : joined(remotes), text_of(c, "remote_id"));
+    out += fmt::format("{}: {}\n    {} [{}] - {} [{}]\n", text_of(c, "connection"), state_text(c), joined(list_of(c, "local_addrs")),
+                       text_of(c, "local_id"), remotes.empty() ? "%any" : joined(remotes), text_of(c, "remote_id"));
     if (const auto failure = failure_text(c); !failure.empty()) out += "    " + failure + '\n';
     for (const auto& child_value : list_of(c, "children")) {
       const json::object& child = child_value.as_object();
-      out += fmt::format("    {}: {}, {} - {}, start_action {}\n", text_of(child, "child"), flag_of(child, "up") ? "UP" : "down", text_of(child, "local_ts"),
-                         text_of(child, "remote_ts"), text_of(child, "start_action"));
+      out += fmt::format("    {}: {}, {} - {}, start_action {}\n", text_of(child, "child"), flag_of(child, "up") ? "UP" : "down",
+                         text_of(child, "local_ts"), text_of(child, "remote_ts"), text_of(child, "start_action"));
       if (const auto failure = failure_text(child); !failure.empty()) out += "        " + failure + '\n';
     }
   }

@@ -44,9 +44,9 @@ std::string suite_text(const json::object& o, std::string_view protocol) {
 
 std::string child_text(const json::object& c) {
   const bool adopted = flag_of(c, "adopted");
-  std::string out = fmt::format("    {}: {}, {}, {}{}\n", text_of(c, "child"), text_of(c, "state"), adopted ? "of a former culvertd" : text_of(c, "role"),
-                                adopted && text_of(c, "suite").empty() ? "suite unknown" : suite_text(c, "ESP"),
-                                text_of(c, "encap") == "udp" ? " in UDP" : "");
+  std::string out = fmt::format(
+      "    {}: {}, {}, {}{}\n", text_of(c, "child"), text_of(c, "state"), adopted ? "of a former culvertd" : text_of(c, "role"),
+      adopted && text_of(c, "suite").empty() ? "suite unknown" : suite_text(c, "ESP"), text_of(c, "encap") == "udp" ? " in UDP" : "");
   out += fmt::format("        {} - {}\n", text_of(c, "local_ts"), text_of(c, "remote_ts"));
   out += fmt::format("        {}\n", lifetimes(c));
   out += direction_text("in", text_of(c, "spi_in"), c.at("in"));
@@ -61,7 +61,8 @@ std::string render(const json::object& result) {
     const json::object& sa = value.as_object();
     out += fmt::format("{} #{}: {}, {}, {}{}\n", text_of(sa, "connection"), count_of(sa, "id"), text_of(sa, "state"), text_of(sa, "role"),
                        suite_text(sa, "IKEv1"), nat_text(sa.at("nat").as_object()));
-    out += fmt::format("    {} [{}] - {} [{}]\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"), text_of(sa, "remote_id"));
+    out += fmt::format("    {} [{}] - {} [{}]\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"),
+                       text_of(sa, "remote_id"));
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
     for (const auto& child : list_of(sa, "children")) out += child_text(child.as_object());
   }
@@ -74,9 +75,9 @@ std::string render(const json::object& result) {
   if (!orphans.empty()) out += "SAs of a former culvertd, in use until they are replaced:\n";
   for (const auto& value : orphans) {
     const json::object& o = value.as_object();
-    out += fmt::format("    {}/{} {} {}  {}  {} - {}  {} packets  {}\n", text_of(o, "connection"), text_of(o, "child"), text_of(o, "direction"),
-                       text_of(o, "spi"), text_of(o, "suite"), text_of(o, "local"), text_of(o, "remote"), human_count(count_of(o, "packets")),
-                       human_bytes(count_of(o, "bytes")));
+    out += fmt::format("    {}/{} {} {}  {}  {} - {}  {} packets  {}\n", text_of(o, "connection"), text_of(o, "child"),
+                       text_of(o, "direction"), text_of(o, "spi"), text_of(o, "suite"), text_of(o, "local"), text_of(o, "remote"),
+                       human_count(count_of(o, "packets")), human_bytes(count_of(o, "bytes")));
   }
   return out.empty() ? "There are no SAs.\n" : out;
 }

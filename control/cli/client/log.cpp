@@ -39,7 +39,9 @@ void add_log(CLI::App& app, Call& call) {
   const auto options = std::make_shared<Options>();
   command->add_flag("-f,--follow", options->follow, "go on with what happens next");
   command->add_option("--connection", options->connection, "of this connection only");
-  command->add_option("--level", options->level, "at least of this level")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
+  command->add_option("--level", options->level, "at least of this level")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
   command->add_option("-n,--lines", options->lines, "the latest N events")->check(CLI::Range(0, 4096))->capture_default_str();
   command->callback([&call, options] {
     json::object args{{"follow", options->follow}, {"level", options->level}, {"lines", options->lines}};

@@ -64,7 +64,9 @@ std::string Table::text() const {
 }
 
 namespace {
-[[noreturn]] void unexpected(std::string_view key) { throw std::runtime_error(fmt::format("culvertd's answer has no usable \"{}\": is it of another version?", key)); }
+[[noreturn]] void unexpected(std::string_view key) {
+  throw std::runtime_error(fmt::format("culvertd's answer has no usable \"{}\": is it of another version?", key));
+}
 }  // namespace
 
 std::string text_of(const boost::json::object& o, std::string_view key) {

@@ -10,9 +10,9 @@
 
 namespace culvert::control::cli {
 
-std::string human_bytes(std::uint64_t n);      ///< "0 B", "999 B", "1.0 kB", "12.3 MB": powers of 1000
-std::string human_count(std::uint64_t n);      ///< "1 234 567"
-std::string human_seconds(double s);           ///< "0.4s", "12s", "3m05s", "2h07m", "4d03h"; a minus sign for what is past
+std::string human_bytes(std::uint64_t n);  ///< "0 B", "999 B", "1.0 kB", "12.3 MB": powers of 1000
+std::string human_count(std::uint64_t n);  ///< "1 234 567"
+std::string human_seconds(double s);       ///< "0.4s", "12s", "3m05s", "2h07m", "4d03h"; a minus sign for what is past
 std::string human_seconds(const boost::json::value& v, std::string_view if_null = "-");
 
 /// Columns as wide as their widest cell, two spaces apart; the last one is not padded.
@@ -35,8 +35,8 @@ class Table {
 };
 
 /// Fields of a reply. A field that is missing or of another kind is an error of the other side: std::runtime_error.
-std::string text_of(const boost::json::object& o, std::string_view key);      ///< "" for null and absent
-std::uint64_t count_of(const boost::json::object& o, std::string_view key);   ///< 0 for null and absent
+std::string text_of(const boost::json::object& o, std::string_view key);     ///< "" for null and absent
+std::uint64_t count_of(const boost::json::object& o, std::string_view key);  ///< 0 for null and absent
 bool flag_of(const boost::json::object& o, std::string_view key);
 const boost::json::array& list_of(const boost::json::object& o, std::string_view key);
 std::string joined(const boost::json::array& texts, std::string_view separator = ", ");

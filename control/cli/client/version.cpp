@@ -1,9 +1,10 @@
 // `culvert version`: of all three programs as far as they can be reached.
+#include "control/version.hpp"
+
 #include <fmt/format.h>
 
 #include "control/cli/client/commands.hpp"
 #include "control/cli/client/text.hpp"
-#include "control/version.hpp"
 
 namespace culvert::control::cli {
 
@@ -14,8 +15,8 @@ std::string render(const json::object& result) {
   std::string out = fmt::format("culvert   {}\nculvertd  {}, process {}\n", kVersion, text_of(result, "version"), count_of(result, "pid"));
   const json::object& d = result.at("dataplane").as_object();
   if (!flag_of(d, "connected")) return out + "culvert-dataplane is not attached\n";
-  return out + fmt::format("culvert-dataplane attached: {} worker(s), {} port(s), room for {} SAs each way\n", count_of(d, "workers"), count_of(d, "ports"),
-                           human_count(count_of(d, "sa_capacity")));
+  return out + fmt::format("culvert-dataplane attached: {} worker(s), {} port(s), room for {} SAs each way\n", count_of(d, "workers"),
+                           count_of(d, "ports"), human_count(count_of(d, "sa_capacity")));
 }
 }  // namespace
 

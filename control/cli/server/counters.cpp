@@ -56,7 +56,8 @@ json::array ports_json(const shm::Segment& segment) {
 template <class T, std::uint32_t Capacity>
 json::object ring_json(const char* name, const shm::RingMemory<T, Capacity>& ring) {
   const std::uint32_t fill = ring.head.load(std::memory_order_relaxed) - ring.tail.load(std::memory_order_relaxed);
-  return {{"ring", name}, {"fill", fill <= Capacity ? fill : 0}, {"capacity", Capacity}, {"full", ring.full.load(std::memory_order_relaxed)}};
+  return {
+      {"ring", name}, {"fill", fill <= Capacity ? fill : 0}, {"capacity", Capacity}, {"full", ring.full.load(std::memory_order_relaxed)}};
 }
 
 json::array exchanges_json(const ExchangeCounts& counts) {
@@ -77,7 +78,8 @@ Result counters(Gateway& gateway, const Args&, ike::TimePoint) {
   json::object out{{"workers", json::array{}}, {"ports", json::array{}}, {"drops", json::array{}}, {"rings", json::array{}}};
   json::array children;
   for (const auto& [key, sums] : gateway.traffic().sums())
-    children.push_back(json::object{{"connection", key.first}, {"child", key.second}, {"in", totals_json(sums[0])}, {"out", totals_json(sums[1])}});
+    children.push_back(
+        json::object{{"connection", key.first}, {"child", key.second}, {"in", totals_json(sums[0])}, {"out", totals_json(sums[1])}});
   out["children"] = std::move(children);
   out["exchanges"] = exchanges_json(gateway.exchanges());
   if (const Link* link = gateway.link()) {
@@ -90,7 +92,8 @@ Result counters(Gateway& gateway, const Args&, ike::TimePoint) {
       drops.push_back(json::object{{"reason", kDropTable[r].name}, {"help", kDropTable[r].help}, {"total", totals[r]}});
     out["drops"] = std::move(drops);
     const shm::SegmentRings& rings = link->segment().rings();
-    out["rings"] = json::array{ring_json("command", rings.command), ring_json("event", rings.event), ring_json("punt", rings.punt), ring_json("inject", rings.inject)};
+    out["rings"] = json::array{ring_json("command", rings.command), ring_json("event", rings.event), ring_json("punt", rings.punt),
+                               ring_json("inject", rings.inject)};
   }
   return out;
 }

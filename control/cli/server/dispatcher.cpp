@@ -18,8 +18,9 @@ struct Row {
   std::string_view name;
   Result (*run)(Gateway&, const Args&, ike::TimePoint);
 };
-constexpr std::array kCommands{Row{"list-conns", list_conns}, Row{"list-sas", list_sas}, Row{"initiate", initiate}, Row{"terminate", terminate},
-                               Row{"rekey", rekey},           Row{"counters", counters}, Row{"log", log},           Row{"version", version}};
+constexpr std::array kCommands{
+    Row{"list-conns", list_conns}, Row{"list-sas", list_sas}, Row{"initiate", initiate}, Row{"terminate", terminate},
+    Row{"rekey", rekey},           Row{"counters", counters}, Row{"log", log},           Row{"version", version}};
 
 std::string known_names(const std::vector<std::string_view>& names, std::string_view wrong) {
   const std::string near = nearest(wrong, names);
@@ -70,7 +71,8 @@ double Args::number(std::string_view key, double fallback, double low, double hi
   if (v == nullptr || v->is_null()) return fallback;
   json::error_code error;
   const double n = v->to_number<double>(error);
-  if (error || !(n >= low && n <= high)) throw CommandError("bad_request", fmt::format("argument {} must be a number from {} to {}", key, low, high));
+  if (error || !(n >= low && n <= high))
+    throw CommandError("bad_request", fmt::format("argument {} must be a number from {} to {}", key, low, high));
   return n;
 }
 
@@ -81,12 +83,14 @@ ChildRef configured_child(const Gateway& gateway, const Args& args) {
   if (c == connections.end()) {
     std::vector<std::string_view> names;
     for (const auto& known : connections) names.push_back(known.name);
-    throw CommandError("unknown", fmt::format("no connection \"{}\"{}", printable(as_bytes(ref.connection)), known_names(names, ref.connection)));
+    throw CommandError("unknown",
+                       fmt::format("no connection \"{}\"{}", printable(as_bytes(ref.connection)), known_names(names, ref.connection)));
   }
   if (!ref.child.empty() && std::ranges::find(c->children, ref.child, &config::Child::name) == c->children.end()) {
     std::vector<std::string_view> names;
     for (const auto& known : c->children) names.push_back(known.name);
-    throw CommandError("unknown", fmt::format("connection {} has no child \"{}\"{}", c->name, printable(as_bytes(ref.child)), known_names(names, ref.child)));
+    throw CommandError("unknown", fmt::format("connection {} has no child \"{}\"{}", c->name, printable(as_bytes(ref.child)),
+                                              known_names(names, ref.child)));
   }
   return ref;
 }

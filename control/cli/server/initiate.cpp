@@ -22,7 +22,8 @@ Line failed(const std::string& what, const ike::LastFailure& f) {
 }
 
 /// Watches an initiation until every child asked for is up, or one of them failed since it began.
-std::optional<Line> progress(const Gateway& gateway, const ChildRef& ref, ike::TimePoint began, ike::TimePoint deadline, double timeout, ike::TimePoint now) {
+std::optional<Line> progress(const Gateway& gateway, const ChildRef& ref, ike::TimePoint began, ike::TimePoint deadline, double timeout,
+                             ike::TimePoint now) {
   const auto all = gateway.connections();
   const auto* connection = status_of(all, ref.connection);
   if (connection == nullptr) return error_line("failed", "the connection is gone");
@@ -42,7 +43,8 @@ std::optional<Line> progress(const Gateway& gateway, const ChildRef& ref, ike::T
   }
   if (!connection->up && fresh(connection->failure)) return failed(fmt::format("{} failed", ref.connection), *connection->failure);
   if (now >= deadline)
-    return error_line("timeout", fmt::format("{} is not up after {} s; culvertd keeps trying: see `culvert list-sas` and `culvert log`", ref.connection, timeout));
+    return error_line("timeout", fmt::format("{} is not up after {} s; culvertd keeps trying: see `culvert list-sas` and `culvert log`",
+                                             ref.connection, timeout));
   return std::nullopt;
 }
 }  // namespace
@@ -54,7 +56,8 @@ Result initiate(Gateway& gateway, const Args& args, ike::TimePoint now) {
   if (!result.ok) throw CommandError("failed", result.message);
   if (timeout == 0) return json::object{{"message", result.message}, {"connection", ref.connection}, {"children", json::array{}}};
   const auto deadline = now + std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(timeout));
-  return Reply{{}, [&gateway, ref, now, deadline, timeout](ike::TimePoint t) { return progress(gateway, ref, now, deadline, timeout, t); }, {}};
+  return Reply{
+      {}, [&gateway, ref, now, deadline, timeout](ike::TimePoint t) { return progress(gateway, ref, now, deadline, timeout, t); }, {}};
 }
 
 }  // namespace culvert::control::cli

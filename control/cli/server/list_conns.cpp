@@ -8,9 +8,12 @@ namespace culvert::control::cli {
 namespace {
 std::string_view name_of(config::StartAction a) {
   switch (a) {
-    case config::StartAction::None: return "none";
-    case config::StartAction::Start: return "start";
-    case config::StartAction::Trap: return "trap";
+    case config::StartAction::None:
+      return "none";
+    case config::StartAction::Start:
+      return "start";
+    case config::StartAction::Trap:
+      return "trap";
   }
   return "none";
 }
@@ -22,7 +25,8 @@ json::array texts(const List& list) {
 }
 json::value connecting_json(const std::optional<ike::Attempt>& a, ike::TimePoint now) {
   if (!a) return nullptr;
-  return json::object{{"for_s", seconds_between(a->since, now)}, {"unanswered_message", a->unanswered == 0 ? json::value(nullptr) : json::value(a->unanswered)}};
+  return json::object{{"for_s", seconds_between(a->since, now)},
+                      {"unanswered_message", a->unanswered == 0 ? json::value(nullptr) : json::value(a->unanswered)}};
 }
 }  // namespace
 

@@ -134,7 +134,9 @@ Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now) {
   for (const auto& pairs : gateway.lone_pairs())
     if (wanted(pairs.connection, pairs.children))
       lone.push_back(json::object{{"connection", pairs.connection}, {"children", children_json(gateway, pairs.children, now)}});
-  return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}}, {"ike_sas", std::move(sas)}, {"pairs_without_ike_sa", std::move(lone)},
+  return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}},
+                      {"ike_sas", std::move(sas)},
+                      {"pairs_without_ike_sa", std::move(lone)},
                       {"orphans", orphans_json(gateway, shown, connection, now)}};
 }
 

@@ -1,10 +1,10 @@
 // The version command: what runs here, and what it is attached to.
-#include <unistd.h>
+#include "control/version.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "control/cli/server/commands.hpp"
-#include "control/version.hpp"
 
 namespace culvert::control::cli {
 

@@ -160,7 +160,8 @@ TEST_CASE("ARP: what is wrong is refused, at every length", "[arp]") {
     return arp_in(p.view, i, 1, table);
   };
   CHECK_FALSE(verdict(7, 2).counted);
-  for (const auto& [at, value] : std::vector<std::pair<std::size_t, std::uint8_t>>{{1, 6}, {2, 9}, {4, 8}, {5, 16}, {7, 3}, {8, 3}, {14, 11}, {17, 1}})
+  for (const auto& [at, value] :
+       std::vector<std::pair<std::size_t, std::uint8_t>>{{1, 6}, {2, 9}, {4, 8}, {5, 16}, {7, 3}, {8, 3}, {14, 11}, {17, 1}})
     CHECK(verdict(at, value).counted);
   for (std::size_t n = 0; n < good.size(); ++n) {
     OwnedPacket cut(ByteView(good).first(n), 14, 0);
@@ -222,7 +223,8 @@ TEST_CASE("ICMP errors: about what one is owed, and what it quotes", "[icmp][rfc
     CHECK((out[20] == 3 && out[21] == 4 && load_be16(&out[26]) == 1390));
     CHECK(std::equal(out.begin() + 28, out.end(), original.begin()));
     std::uint32_t sum = 0;
-    for (std::size_t at = 20; at < out.size(); at += 2) sum += at + 1 < out.size() ? load_be16(&out[at]) : static_cast<std::uint32_t>(out[at]) << 8;
+    for (std::size_t at = 20; at < out.size(); at += 2)
+      sum += at + 1 < out.size() ? load_be16(&out[at]) : static_cast<std::uint32_t>(out[at]) << 8;
     while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
     CHECK(sum == 0xffff);
   }
@@ -274,14 +276,22 @@ TEST_CASE("what policy means for a packet", "[spd][rfc4301-5]") {
     OutboundAction want;
   };
   const std::vector<Row> rows{
-      {&protect, Origin::Clear, false, false, Protect},        {&protect, Origin::Clear, true, false, Clear},
-      {&bypass, Origin::Clear, false, false, Clear},           {&discard, Origin::Clear, false, true, Discard},
-      {nullptr, Origin::Clear, false, false, Discard},         {nullptr, Origin::Clear, false, true, Clear},
-      {nullptr, Origin::ClearByBypass, false, false, Clear},   {&protect, Origin::ClearByBypass, false, false, Protect},
-      {nullptr, Origin::Tunnel, false, false, Clear},          {&discard, Origin::Tunnel, false, false, Discard},
-      {&bypass, Origin::Tunnel, false, false, Clear},          {&protect, Origin::LocalToClear, false, false, Protect},
-      {nullptr, Origin::LocalToClear, false, false, Clear},    {&discard, Origin::LocalToClear, false, false, Discard},
-      {&protect, Origin::LocalToTunnel, false, false, Protect}, {nullptr, Origin::LocalToTunnel, false, true, Discard},
+      {&protect, Origin::Clear, false, false, Protect},
+      {&protect, Origin::Clear, true, false, Clear},
+      {&bypass, Origin::Clear, false, false, Clear},
+      {&discard, Origin::Clear, false, true, Discard},
+      {nullptr, Origin::Clear, false, false, Discard},
+      {nullptr, Origin::Clear, false, true, Clear},
+      {nullptr, Origin::ClearByBypass, false, false, Clear},
+      {&protect, Origin::ClearByBypass, false, false, Protect},
+      {nullptr, Origin::Tunnel, false, false, Clear},
+      {&discard, Origin::Tunnel, false, false, Discard},
+      {&bypass, Origin::Tunnel, false, false, Clear},
+      {&protect, Origin::LocalToClear, false, false, Protect},
+      {nullptr, Origin::LocalToClear, false, false, Clear},
+      {&discard, Origin::LocalToClear, false, false, Discard},
+      {&protect, Origin::LocalToTunnel, false, false, Protect},
+      {nullptr, Origin::LocalToTunnel, false, true, Discard},
       {&bypass, Origin::LocalToTunnel, false, true, Discard},
   };
   for (const Row& r : rows) CHECK(outbound_action(r.entry, r.origin, CameBy{}, r.same_network, r.default_bypass) == r.want);
@@ -300,7 +310,8 @@ TEST_CASE("within one network: only where the policy's sides overlap", "[spd]") 
   CHECK(within_one_network(wide, kHost, kLan, i));
   CHECK_FALSE(within_one_network(wide, kHost, kFar, i));
   CHECK_FALSE(within_one_network(wide, kFar, kHost, i));  // a spoofed or remote source
-  SpdEntry host{PolicyId{1}, shm::PolicyAction::Protect, false, false, PreparedSelector::from(TrafficSelector::from({IpAddress::v4(kLan), 32}))};
+  SpdEntry host{PolicyId{1}, shm::PolicyAction::Protect, false, false,
+                PreparedSelector::from(TrafficSelector::from({IpAddress::v4(kLan), 32}))};
   CHECK_FALSE(within_one_network(host, kLan, kHost, i));
 }
 

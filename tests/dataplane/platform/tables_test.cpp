@@ -1,8 +1,8 @@
 // The tables that wrap DPDK libraries against naive models, and the neighbour machinery on a clock of its own. Starts EAL without
 // hugepages and without rights.
-#include <catch2/catch.hpp>
-
 #include <random>
+
+#include <catch2/catch.hpp>
 
 #include "dataplane/fib/fib.hpp"
 #include "dataplane/io/buffers.hpp"
@@ -15,7 +15,8 @@
 namespace culvert::dp {
 namespace {
 void need_eal() {
-  static const auto eal = Eal::start("test", {"--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "128", "--lcores", "0", "--log-level", "*:5"});
+  static const auto eal =
+      Eal::start("test", {"--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "128", "--lcores", "0", "--log-level", "*:5"});
   if (!eal) FAIL(eal.error());
 }
 IpAddress v4(std::uint32_t a) { return IpAddress::v4(a); }
@@ -36,9 +37,11 @@ Bytes packet_of(std::uint32_t source, std::uint32_t destination, std::uint8_t pr
 
 TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
   need_eal();
-  const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a090001), 24}}}, {"lan", {}, 1500, {{v4(0x0a010001), 24}, {v4(0x0a050001), 31}}}};
+  const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a090001), 24}}},
+                                          {"lan", {}, 1500, {{v4(0x0a010001), 24}, {v4(0x0a050001), 31}}}};
   NeighborTable neighbors;
-  const std::vector<config::Route> routes{{{v4(0x0a020000), 24}, v4(0x0a090002), ""}, {{v4(0), 0}, v4(0x0a090003), "wan"}, {{v4(0x0b000000), 8}, {}, "lan"}};
+  const std::vector<config::Route> routes{
+      {{v4(0x0a020000), 24}, v4(0x0a090002), ""}, {{v4(0), 0}, v4(0x0a090003), "wan"}, {{v4(0x0b000000), 8}, {}, "lan"}};
   const auto fib = Fib::build(interfaces, routes, neighbors);
   REQUIRE(fib);
   struct Row {
@@ -47,11 +50,12 @@ TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
     std::uint16_t port;
     std::uint32_t gateway;
   };
-  for (const Row& r : {Row{0x0a090001, HopKind::Local, 0, 0}, Row{0x0a010001, HopKind::Local, 1, 0}, Row{0x0a09004d, HopKind::OnLink, 0, 0},
-                       Row{0x0a0900ff, HopKind::Martian, 0, 0}, Row{0x0a090000, HopKind::Martian, 0, 0}, Row{0x0a050000, HopKind::OnLink, 1, 0},
-                       Row{0x0a050001, HopKind::Local, 1, 0}, Row{0x0a020009, HopKind::Gateway, 0, 0x0a090002},
-                       Row{0x08080808, HopKind::Gateway, 0, 0x0a090003}, Row{0x0b010203, HopKind::OnLink, 1, 0}, Row{0x7f000001, HopKind::Martian, 0, 0},
-                       Row{0xe0000005, HopKind::Martian, 0, 0}, Row{0xffffffff, HopKind::Martian, 0, 0}, Row{0x00000001, HopKind::Martian, 0, 0}}) {
+  for (const Row& r :
+       {Row{0x0a090001, HopKind::Local, 0, 0}, Row{0x0a010001, HopKind::Local, 1, 0}, Row{0x0a09004d, HopKind::OnLink, 0, 0},
+        Row{0x0a0900ff, HopKind::Martian, 0, 0}, Row{0x0a090000, HopKind::Martian, 0, 0}, Row{0x0a050000, HopKind::OnLink, 1, 0},
+        Row{0x0a050001, HopKind::Local, 1, 0}, Row{0x0a020009, HopKind::Gateway, 0, 0x0a090002},
+        Row{0x08080808, HopKind::Gateway, 0, 0x0a090003}, Row{0x0b010203, HopKind::OnLink, 1, 0}, Row{0x7f000001, HopKind::Martian, 0, 0},
+        Row{0xe0000005, HopKind::Martian, 0, 0}, Row{0xffffffff, HopKind::Martian, 0, 0}, Row{0x00000001, HopKind::Martian, 0, 0}}) {
     const NextHop& h = (*fib)->lookup(v4(r.address));
     INFO(v4(r.address).to_string());
     CHECK(h.kind == r.kind);
@@ -129,7 +133,8 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
       for (int again = 0; again < 2; ++again) {
         std::array<FlowKey, 3> keys{key, FlowKey{}, key};
         std::array<const SpdEntry*, 3> cached{};
-        cache.outbound(**spd, keys.size(), [&](std::size_t i) { return keys[i]; }, [&](std::size_t i, const SpdEntry* e) { cached[i] = e; });
+        cache.outbound(
+            **spd, keys.size(), [&](std::size_t i) { return keys[i]; }, [&](std::size_t i, const SpdEntry* e) { cached[i] = e; });
         REQUIRE(cached[0] == got);
         REQUIRE(cached[2] == got);
       }
@@ -225,11 +230,12 @@ TEST_CASE("spd: the rest of a fragmented packet does not get past a policy for i
     shm::PolicyAction action;
   };
   using enum shm::PolicyAction;
-  for (const Row& r : {Row{"whole, 514", 0x0a020005, 17, 514, 0, 1, Protect}, Row{"first, 514", 0x0a020005, 17, 514, kIpv4Mf, 1, Protect},
-                       Row{"later", 0x0a020005, 17, 514, 1, 1, Discard}, Row{"last", 0x0a020005, 17, 0, 185, 1, Discard},
-                       Row{"whole, 515", 0x0a020005, 17, 515, 0, 3, Bypass}, Row{"later, beside its addresses", 0x0a020105, 17, 515, 1, 3, Bypass},
-                       Row{"whole, 23", 0x0a020005, 6, 23, 0, 2, Discard}, Row{"later TCP", 0x0a020005, 6, 80, 9, 2, Discard},
-                       Row{"later of another protocol", 0x0a020005, 1, 0, 9, 3, Bypass}}) {
+  for (const Row& r :
+       {Row{"whole, 514", 0x0a020005, 17, 514, 0, 1, Protect}, Row{"first, 514", 0x0a020005, 17, 514, kIpv4Mf, 1, Protect},
+        Row{"later", 0x0a020005, 17, 514, 1, 1, Discard}, Row{"last", 0x0a020005, 17, 0, 185, 1, Discard},
+        Row{"whole, 515", 0x0a020005, 17, 515, 0, 3, Bypass}, Row{"later, beside its addresses", 0x0a020105, 17, 515, 1, 3, Bypass},
+        Row{"whole, 23", 0x0a020005, 6, 23, 0, 2, Discard}, Row{"later TCP", 0x0a020005, 6, 80, 9, 2, Discard},
+        Row{"later of another protocol", 0x0a020005, 1, 0, 9, 3, Bypass}}) {
     INFO(r.what);
     Bytes bytes = packet_of(0x0a010009, r.to, r.protocol, 7, r.dport, r.fragment);
     Packet p;
@@ -313,8 +319,10 @@ TEST_CASE("fragments: all of the payload, in order, none larger than the MTU", "
 
 TEST_CASE("af_packet devices get a queue per worker and a ring that holds a nap's worth", "[port]") {
   CHECK(device_arguments("net_af_packet0,iface=x", 1, 1500) == "net_af_packet0,iface=x,blocksz=4096,framesz=2048,framecnt=4096");
-  CHECK(device_arguments("net_af_packet0,iface=x,framecnt=8,framesz=2048", 2, 1500) == "net_af_packet0,iface=x,framecnt=8,framesz=2048,qpairs=2");
-  CHECK(device_arguments("net_af_packet0,iface=x,qpairs=3", 2, 9000) == "net_af_packet0,iface=x,qpairs=3,blocksz=16384,framesz=16384,framecnt=4096");
+  CHECK(device_arguments("net_af_packet0,iface=x,framecnt=8,framesz=2048", 2, 1500) ==
+        "net_af_packet0,iface=x,framecnt=8,framesz=2048,qpairs=2");
+  CHECK(device_arguments("net_af_packet0,iface=x,qpairs=3", 2, 9000) ==
+        "net_af_packet0,iface=x,qpairs=3,blocksz=16384,framesz=16384,framecnt=4096");
   CHECK(device_arguments("net_tap0,iface=x", 2, 1500) == "net_tap0,iface=x");
   CHECK((is_pci_device("0000:3b:00.0") && is_pci_device("3b:00.1") && !is_pci_device("net_null0")));
 }
@@ -328,7 +336,8 @@ TEST_CASE("resolver: asks, delivers, gives up, forgets", "[neighbor][rfc826]") {
   std::vector<NeighborKey> asked;
   std::vector<void*> sent, refused;
   Resolver r(table, **rcu,
-             {[&](const NeighborKey& k) { asked.push_back(k); }, [&](void* b) { sent.push_back(b); }, [&](void* b, bool) { refused.push_back(b); }});
+             {[&](const NeighborKey& k) { asked.push_back(k); }, [&](void* b) { sent.push_back(b); },
+              [&](void* b, bool) { refused.push_back(b); }});
   const NeighborKey key{v4(0x0a010009), 1};
   std::uint64_t now = 1'000'000'000;
   std::vector<int> packets(200);
@@ -431,7 +440,8 @@ TEST_CASE("neighbour table: full means full, and removal keeps the rest reachabl
   for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; i += 2) CHECK(table.remove(*table.find({v4(0x0a000000 + i), 0})) != nullptr);
   for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i) CHECK((table.find({v4(0x0a000000 + i), 0}) != nullptr) == (i % 2 == 1));
   CHECK(table.find({v4(0x0a000001), 1}) == nullptr);
-  for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i) CHECK(table.find_v4(0x0a000000 + i, 0) == table.find({v4(0x0a000000 + i), 0}));
+  for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i)
+    CHECK(table.find_v4(0x0a000000 + i, 0) == table.find({v4(0x0a000000 + i), 0}));
   CHECK(table.find_v4(0x0a000001, 1) == nullptr);
 }
 

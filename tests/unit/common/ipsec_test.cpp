@@ -29,7 +29,8 @@ TEST_CASE("proposal strings that make no suite say what is wrong", "[proposal]")
 }
 
 TEST_CASE("traffic selectors read swanctl's forms and print them back", "[selector]") {
-  for (const char* text : {"10.1.0.0/24", "10.1.0.5/32", "10.1.0.0/24[tcp/80]", "0.0.0.0/0[icmp]", "10.1.0.1-10.1.0.9", "2001:db8::/32[udp/1000-2000]"}) {
+  for (const char* text :
+       {"10.1.0.0/24", "10.1.0.5/32", "10.1.0.0/24[tcp/80]", "0.0.0.0/0[icmp]", "10.1.0.1-10.1.0.9", "2001:db8::/32[udp/1000-2000]"}) {
     const auto ts = TrafficSelector::parse(text);
     REQUIRE(ts);
     CHECK(ts->to_string() == text);

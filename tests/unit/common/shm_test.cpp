@@ -1,9 +1,8 @@
 // Rings, segment and handshake: order, back-pressure, and distrust of the other side.
-#include <catch2/catch.hpp>
-
 #include <memory>
 #include <thread>
 
+#include <catch2/catch.hpp>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,8 +25,7 @@ TEST_CASE("a ring keeps order, refuses when full and counts it", "[ring]") {
   CHECK_FALSE(producer.push(8));
   CHECK(memory->full.load() == 1);
   CHECK(consumer.fill() == 8);
-  for (std::uint64_t i = 0; i < 8; ++i)
-    CHECK(consumer.consume<true>([&](std::uint64_t v) { CHECK(v == i); }) == RingStatus::Item);
+  for (std::uint64_t i = 0; i < 8; ++i) CHECK(consumer.consume<true>([&](std::uint64_t v) { CHECK(v == i); }) == RingStatus::Item);
   CHECK(consumer.consume([](std::uint64_t) {}) == RingStatus::Empty);
   for (const std::uint64_t slot : memory->slots) CHECK(slot == 0);  // wiped
 }

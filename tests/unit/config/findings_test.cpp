@@ -321,8 +321,10 @@ TEST_CASE("a file full of nonsense does not fill the terminal", "[config][findin
 }
 
 TEST_CASE("what cannot be read is said", "[config][findings]") {
-  for (const auto& [path, why] : std::vector<std::pair<std::string, std::string>>{
-           {"/nonexistent/gw.yaml", "cannot be opened: No such file or directory"}, {"/", "is no regular file"}, {"/dev/zero", "is no regular file"}}) {
+  for (const auto& [path, why] :
+       std::vector<std::pair<std::string, std::string>>{{"/nonexistent/gw.yaml", "cannot be opened: No such file or directory"},
+                                                        {"/", "is no regular file"},
+                                                        {"/dev/zero", "is no regular file"}}) {
     const auto result = load_file(path);
     REQUIRE_FALSE(result);
     REQUIRE(result.error().size() == 1);

@@ -1,14 +1,15 @@
 // The loader: what a good file becomes, and what a bad one is told.
-#include <catch2/catch.hpp>
-
 #include "common/config/load.hpp"
+
+#include <catch2/catch.hpp>
 
 using namespace culvert;
 using namespace culvert::config;
 using namespace std::chrono_literals;
 
 namespace {
-constexpr const char* kExample = R"(dataplane: {socket: /run/x/dp.sock, workers: [0], main_cpu: 0, idle: adaptive, memory: {hugepages: false, size: 256MB, mbufs: 8192}}
+constexpr const char* kExample =
+    R"(dataplane: {socket: /run/x/dp.sock, workers: [0], main_cpu: 0, idle: adaptive, memory: {hugepages: false, size: 256MB, mbufs: 8192}}
 ports:
   wan: {device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24]}
   lan: {device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24]}

@@ -89,12 +89,22 @@ class Emitter {
       if (how_ == Break::Duplicate) value(entry.key, *entry.value, indent);
       broken_ = lines_ + 1;
       switch (how_) {
-        case Break::Drop: break;
-        case Break::Misspell: value(misspelled(entry.key), *entry.value, indent); break;
-        case Break::Empty: line(indent, entry.key + ":"); break;
-        case Break::MapInstead: line(indent, entry.key + ": {\"no such key\": 1}"); break;
-        case Break::TooLong: line(indent, entry.key + ": " + std::string(5000, 'x')); break;
-        default: value(entry.key, *entry.value, indent);
+        case Break::Drop:
+          break;
+        case Break::Misspell:
+          value(misspelled(entry.key), *entry.value, indent);
+          break;
+        case Break::Empty:
+          line(indent, entry.key + ":");
+          break;
+        case Break::MapInstead:
+          line(indent, entry.key + ": {\"no such key\": 1}");
+          break;
+        case Break::TooLong:
+          line(indent, entry.key + ": " + std::string(5000, 'x'));
+          break;
+        default:
+          value(entry.key, *entry.value, indent);
       }
     }
   }

@@ -1,5 +1,7 @@
 // configs/: the reference is complete, says the code's defaults, and loads; the examples load without a warning.
 // With CULVERT_WRITE_REFERENCE=1 in the environment the reference file is written instead of compared.
+#include "common/config/reference.hpp"
+
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -9,7 +11,6 @@
 
 #include "common/config/check.hpp"
 #include "common/config/load.hpp"
-#include "common/config/reference.hpp"
 #include "common/config/schema.hpp"
 #include "common/config/tree.hpp"
 
@@ -85,7 +86,8 @@ connections:
     proposals: aes256-sha256-ecp256
     secret: env:PSK
     children: {net: {local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24, esp_proposals: aes128gcm16}}
-)", "least.yaml");
+)",
+                               "least.yaml");
   REQUIRE(full);
   REQUIRE(least);
   const GatewayConfig& f = full->config;

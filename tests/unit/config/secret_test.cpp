@@ -1,4 +1,6 @@
 // Secrets: which files are taken, which are refused, and that no message says what is in them.
+#include "control/config/secret.hpp"
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -6,8 +8,6 @@
 #include <catch2/catch.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "control/config/secret.hpp"
 
 using namespace culvert;
 using culvert::config::SecretRef;
@@ -37,8 +37,11 @@ const std::string kGood = "correct horse battery staple";
 
 TEST_CASE("a secret file's content is the secret, without one newline at its end", "[secret]") {
   const Folder folder;
-  const std::vector<std::pair<std::string, std::string>> rows{
-      {kGood, kGood}, {kGood + "\n", kGood}, {kGood + "\r\n", kGood}, {kGood + "\n\n", kGood + "\n"}, {" " + kGood + " \n", " " + kGood + " "}};
+  const std::vector<std::pair<std::string, std::string>> rows{{kGood, kGood},
+                                                              {kGood + "\n", kGood},
+                                                              {kGood + "\r\n", kGood},
+                                                              {kGood + "\n\n", kGood + "\n"},
+                                                              {" " + kGood + " \n", " " + kGood + " "}};
   for (const auto& [content, secret] : rows) {
     const auto s = resolve_secret({SecretRef::Kind::File, folder.file("psk", content)});
     REQUIRE(s);

@@ -29,8 +29,10 @@ TEST_CASE_METHOD(Fixture, "initiate waits for the child, and tells a fresh failu
   ike::LastFailure old{now - 10s, ike::Exchange::MainMode, ike::Reason::Timeout, "old"};
   test::engine().connections = {{"site-b", false, old, {{"net", false, old}}}};
   CHECK(ask(request).at("error").at("code") == "timeout");
-  test::engine().connections[0].children[0].failure = ike::LastFailure{now, ike::Exchange::QuickMode, ike::Reason::PeerSelectorMismatch, "they refused 10.2.0.0/24"};
-  CHECK_THAT(std::string(ask(request).at("error").at("message").as_string()), Catch::Contains("they refused 10.2.0.0/24") && Catch::Contains("peer_selector_mismatch"));
+  test::engine().connections[0].children[0].failure =
+      ike::LastFailure{now, ike::Exchange::QuickMode, ike::Reason::PeerSelectorMismatch, "they refused 10.2.0.0/24"};
+  CHECK_THAT(std::string(ask(request).at("error").at("message").as_string()),
+             Catch::Contains("they refused 10.2.0.0/24") && Catch::Contains("peer_selector_mismatch"));
   test::engine().connections[0].children[0] = {"net", true, std::nullopt};
   CHECK(ask(request).at("ok").as_bool());
   test::engine().answer = {false, "it can only respond"};
@@ -89,7 +91,9 @@ TEST_CASE_METHOD(Fixture, "list-sas and the metrics have the pairs of a connecti
 
 TEST_CASE_METHOD(Fixture, "list-conns has an attempt that is under way", "[cli]") {
   attach();
-  const auto connecting = [this] { return ask(R"({"command":"list-conns"})").at("result").at("connections").as_array().at(0).at("connecting"); };
+  const auto connecting = [this] {
+    return ask(R"({"command":"list-conns"})").at("result").at("connections").as_array().at(0).at("connecting");
+  };
   CHECK(connecting().is_null());
   test::engine().connections = {{"site-b", false, std::nullopt, {}, ike::Attempt{now - 20s, 1}}};
   CHECK(connecting().at("for_s").as_double() == Approx(20));

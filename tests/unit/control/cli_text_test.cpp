@@ -67,40 +67,47 @@ TEST_CASE("a log without a line says so, whatever was asked", "[cli]") {
 }
 
 TEST_CASE("list-sas tells an empty table from a data plane that is not there", "[cli]") {
-  CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[],"orphans":[]})") == "There are no SAs.\n");
+  CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[],"orphans":[]})") ==
+        "There are no SAs.\n");
   CHECK(text_for(add_list_sas, "list-sas", R"({"dataplane":{"connected":false},"ike_sas":[],"pairs_without_ike_sa":[],"orphans":[]})") ==
         "The data plane is not attached, see `culvert log`.\n");
 }
 
 TEST_CASE("list-sas shows pairs under their connection when its ISAKMP SA is gone", "[cli]") {
-  const std::string child = R"({"child":"net","state":"installed","role":"initiator","adopted":false,"suite":"aes128gcm16","encap":"native","local_ts":"10.1.0.0/24",
+  const std::string child =
+      R"({"child":"net","state":"installed","role":"initiator","adopted":false,"suite":"aes128gcm16","encap":"native","local_ts":"10.1.0.0/24",
     "remote_ts":"10.2.0.0/24","age_s":90,"rekey_in_s":null,"expires_in_s":null,"spi_in":"c0000001","spi_out":"0000dddd","in":null,"out":null})";
   CHECK_THAT(text_for(add_list_sas, "list-sas",
-                      R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[{"connection":"site-b","children":[)" + child + R"(]}],"orphans":[]})"),
+                      R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[{"connection":"site-b","children":[)" +
+                          child + R"(]}],"orphans":[]})"),
              StartsWith("site-b: no ISAKMP SA\n    net: installed, initiator, ESP aes128gcm16\n"));
 }
 
 TEST_CASE("list-sas says when a suite is not agreed yet, or was a former culvertd's matter", "[cli]") {
   const auto child = [](const std::string& state, const std::string& role, bool adopted) {
-    const std::string text = text_for(add_list_sas, "list-sas",
-        R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[{"connection":"c","children":[{"child":"net","state":")" + state + R"(","role":)" +
-            role + R"(,"adopted":)" + (adopted ? "true" : "false") + R"(,"suite":null,"encap":"native","local_ts":"10.1.0.0/24","remote_ts":"10.2.0.0/24",
+    const std::string text = text_for(
+        add_list_sas, "list-sas",
+        R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[{"connection":"c","children":[{"child":"net","state":")" +
+            state + R"(","role":)" + role + R"(,"adopted":)" + (adopted ? "true" : "false") +
+            R"(,"suite":null,"encap":"native","local_ts":"10.1.0.0/24","remote_ts":"10.2.0.0/24",
             "age_s":null,"rekey_in_s":null,"expires_in_s":null,"spi_in":"c0000001","spi_out":"00000000","in":null,"out":null}]}],"orphans":[]})");
     return text.substr(text.find('\n') + 1, text.find('\n', text.find('\n') + 1) - text.find('\n') - 1);
   };
   CHECK(child("negotiating", "\"initiator\"", false) == "    net: negotiating, initiator, suite not agreed yet");
   CHECK(child("installed", "null", true) == "    net: installed, of a former culvertd, suite unknown");
-  CHECK_THAT(text_for(add_list_sas, "list-sas",
-                      R"({"dataplane":{"connected":true},"ike_sas":[{"connection":"c","id":1,"state":"connecting","role":"initiator","suite":null,
+  CHECK_THAT(
+      text_for(add_list_sas, "list-sas",
+               R"({"dataplane":{"connected":true},"ike_sas":[{"connection":"c","id":1,"state":"connecting","role":"initiator","suite":null,
                       "nat":{"local":false,"remote":false,"forced":false},"local":"10.9.0.1:500","remote":"10.9.0.2:500","local_id":"a","remote_id":"b",
                       "initiator_spi":"1122334455667788","responder_spi":"0000000000000000","age_s":1,"rekey_in_s":null,"expires_in_s":null,"children":[]}],
                       "pairs_without_ike_sa":[],"orphans":[]})"),
-             StartsWith("c #1: connecting, initiator, suite not agreed yet\n"));
+      StartsWith("c #1: connecting, initiator, suite not agreed yet\n"));
 }
 
 TEST_CASE("list-conns says what a connection that is down is waiting for", "[cli]") {
   const auto shown = [](const std::string& up, const std::string& connecting) {
-    const std::string text = text_for(add_list_conns, "list-conns",
+    const std::string text = text_for(
+        add_list_conns, "list-conns",
         R"({"dataplane":{"connected":true},"connections":[{"connection":"c","up":)" + up + R"(,"connecting":)" + connecting +
             R"(,"local_addrs":["10.9.0.1"],"remote_addrs":["10.9.0.2"],"local_id":"a","remote_id":"b","failure":null,"children":[]}]})");
     return text.substr(0, text.find('\n'));
@@ -114,10 +121,12 @@ TEST_CASE("list-conns says what a connection that is down is waiting for", "[cli
 TEST_CASE("counters shows what each port dropped in the form of the other drops", "[cli]") {
   const std::string answer = R"({"workers":[{"worker":0}],"drops":[],"children":[],"rings":[],"exchanges":[],"ports":[
     {"port":"wan","up":true,"rx_missed":1200,"rx_nombuf":3},{"port":"lan","up":true}]})";
-  CHECK_THAT(text_for(add_counters, "counters", answer), Contains("\nDROPS BY PORT  REASON     TOTAL  WHAT IT MEANS\n"
-                                                                  "wan            missed     1 200  the port dropped it because no worker took it in time\n"
-                                                                  "wan            no_buffer      3  the port dropped it for want of a packet buffer\n\n"));
+  CHECK_THAT(text_for(add_counters, "counters", answer),
+             Contains("\nDROPS BY PORT  REASON     TOTAL  WHAT IT MEANS\n"
+                      "wan            missed     1 200  the port dropped it because no worker took it in time\n"
+                      "wan            no_buffer      3  the port dropped it for want of a packet buffer\n\n"));
   CHECK_THAT(text_for(add_counters, "counters --all", answer), Contains("lan            tx_errors      0  the port could not send it\n"));
-  CHECK_THAT(text_for(add_counters, "counters", R"({"workers":[{"worker":0}],"drops":[],"children":[],"rings":[],"exchanges":[],"ports":[]})"),
-             Contains("No port dropped a packet.\n"));
+  CHECK_THAT(
+      text_for(add_counters, "counters", R"({"workers":[{"worker":0}],"drops":[],"children":[],"rings":[],"exchanges":[],"ports":[]})"),
+      Contains("No port dropped a packet.\n"));
 }

@@ -1,11 +1,10 @@
 // A gateway of one site with two children, between a scripted engine and a data plane without packets.
 #pragma once
 
-#include <catch2/catch.hpp>
-
 #include <memory>
 
 #include <boost/json.hpp>
+#include <catch2/catch.hpp>
 #include <prometheus/text_serializer.h>
 
 #include "control/cli/server/dispatcher.hpp"
@@ -57,10 +56,13 @@ struct GatewayFixture {
   void restart() {
     test::reset_engine();
     gateway.reset();
-    gateway = std::make_unique<Gateway>(config, journal,
-                                        Gateway::Hooks{.compute = [this](ike::ComputeDh j) { jobs.push_back(std::move(j)); },
-                                                       .read_secret = [](const config::SecretRef&) -> std::expected<SecretBytes, std::string> { return std::unexpected("no such file"); },
-                                                       .wake_at = [this](std::optional<ike::TimePoint> t) { woken = t; }});
+    gateway =
+        std::make_unique<Gateway>(config, journal,
+                                  Gateway::Hooks{.compute = [this](ike::ComputeDh j) { jobs.push_back(std::move(j)); },
+                                                 .read_secret = [](const config::SecretRef&) -> std::expected<SecretBytes, std::string> {
+                                                   return std::unexpected("no such file");
+                                                 },
+                                                 .wake_at = [this](std::optional<ike::TimePoint> t) { woken = t; }});
   }
   void attach() {
     auto attachment = finish_attach(UniqueFd(dp->connect_pair()));
@@ -85,7 +87,8 @@ struct GatewayFixture {
   }
   Spi bring_up(std::uint64_t pair) {
     const Spi in = *test::engine().services->allocate_spi();
-    test::engine().actions = {install(pair * 10, Direction::Inbound, in, pair), install(pair * 10 + 1, Direction::Outbound, Spi{0xdddd}, pair)};
+    test::engine().actions = {install(pair * 10, Direction::Inbound, in, pair),
+                              install(pair * 10 + 1, Direction::Outbound, Spi{0xdddd}, pair)};
     gateway->on_timer(now);
     settle();
     return in;
@@ -104,6 +107,5 @@ struct GatewayFixture {
 };
 
 inline bool has(const std::string& text, const std::string& line) { return text.find(line + "\n") != std::string::npos; }
-
 
 }  // namespace culvert::control

@@ -216,7 +216,8 @@ TEST_CASE_METHOD(Fixture, "traffic sums survive a rekey and never go backwards",
   CHECK(has(metrics(), R"(culvert_child_packets_total{connection="site-b",child="net",direction="in"} 16)"));
 }
 
-TEST_CASE_METHOD(Fixture, "configured connections and children are in the metrics whatever happens; reports are counted", "[gateway][metrics]") {
+TEST_CASE_METHOD(Fixture, "configured connections and children are in the metrics whatever happens; reports are counted",
+                 "[gateway][metrics]") {
   auto text = metrics();
   CHECK(has(text, R"(culvert_connection_up{connection="site-b"} 0)"));
   CHECK(has(text, R"(culvert_child_up{connection="site-b",child="voice"} 0)"));
@@ -261,4 +262,3 @@ TEST_CASE_METHOD(Fixture, "a secret that cannot be read is logged with its conne
   CHECK(events.back().connection == "site-b");
   CHECK(events.back().reason == "no_secret");
 }
-

@@ -1,10 +1,10 @@
 // The form of a log line: one line, valid JSON, nothing unprintable; and the bounded memory of recent events.
-#include <catch2/catch.hpp>
+#include "control/log/journal.hpp"
 
 #include <boost/json.hpp>
+#include <catch2/catch.hpp>
 
 #include "common/log_line.hpp"
-#include "control/log/journal.hpp"
 
 using namespace culvert;
 using namespace culvert::control;
@@ -28,7 +28,8 @@ TEST_CASE("a report becomes an event with its names", "[log]") {
   r.reason = ike::Reason::NoProposalChosen;
   r.message = "offered aes128, wanted aes256";
   Event e = event_of(r);
-  CHECK_THAT(format_text(e), Catch::Contains("warn  site-b/net: offered aes128, wanted aes256 (peer=10.9.0.2:500, exchange=quick_mode, role=responder, reason=no_proposal_chosen)"));
+  CHECK_THAT(format_text(e), Catch::Contains("warn  site-b/net: offered aes128, wanted aes256 (peer=10.9.0.2:500, exchange=quick_mode, "
+                                             "role=responder, reason=no_proposal_chosen)"));
   const auto o = boost::json::parse(format_json(e)).as_object();
   CHECK(o.at("ts").as_string().ends_with("Z"));
   CHECK(o.at("level") == "warn");

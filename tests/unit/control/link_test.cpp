@@ -1,15 +1,15 @@
 // The command queue and the link: order, back-pressure, wiping, late answers, and a data plane that misbehaves.
-#include <catch2/catch.hpp>
+#include "control/dataplane_link/link.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <memory>
 
+#include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
-#include "control/dataplane_link/link.hpp"
 #include "tests/support/fake_dataplane.hpp"
 
 using namespace culvert;
@@ -32,7 +32,8 @@ TEST_CASE("commands beyond the ring wait in order, and none is lost", "[link]") 
   auto link = link_to(dp);
   std::size_t acked = 0;
   for (std::uint32_t i = 1; i <= 3000; ++i)
-    REQUIRE(link->commands().send(shm::RemovePolicy{PolicyId{i}}, kNow, [&](const Outcome& o) { acked += o.kind == Outcome::Kind::Acked; }));
+    REQUIRE(
+        link->commands().send(shm::RemovePolicy{PolicyId{i}}, kNow, [&](const Outcome& o) { acked += o.kind == Outcome::Kind::Acked; }));
   link->flush();
   CHECK(link->commands().waiting() == 3000 - shm::kCommandSlots);
   while (link->commands().unanswered() > 0) {
@@ -90,7 +91,8 @@ TEST_CASE("a lost link ends every command", "[link]") {
   test::FakeDataplane dp;
   auto link = link_to(dp);
   int lost = 0;
-  for (int i = 0; i < 5; ++i) REQUIRE(link->commands().send(shm::RemovePolicy{PolicyId{1}}, kNow, [&](const Outcome& o) { lost += o.kind == Outcome::Kind::Lost; }));
+  for (int i = 0; i < 5; ++i)
+    REQUIRE(link->commands().send(shm::RemovePolicy{PolicyId{1}}, kNow, [&](const Outcome& o) { lost += o.kind == Outcome::Kind::Lost; }));
   link->commands().lose_all();
   CHECK(lost == 5);
   CHECK(link->commands().unanswered() == 0);
@@ -102,7 +104,8 @@ TEST_CASE("events and datagrams arrive; lengths beyond the slot and unknown mess
   auto link = link_to(dp);
   int acquires = 0, expires = 0;
   std::vector<ike::Datagram> datagrams;
-  const Link::Handlers handlers{[&](const shm::Acquire&) { ++acquires; }, [&](const shm::Expire&) { ++expires; }, [&](const ike::Datagram& d) { datagrams.push_back(d); }};
+  const Link::Handlers handlers{[&](const shm::Acquire&) { ++acquires; }, [&](const shm::Expire&) { ++expires; },
+                                [&](const ike::Datagram& d) { datagrams.push_back(d); }};
   dp.event(shm::Message::of(shm::Acquire{}));
   dp.event(shm::Message::of(shm::Expire{}));
   dp.event(shm::Message::of(shm::Ack{4711, shm::AckResult::Ok}));  // of nothing we sent

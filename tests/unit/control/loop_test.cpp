@@ -1,5 +1,5 @@
 // The event loop as a whole, with real sockets: attaching, reconnecting, timers, the CLI's robustness, the end by SIGTERM.
-#include <catch2/catch.hpp>
+#include "control/io/loop.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include <catch2/catch.hpp>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -20,7 +21,6 @@
 #include <unistd.h>
 
 #include "control/cli/protocol.hpp"
-#include "control/io/loop.hpp"
 #include "tests/support/fake_dataplane.hpp"
 #include "tests/support/fake_engine.hpp"
 
@@ -72,10 +72,11 @@ struct Daemon {
     config.control.log.file = "/dev/null";
     journal = std::make_unique<Journal>(config.control.log);
     loop = std::make_unique<io::Loop>();
-    gateway = std::make_unique<Gateway>(config, *journal,
-                                        Gateway::Hooks{.compute = [](const ike::ComputeDh&) {},
-                                                       .read_secret = [](const config::SecretRef&) -> std::expected<SecretBytes, std::string> { return SecretBytes(8); },
-                                                       .wake_at = [this](std::optional<ike::TimePoint> t) { loop->wake_at(t); }});
+    gateway = std::make_unique<Gateway>(
+        config, *journal,
+        Gateway::Hooks{.compute = [](const ike::ComputeDh&) {},
+                       .read_secret = [](const config::SecretRef&) -> std::expected<SecretBytes, std::string> { return SecretBytes(8); },
+                       .wake_at = [this](std::optional<ike::TimePoint> t) { loop->wake_at(t); }});
     dispatcher = std::make_unique<cli::Dispatcher>(*gateway);
     auto opened = io::Listener::open(socket, "");
     REQUIRE(opened);
@@ -98,7 +99,8 @@ struct Daemon {
   }
   /// Runs `check` in the loop's thread until it holds, or three seconds are over.
   bool eventually(const std::function<bool()>& check, const std::function<void()>& meanwhile = [] {}) {
-    for (const auto until = std::chrono::steady_clock::now() + 3s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(5ms)) {
+    for (const auto until = std::chrono::steady_clock::now() + 3s; std::chrono::steady_clock::now() < until;
+         std::this_thread::sleep_for(5ms)) {
       meanwhile();
       auto answer = std::make_shared<std::atomic<int>>(-1);
       loop->post([answer, &check] { *answer = check() ? 1 : 0; });
@@ -151,21 +153,24 @@ TEST_CASE("the engine's timer fires", "[loop]") {
     d.loop->wake_at(test::engine().deadline);
     return true;
   }));
-  CHECK(d.eventually([] {
-    if (test::engine().count("on_timer") < 1) return false;
-    test::engine().deadline.reset();
-    return true;
-  }, serve));
+  CHECK(d.eventually(
+      [] {
+        if (test::engine().count("on_timer") < 1) return false;
+        test::engine().deadline.reset();
+        return true;
+      },
+      serve));
 }
 
 TEST_CASE("SIGTERM tells the engine and ends within the time for it", "[loop]") {
   Daemon d;
   test::FakeDataplane dp(64U);
   dp.listen(d.config.dataplane.socket);
-  REQUIRE(d.eventually([] { return test::engine().count("start") == 1; }, [&] {
-    (void)dp.accept();
-    (void)dp.pump();
-  }));
+  REQUIRE(d.eventually([] { return test::engine().count("start") == 1; },
+                       [&] {
+                         (void)dp.accept();
+                         (void)dp.pump();
+                       }));
   dp.silent = true;  // it never confirms
   const auto before = std::chrono::steady_clock::now();
   d.stop();
@@ -227,7 +232,7 @@ TEST_CASE("one socket, one culvertd: a second is refused, a stale socket is repl
   {
     auto first = io::Listener::open(path, "");
     REQUIRE(first);
-    struct stat st {};
+    struct stat st{};
     REQUIRE(::stat(path.c_str(), &st) == 0);
     CHECK((st.st_mode & 0777) == 0600);
     const auto second = io::Listener::open(path, "");

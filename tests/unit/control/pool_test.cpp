@@ -1,5 +1,5 @@
 // The crypto pool: every job is answered exactly once, off the caller's thread, and a full queue says so.
-#include <catch2/catch.hpp>
+#include "control/crypto/pool.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -7,7 +7,7 @@
 #include <set>
 #include <thread>
 
-#include "control/crypto/pool.hpp"
+#include <catch2/catch.hpp>
 
 using namespace culvert;
 using namespace culvert::control;

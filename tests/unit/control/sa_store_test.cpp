@@ -1,8 +1,8 @@
 // Slots and SPIs: the rules of the contract, exhaustion, release, and what happens around a lost data plane.
-#include <catch2/catch.hpp>
-
 #include <random>
 #include <set>
+
+#include <catch2/catch.hpp>
 
 #include "control/sa/store.hpp"
 

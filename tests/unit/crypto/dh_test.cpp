@@ -1,5 +1,5 @@
 // Diffie-Hellman: agreement on every group, published values, and every value that a group forbids.
-#include "tests/support/vectors.hpp"
+#include "control/crypto/dh.hpp"
 
 #include <algorithm>
 #include <map>
@@ -7,7 +7,7 @@
 #include <boost/json.hpp>
 #include <openssl/bn.h>
 
-#include "control/crypto/dh.hpp"
+#include "tests/support/vectors.hpp"
 
 using namespace culvert;
 using crypto::DhError;
@@ -26,8 +26,9 @@ bool is_curve(const DhInfo& d) { return d.name.starts_with("ecp"); }
 Bytes prime(DhGroup group) {
   using Make = BIGNUM* (*)(BIGNUM*);
   static const std::map<DhGroup, Make> kPrimes{
-      {DhGroup::Modp768, BN_get_rfc2409_prime_768},   {DhGroup::Modp1024, BN_get_rfc2409_prime_1024}, {DhGroup::Modp1536, BN_get_rfc3526_prime_1536},
-      {DhGroup::Modp2048, BN_get_rfc3526_prime_2048}, {DhGroup::Modp3072, BN_get_rfc3526_prime_3072}, {DhGroup::Modp4096, BN_get_rfc3526_prime_4096},
+      {DhGroup::Modp768, BN_get_rfc2409_prime_768},   {DhGroup::Modp1024, BN_get_rfc2409_prime_1024},
+      {DhGroup::Modp1536, BN_get_rfc3526_prime_1536}, {DhGroup::Modp2048, BN_get_rfc3526_prime_2048},
+      {DhGroup::Modp3072, BN_get_rfc3526_prime_3072}, {DhGroup::Modp4096, BN_get_rfc3526_prime_4096},
       {DhGroup::Modp6144, BN_get_rfc3526_prime_6144}, {DhGroup::Modp8192, BN_get_rfc3526_prime_8192}};
   const auto make = kPrimes.find(group);
   if (make == kPrimes.end()) return {};
@@ -95,9 +96,12 @@ TEST_CASE("RFC 5114 groups: a value outside of the subgroup is refused", "[crypt
 
 TEST_CASE("Curve25519: values of small order are refused", "[crypto][dh][D1][rfc8031]") {
   const auto key = make(DhGroup::Curve25519);
-  for (const char* low : {"0000000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000000",
-                          "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-                          "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  for (const char* low : {"0000000000000000000000000000000000000000000000000000000000000000",
+                          "0100000000000000000000000000000000000000000000000000000000000000",
+                          "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+                          "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+                          "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                          "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
                           "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"})
     CHECK(key->compute(hex(low)).error() == DhError::OutOfRange);
 }
@@ -155,8 +159,9 @@ TEST_CASE("Wycheproof ECDH, uncompressed points: P-256, P-384, P-521", "[crypto]
     const char* name;
   };
   std::size_t valid = 0, invalid = 0, other = 0;
-  for (const File& f : {File{DhGroup::Ecp256, "ecdh_secp256r1_ecpoint_test.json"}, File{DhGroup::Ecp384, "ecdh_secp384r1_ecpoint_test.json"},
-                        File{DhGroup::Ecp521, "ecdh_secp521r1_ecpoint_test.json"}}) {
+  for (const File& f :
+       {File{DhGroup::Ecp256, "ecdh_secp256r1_ecpoint_test.json"}, File{DhGroup::Ecp384, "ecdh_secp384r1_ecpoint_test.json"},
+        File{DhGroup::Ecp521, "ecdh_secp521r1_ecpoint_test.json"}}) {
     const Bytes text = test::read_file(*folder / "wycheproof" / f.name);
     const auto json = boost::json::parse(std::string(text.begin(), text.end()));
     for (const auto& group : json.at("testGroups").as_array())

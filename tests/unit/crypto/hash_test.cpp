@@ -1,10 +1,10 @@
 // Digest, HMAC and AES-CBC against published values.
-#include "tests/support/vectors.hpp"
+#include "control/crypto/hash.hpp"
 
 #include <set>
 
 #include "control/crypto/cbc.hpp"
-#include "control/crypto/hash.hpp"
+#include "tests/support/vectors.hpp"
 
 using namespace culvert;
 using culvert::test::hex;
@@ -18,8 +18,9 @@ TEST_CASE("digest: the values of FIPS 180-4 for 'abc', in one part and in many",
       {Prf::HmacSha1, "a9993e364706816aba3e25717850c26c9cd0d89d"},
       {Prf::HmacSha2_256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
       {Prf::HmacSha2_384, "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7"},
-      {Prf::HmacSha2_512, "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd"
-                          "454d4423643ce80e2a9ac94fa54ca49f"},
+      {Prf::HmacSha2_512,
+       "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd"
+       "454d4423643ce80e2a9ac94fa54ca49f"},
   };
   for (const Row& r : rows) {
     CHECK(to_hex(crypto::digest(r.prf, {as_bytes("abc")})) == r.out);
@@ -34,9 +35,12 @@ TEST_CASE("hmac: RFC 4231 cases 1, 2 and 6, RFC 2202 case 1, and an empty key", 
         "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
   CHECK(to_hex(crypto::hmac(Prf::HmacSha2_384, as_bytes("Jefe"), {as_bytes("what do ya want for nothing?")}).view()) ==
         "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c78b3239ecfab21649");
-  CHECK(to_hex(crypto::hmac(Prf::HmacSha2_512, Bytes(131, 0xaa), {as_bytes("Test Using Larger Than Block-Size Key - Hash Key First")}).view()) ==
-        "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598");
-  CHECK(to_hex(crypto::hmac(Prf::HmacMd5, Bytes(16, 0x0b), {as_bytes("Hi There")}).view()) == "9294727a3638bb1c13f48ef8158bfc9d");  // RFC 2202
+  CHECK(
+      to_hex(
+          crypto::hmac(Prf::HmacSha2_512, Bytes(131, 0xaa), {as_bytes("Test Using Larger Than Block-Size Key - Hash Key First")}).view()) ==
+      "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598");
+  CHECK(to_hex(crypto::hmac(Prf::HmacMd5, Bytes(16, 0x0b), {as_bytes("Hi There")}).view()) ==
+        "9294727a3638bb1c13f48ef8158bfc9d");  // RFC 2202
   CHECK(to_hex(crypto::hmac(Prf::HmacSha2_256, {}, {ByteView{}}).view()) ==
         "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
@@ -67,7 +71,8 @@ TEST_CASE("aes-cbc: lengths that are none", "[crypto][aes]") {
   const Bytes key(16), iv(16), block(16);
   for (const std::size_t n : {0U, 1U, 15U, 17U, 23U, 31U, 33U, 64U})
     CHECK(crypto::cbc_decrypt(Encr::AesCbc, Bytes(n), iv, block).error() == crypto::CipherError::KeyLength);
-  for (const std::size_t n : {0U, 15U, 17U}) CHECK(crypto::cbc_decrypt(Encr::AesCbc, key, Bytes(n), block).error() == crypto::CipherError::IvLength);
+  for (const std::size_t n : {0U, 15U, 17U})
+    CHECK(crypto::cbc_decrypt(Encr::AesCbc, key, Bytes(n), block).error() == crypto::CipherError::IvLength);
   for (const std::size_t n : {0U, 1U, 15U, 17U, 31U})
     CHECK(crypto::cbc_decrypt(Encr::AesCbc, key, iv, Bytes(n)).error() == crypto::CipherError::DataLength);
 }
@@ -80,7 +85,8 @@ TEST_CASE("des-cbc and 3des-cbc: FIPS 81 App. C and NIST SP 800-20 keys, both di
   const ByteView text = as_bytes("Now is the time for all ");
   const Bytes plain(text.begin(), text.end());
   check(Encr::Des, "0123456789abcdef", "1234567890abcdef", plain, "e5c7cdde872bf27c43e934008c389c0f683788499a7c05f6");
-  check(Encr::TripleDes, "0123456789abcdef0123456789abcdef0123456789abcdef", "1234567890abcdef", plain, "e5c7cdde872bf27c43e934008c389c0f683788499a7c05f6");
+  check(Encr::TripleDes, "0123456789abcdef0123456789abcdef0123456789abcdef", "1234567890abcdef", plain,
+        "e5c7cdde872bf27c43e934008c389c0f683788499a7c05f6");
   CHECK(crypto::cbc_encrypt(Encr::TripleDes, Bytes(16), Bytes(8), Bytes(8)).error() == crypto::CipherError::KeyLength);
   CHECK(crypto::cbc_encrypt(Encr::Des, Bytes(8), Bytes(16), Bytes(8)).error() == crypto::CipherError::IvLength);
   CHECK(crypto::cbc_encrypt(Encr::Des, Bytes(8), Bytes(8), Bytes(12)).error() == crypto::CipherError::DataLength);

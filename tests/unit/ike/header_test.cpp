@@ -1,10 +1,9 @@
 // The ISAKMP header, checked before anything else is read.
-#include "tests/support/vectors.hpp"
-
-#include "control/ike/dh_job.hpp"
 #include "control/ike/header.hpp"
 
 #include "control/crypto/dh.hpp"
+#include "control/ike/dh_job.hpp"
+#include "tests/support/vectors.hpp"
 
 using namespace culvert;
 using namespace culvert::ike;
@@ -13,9 +12,7 @@ using culvert::test::hex;
 namespace {
 // Cookies, next payload SA, version 1.0, Identity Protection, no flags, message id 0, length 32; 4 bytes of body.
 const char* const kGolden = "0102030405060708 1112131415161718 01 10 02 00 00000000 00000020 deadbeef";
-Header golden_header() {
-  return {IkeSpi{0x0102030405060708}, IkeSpi{0x1112131415161718}, 1, 1, 0, kExchangeMainMode, 0, MessageId{0}, 32};
-}
+Header golden_header() { return {IkeSpi{0x0102030405060708}, IkeSpi{0x1112131415161718}, 1, 1, 0, kExchangeMainMode, 0, MessageId{0}, 32}; }
 Bytes with_length(std::uint32_t length) {
   Bytes b = hex(kGolden);
   for (std::size_t i = 0; i < 4; ++i) b[24 + i] = static_cast<std::uint8_t>(length >> (24 - 8 * i));

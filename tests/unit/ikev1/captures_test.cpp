@@ -1,6 +1,4 @@
 // Real exchanges of other implementations: every IKEv1 message that travelled in clear parses, and the rules take it.
-#include "tests/support/vectors.hpp"
-
 #include <map>
 
 #include <pcap/pcap.h>
@@ -9,6 +7,7 @@
 #include "control/ikev1/message_rules.hpp"
 #include "control/ikev1/proposal.hpp"
 #include "control/ikev1/vendor_ids.hpp"
+#include "tests/support/vectors.hpp"
 
 using namespace culvert;
 using namespace culvert::ikev1;

@@ -1,5 +1,5 @@
 // Keys and hashes of IKEv1: against NIST's vectors, against an independent recomputation, and the encryption of messages.
-#include "tests/support/vectors.hpp"
+#include "control/ikev1/keymat.hpp"
 
 #include <array>
 #include <map>
@@ -8,8 +8,8 @@
 #include <lzma.h>
 
 #include "control/ikev1/cipher.hpp"
-#include "control/ikev1/keymat.hpp"
 #include "control/ikev1/message.hpp"
+#include "tests/support/vectors.hpp"
 
 using namespace culvert;
 using namespace culvert::ikev1;
@@ -120,8 +120,9 @@ TEST_CASE("NIST CAVS: IKEv1 with pre-shared keys, the whole set", "[ikev1][keyma
     if (line.starts_with("COUNT") || line.starts_with("[") || line.starts_with("#") || equals == std::string::npos) continue;
     c[line.substr(0, equals)] = hex(line.substr(equals + 3));
     if (!line.starts_with("SKEYID_e")) continue;
-    const Phase1Secrets s = derive_phase1({prf, c.at("pre-shared-key"), c.at("Ni"), c.at("Nr"), c.at("g^xy"),
-                                           IkeSpi{Reader(c.at("CKY_I")).be<std::uint64_t>()}, IkeSpi{Reader(c.at("CKY_R")).be<std::uint64_t>()}});
+    const Phase1Secrets s =
+        derive_phase1({prf, c.at("pre-shared-key"), c.at("Ni"), c.at("Nr"), c.at("g^xy"), IkeSpi{Reader(c.at("CKY_I")).be<std::uint64_t>()},
+                       IkeSpi{Reader(c.at("CKY_R")).be<std::uint64_t>()}});
     CHECK(to_hex(s.skeyid) == to_hex(c.at("SKEYID")));
     CHECK(to_hex(s.skeyid_d) == to_hex(c.at("SKEYID_d")));
     CHECK(to_hex(s.skeyid_a) == to_hex(c.at("SKEYID_a")));

@@ -4,8 +4,8 @@
 
 using namespace culvert;
 using namespace culvert::ikev1;
-using culvert::test::hex;
 using culvert::ikev1::test::kGolden;
+using culvert::test::hex;
 
 namespace {
 /// A single payload as a chain, with its generic header.
@@ -84,17 +84,17 @@ TEST_CASE("fields land where they belong", "[ikev1][payload]") {
 
 TEST_CASE("SA: lengths and counts that lie, level by level", "[ikev1][payload][A5][rfc2408-3.5]") {
   // Offsets in the golden body: 0 DOI, 4 situation, 8 proposal (10 length, 14 SPI size, 15 count), 16 transform (18 length).
-  CHECK(sa_error(sa_with(3, 2)) == ParseErrc::BadValue);     // DOI
+  CHECK(sa_error(sa_with(3, 2)) == ParseErrc::BadValue);  // DOI
   CHECK(sa_error(sa_with(0, 0xff)) == ParseErrc::BadValue);
-  CHECK(sa_error(sa_with(7, 3)) == ParseErrc::BadValue);     // situation with secrecy labels
-  CHECK(sa_error(sa_with(8, 2)) == ParseErrc::Truncated);    // "another proposal follows"
-  CHECK(sa_error(sa_with(8, 3)) == ParseErrc::BadValue);     // a transform among proposals
+  CHECK(sa_error(sa_with(7, 3)) == ParseErrc::BadValue);   // situation with secrecy labels
+  CHECK(sa_error(sa_with(8, 2)) == ParseErrc::Truncated);  // "another proposal follows"
+  CHECK(sa_error(sa_with(8, 3)) == ParseErrc::BadValue);   // a transform among proposals
   CHECK(sa_error(sa_with(11, 0x53)) == ParseErrc::BadLength);
   CHECK(sa_error(sa_with(11, 0x55)) == ParseErrc::BadLength);
   for (const int n : {0, 3, 4}) CHECK_FALSE(parse_body(PayloadType::Sa, sa_with(11, static_cast<std::uint8_t>(n))));
   CHECK(sa_error(sa_with(10, 0xff)) == ParseErrc::BadLength);
   for (const int n : {1, 3, 15, 16, 17, 255}) CHECK_FALSE(parse_body(PayloadType::Sa, sa_with(14, static_cast<std::uint8_t>(n))));
-  CHECK(sa_error(sa_with(15, 0)) == ParseErrc::BadValue);    // no transforms
+  CHECK(sa_error(sa_with(15, 0)) == ParseErrc::BadValue);  // no transforms
   for (const int n : {1, 3, 255}) CHECK(sa_error(sa_with(15, static_cast<std::uint8_t>(n))) == ParseErrc::BadLength);
   for (const int n : {0, 1, 2, 3, 0x23, 0x25}) CHECK_FALSE(parse_body(PayloadType::Sa, sa_with(19, static_cast<std::uint8_t>(n))));
   CHECK_FALSE(parse_body(PayloadType::Sa, sa_with(24, 0x00)));  // TV read as TLV: the length is 7 of a value that is not there

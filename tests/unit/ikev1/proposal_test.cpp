@@ -1,7 +1,7 @@
 // Offers, choices, replies, and the words for what does not fit.
-#include "tests/support/vectors.hpp"
-
 #include "control/ikev1/proposal.hpp"
+
+#include "tests/support/vectors.hpp"
 
 using namespace culvert;
 using namespace culvert::ikev1;
@@ -102,7 +102,8 @@ TEST_CASE("phase 1: a refusal says what was offered, what was wanted and the fir
   CHECK(difference1("aes256-sha256-modp2048", offer1(7, 256, 1, 14)) == "hash md5 is not acceptable here");
   CHECK(difference1("aes256-sha256-modp2048", offer1(5, 0, 4, 14)) == "encryption 3des is not acceptable here");
   CHECK(difference1("aes256-sha256-modp2048", offer1(77, 0, 4, 14)) == "encryption cipher 77 is not acceptable here");
-  CHECK(difference1("aes256-sha256-modp2048", offer1(7, 256, 4, 14, 3)) == "authentication method 3 (RSA signatures) is not acceptable here");
+  CHECK(difference1("aes256-sha256-modp2048", offer1(7, 256, 4, 14, 3)) ==
+        "authentication method 3 (RSA signatures) is not acceptable here");
   CHECK(difference1("aes256-sha256-modp2048", offer1(7, 256, 4, 1025)) == "Diffie-Hellman group 1025 (group 1025) is not acceptable here");
   // The nearest of several is explained, not the first one.
   Sa two = offer1(5, 0, 1, 2);
@@ -117,10 +118,10 @@ TEST_CASE("phase 1: every value of every attribute gives a suite of the table or
   std::size_t accepted = 0;
   const auto count = [&](const Sa& sa) { accepted += select_ike(all, sa) ? 1U : 0U; };
   for (int v = 0; v < 65536; v += v < 1100 ? 1 : 97) {
-    count(offer1(v, 128, 2, 14));      // 7
-    count(offer1(7, 128, v, 14));      // 2, 4, 5, 6
-    count(offer1(7, 128, 2, v));       // 14, 15, 16, 19, 20, 21
-    count(offer1(7, 128, 2, 14, v));   // 1
+    count(offer1(v, 128, 2, 14));            // 7
+    count(offer1(7, 128, v, 14));            // 2, 4, 5, 6
+    count(offer1(7, 128, 2, v));             // 14, 15, 16, 19, 20, 21
+    count(offer1(7, 128, 2, 14, v));         // 1
     if (v != 0) count(offer1(7, v, 2, 14));  // 128, 192, 256
   }
   CHECK(accepted == 1 + 4 + 6 + 1 + 3);
@@ -132,7 +133,8 @@ TEST_CASE("phase 1: odd attributes", "[ikev1][proposal][A11][C3][rfc2409-A]") {
   const auto refused = [&](const std::vector<Attribute>& more) { return difference1(suite, offer1(7, 256, 4, 14, 1, more)); };
   CHECK(refused({tv(1, 7)}) == "attribute 1 stands there twice");
   CHECK(refused({tv(5, 1)}) == "group parameters (attribute 5) are not negotiated here");
-  for (const std::size_t n : {96U, 256U, 2500U}) CHECK(refused({Attribute{6, false, Bytes(n, 1)}}) == "attribute 6 is " + std::to_string(n) + " bytes long");
+  for (const std::size_t n : {96U, 256U, 2500U})
+    CHECK(refused({Attribute{6, false, Bytes(n, 1)}}) == "attribute 6 is " + std::to_string(n) + " bytes long");
   CHECK(refused({tv(13, 1)}) == "attribute 13 is not supported");
   CHECK(refused({tv(17, 1)}) == "attribute 17 is not supported");
   CHECK(refused({tv(12, 3600)}) == "a life duration without a life type");
@@ -145,7 +147,8 @@ TEST_CASE("phase 1: odd attributes", "[ikev1][proposal][A11][C3][rfc2409-A]") {
   CHECK(refused({tv(11, 1), Attribute{12, false, Bytes(4000, 1)}}) == "attribute 12 is 4000 bytes long");
   CHECK(refused({tv(11, 1), tv(12, 60), tv(11, 1), tv(12, 60)}) == "attribute 12 stands there twice");
   // A private attribute is ignored, and goes back unaltered in the reply.
-  const auto odd = select_ike(ike(suite), offer1(7, 256, 4, 14, 1, {tv(11, 2), tv(12, 1000), tv(11, 1), Attribute{12, false, Bytes(8, 0xff)}, tv(20000, 5)}));
+  const auto odd = select_ike(
+      ike(suite), offer1(7, 256, 4, 14, 1, {tv(11, 2), tv(12, 1000), tv(11, 1), Attribute{12, false, Bytes(8, 0xff)}, tv(20000, 5)}));
   REQUIRE(odd);
   CHECK(odd->life_seconds == 0xffffffffffffffff);
   CHECK(odd->reply.proposals[0].transforms[0].attributes.size() == 10);
@@ -267,7 +270,8 @@ TEST_CASE("phase 2: no encryption without integrity, no AEAD with one", "[ikev1]
   std::size_t accepted = 0;
   for (int id = 0; id < 256; ++id)
     for (const int bits : {0, 1, 127, 128, 129, 192, 256, 65535})
-      for (int auth = 0; auth < 20; ++auth) accepted += select_esp({all, Encapsulation::Tunnel, false}, offer2(id, bits, auth), kOurs) ? 1U : 0U;
+      for (int auth = 0; auth < 20; ++auth)
+        accepted += select_esp({all, Encapsulation::Tunnel, false}, offer2(id, bits, auth), kOurs) ? 1U : 0U;
   CHECK(accepted == 6);
 }
 

@@ -1,8 +1,7 @@
 // The table of payloads per message: each mandatory payload missing, each doubled, each stranger, each order.
-#include "tests/support/vectors.hpp"
-
 #include "control/ikev1/message_rules.hpp"
 #include "control/ikev1/vendor_ids.hpp"
+#include "tests/support/vectors.hpp"
 
 using namespace culvert;
 using namespace culvert::ikev1;
@@ -12,12 +11,18 @@ namespace {
 /// A body that parses for the type.
 Bytes body_of(PayloadType t) {
   switch (t) {
-    case PayloadType::Sa: return hex("00000001 00000001 00000010 01010001 00000008 01010000");
-    case PayloadType::Id: return hex("01 00 0000 0a000001");
-    case PayloadType::Notify: return hex("00000001 01 00 6002");
-    case PayloadType::Delete: return hex("00000001 03 04 0001 c0ffee01");
-    case PayloadType::NatOa: return hex("01 000000 0a000001");
-    default: return Bytes(20, 0x11);
+    case PayloadType::Sa:
+      return hex("00000001 00000001 00000010 01010001 00000008 01010000");
+    case PayloadType::Id:
+      return hex("01 00 0000 0a000001");
+    case PayloadType::Notify:
+      return hex("00000001 01 00 6002");
+    case PayloadType::Delete:
+      return hex("00000001 03 04 0001 c0ffee01");
+    case PayloadType::NatOa:
+      return hex("01 000000 0a000001");
+    default:
+      return Bytes(20, 0x11);
   }
 }
 Message message(const std::vector<PayloadType>& types) {
@@ -31,7 +36,7 @@ using P = PayloadType;
 struct Normal {
   MessageKind kind;
   bool encrypted;
-  std::vector<P> types;      ///< as the RFC draws the message
+  std::vector<P> types;  ///< as the RFC draws the message
   std::vector<P> mandatory;
 };
 const std::vector<Normal>& normals() {
