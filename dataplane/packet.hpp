@@ -9,6 +9,7 @@
 // `length` is the IP packet's own length: receive has cut Ethernet's padding.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cstddef>
@@ -108,6 +109,12 @@ class Burst {
   void push_back(Packet* p) {
     assert(size_ < kBurstMax);
     packets_[size_++] = p;
+  }
+  /// Both together must fit.
+  void append(const Burst& other) {
+    assert(size_ + other.size_ <= kBurstMax);
+    std::copy_n(other.packets_.begin(), other.size_, packets_.begin() + static_cast<std::ptrdiff_t>(size_));
+    size_ += other.size_;
   }
   void clear() { size_ = 0; }
   [[nodiscard]] std::size_t size() const { return size_; }

@@ -104,6 +104,7 @@ bool Worker::poll() {
     now_ = esp_.now_ns = monotonic_ns();
     policies_now_ = env_.spd->load(std::memory_order_acquire);
     tunnel_.sa = nullptr;
+    last_.neighbor = nullptr;
     busy = true;
   };
   for (std::uint16_t port = 0; port < env_.ports.size(); ++port) {
@@ -187,6 +188,21 @@ void Worker::punt_ike(Packet& p) {
 /// Adds to `inner` the parsed inner packets; their destinations and policies are looked up.
 void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   esp_in_lookup(esp, *env_.inbound, drops_);
+  if (env_.handoff.size() > 1) keep_own(esp, may_hand_over);  // one worker owns all SAs
+  esp_in(esp, esp_);
+  esp.filter([&](Packet& p) {
+    set_origin(p, Origin::Tunnel);
+    if (!martian_source_v4(load_be32(p.data + 12), *env_.own)) return true;
+    drops_.drop(p, Drop::RxMartian);
+    return false;
+  });
+  look_up_destinations(esp);
+  look_up_policies(esp.all());
+  inner.append(esp);
+}
+
+/// ESP packets of SAs that another worker owns go there.
+void Worker::keep_own(Burst& esp, bool may_hand_over) {
   esp.filter([&](Packet& p) {
     if (p.inbound->worker == id_) return true;
     if (may_hand_over) {
@@ -196,18 +212,6 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
     }
     return false;
   });
-  esp_in(esp, esp_);
-  esp.filter([&](Packet& p) {
-    if (!martian_source_v4(load_be32(p.data + 12), *env_.own)) return true;
-    drops_.drop(p, Drop::RxMartian);
-    return false;
-  });
-  look_up_destinations(esp);
-  look_up_policies(esp.all());
-  for (Packet* p : esp) {
-    set_origin(*p, Origin::Tunnel);
-    inner.push_back(p);
-  }
 }
 
 /// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the outbound policies in the same look.
@@ -368,12 +372,19 @@ void Worker::send_fragments(Packet& p, const NextHop& hop) {
 inline void Worker::send(Packet& p, const NextHop& hop) {
   if (!hop.leads_out()) [[unlikely]]
     return drops_.drop(p, Drop::NoRoute);
-  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find_v4(load_be32(p.data + 16), hop.port);
+  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(load_be32(p.data + 16), hop.port);
   const std::uint64_t link = neighbor == nullptr ? 0 : neighbor->link.load(std::memory_order_acquire);
   if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
     return send_later(p, hop, Neighbor::state_of(link));
   if (!neighbor->used.load(std::memory_order_relaxed)) neighbor->used.store(true, std::memory_order_relaxed);
   send_frame(p, hop.port, Neighbor::mac_of(link), kEtherTypeIpv4);
+}
+
+/// Packets in a row often have one destination.
+inline Neighbor* Worker::neighbor_of(std::uint32_t address, std::uint16_t port) {
+  if (last_.neighbor == nullptr || last_.address != address || last_.port != port)
+    last_ = {env_.neighbors->find_v4(address, port), address, port};
+  return last_.neighbor;
 }
 
 void Worker::send_later(Packet& p, const NextHop& hop, NeighborState state) {

@@ -73,6 +73,12 @@ class Worker {
     std::uint32_t mtu = 0;  // of what goes in; 0: there is no route
   };
 
+  struct LastNeighbor {
+    Neighbor* neighbor = nullptr;
+    std::uint32_t address = 0;
+    std::uint16_t port = 0;
+  };
+
   // In the order of the path.
   void receive(std::uint16_t port, std::size_t n);
   void handed_over(std::span<void* const> handles);
@@ -80,6 +86,7 @@ class Worker {
   void input(Packet& p, Burst& esp, Burst& clear);
   void punt_ike(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
+  void keep_own(Burst& esp, bool may_hand_over);
   void check_clear(Burst& packets);
   void dispatch(Burst& packets);
   void deliver(Packet& p);
@@ -104,6 +111,7 @@ class Worker {
   void look_up_destinations(Burst& packets);
   void look_up_policies(std::span<Packet* const> packets);
   const Tunnel& tunnel(const OutboundSa& sa);
+  Neighbor* neighbor_of(std::uint32_t address, std::uint16_t port);
   [[nodiscard]] IpAddress error_source(const Packet& p) const;
 
   const unsigned id_;
@@ -119,7 +127,8 @@ class Worker {
   const Spd* policies_now_ = nullptr;  // the snapshot of this pass
   FlowCache flows_;
   bool wake_manager_ = false;
-  Tunnel tunnel_;  // the one asked for last, within a pass
+  Tunnel tunnel_;      // the one asked for last, within a pass
+  LastNeighbor last_;  // the one sent to last, within a pass
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
   Burst generated_;  // ICMP of our own, to be sent at the end of the pass

@@ -94,7 +94,7 @@ Drop prepare(Packet& p, CryptoOp& op, std::uint32_t& sequence) {
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
   const EspGeometry& g = sa.geometry;
-  const std::uint32_t offset = esp_offset(p);
+  const std::uint32_t offset = p.l4_offset + (sa.udp ? kUdpHeaderBytes : 0U);
   const std::uint32_t overhead = offset + kEspHeaderBytes + g.iv + g.icv;
   // The smallest text is a pad length and a next header, filled up to the alignment.
   if (p.length < overhead + g.align || ((p.length - overhead) & (g.align - 1U)) != 0) [[unlikely]]
