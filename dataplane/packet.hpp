@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
 
 #include "common/net/ip.hpp"
 
@@ -124,7 +123,6 @@ class Burst {
   Packet* operator[](std::size_t i) const { return packets_[i]; }
   Packet** begin() { return packets_.data(); }
   Packet** end() { return packets_.data() + size_; }
-  [[nodiscard]] std::span<Packet* const> all() const { return std::span(packets_).first(size_); }
   /// Keeps the first `n`.
   void truncate(std::size_t n) { size_ = n; }
   /// Keeps those for which `keep(Packet&)` is true; it must have taken care of the others (DropSink).

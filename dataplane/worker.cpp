@@ -76,7 +76,7 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       icmp_budget_(kIcmpRate, kIcmpBurst),
       arp_budget_(kArpRate, kArpBurst),
       punt_budget_(environment.hash_seed + id),
-      flows_(environment.hash_seed ^ id),
+      flows_(*environment.fib, environment.hash_seed ^ id),
       tx_(environment.ports.size()) {
   for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
 }
@@ -141,7 +141,6 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
       drops_.drop(p, v.reason);
     }
   }
-  look_up_destinations(clear);
   if (!clear.empty()) check_clear(clear);
   if (!esp.empty()) decapsulate(esp, clear, true);
   if (!clear.empty()) dispatch(clear);
@@ -196,8 +195,7 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
     drops_.drop(p, Drop::RxMartian);
     return false;
   });
-  look_up_destinations(esp);
-  look_up_policies(esp.all());
+  look_up_ways(esp);
   inner.append(esp);
 }
 
@@ -214,20 +212,21 @@ void Worker::keep_own(Burst& esp, bool may_hand_over) {
   });
 }
 
-/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the outbound policies in the same look.
+/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look.
 void Worker::check_clear(Burst& packets) {
-  for (Packet* p : packets) p->policy = nullptr;
-  if (policies_now_ == nullptr || policies_now_->empty()) return;
+  if (policies_now_ == nullptr) return look_up_ways(packets);
   std::array<const SpdEntry*, kBurstMax> mirrored;
   flows_.both(
       *policies_now_, packets.size(), [&](std::size_t i) { return FlowKey::outbound(*packets[i]); },
-      [&](std::size_t i, const SpdEntry* out, const SpdEntry* in) {
+      [&](std::size_t i, const SpdEntry* out, HopId hop, const SpdEntry* in) {
         packets[i]->policy = out;
+        packets[i]->tx_port = hop;
         mirrored[i] = in;
       });
   std::size_t i = 0;
   packets.filter([&](Packet& p) {
     const SpdEntry* entry = mirrored[i++];
+    if (!possible_destination(p)) return false;
     const bool same = entry != nullptr && entry->action == shm::PolicyAction::Protect &&
                       within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
     const InboundVerdict v = inbound_verdict(entry, same);
@@ -237,15 +236,32 @@ void Worker::check_clear(Burst& packets) {
   });
 }
 
-/// The outbound policies of packets that check_clear has not seen: from a tunnel, or made here.
-void Worker::look_up_policies(std::span<Packet* const> packets) {
-  if (policies_now_ == nullptr) {
-    for (Packet* p : packets) p->policy = nullptr;
-    return;
+/// Policy and route on the way out of packets that check_clear has not seen: from a tunnel, or made here. Before there are policies:
+/// the route alone, of all packets.
+void Worker::look_up_ways(Burst& packets) {
+  if (policies_now_ != nullptr) {
+    flows_.outbound(
+        *policies_now_, packets.size(), [&](std::size_t i) { return FlowKey::outbound(*packets[i]); },
+        [&](std::size_t i, const SpdEntry* entry, HopId hop) {
+          packets[i]->policy = entry;
+          packets[i]->tx_port = hop;
+        });
+  } else {
+    for (Packet* p : packets) {
+      const std::uint32_t to = load_be32(p->data + 16);
+      p->policy = nullptr;
+      env_.fib->lookup_v4(std::span(&to, 1), std::span(&p->tx_port, 1));
+    }
   }
-  flows_.outbound(
-      *policies_now_, packets.size(), [&](std::size_t i) { return FlowKey::outbound(*packets[i]); },
-      [&](std::size_t i, const SpdEntry* entry) { packets[i]->policy = entry; });
+  packets.filter([&](Packet& p) { return possible_destination(p); });
+}
+
+/// Drops what is for a destination that there is not.
+inline bool Worker::possible_destination(Packet& p) {
+  if (env_.fib->hop(p.tx_port).kind != HopKind::Martian) [[likely]]
+    return true;
+  drops_.drop(p, Drop::RxMartian);
+  return false;
 }
 
 void Worker::dispatch(Burst& packets) {
@@ -348,8 +364,7 @@ void Worker::encapsulate(Burst& packets) {
 
 inline void Worker::send_clear(Packet& p) {
   const Origin origin = origin_of(p);
-  if (is_local(origin)) p.tx_port = 0;
-  const NextHop& hop = is_local(origin) ? env_.fib->lookup(ipv4_destination(p)) : env_.fib->hop(p.tx_port);
+  const NextHop& hop = env_.fib->hop(p.tx_port);
   const bool out = hop.leads_out();
   if (!out || p.length > env_.interfaces[hop.port].mtu) [[unlikely]]
     return out ? send_fragments(p, hop) : refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
@@ -442,7 +457,7 @@ void Worker::finish_pass() {
   if (!generated_.empty()) {
     Burst ours = generated_;
     generated_.clear();
-    look_up_policies(ours.all());
+    look_up_ways(ours);
     outbound(ours);
   }
   for (std::uint16_t port = 0; port < tx_.size(); ++port) transmit(port);
@@ -556,23 +571,6 @@ void Worker::handed_over(std::span<void* const> handles) {
   Burst inner;
   if (!esp.empty()) decapsulate(esp, inner, false);
   if (!inner.empty()) dispatch(inner);
-}
-
-/// Drops what is for a destination that there is not.
-void Worker::look_up_destinations(Burst& packets) {
-  if (packets.empty()) return;
-  std::array<std::uint32_t, kBurstMax> addresses;
-  std::array<HopId, kBurstMax> hops;
-  const std::size_t n = packets.size();
-  for (std::size_t i = 0; i < n; ++i) addresses[i] = load_be32(packets[i]->data + 16);
-  env_.fib->lookup_v4(std::span(addresses).first(n), std::span(hops).first(n));
-  std::size_t i = 0;
-  packets.filter([&](Packet& p) {
-    p.tx_port = hops[i++];
-    if (env_.fib->hop(p.tx_port).kind != HopKind::Martian) return true;
-    drops_.drop(p, Drop::RxMartian);
-    return false;
-  });
 }
 
 /// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.

@@ -108,8 +108,8 @@ class Worker {
   void to_manager(Packet& p, BufferRing* ring, Drop if_full);
   void hand_over(Packet& p, unsigned worker, HandoffNote note);
 
-  void look_up_destinations(Burst& packets);
-  void look_up_policies(std::span<Packet* const> packets);
+  void look_up_ways(Burst& packets);
+  bool possible_destination(Packet& p);
   const Tunnel& tunnel(const OutboundSa& sa);
   Neighbor* neighbor_of(std::uint32_t address, std::uint16_t port);
   [[nodiscard]] IpAddress error_source(const Packet& p) const;

@@ -1,6 +1,7 @@
-// One worker's memory of what the SPD said of the flows it saw last, so that a packet of a known flow costs one comparison
-// instead of a walk through the classifier. Owns the entries, a fixed number; a stranger's flows can push others out, no more.
-// Must never outlive a snapshot: an entry counts only under the serial number of the Spd that gave it.
+// One worker's memory of what the SPD and the forwarding table said of the flows it saw last, so that a packet of a known flow
+// costs one comparison instead of a walk through the classifier and a look at the table. Owns the entries, a fixed number; a
+// stranger's flows can push others out, no more. Must never outlive a snapshot: an entry counts only under the serial number of
+// the Spd that gave it. The Fib lives as long as the process.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <span>
 
+#include "dataplane/fib/fib.hpp"
 #include "dataplane/spd/spd.hpp"
 
 namespace culvert::dp {
@@ -17,28 +19,31 @@ class FlowCache {
   static constexpr std::size_t kEntries = 4096;  ///< 128 kB: stays in a core's second-level cache
 
   /// `seed`: random, so that nobody outside can choose flows that meet in one entry.
-  explicit FlowCache(std::uint64_t seed) : seed_(seed), entries_(std::make_unique<Entries>()) {}
+  FlowCache(const Fib& fib, std::uint64_t seed) : fib_(fib), seed_(seed), entries_(std::make_unique<Entries>()) {}
 
-  /// For each i < n (at most kBurstMax), in any order: take(i, entry) with the entry that wins for key_of(i); nullptr: none.
+  /// For each i < n (at most kBurstMax), in any order: take(i, entry, hop) with the entry that wins for key_of(i), nullptr: none,
+  /// and the way to its destination.
   template <class KeyOf, class Take>
   void outbound(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
-    for_each<false>(spd, n, key_of, [&](std::size_t i, const Entry& e) { take(i, spd.numbered(e.outbound)); });
+    for_each<false>(spd, n, key_of, [&](std::size_t i, const Entry& e) { take(i, spd.numbered(e.outbound), e.hop); });
   }
-  /// The same with take(i, entry, mirrored): the latter wins for the mirrored key.
+  /// The same with take(i, entry, hop, mirrored): the latter wins for the mirrored key.
   template <class KeyOf, class Take>
   void both(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
-    for_each<true>(spd, n, key_of, [&](std::size_t i, const Entry& e) { take(i, spd.numbered(e.outbound), spd.numbered(e.mirrored)); });
+    for_each<true>(spd, n, key_of,
+                   [&](std::size_t i, const Entry& e) { take(i, spd.numbered(e.outbound), e.hop, spd.numbered(e.mirrored)); });
   }
 
  private:
   struct Entry {
-    static constexpr std::uint32_t kNotAsked = ~0U;
+    static constexpr std::uint16_t kNotAsked = 0xffff;
     FlowKey key;
     std::uint64_t serial = 0;    // 0: empty; an Spd's is never 0
-    std::uint32_t outbound = 0;  // numbers of entries
-    std::uint32_t mirrored = kNotAsked;
+    std::uint16_t outbound = 0;  // numbers of entries
+    std::uint16_t mirrored = kNotAsked;
+    HopId hop = 0;
   };
-  static_assert(sizeof(Entry) == 32);
+  static_assert(sizeof(Entry) == 32 && shm::kMaxPolicies < Entry::kNotAsked);
   using Entries = std::array<Entry, kEntries>;
 
   template <bool kMirrored, class KeyOf, class Take>
@@ -63,7 +68,10 @@ class FlowCache {
   }
   template <bool kMirrored, class Take>
   void classify(const Spd& spd, std::span<const FlowKey> keys, Take&& take) {
-    std::array<std::uint32_t, kBurstMax> outbound, mirrored;
+    std::array<std::uint32_t, kBurstMax> outbound, mirrored, destinations;
+    std::array<HopId, kBurstMax> hops;
+    for (std::size_t i = 0; i < keys.size(); ++i) destinations[i] = keys[i].destination();
+    fib_.lookup_v4(std::span(destinations).first(keys.size()), std::span(hops).first(keys.size()));
     spd.lookup(keys, std::span(outbound).first(keys.size()));
     if constexpr (kMirrored) {
       std::array<FlowKey, kBurstMax> ask;
@@ -74,7 +82,7 @@ class FlowCache {
     }
     for (std::size_t i = 0; i < keys.size(); ++i) {
       Entry& e = (*entries_)[slot(keys[i])];
-      e = {keys[i], spd.serial(), outbound[i], mirrored[i]};
+      e = {keys[i], spd.serial(), static_cast<std::uint16_t>(outbound[i]), static_cast<std::uint16_t>(mirrored[i]), hops[i]};
       take(i, e);
     }
   }
@@ -84,6 +92,7 @@ class FlowCache {
     return static_cast<std::size_t>((mixed * 0x165667b19e3779f9U) >> 52);
   }
 
+  const Fib& fib_;
   std::uint64_t seed_;
   std::unique_ptr<Entries> entries_;
 };

@@ -42,6 +42,8 @@ struct FlowKey {
     const std::uint64_t destination = second & 0xffffffff, ports = second >> 32;
     return {(first & 0xffffffff) | destination << 32, first >> 32 | (ports >> 16 | (ports & 0xffff) << 16) << 32};
   }
+  /// Host order.
+  [[nodiscard]] std::uint32_t destination() const { return __builtin_bswap32(static_cast<std::uint32_t>(second)); }
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 
  private:

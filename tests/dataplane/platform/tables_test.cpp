@@ -35,6 +35,18 @@ Bytes packet_of(std::uint32_t source, std::uint32_t destination, std::uint8_t pr
 }
 }  // namespace
 
+namespace {
+/// Ways that differ within 10.0.0.0 to 10.0.0.99.
+std::unique_ptr<Fib> some_routes() {
+  static NeighborTable neighbors;
+  const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a000001), 28}}}, {"lan", {}, 1500, {{v4(0x0a000021), 27}}}};
+  const std::vector<config::Route> routes{{{v4(0x0a000040), 28}, v4(0x0a000002), ""}};
+  auto fib = Fib::build(interfaces, routes, neighbors);
+  REQUIRE(fib);
+  return std::move(*fib);
+}
+}  // namespace
+
 TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
   need_eal();
   const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a090001), 24}}},
@@ -89,7 +101,8 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
   INFO("seed " << seed);
   std::mt19937 rng(seed);
   const auto pick = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
-  FlowCache cache(rng());  // lives through the snapshots: what one said is nothing to the next
+  const auto fib = some_routes();
+  FlowCache cache(*fib, rng());  // lives through the snapshots: what one said is nothing to the next
   for (int round = 0; round < 20; ++round) {
     std::vector<shm::InstallPolicy> policies;
     for (std::uint32_t i = 1 + pick(30); i > 0; --i) {
@@ -134,7 +147,7 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
         std::array<FlowKey, 3> keys{key, FlowKey{}, key};
         std::array<const SpdEntry*, 3> cached{};
         cache.outbound(
-            **spd, keys.size(), [&](std::size_t i) { return keys[i]; }, [&](std::size_t i, const SpdEntry* e) { cached[i] = e; });
+            **spd, keys.size(), [&](std::size_t i) { return keys[i]; }, [&](std::size_t i, const SpdEntry* e, HopId) { cached[i] = e; });
         REQUIRE(cached[0] == got);
         REQUIRE(cached[2] == got);
       }
@@ -171,7 +184,8 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
     REQUIRE(spd);
     return std::move(*spd);
   };
-  FlowCache cache(rng());
+  const auto fib = some_routes();
+  FlowCache cache(*fib, rng());
   std::vector<FlowKey> flows(6000);  // more than the cache holds
   for (FlowKey& k : flows) {
     const auto port = [&] { return static_cast<std::uint16_t>(pick(7)); };
@@ -189,15 +203,18 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
     const std::size_t few = pick(2) != 0 ? 40 : flows.size();  // now hits, now displacement
     std::array<FlowKey, kBurstMax> keys;
     std::array<const SpdEntry*, kBurstMax> got{}, want{}, got_mirrored{}, want_mirrored{};
+    std::array<HopId, kBurstMax> hops{};
     const std::size_t n = 1 + pick(kBurstMax);
     for (std::size_t i = 0; i < n; ++i) keys[i] = flows[pick(static_cast<std::uint32_t>(few))];
     const std::span asked = std::span(keys).first(n);
     const bool both = pick(2) != 0;
     const auto key_of = [&](std::size_t i) { return keys[i]; };
     if (both) {
-      cache.both(spd, n, key_of, [&](std::size_t i, const SpdEntry* out, const SpdEntry* in) { got[i] = out, got_mirrored[i] = in; });
+      cache.both(spd, n, key_of, [&](std::size_t i, const SpdEntry* out, HopId hop, const SpdEntry* in) {
+        got[i] = out, got_mirrored[i] = in, hops[i] = hop;
+      });
     } else {
-      cache.outbound(spd, n, key_of, [&](std::size_t i, const SpdEntry* out) { got[i] = out; });
+      cache.outbound(spd, n, key_of, [&](std::size_t i, const SpdEntry* out, HopId hop) { got[i] = out, hops[i] = hop; });
     }
     const auto ask_spd = [&](std::span<const SpdEntry*> answers) {
       std::array<std::uint32_t, kBurstMax> numbers{};
@@ -206,6 +223,7 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
     };
     ask_spd(want);
     REQUIRE(got == want);
+    for (std::size_t i = 0; i < n; ++i) REQUIRE(&fib->hop(hops[i]) == &fib->lookup(v4(keys[i].destination())));
     if (!both) continue;
     for (FlowKey& k : asked) k = k.mirrored();
     ask_spd(want_mirrored);
