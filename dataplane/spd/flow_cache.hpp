@@ -43,7 +43,7 @@ class FlowCache {
     std::uint16_t mirrored = kNotAsked;
     HopId hop = 0;
   };
-  static_assert(sizeof(Entry) == 32 && shm::kMaxPolicies < Entry::kNotAsked);
+  static_assert(sizeof(Entry) == 32 && 2 * shm::kMaxPolicies < Entry::kNotAsked);  // a policy has at most two entries
   using Entries = std::array<Entry, kEntries>;
 
   template <bool kMirrored, class KeyOf, class Take>
