@@ -53,6 +53,12 @@ std::expected<SecretBytes, std::string> Gateway::secret(const std::string& conne
   return secret;
 }
 
+std::expected<ike::AuthMethod, std::string> Gateway::signing_method(const std::string&) {
+  return std::unexpected("no private key is configured");
+}
+std::vector<Bytes> Gateway::certificates(const std::string&) { return {}; }
+std::vector<Bytes> Gateway::authorities(const std::string&) { return {}; }
+
 std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
   if (!link_) return false;
   now_ = now;
@@ -79,6 +85,18 @@ void Gateway::on_timer(ike::TimePoint now) {
 void Gateway::on_dh(ike::TimePoint now, ike::DhResult result) {
   now_ = now;
   engine_.on_dh(now, std::move(result));
+  perform(now);
+}
+
+void Gateway::on_signed(ike::TimePoint now, ike::SignResult result) {
+  now_ = now;
+  engine_.on_signed(now, std::move(result));
+  perform(now);
+}
+
+void Gateway::on_verified(ike::TimePoint now, ike::VerifyResult result) {
+  now_ = now;
+  engine_.on_verified(now, std::move(result));
   perform(now);
 }
 
@@ -148,6 +166,10 @@ void Gateway::act(ike::TimePoint, ike::SendDatagram& action) {
 }
 
 void Gateway::act(ike::TimePoint, ike::ComputeDh& action) { hooks_.compute(std::move(action)); }
+
+void Gateway::act(ike::TimePoint, ike::Sign& action) { hooks_.sign(std::move(action)); }
+
+void Gateway::act(ike::TimePoint, ike::VerifyPeer& action) { hooks_.verify(std::move(action)); }
 
 void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   if (!link_) return refuse_install(action, now, "no data plane is attached");

@@ -31,6 +31,8 @@ class Gateway final : private ike::Services {
  public:
   struct Hooks {
     std::function<void(ike::ComputeDh)> compute;  ///< answered by on_dh, later
+    std::function<void(ike::Sign)> sign;          ///< answered by on_signed, later
+    std::function<void(ike::VerifyPeer)> verify;  ///< answered by on_verified, later
     std::function<std::expected<SecretBytes, std::string>(const config::SecretRef&)> read_secret;
     std::function<void(std::optional<ike::TimePoint>)> wake_at;  ///< call on_timer then
   };
@@ -50,6 +52,8 @@ class Gateway final : private ike::Services {
   std::expected<bool, std::string> drain(ike::TimePoint now);
   void on_timer(ike::TimePoint now);
   void on_dh(ike::TimePoint now, ike::DhResult result);
+  void on_signed(ike::TimePoint now, ike::SignResult result);
+  void on_verified(ike::TimePoint now, ike::VerifyResult result);
   /// About once a second: late answers, traffic for DPD, sums.
   void on_second(ike::TimePoint now);
   /// Deletes everything and tells the peers. `quiet()` says when the data plane has confirmed all of it.
@@ -85,11 +89,16 @@ class Gateway final : private ike::Services {
   std::optional<Spi> allocate_spi() override { return store_.allocate_spi(); }
   void release_spi(Spi spi) override { store_.release_spi(spi); }
   std::expected<SecretBytes, std::string> secret(const std::string& connection) override;
+  std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
+  std::vector<Bytes> certificates(const std::string& connection) override;
+  std::vector<Bytes> authorities(const std::string& connection) override;
 
   /// Performs what the engine wants done, in order, until it wants nothing more.
   void perform(ike::TimePoint now);
   void act(ike::TimePoint now, ike::SendDatagram& action);
   void act(ike::TimePoint now, ike::ComputeDh& action);
+  void act(ike::TimePoint now, ike::Sign& action);
+  void act(ike::TimePoint now, ike::VerifyPeer& action);
   void act(ike::TimePoint now, ike::InstallSa& action);
   void act(ike::TimePoint now, ike::RemoveSa& action);
   void act(ike::TimePoint now, ike::Report& action);

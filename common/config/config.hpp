@@ -70,6 +70,30 @@ struct Identity {
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
+/// How a side proves who it is in phase 1 (`auth` of local and remote).
+enum class Proof : std::uint8_t {
+  Psk,
+  Pubkey,  ///< a signature with the key of a certificate
+  Xauth,   ///< remote only, hybrid authentication: nothing in phase 1, user name and password behind it
+};
+enum class Revocation : std::uint8_t {
+  Ignore,  ///< neither CRL nor OCSP is looked at
+  IfUri,   ///< where the certificate names a place to ask, the answer must be good
+  Strict,  ///< no certificate without a good answer
+};
+struct LocalAuth {
+  Proof auth{};
+  std::vector<std::string> certs;  ///< files, PEM or DER: the end entity's, then intermediate authorities'
+  SecretRef key;                   ///< the private key, PEM or DER, not encrypted
+};
+struct RemoteAuth {
+  Proof auth{};
+  std::vector<std::string> cacerts;  ///< files: trust anchors of this connection
+  std::vector<std::string> certs;    ///< files: end entities that are trusted as they are
+  std::vector<std::string> crls;     ///< files: revocation lists
+  Revocation revocation = Revocation::IfUri;
+};
+
 enum class StartAction : std::uint8_t { None, Start, Trap };
 struct Child {
   std::string name;
@@ -90,6 +114,9 @@ struct Connection {
   std::vector<std::string> allow_weak;  ///< algorithms for legacy peers that its proposals may name: "3des", "modp1024"
   Identity local_id, remote_id;
   SecretRef secret;
+  LocalAuth local_auth;
+  RemoteAuth remote_auth;
+  bool aggressive = false;                                      ///< phase 1 is Aggressive Mode instead of Main Mode
   bool encap = false;                                           ///< force UDP encapsulation
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD

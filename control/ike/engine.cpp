@@ -101,6 +101,16 @@ void Engine::on_dh(TimePoint now, DhResult result) {
   impl_->settle(now);
 }
 
+void Engine::on_signed(TimePoint now, SignResult result) {
+  (void)impl_->core.take_job(result.job);
+  impl_->settle(now);
+}
+
+void Engine::on_verified(TimePoint now, VerifyResult result) {
+  (void)impl_->core.take_job(result.job);
+  impl_->settle(now);
+}
+
 void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& error) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(job);

@@ -34,6 +34,8 @@ class Engine {
   void on_datagram(TimePoint now, const Datagram& datagram);
   void on_timer(TimePoint now);
   void on_dh(TimePoint now, DhResult result);
+  void on_signed(TimePoint now, SignResult result);
+  void on_verified(TimePoint now, VerifyResult result);
   void on_installed(TimePoint now, JobId job, bool ok, const std::string& error);
   /// A packet wants the SA of a `trap` child, or of one that lost its SA.
   void on_acquire(TimePoint now, const std::string& connection, const std::string& child);

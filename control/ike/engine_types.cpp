@@ -30,6 +30,12 @@ std::string_view name(Exchange e) {
   switch (e) {
     case Exchange::MainMode:
       return "main_mode";
+    case Exchange::AggressiveMode:
+      return "aggressive_mode";
+    case Exchange::Xauth:
+      return "xauth";
+    case Exchange::ModeConfig:
+      return "mode_config";
     case Exchange::QuickMode:
       return "quick_mode";
     case Exchange::Informational:
@@ -37,6 +43,24 @@ std::string_view name(Exchange e) {
     case Exchange::Dpd:
       return "dpd";
     case Exchange::Count_:
+      break;
+  }
+  return "unknown";
+}
+
+std::string_view name(AuthMethod m) {
+  switch (m) {
+    case AuthMethod::Psk:
+      return "psk";
+    case AuthMethod::RsaSignature:
+      return "rsa";
+    case AuthMethod::EcdsaP256:
+      return "ecdsa-256";
+    case AuthMethod::EcdsaP384:
+      return "ecdsa-384";
+    case AuthMethod::EcdsaP521:
+      return "ecdsa-521";
+    case AuthMethod::Count_:
       break;
   }
   return "unknown";

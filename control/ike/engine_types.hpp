@@ -17,6 +17,7 @@
 #include "common/net/ip.hpp"
 #include "common/secret.hpp"
 #include "common/types.hpp"
+#include "control/ike/auth_types.hpp"
 
 namespace culvert::crypto {
 class DhKey;  // control/crypto/dh.hpp
@@ -46,6 +47,11 @@ using JobId = std::uint64_t;  ///< of an action that completes later; never reus
   X(PeerNoProposal,      "peer_no_proposal",      "the peer found none of our proposals acceptable") \
   X(AuthFailed,          "auth_failed",           "authentication failed: wrong pre-shared key or a manipulated exchange") \
   X(WrongIdentity,       "wrong_identity",        "the peer's identity is not the configured one") \
+  X(CertUntrusted,       "cert_untrusted",        "the peer's certificate leads to no trusted authority") \
+  X(CertInvalid,         "cert_invalid",          "the peer's certificate is expired, not valid yet, malformed or not made for this use") \
+  X(CertRevoked,         "cert_revoked",          "the peer's certificate is revoked, or its status could not be learnt") \
+  X(XauthFailed,         "xauth_failed",          "the user name or the password of XAuth is wrong") \
+  X(NoAddress,           "no_address",            "no virtual address is free in the pools of the connection") \
   X(NoConnection,        "no_connection",         "no connection is configured for these addresses or this identity") \
   X(SelectorMismatch,    "selector_mismatch",     "no child is configured with the proxy identities that the peer asks for") \
   X(PeerSelectorMismatch,"peer_selector_mismatch","the peer refused our proxy identities") \
@@ -78,8 +84,8 @@ enum class Reason : std::uint8_t {
 std::string_view name(Reason r);
 std::string_view help(Reason r);
 
-enum class Exchange : std::uint8_t { MainMode, QuickMode, Informational, Dpd, Count_ };
-std::string_view name(Exchange e);  ///< "main_mode", "quick_mode", "informational", "dpd"
+enum class Exchange : std::uint8_t { MainMode, AggressiveMode, Xauth, ModeConfig, QuickMode, Informational, Dpd, Count_ };
+std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ...
 
 enum class Role : std::uint8_t { Initiator, Responder };
 
@@ -126,7 +132,7 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, InstallSa, RemoveSa, Report>;
+using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, InstallSa, RemoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
@@ -136,6 +142,14 @@ struct DhResult {
   std::shared_ptr<DhKey> key;
   Bytes public_value;  ///< wire form, ours
   SecretBytes shared;  ///< with peer_public only
+};
+/// The answer to VerifyPeer.
+struct VerifyResult {
+  JobId job{};
+  bool ok = false;
+  Reason reason{};      ///< of a refusal: BadCertificate..., AuthFailed for a wrong signature, WrongIdentity
+  std::string message;  ///< for an operator: which certificate, and the check that failed
+  std::string subject;  ///< printable, of the end entity's certificate, where one was read
 };
 /// The data plane's soft or hard limit of an SA was reached.
 struct SaExpired {
@@ -226,6 +240,12 @@ class Services {
   virtual void release_spi(Spi spi) = 0;
   /// The connection's pre-shared key, read at each use; error: where it should be and why it cannot be read, for an operator.
   virtual std::expected<SecretBytes, std::string> secret(const std::string& connection) = 0;
+  /// With what kind of key the connection signs; error: there is none, or why it cannot be read, for an operator.
+  virtual std::expected<AuthMethod, std::string> signing_method(const std::string& connection) = 0;
+  /// What goes into CERT payloads: the end entity first, then the intermediate authorities, DER.
+  virtual std::vector<Bytes> certificates(const std::string& connection) = 0;
+  /// What goes into CERTREQ payloads: the DER names of the authorities that the connection trusts.
+  virtual std::vector<Bytes> authorities(const std::string& connection) = 0;
 };
 
 }  // namespace culvert::ike

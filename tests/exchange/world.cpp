@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "control/crypto/dh.hpp"
+#include "control/crypto/hash.hpp"
 #include "control/ike/dh_job.hpp"
 #include "control/ike/nat_traversal.hpp"
 
@@ -80,6 +81,20 @@ std::expected<SecretBytes, std::string> Host::secret(const std::string& connecti
   return SecretBytes(as_bytes(it->second));
 }
 
+std::expected<ike::AuthMethod, std::string> Host::signing_method(const std::string& connection) {
+  const auto it = keys.find(connection);
+  if (it == keys.end()) return std::unexpected("there is no private key");
+  return it->second;
+}
+
+std::vector<Bytes> Host::certificates(const std::string& connection) {
+  return keys.contains(connection) ? std::vector<Bytes>{to_bytes(name)} : std::vector<Bytes>{};
+}
+
+std::vector<Bytes> Host::authorities(const std::string& connection) {
+  return keys.contains(connection) ? std::vector<Bytes>{to_bytes("the authority")} : std::vector<Bytes>{};
+}
+
 void Host::start(std::vector<ike::OrphanSa> orphans) {
   engine->start(world.now, std::move(orphans));
   perform();
@@ -107,6 +122,10 @@ void Host::perform() {
       world.transmit(send->datagram);
     } else if (auto* dh = std::get_if<ike::ComputeDh>(&action)) {
       compute(*dh);
+    } else if (auto* s = std::get_if<ike::Sign>(&action)) {
+      sign(*s);
+    } else if (auto* v = std::get_if<ike::VerifyPeer>(&action)) {
+      verify(*v);
     } else if (auto* in = std::get_if<ike::InstallSa>(&action)) {
       install(*in);
     } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {
@@ -126,6 +145,32 @@ void Host::compute(const ike::ComputeDh& job) {
     ike::DhResult result = world.real_dh ? ike::run_dh_job(job) : pool().run(job, pick);
     if (world.first_shared.view().empty()) world.first_shared = result.shared;
     engine->on_dh(world.now, std::move(result));
+    perform();
+  });
+}
+
+namespace {
+/// A pretended signature: whose it is, and of what.
+Bytes signature_of(const std::string& signer, ByteView octets) { return crypto::digest(Prf::HmacSha2_256, {as_bytes(signer), octets}); }
+}  // namespace
+
+void Host::sign(const ike::Sign& job) {
+  ike::Engine* asker = engine.get();
+  world.at(world.now + dh_time, [this, job, asker] {
+    if (engine.get() != asker) return;
+    engine->on_signed(world.now, {job.job, true, signature_of(name, job.octets), {}});
+    perform();
+  });
+}
+
+void Host::verify(const ike::VerifyPeer& job) {
+  ike::Engine* asker = engine.get();
+  world.at(world.now + dh_time, [this, job, asker] {
+    if (engine.get() != asker) return;
+    const std::string signer = job.certificates.empty() ? "" : printable(job.certificates.front().data);
+    const bool good = job.signature == signature_of(signer, job.octets);
+    const Reason reason = !good ? Reason::AuthFailed : distrusted.contains(signer) ? Reason::CertUntrusted : Reason::Ok;
+    engine->on_verified(world.now, {job.job, reason == Reason::Ok, reason, reason == Reason::Ok ? "" : "refused by the test", signer});
     perform();
   });
 }

@@ -45,6 +45,9 @@ class Host final : public ike::Services {
   std::optional<Spi> allocate_spi() override;
   void release_spi(Spi spi) override;
   std::expected<SecretBytes, std::string> secret(const std::string& connection) override;
+  std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
+  std::vector<Bytes> certificates(const std::string& connection) override;
+  std::vector<Bytes> authorities(const std::string& connection) override;
 
   /// Performs what the engine asks for.
   void perform();
@@ -64,7 +67,9 @@ class Host final : public ike::Services {
   std::string name;
   config::GatewayConfig config;
   std::unique_ptr<ike::Engine> engine;
-  std::map<std::string, std::string> secrets;  ///< by connection; absent: unreadable
+  std::map<std::string, std::string> secrets;   ///< by connection; absent: unreadable
+  std::map<std::string, ike::AuthMethod> keys;  ///< by connection; absent: no private key. Its certificate is the host's name
+  std::set<std::string> distrusted;             ///< certificates that this host refuses
   std::vector<ike::Report> log;
   std::vector<TimePoint> times;                  ///< of the reports in `log`
   std::map<std::uint32_t, PlaneSa> inbound;      ///< by SPI
@@ -81,6 +86,8 @@ class Host final : public ike::Services {
   void install(const ike::InstallSa& sa);
   void remove(const ike::RemoveSa& sa);
   void compute(const ike::ComputeDh& job);
+  void sign(const ike::Sign& job);
+  void verify(const ike::VerifyPeer& job);
   TimePoint plane_clock_{};  ///< the data plane does one thing after the other
 };
 

@@ -30,6 +30,8 @@ void Engine::start(TimePoint, std::vector<OrphanSa> orphans) {
 void Engine::on_datagram(TimePoint, const Datagram& datagram) { engine().datagrams.push_back(datagram); }
 void Engine::on_timer(TimePoint) { engine().calls.emplace_back("on_timer"); }
 void Engine::on_dh(TimePoint, DhResult result) { engine().dh.push_back(std::move(result)); }
+void Engine::on_signed(TimePoint, SignResult) { engine().calls.emplace_back("on_signed"); }
+void Engine::on_verified(TimePoint, VerifyResult) { engine().calls.emplace_back("on_verified"); }
 void Engine::on_installed(TimePoint, JobId job, bool ok, const std::string& error) { engine().installed.push_back({job, ok, error}); }
 void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child) {
   engine().calls.push_back("on_acquire " + connection + "/" + child);

@@ -1,0 +1,51 @@
+// How the two sides of a negotiation prove who they are, other than by a shared secret: the engine's view of keys and certificates.
+// Owns types only. The engine never sees a private key or decides about a certificate: it asks, by actions that complete later.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/bytes.hpp"
+
+namespace culvert::ike {
+
+/// One side's proof in phase 1. The key's type and curve decide between the signatures (RFC 2409 §5.1, RFC 4754).
+enum class AuthMethod : std::uint8_t { Psk, RsaSignature, EcdsaP256, EcdsaP384, EcdsaP521, Count_ };
+std::string_view name(AuthMethod m);  ///< "psk", "rsa", "ecdsa-256", ...
+
+/// A CERT payload (RFC 2408 §3.9): encoding 4 is an X.509 certificate, end entity; 7 a CRL.
+struct CertificatePayload {
+  std::uint8_t encoding = 0;
+  Bytes data;
+  friend bool operator==(const CertificatePayload&, const CertificatePayload&) = default;
+};
+
+/// Sign `octets` (HASH_I or HASH_R) with the connection's private key. Answered by Engine::on_signed.
+struct Sign {
+  std::uint64_t job = 0;
+  std::string connection;
+  AuthMethod method{};
+  Bytes octets;
+};
+struct SignResult {
+  std::uint64_t job = 0;
+  bool ok = false;
+  Bytes signature;    ///< as the SIG payload carries it: RSA PKCS#1 v1.5 over the bare hash; ECDSA r | s (RFC 4754 §7)
+  std::string error;  ///< for an operator
+};
+
+/// Is this the peer that `connection` wants? The certificates lead to a trust anchor of the connection and are valid, unrevoked and
+/// made for this use, they carry the identity, and the signature over `octets` is the end entity's. Answered by Engine::on_verified.
+struct VerifyPeer {
+  std::uint64_t job = 0;
+  std::string connection;
+  AuthMethod method{};
+  Bytes octets, signature;
+  std::uint8_t id_type = 0;  ///< RFC 2407 §4.6.2.1
+  Bytes id_data;
+  std::vector<CertificatePayload> certificates;  ///< as received, in order; may be empty where the peer's is configured here
+};
+
+}  // namespace culvert::ike
