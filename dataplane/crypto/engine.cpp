@@ -109,7 +109,7 @@ bool CryptoEngine::Impl::seed_ivs() {
   bool ok = ::getrandom(key.data(), key.size(), 0) == static_cast<ssize_t>(key.size()) &&
             ::getrandom(iv_counter.data(), sizeof iv_counter, 0) == static_cast<ssize_t>(sizeof iv_counter);
   if (ok) {
-    std::array<std::uint8_t, 256> unused{};
+    alignas(16) std::array<std::uint8_t, 256> unused{};  // IPsec-MB stores both schedules with aligned moves
     IMB_AES_KEYEXP_256(mgr, key.data(), iv_schedule.data(), unused.data());
     wipe(unused);
     ok = imb_get_errno(mgr) == 0;
