@@ -74,6 +74,8 @@ class Gateway final : private ike::Services {
   [[nodiscard]] std::vector<ike::LonePairs> lone_pairs() const { return engine_.lone_pairs(); }
   /// As the engine has it, but nothing is up while there is no data plane to carry it. Every configured child is there.
   [[nodiscard]] std::vector<ike::ConnectionStatus> connections() const;
+  [[nodiscard]] std::vector<ike::Failure> failures(const std::string& connection) const { return engine_.failures(connection); }
+  [[nodiscard]] std::vector<ike::Failure> strangers() const { return engine_.strangers(); }
   [[nodiscard]] const SaStore& store() const { return store_; }
   /// Brings the sums up to this moment and returns them.
   const Traffic& traffic();

@@ -171,6 +171,8 @@ std::optional<TimePoint> Engine::deadline() const { return impl_->core.deadline(
 std::vector<Action> Engine::take_actions() { return std::exchange(impl_->core.actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const { return ikev1::view_ike_sas(impl_->core); }
 std::vector<LonePairs> Engine::lone_pairs() const { return ikev1::view_lone_pairs(impl_->core); }
+std::vector<Failure> Engine::failures(const std::string& connection) const { return impl_->core.failures.of(connection); }
+std::vector<Failure> Engine::strangers() const { return impl_->core.failures.strangers(); }
 std::vector<ConnectionStatus> Engine::connections() const { return ikev1::view_connections(impl_->core); }
 
 }  // namespace culvert::ike

@@ -61,6 +61,9 @@ class Engine {
   /// Those that no entry of `ike_sas` shows.
   [[nodiscard]] std::vector<LonePairs> lone_pairs() const;
   [[nodiscard]] std::vector<ConnectionStatus> connections() const;
+  /// What failed lately, newest first: of a configured connection and its children; of peers and messages that match none.
+  [[nodiscard]] std::vector<Failure> failures(const std::string& connection) const;
+  [[nodiscard]] std::vector<Failure> strangers() const;
 
  private:
   class Impl;

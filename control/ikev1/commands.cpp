@@ -157,7 +157,7 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what) {
     tell_deleted(core, now, i, {spi});
     if (!newest && !orphan) return;
     const std::string text = "The data plane ended the pair of IPsec SAs at its hard limit, before it was replaced.";
-    run.failure = ike::LastFailure{now, Exchange::QuickMode, Reason::Expired, text};
+    core.lost(now, i, child, Exchange::QuickMode, Reason::Expired, text, peer);
     core.actions.emplace_back(ike::Report{
         Severity::Warn, core.connection(i).name, core.connection(i).children[child].name, peer, {}, {}, Reason::Expired, false, text});
     run.requested = !orphan;  // it was in use until now
@@ -205,7 +205,7 @@ void dataplane_lost(Core& core, TimePoint now) {
       child.rekey_due = false;
       child.retry_at = {};
       const std::string text = "The data plane lost its SAs; the pair is negotiated again.";
-      child.failure = ike::LastFailure{now, {}, Reason::DataplaneLost, text};
+      core.lost(now, i, k, {}, Reason::DataplaneLost, text);
       core.actions.emplace_back(ike::Report{
           Severity::Warn, core.connection(i).name, core.connection(i).children[k].name, {}, {}, {}, Reason::DataplaneLost, false, text});
     }

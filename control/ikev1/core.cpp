@@ -13,6 +13,20 @@ std::uint64_t number(ByteView bytes) {
   for (const std::uint8_t b : bytes) v = v << 8 | b;
   return v;
 }
+
+ike::Failure record(TimePoint now, std::optional<Exchange> exchange, std::optional<Role> role, Reason reason, const std::string& message,
+                    const std::optional<Endpoint>& peer, ike::Cause cause) {
+  ike::Failure out;
+  out.when = out.first = now;
+  out.exchange = exchange;
+  out.role = role;
+  out.reason = reason;
+  out.by = cause.by.value_or(ike::usual_refuser(reason));
+  out.message = message;
+  out.peer = peer;
+  out.cause = std::move(cause);
+  return out;
+}
 }  // namespace
 
 Core::Core(const config::GatewayConfig& configuration, ike::Services& svc) : config(configuration), services(svc) {
@@ -144,20 +158,28 @@ void Core::say(const IsakmpSa& sa, Severity severity, std::optional<Exchange> ex
 }
 
 void Core::ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
-                 const std::optional<std::size_t>& child) {
-  ConnectionRun& state = run(sa.connection);
-  std::optional<ike::LastFailure>& failure = child ? state.children.at(*child).failure : state.failure;
-  if (reason == Reason::Ok)
-    failure.reset();
-  else
-    failure = ike::LastFailure{now, exchange, reason, message};
-  const bool strangers = exchange == Exchange::MainMode && role == Role::Responder;
-  const bool heard = reason == Reason::Ok || !strangers || refusal_lines_.take(now);
-  actions.emplace_back(ike::Report{reason == Reason::Ok ? Severity::Info
-                                   : heard              ? Severity::Warn
-                                                        : Severity::Debug,
-                                   connection(sa).name, child ? connection(sa).children.at(*child).name : std::string{}, sa.remote,
-                                   exchange, role, reason, true, std::move(message)});
+                 const std::optional<std::size_t>& child, ike::Cause cause) {
+  touch(sa.connection);
+  const config::Connection& c = connection(sa);
+  const std::string child_name = child ? c.children.at(*child).name : std::string{};
+  if (reason == Reason::Ok) {
+    failures.mended(now, c.name, child_name, c.remote_addrs.empty() ? std::optional(sa.remote.address) : std::nullopt, role);
+    actions.emplace_back(ike::Report{Severity::Info, c.name, child_name, sa.remote, exchange, role, reason, true, std::move(message)});
+    return;
+  }
+  ike::Failure failure = record(now, exchange, role, reason, message, sa.remote, std::move(cause));
+  failure.child = child_name;
+  const bool heard = !failure.strangers() || refusal_lines_.take(now);
+  failures.add(c.name, std::move(failure));
+  actions.emplace_back(ike::Report{heard ? Severity::Warn : Severity::Debug, c.name, child_name, sa.remote, exchange, role, reason, true,
+                                   std::move(message)});
+}
+
+void Core::lost(TimePoint now, std::size_t index, std::size_t child, std::optional<Exchange> exchange, Reason reason,
+                const std::string& message, const std::optional<Endpoint>& peer) {
+  ike::Failure failure = record(now, exchange, std::nullopt, reason, message, peer, {});
+  failure.child = connection(index).children.at(child).name;
+  failures.add(connection(index).name, std::move(failure));
 }
 
 bool Core::LineBudget::take(TimePoint now) {
@@ -168,14 +190,17 @@ bool Core::LineBudget::take(TimePoint now) {
   return true;
 }
 
-void Core::junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message) {
+void Core::junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message, ike::Cause cause) {
   const bool heard = junk_lines_.take(now);
+  failures.add_stranger(record(now, exchange, Role::Responder, reason, message, peer, std::move(cause)), heard);
   actions.emplace_back(
       ike::Report{heard ? Severity::Info : Severity::Debug, {}, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
 }
 
-void Core::refused(TimePoint now, std::size_t index, const Endpoint& peer, Exchange exchange, Reason reason, std::string message) {
-  run(index).failure = ike::LastFailure{now, exchange, reason, message};
+void Core::refused(TimePoint now, std::size_t index, const Endpoint& peer, Exchange exchange, Reason reason, std::string message,
+                   ike::Cause cause) {
+  touch(index);
+  failures.add(connection(index).name, record(now, exchange, Role::Responder, reason, message, peer, std::move(cause)));
   const Severity severity = refusal_lines_.take(now) ? Severity::Warn : Severity::Debug;
   actions.emplace_back(
       ike::Report{severity, connection(index).name, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "control/ike/engine_types.hpp"
+#include "control/ike/failure.hpp"
 #include "control/ike/header.hpp"
 #include "control/ikev1/message.hpp"
 #include "control/ikev1/message_rules.hpp"
@@ -58,14 +59,12 @@ struct ChildRun {
   bool rekey_due = false;   ///< its newest pair is to be replaced
   TimePoint retry_at{};
   unsigned failures = 0;
-  std::optional<ike::LastFailure> failure;
   std::vector<ChildSa> pairs;  ///< in order of establishment
 };
 struct ConnectionRun {
   std::vector<ChildRun> children;
   TimePoint retry_at{};
   unsigned failures = 0;
-  std::optional<ike::LastFailure> failure;
   std::optional<TimePoint> wake_at;  ///< what is wanted cannot begin before
 };
 
@@ -104,6 +103,7 @@ class Core {
   std::vector<ike::Action> actions;
   std::vector<ConnectionRun> runs;
   ike::SaTable table;
+  ike::FailureBook failures;
 
   // -------------------------------------------------------------------------------- objects
   /// nullptr: gone. Asking marks the SA for a new look at its deadlines.
@@ -147,14 +147,18 @@ class Core {
   void send_stateless(const ike::Datagram& to, Bytes message);
   void say(const IsakmpSa& sa, Severity severity, std::optional<Exchange> exchange, Reason reason, std::string message,
            const std::string& child = {});
-  /// The end of an exchange, good or bad. A bad one is remembered for list-conns. As responder of Main Mode, which strangers can
-  /// make fail as often as they like, only a handful a second are worth a line of the log.
+  /// The end of an exchange, good or bad. A bad one is remembered with its cause, and mended by a good one. As responder of phase 1,
+  /// which strangers can make fail as often as they like, only a handful a second are worth a line of the log.
   void ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
-             const std::optional<std::size_t>& child = {});
+             const std::optional<std::size_t>& child = {}, ike::Cause cause = {});
+  /// A pair came to its end without an exchange that says so (a lifetime, a data plane, a peer's Delete): remembered.
+  void lost(TimePoint now, std::size_t connection, std::size_t child, std::optional<Exchange> exchange, Reason reason,
+            const std::string& message, const std::optional<Endpoint>& peer = {});
   /// A stranger's datagram that led to nothing. Beyond a handful a second these are counted, but not worth a line of the log.
-  void junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message);
+  void junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message, ike::Cause cause = {});
   /// A stranger whom one connection might have meant was refused before there was an SA. Its lines are limited in the same way.
-  void refused(TimePoint now, std::size_t connection, const Endpoint& peer, Exchange exchange, Reason reason, std::string message);
+  void refused(TimePoint now, std::size_t connection, const Endpoint& peer, Exchange exchange, Reason reason, std::string message,
+               ike::Cause cause = {});
   /// Whether this message was refused a short while ago: it is answered again, but not reported again.
   bool refused_before(std::size_t fingerprint);
 

@@ -130,8 +130,8 @@ void main_mode_hint(Core& core, TimePoint now, IsakmpSa& sa, Hint hint) {
   sa.hint = std::move(hint);
 }
 
-void main_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message) {
-  core.ended(now, sa, Exchange::MainMode, sa.role, reason, message);
+void main_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message, ike::Cause cause) {
+  core.ended(now, sa, Exchange::MainMode, sa.role, reason, message, {}, std::move(cause));
   core.drop(sa);
   if (sa.role == Role::Initiator) connecting_failed(core, now, sa.connection, sa.replaces);
 }

@@ -33,7 +33,7 @@ void on_main_mode_timer(Core& core, TimePoint now, IsakmpSa& sa);
 /// An unauthenticated refusal while we wait for an answer.
 void main_mode_hint(Core& core, TimePoint now, IsakmpSa& sa, Hint hint);
 /// An authenticated end: a notification under HASH(1) before message 6, or our own decision.
-void main_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message);
+void main_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message, ike::Cause cause = {});
 
 // ---- between the files of this exchange
 

@@ -177,11 +177,12 @@ void give_back(Core& core, const QuickMode& qm) {
 }
 }  // namespace
 
-void quick_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, Reason reason, const std::string& message) {
+void quick_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, Reason reason, const std::string& message,
+                       ike::Cause cause) {
   give_back(core, qm);
   const std::size_t child = qm.child;
   const Role role = qm.role;
-  core.ended(now, sa, Exchange::QuickMode, role, reason, message, child);
+  core.ended(now, sa, Exchange::QuickMode, role, reason, message, child, std::move(cause));
   sa.quick_modes.erase(qm.id);
   if (role == Role::Initiator) child_failed(core, now, sa.connection, child);
 }

@@ -28,7 +28,8 @@ void on_quick_mode_refused(Core& core, TimePoint now, IsakmpSa& sa, const Notify
 void on_quick_modes_timer(Core& core, TimePoint now, IsakmpSa& sa);
 [[nodiscard]] std::optional<TimePoint> quick_modes_deadline(const IsakmpSa& sa);
 /// Ends an unfinished exchange: what it installed and allocated is given back. Erases `qm`.
-void quick_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, Reason reason, const std::string& message);
+void quick_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, Reason reason, const std::string& message,
+                       ike::Cause cause = {});
 /// Ends one, quietly: nobody wants it any more. Erases `qm`.
 void abandon_quick_mode(Core& core, IsakmpSa& sa, QuickMode& qm);
 /// Ends all of them, quietly: their ISAKMP SA ends.

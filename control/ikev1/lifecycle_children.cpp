@@ -121,7 +121,7 @@ void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, boo
   const std::size_t child = pair->child;
   const Spi spi = pair->spi_in;
   const std::string text = "The data plane refused the outbound SA: " + error + ".";
-  core.run(owner.connection).children.at(child).failure = ike::LastFailure{now, Exchange::QuickMode, Reason::InstallFailed, text};
+  core.lost(now, owner.connection, child, Exchange::QuickMode, Reason::InstallFailed, text, pair->remote);
   core.actions.emplace_back(ike::Report{Severity::Error, core.connection(owner.connection).name,
                                         core.connection(owner.connection).children.at(child).name, pair->remote, Exchange::QuickMode,
                                         pair->role, Reason::InstallFailed, true, text});
@@ -178,7 +178,7 @@ void pairs_lost(Core& core, TimePoint now, std::size_t connection, const std::st
       if (!std::holds_alternative<ChildOrphan>(pair.life) && pair.peer_id == peer_id) gone.push_back(pair.pair);
     for (const std::uint64_t pair : gone) remove_pair(core, connection, i, pair);
     if (gone.empty()) continue;
-    child.failure = ike::LastFailure{now, Exchange::QuickMode, reason, text};
+    core.lost(now, connection, i, Exchange::QuickMode, reason, text);
     child.retry_at = now + backoff(core, 1);
     child.rekey_due = false;
     core.actions.emplace_back(ike::Report{
@@ -205,7 +205,7 @@ void delete_live_pair(Core& core, TimePoint now, IsakmpSa& sa, ChildRun& run, Ch
   }
   const std::string text = "The peer deleted the pair of IPsec SAs.";
   core.say(sa, Severity::Warn, Exchange::Informational, Reason::DeletedByPeer, text, name);
-  run.failure = ike::LastFailure{now, Exchange::Informational, Reason::DeletedByPeer, text};
+  core.lost(now, index, child, Exchange::Informational, Reason::DeletedByPeer, text, pair.remote);
   run.retry_at = now + backoff(core, 1);
   run.rekey_due = false;
   remove_pair(core, index, child, pair.pair);

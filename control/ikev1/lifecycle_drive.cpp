@@ -161,7 +161,7 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
       if (f != Fate::RemoveQuietly) tell_deleted(core, now, index, {pair.spi_in});
       if (f != Fate::Expire || !last) continue;
       const std::string text = "The lifetime of the pair of IPsec SAs ended before it was replaced.";
-      child.failure = ike::LastFailure{now, Exchange::QuickMode, Reason::Expired, text};
+      core.lost(now, index, i, Exchange::QuickMode, Reason::Expired, text, pair.remote);
       child.rekey_due = false;
       core.actions.emplace_back(ike::Report{Severity::Warn,
                                             core.connection(index).name,

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "control/ikev1/offered_suites.hpp"
 #include "control/ikev1/transforms.hpp"
 
 namespace culvert::ikev1 {
@@ -165,7 +166,8 @@ Mismatch ike_mismatch(std::span<const IkeSuite> ours, const Sa& offered) {
         for (const IkeSuite& s : ours) closest.consider(compare(read, s));
     }
   }
-  return {NotifyType::NoProposalChosen, describe(offered), wanted_text(ours), closest.text()};
+  return {NotifyType::NoProposalChosen, describe(offered), wanted_text(ours), closest.text(),
+          configurable_ike(offered, std::array{oakley::kPreSharedKey})};
 }
 
 bool fits(const ReadEspTransform& t, const EspSuite& s, const EspWanted& wanted) {
@@ -232,7 +234,8 @@ Mismatch esp_mismatch(const EspWanted& wanted, const Sa& offered) {
         for (const EspSuite& s : wanted.suites) closest.consider(compare(read, s, wanted));
     }
   }
-  return {NotifyType::NoProposalChosen, describe(offered), wanted_text(wanted.suites), closest.text()};
+  return {NotifyType::NoProposalChosen, describe(offered), wanted_text(wanted.suites), closest.text(),
+          configurable_esp(offered, wanted.encapsulation, wanted.ke_present)};
 }
 
 Mismatch bad_reply(const Sa& offer, const Sa& reply) {
@@ -241,7 +244,7 @@ Mismatch bad_reply(const Sa& offer, const Sa& reply) {
     why = "the reply holds " + std::to_string(reply.proposals.size()) + " proposals, one is allowed";
   else if (reply.proposals[0].transforms.size() != 1)
     why = "the reply holds " + std::to_string(reply.proposals[0].transforms.size()) + " transforms, one is allowed";
-  return {NotifyType::BadProposalSyntax, describe(reply), describe(offer), why};
+  return {NotifyType::BadProposalSyntax, describe(reply), describe(offer), why, {}};
 }
 }  // namespace
 

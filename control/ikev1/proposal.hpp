@@ -12,6 +12,7 @@
 
 #include "common/ipsec/algorithms.hpp"
 #include "common/types.hpp"
+#include "control/ike/failure.hpp"
 #include "control/ikev1/payloads.hpp"
 
 namespace culvert::ikev1 {
@@ -22,8 +23,11 @@ struct Mismatch {
   std::string offered;     ///< "aes128-sha1-modp1024, 3des-md5-modp1024"
   std::string wanted;      ///< "aes256-sha256-modp2048"
   std::string difference;  ///< "Diffie-Hellman group 2 (modp1024) is not acceptable here"
+  /// Offered suites that this gateway has, in the words of the configuration. None of a bad reply.
+  std::vector<std::string> usable{};
   /// "offered ...; wanted ...; first difference: ..."
   [[nodiscard]] std::string text() const;
+  [[nodiscard]] ike::ProposalEvidence evidence() const { return {offered, wanted, difference, usable}; }
 };
 
 /// Lifetimes that a peer states, each from 1.

@@ -252,6 +252,7 @@ using MmState = std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmAw
 struct Hint {
   Reason reason{};
   std::string text;
+  ike::Cause cause{};
 };
 
 /// Message ids of exchanges that were: a replayed first message must not open one again (RFC 2408 §3.1).

@@ -164,14 +164,14 @@ std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
     const config::Connection& c = core.connection(i);
     ike::ConnectionStatus status;
     status.connection = c.name;
-    status.failure = core.runs[i].failure;
+    status.failure = core.failures.current(c.name, {});
     status.up = std::ranges::any_of(core.sas(),
                                     [&](const auto& s) { return s.second->connection == i && !s.second->dead && s.second->established(); });
     if (!status.up) status.connecting = attempt(core, i);
     for (std::size_t k = 0; k < c.children.size(); ++k) {
       const ChildRun& run = core.runs[i].children[k];
       const bool up = std::ranges::any_of(run.pairs, [](const ChildSa& p) { return !std::holds_alternative<ChildSuperseded>(p.life); });
-      status.children.push_back({c.children[k].name, up, run.failure});
+      status.children.push_back({c.children[k].name, up, core.failures.current(c.name, c.children[k].name)});
     }
     out.push_back(std::move(status));
   }

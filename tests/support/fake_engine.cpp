@@ -62,5 +62,7 @@ std::vector<Action> Engine::take_actions() { return std::exchange(engine().actio
 std::vector<IkeSaInfo> Engine::ike_sas() const { return engine().sas; }
 std::vector<LonePairs> Engine::lone_pairs() const { return engine().lone; }
 std::vector<ConnectionStatus> Engine::connections() const { return engine().connections; }
+std::vector<Failure> Engine::failures(const std::string& connection) const { return engine().failures[connection]; }
+std::vector<Failure> Engine::strangers() const { return engine().strangers; }
 
 }  // namespace culvert::ike

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ struct FakeEngine {
   std::vector<ike::IkeSaInfo> sas;
   std::vector<ike::LonePairs> lone;
   std::vector<ike::ConnectionStatus> connections;
+  std::map<std::string, std::vector<ike::Failure>> failures;
+  std::vector<ike::Failure> strangers;
   ike::CommandResult answer{true, "done"};
   std::function<void()> on_command;  ///< runs in initiate, terminate, rekey
 

@@ -39,7 +39,7 @@ json::value seconds_between(ike::TimePoint a, ike::TimePoint b) {
   return std::round(std::chrono::duration<double>(b - a).count() * 1000) / 1000;
 }
 
-json::value failure_json(const std::optional<ike::LastFailure>& f, ike::TimePoint now) {
+json::value failure_json(const std::optional<ike::Failure>& f, ike::TimePoint now) {
   if (!f) return nullptr;
   return json::object{{"exchange", f->exchange ? json::value(ike::name(*f->exchange)) : json::value(nullptr)},
                       {"reason", ike::name(f->reason)},

@@ -16,7 +16,7 @@ const ike::ConnectionStatus* status_of(const std::vector<ike::ConnectionStatus>&
   return it == all.end() ? nullptr : &*it;
 }
 
-Line failed(const std::string& what, const ike::LastFailure& f) {
+Line failed(const std::string& what, const ike::Failure& f) {
   return error_line("failed", fmt::format("{}: {} ({}{}{})", what, f.message.empty() ? std::string(ike::help(f.reason)) : f.message,
                                           f.exchange ? ike::name(*f.exchange) : "", f.exchange ? ", " : "", ike::name(f.reason)));
 }
@@ -27,7 +27,7 @@ std::optional<Line> progress(const Gateway& gateway, const ChildRef& ref, ike::T
   const auto all = gateway.connections();
   const auto* connection = status_of(all, ref.connection);
   if (connection == nullptr) return error_line("failed", "the connection is gone");
-  const auto fresh = [began](const std::optional<ike::LastFailure>& f) { return f && f->when >= began; };
+  const auto fresh = [began](const std::optional<ike::Failure>& f) { return f && f->when >= began; };
   json::array children;
   bool up = true;
   for (const auto& child : connection->children) {

@@ -26,11 +26,19 @@ TEST_CASE_METHOD(Fixture, "commands: what is refused, and why", "[cli]") {
 TEST_CASE_METHOD(Fixture, "initiate waits for the child, and tells a fresh failure with its reason", "[cli]") {
   attach();
   const std::string request = R"({"command":"initiate","args":{"connection":"site-b","child":"net"}})";
-  ike::LastFailure old{now - 10s, ike::Exchange::MainMode, ike::Reason::Timeout, "old"};
+  const auto failure = [](ike::TimePoint when, ike::Exchange exchange, ike::Reason reason, const char* message) {
+    ike::Failure f;
+    f.when = when;
+    f.exchange = exchange;
+    f.reason = reason;
+    f.message = message;
+    return f;
+  };
+  const ike::Failure old = failure(now - 10s, ike::Exchange::MainMode, ike::Reason::Timeout, "old");
   test::engine().connections = {{"site-b", false, old, {{"net", false, old}}}};
   CHECK(ask(request).at("error").at("code") == "timeout");
   test::engine().connections[0].children[0].failure =
-      ike::LastFailure{now, ike::Exchange::QuickMode, ike::Reason::PeerSelectorMismatch, "they refused 10.2.0.0/24"};
+      failure(now, ike::Exchange::QuickMode, ike::Reason::PeerSelectorMismatch, "they refused 10.2.0.0/24");
   CHECK_THAT(std::string(ask(request).at("error").at("message").as_string()),
              Catch::Contains("they refused 10.2.0.0/24") && Catch::Contains("peer_selector_mismatch"));
   test::engine().connections[0].children[0] = {"net", true, std::nullopt};
