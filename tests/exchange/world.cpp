@@ -4,46 +4,14 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "control/crypto/dh.hpp"
 #include "control/crypto/hash.hpp"
 #include "control/ike/dh_job.hpp"
 #include "control/ike/nat_traversal.hpp"
+#include "tests/exchange/dh_pool.hpp"
 
 namespace culvert::test {
 
 namespace {
-
-/// Key pairs that all tests share, and what became of each combination: a key exchange that costs nothing.
-class DhPool {
- public:
-  ike::DhResult run(const ike::ComputeDh& job, std::uint64_t pick) {
-    ike::DhResult out;
-    out.job = job.job;
-    out.key = job.key ? job.key : keys(job.group).at(pick % kKeys);
-    out.public_value = Bytes(out.key->public_value().begin(), out.key->public_value().end());
-    out.ok = true;
-    if (!job.peer_public) return out;
-    const auto known = shared_.find({out.public_value, *job.peer_public});
-    if (known != shared_.end()) {
-      out.shared = known->second;
-      return out;
-    }
-    const auto secret = out.key->compute(*job.peer_public);
-    out.ok = secret.has_value();
-    if (secret) out.shared = shared_[{out.public_value, *job.peer_public}] = *secret;
-    return out;
-  }
-
- private:
-  static constexpr std::size_t kKeys = 3;
-  std::vector<std::shared_ptr<crypto::DhKey>>& keys(DhGroup group) {
-    auto& list = keys_[group];
-    while (list.size() < kKeys) list.push_back(crypto::DhKey::generate(group).value());
-    return list;
-  }
-  std::map<DhGroup, std::vector<std::shared_ptr<crypto::DhKey>>> keys_;
-  std::map<std::pair<Bytes, Bytes>, SecretBytes> shared_;
-};
 
 DhPool& pool() {
   static DhPool p;
