@@ -12,7 +12,6 @@
 
 #include "common/ipsec/algorithms.hpp"
 #include "common/types.hpp"
-#include "control/ike/failure.hpp"
 #include "control/ikev1/payloads.hpp"
 
 namespace culvert::ikev1 {
@@ -27,7 +26,6 @@ struct Mismatch {
   std::vector<std::string> usable{};
   /// "offered ...; wanted ...; first difference: ..."
   [[nodiscard]] std::string text() const;
-  [[nodiscard]] ike::ProposalEvidence evidence() const { return {offered, wanted, difference, usable}; }
 };
 
 /// Lifetimes that a peer states, each from 1.
