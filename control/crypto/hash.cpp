@@ -1,4 +1,5 @@
-// Digest and HMAC over OpenSSL's EVP. Algorithms are fetched once: a fetch costs more than a short hash.
+// Digest and HMAC over OpenSSL's EVP. Algorithms are fetched once, and HMAC contexts copied from one that knows its hash already: a fetch
+// costs more than a short hash. No key stays behind: the copy is the library's to wipe when it is freed.
 #include "control/crypto/hash.hpp"
 
 #include <array>
@@ -18,27 +19,28 @@ using namespace detail;
 
 struct Algorithm {
   Prf prf;
-  const char* name;
   EVP_MD* md;
+  EVP_MAC_CTX* hmac;  ///< without a key
 };
 
+Algorithm fetch(Prf prf, const char* name) {
+  EVP_MAC* const mac = must_have(EVP_MAC_fetch(nullptr, "HMAC", nullptr), "EVP_MAC_fetch");
+  EVP_MAC_CTX* const hmac = must_have(EVP_MAC_CTX_new(mac), "EVP_MAC_CTX_new");
+  // The library takes a mutable string here and only reads it.
+  const std::array params{OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, const_cast<char*>(name), 0), OSSL_PARAM_construct_end()};
+  must(EVP_MAC_CTX_set_params(hmac, params.data()), "EVP_MAC_CTX_set_params");
+  EVP_MAC_free(mac);  // the context has its own reference
+  return {prf, must_have(EVP_MD_fetch(nullptr, name, nullptr), "EVP_MD_fetch"), hmac};
+}
+
 const Algorithm& algorithm(Prf prf) {
-  const auto fetch = [](const char* name) { return must_have(EVP_MD_fetch(nullptr, name, nullptr), "EVP_MD_fetch"); };
   static const std::array table{
-      Algorithm{Prf::HmacMd5, "MD5", fetch("MD5")},
-      Algorithm{Prf::HmacSha1, "SHA1", fetch("SHA1")},
-      Algorithm{Prf::HmacSha2_256, "SHA2-256", fetch("SHA2-256")},
-      Algorithm{Prf::HmacSha2_384, "SHA2-384", fetch("SHA2-384")},
-      Algorithm{Prf::HmacSha2_512, "SHA2-512", fetch("SHA2-512")},
+      fetch(Prf::HmacMd5, "MD5"),           fetch(Prf::HmacSha1, "SHA1"),         fetch(Prf::HmacSha2_256, "SHA2-256"),
+      fetch(Prf::HmacSha2_384, "SHA2-384"), fetch(Prf::HmacSha2_512, "SHA2-512"),
   };
   for (const Algorithm& a : table)
     if (a.prf == prf) return a;
   throw LibraryError("a hash that is not in the table");
-}
-
-EVP_MAC* hmac_algorithm() {
-  static EVP_MAC* const mac = must_have(EVP_MAC_fetch(nullptr, "HMAC", nullptr), "EVP_MAC_fetch");
-  return mac;
 }
 }  // namespace
 
@@ -59,12 +61,9 @@ Bytes digest(Prf hash, std::initializer_list<ByteView> parts) {
 
 SecretBytes hmac(Prf hash, ByteView key, std::span<const ByteView> parts) {
   const Algorithm& a = algorithm(hash);
-  const MacCtx ctx(must_have(EVP_MAC_CTX_new(hmac_algorithm()), "EVP_MAC_CTX_new"));
-  // The library takes a mutable string here and only reads it.
-  const std::array params{OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, const_cast<char*>(a.name), 0),
-                          OSSL_PARAM_construct_end()};
+  const MacCtx ctx(must_have(EVP_MAC_CTX_dup(a.hmac), "EVP_MAC_CTX_dup"));
   const std::uint8_t no_key = 0;  // a null pointer would mean "keep the former key"
-  must(EVP_MAC_init(ctx.get(), key.empty() ? &no_key : key.data(), key.size(), params.data()), "EVP_MAC_init");
+  must(EVP_MAC_init(ctx.get(), key.empty() ? &no_key : key.data(), key.size(), nullptr), "EVP_MAC_init");
   for (const ByteView part : parts) must(EVP_MAC_update(ctx.get(), part.data(), part.size()), "EVP_MAC_update");
   SecretBytes out(find_prf(hash)->size);
   std::size_t written = 0;

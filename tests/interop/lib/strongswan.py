@@ -25,10 +25,10 @@ STRONGSWAN_CONF = """charon-systemd {{
     openssl {{ load_legacy = yes }}
   }}
   filelog {{ log {{ path = {log}
-      default = 1
+      default = {log_level}
       ike = {ike_log}
       chd = {chd_log}
-      cfg = 2
+      cfg = {cfg_log}
       time_format = %H:%M:%S
       ms = yes
       append = no
@@ -91,14 +91,15 @@ def _section(tokens):
 class StrongSwan:
     """`start` waits until it answers. `secret` is used for every pair of identities."""
 
-    def __init__(self, lab, namespace, name, connections, secret, kernel="kernel-libipsec kernel-netlink", retransmit_timeout=1.0, extra="", keys=False):
-        """`keys`: log all key material, so that captures can be read (keys.py)."""
+    def __init__(self, lab, namespace, name, connections, secret, kernel="kernel-libipsec kernel-netlink", retransmit_timeout=1.0, extra="", keys=False,
+                 quiet=False):
+        """`keys`: log all key material, so that captures can be read (keys.py). `quiet`: log next to nothing, so that its cost does not count."""
         self.lab, self.namespace, self.name = lab, namespace, name
         self.folder = lab.path(name, "x")[:-2]
         self.vici, self.log = f"{self.folder}/vici", f"{self.folder}/charon.log"
         self.conf = lab.write(f"{name}/strongswan.conf", STRONGSWAN_CONF.format(
             plugins=PLUGINS.format(kernel=kernel), vici=self.vici, log=self.log, retransmit_timeout=retransmit_timeout, extra=extra,
-            ike_log=4 if keys else 2, chd_log=4 if keys else 1))
+            ike_log=-1 if quiet else 4 if keys else 2, chd_log=-1 if quiet else 4 if keys else 1, cfg_log=-1 if quiet else 2, log_level=-1 if quiet else 1))
         self.process = None
         self.configure(connections, secret)
 

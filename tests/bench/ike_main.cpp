@@ -1,0 +1,186 @@
+// culvert-bench-ike: how many negotiations (Main Mode and Quick Mode) a second one core answers, and what memory a tunnel takes.
+// Owns the command line, medians and the report. What is counted, and what is not, stands in negotiation.hpp.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <stdexcept>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+#include <malloc.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/bench/negotiation.hpp"
+
+namespace {
+using namespace culvert;
+using bench::Negotiations;
+
+constexpr std::size_t kSlice = 100;  // negotiations whose costs are taken together; the median slice is reported
+constexpr double kMark = 2000;       // a second and core, for PSK with Curve25519 and ECP-256
+const std::vector<std::string> kMarked{"curve25519", "ecp256"};
+
+const char* const kUsage =
+    "usage: culvert-bench-ike [--json] [--check] [--group NAME]... [--count N] [--tunnels N]...\n"
+    "  --group NAME  a Diffie-Hellman group such as curve25519; may be repeated (curve25519, ecp256, modp2048)\n"
+    "  --count N     negotiations for each group (2000)\n"
+    "  --tunnels N   tunnels whose memory is measured; may be repeated (2000, 10000); 0: not measured\n"
+    "  --json        the report as JSON\n"
+    "  --check       exit 1 if a mark is missed\n";
+
+struct Options {
+  std::vector<std::string> groups;
+  std::vector<std::size_t> tunnels;
+  std::size_t count = 2000;
+  bool json = false, check = false;
+};
+
+struct Speed {
+  std::string group;
+  double engine_us = 0, dh_us = 0;  ///< of one negotiation
+  [[nodiscard]] double per_second() const { return 1e6 / (engine_us + dh_us); }
+};
+struct Memory {
+  std::size_t tunnels = 0;
+  double fresh_kib = 0, rested_kib = 0;  ///< of one tunnel: at once, and when nothing remembers the exchanges any more
+};
+
+double median(std::vector<double> v) {
+  std::ranges::nth_element(v, v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2));
+  return v[v.size() / 2];
+}
+
+Speed measure_speed(const std::string& group, std::size_t count) {
+  Negotiations n(count + kSlice, "aes128-sha256-" + group, "aes128gcm16");
+  for (std::size_t i = 0; i < kSlice; ++i) n.next();  // to warm up
+  std::vector<double> engine, dh;
+  while (n.done() < count + kSlice) {
+    const bench::Cost before = n.cost();
+    for (std::size_t i = 0; i < kSlice && n.done() < count + kSlice; ++i) n.next();
+    engine.push_back(static_cast<double>(n.cost().engine_ns - before.engine_ns) / 1e3 / kSlice);
+    dh.push_back(static_cast<double>(n.cost().dh_ns - before.dh_ns) / 1e3 / kSlice);
+  }
+  return {group, median(engine), median(dh)};
+}
+
+double resident_kib() {
+  ::malloc_trim(0);
+  std::ifstream statm("/proc/self/statm");
+  double total = 0, resident = 0;
+  if (!(statm >> total >> resident)) throw std::runtime_error("/proc/self/statm cannot be read");
+  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1024;
+}
+
+Memory tunnels_made(std::size_t tunnels) {
+  Negotiations n(tunnels, "aes128-sha256-curve25519", "aes128gcm16");
+  const double before = resident_kib();
+  while (n.done() < tunnels) n.next();
+  const double fresh = resident_kib();
+  n.rest(std::chrono::seconds(65));
+  return {tunnels, (fresh - before) / static_cast<double>(tunnels), (resident_kib() - before) / static_cast<double>(tunnels)};
+}
+
+/// In a process of its own: what earlier measurements have freed would be used again.
+Memory measure_memory(std::size_t tunnels) {
+  std::array<int, 2> ends{};
+  if (::pipe(ends.data()) != 0) throw std::runtime_error("pipe failed");
+  const pid_t child = ::fork();
+  if (child < 0) throw std::runtime_error("fork failed");
+  if (child == 0) {
+    const Memory m = tunnels_made(tunnels);
+    ::_exit(::write(ends[1], &m, sizeof m) == sizeof m ? 0 : 1);
+  }
+  ::close(ends[1]);
+  Memory out;
+  const ssize_t n = ::read(ends[0], &out, sizeof out);
+  ::close(ends[0]);
+  ::waitpid(child, nullptr, 0);
+  if (n != sizeof out) throw std::runtime_error("the memory of " + std::to_string(tunnels) + " tunnels could not be measured");
+  return out;
+}
+
+struct Mark {
+  std::string name;
+  double want = 0, got = 0;
+  [[nodiscard]] bool met() const { return got >= want; }
+};
+std::vector<Mark> marks(const std::vector<Speed>& speeds) {
+  std::vector<Mark> out;
+  for (const Speed& s : speeds)
+    if (std::ranges::find(kMarked, s.group) != kMarked.end()) out.push_back({"PSK, " + s.group, kMark, s.per_second()});
+  return out;
+}
+
+void print_table(const std::vector<Speed>& speeds, const std::vector<Memory>& memory) {
+  fmt::print("Negotiations at the responder: Main Mode with PSK, AES-128, SHA-256, then Quick Mode; medians of {}, CPU time\n", kSlice);
+  fmt::print("{:<12} {:>12} {:>10} {:>10} {:>10}\n", "group", "a second", "us", "of it DH", "the rest");
+  for (const Speed& s : speeds)
+    fmt::print("{:<12} {:>12.0f} {:>10.1f} {:>10.1f} {:>10.1f}\n", s.group, s.per_second(), s.engine_us + s.dh_us, s.dh_us, s.engine_us);
+  for (const Memory& m : memory)
+    fmt::print("{} tunnels: {:.1f} KiB of memory each (ISAKMP SA and one pair), {:.1f} KiB a minute later\n", m.tunnels, m.fresh_kib,
+               m.rested_kib);
+  for (const Mark& m : marks(speeds))
+    fmt::print("{} {}: {:.0f} a second and core, mark {:.0f}\n", m.met() ? "PASS" : "FAIL", m.name, m.got, m.want);
+}
+
+void print_json(const std::vector<Speed>& speeds, const std::vector<Memory>& memory) {
+  boost::json::array rows, sizes, checks;
+  for (const Speed& s : speeds)
+    rows.push_back({{"group", s.group}, {"per_second", s.per_second()}, {"dh_us", s.dh_us}, {"engine_us", s.engine_us}});
+  for (const Memory& m : memory) sizes.push_back({{"tunnels", m.tunnels}, {"kib_each", m.fresh_kib}, {"kib_each_later", m.rested_kib}});
+  for (const Mark& m : marks(speeds)) checks.push_back({{"mark", m.name}, {"want", m.want}, {"got", m.got}, {"met", m.met()}});
+  const boost::json::object out{{"negotiations", rows}, {"memory", sizes}, {"marks", checks}};
+  fmt::print("{}\n", boost::json::serialize(out));
+}
+
+Options parse(int argc, char** argv) {
+  Options o;
+  const auto number = [](const std::string& text) {
+    char* end = nullptr;
+    const unsigned long n = std::strtoul(text.c_str(), &end, 10);
+    if (text.empty() || *end != '\0' || n > 16000) throw std::runtime_error("a count is a number to 16000");
+    return n;
+  };
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    const auto value = [&] {
+      if (++i >= argc) throw std::runtime_error(name + " needs a value");
+      return std::string(argv[i]);
+    };
+    if (name == "--json") {
+      o.json = true;
+    } else if (name == "--check") {
+      o.check = true;
+    } else if (name == "--group") {
+      o.groups.push_back(value());
+    } else if (name == "--count") {
+      o.count = std::max(number(value()), kSlice);
+    } else if (name == "--tunnels") {
+      o.tunnels.push_back(number(value()));
+    } else {
+      throw std::runtime_error(kUsage);
+    }
+  }
+  if (o.groups.empty()) o.groups = {"curve25519", "ecp256", "modp2048"};
+  if (o.tunnels.empty()) o.tunnels = {2000, 10000};
+  std::erase(o.tunnels, 0U);
+  return o;
+}
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const Options o = parse(argc, argv);
+  std::vector<Memory> memory;
+  for (const std::size_t tunnels : o.tunnels) memory.push_back(measure_memory(tunnels));  // first: what follows leaves holes
+  std::vector<Speed> speeds;
+  for (const std::string& group : o.groups) speeds.push_back(measure_speed(group, o.count));
+  o.json ? print_json(speeds, memory) : print_table(speeds, memory);
+  const auto all = marks(speeds);
+  return o.check && !std::ranges::all_of(all, &Mark::met) ? 1 : 0;
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "%s\n", e.what());
+  return 2;
+}
