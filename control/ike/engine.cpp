@@ -49,7 +49,8 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
   }
   const auto framed = parse_header(bytes);
   if (!framed) return junk(Reason::Malformed, "A datagram is no IKE message: " + std::string(name(framed.error().fault)) + ".");
-  if (framed->header.major != 1) return junk(Reason::Unexpected, "A message of IKEv2, which this gateway does not speak.");
+  if (framed->header.major != 1)
+    return core.not_spoken(now, datagram, Reason::OtherVersion, "A message of IKEv2, which this gateway does not speak.");
   const ikev1::Incoming in{now, datagram, *framed};
   switch (framed->header.exchange) {
     case kExchangeMainMode:
@@ -59,8 +60,9 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
     case kExchangeInformational:
       return ikev1::on_informational(core, in);
     default:
-      return junk(Reason::Unexpected,
-                  "A message of an exchange that this gateway does not do (type " + std::to_string(framed->header.exchange) + ").");
+      return core.not_spoken(
+          now, datagram, Reason::Unexpected,
+          "A message of an exchange that this gateway does not do (type " + std::to_string(framed->header.exchange) + ").");
   }
 }
 

@@ -70,7 +70,7 @@ std::vector<Failure> newest_first(const std::vector<Failure>& list) { return {li
 
 }  // namespace
 
-bool Failure::strangers() const { return role == Role::Responder && is_phase1(*this); }
+bool Failure::strangers() const { return role == Role::Responder && (is_phase1(*this) || exchange == Exchange::Informational); }
 
 void FailureBook::add(const std::string& connection, Failure failure) {
   std::vector<Failure>& list = by_connection_[connection];

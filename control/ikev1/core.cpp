@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "control/ike/connection_select.hpp"
+
 namespace culvert::ikev1 {
 
 namespace {
@@ -204,6 +206,13 @@ void Core::refused(TimePoint now, std::size_t index, const Endpoint& peer, Excha
   const Severity severity = refusal_lines_.take(now) ? Severity::Warn : Severity::Debug;
   actions.emplace_back(
       ike::Report{severity, connection(index).name, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
+}
+
+void Core::not_spoken(TimePoint now, const ike::Datagram& datagram, Reason reason, std::string message) {
+  const auto options = ike::candidates(config, datagram.local.address, datagram.remote.address);
+  if (options.empty() || connection(options.front()).remote_addrs.empty())
+    return junk(now, datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});
+  refused(now, options.front(), datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});
 }
 
 bool Core::refused_before(std::size_t print) {

@@ -159,6 +159,8 @@ class Core {
   /// A stranger whom one connection might have meant was refused before there was an SA. Its lines are limited in the same way.
   void refused(TimePoint now, std::size_t connection, const Endpoint& peer, Exchange exchange, Reason reason, std::string message,
                ike::Cause cause = {});
+  /// A message that no exchange here takes: of whom one connection names, or a stranger's.
+  void not_spoken(TimePoint now, const ike::Datagram& datagram, Reason reason, std::string message);
   /// Whether this message was refused a short while ago: it is answered again, but not reported again.
   bool refused_before(std::size_t fingerprint);
 

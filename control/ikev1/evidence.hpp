@@ -9,6 +9,7 @@
 
 namespace culvert::ikev1 {
 
+inline ike::Evidence unreadable(const std::string& why) { return ike::SecretEvidence{ike::SecretEvidence::Problem::Unreadable, why}; }
 inline ike::ProposalEvidence evidence(const Mismatch& m) { return {m.offered, m.wanted, m.difference, m.usable}; }
 /// The selectors that were asked for (empty texts: none were sent) beside those of the connection's children.
 ike::SelectorEvidence selector_evidence(const config::Connection& c, std::string local, std::string remote);

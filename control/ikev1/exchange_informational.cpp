@@ -3,6 +3,7 @@
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
 
 namespace culvert::ikev1 {
@@ -33,18 +34,22 @@ void on_clear(Core& core, const Incoming& in, IsakmpSa& sa) {
     if (!is_error(n->type)) continue;
     Reason reason = reason_of(n->type);
     if (std::holds_alternative<MmAwaitAuth>(sa.state) && reason != Reason::PeerNoProposal) reason = Reason::AuthFailed;
-    return main_mode_hint(core, in.now, sa, {reason, name(n->type) + "."});
+    return main_mode_hint(core, in.now, sa,
+                          {reason, name(n->type) + ".", {.number = 0, .said = name(n->type), .by = ike::RefusedBy::Peer}});
   }
 }
 
 void on_phase1_error(Core& core, const Incoming& in, IsakmpSa& sa, const Message& message) {
   for (const Notify* n : message.all<Notify>()) {
     if (!is_error(n->type)) continue;
-    Reason reason = reason_of(n->type);
-    if (n->type == NotifyType::InvalidIdInformation) reason = Reason::PeerRefused;
-    return main_mode_failed(core, in.now, sa, reason,
+    // The keys come of the pre-shared key (RFC 2409 §5.4): who answers under them has it, and refuses what else message 5 says.
+    const bool identity = n->type == NotifyType::InvalidIdInformation || n->type == NotifyType::AuthenticationFailed;
+    ike::Cause cause{.number = 5, .said = name(n->type), .said_proven = true, .by = ike::RefusedBy::Peer};
+    if (identity) cause.evidence = ike::IdentityEvidence{{}, to_text(to_id(core.connection(sa).local_id, sa.local.address)), true, true};
+    return main_mode_failed(core, in.now, sa, identity ? Reason::PeerRefused : reason_of(n->type),
                             "The peer refused message 5 with " + name(n->type) +
-                                (n->type == NotifyType::InvalidIdInformation ? ": it expects another identity of ours." : "."));
+                                (identity ? " under the right pre-shared key: it expects another identity of ours." : "."),
+                            std::move(cause));
   }
 }
 
@@ -120,7 +125,10 @@ void on_informational(Core& core, const Incoming& in) {
                                                       opened->message.find<Hash>()->data);
   if (!verified) {
     if (waiting && peer.address == sa->remote.address)
-      return main_mode_hint(core, in.now, *sa, {Reason::AuthFailed, "a notification that does not decrypt with our keys."});
+      return main_mode_hint(core, in.now, *sa,
+                            {Reason::AuthFailed,
+                             "a notification that does not decrypt with our keys.",
+                             {.said = "a notification that does not decrypt", .by = ike::RefusedBy::Peer}});
     return junk(opened ? Reason::BadHash : opened.error().reason,
                 opened ? "HASH(1) of an Informational message is wrong." : opened.error().text);
   }

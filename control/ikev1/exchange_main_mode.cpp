@@ -59,27 +59,37 @@ Outstanding* outstanding(MmState& state) {
       state);
 }
 
+/// No answer that counts, but the peer has said something.
+ike::Cause unanswered(const IsakmpSa& sa, unsigned number, ike::Evidence evidence) {
+  return {.number = number, .evidence = std::move(evidence), .said = sa.hint->cause.said, .by = ike::RefusedBy::Peer};
+}
+
 void out_of_patience(Core& core, TimePoint now, IsakmpSa& sa) {
   const std::string peer = sa.remote.to_string();
   std::string hint = sa.hint ? " The peer had answered, unauthenticated: " + sa.hint->text : "";
   if (std::holds_alternative<MmAwaitAuth>(sa.state) && sa.hint)
     return main_mode_failed(core, now, sa, Reason::AuthFailed,
-                            "No valid answer to message 5 from " + peer + ": the pre-shared keys probably differ." + hint);
+                            "No valid answer to message 5 from " + peer + ": the pre-shared keys probably differ." + hint,
+                            unanswered(sa, 5, ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}}));
   // Message 5 is the first one on port 4500 (RFC 3947 §4): where there is a NAT, silence has a second likely cause.
   if (std::holds_alternative<MmAwaitAuth>(sa.state))
-    return main_mode_failed(core, now, sa, Reason::AuthFailed,
-                            "No answer at all to message 5 from " + peer + ": " +
-                                (sa.local.port == ike::kNatPort ? "UDP 4500 is blocked on the way, or the pre-shared keys differ"
-                                                                : "the pre-shared keys probably differ") +
-                                " (the peer keeps silent then).");
+    return main_mode_failed(
+        core, now, sa, Reason::AuthFailed,
+        "No answer at all to message 5 from " + peer + ": " +
+            (sa.local.port == ike::kNatPort ? "UDP 4500 is blocked on the way, or the pre-shared keys differ"
+                                            : "the pre-shared keys probably differ") +
+            " (the peer keeps silent then).",
+        {.number = 5, .evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Unanswered, {}}, .by = ike::RefusedBy::Nobody});
   const bool first = std::holds_alternative<MmAwaitSa>(sa.state);
   if (sa.hint && sa.hint->reason == Reason::PeerNoProposal)
     return main_mode_failed(core, now, sa, Reason::PeerNoProposal,
-                            peer + " accepts none of our proposals (we offered " + suites_text(core.connection(sa)) + ")." + hint);
+                            peer + " accepts none of our proposals (we offered " + suites_text(core.connection(sa)) + ")." + hint,
+                            unanswered(sa, 1, ike::ProposalEvidence{suites_text(core.connection(sa)), {}, {}, {}}));
   const Reason reason = sa.hint ? sa.hint->reason : Reason::Timeout;
   main_mode_failed(core, now, sa, reason,
                    "No answer to message " + std::string(first ? "1" : "3") + " from " + peer + " after " +
-                       std::to_string(outstanding(sa.state)->sent()) + " attempts." + hint);
+                       std::to_string(outstanding(sa.state)->sent()) + " attempts." + hint,
+                   sa.hint ? sa.hint->cause : ike::Cause{.number = first ? 1U : 3U});
 }
 
 }  // namespace
@@ -104,7 +114,7 @@ void on_main_mode_timer(Core& core, TimePoint now, IsakmpSa& sa) {
     return core.drop(sa);
   }
   core.ended(now, sa, Exchange::MainMode, Role::Responder, Reason::Timeout,
-             sa.remote.to_string() + " began Main Mode and did not finish it in time.");
+             sa.remote.to_string() + " began Main Mode and did not finish it in time.", {}, {.number = auth ? 5U : 3U});
   core.drop(sa);
 }
 

@@ -1,4 +1,5 @@
 // Main Mode, initiator: messages 1, 3 and 5 out; 2, 4 and 6 in. The ladder is in exchange_main_mode.hpp.
+#include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/identity.hpp"
@@ -42,7 +43,8 @@ bool start_main_mode(Core& core, TimePoint now, const MainModeStart& start) {
   if (!room || !psk) {
     core.ended(now, sa, Exchange::MainMode, Role::Initiator, room ? Reason::NoSecret : Reason::Limit,
                room ? "The pre-shared key cannot be read (" + psk.error() + "); nothing was sent."
-                    : "There are too many ISAKMP SAs; nothing was sent.");
+                    : "There are too many ISAKMP SAs; nothing was sent.",
+               {}, {.number = 1, .evidence = room ? unreadable(psk.error()) : ike::Evidence{}});
     connecting_failed(core, now, start.connection, start.replaces);
     return false;
   }
@@ -60,11 +62,15 @@ bool start_main_mode(Core& core, TimePoint now, const MainModeStart& start) {
 }
 
 void on_message_2(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitSa& state) {
-  const auto refuse = [&](Reason reason, const std::string& text) { main_mode_hint(core, in.now, sa, {reason, text}); };
+  const auto refuse = [&](Reason reason, const std::string& text, ike::Evidence found = {}) {
+    main_mode_hint(core, in.now, sa, {reason, text, {.number = 2, .evidence = std::move(found)}});
+  };
   const auto message = open_clear(in, MessageKind::MainMode2);
   if (!message) return refuse(message.error().reason, message.error().text);
   const auto choice = accept_ike(state.offer, *message->find<Sa>());
-  if (!choice) return refuse(Reason::NoProposalChosen, "The answer to our proposals is none of them: " + choice.error().text());
+  if (!choice)
+    return refuse(Reason::NoProposalChosen, "The answer to our proposals is none of them: " + choice.error().text(),
+                  evidence(choice.error()));
 
   sa.replies.accept(in.framed.message);
   sa.spi_r = in.header().spi_r;
@@ -92,9 +98,10 @@ void send_message_3(Core& core, TimePoint now, IsakmpSa& sa, MmMakingKey& state,
 
 void on_message_4(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKe& state) {
   const auto message = open_clear(in, MessageKind::MainMode4);
-  if (!message) return main_mode_hint(core, in.now, sa, {message.error().reason, message.error().text});
+  if (!message) return main_mode_hint(core, in.now, sa, {message.error().reason, message.error().text, {.number = 4}});
   if (!nonce_ok(*message))
-    return main_mode_hint(core, in.now, sa, {Reason::BadNonce, "Message 4 has a nonce that is not 8 to 256 bytes long (RFC 2409 §5)."});
+    return main_mode_hint(core, in.now, sa,
+                          {Reason::BadNonce, "Message 4 has a nonce that is not 8 to 256 bytes long (RFC 2409 §5).", {.number = 4}});
   if (message->find<Nonce>()->data == state.nonce_i)
     return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected, "Our own message 3 came back to us.");
   sa.replies.accept(in.framed.message);
@@ -112,12 +119,16 @@ void send_message_5(Core& core, TimePoint now, IsakmpSa& sa, MmDeriving& state, 
     ++before.bad_ke;
     const bool enough = before.bad_ke >= kMaxBadKe;
     sa.state = std::move(before);
-    if (enough) return main_mode_failed(core, now, sa, Reason::BadKe, "The peer's key exchange values are invalid for their group.");
-    return main_mode_hint(core, now, sa, {Reason::BadKe, "Message 4 has a key exchange value that is invalid for its group."});
+    if (enough)
+      return main_mode_failed(core, now, sa, Reason::BadKe, "The peer's key exchange values are invalid for their group.", {.number = 4});
+    return main_mode_hint(core, now, sa,
+                          {Reason::BadKe, "Message 4 has a key exchange value that is invalid for its group.", {.number = 4}});
   }
   const config::Connection& c = core.connection(sa);
   const auto psk = core.services.secret(c.name);
-  if (!psk) return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read any more: " + psk.error() + ".");
+  if (!psk)
+    return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read any more: " + psk.error() + ".",
+                            {.number = 5, .evidence = unreadable(psk.error())});
   Negotiated negotiated = std::move(state.before.negotiated);
   KeyExchange ke = std::move(state.ke);
   Keys keys = make_keys(sa, negotiated.suite, ke, psk->view(), result.shared.view());
@@ -159,7 +170,8 @@ void on_message_6(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuth& sta
     const Reason why = phase1_port_ok(peer) ? Reason::WrongIdentity : Reason::BadPayloads;
     core.send(in.now, sa, informational(core, sa, state.keys, refusal_and_delete(sa, NotifyType::InvalidIdInformation)));
     return main_mode_failed(core, in.now, sa, why,
-                            "The peer calls itself " + to_text(peer) + ", but " + to_text(c.remote_id) + " is configured.");
+                            "The peer calls itself " + to_text(peer) + ", but " + to_text(c.remote_id) + " is configured.",
+                            {.number = 6, .evidence = ike::IdentityEvidence{to_text(c.remote_id), to_text(peer), false, true}});
   }
   const Message message = opened->message;
   become_established(core, in.now, sa, std::move(state.negotiated), std::move(state.keys), to_text(to_id(c.local_id, sa.local.address)),

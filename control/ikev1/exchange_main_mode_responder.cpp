@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control/ike/connection_select.hpp"
+#include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/identity.hpp"
@@ -44,14 +45,17 @@ std::optional<Selection> select_connection(Core& core, const Incoming& in, const
   refuse_statelessly(core, in, NotifyType::NoProposalChosen);
   if (core.refused_before(ike::fingerprint(in.framed.message))) return std::nullopt;
   if (options.empty()) {
-    core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::NoConnection,
-              "No connection is configured between " + in.datagram.local.address.to_string() + " and " +
-                  in.datagram.remote.address.to_string() + ".");
+    core.junk(
+        in.now, in.datagram.remote, Exchange::MainMode, Reason::NoConnection,
+        "No connection is configured between " + in.datagram.local.address.to_string() + " and " + in.datagram.remote.address.to_string() +
+            ".",
+        {.number = 1, .evidence = ike::AddressEvidence{in.datagram.local.address.to_string(), in.datagram.remote.address.to_string(), {}}});
     return std::nullopt;
   }
   const auto mismatch = select_ike(core.connection(options.front()).proposals, offered);
   core.refused(in.now, options.front(), in.datagram.remote, Exchange::MainMode, Reason::NoProposalChosen,
-               "No proposal of " + in.datagram.remote.to_string() + " is acceptable: " + mismatch.error().text() + ".");
+               "No proposal of " + in.datagram.remote.to_string() + " is acceptable: " + mismatch.error().text() + ".",
+               {.number = 1, .evidence = evidence(mismatch.error())});
   return std::nullopt;
 }
 
@@ -112,7 +116,8 @@ void on_message_3(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKeInit& s
   const auto message = open_clear(in, MessageKind::MainMode3);
   if (!message) return core.junk(in.now, sa.remote, Exchange::MainMode, message.error().reason, message.error().text);
   if (!nonce_ok(*message))
-    return main_mode_failed(core, in.now, sa, Reason::BadNonce, "Message 3 has a nonce that is not 8 to 256 bytes long (RFC 2409 §5).");
+    return main_mode_failed(core, in.now, sa, Reason::BadNonce, "Message 3 has a nonce that is not 8 to 256 bytes long (RFC 2409 §5).",
+                            {.number = 3});
   sa.replies.accept(in.framed.message);
   const std::size_t nat_payloads = message->count(PayloadType::NatD);
   sa.nat.supported = sa.nat.supported && nat_payloads >= 2;
@@ -127,12 +132,14 @@ void on_message_3(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKeInit& s
 void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state, const ike::DhResult& result) {
   if (!result.ok) {
     core.ended(now, sa, Exchange::MainMode, Role::Responder, Reason::BadKe,
-               "Message 3 has a key exchange value that is invalid for its group.");
+               "Message 3 has a key exchange value that is invalid for its group.", {}, {.number = 3});
     sa.state = MmRefused{};
     return;
   }
   const auto psk = core.services.secret(core.connection(sa).name);
-  if (!psk) return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read: " + psk.error() + ".");
+  if (!psk)
+    return main_mode_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read: " + psk.error() + ".",
+                            {.number = 3, .evidence = unreadable(psk.error())});
   Negotiated negotiated = std::move(state.negotiated);
   KeyExchange ke = std::move(state.ke);
   ke.g_xr = result.public_value;
@@ -153,7 +160,8 @@ namespace {
 void bad_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit& state, const std::string& detail) {
   if (++state.bad_messages == 1) {
     core.ended(in.now, sa, Exchange::MainMode, Role::Responder, Reason::AuthFailed,
-               "Message 5 of " + in.datagram.remote.to_string() + " does not prove the pre-shared key, which probably differs: " + detail);
+               "Message 5 of " + in.datagram.remote.to_string() + " does not prove the pre-shared key, which probably differs: " + detail,
+               {}, {.number = 5, .evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, detail}});
     core.send_stateless({in.datagram.local, in.datagram.remote, {}},
                         clear_notification(sa.spi_i, sa.spi_r, core.new_message_id(sa), NotifyType::AuthenticationFailed));
     return;
@@ -201,7 +209,8 @@ void on_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit&
     core.send(in.now, sa, informational(core, sa, state.keys, refusal(sa, NotifyType::InvalidIdInformation)));
     return main_mode_failed(
         core, in.now, sa, phase1_port_ok(peer) ? Reason::WrongIdentity : Reason::BadPayloads,
-        "The peer calls itself " + to_text(peer) + ", but " + to_text(core.connection(sa).remote_id) + " is configured.");
+        "The peer calls itself " + to_text(peer) + ", but " + to_text(core.connection(sa).remote_id) + " is configured.",
+        {.number = 5, .evidence = ike::IdentityEvidence{to_text(core.connection(sa).remote_id), to_text(peer), false, true}});
   }
   if (*connection != sa.connection) core.reassign(sa, *connection);
 

@@ -128,14 +128,15 @@ void poll(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
   if (due != ike::Due::GiveUp && now < qm.give_up_at) return;
   if (std::holds_alternative<QmAwaitConfirm>(qm.state)) {
     const Spi ours = qm.spi_in;
-    quick_mode_failed(core, now, sa, qm, Reason::Timeout, "The peer did not confirm with message 3, nor by traffic.");
+    quick_mode_failed(core, now, sa, qm, Reason::Timeout, "The peer did not confirm with message 3, nor by traffic.", {.number = 3});
     return tell_deleted(core, now, sa.connection, {ours});
   }
   const MmEstablished* est = sa.established();
   const bool mute = tx && est && est->dpd.last_message < qm.begun;
   quick_mode_failed(core, now, sa, qm, Reason::Timeout,
                     tx ? "No answer to message 1 of Quick Mode after " + std::to_string(tx->sent()) + " attempts."
-                       : "The data plane or the key exchange did not finish in time.");
+                       : "The data plane or the key exchange did not finish in time.",
+                    {.number = tx ? 1U : 0U, .by = tx ? ike::RefusedBy::Nobody : ike::RefusedBy::Us});
   // Traffic may show that the peer lives, yet it says nothing on this ISAKMP SA: it does not have it any more.
   if (mute)
     close_isakmp(core, now, sa, Reason::Timeout,

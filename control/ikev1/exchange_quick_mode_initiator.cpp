@@ -1,4 +1,5 @@
 // Quick Mode, initiator: messages 1 and 3 out; 2 in. The ladder is in exchange_quick_mode.hpp.
+#include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
@@ -103,15 +104,16 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
   qm.iv = opened->next;
 
   const config::Child& c = core.connection(sa).children.at(qm.child);
-  const auto fail = [&](Reason reason, NotifyType notify, const std::string& text) {
+  const auto fail = [&](Reason reason, NotifyType notify, const std::string& text, ike::Evidence found = {}) {
     core.send(in.now, sa, informational(core, sa, est.keys, refusal(sa, notify, qm.spi_in)));
-    quick_mode_failed(core, in.now, sa, qm, reason, text);
+    quick_mode_failed(core, in.now, sa, qm, reason, text, {.number = 2, .evidence = std::move(found), .by = ike::RefusedBy::Us});
   };
   if (!nonce_ok(message))
     return fail(Reason::BadNonce, NotifyType::PayloadMalformed, "The peer's nonce is not 8 to 256 bytes long (RFC 2409 §5).");
   const auto choice = accept_esp(state.offer, *message.find<Sa>());
   if (!choice)
-    return fail(Reason::NoProposalChosen, NotifyType::BadProposalSyntax, "The peer chose none of our proposals: " + choice.error().text());
+    return fail(Reason::NoProposalChosen, NotifyType::BadProposalSyntax, "The peer chose none of our proposals: " + choice.error().text(),
+                evidence(choice.error()));
   const bool pfs = choice->suite.pfs != DhGroup::None;
   const Ke* ke = message.find<Ke>();
   if (pfs != (ke != nullptr))
@@ -120,7 +122,8 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
   if (!selectors)
     return fail(Reason::PeerSelectorMismatch, NotifyType::InvalidIdInformation,
                 "The peer answers with proxy identities " + to_text(*message.find<Id>(0)) + " - " + to_text(*message.find<Id>(1)) +
-                    " that are not inside ours (" + c.local_ts.to_string() + " - " + c.remote_ts.to_string() + ").");
+                    " that are not inside ours (" + c.local_ts.to_string() + " - " + c.remote_ts.to_string() + ").",
+                selector_evidence(core.connection(sa), to_text(*message.find<Id>(0)), to_text(*message.find<Id>(1))));
 
   QmDeriving next{*choice, stated_life(*choice, message), selectors->first, selectors->second, state.nonce_i, message.find<Nonce>()->data,
                   0};

@@ -1,4 +1,5 @@
 // Quick Mode, responder: messages 1 and 3 in; 2 out. The ladder is in exchange_quick_mode.hpp.
+#include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
@@ -48,6 +49,12 @@ std::optional<Match> match_message(const IsakmpSa& sa, const config::Connection&
   return remote && local ? match_child(c, *local, *remote) : std::nullopt;
 }
 
+ike::Evidence taken_evidence(const config::Connection& c, const Match& match) {
+  ike::SelectorEvidence out = selector_evidence(c, match.local_ts.to_string(), match.remote_ts.to_string());
+  out.taken = true;
+  return out;
+}
+
 /// One live peer a child: another identity that asks for the same selectors is refused, the same one replaces its SAs.
 bool taken_by_another(Core& core, const IsakmpSa& sa, std::size_t child, const std::string& peer_id) {
   for (const ChildSa& pair : core.runs.at(sa.connection).children.at(child).pairs)
@@ -68,9 +75,10 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   sa.used_ids.add(id);
   const config::Connection& c = core.connection(sa);
   const Sa& offered = *message.find<Sa>();
-  const auto refuse = [&](Reason reason, NotifyType notify, std::string text, std::optional<std::size_t> child) {
+  const auto refuse = [&](Reason reason, NotifyType notify, std::string text, std::optional<std::size_t> child, ike::Evidence found = {}) {
     core.send(in.now, sa, informational(core, sa, est.keys, refusal(sa, notify, offered_spi(offered))));
-    core.ended(in.now, sa, Exchange::QuickMode, Role::Responder, reason, std::move(text), child);
+    core.ended(in.now, sa, Exchange::QuickMode, Role::Responder, reason, std::move(text), child,
+               {.number = 1, .evidence = std::move(found)});
   };
   if (core.shutting_down) return refuse(Reason::Shutdown, NotifyType::NoProposalChosen, "This gateway is shutting down.", {});
   if (!nonce_ok(message))
@@ -83,11 +91,11 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
     return refuse(
         Reason::SelectorMismatch, NotifyType::InvalidIdInformation,
         "The peer asks for proxy identities that no child has: " + asked + " (ours - theirs). Configured: " + configured_selectors(c) + ".",
-        {});
+        {}, selector_evidence(c, ours ? to_text(*ours) : std::string{}, theirs ? to_text(*theirs) : std::string{}));
   }
   if (taken_by_another(core, sa, match->child, est.remote_id))
     return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation, "Another peer has SAs for these selectors at the moment.",
-                  match->child);
+                  match->child, taken_evidence(c, *match));
   if (!make_room(sa))
     return refuse(Reason::Limit, NotifyType::NoProposalChosen, "Too many Quick Modes are under way on this ISAKMP SA.", match->child);
 
@@ -101,7 +109,7 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   if (!choice) {
     core.release_spi(*spi);
     return refuse(Reason::NoProposalChosen, choice.error().notify, "No proposal of the peer is acceptable: " + choice.error().text() + ".",
-                  match->child);
+                  match->child, evidence(choice.error()));
   }
 
   QuickMode& qm = sa.quick_modes[id];

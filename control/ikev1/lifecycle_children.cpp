@@ -1,6 +1,7 @@
 // The life of pairs: installation, succession, expiry, deletion by either side.
 #include <algorithm>
 
+#include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
@@ -282,14 +283,21 @@ void on_quick_mode_refused(Core& core, TimePoint now, IsakmpSa& sa, const Notify
   if (n.type == NotifyType::InvalidIdInformation)
     return quick_mode_failed(core, now, sa, *which, Reason::PeerSelectorMismatch,
                              "The peer refused our proxy identities " + c.local_ts.to_string() + " - " + c.remote_ts.to_string() +
-                                 " (ours - theirs) with INVALID-ID-INFORMATION.");
+                                 " (ours - theirs) with INVALID-ID-INFORMATION.",
+                             {.number = 1,
+                              .evidence = selector_evidence(core.connection(sa), c.local_ts.to_string(), c.remote_ts.to_string()),
+                              .said = name(n.type),
+                              .said_proven = true});
   if (n.type == NotifyType::NoProposalChosen || n.type == NotifyType::BadProposalSyntax || n.type == NotifyType::AttributesNotSupported) {
     std::string offered;
     for (const EspSuite& s : std::get<QmAwaitReply>(which->state).suites) offered += (offered.empty() ? "" : ", ") + s.to_string();
-    return quick_mode_failed(core, now, sa, *which, Reason::PeerNoProposal,
-                             "The peer accepts none of our proposals (we offered " + offered + "): " + name(n.type) + ".");
+    return quick_mode_failed(
+        core, now, sa, *which, Reason::PeerNoProposal,
+        "The peer accepts none of our proposals (we offered " + offered + "): " + name(n.type) + ".",
+        {.number = 1, .evidence = ike::ProposalEvidence{offered, {}, {}, {}}, .said = name(n.type), .said_proven = true});
   }
-  quick_mode_failed(core, now, sa, *which, Reason::PeerRefused, "The peer refused with " + name(n.type) + ".");
+  quick_mode_failed(core, now, sa, *which, Reason::PeerRefused, "The peer refused with " + name(n.type) + ".",
+                    {.number = 1, .said = name(n.type), .said_proven = true});
 }
 
 }  // namespace culvert::ikev1
