@@ -53,11 +53,16 @@ std::expected<SecretBytes, std::string> Gateway::secret(const std::string& conne
   return secret;
 }
 
-std::expected<ike::AuthMethod, std::string> Gateway::signing_method(const std::string&) {
-  return std::unexpected("no private key is configured");
+std::expected<ike::AuthMethod, std::string> Gateway::signing_method(const std::string& connection) {
+  if (!hooks_.signing_method) return std::unexpected("no private key is configured");
+  return hooks_.signing_method(connection);
 }
-std::vector<Bytes> Gateway::certificates(const std::string&) { return {}; }
-std::vector<Bytes> Gateway::authorities(const std::string&) { return {}; }
+std::vector<Bytes> Gateway::certificates(const std::string& connection) {
+  return hooks_.certificates ? hooks_.certificates(connection) : std::vector<Bytes>{};
+}
+std::vector<Bytes> Gateway::authorities(const std::string& connection) {
+  return hooks_.authorities ? hooks_.authorities(connection) : std::vector<Bytes>{};
+}
 
 std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
   if (!link_) return false;

@@ -2,7 +2,7 @@
 // Owns the engine, the SA store, the SPD as installed, the link to the data plane and the sums for metrics. Has no socket, no
 // timer and no clock of its own: the event loop (control/io) brings events with the time, and is told when to come back.
 //
-//     loop --events, now--> Gateway --> Engine --actions--> Link (install, remove, inject) | DhPool | Journal and metrics
+//     loop --events, now--> Gateway --> Engine --actions--> Link (install, remove, inject) | CryptoPool | Journal and metrics
 #pragma once
 
 #include <array>
@@ -33,6 +33,9 @@ class Gateway final : private ike::Services {
     std::function<void(ike::ComputeDh)> compute;  ///< answered by on_dh, later
     std::function<void(ike::Sign)> sign;          ///< answered by on_signed, later
     std::function<void(ike::VerifyPeer)> verify;  ///< answered by on_verified, later
+    // of ike::Services; without them no connection has a key
+    std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
+    std::function<std::vector<Bytes>(const std::string&)> certificates, authorities;
     std::function<std::expected<SecretBytes, std::string>(const config::SecretRef&)> read_secret;
     std::function<void(std::optional<ike::TimePoint>)> wake_at;  ///< call on_timer then
   };

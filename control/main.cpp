@@ -1,6 +1,7 @@
 // culvertd: the wiring of its parts, and nothing else. What each part does stands in its own header.
 //
-//     configuration -> Journal -> Listener, Exporter -> another user -> Loop { Gateway (Engine, SaStore, Link), DhPool, Dispatcher }
+//     configuration -> Journal -> Listener, Exporter -> another user -> Loop { Gateway (Engine, SaStore, Link), CryptoPool, Authenticator,
+//     Dispatcher }
 #include <iostream>
 #include <memory>
 
@@ -9,6 +10,8 @@
 
 #include "common/config/check.hpp"
 #include "common/config/load.hpp"
+#include "control/auth/authenticator.hpp"
+#include "control/auth/check.hpp"
 #include "control/config/secret.hpp"
 #include "control/crypto/pool.hpp"
 #include "control/gateway.hpp"
@@ -31,9 +34,19 @@ struct Options {
   std::string log_level;
 };
 
-/// What is wrong with the secrets is said at start, not at three in the morning when the first peer calls.
+crypto::WallTime wall_time() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
+/// What is wrong with the secrets, keys and certificates is said at start, not at three in the morning when the first peer calls.
 void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
   for (const auto& connection : config.connections) {
+    for (const auto& finding : auth::findings(connection, wall_time())) {
+      Event e;
+      e.connection = connection.name;
+      e.level = finding.error ? ike::Severity::Error : ike::Severity::Warn;
+      e.message = finding.side + "." + finding.key + ": " + finding.message;
+      journal.write(std::move(e));
+    }
+    if (connection.secret.kind == config::SecretRef::Kind::None) continue;
     const auto secret = resolve_secret(connection.secret);
     Event e;
     e.connection = connection.name;
@@ -69,18 +82,37 @@ int run(const config::GatewayConfig& config) {
 
   io::Loop loop;
   Gateway* gateway_ptr = nullptr;  // the pool's threads answer through the loop, which runs only once the gateway exists
-  DhPool pool(config.ike.crypto_threads, ike::run_dh_job, [&](ike::DhResult result) {
+  const auto answer_dh = [&](ike::DhResult result) {
     loop.post([&gateway_ptr, shared = std::make_shared<ike::DhResult>(std::move(result))] {
       gateway_ptr->on_dh(Clock::now(), std::move(*shared));
     });
-  });
+  };
+  CryptoPool* pool_ptr = nullptr;
+  auth::Authenticator authenticator(
+      config, {.compute = [&pool_ptr](std::function<void()> work) { return pool_ptr->submit(std::move(work)); },
+               .post = [&loop](std::function<void()> work) { loop.post(std::move(work)); },
+               .on_signed = [&gateway_ptr](ike::SignResult result) { gateway_ptr->on_signed(Clock::now(), std::move(result)); },
+               .on_verified = [&gateway_ptr](ike::VerifyResult result) { gateway_ptr->on_verified(Clock::now(), std::move(result)); },
+               .now = wall_time});
+  CryptoPool pool(config.ike.crypto_threads);  // behind what its work refers to: it ends first
+  pool_ptr = &pool;
   const auto read_secret = [](const config::SecretRef& ref) -> std::expected<SecretBytes, std::string> {
     auto secret = resolve_secret(ref);
     if (!secret) return std::unexpected(std::move(secret.error()));
     return std::move(secret->bytes);
   };
   Gateway gateway(config, journal,
-                  {.compute = [&pool](ike::ComputeDh job) { pool.submit(std::move(job)); },
+                  {.compute =
+                       [&pool, &answer_dh](ike::ComputeDh job) {
+                         const ike::JobId id = job.job;
+                         if (!pool.submit([&answer_dh, job = std::move(job)] { answer_dh(ike::run_dh_job(job)); }))
+                           answer_dh(ike::DhResult{.job = id});
+                       },
+                   .sign = [&authenticator](ike::Sign job) { authenticator.sign(std::move(job)); },
+                   .verify = [&authenticator](ike::VerifyPeer job) { authenticator.verify(std::move(job)); },
+                   .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
+                   .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
+                   .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },
                    .read_secret = read_secret,
                    .wake_at = [&loop](std::optional<ike::TimePoint> when) { loop.wake_at(when); }});
   gateway_ptr = &gateway;
@@ -117,7 +149,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
-  if (!options.check.empty()) return config::check(options.check, std::cout);
+  const auto files = [](const config::GatewayConfig& config, const config::Where& root) { auth::check_files(config, root, wall_time()); };
+  if (!options.check.empty()) return config::check(options.check, std::cout, files);
 
   auto loaded = config::load_file(options.config);
   if (!loaded) {
@@ -129,6 +162,7 @@ int main(int argc, char** argv) {
   if (options.log_level == "info") loaded->config.control.log.level = config::LogLevel::Info;
   if (options.log_level == "warn") loaded->config.control.log.level = config::LogLevel::Warn;
   if (options.log_level == "error") loaded->config.control.log.level = config::LogLevel::Error;
+  auth::fill_identities(loaded->config);
   try {
     return run(loaded->config);
   } catch (const std::exception& e) {

@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <ostream>
-
-#include "common/config/load.hpp"
-
 namespace culvert::config {
 
 namespace {
 std::string counted(std::size_t n, const std::string& what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
 }  // namespace
 
-int check(const std::string& path, std::ostream& out) {
-  const LoadResult result = load_file(path);
+int check(const std::string& path, std::ostream& out, const Further& further) {
+  const LoadResult result = load_file(path, further);
   const std::vector<Diagnostic>& found = result ? result->warnings : result.error();
   for (const auto& d : found) out << d.to_string() << '\n';
   const auto errors = static_cast<std::size_t>(

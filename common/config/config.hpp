@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "common/bytes.hpp"
 #include "common/ipsec/algorithms.hpp"
 #include "common/ipsec/selector.hpp"
 #include "common/net/ip.hpp"
@@ -64,9 +65,14 @@ struct SecretRef {
   std::string where;
 };
 
+/// RFC 2407 §4.6.2. A peer's may be a pattern: "*.example" and "*@example" for all names that end so, "C=CH, O=*" for all names with
+/// just these attributes.
 struct Identity {
-  enum class Type : std::uint8_t { Any, Ipv4Addr, Fqdn, UserFqdn } type{};  ///< RFC 2407 §4.6.2
-  std::string text = "%any";                                                ///< "10.9.0.1", "gw.example", "ops@gw.example"; "%any" for Any
+  enum class Type : std::uint8_t { Any, Ipv4Addr, Fqdn, UserFqdn, Dn } type{};
+  std::string text = "%any";  ///< "10.9.0.1", "gw.example", "ops@gw.example", "C=CH, O=Example, CN=gw"; "%any" for Any
+  Bytes name{};               ///< Dn: its DER form
+  /// Whether several peers may be meant.
+  [[nodiscard]] bool pattern() const { return type == Type::Any || text.find('*') != std::string::npos; }
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
@@ -112,7 +118,7 @@ struct Connection {
   std::vector<IpAddress> remote_addrs;  ///< empty: %any, then it can only respond
   std::vector<IkeSuite> proposals;      ///< in order of preference
   std::vector<std::string> allow_weak;  ///< algorithms for legacy peers that its proposals may name: "3des", "modp1024"
-  Identity local_id, remote_id;
+  Identity local_id, remote_id;         ///< a local_id of type Any stands for our address, with a certificate for its subject
   SecretRef secret;
   LocalAuth local_auth;
   RemoteAuth remote_auth;

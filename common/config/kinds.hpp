@@ -71,8 +71,11 @@ Kind<Prefix> interface_address();  ///< neither the network's nor the broadcast 
 Kind<Prefix> network();            ///< refuses host bits
 Kind<TrafficSelector> selector();
 Kind<TrafficSelector> only_selector();  ///< also as a list of exactly one
-Kind<Identity> identity();
+Kind<Identity> identity();              ///< one of our own: no pattern
+Kind<Identity> identity_pattern();      ///< of peers
+Kind<std::string> certificate_file();   ///< an absolute path
 Kind<SecretRef> secret_reference();
+Kind<SecretRef> key_reference();     ///< a file, or nothing
 Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms()
 Kind<std::vector<IkeSuite>> ike_proposals();
 Kind<std::vector<EspSuite>> esp_proposals();

@@ -3,6 +3,7 @@
 
 #include "common/config/kinds.hpp"
 #include "common/config/kinds_detail.hpp"
+#include "common/dn.hpp"
 
 namespace culvert::config {
 
@@ -44,24 +45,69 @@ Kind<TrafficSelector> only_selector() {
   return kind;
 }
 
-Kind<Identity> identity() {
-  const std::string expects = "an identity: an IPv4 address, a host name (FQDN), user@domain, or %any";
-  return {expects,
-          [=](const At& at) -> std::optional<Identity> {
-            const auto* value = scalar(at, expects);
-            if (!value) return std::nullopt;
-            if (*value == "%any") return Identity{};
-            if (const auto ip = IpAddress::parse(*value); ip && ip->family == Family::V4) return Identity{Identity::Type::Ipv4Addr, *value};
-            const auto sign = value->find('@');
-            if (sign == std::string::npos && host_name(*value)) return Identity{Identity::Type::Fqdn, *value};
-            if (sign != std::string::npos && sign != 0 && value->size() <= 255 && host_name(std::string_view(*value).substr(sign + 1)) &&
-                ascii(*value) && value->find(' ') == std::string::npos)
-              return Identity{Identity::Type::UserFqdn, *value};
-            // strongSwan writes "@name" for an FQDN that must not be looked up.
-            at.expected(expects, sign == 0 && host_name(std::string_view(*value).substr(1)) ? value->substr(1) : "");
-            return std::nullopt;
-          },
-          [](const Identity& v) { return quote_percent(v.text); }};
+namespace {
+/// A name with attributes, such as the subject of a certificate.
+std::optional<Identity> distinguished_name(const At& at, const std::string& value, bool patterns) {
+  if (!printable_text(value)) {
+    at.expected("a distinguished name of printable characters");
+    return std::nullopt;
+  }
+  const auto name = parse_name_text(value);
+  if (!name) {
+    at.error("expected a distinguished name such as C=CH, O=Example, CN=gw, got " + quoted(value) + ": " + name.error());
+  } else if (has_wildcard(*name) && !patterns) {
+    at.error("expected an identity of our own, got the pattern " + quoted(value));
+  } else {
+    return Identity{Identity::Type::Dn, name_text(*name), encode_name(*name)};
+  }
+  return std::nullopt;
+}
+
+/// What stands behind a leading "*" of a pattern; else all.
+std::string_view without_star(std::string_view s) { return s.starts_with("*.") ? s.substr(2) : s; }
+
+std::optional<Identity> read_identity(const At& at, const std::string& expects, bool patterns) {
+  const auto* value = scalar(at, expects);
+  if (!value) return std::nullopt;
+  if (*value == "%any") return Identity{};
+  if (value->find('=') != std::string::npos) return distinguished_name(at, *value, patterns);
+  if (const auto ip = IpAddress::parse(*value); ip && ip->family == Family::V4) return Identity{Identity::Type::Ipv4Addr, *value};
+  const auto sign = value->find('@');
+  const bool fits = value->size() <= 255 && ascii(*value) && value->find(' ') == std::string::npos;
+  const std::string_view domain = std::string_view(*value).substr(sign == std::string::npos ? 0 : sign + 1);
+  const bool star = value->find('*') != std::string::npos;
+  const bool leading = value->starts_with("*.") || value->starts_with("*@");
+  if (fits && star && leading && patterns && value->rfind('*') == 0 && host_name(without_star(domain)))
+    return Identity{sign == std::string::npos ? Identity::Type::Fqdn : Identity::Type::UserFqdn, *value};
+  if (fits && !star && sign == std::string::npos && host_name(*value)) return Identity{Identity::Type::Fqdn, *value};
+  if (fits && !star && sign != std::string::npos && sign != 0 && host_name(domain)) return Identity{Identity::Type::UserFqdn, *value};
+  // strongSwan writes "@name" for an FQDN that must not be looked up.
+  at.expected(expects, sign == 0 && host_name(std::string_view(*value).substr(1)) ? value->substr(1) : "");
+  return std::nullopt;
+}
+Kind<Identity> identity_kind(bool patterns) {
+  const std::string expects =
+      std::string(
+          "an identity: an IPv4 address, a host name (FQDN), user@domain, a distinguished name such as \"C=CH, O=Example, CN=gw\", ") +
+      (patterns ? "a pattern (*.domain, *@domain, \"C=CH, O=*\"), or %any" : "or %any");
+  return {expects, [=](const At& at) { return read_identity(at, expects, patterns); },
+          [](const Identity& v) { return v.type == Identity::Type::Dn ? "\"" + v.text + "\"" : quote_percent(v.text); }};
+}
+}  // namespace
+
+Kind<Identity> identity() { return identity_kind(false); }
+Kind<Identity> identity_pattern() { return identity_kind(true); }
+
+Kind<std::string> certificate_file() {
+  Kind<std::string> kind = file_path();
+  kind.expects = "the absolute path of a file, PEM or DER";
+  kind.read = [inner = kind.read](const At& at) -> std::optional<std::string> {
+    auto value = inner(at);
+    if (!value || !value->empty()) return value;
+    at.expected("the absolute path of a file");
+    return std::nullopt;
+  };
+  return kind;
 }
 
 Kind<SecretRef> secret_reference() {
@@ -92,7 +138,24 @@ Kind<SecretRef> secret_reference() {
                      "of mode 0600");
             return std::nullopt;
           },
-          [](const SecretRef& v) { return (v.kind == SecretRef::Kind::File ? "file:" : "env:") + v.where; }};
+          [](const SecretRef& v) {
+            return v.kind == SecretRef::Kind::None ? "" : (v.kind == SecretRef::Kind::File ? "file:" : "env:") + v.where;
+          }};
+}
+
+Kind<SecretRef> key_reference() {
+  const std::string expects = "file:/absolute/path, or empty: none";
+  return {expects,
+          [=](const At& at) -> std::optional<SecretRef> {
+            const bool text = at.node.kind == Node::Kind::Scalar;
+            if (text && at.node.text.empty()) return SecretRef{};
+            if (text && at.node.text.size() > 6 && at.node.text.size() <= 1024 && at.node.text.starts_with("file:/") &&
+                printable_text(at.node.text))
+              return SecretRef{SecretRef::Kind::File, at.node.text.substr(5)};
+            at.error("expected " + expects + "; a private key may not stand in this file");  // what stands there may be the key
+            return std::nullopt;
+          },
+          [](const SecretRef& v) { return v.kind == SecretRef::Kind::None ? "\"\"" : "file:" + v.where; }};
 }
 
 namespace {

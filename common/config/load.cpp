@@ -44,12 +44,13 @@ std::expected<std::string, std::string> read_file(const std::string& path) {
 
 }  // namespace
 
-LoadResult load_text(std::string_view text, const std::string& file_name) {
+LoadResult load_text(std::string_view text, const std::string& file_name, const Further& further) {
   Sink sink(file_name);
   Loaded loaded;
   if (const NodePtr root = parse_tree(text, sink)) {
     schema().read({sink, *root, {}}, loaded.config);
     validate(loaded.config, *root, sink);
+    if (further) further(loaded.config, Where{&sink, root.get(), {}});
   }
   const bool ok = sink.ok();
   loaded.warnings = std::move(sink).take();
@@ -57,9 +58,9 @@ LoadResult load_text(std::string_view text, const std::string& file_name) {
   return loaded;
 }
 
-LoadResult load_file(const std::string& path) {
+LoadResult load_file(const std::string& path, const Further& further) {
   const auto text = read_file(path);
-  if (text) return load_text(*text, path);
+  if (text) return load_text(*text, path, further);
   return std::unexpected(std::vector{Diagnostic{Diagnostic::Severity::Error, path, {}, {}, text.error(), {}}});
 }
 

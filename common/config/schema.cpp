@@ -165,21 +165,51 @@ void finish_connection(const At& at, Connection& c) {
   if (!at.given("rand_time")) c.rand_time = c.rekey_time > Seconds{1} ? tenth(c.rekey_time) : Seconds{0};
   if (!at.given("dpd_timeout")) c.dpd_timeout = c.dpd_delay == Seconds{0} ? Connection{}.dpd_timeout : 5 * c.dpd_delay;
   const Node* local = at.node.find("local");
-  if ((!local || !local->find("id")) && !c.local_addrs.empty()) c.local_id = {Identity::Type::Ipv4Addr, c.local_addrs.front().to_string()};
+  if ((!local || !local->find("id")) && !c.local_addrs.empty() && c.local_auth.auth == Proof::Psk)
+    c.local_id = {Identity::Type::Ipv4Addr, c.local_addrs.front().to_string()};
+}
+
+Section<LocalAuth> local_auth_section() {
+  return Section<LocalAuth>()
+      .key("auth", &LocalAuth::auth, choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}}),
+           "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate.")
+      .key("certs", &LocalAuth::certs, list_of(certificate_file(), 0, 8),
+           "With pubkey: files of our certificate and, behind it, of intermediate authorities that the peer may lack. These files, and all "
+           "others of keys and certificates, are read again when they change.")
+      .key("key", &LocalAuth::key, key_reference(),
+           "With pubkey: where the private key is, RSA or ECDSA, not encrypted: a file of mode 0600.");
+}
+
+Section<RemoteAuth> remote_auth_section() {
+  return Section<RemoteAuth>()
+      .key("auth", &RemoteAuth::auth, choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}, {"xauth", Proof::Xauth}}),
+           "How the peer proves it. pubkey: with a signature, and a certificate of cacerts or certs. xauth: with a user name and password "
+           "alone, behind our signature (hybrid authentication).")
+      .key("cacerts", &RemoteAuth::cacerts, list_of(certificate_file(), 0, 32),
+           "With pubkey: files of the authorities that this connection trusts.")
+      .key("certs", &RemoteAuth::certs, list_of(certificate_file(), 0, 32),
+           "With pubkey: files of peers' certificates that are trusted as they are, whoever has signed them.")
+      .key("crls", &RemoteAuth::crls, list_of(certificate_file(), 0, 32), "Files of revocation lists of these authorities.")
+      .key("revocation", &RemoteAuth::revocation,
+           choice<Revocation>({{"ignore", Revocation::Ignore}, {"ifuri", Revocation::IfUri}, {"strict", Revocation::Strict}}),
+           "ifuri: where a certificate or crls names a revocation list, the certificate must be good by it. strict: no certificate without "
+           "such an answer. ignore: nobody asks.");
 }
 
 Section<Connection> connection_section() {
   const auto local = Section<Connection>()
                          .key("id", &Connection::local_id, identity(), "Who we say we are.")
-                         .derived("the first of local_addrs")
-                         .example("gw-a.example");
+                         .derived("the first of local_addrs, with pubkey the subject of the certificate")
+                         .example("gw-a.example")
+                         .keys_of(&Connection::local_auth, local_auth_section());
   const auto remote =
-      Section<Connection>().key("id", &Connection::remote_id, identity(), "Who the peer must say it is.").example("gw-b.example");
+      Section<Connection>()
+          .key("id", &Connection::remote_id, identity_pattern(), "Who the peer must say it is; its certificate must say so, too.")
+          .example("gw-b.example")
+          .keys_of(&Connection::remote_auth, remote_auth_section());
   return Section<Connection>()
       .fixed("version", "1", {{"2", "IKEv2 is not supported yet"}, {"0", "one version has to be chosen, and IKEv2 is not supported yet"}},
              "IKE version.")
-      .fixed("auth", "psk", {{"pubkey", "only pre-shared keys are supported"}, {"xauth", "only pre-shared keys are supported"}},
-             "How both sides authenticate: pre-shared key.")
       .key("local_addrs", &Connection::local_addrs, list_of(address(), 1, 16),
            "Own addresses, each of a port; the first is used to initiate.")
       .required("[10.9.0.1]")
@@ -194,8 +224,8 @@ Section<Connection> connection_section() {
       .inner("local", local, "Our side.")
       .inner("remote", remote, "The other side.")
       .key("secret", &Connection::secret, secret_reference(),
-           "Where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")
-      .required("file:/etc/culvert/site-b.psk")
+           "With auth: psk, where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")
+      .example("file:/etc/culvert/site-b.psk")
       .key("encap", &Connection::encap, boolean(), "Put ESP into UDP even without a NAT between.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
       .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h), "From then, time to its end, replaced or not.")

@@ -102,6 +102,14 @@ class Section {
     });
   }
 
+  /// The keys of `section`, written in the same map, fill a member.
+  template <class U>
+  Section& keys_of(U T::* member, const Section<U>& section) {
+    for (std::size_t i = 0; i < section.infos_->size(); ++i)
+      add((*section.infos_)[i], [member, reader = section.readers_[i]](const At& at, T& out) { reader(at, out.*member); });
+    return *this;
+  }
+
   // These describe the key added last.
   Section& required(std::string example) {
     last().required = true;

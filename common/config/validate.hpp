@@ -42,5 +42,6 @@ void validate_ports(const GatewayConfig& config, const Where& root);
 void validate_routes(const GatewayConfig& config, const Where& root);
 void validate_policies(const GatewayConfig& config, const Where& root);
 void validate_connections(const GatewayConfig& config, const Where& root);
+void validate_auth(const Connection& connection, const Where& at);
 
 }  // namespace culvert::config

@@ -129,7 +129,7 @@ void check_ambiguous(const GatewayConfig& config, const Where& here) {
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
-    if (!at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
+    if (c.local_auth.auth != Proof::Psk || !at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
     const std::vector<IpAddress> remotes = c.remote_addrs.empty() ? std::vector<IpAddress>{IpAddress{}} : c.remote_addrs;
     bool reported = false;
     for (const auto& local : c.local_addrs)
@@ -198,7 +198,8 @@ void check_shadowed(const std::vector<SpdEntry>& entries) {
 
 void warn_unspecific(const Connection& c, const Where& at) {
   if (at.clean({"proposals"})) warn_weak(c.proposals, at.key("proposals"), [](const IkeSuite& s) { return s.prf == Prf::HmacSha1; });
-  if (at.clean({"remote", "remote_addrs"}) && c.remote_id.type == Identity::Type::Any && c.remote_addrs.empty())
+  if (at.clean({"remote", "remote_addrs"}) && c.remote_id.type == Identity::Type::Any && c.remote_addrs.empty() &&
+      c.remote_auth.auth == Proof::Psk)
     at.key("remote").warning("with remote_addrs %any and no remote.id, whoever knows the secret is taken for this peer");
 }
 
@@ -215,6 +216,7 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     check_times(c, at);
     warn_unspecific(c, at);
     check_weak_algorithms(c, at);
+    validate_auth(c, at);
     if (at.key("local").clean({"id"}) && at.key("local").node->find("id") && c.local_id.type == Identity::Type::Any)
       at.key("local").key("id").error("expected an identity of our own, got '%any'");
     if (c.children.empty() && at.clean({"children"})) at.key("children").error("expected at least one child");

@@ -1,6 +1,5 @@
 #include "control/config/secret.hpp"
 
-#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -34,7 +33,23 @@ std::expected<ResolvedSecret, std::string> accept(ByteView bytes, const std::str
 }
 
 std::expected<ResolvedSecret, std::string> from_file(const std::string& path) {
-  const std::string origin = "the secret file " + shown(path);
+  const auto content = read_private_file(path, "the secret file", kMaxSecretBytes, 2);
+  if (!content) return std::unexpected(content.error());
+  return accept(content->view(), "the secret file " + shown(path));
+}
+
+std::expected<ResolvedSecret, std::string> from_environment(const std::string& name) {
+  const std::string origin = "the environment variable " + shown(name);
+  const char* value = std::getenv(name.c_str());
+  if (!value) return std::unexpected(origin + " is not set");
+  return accept(as_bytes(std::string_view(value)), origin);
+}
+
+}  // namespace
+
+std::expected<SecretBytes, std::string> read_private_file(const std::string& path, const std::string& what, std::size_t max,
+                                                          std::size_t slack) {
+  const std::string origin = what + " " + shown(path);
   // O_NONBLOCK: a pipe without a writer must not hang the gateway. What was opened is what is checked and read.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (fd < 0) return std::unexpected(origin + " cannot be opened: " + system_text(errno));
@@ -47,31 +62,19 @@ std::expected<ResolvedSecret, std::string> from_file(const std::string& path) {
   if (!S_ISREG(info.st_mode)) return std::unexpected(origin + " is no regular file");
   if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
     return std::unexpected(origin + " is open to its group or to others: it must have mode 0600 or 0400 (chmod 600)");
-  if (static_cast<std::size_t>(info.st_size) > kMaxSecretBytes + 2)
-    return std::unexpected(origin + " is longer than " + std::to_string(kMaxSecretBytes) + " bytes");
-  struct Buffer {
-    std::array<std::uint8_t, kMaxSecretBytes + 3> bytes{};
-    ~Buffer() { wipe(bytes); }
-  } buffer;
+  if (static_cast<std::size_t>(info.st_size) > max + slack)
+    return std::unexpected(origin + " is longer than " + std::to_string(max) + " bytes");
+  SecretBytes buffer(static_cast<std::size_t>(info.st_size));
   std::size_t size = 0;
-  while (size < buffer.bytes.size()) {
-    const ssize_t n = ::read(fd, buffer.bytes.data() + size, buffer.bytes.size() - size);
+  while (size < buffer.size()) {
+    const ssize_t n = ::read(fd, buffer.mutable_view().data() + size, buffer.size() - size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return std::unexpected(origin + " cannot be read: " + system_text(errno));
-    if (n == 0) break;
+    if (n == 0) return std::unexpected(origin + " became shorter while it was read");
     size += static_cast<std::size_t>(n);
   }
-  return accept(ByteView(buffer.bytes).first(size), origin);
+  return buffer;
 }
-
-std::expected<ResolvedSecret, std::string> from_environment(const std::string& name) {
-  const std::string origin = "the environment variable " + shown(name);
-  const char* value = std::getenv(name.c_str());
-  if (!value) return std::unexpected(origin + " is not set");
-  return accept(as_bytes(std::string_view(value)), origin);
-}
-
-}  // namespace
 
 std::expected<ResolvedSecret, std::string> resolve_secret(const config::SecretRef& ref) {
   switch (ref.kind) {

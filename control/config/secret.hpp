@@ -18,6 +18,12 @@ struct ResolvedSecret {
   std::string warning;  ///< empty, or why the secret is weak
 };
 
+/// The whole of a regular file (a symbolic link to one is followed) of at most `max` bytes that neither group nor others may read or
+/// write. What was opened is what is checked and read. Up to `slack`
+/// bytes more are read, for the caller to judge. The error names `what` ("the secret file") and the path.
+std::expected<SecretBytes, std::string> read_private_file(const std::string& path, const std::string& what, std::size_t max,
+                                                          std::size_t slack = 0);
+
 /// "file:": a regular file (a symbolic link to one is followed) that neither group nor others may read or write, of 1 to
 /// kMaxSecretBytes bytes after one trailing newline ("\n" or "\r\n") was cut. "env:": a variable that is set and not empty.
 std::expected<ResolvedSecret, std::string> resolve_secret(const config::SecretRef& ref);

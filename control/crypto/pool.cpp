@@ -5,11 +5,11 @@
 
 namespace culvert::control {
 
-DhPool::DhPool(std::uint32_t threads, Compute compute, Done done) : compute_(std::move(compute)), done_(std::move(done)) {
-  for (std::uint32_t i = 0; i < std::max(threads, 1U); ++i) threads_.emplace_back([this] { work(); });
+CryptoPool::CryptoPool(std::uint32_t threads) {
+  for (std::uint32_t i = 0; i < std::max(threads, 1U); ++i) threads_.emplace_back([this] { run(); });
 }
 
-DhPool::~DhPool() {
+CryptoPool::~CryptoPool() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -19,34 +19,30 @@ DhPool::~DhPool() {
   for (std::thread& t : threads_) t.join();
 }
 
-void DhPool::submit(ike::ComputeDh job) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (queue_.size() < kMaxWaiting) {
-      queue_.push_back(std::move(job));
-      wake_.notify_one();
-      return;
-    }
-  }
-  done_(ike::DhResult{.job = job.job});
+bool CryptoPool::submit(Work work) {
+  const std::lock_guard lock(mutex_);
+  if (queue_.size() >= kMaxWaiting) return false;
+  queue_.push_back(std::move(work));
+  wake_.notify_one();
+  return true;
 }
 
-std::size_t DhPool::waiting() const {
+std::size_t CryptoPool::waiting() const {
   const std::lock_guard lock(mutex_);
   return queue_.size();
 }
 
-void DhPool::work() {
+void CryptoPool::run() {
   for (;;) {
-    ike::ComputeDh job;
+    Work work;
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
       if (stop_) return;
-      job = std::move(queue_.front());
+      work = std::move(queue_.front());
       queue_.pop_front();
     }
-    done_(compute_(job));
+    work();
   }
 }
 

@@ -1,5 +1,5 @@
-// Threads that run Diffie-Hellman jobs off the event loop.
-// Owns the threads and a bounded queue; knows neither the engine nor the crypto library: both are functions it is given.
+// Threads that do what takes too long for the event loop: Diffie-Hellman, signatures, certificates.
+// Owns the threads and a bounded queue; knows nothing of the work: each piece is a function that also delivers its own result.
 #pragma once
 
 #include <condition_variable>
@@ -10,34 +10,29 @@
 #include <thread>
 #include <vector>
 
-#include "control/ike/engine_types.hpp"
-
 namespace culvert::control {
 
-class DhPool {
+class CryptoPool {
  public:
-  using Compute = std::function<ike::DhResult(const ike::ComputeDh&)>;  ///< called in a thread of the pool
-  using Done = std::function<void(ike::DhResult)>;                      ///< called in a thread of the pool, or in `submit`
+  using Work = std::function<void()>;  ///< called once, in a thread of the pool; must not throw
 
   /// `threads` at least 1.
-  DhPool(std::uint32_t threads, Compute compute, Done done);
-  ~DhPool();  ///< waits for the jobs that run; drops the ones that wait
-  DhPool(const DhPool&) = delete;
-  DhPool& operator=(const DhPool&) = delete;
+  explicit CryptoPool(std::uint32_t threads);
+  ~CryptoPool();  ///< waits for the work that runs; drops what waits
+  CryptoPool(const CryptoPool&) = delete;
+  CryptoPool& operator=(const CryptoPool&) = delete;
 
-  /// Every job is answered once; a full queue answers `ok = false` at once.
-  void submit(ike::ComputeDh job);
+  /// False: the queue is full, and the work will not be done.
+  [[nodiscard]] bool submit(Work work);
   [[nodiscard]] std::size_t waiting() const;
 
   static constexpr std::size_t kMaxWaiting = 4096;  ///< over half_open_limit's default, with rekeys: only a flood fills it
 
  private:
-  void work();
-  Compute compute_;
-  Done done_;
+  void run();
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<ike::ComputeDh> queue_;
+  std::deque<Work> queue_;
   bool stop_ = false;
   std::vector<std::thread> threads_;
 };

@@ -3,6 +3,8 @@
 #include <bit>
 #include <cctype>
 
+#include "common/dn.hpp"
+
 namespace culvert::ikev1 {
 
 namespace {
@@ -12,6 +14,13 @@ bool equal_ignoring_case(ByteView a, std::string_view b) {
   for (std::size_t i = 0; i < a.size(); ++i)
     if (std::tolower(a[i]) != std::tolower(static_cast<unsigned char>(b[i]))) return false;
   return true;
+}
+
+/// "*.example" is every longer name that ends so; other patterns have no star.
+bool matches_text(const std::string& pattern, ByteView received) {
+  if (!pattern.starts_with('*')) return equal_ignoring_case(received, pattern);
+  const std::string_view end = std::string_view(pattern).substr(1);
+  return received.size() > end.size() && equal_ignoring_case(received.last(end.size()), end);
 }
 
 /// The prefix length of a mask; nullopt: its ones are not all in front.
@@ -45,6 +54,8 @@ Id to_id(const config::Identity& identity, const IpAddress& local) {
       return {IdType::Fqdn, 0, 0, to_bytes(identity.text)};
     case Type::UserFqdn:
       return {IdType::UserFqdn, 0, 0, to_bytes(identity.text)};
+    case Type::Dn:
+      return {IdType::DerAsn1Dn, 0, 0, identity.name};
     case Type::Ipv4Addr:
       if (const auto a = IpAddress::parse(identity.text)) {
         const ByteView v = a->view();
@@ -64,9 +75,11 @@ bool matches(const config::Identity& expected, const Id& received) {
     case Type::Any:
       return true;
     case Type::Fqdn:
-      return received.type == IdType::Fqdn && equal_ignoring_case(received.data, expected.text);
+      return received.type == IdType::Fqdn && matches_text(expected.text, received.data);
     case Type::UserFqdn:
-      return received.type == IdType::UserFqdn && equal_ignoring_case(received.data, expected.text);
+      return received.type == IdType::UserFqdn && matches_text(expected.text, received.data);
+    case Type::Dn:
+      return received.type == IdType::DerAsn1Dn && matches_name(expected.name, received.data);
     case Type::Ipv4Addr: {
       const auto want = IpAddress::parse(expected.text);
       const auto got = IpAddress::from_bytes(received.data);
@@ -80,6 +93,7 @@ std::string to_text(const Id& id) {
   if (id.type == IdType::Ipv4Addr || id.type == IdType::Ipv6Addr)
     if (const auto a = IpAddress::from_bytes(id.data)) return a->to_string();
   if (id.type == IdType::Fqdn || id.type == IdType::UserFqdn) return printable(id.data);
+  if (id.type == IdType::DerAsn1Dn) return name_text(id.data);
   if (const auto ts = from_proxy_id(id)) return ts->to_string();
   return "identity of type " + std::to_string(static_cast<unsigned>(id.type)) + " (" + std::to_string(id.data.size()) + " bytes) " +
          printable(id.data, 32);

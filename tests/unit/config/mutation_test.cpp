@@ -120,7 +120,9 @@ class Emitter {
 };
 
 /// Whether a file without a value for this key is fine.
-bool may_be_absent(const Target& t) { return !t.info->required && t.path() != "ports" && t.entry->key != "children"; }
+bool may_be_absent(const Target& t) {
+  return !t.info->required && t.path() != "ports" && t.entry->key != "children" && t.entry->key != "secret";
+}
 
 bool must_fail(const Target& t, Break how) {
   if (how == Break::Drop) return !may_be_absent(t);

@@ -1,0 +1,67 @@
+// Checks of how the two sides of a connection prove who they are. What stands in the files of keys and certificates is control/auth's.
+#include "common/config/kinds.hpp"
+#include "common/config/validate.hpp"
+
+namespace culvert::config {
+
+namespace {
+
+/// RFC 2409 §5: phase 1 has one authentication method for both sides. Hybrid authentication is the one that is not symmetric.
+void check_methods(const Connection& c, const Where& at) {
+  const Proof local = c.local_auth.auth, remote = c.remote_auth.auth;
+  if (local == remote || (local == Proof::Pubkey && remote == Proof::Xauth)) return;
+  at.key("remote").key("auth").error(local == Proof::Psk
+                                         ? "expected psk as in local.auth: in IKEv1 both sides prove themselves in one way"
+                                         : "expected pubkey as in local.auth, or xauth: in IKEv1 both sides prove themselves in one way");
+}
+
+void check_secret(const Connection& c, const Where& at) {
+  const bool psk = c.local_auth.auth == Proof::Psk;
+  if (psk && at.clean({"secret"}) && c.secret.kind == SecretRef::Kind::None)
+    at.key("secret").error("the key is missing: expected " + secret_reference().expects);
+  if (!psk && at.node->find("secret")) at.key("secret").warning("no pre-shared key is used, since local.auth is not psk");
+}
+
+void check_local(const LocalAuth& auth, const Where& at) {
+  if (auth.auth == Proof::Pubkey) {
+    if (at.clean({"certs"}) && auth.certs.empty()) at.key("certs").error("expected the file of our certificate, since auth is pubkey");
+    if (at.clean({"key"}) && auth.key.kind == SecretRef::Kind::None)
+      at.key("key").error("expected the file of our private key, since auth is pubkey");
+    return;
+  }
+  if (!auth.certs.empty()) at.key("certs").warning("no certificate is used, since auth is not pubkey");
+  if (auth.key.kind != SecretRef::Kind::None) at.key("key").warning("no private key is used, since auth is not pubkey");
+}
+
+void check_remote(const RemoteAuth& auth, const Identity& id, const Where& at) {
+  if (auth.auth == Proof::Pubkey) {
+    if (!at.clean({"cacerts", "certs"})) return;
+    if (auth.cacerts.empty() && auth.certs.empty())
+      at.key("cacerts").error(
+          "expected the file of an authority that is trusted (or the peer's certificate in certs), since auth is pubkey");
+    if (id.type == Identity::Type::Any && !auth.cacerts.empty() && at.clean({"id"}))
+      at.key("id").warning("without an identity, whoever has a certificate of these authorities is taken for this peer");
+    if (auth.revocation == Revocation::Ignore)
+      at.key("revocation").warning("a stolen key is good until its certificate expires, though it was revoked");
+    return;
+  }
+  const auto unused = [&](const std::vector<std::string>& files, std::string_view key) {
+    if (!files.empty()) at.key(key).warning("no certificate is looked at, since auth is not pubkey");
+  };
+  unused(auth.cacerts, "cacerts");
+  unused(auth.certs, "certs");
+  unused(auth.crls, "crls");
+}
+
+}  // namespace
+
+void validate_auth(const Connection& c, const Where& at) {
+  const Where local = at.key("local"), remote = at.key("remote");
+  if (!local.clean({"auth"}) || !remote.clean({"auth"})) return;
+  check_methods(c, at);
+  check_secret(c, at);
+  check_local(c.local_auth, local);
+  check_remote(c.remote_auth, c.remote_id, remote);
+}
+
+}  // namespace culvert::config

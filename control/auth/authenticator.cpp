@@ -1,0 +1,61 @@
+#include "control/auth/authenticator.hpp"
+
+#include <utility>
+
+namespace culvert::control::auth {
+
+Authenticator::Authenticator(const config::GatewayConfig& config, Hooks hooks) : credentials_(config), hooks_(std::move(hooks)) {}
+
+void Authenticator::answer(ike::SignResult result) {
+  hooks_.post([this, result = std::move(result)]() mutable { hooks_.on_signed(std::move(result)); });
+}
+void Authenticator::answer(ike::VerifyResult result) {
+  hooks_.post([this, result = std::move(result)]() mutable { hooks_.on_verified(std::move(result)); });
+}
+
+void Authenticator::sign(ike::Sign job) {
+  const std::uint64_t id = job.job;
+  const auto own = credentials_.own(job.connection);
+  if (!own) return answer(ike::SignResult{.job = id, .ok = false, .signature = {}, .error = own.error()});
+  const bool taken = hooks_.compute([this, own = *own, job = std::move(job)] { answer(auth::sign(*own, job)); });
+  if (!taken) answer(ike::SignResult{.job = id, .ok = false, .signature = {}, .error = "too many computations wait already"});
+}
+
+void Authenticator::verify(ike::VerifyPeer job) {
+  ike::VerifyResult failed;
+  failed.job = job.job;
+  const auto trust = credentials_.trust(job.connection);
+  if (!trust) {
+    failed.reason = ike::Reason::CertUntrusted;
+    failed.message = "no certificate can be checked: " + trust.error();
+    return answer(std::move(failed));
+  }
+  const bool taken =
+      hooks_.compute([this, trust = *trust, now = hooks_.now(), job = std::move(job)] { answer(auth::verify(*trust, job, now)); });
+  if (taken) return;
+  failed.reason = ike::Reason::Limit;
+  failed.message = "too many computations wait already";
+  answer(std::move(failed));
+}
+
+std::expected<ike::AuthMethod, std::string> Authenticator::signing_method(const std::string& connection) {
+  const auto own = credentials_.own(connection);
+  if (!own) return std::unexpected(own.error());
+  return (*own)->key.method();
+}
+
+std::vector<Bytes> Authenticator::certificates(const std::string& connection) {
+  std::vector<Bytes> out;
+  if (const auto own = credentials_.own(connection))
+    for (const auto& c : (*own)->chain) out.push_back(c.der());
+  return out;
+}
+
+std::vector<Bytes> Authenticator::authorities(const std::string& connection) {
+  std::vector<Bytes> out;
+  if (const auto trust = credentials_.trust(connection))
+    for (const auto& c : (*trust)->anchors) out.push_back(c.subject());
+  return out;
+}
+
+}  // namespace culvert::control::auth

@@ -1,0 +1,45 @@
+// Answers the engine's Sign and VerifyPeer: takes what the files hold at this moment, has a thread of the pool do the work, and brings
+// the answer back into the event loop. Every job is answered exactly once, later, whatever happens.
+// Owns the credentials. Never computes in the loop's thread.
+//
+//     Gateway --Sign, VerifyPeer--> Authenticator --work--> CryptoPool --post--> loop --SignResult, VerifyResult--> Gateway
+#pragma once
+
+#include <functional>
+
+#include "control/auth/credentials.hpp"
+#include "control/auth/verify.hpp"
+
+namespace culvert::control::auth {
+
+class Authenticator {
+ public:
+  struct Hooks {
+    std::function<bool(std::function<void()>)> compute;  ///< does the work in another thread; false: too much waits already
+    std::function<void(std::function<void()>)> post;     ///< into the loop's thread, later; from any thread
+    std::function<void(ike::SignResult)> on_signed;      ///< in the loop's thread
+    std::function<void(ike::VerifyResult)> on_verified;  ///< in the loop's thread
+    std::function<crypto::WallTime()> now;
+  };
+  /// `config` outlives it, and it outlives all work.
+  Authenticator(const config::GatewayConfig& config, Hooks hooks);
+
+  void sign(ike::Sign job);
+  void verify(ike::VerifyPeer job);
+
+  // ike::Services
+  std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection);
+  std::vector<Bytes> certificates(const std::string& connection);
+  std::vector<Bytes> authorities(const std::string& connection);
+
+  [[nodiscard]] Credentials& credentials() { return credentials_; }
+
+ private:
+  void answer(ike::SignResult result);
+  void answer(ike::VerifyResult result);
+
+  Credentials credentials_;
+  Hooks hooks_;
+};
+
+}  // namespace culvert::control::auth

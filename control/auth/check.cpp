@@ -1,0 +1,75 @@
+#include "control/auth/check.hpp"
+
+#include <algorithm>
+
+#include "control/auth/credentials.hpp"
+#include "control/auth/verify.hpp"
+#include "control/ikev1/identity.hpp"
+
+namespace culvert::control::auth {
+
+namespace {
+
+constexpr std::chrono::hours kSoon{24 * 14};
+
+void about_dates(std::vector<Finding>& out, const crypto::Certificate& c, const char* side, const char* key, crypto::WallTime now) {
+  if (const auto why = crypto::outside_validity(c, now)) {
+    out.push_back({false, side, key, 0, why->message});
+  } else if (c.not_after() - now < kSoon) {
+    out.push_back({false, side, key, 0, crypto::described(c) + " ends soon: " + crypto::shown(c.not_after())});
+  }
+}
+
+void about_own(std::vector<Finding>& out, const config::Connection& c, crypto::WallTime now) {
+  const auto own = read_own(c.local_auth);
+  if (!own) {
+    out.push_back({true, "local", own.error().key, own.error().index, own.error().message});
+    return;
+  }
+  const crypto::Certificate& certificate = own->chain.front();
+  for (const auto& one : own->chain) about_dates(out, one, "local", "certs", now);
+  if (const auto unfit = certificate.unfit_for_ike())
+    out.push_back({false, "local", "certs", 0, crypto::described(certificate) + " may be refused by peers: " + *unfit});
+  if (c.local_id.type == config::Identity::Type::Any) return;  // the subject it will be
+  const auto id = ikev1::to_id(c.local_id, IpAddress{});
+  if (!carries(certificate, static_cast<std::uint8_t>(id.type), id.data))
+    out.push_back({true, "local", "id", 0, "expected an identity of the certificate, which says " + identities_of(certificate)});
+}
+
+void about_trust(std::vector<Finding>& out, const config::Connection& c, crypto::WallTime now) {
+  const auto trust = read_trust(c.remote_auth);
+  if (!trust) {
+    out.push_back({true, "remote", trust.error().key, trust.error().index, trust.error().message});
+    return;
+  }
+  for (const auto& one : trust->anchors) about_dates(out, one, "remote", "cacerts", now);
+  for (const auto& one : trust->pinned) about_dates(out, one, "remote", "certs", now);
+}
+
+}  // namespace
+
+std::vector<Finding> findings(const config::Connection& c, crypto::WallTime now) {
+  std::vector<Finding> out;
+  if (c.local_auth.auth == config::Proof::Pubkey) about_own(out, c, now);
+  if (c.remote_auth.auth == config::Proof::Pubkey) about_trust(out, c, now);
+  return out;
+}
+
+void check_files(const config::GatewayConfig& config, const config::Where& root, crypto::WallTime now) {
+  const config::Where connections = root.key("connections");
+  for (std::size_t i = 0; i < config.connections.size(); ++i) {
+    const config::Where here = connections.entry(i);
+    if (!here.clean({"local", "remote"})) continue;
+    for (const Finding& f : findings(config.connections[i], now)) {
+      config::Where at = here.key(f.side).key(f.key);
+      if (f.key != "key" && f.key != "id") at = at.item(f.index);
+      if (f.error) {
+        at.error(f.message);
+      } else {
+        at.warning(f.message);
+      }
+    }
+  }
+}
+
+}  // namespace culvert::control::auth

@@ -1,0 +1,191 @@
+#include "control/auth/verify.hpp"
+
+#include <algorithm>
+#include <exception>
+
+#include "common/dn.hpp"
+#include "common/net/ip.hpp"
+#include "control/ikev1/identity.hpp"
+
+namespace culvert::control::auth {
+
+using crypto::Certificate;
+using crypto::Refusal;
+using ike::Reason;
+
+namespace {
+
+// RFC 2408 §3.9: certificate encodings.
+constexpr std::uint8_t kPkcs7 = 1, kX509Signature = 4;
+
+bool same_word(ByteView a, const std::string& b) {
+  const auto lower = [](std::uint8_t c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : int{c}; };
+  return std::ranges::equal(a, as_bytes(b), [&](std::uint8_t x, std::uint8_t y) { return lower(x) == lower(y); });
+}
+
+std::string id_text(const ike::VerifyPeer& job) {
+  return ikev1::to_text(ikev1::Id{static_cast<ikev1::IdType>(job.id_type), 0, 0, job.id_data});
+}
+
+using Result = std::expected<Certificate, Refusal>;  // the end entity's
+
+std::expected<std::vector<Certificate>, Refusal> received(const ike::VerifyPeer& job) {
+  std::vector<Certificate> out;
+  for (const auto& payload : job.certificates) {
+    if (payload.encoding == kPkcs7)
+      return std::unexpected(Refusal{Reason::CertInvalid, "the peer sent its certificate wrapped into PKCS #7"});
+    if (payload.encoding != kX509Signature) continue;
+    if (out.size() == crypto::kMaxChain)
+      return std::unexpected(
+          Refusal{Reason::CertInvalid, "the peer sent more than " + std::to_string(crypto::kMaxChain) + " certificates"});
+    auto certificate = Certificate::parse(payload.data);
+    if (!certificate)
+      return std::unexpected(Refusal{Reason::CertInvalid, "a certificate of the peer cannot be read: " + certificate.error()});
+    out.push_back(std::move(*certificate));
+  }
+  return out;
+}
+
+/// The end entity's: RFC 4945 §3.3.9 leaves the order open, so the first that is no authority's.
+Certificate end_of(const std::vector<Certificate>& certificates) {
+  const auto end = std::ranges::find_if(certificates, [](const Certificate& c) { return !c.is_authority(); });
+  return end == certificates.end() ? certificates.front() : *end;
+}
+
+bool contains(const std::vector<Certificate>& certificates, const Certificate& c) {
+  return std::ranges::find(certificates, c) != certificates.end();
+}
+
+/// A peer that sends no certificate can only be one that is configured.
+Result pinned_for(const Trust& trust, const ike::VerifyPeer& job) {
+  const auto it = std::ranges::find_if(trust.pinned, [&](const Certificate& c) { return carries(c, job.id_type, job.id_data); });
+  if (it != trust.pinned.end()) return *it;
+  return std::unexpected(
+      Refusal{Reason::CertUntrusted, "the peer sent no certificate, and remote.certs has none that carries " + id_text(job)});
+}
+
+/// The certificate that the peer has to be judged by, led to an anchor or pinned.
+Result trusted(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now, Certificate& end) {
+  auto certificates = received(job);
+  if (!certificates) return std::unexpected(std::move(certificates.error()));
+  if (certificates->empty()) {
+    auto pinned = pinned_for(trust, job);
+    if (!pinned) return pinned;
+    end = *pinned;
+  } else {
+    end = end_of(*certificates);
+  }
+  if (contains(trust.pinned, end)) {
+    if (auto dates = crypto::outside_validity(end, now)) return std::unexpected(std::move(*dates));
+    return end;
+  }
+  if (trust.anchors.empty())
+    return std::unexpected(
+        Refusal{Reason::CertUntrusted, crypto::described(end) + " is not one of remote.certs, and no authority is trusted"});
+  const auto path = crypto::find_path(end, *certificates, trust.anchors, now);
+  if (!path) return std::unexpected(path.error());
+  if (end.is_authority())
+    return std::unexpected(Refusal{Reason::CertInvalid, crypto::described(end) + " is an authority's, and no peer's (RFC 4945 §5.1.3.9)"});
+  return end;
+}
+
+std::optional<Refusal> check(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now, std::string& subject) {
+  Certificate end;
+  const Result found = trusted(trust, job, now, end);
+  if (!found) return found.error();
+  const std::string what = crypto::described(end);
+  subject = end.subject_text();
+  const auto& key = end.key();
+  if (!key) return Refusal{Reason::CertInvalid, what + " is not used: " + key.error()};
+  if (key->method() != job.method)
+    return Refusal{Reason::CertInvalid, what + " is for " + std::string(ike::name(key->method())) + " signatures, but " +
+                                            std::string(ike::name(job.method)) + " was agreed"};
+  if (const auto unfit = end.unfit_for_ike()) return Refusal{Reason::CertInvalid, what + " is not made for this use: " + *unfit};
+  if (!carries(end, job.id_type, job.id_data))
+    return Refusal{Reason::WrongIdentity, "the peer calls itself " + id_text(job) + ", but its certificate says " + identities_of(end)};
+  if (!key->verify(job.octets, job.signature)) return Refusal{Reason::AuthFailed, "the peer's signature is not one of the key of " + what};
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool carries(const Certificate& c, std::uint8_t id_type, ByteView id) {
+  const auto& alt = c.alt_names();
+  const auto any = [&](const std::vector<std::string>& names) {
+    return std::ranges::any_of(names, [&](const std::string& n) { return !n.empty() && same_word(id, n); });
+  };
+  switch (static_cast<ikev1::IdType>(id_type)) {
+    case ikev1::IdType::DerAsn1Dn:
+      return same_name(c.subject(), id);
+    case ikev1::IdType::Fqdn:
+      return any(alt.dns);
+    case ikev1::IdType::UserFqdn:
+      return any(alt.email);
+    case ikev1::IdType::Ipv4Addr:
+    case ikev1::IdType::Ipv6Addr:
+      return std::ranges::any_of(alt.ip, [&](const Bytes& ip) { return std::ranges::equal(ip, id); });
+    default:
+      return false;
+  }
+}
+
+std::string identities_of(const Certificate& c) {
+  constexpr std::size_t kShown = 8;
+  std::string out = c.subject_text();
+  std::size_t more = 0, count = 0;
+  const auto add = [&](const std::string& text) {
+    if (count++ < kShown) {
+      out += ", " + text;
+    } else {
+      ++more;
+    }
+  };
+  for (const auto& n : c.alt_names().dns) add("DNS " + printable(as_bytes(n), 255));
+  for (const auto& n : c.alt_names().email) add("email " + printable(as_bytes(n), 255));
+  for (const auto& n : c.alt_names().ip)
+    if (const auto ip = IpAddress::from_bytes(n)) add("IP " + ip->to_string());
+  return more == 0 ? out : out + " and " + std::to_string(more) + " more";
+}
+
+ike::SignResult sign(const Own& own, const ike::Sign& job) noexcept {
+  ike::SignResult out;
+  out.job = job.job;
+  try {
+    if (own.key.method() != job.method) {
+      out.error = "the private key is for " + std::string(ike::name(own.key.method())) + " signatures, but " +
+                  std::string(ike::name(job.method)) + " was agreed";
+      return out;
+    }
+    auto signature = own.key.sign(job.octets);
+    out.ok = signature.has_value();
+    if (out.ok) {
+      out.signature = std::move(*signature);
+    } else {
+      out.error = std::move(signature.error());
+    }
+  } catch (const std::exception& e) {
+    out.ok = false;
+    out.error = e.what();
+  }
+  return out;
+}
+
+ike::VerifyResult verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) noexcept {
+  ike::VerifyResult out;
+  out.job = job.job;
+  try {
+    auto refusal = check(trust, job, now, out.subject);
+    out.ok = !refusal;
+    if (refusal) {
+      out.reason = refusal->reason;
+      out.message = std::move(refusal->message);
+    }
+  } catch (const std::exception& e) {
+    out.ok = false;
+    out.reason = Reason::Internal;
+    out.message = e.what();
+  }
+  return out;
+}
+
+}  // namespace culvert::control::auth

@@ -1,0 +1,25 @@
+// The jobs of phase 1 that need keys and certificates: our signature, and whether the peer is who it says.
+// Owns the order of the checks. Pure but for the library: any thread may do it, and nothing is asked of the network.
+#pragma once
+
+#include <string>
+
+#include "control/auth/credentials.hpp"
+#include "control/ike/auth_types.hpp"
+#include "control/ike/engine_types.hpp"
+
+namespace culvert::control::auth {
+
+/// Whether the certificate carries this identity (RFC 4945 §3.1): a distinguished name is its subject; an FQDN, a user FQDN and an
+/// address stand in its subjectAltName. Nothing stands for anything but itself: a "*" of the certificate is no wildcard.
+bool carries(const crypto::Certificate& certificate, std::uint8_t id_type, ByteView id_data);
+/// "C=CH, CN=gw, DNS gw.example, IP 10.9.0.1": all that it carries.
+std::string identities_of(const crypto::Certificate& certificate);
+
+ike::SignResult sign(const Own& own, const ike::Sign& job) noexcept;
+
+/// The checks of ike::VerifyPeer, in this order: the certificates can be read and are few; one leads to an anchor, or is a pinned one
+/// within its dates; its key is of the agreed method; it is meant for IKE; it carries the identity; the signature is its key's.
+ike::VerifyResult verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) noexcept;
+
+}  // namespace culvert::control::auth

@@ -1,0 +1,193 @@
+#include "control/crypto/signature.hpp"
+
+#include <array>
+#include <cstring>
+
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include "control/crypto/openssl.hpp"
+
+namespace culvert::crypto {
+
+using namespace detail;
+using ike::AuthMethod;
+
+struct PublicKey::Key {
+  Pkey pkey;
+};
+
+namespace {
+
+constexpr std::size_t kMaxHash = 64;  // SHA-512
+
+struct Curve {
+  AuthMethod method;
+  const char* name;
+  std::size_t order_bytes;
+  unsigned bits;
+};
+constexpr std::array kCurves{
+    Curve{AuthMethod::EcdsaP256, "prime256v1", 32, 256},
+    Curve{AuthMethod::EcdsaP384, "secp384r1", 48, 384},
+    Curve{AuthMethod::EcdsaP521, "secp521r1", 66, 521},
+};
+std::size_t order_bytes(AuthMethod method) {
+  for (const Curve& c : kCurves)
+    if (c.method == method) return c.order_bytes;
+  return 0;
+}
+
+struct Checked {
+  AuthMethod method{};
+  unsigned bits = 0;
+};
+using Verdict = std::expected<Checked, std::string>;
+
+BigNum number_of(const EVP_PKEY* pkey, const char* what) {
+  BIGNUM* n = nullptr;
+  return EVP_PKEY_get_bn_param(pkey, what, &n) == 1 ? BigNum(n) : BigNum();
+}
+
+/// Nothing is computed with a modulus before it has a size and a form that an RSA modulus can have.
+Verdict check_rsa(const EVP_PKEY* pkey) {
+  const BigNum n = number_of(pkey, OSSL_PKEY_PARAM_RSA_N), e = number_of(pkey, OSSL_PKEY_PARAM_RSA_E);
+  if (!n || !e) return std::unexpected("its RSA key cannot be read");
+  const int bits = BN_num_bits(n.get());
+  if (bits < static_cast<int>(kMinRsaBits) || bits > static_cast<int>(kMaxRsaBits))
+    return std::unexpected("its RSA key has " + std::to_string(bits) + " bits, not " + std::to_string(kMinRsaBits) + " to " +
+                           std::to_string(kMaxRsaBits));
+  if (BN_is_odd(n.get()) != 1) return std::unexpected("its RSA key has an even modulus");
+  if (BN_is_odd(e.get()) != 1 || BN_num_bits(e.get()) < 17 || BN_num_bits(e.get()) > 64)
+    return std::unexpected("its RSA key has a public exponent that is not an odd number from 65537 to 2^64");
+  return Checked{AuthMethod::RsaSignature, static_cast<unsigned>(bits)};
+}
+
+Verdict check_ec(const EVP_PKEY* pkey) {
+  int explicit_parameters = 0;
+  if (EVP_PKEY_get_int_param(pkey, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit_parameters) != 1 || explicit_parameters != 0)
+    return std::unexpected("its elliptic curve is not given by name (RFC 5480 §2.1.1)");
+  std::array<char, 64> group{};
+  std::size_t length = 0;
+  if (EVP_PKEY_get_utf8_string_param(pkey, OSSL_PKEY_PARAM_GROUP_NAME, group.data(), group.size(), &length) == 1)
+    for (const Curve& c : kCurves)
+      if (std::string_view(group.data(), length) == c.name) return Checked{c.method, c.bits};
+  return std::unexpected("its elliptic curve is not P-256, P-384 or P-521");
+}
+
+Verdict check(const EVP_PKEY* pkey) {
+  if (EVP_PKEY_is_a(pkey, "RSA") == 1) return check_rsa(pkey);
+  if (EVP_PKEY_is_a(pkey, "EC") == 1) return check_ec(pkey);
+  return std::unexpected("its key is neither RSA nor ECDSA");
+}
+
+Bytes ecdsa_der(ByteView signature, std::size_t half) {
+  const Owned<ECDSA_SIG, ECDSA_SIG_free> sig(must_have(ECDSA_SIG_new(), "ECDSA_SIG_new"));
+  BigNum r(must_have(BN_bin2bn(signature.data(), static_cast<int>(half), nullptr), "BN_bin2bn"));
+  BigNum s(must_have(BN_bin2bn(signature.data() + half, static_cast<int>(half), nullptr), "BN_bin2bn"));
+  must(ECDSA_SIG_set0(sig.get(), r.release(), s.release()), "ECDSA_SIG_set0");
+  unsigned char* der = nullptr;
+  const int size = i2d_ECDSA_SIG(sig.get(), &der);
+  if (size <= 0) throw LibraryError("i2d_ECDSA_SIG");
+  Bytes out(der, der + size);
+  OPENSSL_free(der);
+  return out;
+}
+
+Bytes ecdsa_fixed(ByteView der, std::size_t half) {
+  const unsigned char* at = der.data();
+  const Owned<ECDSA_SIG, ECDSA_SIG_free> sig(must_have(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())), "d2i_ECDSA_SIG"));
+  Bytes out(2 * half);
+  const int size = static_cast<int>(half);
+  if (BN_bn2binpad(ECDSA_SIG_get0_r(sig.get()), out.data(), size) != size ||
+      BN_bn2binpad(ECDSA_SIG_get0_s(sig.get()), out.data() + half, size) != size)
+    throw LibraryError("BN_bn2binpad");
+  return out;
+}
+
+/// A context without a digest: what it signs or verifies is the hash as it is.
+PkeyCtx context(EVP_PKEY* pkey) {
+  return PkeyCtx(must_have(EVP_PKEY_CTX_new_from_pkey(nullptr, pkey, nullptr), "EVP_PKEY_CTX_new_from_pkey"));
+}
+
+/// No PEM file of ours is encrypted; without this, the library would ask at the terminal.
+int no_password(char*, int, int, void*) { return -1; }
+
+}  // namespace
+
+std::expected<PublicKey, std::string> PublicKey::read(ByteView der) {
+  const unsigned char* at = der.data();
+  Pkey pkey(d2i_PUBKEY(nullptr, &at, static_cast<long>(der.size())));
+  ERR_clear_error();
+  if (!pkey || at != der.data() + der.size()) return std::unexpected("its public key cannot be read");
+  const Verdict verdict = check(pkey.get());
+  if (!verdict) return std::unexpected(verdict.error());
+  PublicKey out;
+  out.method_ = verdict->method;
+  out.bits_ = verdict->bits;
+  out.key_ = std::make_shared<const Key>(Key{std::move(pkey)});
+  return out;
+}
+
+bool operator==(const PublicKey& a, const PublicKey& b) {
+  return a.method_ == b.method_ && EVP_PKEY_eq(a.key_->pkey.get(), b.key_->pkey.get()) == 1;
+}
+
+bool PublicKey::verify(ByteView hash, ByteView signature) const {
+  const bool rsa = method_ == AuthMethod::RsaSignature;
+  const std::size_t half = order_bytes(method_);
+  if (hash.empty() || hash.size() > kMaxHash || signature.size() != (rsa ? (bits_ + 7) / 8 : 2 * half)) return false;
+  const PkeyCtx ctx = context(key_->pkey.get());
+  must(EVP_PKEY_verify_init(ctx.get()), "EVP_PKEY_verify_init");
+  if (rsa) must(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), RSA_PKCS1_PADDING), "EVP_PKEY_CTX_set_rsa_padding");
+  const Bytes encoded = rsa ? Bytes(signature.begin(), signature.end()) : ecdsa_der(signature, half);
+  const int result = EVP_PKEY_verify(ctx.get(), encoded.data(), encoded.size(), hash.data(), hash.size());
+  ERR_clear_error();
+  return result == 1;
+}
+
+std::expected<PrivateKey, std::string> PrivateKey::read(ByteView file) {
+  if (file.size() > kMaxKeyFile) return std::unexpected("is longer than " + std::to_string(kMaxKeyFile) + " bytes");
+  const Owned<BIO, BIO_free> bio(must_have(BIO_new_mem_buf(file.data(), static_cast<int>(file.size())), "BIO_new_mem_buf"));
+  Pkey pkey(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
+  if (!pkey) {
+    const unsigned char* at = file.data();
+    pkey.reset(d2i_AutoPrivateKey(nullptr, &at, static_cast<long>(file.size())));
+    if (pkey && at != file.data() + file.size()) pkey.reset();
+  }
+  ERR_clear_error();
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  if (!pkey)
+    return std::unexpected(text.find("ENCRYPTED") != std::string_view::npos ? "is encrypted, and nobody can be asked for its password"
+                                                                            : "holds no private key, neither PEM nor DER");
+  const Verdict verdict = check(pkey.get());
+  if (!verdict) return std::unexpected("holds a key that is not used: " + verdict.error());
+  const PkeyCtx ctx = context(pkey.get());
+  const int pair = EVP_PKEY_pairwise_check(ctx.get());
+  ERR_clear_error();
+  if (pair != 1) return std::unexpected("holds a key whose private and public parts do not belong together");
+  PrivateKey out;
+  out.public_.method_ = verdict->method;
+  out.public_.bits_ = verdict->bits;
+  out.public_.key_ = std::make_shared<const PublicKey::Key>(PublicKey::Key{std::move(pkey)});
+  return out;
+}
+
+std::expected<Bytes, std::string> PrivateKey::sign(ByteView hash) const {
+  if (hash.empty() || hash.size() > kMaxHash) return std::unexpected("a hash of " + std::to_string(hash.size()) + " bytes is not signed");
+  const bool rsa = method() == AuthMethod::RsaSignature;
+  const PkeyCtx ctx = context(public_.key_->pkey.get());
+  must(EVP_PKEY_sign_init(ctx.get()), "EVP_PKEY_sign_init");
+  if (rsa) must(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), RSA_PKCS1_PADDING), "EVP_PKEY_CTX_set_rsa_padding");
+  std::size_t size = 0;
+  must(EVP_PKEY_sign(ctx.get(), nullptr, &size, hash.data(), hash.size()), "EVP_PKEY_sign");
+  Bytes out(size);
+  must(EVP_PKEY_sign(ctx.get(), out.data(), &size, hash.data(), hash.size()), "EVP_PKEY_sign");
+  out.resize(size);
+  return rsa ? out : ecdsa_fixed(out, order_bytes(method()));
+}
+
+}  // namespace culvert::crypto

@@ -1,0 +1,195 @@
+// Whether a peer is who it says: each class of bad certificate is refused with its reason, good ones are taken.
+#include "control/auth/verify.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "common/dn.hpp"
+#include "tests/support/pki.hpp"
+#include "tests/unit/auth/peer.hpp"
+
+using namespace culvert;
+using namespace culvert::test;
+using ike::Reason;
+using pki::Kind;
+
+TEST_CASE("a peer with a certificate of the authority is taken, with every kind of key and identity", "[auth][x509]") {
+  for (const Kind kind : {Kind::Rsa2048, Kind::Rsa4096, Kind::P256, Kind::P384, Kind::P521})
+    for (const auto& identity : {fqdn("gw-b.example"), email("ops@gw-b.example"), address("10.9.0.2"), name("C=CH, O=Example, CN=gw-b"),
+                                 fqdn("GW-B.Example"), name("c=ch, o=EXAMPLE, cn=GW-B")}) {
+      Peer p(kind);
+      p.identity = identity;
+      const auto result = p.verify();
+      INFO(result.message);
+      CHECK(result.ok);
+      CHECK(result.subject == "C=CH, O=Example, CN=gw-b");
+    }
+}
+
+TEST_CASE("an identity that the certificate lacks is refused", "[auth][x509][attack-E5]") {
+  for (const auto& identity : {fqdn("gw-c.example"), fqdn("gw-b.exampl"), fqdn("b.example"), fqdn(""), fqdn("ops@gw-b.example"),
+                               email("gw-b.example"), email("x@gw-b.example"), address("10.9.0.3"), name("C=CH, O=Example, CN=gw-c"),
+                               name("C=CH, O=Example"), name("C=CH, O=Example, CN=*"), Identity{9, {}}, Identity{9, {0x30}},
+                               Identity{11, to_bytes("gw-b.example")}, Identity{4, {10, 9, 0, 2, 255, 255, 255, 255}}, Identity{0, {}}}) {
+    Peer p(Kind::P256);
+    p.identity = identity;
+    p.expect(Reason::WrongIdentity,
+             "but its certificate says C=CH, O=Example, CN=gw-b, DNS gw-b.example, email ops@gw-b.example, IP 10.9.0.2");
+  }
+  Peer star(Kind::P256);
+  star.end = pki::gateway("CN=star", pki::key(Kind::P256), star.root, "DNS:*.example");
+  star.expect(Reason::WrongIdentity, "DNS *.example");
+}
+
+TEST_CASE("a signature of another key, of other octets, or none is refused", "[auth][attack-E5]") {
+  Peer wrong(Kind::P256);
+  wrong.signer = pki::key(Kind::P256, 7);
+  wrong.expect(Reason::AuthFailed, "the peer's signature is not one of the key of the certificate C=CH, O=Example, CN=gw-b");
+  Peer none(Kind::Rsa2048);
+  none.signature = Bytes{};
+  none.expect(Reason::AuthFailed, "signature");
+  Peer mismatch(Kind::Rsa2048);
+  mismatch.method = ike::AuthMethod::EcdsaP256;
+  mismatch.expect(Reason::CertInvalid, "is for rsa signatures, but ecdsa-256 was agreed");
+}
+
+TEST_CASE("a certificate out of its time is refused", "[auth][x509][attack-E5]") {
+  Peer p(Kind::P256);
+  p.now = pki::kNow + std::chrono::hours(24 * 31);
+  p.expect(Reason::CertInvalid, "is expired since 2026-01-31T00:00:00Z");
+  p.now = pki::kNow - std::chrono::hours(25);
+  p.expect(Reason::CertInvalid, "is not valid before 2025-12-31T00:00:00Z");
+}
+
+TEST_CASE("a certificate of nobody that is trusted is refused", "[auth][x509][attack-E5]") {
+  Peer other(Kind::P256);
+  other.trust.anchors = {certificate(pki::authority("C=CH, CN=Another Root", pki::key(Kind::P256, 20)))};
+  other.expect(Reason::CertUntrusted, "leads to no trusted authority: its issuer is neither configured nor was it sent");
+  Peer same_name(Kind::P256);  // the trusted authority's name, but not its key
+  same_name.trust.anchors = {certificate(pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 20)))};
+  same_name.expect(Reason::CertUntrusted, "");
+  Peer self(Kind::P256);
+  self.end = pki::issue({.subject = "CN=gw-b", .key = pki::key(Kind::P256), .extensions = {{"subjectAltName", "DNS:gw-b.example"}}});
+  self.expect(Reason::CertUntrusted, "is signed by itself and not configured");
+  Peer nothing(Kind::P256);
+  nothing.trust.anchors.clear();
+  nothing.expect(Reason::CertUntrusted, "no authority is trusted");
+  Peer sent_root(Kind::P256);  // an anchor is what is configured, not what is sent
+  sent_root.sent = {sent_root.root};
+  sent_root.trust.anchors = {certificate(pki::authority("C=CH, CN=Another Root", pki::key(Kind::P256, 20)))};
+  sent_root.expect(Reason::CertUntrusted, "");
+}
+
+TEST_CASE("a certificate that is not made for this use is refused", "[auth][x509][attack-E5]") {
+  const auto with = [](pki::Extensions extensions) {
+    Peer p(Kind::P256);
+    extensions.emplace_back("subjectAltName", "DNS:gw-b.example");
+    p.end = pki::issue({.subject = "CN=gw-b", .key = pki::key(Kind::P256), .extensions = std::move(extensions)}, &p.root);
+    return p;
+  };
+  with({{"basicConstraints", "critical,CA:TRUE"}, {"keyUsage", "digitalSignature,keyCertSign"}})
+      .expect(Reason::CertInvalid, "is an authority's, and no peer's");
+  with({{"keyUsage", "critical,keyEncipherment"}}).expect(Reason::CertInvalid, "its keyUsage does not allow signatures");
+  with({{"keyUsage", "critical,keyCertSign,cRLSign"}}).expect(Reason::CertInvalid, "its keyUsage does not allow signatures");
+  with({{"extendedKeyUsage", "codeSigning"}}).expect(Reason::CertInvalid, "its extendedKeyUsage names neither IKE nor TLS nor any use");
+  with({{"extendedKeyUsage", "OCSPSigning,timeStamping"}}).expect(Reason::CertInvalid, "extendedKeyUsage");
+  with({{"1.2.3.4.5", "critical,DER:0500"}}).expect(Reason::CertInvalid, "unhandled critical extension");
+  for (const char* use :
+       {"serverAuth", "clientAuth", "anyExtendedKeyUsage", "1.3.6.1.5.5.7.3.17", "1.3.6.1.5.5.8.2.2", "codeSigning,1.3.6.1.5.5.7.3.17"})
+    CHECK(with({{"extendedKeyUsage", use}}).verify().ok);
+  CHECK(with({{"keyUsage", "critical,nonRepudiation"}}).verify().ok);
+  CHECK(with({}).verify().ok);
+}
+
+TEST_CASE("a chain over intermediate authorities", "[auth][x509]") {
+  Peer p(Kind::P256);
+  const auto middle = pki::authority("C=CH, CN=Middle", pki::key(Kind::P384, 3), &p.root);
+  const auto low = pki::authority("C=CH, CN=Low", pki::key(Kind::Rsa2048, 3), &middle);
+  p.end = pki::gateway("CN=gw-b", pki::key(Kind::P256), low, "DNS:gw-b.example");
+  p.sent = {middle, low};
+  CHECK(p.verify().ok);
+  p.sent = {low, middle};
+  CHECK(p.verify().ok);
+  p.end_last = true;  // RFC 4945 leaves the order open
+  CHECK(p.verify().ok);
+  p.sent = {low};
+  p.expect(Reason::CertUntrusted, "the certificate C=CH, CN=Low");
+  p.trust.anchors = {certificate(middle)};  // trusted though no root
+  CHECK(p.verify().ok);
+  const auto impostor =
+      pki::issue({.subject = "C=CH, CN=Middle", .key = pki::key(Kind::P384, 3), .extensions = {{"basicConstraints", "CA:FALSE"}}}, &p.root);
+  p.trust.anchors = {certificate(p.root)};
+  p.sent = {impostor, low};
+  p.expect(Reason::CertInvalid, "");
+  const auto expired = pki::issue({.subject = "C=CH, CN=Middle",
+                                   .key = pki::key(Kind::P384, 3),
+                                   .extensions = {{"basicConstraints", "critical,CA:TRUE"}},
+                                   .to = pki::kNow - std::chrono::hours(1)},
+                                  &p.root);
+  p.sent = {expired, low};
+  p.expect(Reason::CertInvalid, "the certificate C=CH, CN=Middle");
+}
+
+TEST_CASE("a pinned certificate is trusted as it is, and no other", "[auth][x509]") {
+  Peer p(Kind::P256);
+  p.end = pki::issue({.subject = "CN=gw-b",
+                      .key = pki::key(Kind::P256),
+                      .extensions = {{"basicConstraints", "CA:TRUE"}, {"subjectAltName", "DNS:gw-b.example"}}});
+  p.trust.anchors.clear();
+  p.trust.pinned = {certificate(p.end)};
+  CHECK(p.verify().ok);
+  p.send_end = false;  // the peer relies on our having it
+  CHECK(p.verify().ok);
+  p.identity = fqdn("gw-c.example");
+  p.expect(Reason::CertUntrusted, "the peer sent no certificate, and remote.certs has none that carries gw-c.example");
+  p.identity = fqdn("gw-b.example");
+  p.now = pki::kNow + std::chrono::hours(24 * 31);
+  p.expect(Reason::CertInvalid, "is expired since");
+  p.now = pki::kNow;
+  p.trust.pinned = {certificate(
+      pki::issue({.subject = "CN=gw-b", .key = pki::key(Kind::P256, 5), .extensions = {{"subjectAltName", "DNS:gw-b.example"}}}))};
+  p.send_end = true;
+  p.expect(Reason::CertUntrusted, "is not one of remote.certs");
+}
+
+TEST_CASE("weak keys and weak hashes in certificates are refused", "[auth][x509][attack-E1][attack-E2]") {
+  for (const auto& [kind, why] : std::vector<std::pair<Kind, std::string>>{{Kind::Rsa1024, "has 1024 bits"},
+                                                                           {Kind::RsaSmallExponent, "public exponent"},
+                                                                           {Kind::P192, "is not P-256, P-384 or P-521"},
+                                                                           {Kind::P256Explicit, "is not given by name"},
+                                                                           {Kind::Ed25519, "neither RSA nor ECDSA"}}) {
+    Peer p(Kind::P256);
+    p.end = pki::gateway("CN=gw-b", pki::key(kind), p.root, "DNS:gw-b.example");
+    p.signature = Bytes(64);
+    p.expect(Reason::CertInvalid, why);
+  }
+  for (const char* hash : {"MD5", "SHA1"}) {
+    Peer p(Kind::Rsa2048);
+    p.end = pki::issue(
+        {.subject = "CN=gw-b", .key = pki::key(Kind::Rsa2048), .extensions = {{"subjectAltName", "DNS:gw-b.example"}}, .hash = hash},
+        &p.root);
+    p.expect(Reason::CertInvalid, "CA signature digest algorithm too weak");
+  }
+}
+
+TEST_CASE("what the peer sends is bounded, and PKCS #7 is refused", "[auth][x509][attack-E7]") {
+  Peer p(Kind::P256);
+  auto job = p.job();
+  job.certificates[0].encoding = 1;
+  auto result = control::auth::verify(p.trust, job, p.now);
+  CHECK(result.reason == Reason::CertInvalid);
+  CHECK(result.message == "the peer sent its certificate wrapped into PKCS #7");
+  job = p.job();
+  job.certificates.resize(9, job.certificates[0]);
+  result = control::auth::verify(p.trust, job, p.now);
+  CHECK(result.reason == Reason::CertInvalid);
+  CHECK(result.message == "the peer sent more than 8 certificates");
+  job = p.job();
+  job.certificates[0].data.resize(crypto::kMaxCertificate + 1);
+  CHECK(control::auth::verify(p.trust, job, p.now).message.find("more than 16384 bytes") != std::string::npos);
+  for (const Bytes& junk : {Bytes{}, Bytes{0x30}, Bytes(1000, 0x30), to_bytes("-----BEGIN CERTIFICATE-----")}) {
+    job.certificates[0].data = junk;
+    result = control::auth::verify(p.trust, job, p.now);
+    CHECK_FALSE(result.ok);
+    CHECK(result.reason == Reason::CertInvalid);
+  }
+}
