@@ -90,7 +90,8 @@ struct InstallSa {
   std::uint32_t slot = 0;
   Spi spi;
   PolicyId policy;
-  Endpoint local, remote;               ///< outer addresses; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948)
+  Endpoint local, remote;               ///< outer addresses; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948), where
+                                        ///< local port 500 means behind a non-IKE marker of eight zero bytes
   TrafficSelector local_ts, remote_ts;  ///< of our side and theirs, whatever the direction
   Encr encr{};
   std::uint16_t key_bits = 0;

@@ -56,7 +56,8 @@ struct InstallSa {
   Direction direction{};
   std::string connection, child;
   Spi spi;
-  Endpoint local, remote;  ///< ports 0: native ESP
+  Endpoint local, remote;  ///< ports 0: native ESP; 500: in UDP behind a non-IKE marker (draft-ietf-ipsec-udp-encaps-00)
+  std::optional<IpAddress> original_local, original_remote;  ///< transport mode in UDP: whose checksums the packets carry (RFC 3948 §3.1.2)
   TrafficSelector local_ts, remote_ts;
   EspSuite suite;
   SecretBytes encr_key, integ_key;  ///< encr_key with the salt behind it

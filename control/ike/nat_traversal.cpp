@@ -12,7 +12,10 @@ std::string NatStatus::to_string() const {
   if (local) out += "we are behind a NAT";
   if (remote) out += std::string(out.empty() ? "" : ", ") + "the peer is behind a NAT";
   if (forced) out += std::string(out.empty() ? "" : ", ") + "encapsulation is forced by configuration";
-  return out.empty() ? "no NAT" : out;
+  if (out.empty()) return "no NAT";
+  if (dialect == NatDialect::Draft02) out += " (NAT traversal of draft 02 or 03)";
+  if (dialect == NatDialect::Draft00) out += " (NAT traversal of draft 00 or 01)";
+  return out;
 }
 
 void detect_nat(NatStatus& status, std::span<const Bytes* const> received, const Endpoint& local, const Endpoint& remote,

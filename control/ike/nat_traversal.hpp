@@ -17,13 +17,23 @@ inline constexpr std::uint16_t kNatPort = 4500;  ///< RFC 3947 §4
 /// NAT-D payloads of one message that are looked at: a destination and one source per address of a multihomed peer.
 inline constexpr std::size_t kMaxNatD = 8;
 
+/// Which text of NAT traversal both sides speak: numbers differ, and whether IKE leaves port 500 (draft-ietf-ipsec-nat-t-ike-00 to -03).
+enum class NatDialect : std::uint8_t {
+  Rfc3947,
+  Draft02,  ///< drafts 02 and 03: private numbers of payloads and modes
+  Draft00,  ///< drafts 00 and 01: these, too, and everything stays on port 500, ESP behind a non-IKE marker
+};
+
 /// What NAT detection found. Without support of the peer nothing was looked at, and nothing is encapsulated.
 struct NatStatus {
-  bool supported = false;  ///< both sides sent the vendor id
-  bool local = false;      ///< a NAT changes our address (or the peer makes it look so)
-  bool remote = false;     ///< a NAT changes the peer's
-  bool forced = false;     ///< encap: true: we made it look so
+  bool supported = false;  ///< both sides sent a vendor id of it
+  NatDialect dialect{};
+  bool local = false;   ///< a NAT changes our address (or the peer makes it look so)
+  bool remote = false;  ///< a NAT changes the peer's
+  bool forced = false;  ///< encap: true: we made it look so
   [[nodiscard]] bool encapsulate() const { return supported && (local || remote || forced); }
+  /// RFC 3947 §4: IKE and ESP move to port 4500.
+  [[nodiscard]] bool leaves_port_500() const { return encapsulate() && dialect != NatDialect::Draft00; }
   [[nodiscard]] std::string to_string() const;
 };
 

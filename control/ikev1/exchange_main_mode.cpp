@@ -5,7 +5,6 @@
 
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/lifecycle.hpp"
-#include "control/ikev1/vendor_ids.hpp"
 
 namespace culvert::ikev1 {
 
@@ -144,28 +143,6 @@ void main_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, co
   core.ended(now, sa, Exchange::MainMode, sa.role, reason, message, {}, std::move(cause));
   core.drop(sa);
   if (sa.role == Role::Initiator) connecting_failed(core, now, sa.connection, sa.replaces);
-}
-
-void note_vendor_ids(const Message& message, Negotiated& out, bool& nat_traversal) {
-  for (const Vendor* v : message.all<Vendor>()) {
-    const VendorIdInfo* known = recognise_vendor(v->data);
-    if (!known) continue;
-    if (known->id == VendorId::NatTRfc3947) nat_traversal = true;
-    if (known->id == VendorId::Dpd) out.dpd = true;
-    if (std::ranges::find(out.vendor_ids, known->name) == out.vendor_ids.end()) out.vendor_ids.emplace_back(known->name);
-  }
-}
-
-void add_nat_d(Core& core, const IsakmpSa& sa, Prf hash, Builder& out) {
-  const Bytes theirs = nat_d_hash(hash, sa.spi_i, sa.spi_r, sa.remote);
-  out.add(NatD{theirs});
-  out.add(NatD{core.connection(sa).encap ? core.random(theirs.size()) : nat_d_hash(hash, sa.spi_i, sa.spi_r, sa.local)});
-}
-
-void look_for_nat(IsakmpSa& sa, Prf hash, const Message& message) {
-  std::vector<const Bytes*> received;
-  for (const NatD* d : message.all<NatD>()) received.push_back(&d->data);
-  ike::detect_nat(sa.nat, received, sa.local, sa.remote, [&](const Endpoint& e) { return nat_d_hash(hash, sa.spi_i, sa.spi_r, e); });
 }
 
 Keys make_keys(const IsakmpSa& sa, const IkeSuite& suite, const KeyExchange& ke, ByteView psk, ByteView g_xy) {

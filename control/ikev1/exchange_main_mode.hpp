@@ -1,7 +1,7 @@
 // Main Mode with pre-shared keys (RFC 2409 §5.4) with NAT detection (RFC 3947) and DPD's vendor id (RFC 3706).
 // Owns the way of an ISAKMP SA to Established; lifecycle.hpp decides when one is begun and what follows.
 //
-//   I -> R   1  HDR, SA, VID(NAT-T), VID(DPD)
+//   I -> R   1  HDR, SA, VID...                      extensions.hpp
 //   I <- R   2  HDR, SA, VID...                    | N(NO-PROPOSAL-CHOSEN) in clear, once, and no state kept
 //   I -> R   3  HDR, KE, Ni, NAT-D(R), NAT-D(I)      NAT-D where both sent the vendor id
 //   I <- R   4  HDR, KE, Nr, NAT-D(I), NAT-D(R)    | silence: a bad KE or nonce; the half-open SA is dropped
@@ -47,10 +47,6 @@ void send_message_3(Core& core, TimePoint now, IsakmpSa& sa, MmMakingKey& state,
 void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state, const ike::DhResult& result);
 void send_message_5(Core& core, TimePoint now, IsakmpSa& sa, MmDeriving& state, const ike::DhResult& result);
 
-void note_vendor_ids(const Message& message, Negotiated& out, bool& nat_traversal);
-/// The destination's hash, then ours: a made-up one where encapsulation is forced (RFC 3947 §3.2).
-void add_nat_d(Core& core, const IsakmpSa& sa, Prf hash, Builder& out);
-void look_for_nat(IsakmpSa& sa, Prf hash, const Message& message);
 Keys make_keys(const IsakmpSa& sa, const IkeSuite& suite, const KeyExchange& ke, ByteView psk, ByteView g_xy);
 bool nonce_ok(const Message& message);
 void become_established(Core& core, TimePoint now, IsakmpSa& sa, Negotiated negotiated, Keys keys, std::string local_id,

@@ -2,9 +2,10 @@
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
+#include "control/ikev1/extensions.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
-#include "control/ikev1/vendor_ids.hpp"
+#include "control/ikev1/nat_payloads.hpp"
 
 namespace culvert::ikev1 {
 
@@ -51,7 +52,8 @@ bool start_main_mode(Core& core, TimePoint now, const MainModeStart& start) {
   sa.nat.forced = c.encap;
   Sa offer = build_ike_offer(c.proposals, offered_life(c));
   Builder b;
-  b.add(offer).add(Vendor{vendor_id_nat_t()}).add(Vendor{vendor_id_dpd()});
+  b.add(offer);
+  offer_extensions(b);
   Bytes message = main_mode_message(sa, b);
   sa.state = MmAwaitSa{std::move(offer), Outstanding(now, message, core.config.ike, core.services)};
   core.table.add_initiator(sa.id, sa.spi_i);
@@ -77,7 +79,7 @@ void on_message_2(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitSa& state
   core.table.complete_initiator(sa.id, sa.spi_i, sa.spi_r);
   sa.hint.reset();
   Negotiated negotiated{choice->suite, encode_body(state.offer), choice->life_seconds.value_or(0), false, {}};
-  note_vendor_ids(*message, negotiated, sa.nat.supported);
+  note_extensions(*message, negotiated, sa.nat);
   const JobId job = core.add_job({.sa = sa.id});
   const DhGroup group = negotiated.suite.group;
   sa.state = MmMakingKey{std::move(negotiated), job};
@@ -104,6 +106,8 @@ void on_message_4(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKe& state
                           {Reason::BadNonce, "Message 4 has a nonce that is not 8 to 256 bytes long (RFC 2409 §5).", {.number = 4}});
   if (message->find<Nonce>()->data == state.nonce_i)
     return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected, "Our own message 3 came back to us.");
+  if (const std::string bad = bad_nat_d(sa, state.negotiated.suite.prf, *message); !bad.empty())
+    return main_mode_hint(core, in.now, sa, {Reason::Malformed, "In message 4 " + bad + "."});
   sa.replies.accept(in.framed.message);
   if (sa.nat.supported) look_for_nat(sa, state.negotiated.suite.prf, *message);
   KeyExchange ke{state.g_xi, message->find<Ke>()->data, state.nonce_i, message->find<Nonce>()->data};
@@ -139,7 +143,7 @@ void send_message_5(Core& core, TimePoint now, IsakmpSa& sa, MmDeriving& state, 
   Builder b;
   b.add_raw(PayloadType::Id, id_body);
   b.add(Hash{hash_i(keys.secrets, {ke.g_xi, ke.g_xr, sa.spi_i, sa.spi_r, negotiated.sa_i_body, id_body})});
-  if (sa.nat.encapsulate()) {  // RFC 3947 §4: the initiator moves, the responder follows
+  if (sa.nat.leaves_port_500()) {  // RFC 3947 §4: the initiator moves, the responder follows
     sa.local.port = ike::kNatPort;
     if (sa.remote.port == ike::kIkePort) sa.remote.port = ike::kNatPort;
   }

@@ -6,9 +6,10 @@
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
+#include "control/ikev1/extensions.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
-#include "control/ikev1/vendor_ids.hpp"
+#include "control/ikev1/nat_payloads.hpp"
 
 namespace culvert::ikev1 {
 
@@ -99,11 +100,10 @@ void on_message_1(Core& core, const Incoming& in) {
   IsakmpSa& sa = *owned;
   sa.nat.forced = core.connection(selected->connection).encap;
   Negotiated negotiated{selected->choice.suite, message->raw(PayloadType::Sa)->body, selected->choice.life_seconds.value_or(0), false, {}};
-  note_vendor_ids(*message, negotiated, sa.nat.supported);
+  note_extensions(*message, negotiated, sa.nat);
   Builder b;
   b.add(selected->choice.reply);
-  if (sa.nat.supported) b.add(Vendor{vendor_id_nat_t()});
-  if (negotiated.dpd) b.add(Vendor{vendor_id_dpd()});
+  answer_extensions(sa, negotiated, b);
   sa.state = MmAwaitKeInit{std::move(negotiated)};
   core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, peer);
   core.add(std::move(owned));
@@ -118,9 +118,9 @@ void on_message_3(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKeInit& s
   if (!nonce_ok(*message))
     return main_mode_failed(core, in.now, sa, Reason::BadNonce, "Message 3 has a nonce that is not 8 to 256 bytes long (RFC 2409 §5).",
                             {.number = 3});
+  if (const std::string bad = bad_nat_d(sa, state.negotiated.suite.prf, *message); !bad.empty())
+    return core.junk(in.now, sa.remote, Exchange::MainMode, Reason::Malformed, "In message 3 " + bad + ".");
   sa.replies.accept(in.framed.message);
-  const std::size_t nat_payloads = message->count(PayloadType::NatD);
-  sa.nat.supported = sa.nat.supported && nat_payloads >= 2;
   if (sa.nat.supported) look_for_nat(sa, state.negotiated.suite.prf, *message);
   KeyExchange ke{message->find<Ke>()->data, {}, message->find<Nonce>()->data, {}};
   const JobId job = core.add_job({.sa = sa.id});

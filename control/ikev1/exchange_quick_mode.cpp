@@ -216,6 +216,8 @@ JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction dir
   out.local = sa.local;
   out.remote = sa.remote;
   if (!sa.nat.encapsulate()) out.local.port = out.remote.port = 0;
+  out.original_local = pair.original_local;
+  out.original_remote = pair.original_remote;
   out.local_ts = pair.local_ts;
   out.remote_ts = pair.remote_ts;
   out.suite = pair.suite;

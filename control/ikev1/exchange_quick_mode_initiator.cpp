@@ -51,8 +51,9 @@ void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm
   const config::Child& c = core.connection(sa).children.at(qm.child);
   QmAwaitReply next{
       same_pfs(c.esp_proposals), {}, core.random(kNonceBytes), std::move(key), Outstanding(now, {}, core.config.ike, core.services)};
-  next.offer = build_esp_offer({next.suites, qm.spi_in, sa.nat.encapsulate() ? Encapsulation::UdpTunnel : Encapsulation::Tunnel,
-                                static_cast<std::uint32_t>(c.life_time.count()), c.life_bytes / 1024});
+  next.offer =
+      build_esp_offer({next.suites, qm.spi_in, sa.nat.encapsulate() ? Encapsulation::UdpTunnel : Encapsulation::Tunnel,
+                       static_cast<std::uint32_t>(c.life_time.count()), c.life_bytes / 1024, sa.nat.dialect != ike::NatDialect::Rfc3947});
   Builder b;
   b.add(next.offer).add(Nonce{next.nonce_i});
   if (!ke.empty()) b.add(Ke{ke});

@@ -170,6 +170,12 @@ Mismatch ike_mismatch(std::span<const IkeSuite> ours, const Sa& offered) {
           configurable_ike(offered, std::array{oakley::kPreSharedKey})};
 }
 
+/// Whether the mode is the wanted one, by RFC 3947's number or by that of the drafts.
+bool same_mode(std::optional<std::uint16_t> mode, Encapsulation wanted) {
+  const auto number = static_cast<std::uint16_t>(wanted);
+  return mode == number || (wanted == Encapsulation::UdpTunnel && mode == number + kDraftUdpModes);
+}
+
 bool fits(const ReadEspTransform& t, const EspSuite& s, const EspWanted& wanted) {
   const EncrInfo* e = t.encr_info();
   const IntegInfo* i = t.integ_info();
@@ -177,7 +183,7 @@ bool fits(const ReadEspTransform& t, const EspSuite& s, const EspWanted& wanted)
   // An AEAD goes without an authentication algorithm; anything else never does (RFC 4106 §8.3; ESP without integrity is refused).
   if (e->aead() ? t.auth.has_value() : (!i || i->id != s.integ)) return false;
   if (t.group.value_or(0) != static_cast<std::uint16_t>(s.pfs) || wanted.ke_present != (s.pfs != DhGroup::None)) return false;
-  return t.mode == static_cast<std::uint16_t>(wanted.encapsulation);
+  return same_mode(t.mode, wanted.encapsulation);
 }
 
 std::array<Field, 4> compare(const ReadEspTransform& t, const EspSuite& s, const EspWanted& wanted) {
@@ -195,9 +201,9 @@ std::array<Field, 4> compare(const ReadEspTransform& t, const EspSuite& s, const
           Field{integ,
                 t.auth ? not_acceptable("authentication algorithm " + esp_auth_name(*t.auth)) : "no authentication algorithm is offered"},
           Field{group, group_text},
-          Field{t.mode == mode, (t.mode ? "encapsulation mode " + encapsulation_name(*t.mode) + " is offered, "
-                                        : std::string("no encapsulation mode is offered, ")) +
-                                    encapsulation_name(mode) + " is wanted"}};
+          Field{same_mode(t.mode, wanted.encapsulation), (t.mode ? "encapsulation mode " + encapsulation_name(*t.mode) + " is offered, "
+                                                                 : std::string("no encapsulation mode is offered, ")) +
+                                                             encapsulation_name(mode) + " is wanted"}};
 }
 
 std::optional<Spi> esp_spi(const Proposal& p) {
@@ -332,7 +338,9 @@ Sa build_esp_offer(const EspOffer& offer) {
     if (offer.life_seconds != 0) add_lifetime(t, doi::kLifeType, doi::kLifeDuration, kSeconds, offer.life_seconds);
     if (offer.life_kbytes != 0) add_lifetime(t, doi::kLifeType, doi::kLifeDuration, kKilobytes, offer.life_kbytes);
     if (s.pfs != DhGroup::None) t.attributes.push_back(Attribute::tv(doi::kGroup, static_cast<std::uint16_t>(s.pfs)));
-    t.attributes.push_back(Attribute::tv(doi::kEncapsulation, static_cast<std::uint16_t>(offer.encapsulation)));
+    const bool draft = offer.draft_modes && offer.encapsulation == Encapsulation::UdpTunnel;
+    const auto mode = static_cast<std::uint16_t>(static_cast<unsigned>(offer.encapsulation) + (draft ? kDraftUdpModes : 0U));
+    t.attributes.push_back(Attribute::tv(doi::kEncapsulation, mode));
     if (i) t.attributes.push_back(Attribute::tv(doi::kAuth, i->ikev1_auth));
     if (!e->fixed_key) t.attributes.push_back(Attribute::tv(doi::kKeyLength, e->key_bits));
     p.transforms.push_back(std::move(t));

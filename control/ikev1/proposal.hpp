@@ -52,6 +52,8 @@ std::expected<IkeChoice, Mismatch> accept_ike(const Sa& offer, const Sa& reply);
 
 /// RFC 2407 §4.5 and RFC 3947 §5.1.
 enum class Encapsulation : std::uint16_t { Tunnel = 1, UdpTunnel = 3 };
+/// The drafts before RFC 3947 had private numbers: 61443 for UdpTunnel, 61444 for UDP in transport mode.
+inline constexpr std::uint16_t kDraftUdpModes = 61443 - 3;
 
 struct EspOffer {
   std::span<const EspSuite> suites;  ///< in order of preference
@@ -59,6 +61,7 @@ struct EspOffer {
   Encapsulation encapsulation{};
   std::uint32_t life_seconds = 0;  ///< 0: not stated
   std::uint64_t life_kbytes = 0;   ///< 0: not stated
+  bool draft_modes = false;        ///< UDP encapsulation by the drafts' numbers
 };
 /// All transforms of a Quick Mode offer share one group (RFC 2409 §5.5), since there is one KE payload: the suites whose
 /// PFS group is that of the first one, in order. The others are for another attempt.
@@ -68,7 +71,7 @@ Sa build_esp_offer(const EspOffer& offer);
 
 struct EspWanted {
   std::span<const EspSuite> suites;
-  Encapsulation encapsulation{};  ///< what NAT detection asks for
+  Encapsulation encapsulation{};  ///< what NAT detection asks for; a draft's number for it will do as well
   bool ke_present = false;        ///< message 1 carries a KE payload: only suites with PFS; absent: only those without
 };
 struct EspChoice {

@@ -25,6 +25,7 @@
 #include "control/ikev1/keymat.hpp"
 #include "control/ikev1/payloads.hpp"
 #include "control/ikev1/proposal.hpp"
+#include "control/ikev1/vendor_ids.hpp"
 
 namespace culvert::ikev1 {
 
@@ -86,6 +87,7 @@ struct PendingPair {
   TrafficSelector local_ts, remote_ts;
   Life life;
   EspKeys inbound, outbound;
+  std::optional<IpAddress> original_local{}, original_remote{};  ///< in transport mode in UDP: of the packets, as the peer makes them
 };
 
 struct QmMakingKey {
@@ -158,6 +160,8 @@ struct Negotiated {
   std::uint64_t life_seconds = 0;
   bool dpd = false;                     ///< the peer sent the vendor id of RFC 3706
   std::vector<std::string> vendor_ids;  ///< of the peer, those that we know
+  VendorId nat_text{};                  ///< the best of the texts of NAT traversal that the peer speaks
+  bool fragmentation = false;           ///< both sides announce the fragmentation of IKE messages
 };
 /// What messages 3 and 4 exchanged.
 struct KeyExchange {

@@ -12,16 +12,17 @@ namespace culvert::ikev1 {
 enum class VendorId : std::uint8_t {
   Unknown,
   NatTRfc3947,
-  NatTDraft,
+  NatTDraft03,
+  NatTDraft02Newline,  ///< the hash of the draft's name with a newline behind it: what most of the field sends for draft 02
+  NatTDraft02,
+  NatTDraft01,
+  NatTDraft00,
+  NatTOther,  ///< drafts that nobody here speaks
   Dpd,
   XAuth,
   Unity,
   Fragmentation,
-  StrongSwan,
-  Openswan,
-  Libreswan,
-  Windows,
-  Cisco,
+  Product,  ///< says who the peer is, and asks for nothing
 };
 struct VendorIdInfo {
   VendorId id{};
@@ -32,8 +33,7 @@ struct VendorIdInfo {
 std::span<const VendorIdInfo> vendor_id_table();
 /// nullptr: nobody that we know.
 const VendorIdInfo* recognise_vendor(ByteView data);
-/// The bytes to send for RFC 3947 (§3.1) and DPD (RFC 3706 §5.1, version 1.0).
-Bytes vendor_id_nat_t();
-Bytes vendor_id_dpd();
+/// The bytes to send. Not for Unknown, NatTOther and Product.
+Bytes vendor_id(VendorId id);
 
 }  // namespace culvert::ikev1

@@ -17,6 +17,11 @@ inline constexpr std::uint32_t kEthernetBytes = 14;
 inline constexpr std::uint16_t kEtherTypeIpv4 = 0x0800, kEtherTypeArp = 0x0806;
 inline constexpr std::uint16_t kIkePort = 500, kNatTPort = 4500;
 
+/// draft-ietf-ipsec-udp-encaps-00 §2.1: eight zero bytes between UDP and ESP on port 500, where IKE has its initiator cookie.
+inline constexpr std::uint32_t kNonIkeMarkerBytes = 8;
+/// What stands between the IP header and the ESP header of a packet in UDP to our `port`.
+constexpr std::uint32_t udp_esp_bytes(std::uint16_t port) { return kUdpHeaderBytes + (port == kIkePort ? kNonIkeMarkerBytes : 0U); }
+
 enum class FrameKind : std::uint8_t { Ip, Arp, Dropped };
 struct FrameVerdict {
   FrameKind kind = FrameKind::Dropped;
@@ -43,7 +48,7 @@ inline bool martian_source_v4(std::uint32_t address, const OwnAddresses& own) {
 
 /// What a packet for an own address is. It was parsed (parse_ip).
 enum class LocalKind : std::uint8_t {
-  Esp,        ///< protocol 50, or in UDP on port 4500 (RFC 3948 §2.1)
+  Esp,        ///< protocol 50, or in UDP on port 4500 (RFC 3948 §2.1) or, behind a non-IKE marker, on port 500
   Ike,        ///< UDP 500, or 4500 with the non-ESP marker (RFC 3948 §2.2)
   Keepalive,  ///< RFC 3948 §2.3
   Icmp,
@@ -61,9 +66,12 @@ inline LocalKind classify_local(const Packet& p) {
   const std::uint8_t* udp = p.data + p.l4_offset;
   const std::uint32_t said = load_be16(udp + 4);
   if (said < kUdpHeaderBytes || said > there) return LocalKind::Malformed;
-  if (p.destination_port == kIkePort) return LocalKind::Ike;
   const std::uint32_t payload = said - kUdpHeaderBytes;
   if (payload == 1 && udp[kUdpHeaderBytes] == 0xff) return LocalKind::Keepalive;
+  if (p.destination_port == kIkePort) {
+    const bool marker = payload >= kNonIkeMarkerBytes && (load_be32(udp + kUdpHeaderBytes) | load_be32(udp + kUdpHeaderBytes + 4)) == 0;
+    return marker ? LocalKind::Esp : LocalKind::Ike;
+  }
   if (payload < 4) return LocalKind::Malformed;
   return load_be32(udp + kUdpHeaderBytes) == 0 ? LocalKind::Ike : LocalKind::Esp;
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/esp.hpp"
 
 namespace culvert::dp {
@@ -53,7 +54,7 @@ void count_drop(InboundSa& sa, Drop reason) {
   }
 }
 
-std::uint32_t esp_offset(const Packet& p) { return p.l4_offset + (p.protocol == kProtocolUdp ? kUdpHeaderBytes : 0U); }
+std::uint32_t esp_offset(const Packet& p) { return p.l4_offset + (p.protocol == kProtocolUdp ? udp_esp_bytes(p.destination_port) : 0U); }
 
 /// Whether `pad` bytes of padding are 1, 2, 3, ... At least 12 bytes of trailer and ICV follow them.
 bool padding_right(const std::uint8_t* padding, std::uint32_t pad) {
@@ -94,7 +95,7 @@ Drop prepare(Packet& p, CryptoOp& op, std::uint32_t& sequence) {
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
   const EspGeometry& g = sa.geometry;
-  const std::uint32_t offset = p.l4_offset + (sa.udp ? kUdpHeaderBytes : 0U);
+  const std::uint32_t offset = esp_offset(p);
   const std::uint32_t overhead = offset + kEspHeaderBytes + g.iv + g.icv;
   // The smallest text is a pad length and a next header, filled up to the alignment.
   if (p.length < overhead + g.align || ((p.length - overhead) & (g.align - 1U)) != 0) [[unlikely]]

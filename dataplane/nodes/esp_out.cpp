@@ -79,7 +79,10 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   const std::uint64_t sequence = sa.sequence();
   const std::uint32_t total = front + inner + back;
   if (sa.udp) {
-    std::memcpy(outer, sa.header.data(), kIpv4HeaderBytes + kUdpHeaderBytes + kEspHeaderBytes);
+    constexpr std::size_t kUsual = kIpv4HeaderBytes + kUdpHeaderBytes + kEspHeaderBytes;
+    std::memcpy(outer, sa.header.data(), kUsual);
+    if (sa.header_bytes > kUsual) [[unlikely]]  // a non-IKE marker
+      std::memcpy(outer + kUsual, sa.header.data() + kUsual, sa.header_bytes - kUsual);
     store_be16(outer + kIpv4HeaderBytes + 4, static_cast<std::uint16_t>(total - kIpv4HeaderBytes));
   } else {
     std::memcpy(outer, sa.header.data(), kIpv4HeaderBytes + kEspHeaderBytes);

@@ -7,6 +7,7 @@
 
 #include "common/secret.hpp"
 #include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/classify.hpp"
 
 namespace culvert::dp {
 
@@ -114,10 +115,10 @@ void write_header(const shm::InstallSa& m, OutboundSa& sa) {
   sa.checksum_base = 0;
   for (std::size_t i = 0; i < kIpv4HeaderBytes; i += 2) sa.checksum_base += load_be16(h + i);
   std::uint8_t* esp = h + kIpv4HeaderBytes;
-  if (sa.udp) {  // RFC 3948 §2.1; the checksum stays 0
+  if (sa.udp) {  // RFC 3948 §2.1; the checksum stays 0, and so does a marker
     store_be16(esp, m.local.port);
     store_be16(esp + 2, m.remote.port);
-    esp += kUdpHeaderBytes;
+    esp += udp_esp_bytes(m.local.port);
   }
   store_be32(esp, m.spi.value);
   sa.header_bytes = static_cast<std::uint8_t>(esp + kEspHeaderBytes - h);

@@ -64,6 +64,9 @@ std::string render(const json::object& result) {
     out += fmt::format("    {} [{}] - {} [{}]\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"),
                        text_of(sa, "remote_id"));
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
+    std::string announced;
+    for (const auto& vendor : list_of(sa, "vendor_ids")) announced += (announced.empty() ? "" : ", ") + std::string(vendor.as_string());
+    if (!announced.empty()) out += fmt::format("    the peer announces {}\n", announced);
     for (const auto& child : list_of(sa, "children")) out += child_text(child.as_object());
   }
   for (const auto& value : list_of(result, "pairs_without_ike_sa")) {

@@ -88,7 +88,10 @@ TEST_CASE("for an own address: ESP, IKE, keepalive and the rest are told apart",
   const Bytes spi{0xc0, 0, 0, 1, 0, 0, 0, 1};
   const std::vector<Row> rows{
       {"protocol 50", {kPeer, kWan, 50, Bytes(40)}, LocalKind::Esp},
-      {"UDP 500", {kPeer, kWan, 17, udp(500, 500, Bytes(28))}, LocalKind::Ike},
+      {"UDP 500", {kPeer, kWan, 17, udp(500, 500, Bytes(28, 1))}, LocalKind::Ike},
+      {"UDP 500, non-IKE marker", {kPeer, kWan, 17, udp(1, 500, Bytes(8))}, LocalKind::Esp},
+      {"UDP 500, seven zero bytes", {kPeer, kWan, 17, udp(1, 500, Bytes(7))}, LocalKind::Ike},
+      {"UDP 500, keepalive", {kPeer, kWan, 17, udp(1, 500, {0xff})}, LocalKind::Keepalive},
       {"UDP 500, empty", {kPeer, kWan, 17, udp(500, 500, {})}, LocalKind::Ike},
       {"UDP 4500, marker", {kPeer, kWan, 17, udp(1, 4500, marker)}, LocalKind::Ike},
       {"UDP 4500, ESP", {kPeer, kWan, 17, udp(1, 4500, spi)}, LocalKind::Esp},

@@ -145,8 +145,15 @@ TEST_CASE("vendor ids: each row is recognised, a longer one only where version b
   }
   CHECK_FALSE(recognise_vendor({}));
   CHECK_FALSE(recognise_vendor(Bytes(65000)));
-  REQUIRE(recognise_vendor(vendor_id_nat_t()));
-  CHECK(recognise_vendor(vendor_id_nat_t())->id == VendorId::NatTRfc3947);
-  CHECK(recognise_vendor(vendor_id_dpd())->id == VendorId::Dpd);
-  CHECK(recognise_vendor(as_bytes("OE-Libreswan-4.9"))->id == VendorId::Libreswan);
+  for (const VendorId id :
+       {VendorId::NatTRfc3947, VendorId::NatTDraft03, VendorId::NatTDraft02Newline, VendorId::NatTDraft02, VendorId::NatTDraft01,
+        VendorId::NatTDraft00, VendorId::Dpd, VendorId::XAuth, VendorId::Unity, VendorId::Fragmentation}) {
+    const auto* known = recognise_vendor(vendor_id(id));
+    REQUIRE(known);
+    CHECK(known->id == id);
+  }
+  CHECK(vendor_id(VendorId::Fragmentation).size() == 20);
+  CHECK(recognise_vendor(hex("4048b7d56ebce88525e7de7f00d6c2d3"))->id == VendorId::Fragmentation);
+  CHECK(recognise_vendor(as_bytes("OE-Libreswan-4.9"))->name == "Libreswan");
+  CHECK(recognise_vendor(hex("1e2b516905991c7d7c96fcbfb587e46100000009"))->name == "Windows 8 or later");
 }
