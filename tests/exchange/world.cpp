@@ -1,3 +1,4 @@
+// A host and the link between hosts: longer than other files (400 lines), since each of the two needs the inner life of the other.
 #include "tests/exchange/world.hpp"
 
 #include <algorithm>
