@@ -5,6 +5,7 @@
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/lifetimes.hpp"
 
 namespace culvert::ikev1 {
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "control/ikev1/lifetimes.hpp"
 #include "control/ikev1/offered_suites.hpp"
 #include "control/ikev1/transforms.hpp"
 
@@ -17,16 +18,6 @@ constexpr std::size_t kExplained = 64;  // transforms that the search for the fi
 constexpr std::size_t kCookie = 8;      // an ISAKMP proposal's SPI is empty or a cookie
 constexpr std::size_t kEspSpi = 4;      // RFC 4303 §2.1
 constexpr std::uint32_t kLastReservedSpi = 255;
-
-/// A lifetime pair: short where it fits, as other implementations write it.
-void add_lifetime(Transform& t, std::uint16_t type_number, std::uint16_t duration_number, std::uint16_t kind, std::uint64_t n) {
-  t.attributes.push_back(Attribute::tv(type_number, kind));
-  constexpr std::uint64_t kMax = std::numeric_limits<std::uint32_t>::max();
-  if (n <= std::numeric_limits<std::uint16_t>::max())
-    t.attributes.push_back(Attribute::tv(duration_number, static_cast<std::uint16_t>(n)));
-  else
-    t.attributes.push_back(Attribute::tlv32(duration_number, static_cast<std::uint32_t>(std::min(n, kMax))));
-}
 
 void append(std::string& list, std::size_t& count, const std::string& item) {
   if (count++ >= kDescribed) return;
@@ -285,7 +276,7 @@ Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds)
     t.attributes.push_back(Attribute::tv(oakley::kHash, prf->ikev1_hash));
     t.attributes.push_back(Attribute::tv(oakley::kGroup, static_cast<std::uint16_t>(s.group)));
     t.attributes.push_back(Attribute::tv(oakley::kAuthMethod, oakley::kPreSharedKey));
-    if (life_seconds != 0) add_lifetime(t, oakley::kLifeType, oakley::kLifeDuration, kSeconds, life_seconds);
+    if (life_seconds != 0) add_lifetime(t.attributes, oakley::kLifeType, oakley::kLifeDuration, kSeconds, life_seconds);
     p.transforms.push_back(std::move(t));
   }
   return {{std::move(p)}};
@@ -335,8 +326,8 @@ Sa build_esp_offer(const EspOffer& offer) {
     const IntegInfo* i = find_integ(s.integ);
     if (!e || (e->aead() ? i != nullptr : i == nullptr) || p.transforms.size() == kMaxTransforms) continue;
     Transform t{static_cast<std::uint8_t>(p.transforms.size() + 1), e->ikev1_esp, {}};
-    if (offer.life_seconds != 0) add_lifetime(t, doi::kLifeType, doi::kLifeDuration, kSeconds, offer.life_seconds);
-    if (offer.life_kbytes != 0) add_lifetime(t, doi::kLifeType, doi::kLifeDuration, kKilobytes, offer.life_kbytes);
+    if (offer.life_seconds != 0) add_lifetime(t.attributes, doi::kLifeType, doi::kLifeDuration, kSeconds, offer.life_seconds);
+    if (offer.life_kbytes != 0) add_lifetime(t.attributes, doi::kLifeType, doi::kLifeDuration, kKilobytes, offer.life_kbytes);
     if (s.pfs != DhGroup::None) t.attributes.push_back(Attribute::tv(doi::kGroup, static_cast<std::uint16_t>(s.pfs)));
     const bool draft = offer.draft_modes && offer.encapsulation == Encapsulation::UdpTunnel;
     const auto mode = static_cast<std::uint16_t>(static_cast<unsigned>(offer.encapsulation) + (draft ? kDraftUdpModes : 0U));
@@ -380,24 +371,6 @@ std::expected<EspChoice, Mismatch> accept_esp(const Sa& offer, const Sa& reply) 
   const DhInfo* d = read.dh_info();
   const EspSuite suite{e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None};
   return EspChoice{suite, *spi, read.life.seconds, read.life.kbytes, reply};
-}
-
-Parsed<Lifetime> parse_responder_lifetime(ByteView data) {
-  static constexpr const char* kRule = "RFC 2407 §4.6.3.1";
-  std::vector<Attribute> attributes;
-  Reader r(data);
-  while (r.ok() && r.remaining() != 0) {
-    if (attributes.size() == kMaxAttributes) r.fail(ParseErrc::TooMany, kRule);
-    const auto type = r.be<std::uint16_t>(kRule);
-    const bool basic = (type & 0x8000) != 0;
-    const ByteView value = r.take(basic ? 2 : r.be<std::uint16_t>(kRule), kRule);
-    attributes.push_back({static_cast<std::uint16_t>(type & 0x7fff), basic, Bytes(value.begin(), value.end())});
-  }
-  std::string problem;
-  const Lifetime life = read_lifetime(attributes, doi::kLifeType, doi::kLifeDuration, problem);
-  if (r.ok() && !problem.empty()) r.fail(ParseErrc::BadValue, kRule);
-  if (!r.ok()) return std::unexpected(r.error());
-  return life;
 }
 
 }  // namespace culvert::ikev1

@@ -86,9 +86,6 @@ std::expected<EspChoice, Mismatch> select_esp(const EspWanted& wanted, const Sa&
 /// Initiator: the reply must be exactly one transform of our offer; its SPI is the peer's.
 std::expected<EspChoice, Mismatch> accept_esp(const Sa& offer, const Sa& reply);
 
-/// RESPONDER-LIFETIME data (RFC 2407 §4.6.3.1): attributes of the DOI.
-Parsed<Lifetime> parse_responder_lifetime(ByteView data);
-
 /// The offers of an SA payload in words, cut after a few: "aes128-sha1-modp1024, ...".
 std::string describe(const Sa& sa);
 

@@ -27,8 +27,8 @@ struct EspContext {
 };
 
 /// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50, or of UDP with an ESP packet in it (port
-/// 4500, not a keepalive, not the non-ESP marker; or port 500 with the non-IKE marker), addressed to us, no fragments. out: Packet::inbound set.
-/// Drops EspRunt and EspNoSa.
+/// 4500, not a keepalive, not the non-ESP marker; or port 500 with the non-IKE marker), addressed to us, no fragments. out: Packet::inbound
+/// set. Drops EspRunt and EspNoSa.
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops);
 
 /// All of decapsulation behind the lookup; every packet's SA must be this worker's.

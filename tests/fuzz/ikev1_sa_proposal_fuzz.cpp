@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "control/ikev1/lifetimes.hpp"
 #include "control/ikev1/proposal.hpp"
 
 using namespace culvert;

@@ -1,6 +1,7 @@
 // Offers, choices, replies, and the words for what does not fit.
 #include "control/ikev1/proposal.hpp"
 
+#include "control/ikev1/lifetimes.hpp"
 #include "tests/support/vectors.hpp"
 
 using namespace culvert;
@@ -328,6 +329,8 @@ TEST_CASE("an offer as large as the bounds allow is judged in linear time", "[ik
 }
 
 TEST_CASE("RESPONDER-LIFETIME", "[ikev1][proposal][rfc2407-4.6.3.1]") {
+  CHECK(encode_responder_lifetime({3600, 1'000'000}) == hex("80010001 80020e10 80010002 00020004 000f4240"));
+  CHECK(encode_responder_lifetime({}).empty());
   const auto life = parse_responder_lifetime(hex("80010001 80020e10 80010002 00020004 000f4240"));
   REQUIRE(life);
   CHECK(life->seconds == 3600);
