@@ -69,6 +69,7 @@ std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
   now_ = now;
   const Link::Handlers handlers{.acquire = [this, now](const shm::Acquire& a) { on_acquire(now, a); },
                                 .expire = [this, now](const shm::Expire& e) { on_expire(now, e); },
+                                .moved = [this, now](const shm::Moved& m) { on_moved(now, m); },
                                 .datagram =
                                     [this, now](const ike::Datagram& d) {
                                       engine_.on_datagram(now, d);
@@ -126,6 +127,13 @@ void Gateway::on_expire(ike::TimePoint now, const shm::Expire& expire) {
   const SaEntry* e = store_.at(expire.direction, expire.slot);
   if (e == nullptr || e->spi != expire.spi || e->state != SlotState::Live) return;  // removed in the meantime
   engine_.on_expired(now, {.direction = expire.direction, .spi = expire.spi, .hard = expire.hard, .pair = e->pair});
+  perform(now);
+}
+
+void Gateway::on_moved(ike::TimePoint now, const shm::Moved& moved) {
+  const SaEntry* e = store_.at(Direction::Inbound, moved.slot);
+  if (e == nullptr || e->spi != moved.spi || e->state != SlotState::Live) return;  // removed in the meantime
+  engine_.on_moved(now, {.inbound = moved.spi, .remote = moved.remote});
   perform(now);
 }
 
@@ -201,6 +209,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   std::ranges::copy(action.encr_key.view(), m.encr_key.begin());
   std::ranges::copy(action.integ_key.view(), m.integ_key.begin());
   m.replay_window = action.replay_window;
+  m.follow = action.follow;
   m.soft = {action.soft_seconds, action.soft_bytes, action.soft_packets};
   m.hard = {action.hard_seconds, action.hard_bytes, action.hard_packets};
   m.pair = action.pair;
@@ -253,6 +262,15 @@ void Gateway::act(ike::TimePoint now, ike::RemoveSa& action) {
   // Without a data plane the entry stays marked, and is judged when one is attached again.
   if (e == nullptr || !link_) return;
   send_remove(e->direction, e->slot, e->spi, now);
+}
+
+void Gateway::act(ike::TimePoint now, ike::MoveSa& action) {
+  const SaEntry* e = store_.find(Direction::Outbound, action.spi, action.pair);
+  if (e == nullptr || e->state == SlotState::Leaving || !link_) return;
+  link_->commands().send(shm::MoveSa{e->slot, action.spi, action.remote}, now, [this, spi = action.spi](const Outcome& o) {
+    if (o.kind == Outcome::Kind::Acked && !o.ok() && o.result != shm::AckResult::NotFound)
+      journal_.error(fmt::format("the data plane did not move the outbound SA {:08x}: {}", spi.value, o.text()));
+  });
 }
 
 void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now) {

@@ -106,6 +106,7 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::VerifyPeer& action);
   void act(ike::TimePoint now, ike::InstallSa& action);
   void act(ike::TimePoint now, ike::RemoveSa& action);
+  void act(ike::TimePoint now, ike::MoveSa& action);
   void act(ike::TimePoint now, ike::Report& action);
   void install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job, const Outcome& outcome);
   void send_remove(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now);
@@ -118,6 +119,7 @@ class Gateway final : private ike::Services {
 
   void on_acquire(ike::TimePoint now, const shm::Acquire& acquire);
   void on_expire(ike::TimePoint now, const shm::Expire& expire);
+  void on_moved(ike::TimePoint now, const shm::Moved& moved);
   void note_traffic(ike::TimePoint now);
 
   const config::GatewayConfig& config_;

@@ -121,7 +121,10 @@ void Gateway::reconcile(ike::TimePoint now) {
   each_record([&](const shm::SaSnapshot& sa) {
     const SaEntry* e = store_.at(sa.direction, sa.slot);
     // An install that was under way has been reported as failed, so it is unwanted, too.
-    if (e == nullptr || e->spi != sa.spi || e->state != SlotState::Live) send_remove(sa.direction, sa.slot, sa.spi, now);
+    if (e == nullptr || e->spi != sa.spi || e->state != SlotState::Live)
+      send_remove(sa.direction, sa.slot, sa.spi, now);
+    else if (sa.direction == Direction::Inbound)  // a peer may have moved while nobody was told
+      engine_.on_moved(now, {.inbound = sa.spi, .remote = sa.remote});
   });
 }
 

@@ -576,7 +576,7 @@ void Worker::handed_over(std::span<void* const> handles) {
 /// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
 const Worker::Tunnel& Worker::tunnel(const OutboundSa& sa) {
   if (&sa == tunnel_.sa) return tunnel_;
-  const std::uint32_t peer = sa.peer.v4_host();
+  const std::uint32_t peer = peer_address(sa.peer.load(std::memory_order_relaxed));
   tunnel_.sa = &sa;
   env_.fib->lookup_v4(std::span(&peer, 1), std::span(&tunnel_.hop, 1));
   const NextHop& hop = env_.fib->hop(tunnel_.hop);

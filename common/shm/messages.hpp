@@ -2,10 +2,9 @@
 // Owns layouts only. Messages are fixed-size, trivially copyable, pointer-free; a change here changes the layout hash
 // (segment.hpp), and the planes then refuse to attach to each other.
 //
-//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa   each answered by an Ack
-//     data plane -> culvertd   event ring     Ack Acquire Expire
-//     data plane -> culvertd   punt ring      Datagram   UDP 500/4500 (non-ESP) for an own address
-//     culvertd -> data plane   inject ring    Datagram   to be sent from an own address
+//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa MoveSa   each answered by an
+//     Ack data plane -> culvertd   event ring     Ack Acquire Expire Moved data plane -> culvertd   punt ring      Datagram   UDP 500/4500
+//     (non-ESP) for an own address culvertd -> data plane   inject ring    Datagram   to be sent from an own address
 #pragma once
 
 #include <algorithm>
@@ -38,7 +37,9 @@ enum class MessageType : std::uint16_t {
   Ack,
   Acquire,
   Expire,
-  PoliciesComplete
+  PoliciesComplete,
+  MoveSa,
+  Moved
 };
 
 /// NUL-padded text of fixed size; longer input is cut.
@@ -101,6 +102,7 @@ struct InstallSa {
   std::array<std::uint8_t, kMaxEncrKey> encr_key{};
   std::array<std::uint8_t, kMaxIntegKey> integ_key{};
   std::uint16_t replay_window = 64;  ///< packets; 64..4096, a power of two; inbound only
+  bool follow = false;               ///< inbound in UDP: the peer is behind a NAT, and authentic packets may come from anywhere (see Moved)
   Lifetime soft, hard;
   std::uint64_t pair = 0;  ///< the same number on both SAs of a pair: culvertd's handle, kept for its successor
   Name name;               ///< "connection/child"
@@ -110,6 +112,14 @@ struct RemoveSa {
   Direction direction{};
   std::uint32_t slot = 0;
   Spi spi;  ///< must be the slot's, else NotFound
+};
+
+/// The outbound SA in UDP sends to `remote` from now on; BadMessage for a native one.
+struct MoveSa {
+  static constexpr MessageType kType = MessageType::MoveSa;
+  std::uint32_t slot = 0;
+  Spi spi;  ///< must be the slot's, else NotFound
+  Endpoint remote;
 };
 
 enum class AckResult : std::uint16_t { Ok = 0, Exists, Busy, NotFound, Unsupported, BadMessage, NoMemory };
@@ -140,6 +150,15 @@ struct Expire {
   ExpireCause cause{};
   std::uint32_t slot = 0;
   Spi spi;
+};
+
+/// An inbound SA with `follow` took in an authentic packet, newer than all before, from another address (RFC 3947 §4, RFC 3948 §4):
+/// the outbound SA of its pair sends to there by now. An older packet, or a copy, moves nothing.
+struct Moved {
+  static constexpr MessageType kType = MessageType::Moved;
+  std::uint32_t slot = 0;  ///< of the inbound SA
+  Spi spi;
+  Endpoint remote;
 };
 
 /// A ring slot for any of the above.

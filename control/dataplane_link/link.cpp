@@ -48,6 +48,9 @@ void Link::dispatch(const shm::Message& message, const Handlers& handlers) {
     case shm::MessageType::Expire:
       handlers.expire(message.as<shm::Expire>());
       return;
+    case shm::MessageType::Moved:
+      handlers.moved(message.as<shm::Moved>());
+      return;
     default:
       ++invalid_;
   }

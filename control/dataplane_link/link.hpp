@@ -17,6 +17,7 @@ class Link {
   struct Handlers {
     std::function<void(const shm::Acquire&)> acquire;
     std::function<void(const shm::Expire&)> expire;
+    std::function<void(const shm::Moved&)> moved;
     std::function<void(const ike::Datagram&)> datagram;
   };
   explicit Link(Attachment attachment);

@@ -136,6 +136,11 @@ void Engine::on_expired(TimePoint now, const SaExpired& expired) {
   impl_->settle(now);
 }
 
+void Engine::on_moved(TimePoint now, const PairMoved& moved) {
+  ikev1::pair_moved(impl_->core, moved);
+  impl_->settle(now);
+}
+
 void Engine::on_traffic(TimePoint now, Spi inbound, TimePoint last_used) {
   ikev1::traffic(impl_->core, now, inbound, last_used);
   impl_->settle(now);

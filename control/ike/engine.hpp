@@ -40,6 +40,7 @@ class Engine {
   /// A packet wants the SA of a `trap` child, or of one that lost its SA.
   void on_acquire(TimePoint now, const std::string& connection, const std::string& child);
   void on_expired(TimePoint now, const SaExpired& expired);
+  void on_moved(TimePoint now, const PairMoved& moved);
   /// Authenticated traffic was seen on an inbound SA: DPD need not ask (RFC 3706 §5.5). `last_used` on the same clock.
   void on_traffic(TimePoint now, Spi inbound, TimePoint last_used);
   /// All SAs of the data plane are gone (it restarted); negotiate again, with fresh keys.

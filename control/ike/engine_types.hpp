@@ -57,6 +57,7 @@ struct InstallSa {
   std::string connection, child;
   Spi spi;
   Endpoint local, remote;  ///< ports 0: native ESP; 500: in UDP behind a non-IKE marker (draft-ietf-ipsec-udp-encaps-00)
+  bool follow = false;     ///< the peer is behind a NAT: authentic packets may come from elsewhere, and take the pair there
   std::optional<IpAddress> original_local, original_remote;  ///< transport mode in UDP: whose checksums the packets carry (RFC 3948 §3.1.2)
   TrafficSelector local_ts, remote_ts;
   EspSuite suite;
@@ -68,6 +69,12 @@ struct RemoveSa {
   std::uint64_t pair = 0;
   Direction direction{};
   Spi spi;
+};
+/// The peer's NAT gave it another address, as an IKE message shows: the outbound SA of the pair sends there from now on.
+struct MoveSa {
+  std::uint64_t pair = 0;
+  Spi spi;
+  Endpoint remote;
 };
 enum class Severity : std::uint8_t { Debug, Info, Warn, Error };
 /// Something that an operator may want to know. One line in the log; `count` says whether it ends an exchange in the metrics.
@@ -81,7 +88,7 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, InstallSa, RemoveSa, Report>;
+using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, InstallSa, RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
@@ -106,6 +113,11 @@ struct SaExpired {
   Spi spi;
   bool hard = false;
   std::uint64_t pair = 0;  ///< tells outbound SAs of two peers apart that chose the same SPI
+};
+/// Authentic ESP of a pair, newer than all before, came from another address: the data plane sends there by now.
+struct PairMoved {
+  Spi inbound;
+  Endpoint remote;
 };
 /// An SA that the data plane still has from a culvertd before this one.
 struct OrphanSa {

@@ -8,6 +8,9 @@ namespace culvert::ikev1 {
 
 namespace {
 
+/// Traffic is noticed once a second: a peer that was silent for longer sends none.
+constexpr auto kSilence = seconds{2};
+
 std::optional<std::uint32_t> sequence_of(const Notify& n) {
   if (n.data.size() != 4) return std::nullopt;  // RFC 3706 §5.3: always four bytes
   Reader r(n.data);
@@ -103,6 +106,11 @@ void on_keepalive_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   sa.last_sent = now;
   core.touch(sa);
   core.actions.emplace_back(ike::SendDatagram{{sa.local, sa.remote, Bytes{ike::kNatKeepalive}}});
+  // A keepalive proves nothing. Where the peer is silent, the NAT may have given us another address since: a question that it can
+  // believe shows it the way (RFC 3947 §4), and it is no question whether it lives.
+  MmEstablished* est = sa.established();
+  if (!est->dpd.next_probe || now - est->dpd.last_heard < kSilence) return;
+  core.send(now, sa, dpd_message(core, sa, *est, NotifyType::RUThere, est->dpd.next_sequence++));
 }
 
 }  // namespace culvert::ikev1

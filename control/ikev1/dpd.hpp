@@ -1,5 +1,6 @@
 // Dead-peer detection (RFC 3706), both ways, and NAT keepalives (RFC 3948 §4).
-// Owns when a peer is asked and when it counts as dead. Asks only when nothing else shows that it lives.
+// Owns when a peer is asked and when it counts as dead. Asks only when nothing else shows that it lives, and behind a NAT with each
+// keepalive to a silent peer: the NAT may have given us another address, which only an authenticated message can show.
 #pragma once
 
 #include "control/ikev1/core.hpp"

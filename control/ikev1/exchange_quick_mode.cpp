@@ -216,6 +216,7 @@ JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction dir
   out.local = sa.local;
   out.remote = sa.remote;
   if (!sa.nat.encapsulate()) out.local.port = out.remote.port = 0;
+  out.follow = in && sa.nat.remote && out.local.port != 0;
   out.original_local = pair.original_local;
   out.original_remote = pair.original_remote;
   out.local_ts = pair.local_ts;

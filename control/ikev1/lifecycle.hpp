@@ -34,6 +34,8 @@ void main_mode_established(Core& core, TimePoint now, IsakmpSa& sa);
 void connecting_failed(Core& core, TimePoint now, std::size_t connection, const std::vector<SaId>& replaces);
 /// A fresh, verified message came: the peer lives, and lives there (RFC 3947 §4).
 void heard_from(Core& core, const Incoming& in, IsakmpSa& sa);
+/// Authentic traffic of a pair came from another address: all that leads to the peer follows.
+void pair_moved(Core& core, const ike::PairMoved& moved);
 void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa);
 void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa);
 /// INITIAL-CONTACT (RFC 2407 §4.6.3.3): other ISAKMP SAs with the same pair of identities end. Their pairs stay for a grace time,

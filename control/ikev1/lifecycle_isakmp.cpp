@@ -1,5 +1,6 @@
 // The life of ISAKMP SAs after Main Mode: replacement, collision, expiry, deletion.
 #include <algorithm>
+#include <utility>
 
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_informational.hpp"
@@ -110,21 +111,54 @@ void connecting_failed(Core& core, TimePoint now, std::size_t index, const std::
   for (ChildRun& child : run.children) child.requested = has_orphan(child);
 }
 
-void heard_from(Core& core, const Incoming& in, IsakmpSa& sa) {
-  if (MmEstablished* est = sa.established()) {
-    est->dpd.last_message = in.now;
-    peer_lives(core, *est, core.connection(sa), in.now);
+namespace {
+/// The peer's NAT has given it another address: what else led to the old one leads to the new one, in the data plane, too.
+void follow_peer(Core& core, std::size_t index, const std::string& peer_id, const Endpoint& old, const Endpoint& now_at) {
+  core.actions.emplace_back(
+      ike::Report{Severity::Info,
+                  core.connection(index).name,
+                  {},
+                  now_at,
+                  {},
+                  {},
+                  Reason::Ok,
+                  false,
+                  "The peer's NAT has given it another address: " + now_at.to_string() + " instead of " + old.to_string() + "."});
+  for (IsakmpSa* sa : core.sas_of(index)) {
+    const MmEstablished* est = sa->established();
+    if (!est || est->remote_id != peer_id || !sa->nat.remote) continue;
+    if (sa->remote == old) core.find(sa->id)->remote = now_at;
+    if (sa->remote != now_at) continue;
+    for (const auto& [id, qm] : sa->quick_modes)
+      if (qm.early_out && !finished(qm)) core.actions.emplace_back(ike::MoveSa{qm.pair, qm.early_out, now_at});
   }
+  for (ChildRun& child : core.run(index).children)
+    for (ChildSa& pair : child.pairs) {
+      if (!pair.udp_encap || pair.remote != old || (pair.peer_id != peer_id && !std::holds_alternative<ChildOrphan>(pair.life))) continue;
+      pair.remote = now_at;
+      if (pair.outbound) core.actions.emplace_back(ike::MoveSa{pair.pair, pair.spi_out, now_at});
+    }
+}
+}  // namespace
+
+void heard_from(Core& core, const Incoming& in, IsakmpSa& sa) {
+  MmEstablished* est = sa.established();
+  if (!est) return;
+  est->dpd.last_message = in.now;
+  peer_lives(core, *est, core.connection(sa), in.now);
   if (in.datagram.remote == sa.remote) return;
   // Only a peer behind a NAT may turn up elsewhere (RFC 3947 §4), and not by the port 500 that it has left.
   if (!sa.nat.remote || in.datagram.local != sa.local) return;
-  core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok,
-           "The peer's NAT has given it another address: " + in.datagram.remote.to_string() + ".");
-  sa.remote = in.datagram.remote;
-  // The data plane's outbound SAs lead to the old address; a pair cannot be installed twice, so new ones are made.
-  for (ChildRun& child : core.run(sa.connection).children)
-    for (const ChildSa& pair : child.pairs)
-      if (std::holds_alternative<ChildLive>(pair.life) && pair.udp_encap && pair.remote != sa.remote) child.rekey_due = true;
+  const Endpoint old = std::exchange(sa.remote, in.datagram.remote);
+  follow_peer(core, sa.connection, est->remote_id, old, sa.remote);
+}
+
+void pair_moved(Core& core, const ike::PairMoved& moved) {
+  const SpiOwner* owner = core.owner_of(moved.inbound);
+  ChildSa* pair = owner ? core.find_pair(owner->connection, owner->pair) : nullptr;
+  if (!pair || pair->remote == moved.remote) return;
+  const Endpoint old = std::exchange(pair->remote, moved.remote);
+  follow_peer(core, owner->connection, std::string(pair->peer_id), old, moved.remote);
 }
 
 void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {

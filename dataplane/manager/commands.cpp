@@ -56,6 +56,9 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
       case shm::MessageType::RemoveSa:
         result = remove_sa(m.as<shm::RemoveSa>());
         break;
+      case shm::MessageType::MoveSa:
+        result = move_sa(m.as<shm::MoveSa>());
+        break;
       default:
         spdlog::debug("culvertd sent a message of unknown type {}", static_cast<unsigned>(m.type));
         break;
@@ -163,7 +166,8 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
 }
 
 shm::AckResult Commands::install_sa(const shm::InstallSa& m, std::uint64_t now_ns) {
-  if (!valid_direction(m.direction) || !valid_policy(m.policy)) return shm::AckResult::BadMessage;
+  if (!valid_direction(m.direction) || !valid_policy(m.policy) || !valid_bool(m, &shm::InstallSa::follow))
+    return shm::AckResult::BadMessage;
   const auto own = t_.own.all();
   if (std::find(own.begin(), own.end(), m.local.address) == own.end()) {
     spdlog::warn("SA {:08x} refused: its local address {} is none of ours", m.spi.value, m.local.address.to_string());
@@ -196,6 +200,45 @@ shm::AckResult Commands::remove_sa(const shm::RemoveSa& m) {
   shm::write_record(t_.segment.records(m.direction)[m.slot], {});
   spdlog::info("{} SA {:08x} removed from slot {}", m.direction == Direction::Inbound ? "inbound" : "outbound", m.spi.value, m.slot);
   return shm::AckResult::Ok;
+}
+
+shm::AckResult Commands::move_sa(const shm::MoveSa& m) {
+  OutboundSa* sa = t_.outbound.at(m.slot);
+  if (sa == nullptr || sa->spi != m.spi) return shm::AckResult::NotFound;
+  if (!sa->udp || m.remote.port == 0 || m.remote.address.family != Family::V4) return shm::AckResult::BadMessage;
+  move_outbound(*sa, m.remote);
+  return shm::AckResult::Ok;
+}
+
+void Commands::move_outbound(OutboundSa& sa, const Endpoint& remote) {
+  sa.peer.store(peer_word(remote.address.v4_host(), remote.port), std::memory_order_relaxed);
+  note_remote(Direction::Outbound, sa.manager.slot, remote);
+  spdlog::info("outbound SA {:08x} sends to {} now", sa.spi.value, remote.to_string());
+}
+
+void Commands::note_remote(Direction direction, std::uint32_t slot, const Endpoint& remote) {
+  shm::SaRecord& record = t_.segment.records(direction)[slot];
+  shm::SaSnapshot snapshot;
+  if (!shm::read_record(record, snapshot)) return;
+  snapshot.remote = remote;
+  shm::write_record(record, snapshot);
+}
+
+std::vector<shm::Moved> Commands::moves() {
+  std::vector<shm::Moved> out;
+  for (const auto& [key, reported] : installed_) {
+    const auto [direction, slot] = key;
+    InboundSa* sa = direction == Direction::Inbound ? t_.inbound.at(slot) : nullptr;
+    const PeerWord to = sa != nullptr && sa->follows ? sa->moved_to.exchange(0, std::memory_order_acquire) : 0;
+    if (to == 0) continue;
+    const Endpoint remote{IpAddress::v4(peer_address(to)), peer_port(to)};
+    note_remote(Direction::Inbound, slot, remote);
+    if (const auto of = outbound_of_.find(sa->manager.policy.value); of != outbound_of_.end())
+      for (OutboundSa* other : of->second)
+        if (other->manager.pair == sa->manager.pair && other->udp) move_outbound(*other, remote);
+    out.push_back({slot, sa->spi, remote});
+  }
+  return out;
 }
 
 /// Puts an SA at the head of its policy's chain.

@@ -41,6 +41,8 @@ class Commands {
 
   /// Expirations since the last call.
   std::vector<shm::Expire> expirations(std::uint64_t now_ns);
+  /// Inbound SAs whose peers have got other addresses since the last call: their pairs' outbound SAs lead there now.
+  std::vector<shm::Moved> moves();
   /// All that were ever reported of SAs that are still installed: for a culvertd that has just attached.
   [[nodiscard]] std::vector<shm::Expire> reported() const;
   /// A culvertd has attached; it will send its policies.
@@ -52,6 +54,9 @@ class Commands {
   shm::AckResult remove_policy(const shm::RemovePolicy& m);
   shm::AckResult install_sa(const shm::InstallSa& m, std::uint64_t now_ns);
   shm::AckResult remove_sa(const shm::RemoveSa& m);
+  shm::AckResult move_sa(const shm::MoveSa& m);
+  void move_outbound(OutboundSa& sa, const Endpoint& remote);
+  void note_remote(Direction direction, std::uint32_t slot, const Endpoint& remote);
   bool rebuild_spd();
   void publish(std::unique_ptr<const Spd> spd);
   shm::AckResult open_forwarding();

@@ -122,6 +122,9 @@ void Manager::tick(std::uint64_t now) {
                  e.hard ? "hard" : "soft");
     if (session_) events_.push_back(shm::Message::of(e));
   }
+  if (events_.size() < kEventBacklog)
+    for (const shm::Moved& m : commands_.moves())
+      if (session_) events_.push_back(shm::Message::of(m));
   if (now < next_statistics_) return;
   next_statistics_ = now + kStatistics;
   const auto counters = segment_.ports();

@@ -69,12 +69,13 @@ Drop replay_drop(ReplayVerdict v) {
   return v == ReplayVerdict::Fresh ? Drop::Count_ : v == ReplayVerdict::Seen ? Drop::EspReplay : Drop::EspOld;
 }
 
-/// Whether the outer header is the one that was negotiated (RFC 4301 §5.2, step 3a).
+/// Whether the outer header is the one that was negotiated (RFC 4301 §5.2, step 3a). A peer behind a NAT may have got another address.
 bool from_peer(const Packet& p, const InboundSa& sa) {
   if (p.family != sa.outer_family || sa.udp != (p.protocol == kProtocolUdp)) return false;
-  if (std::memcmp(p.data + 12, sa.match.remote_address.data(), 4) != 0) return false;
   if (std::memcmp(p.data + 16, sa.match.local_address.data(), 4) != 0) return false;
-  return !sa.udp || (p.source_port == sa.remote_port && p.destination_port == sa.local_port);
+  if (sa.udp && p.destination_port != sa.local_port) return false;
+  if (sa.follows) return true;
+  return std::memcmp(p.data + 12, sa.match.remote_address.data(), 4) == 0 && (!sa.udp || p.source_port == sa.remote_port);
 }
 
 /// Cuts the packet to what its UDP header says. False if that is impossible.
@@ -135,6 +136,7 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint32_t sequence) {
     return verdict;
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
+  if (sa.follows && static_cast<std::uint32_t>(sa.replay.top()) == sequence) sa.follow_peer(load_be32(p.data + 12), p.source_port);
   std::uint8_t* text = op.esp + kEspHeaderBytes + sa.geometry.iv;
   const std::uint32_t pad = text[op.text_length - 2];
   const std::uint8_t next_header = text[op.text_length - 1];

@@ -36,13 +36,16 @@ void count_drop(OutboundSa& sa, Drop reason) {
   }
 }
 
-/// The outer IPv4 header's fields that depend on the packet (RFC 4301 §5.1.2.1, RFC 6040 §4.1: DSCP and ECN are copied).
-void finish_ipv4(std::uint8_t* outer, const OutboundSa& sa, std::uint32_t length, std::uint8_t tos, std::uint16_t id, std::uint16_t df) {
+/// The outer IPv4 header's fields that depend on the packet or on where the peer is (RFC 4301 §5.1.2.1, RFC 6040 §4.1: DSCP and ECN are
+/// copied).
+void finish_ipv4(std::uint8_t* outer, const OutboundSa& sa, std::uint32_t peer, std::uint32_t length, std::uint8_t tos, std::uint16_t id,
+                 std::uint16_t df) {
   outer[1] = tos;
   store_be16(outer + 2, static_cast<std::uint16_t>(length));
   store_be16(outer + 4, id);
   store_be16(outer + 6, df);
-  std::uint32_t sum = sa.checksum_base + tos + length + id + df;
+  store_be32(outer + 16, peer);
+  std::uint32_t sum = sa.checksum_base + (peer >> 16) + (peer & 0xffff) + tos + length + id + df;
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
   store_be16(outer + 10, static_cast<std::uint16_t>(~sum));
@@ -78,16 +81,18 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
     sa.reach_mark();
   const std::uint64_t sequence = sa.sequence();
   const std::uint32_t total = front + inner + back;
+  const PeerWord peer = sa.peer.load(std::memory_order_relaxed);
   if (sa.udp) {
     constexpr std::size_t kUsual = kIpv4HeaderBytes + kUdpHeaderBytes + kEspHeaderBytes;
     std::memcpy(outer, sa.header.data(), kUsual);
     if (sa.header_bytes > kUsual) [[unlikely]]  // a non-IKE marker
       std::memcpy(outer + kUsual, sa.header.data() + kUsual, sa.header_bytes - kUsual);
+    store_be16(outer + kIpv4HeaderBytes + 2, peer_port(peer));
     store_be16(outer + kIpv4HeaderBytes + 4, static_cast<std::uint16_t>(total - kIpv4HeaderBytes));
   } else {
     std::memcpy(outer, sa.header.data(), kIpv4HeaderBytes + kEspHeaderBytes);
   }
-  finish_ipv4(outer, sa, total, tos, static_cast<std::uint16_t>(sequence), df);
+  finish_ipv4(outer, sa, peer_address(peer), total, tos, static_cast<std::uint16_t>(sequence), df);
   store_be32(esp + 4, static_cast<std::uint32_t>(sequence));
   if (is_gcm(g.kind)) store_be64(esp + kEspHeaderBytes, sequence);  // RFC 4106 §3.1: unique under the key
 
@@ -97,7 +102,7 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   p.l4_offset = kIpv4HeaderBytes;
   p.protocol = sa.udp ? kProtocolUdp : kProtocolEsp;
   p.source_port = sa.local_port;
-  p.destination_port = sa.remote_port;
+  p.destination_port = peer_port(peer);
   p.fragment = false;
   op = {&sa.keys, esp, text, false};
   return Drop::Count_;

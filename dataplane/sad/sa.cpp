@@ -91,6 +91,15 @@ ExpireReport take(Sa& sa, Direction direction, std::uint64_t now_ns) {
 }  // namespace
 
 void InboundSa::reach_mark() { note_limits(*this, false); }
+void InboundSa::follow_peer(std::uint32_t address, std::uint16_t port) {
+  std::array<std::uint8_t, 4> bytes;
+  store_be32(bytes.data(), address);
+  if (port == remote_port && std::memcmp(match.remote_address.data(), bytes.data(), bytes.size()) == 0) return;
+  std::copy(bytes.begin(), bytes.end(), match.remote_address.begin());
+  remote_port = port;
+  moved_to.store(peer_word(address, port), std::memory_order_release);
+}
+
 void OutboundSa::reach_mark() { note_limits(*this, true); }
 
 ExpireReport take_expirations(InboundSa& sa, std::uint64_t now_ns) { return take(sa, Direction::Inbound, now_ns); }

@@ -65,6 +65,12 @@ struct ManagerView {
   bool soft_reported = false, hard_reported = false;
 };
 
+/// A peer's outer address and UDP port (0: native) as one word, so that it changes in one store: address << 16 | port. IPv4.
+using PeerWord = std::uint64_t;
+constexpr PeerWord peer_word(std::uint32_t address, std::uint16_t port) { return PeerWord{address} << 16 | port; }
+constexpr std::uint32_t peer_address(PeerWord w) { return static_cast<std::uint32_t>(w >> 16); }
+constexpr std::uint16_t peer_port(PeerWord w) { return static_cast<std::uint16_t>(w); }
+
 /// Common to both directions.
 struct SaBase {
   Spi spi;
@@ -72,7 +78,7 @@ struct SaBase {
   std::uint16_t worker = 0;  ///< owner
   bool udp = false;          ///< ESP in UDP (RFC 3948)
   Family outer_family = Family::None;
-  std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP
+  std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP. The remote one of inbound SAs only
   std::atomic<bool> stopped{false};               ///< by the manager: the hard lifetime in seconds has ended
   std::atomic<std::uint8_t> events{0};            ///< UsageEvent bits, by the owner
   std::atomic<bool> narrow{false};                ///< outbound, by the manager: its selectors do not admit all that its policy selects
@@ -98,14 +104,18 @@ struct InboundMatch {
 };
 
 struct alignas(64) InboundSa : SaBase {
-  alignas(64) InboundMatch match;
+  alignas(64) InboundMatch match;  // its remote address, and the port, are the owner's to change where the SA follows its peer
   alignas(64) ReplayWindow replay;
   alignas(64) SaKeys keys;
+  bool follows = false;               ///< its peer is behind a NAT: see follow_peer()
+  std::atomic<PeerWord> moved_to{0};  ///< by the owner: where the peer is now; the manager takes it
   shm::Lifetime soft, hard;
   ManagerView manager;
 
   /// Owner: notes the limits that were reached and sets the next marks.
   void reach_mark();
+  /// Owner, on an authentic packet that is the newest: its source is where the peer is.
+  void follow_peer(std::uint32_t address, std::uint16_t port);
 };
 
 struct alignas(64) OutboundSa : SaBase {
@@ -114,8 +124,8 @@ struct alignas(64) OutboundSa : SaBase {
   alignas(64) std::array<std::uint8_t, kMaxTemplate> header{};
   std::uint8_t header_bytes = 0;  ///< through the ESP header (SPI and sequence number)
   std::uint8_t ip_bytes = 0;
-  std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags
-  IpAddress peer;                   ///< outer destination
+  std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags, destination
+  std::atomic<PeerWord> peer{0};    ///< outer destination; by the manager
   alignas(64) SaKeys keys;
   PreparedSelector source, destination;     ///< inner: our side, their side
   std::atomic<OutboundSa*> older{nullptr};  ///< the policy's next older SA; by the manager, under RCU

@@ -90,7 +90,7 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   sa.worker = placement.worker;
   sa.udp = m.local.port != 0;
   sa.outer_family = m.local.address.family;
-  sa.remote_port = m.remote.port;
+  sa.remote_port = m.direction == Direction::Inbound ? m.remote.port : std::uint16_t{0};
   sa.local_port = m.local.port;
   sa.counters = placement.counters;
   sa.soft = m.soft;
@@ -113,7 +113,7 @@ void write_header(const shm::InstallSa& m, OutboundSa& sa) {
   std::copy_n(m.local.address.bytes.begin(), 4, h + 12);
   std::copy_n(m.remote.address.bytes.begin(), 4, h + 16);
   sa.checksum_base = 0;
-  for (std::size_t i = 0; i < kIpv4HeaderBytes; i += 2) sa.checksum_base += load_be16(h + i);
+  for (std::size_t i = 0; i < kIpv4HeaderBytes - 4; i += 2) sa.checksum_base += load_be16(h + i);
   std::uint8_t* esp = h + kIpv4HeaderBytes;
   if (sa.udp) {  // RFC 3948 §2.1; the checksum stays 0, and so does a marker
     store_be16(esp, m.local.port);
@@ -143,6 +143,7 @@ std::expected<SaPtr<InboundSa>, AckResult> make_inbound(const shm::InstallSa& m,
   sa->match.source = PreparedSelector::from(m.remote_ts);
   sa->match.destination = PreparedSelector::from(m.local_ts);
   sa->replay = ReplayWindow(m.replay_window);
+  sa->follows = m.follow && sa->udp;
   return sa;
 }
 
@@ -154,7 +155,7 @@ std::expected<SaPtr<OutboundSa>, AckResult> make_outbound(const shm::InstallSa& 
   if (const auto r = prepare_common(m, capacity, engine, placement, *sa); r != AckResult::Ok) return std::unexpected(r);
   sa->source = PreparedSelector::from(m.local_ts);
   sa->destination = PreparedSelector::from(m.remote_ts);
-  sa->peer = m.remote.address;
+  sa->peer.store(peer_word(m.remote.address.v4_host(), m.remote.port), std::memory_order_relaxed);
   write_header(m, *sa);
   return sa;
 }

@@ -297,8 +297,9 @@ TEST_CASE("NAT in front of the initiator: port 4500 from message 5, keepalives, 
   }
   world.wire.clear();
   world.run(41s);
-  REQUIRE(world.wire.size() == 2);  // every 20 s
-  CHECK(world.wire[0].data == Bytes{0xff});
+  // Every 20 s, and as the peer is silent with a question behind it, which is answered.
+  CHECK(std::ranges::count(world.wire, Bytes{0xff}, &ike::Datagram::data) == 2);
+  CHECK(world.wire.size() == 6);
   // The NAT forgets: the next authenticated message shows the new port, and the pair is made again towards it.
   world.forget_nat();
   CHECK(a.engine->rekey(world.now, "c", "net", false).ok);

@@ -130,6 +130,64 @@ TEST_CASE("the answer to a first message holds no vendor id that the message has
   }
 }
 
+TEST_CASE("an authenticated message from another address moves all that leads to the peer", "[nat][rfc3947-4]") {
+  World world;
+  auto [a, b] = behind_nat(world);
+  a.config.connections[0].children.push_back(child("more", "10.1.8.0/24", "10.2.8.0/24", "aes128gcm16", config::StartAction::Start));
+  b.config.connections[0].children.push_back(child("more", "10.2.8.0/24", "10.1.8.0/24", "aes128gcm16", config::StartAction::None));
+  for (Host* h : {&a, &b}) h->engine = std::make_unique<ike::Engine>(h->config, *h);
+  establish(world, a, b);
+  REQUIRE(b.outbound.size() == 2);
+  const Endpoint before = b.engine->ike_sas().front().remote;
+  world.forget_nat();
+  CHECK(a.engine->rekey(world.now, "c", "net", false).ok);
+  a.perform();
+  REQUIRE(world.run_until([&] { return b.engine->ike_sas().front().remote != before; }, 5s));
+  world.run(5ms);
+  for (const PlaneSa& sa : b.outbound) CHECK(sa.sa.remote == b.engine->ike_sas().front().remote);
+  CHECK(a.inbound.size() >= 2);  // and not because they were made anew
+}
+
+TEST_CASE("authentic ESP from another address moves the ISAKMP SA and the peer's other pairs", "[nat][attack-L2]") {
+  World world;
+  auto [a, b] = behind_nat(world);
+  a.config.connections[0].children.push_back(child("more", "10.1.8.0/24", "10.2.8.0/24", "aes128gcm16", config::StartAction::Start));
+  b.config.connections[0].children.push_back(child("more", "10.2.8.0/24", "10.1.8.0/24", "aes128gcm16", config::StartAction::None));
+  for (Host* h : {&a, &b}) h->engine = std::make_unique<ike::Engine>(h->config, *h);
+  establish(world, a, b);
+  CHECK(b.inbound.begin()->second.sa.follow);
+  CHECK_FALSE(a.inbound.begin()->second.sa.follow);  // the one outside has no NAT
+  const Endpoint elsewhere{IpAddress::parse("10.9.0.77").value(), 4711};
+  b.engine->on_moved(world.now, {b.inbound.begin()->second.sa.spi, elsewhere});
+  b.perform();
+  world.run(1ms);
+  CHECK(b.engine->ike_sas().front().remote == elsewhere);
+  // The data plane has moved the pair itself; the other one it was told of.
+  CHECK(std::ranges::count(b.outbound, elsewhere, [](const PlaneSa& s) { return s.sa.remote; }) == 1);
+  const std::size_t said = b.reports(Reason::Ok).size();
+  b.engine->on_moved(world.now, {b.inbound.begin()->second.sa.spi, elsewhere});  // again
+  b.engine->on_moved(world.now, {Spi{0xdead}, {IpAddress::parse("10.9.0.78").value(), 1}});
+  b.perform();
+  CHECK(b.reports(Reason::Ok).size() == said);
+  CHECK(b.engine->ike_sas().front().remote == elsewhere);
+}
+
+TEST_CASE("a peer that hears nothing shows its new address within a keepalive interval", "[nat][rfc3948-4]") {
+  World world;
+  auto [a, b] = behind_nat(world);
+  for (Host* h : {&a, &b}) h->config.connections[0].dpd_delay = config::Seconds{300};
+  for (Host* h : {&a, &b}) h->config.connections[0].dpd_timeout = config::Seconds{900};
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 30s));
+  world.run(60s);
+  const Endpoint before = b.engine->ike_sas().front().remote;
+  world.forget_nat();
+  REQUIRE(world.run_until([&] { return b.engine->ike_sas().front().remote != before; }, a.config.ike.keepalive + 1s));
+  world.run(1s);
+  CHECK(b.current_out("net")->sa.remote == b.engine->ike_sas().front().remote);
+}
+
 TEST_CASE("NAT-D payloads that are no hashes: the message is dropped, a good one still goes through", "[nat][attack-L1]") {
   World world;
   auto [a, b] = behind_nat(world);

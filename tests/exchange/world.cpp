@@ -99,6 +99,8 @@ void Host::perform() {
       install(*in);
     } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {
       remove(*out);
+    } else if (auto* to = std::get_if<ike::MoveSa>(&action)) {
+      move(*to);
     } else {
       log.push_back(std::get<ike::Report>(action));
       times.push_back(world.now);
@@ -170,6 +172,14 @@ void Host::remove(const ike::RemoveSa& sa) {
     else
       std::erase_if(outbound, [&](const PlaneSa& s) { return s.sa.pair == sa.pair; });
     world.look_at_traffic();
+  });
+}
+
+void Host::move(const ike::MoveSa& to) {
+  plane_clock_ = std::max(plane_clock_, world.now);
+  world.at(plane_clock_, [this, to] {
+    for (PlaneSa& s : outbound)
+      if (s.sa.pair == to.pair && s.sa.spi == to.spi) s.sa.remote = to.remote;
   });
 }
 

@@ -85,6 +85,7 @@ class Host final : public ike::Services {
  private:
   void install(const ike::InstallSa& sa);
   void remove(const ike::RemoveSa& sa);
+  void move(const ike::MoveSa& to);
   void compute(const ike::ComputeDh& job);
   void sign(const ike::Sign& job);
   void verify(const ike::VerifyPeer& job);

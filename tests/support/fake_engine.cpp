@@ -37,6 +37,7 @@ void Engine::on_acquire(TimePoint, const std::string& connection, const std::str
   engine().calls.push_back("on_acquire " + connection + "/" + child);
 }
 void Engine::on_expired(TimePoint, const SaExpired& expired) { engine().expired.push_back(expired); }
+void Engine::on_moved(TimePoint, const PairMoved& moved) { engine().moved.push_back(moved); }
 void Engine::on_traffic(TimePoint, Spi inbound, TimePoint) { engine().traffic.push_back(inbound); }
 void Engine::on_dataplane_lost(TimePoint) { engine().calls.emplace_back("on_dataplane_lost"); }
 

@@ -35,6 +35,7 @@ struct FakeEngine {
   std::vector<ike::Datagram> datagrams;
   std::vector<Installed> installed;
   std::vector<ike::SaExpired> expired;
+  std::vector<ike::PairMoved> moved;
   std::vector<Spi> traffic;
   std::vector<ike::DhResult> dh;
 

@@ -99,7 +99,7 @@ TEST_CASE("list-sas says when a suite is not agreed yet, or was a former culvert
       text_for(add_list_sas, "list-sas",
                R"({"dataplane":{"connected":true},"ike_sas":[{"connection":"c","id":1,"state":"connecting","role":"initiator","suite":null,
                       "nat":{"local":false,"remote":false,"forced":false},"local":"10.9.0.1:500","remote":"10.9.0.2:500","local_id":"a","remote_id":"b",
-                      "initiator_spi":"1122334455667788","responder_spi":"0000000000000000","age_s":1,"rekey_in_s":null,"expires_in_s":null,"children":[]}],
+                      "initiator_spi":"1122334455667788","responder_spi":"0000000000000000","vendor_ids":["strongSwan","DPD"],"age_s":1,"rekey_in_s":null,"expires_in_s":null,"children":[]}],
                       "pairs_without_ike_sa":[],"orphans":[]})"),
       StartsWith("c #1: connecting, initiator, suite not agreed yet\n"));
 }

@@ -193,6 +193,14 @@ TEST_CASE_METHOD(Fixture, "acquires, expiries and traffic are translated for the
   REQUIRE(test::engine().expired.size() == 1);
   CHECK(test::engine().expired[0].pair == 3);
   CHECK_FALSE(test::engine().expired[0].hard);
+  shm::Moved moved{gateway->store().find(Direction::Inbound, in, 3)->slot, in, {IpAddress::v4(0x0a0900fe), 20001}};
+  dp->event(shm::Message::of(moved));
+  moved.spi = Spi{1};  // another SA's
+  dp->event(shm::Message::of(moved));
+  REQUIRE(gateway->drain(now));
+  REQUIRE(test::engine().moved.size() == 1);
+  CHECK(test::engine().moved[0].inbound == in);
+  CHECK(test::engine().moved[0].remote.to_string() == "10.9.0.254:20001");
   dp->count_traffic(Direction::Inbound, in, 10, 1000);
   gateway->on_second(now);
   gateway->on_second(now);

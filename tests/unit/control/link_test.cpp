@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 
 namespace {
 constexpr ike::TimePoint kNow{1h};
-const Link::Handlers kNothing{[](const shm::Acquire&) {}, [](const shm::Expire&) {}, [](const ike::Datagram&) {}};
+const Link::Handlers kNothing{[](const shm::Acquire&) {}, [](const shm::Expire&) {}, [](const shm::Moved&) {}, [](const ike::Datagram&) {}};
 
 std::unique_ptr<Link> link_to(test::FakeDataplane& dp) {
   auto attachment = finish_attach(UniqueFd(dp.connect_pair()));
@@ -102,12 +102,13 @@ TEST_CASE("a lost link ends every command", "[link]") {
 TEST_CASE("events and datagrams arrive; lengths beyond the slot and unknown messages are counted, not believed", "[link]") {
   test::FakeDataplane dp;
   auto link = link_to(dp);
-  int acquires = 0, expires = 0;
+  int acquires = 0, expires = 0, moves = 0;
   std::vector<ike::Datagram> datagrams;
   const Link::Handlers handlers{[&](const shm::Acquire&) { ++acquires; }, [&](const shm::Expire&) { ++expires; },
-                                [&](const ike::Datagram& d) { datagrams.push_back(d); }};
+                                [&](const shm::Moved&) { ++moves; }, [&](const ike::Datagram& d) { datagrams.push_back(d); }};
   dp.event(shm::Message::of(shm::Acquire{}));
   dp.event(shm::Message::of(shm::Expire{}));
+  dp.event(shm::Message::of(shm::Moved{}));
   dp.event(shm::Message::of(shm::Ack{4711, shm::AckResult::Ok}));  // of nothing we sent
   shm::Message odd;
   odd.type = static_cast<shm::MessageType>(999);
@@ -120,6 +121,7 @@ TEST_CASE("events and datagrams arrive; lengths beyond the slot and unknown mess
   CHECK_FALSE(*more);
   CHECK(acquires == 1);
   CHECK(expires == 1);
+  CHECK(moves == 1);
   REQUIRE(datagrams.size() == 1);
   CHECK(datagrams[0].data == data);
   CHECK(datagrams[0].remote.to_string() == "10.9.0.2:500");
@@ -130,7 +132,7 @@ TEST_CASE("a flood of datagrams is taken in portions", "[link]") {
   test::FakeDataplane dp;
   auto link = link_to(dp);
   std::size_t n = 0;
-  const Link::Handlers handlers{kNothing.acquire, kNothing.expire, [&](const ike::Datagram&) { ++n; }};
+  const Link::Handlers handlers{kNothing.acquire, kNothing.expire, kNothing.moved, [&](const ike::Datagram&) { ++n; }};
   for (std::size_t i = 0; i < Link::kDatagramBudget + 1; ++i) dp.punt({}, {}, Bytes{1});
   CHECK(*link->drain(handlers));
   CHECK(n == Link::kDatagramBudget);
