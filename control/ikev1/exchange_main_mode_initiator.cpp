@@ -107,7 +107,7 @@ void on_message_4(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKe& state
   if (message->find<Nonce>()->data == state.nonce_i)
     return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected, "Our own message 3 came back to us.");
   if (const std::string bad = bad_nat_d(sa, state.negotiated.suite.prf, *message); !bad.empty())
-    return main_mode_hint(core, in.now, sa, {Reason::Malformed, "In message 4 " + bad + "."});
+    return main_mode_hint(core, in.now, sa, {Reason::Malformed, "In message 4 " + bad + ".", {.number = 4}});
   sa.replies.accept(in.framed.message);
   if (sa.nat.supported) look_for_nat(sa, state.negotiated.suite.prf, *message);
   KeyExchange ke{state.g_xi, message->find<Ke>()->data, state.nonce_i, message->find<Nonce>()->data};
