@@ -43,6 +43,18 @@
 //    "exchanges": [{"exchange","role","reason","count"}]}
 // log {"follow"?: bool,"connection"?,"level"? (default "info"),"lines"? (default 100)}
 //   {"events": [{"seq","ts","level","event","connection"?,"child"?,"peer"?,"exchange"?,"role"?,"reason"?}]}
+// explain {"connection"?,"peer"? (an address)}                without either: strangers, of whom no connection knows
+//   {"dataplane": {"connected"}, "strangers": [FAILURE],
+//    "connections": [{"connection","state":"up|connecting|down","for_s","unanswered_message",
+//                     "peers": [{"remote","remote_id","local_id","suite","role","for_s","nat"}],
+//                     "children": [{"child","state":"up|down","for_s","suite","local_ts","remote_ts","waits_s","waits_for": null |
+//                                   "data_plane|answer|retry|phase1|begin|operator|traffic|peer|peer_or_operator"}],
+//                     "failures": [FAILURE] (the latest first)}]}
+//   FAILURE: {"child","age_s","first_age_s","count","mended_age_s" (it worked again then),"exchange","message_number","role",
+//             "by":"us|peer|nobody","peer","reason","message","said" (the peer's notification),"said_proven",
+//             "causes": [{"cause","text"}] (the likeliest first; names: control/explain/causes.cpp),"head":[],"rows":[[]] (both sides),
+//             "yaml":[] (lines that would accept it),"note","evidence": {"kind":"none|proposal|identity|certificate|selectors|addresses|
+//             secret|user|pool", ...}}      the fields of evidence: control/cli/server/explain.cpp
 // version {} {"version","pid","dataplane":{"connected","boot_id","workers","ports","sa_capacity"}}
 #pragma once
 

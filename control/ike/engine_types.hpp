@@ -170,6 +170,9 @@ struct ChildStatus {
   std::string child;
   bool up = false;                 ///< an outbound SA is in use
   std::optional<Failure> failure;  ///< the latest that nothing has mended
+  bool wanted = false;             ///< it is tried for, now or at `retry_at`
+  bool stopped = false;            ///< start_action: start, but an operator ended it
+  TimePoint retry_at{};            ///< after a failure, no earlier; default value: at once
 };
 /// An attempt of ours to make an ISAKMP SA, under way.
 struct Attempt {

@@ -171,7 +171,9 @@ std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
     for (std::size_t k = 0; k < c.children.size(); ++k) {
       const ChildRun& run = core.runs[i].children[k];
       const bool up = std::ranges::any_of(run.pairs, [](const ChildSa& p) { return !std::holds_alternative<ChildSuperseded>(p.life); });
-      status.children.push_back({c.children[k].name, up, core.failures.current(c.name, c.children[k].name)});
+      status.children.push_back({c.children[k].name, up, core.failures.current(c.name, c.children[k].name), run.persistent || run.requested,
+                                 c.children[k].start_action == config::StartAction::Start && !run.persistent,
+                                 std::max(run.retry_at, core.runs[i].retry_at)});
     }
     out.push_back(std::move(status));
   }

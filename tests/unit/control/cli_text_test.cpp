@@ -130,3 +130,29 @@ TEST_CASE("counters shows what each port dropped in the form of the other drops"
       text_for(add_counters, "counters", R"({"workers":[{"worker":0}],"drops":[],"children":[],"rings":[],"exchanges":[],"ports":[]})"),
       Contains("No port dropped a packet.\n"));
 }
+
+TEST_CASE("explain: a failure in plain words, both sides below each other, with the line that would mend it", "[cli][explain]") {
+  const std::string text = text_for(add_explain, "explain site-b", R"({"dataplane":{"connected":true},"strangers":[],"connections":[
+    {"connection":"site-b","state":"down","for_s":null,"unanswered_message":null,"peers":[],
+     "children":[{"child":"net","state":"down","for_s":null,"suite":null,"local_ts":"10.1.0.0/24","remote_ts":"10.2.0.0/24",
+                  "waits_for":"retry","waits_s":30.0}],
+     "failures":[{"child":null,"age_s":12.0,"first_age_s":600.0,"count":7,"mended_age_s":null,"exchange":"main_mode","message_number":5,
+                  "role":"responder","by":"us","peer":"10.9.0.2:500","reason":"wrong_identity","message":"It calls itself else.example.",
+                  "said":null,"said_proven":false,"evidence":{"kind":"identity"},
+                  "causes":[{"cause":"peer_identity","text":"The peer calls itself else.example; gw-b.example is configured."}],
+                  "head":["expected","received"],"rows":[["gw-b.example","else.example"]],
+                  "yaml":["remote: {id: else.example}"],"note":"If that is the peer."}]}]})");
+  CHECK(text ==
+        "site-b: down\n"
+        "  net: down, waits for the next attempt in 30s, 10.1.0.0/24 - 10.2.0.0/24\n"
+        "\n"
+        "  Main mode, message 5, we as responder: refused by us (wrong_identity)\n"
+        "    12s ago, 7 times in the last 10m00s; peer 10.9.0.2:500\n"
+        "    It calls itself else.example.\n"
+        "      expected:          gw-b.example\n"
+        "      received:          else.example\n"
+        "      likely cause:      The peer calls itself else.example; gw-b.example is configured.\n"
+        "      would accept it:   remote: {id: else.example}\n"
+        "                         If that is the peer.\n"
+        "\n");
+}

@@ -1,0 +1,214 @@
+// From reason and evidence to likely causes, and the two sides of each mismatch.
+#include <algorithm>
+#include <array>
+
+#include "control/explain/explain.hpp"
+#include "control/ike/nat_traversal.hpp"
+
+namespace culvert::control::explain {
+
+namespace {
+
+using ike::Exchange;
+using ike::Failure;
+using ike::Reason;
+using ike::RefusedBy;
+using ike::Role;
+
+struct Row {
+  std::string_view name, text;
+};
+/// The causes and their sentences, where no evidence gives a better one.
+constexpr std::array kCauses{
+    Row{"phase1_proposal", "No IKE proposal suits both sides."},
+    Row{"phase2_proposal", "No ESP proposal suits both sides (ciphers, integrity, PFS group, encapsulation)."},
+    Row{"no_peer_connection",
+        "The peer has no connection for our address, or speaks only IKEv2: many peers answer that with the same notification."},
+    Row{"secret", "The pre-shared keys differ."},
+    Row{"secret_unreadable", "Our secret cannot be read."},
+    Row{"peer_identity", "The peer calls itself otherwise than is configured here."},
+    Row{"own_identity", "The peer does not accept the identity that we give."},
+    Row{"certificate", "The peer's certificate is refused."},
+    Row{"signature", "A signature of phase 1 does not verify: the private key does not go with the certificate, or the peer's does not."},
+    Row{"user", "User name or password are wrong."},
+    Row{"pool", "No virtual address is free."},
+    Row{"selectors", "The two sides are configured with different networks (traffic selectors, proxy identities)."},
+    Row{"no_connection", "No connection is configured for this peer's address."},
+    Row{"unreachable", "Nothing answers there: a wrong address, no IKE daemon, or UDP port 500 is blocked on the way."},
+    Row{"one_way", "Our answers do not reach the peer, or it has given up."},
+    Row{"port_4500", "UDP port 4500 is blocked on the way: with a NAT between, phase 1 moves there."},
+    Row{"silence", "The peer stopped answering in the middle of the exchange."},
+    Row{"ike_version", "The peer speaks IKEv2, this connection IKEv1."},
+    Row{"exchange", "The peer wants an exchange that is not done here."},
+    Row{"aggressive", "One side wants Aggressive Mode, the other does not."},
+    Row{"dead_peer", "The peer is gone: it does not answer any more."},
+    Row{"deleted_by_peer", "The peer deleted it."},
+    Row{"peer_refused", "The peer refuses, and does not say why."},
+    Row{"lifetime", "Its lifetime ended before a successor was there."},
+    Row{"dataplane", "The data plane refused it, or went away."},
+    Row{"limit", "A bound is reached; the message says which."},
+    Row{"protocol", "A message breaks the protocol: another implementation's fault, a manipulated message, or a leftover of an older SA."},
+    Row{"ended", "It was ended on purpose."},
+    Row{"internal", "An error of our own: please report it with the log."}};
+
+Likely likely(std::string_view name, std::string text = {}) {
+  const auto row = std::ranges::find(kCauses, name, &Row::name);
+  return {row->name, text.empty() ? std::string(row->text) : std::move(text)};
+}
+
+bool on_4500(const Failure& f) { return f.peer && f.peer->port == ike::kNatPort; }
+
+std::vector<Likely> silence(const Failure& f) {
+  if (f.exchange == Exchange::QuickMode || f.exchange == Exchange::Xauth || f.exchange == Exchange::ModeConfig) return {likely("silence")};
+  if (f.role == Role::Responder) return {likely("one_way"), likely("silence")};
+  if (f.cause.number <= 1) return {likely("unreachable")};
+  return {likely("silence"), likely("one_way")};
+}
+
+std::vector<Likely> by_reason(const Failure& f) {
+  switch (f.reason) {
+    case Reason::Timeout:
+      return silence(f);
+    case Reason::NoProposalChosen:
+    case Reason::PeerNoProposal:
+      return {likely(f.exchange == Exchange::QuickMode ? "phase2_proposal" : "phase1_proposal")};
+    case Reason::AuthFailed:
+      return {likely("secret")};
+    case Reason::WrongIdentity:
+      return {likely("peer_identity")};
+    case Reason::CertUntrusted:
+    case Reason::CertInvalid:
+    case Reason::CertRevoked:
+      return {likely("certificate")};
+    case Reason::XauthFailed:
+      return {likely("user")};
+    case Reason::NoAddress:
+      return {likely("pool")};
+    case Reason::NoConnection:
+      return {likely("no_connection")};
+    case Reason::SelectorMismatch:
+    case Reason::PeerSelectorMismatch:
+      return {likely("selectors")};
+    case Reason::OtherVersion:
+      return {likely("ike_version")};
+    case Reason::Malformed:
+    case Reason::BadPayloads:
+    case Reason::BadHash:
+    case Reason::BadKe:
+    case Reason::BadNonce:
+    case Reason::UnknownSa:
+    case Reason::Unexpected:
+      return {likely("protocol")};
+    case Reason::Limit:
+      return {likely("limit")};
+    case Reason::DpdTimeout:
+      return {likely("dead_peer")};
+    case Reason::DeletedByPeer:
+      return {likely("deleted_by_peer")};
+    case Reason::Expired:
+      return {likely("lifetime")};
+    case Reason::DataplaneLost:
+    case Reason::InstallFailed:
+      return {likely("dataplane")};
+    case Reason::NoSecret:
+      return {likely("secret_unreadable")};
+    case Reason::DeletedByOperator:
+    case Reason::Replaced:
+    case Reason::Shutdown:
+    case Reason::Ok:
+      return {likely("ended")};
+    case Reason::Internal:
+    case Reason::Count_:
+      return {likely("internal")};
+    default:
+      return {likely("peer_refused")};
+  }
+}
+
+struct ByEvidence {
+  const Failure& f;
+
+  std::vector<Likely> operator()(const std::monostate&) const { return by_reason(f); }
+  std::vector<Likely> operator()(const ike::ProposalEvidence& e) const {
+    const bool phase2 = f.exchange == Exchange::QuickMode;
+    std::string text = e.difference.empty() ? std::string{} : "No proposal suits both sides; the first difference: " + e.difference + ".";
+    std::vector<Likely> out{likely(phase2 ? "phase2_proposal" : "phase1_proposal", std::move(text))};
+    if (f.by == RefusedBy::Peer && !phase2) out.push_back(likely("no_peer_connection"));
+    return out;
+  }
+  std::vector<Likely> operator()(const ike::IdentityEvidence& e) const {
+    if (e.ours) return {likely("own_identity", "The peer does not accept that we call ourselves " + e.received + ".")};
+    return {likely("peer_identity", "The peer calls itself " + e.received + "; " + e.expected + " is configured.")};
+  }
+  std::vector<Likely> operator()(const ike::CertificateEvidence& e) const {
+    return {
+        likely("certificate", "The certificate of " + (e.subject.empty() ? std::string("the peer") : e.subject) + ": " + e.check + ".")};
+  }
+  std::vector<Likely> operator()(const ike::SelectorEvidence& e) const {
+    return {likely("selectors", e.taken ? "Another peer has SAs for these networks at the moment." : std::string{})};
+  }
+  std::vector<Likely> operator()(const ike::AddressEvidence&) const { return {likely("no_connection")}; }
+  std::vector<Likely> operator()(const ike::SecretEvidence& e) const {
+    switch (e.problem) {
+      case ike::SecretEvidence::Problem::Unreadable:
+        return {likely("secret_unreadable", "Our secret cannot be read: " + e.detail + ".")};
+      case ike::SecretEvidence::Problem::Unanswered:
+        if (on_4500(f)) return {likely("port_4500"), likely("secret")};
+        return {likely("secret"), likely("own_identity"), likely("silence")};
+      case ike::SecretEvidence::Problem::Differs:
+        break;
+    }
+    // A refusal in clear is the peer's word alone; one that does not decrypt shows other keys.
+    if (f.by == RefusedBy::Peer) return {likely("secret"), likely("own_identity")};
+    return {likely("secret")};
+  }
+  std::vector<Likely> operator()(const ike::UserEvidence& e) const { return {likely("user", "User " + e.user + ": " + e.problem + ".")}; }
+  std::vector<Likely> operator()(const ike::PoolEvidence& e) const { return {likely("pool", "Pools " + e.pools + ": " + e.problem + ".")}; }
+};
+
+struct SideBySide {
+  const Failure& f;
+
+  Comparison operator()(const ike::ProposalEvidence& e) const {
+    const bool ours = f.by == RefusedBy::Peer;
+    Comparison out{{ours ? "we offered" : "offered", ours ? "peer wants" : "wanted", "first difference"}, {}};
+    out.rows.push_back({e.offered, e.wanted.empty() ? "(it does not say)" : e.wanted, e.difference.empty() ? "(unknown)" : e.difference});
+    return out;
+  }
+  Comparison operator()(const ike::IdentityEvidence& e) const {
+    if (e.ours) return {{"we call ourselves", "peer expects"}, {{e.received, e.expected.empty() ? "(it does not say)" : e.expected}}};
+    return {{"expected", "received"}, {{e.expected, e.received}}};
+  }
+  Comparison operator()(const ike::CertificateEvidence& e) const {
+    return {{"certificate", "check that failed"}, {{e.subject.empty() ? "(none that could be read)" : e.subject, e.check}}};
+  }
+  Comparison operator()(const ike::SelectorEvidence& e) const {
+    const auto shown = [](const std::string& text) { return text.empty() ? std::string("(none: the gateways themselves)") : text; };
+    Comparison out{{"", "our side", "their side"}, {}};
+    out.rows.push_back({f.role == Role::Initiator && f.by == RefusedBy::Peer ? "we asked for" : "peer asks for", shown(e.asked.local),
+                        shown(e.asked.remote)});
+    for (const ike::SelectorPair& c : e.configured) out.rows.push_back({"configured, " + c.child, c.local, c.remote});
+    return out;
+  }
+  Comparison operator()(const ike::AddressEvidence& e) const {
+    return {{"our address", "peer's address", "peer's identity"}, {{e.local, e.remote, e.identity.empty() ? "(not known)" : e.identity}}};
+  }
+  Comparison operator()(const ike::UserEvidence& e) const { return {{"user", "problem"}, {{e.user, e.problem}}}; }
+  Comparison operator()(const ike::PoolEvidence& e) const { return {{"pools", "problem"}, {{e.pools, e.problem}}}; }
+  Comparison operator()(const ike::SecretEvidence&) const { return {}; }  // nothing of a secret is ever shown
+  Comparison operator()(const std::monostate&) const { return {}; }
+};
+
+}  // namespace
+
+std::vector<Likely> causes(const Failure& failure) { return std::visit(ByEvidence{failure}, failure.cause.evidence); }
+
+std::vector<std::string_view> all_causes() {
+  std::vector<std::string_view> out;
+  for (const Row& row : kCauses) out.push_back(row.name);
+  return out;
+}
+
+Comparison comparison(const Failure& failure) { return std::visit(SideBySide{failure}, failure.cause.evidence); }
+
+}  // namespace culvert::control::explain

@@ -1,0 +1,152 @@
+// The lines of YAML that would accept a peer, where they are safe, and what to do where they are not.
+#include <algorithm>
+
+#include "common/ipsec/algorithms.hpp"
+#include "control/explain/explain.hpp"
+
+namespace culvert::control::explain {
+
+namespace {
+
+using ike::Exchange;
+using ike::Failure;
+using ike::RefusedBy;
+
+template <class Suite>
+std::string listed(const std::vector<Suite>& suites) {
+  std::string out;
+  for (const Suite& s : suites) out += (out.empty() ? "" : ", ") + s.to_string();
+  return out;
+}
+
+// -------------------------------------------------------------------------------------------- proposals
+
+/// Why a suite is not to be suggested; empty: nothing speaks against it.
+std::string unwise(const IkeSuite& s, const std::vector<IkeSuite>&) {
+  if (const auto weak = weak_algorithms(s); !weak.empty())
+    return s.to_string() + " has " + std::string(weak.front()) + ", which is broken or weak";
+  if (s.prf == Prf::HmacSha1) return s.to_string() + " has SHA-1, which is for old peers only";
+  return {};
+}
+std::string unwise(const EspSuite& s, const std::vector<EspSuite>& ours) {
+  if (const auto weak = weak_algorithms(s); !weak.empty())
+    return s.to_string() + " has " + std::string(weak.front()) + ", which is broken or weak";
+  if (s.integ == Integ::HmacSha1_96) return s.to_string() + " has SHA-1, which is for old peers only";
+  if (s.to_string().starts_with("null") || s.to_string().contains("gmac")) return s.to_string() + " does not encrypt";
+  const bool all_pfs = std::ranges::all_of(ours, [](const EspSuite& o) { return o.pfs != DhGroup::None; });
+  if (s.pfs == DhGroup::None && all_pfs) return s.to_string() + " has no perfect forward secrecy, which every proposal here has";
+  return {};
+}
+
+template <class Suite, class Parse>
+Remedy proposal_remedy(const ike::ProposalEvidence& e, const std::vector<Suite>& ours, const std::string& key, Parse&& parse) {
+  std::string why;
+  for (const std::string& text : e.usable) {
+    const auto parsed = parse(text);
+    if (!parsed || parsed->size() != 1) continue;
+    const std::string objection = unwise(parsed->front(), ours);
+    if (objection.empty())
+      return {{key + ": " + "[" + listed(ours) + ", " + text + "]"}, "This is what the peer offers, and it is not weak."};
+    if (why.empty()) why = objection;
+  }
+  if (!why.empty())
+    return {{},
+            "No line is suggested, since it would make the connection weaker: " + why + ". Better let the peer offer one of " +
+                listed(ours) + "."};
+  return {{}, "Nothing that the peer offers can be configured here. Let it offer one of " + listed(ours) + "."};
+}
+
+// -------------------------------------------------------------------------------------------- selectors
+
+bool too_wide(const TrafficSelector& s) {
+  const auto prefix = s.prefix();
+  return !prefix || prefix->length < 8;
+}
+
+bool overlaps_others(const config::GatewayConfig& all, const config::Connection& own, const TrafficSelector& remote) {
+  for (const config::Connection& c : all.connections)
+    for (const config::Child& child : c.children)
+      if (c.name != own.name && child.remote_ts.intersect(remote)) return true;
+  return false;
+}
+
+Remedy selector_remedy(const ike::SelectorEvidence& e, const Failure& f, const config::Connection& c, const config::GatewayConfig& all) {
+  if (e.taken) return {{}, "Nothing to configure: the peer that has them must go first, or each needs networks of its own."};
+  if (f.by == RefusedBy::Peer)
+    return {{}, "The peer does not say what it has. Its local and remote networks must be ours, the other way round."};
+  const auto local = TrafficSelector::parse(e.asked.local), remote = TrafficSelector::parse(e.asked.remote);
+  if (!local || !remote) return {{}, "What the peer asks for is no pair of networks that can be configured here."};
+  if (too_wide(*local) || too_wide(*remote))
+    return {{}, "No line is suggested: the peer asks for nearly everything, and what is accepted here is let through. Narrow it there."};
+  if (overlaps_others(all, c, *remote))
+    return {{}, "No line is suggested: " + e.asked.remote + " belongs to another connection here, whose traffic would go to this peer."};
+  const std::string child = c.children.size() == 1 ? c.children.front().name : "NAME";
+  return {{"children:", "  " + child + ": {local_ts: " + e.asked.local + ", remote_ts: " + e.asked.remote + ", ...}"},
+          "If " + e.asked.remote + " is indeed behind this peer, and it may reach " + e.asked.local + "."};
+}
+
+// -------------------------------------------------------------------------------------------- the others
+
+Remedy identity_remedy(const ike::IdentityEvidence& e) {
+  if (e.ours)
+    return {{}, "The peer does not say whom it expects. `local: {id: ...}` here and its remote identity must be the same, type included."};
+  if (!e.proven) return {{}, "The peer has not proved who it is: nothing is suggested on its word."};
+  const bool plain = !e.received.empty() && std::ranges::all_of(e.received, [](char ch) {
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || std::string_view(".-_@:").contains(ch);
+  });
+  if (!plain) return {{}, "The identity is of a kind that is not suggested here: write it as the peer's administrator gives it to you."};
+  return {{"remote: {id: " + e.received + "}"},
+          "If that is indeed the peer that this connection is for: it has shown that it holds the key."};
+}
+
+Remedy address_remedy(const ike::AddressEvidence& e) {
+  return {{"remote_addrs: [" + e.remote + "]"}, "In the connection that is for this peer, if one is: it must still prove who it is."};
+}
+
+Remedy by_cause(const Failure& f, const config::Connection* c) {
+  const std::string_view cause = causes(f).front().cause;
+  if (cause == "secret")
+    return {{}, "There is no line for that: put the same secret on both sides (mind newlines at the end of the file)."};
+  if (cause == "secret_unreadable")
+    return {{}, "Mend the file that `secret` names, or its owner and mode; it is read anew at each attempt."};
+  if (cause == "unreachable")
+    return {{},
+            "Check remote_addrs" +
+                (c == nullptr || c->remote_addrs.empty() ? std::string{} : " (" + c->remote_addrs.front().to_string() + ")") +
+                ", that an IKE daemon listens there, and the firewalls for UDP 500 and 4500."};
+  if (cause == "port_4500") return {{}, "Let UDP 4500 through in both directions. Secrets come second."};
+  if (cause == "one_way" || cause == "silence")
+    return {{}, "Look at the peer's log, and at what reaches it (`culvert debug` shows what we send)."};
+  if (cause == "ike_version") return {{}, "Configure the peer for IKEv1."};
+  if (cause == "certificate" || cause == "signature")
+    return {
+        {},
+        "No check is to be left out. Renew or replace the certificate, or add its authority to `remote: {cacerts: [...]}` after comparing "
+        "its fingerprint with the peer's administrator."};
+  if (cause == "user") return {{}, "Compare user name and password with the peer's administrator."};
+  if (cause == "pool") return {{}, "Give the pool more addresses, or wait until leases end."};
+  if (cause == "dataplane") return {{}, "See `culvert log` and the log of culvert-dataplane."};
+  return {};
+}
+
+}  // namespace
+
+Remedy remedy(const Failure& f, const config::Connection* c, const config::GatewayConfig& all) {
+  if (const auto* e = std::get_if<ike::AddressEvidence>(&f.cause.evidence)) return address_remedy(*e);
+  if (const auto* e = std::get_if<ike::IdentityEvidence>(&f.cause.evidence)) return identity_remedy(*e);
+  if (c == nullptr) return by_cause(f, c);
+  if (const auto* e = std::get_if<ike::SelectorEvidence>(&f.cause.evidence)) return selector_remedy(*e, f, *c, all);
+  const auto* e = std::get_if<ike::ProposalEvidence>(&f.cause.evidence);
+  if (!e) return by_cause(f, c);
+  const bool phase2 = f.exchange == Exchange::QuickMode;
+  if (f.by == RefusedBy::Peer)
+    return {{},
+            std::string("The peer does not say what it wants. Compare ") + (phase2 ? "esp_proposals, PFS included," : "proposals") +
+                " with its configuration."};
+  if (!phase2) return proposal_remedy(*e, c->proposals, "proposals", parse_ike_proposal);
+  const auto child = std::ranges::find(c->children, f.child, &config::Child::name);
+  if (child == c->children.end()) return {};
+  return proposal_remedy(*e, child->esp_proposals, "esp_proposals", parse_esp_proposal);
+}
+
+}  // namespace culvert::control::explain

@@ -1,0 +1,195 @@
+// What `culvert explain` makes of the records: causes in order, both sides, and only what is safe as a line of YAML.
+#include "control/explain/explain.hpp"
+
+#include <algorithm>
+
+#include "tests/unit/control/gateway_fixture.hpp"
+
+using namespace culvert;
+using namespace culvert::control;
+using Catch::Contains;
+using Fixture = GatewayFixture;
+using ike::Exchange;
+using ike::Reason;
+using ike::RefusedBy;
+using ike::Role;
+
+namespace {
+
+ike::Failure failure(Exchange exchange, Role role, Reason reason, ike::Cause cause) {
+  ike::Failure f;
+  f.when = f.first = ike::TimePoint{1h} - 5s;
+  f.exchange = exchange;
+  f.role = role;
+  f.reason = reason;
+  f.by = cause.by.value_or(ike::usual_refuser(reason));
+  f.message = "a sentence.";
+  f.peer = Endpoint{IpAddress::parse("10.9.0.2").value(), 500};
+  f.cause = std::move(cause);
+  return f;
+}
+ike::Failure refused_proposal(Exchange exchange, std::vector<std::string> usable) {
+  ike::Failure f = failure(exchange, Role::Responder, Reason::NoProposalChosen,
+                           {.number = 1, .evidence = ike::ProposalEvidence{"offer", "want", "difference", std::move(usable)}});
+  if (exchange == Exchange::QuickMode) f.child = "net";
+  return f;
+}
+config::GatewayConfig configured() {
+  config::GatewayConfig c = sample();
+  c.connections[0].proposals = parse_ike_proposal("aes256-sha256-ecp256").value();
+  c.connections[0].children[0].esp_proposals = parse_esp_proposal("aes256gcm16").value();
+  config::Connection other = c.connections[0];
+  other.name = "site-c";
+  other.children.resize(1);
+  other.children[0].remote_ts = *TrafficSelector::parse("10.66.0.0/16");
+  c.connections.push_back(other);
+  return c;
+}
+explain::Remedy remedy(const ike::Failure& f) {
+  const config::GatewayConfig c = configured();
+  return explain::remedy(f, &c.connections[0], c);
+}
+std::string first_cause(const ike::Failure& f) { return std::string(explain::causes(f).front().cause); }
+
+}  // namespace
+
+TEST_CASE("explain: a line of YAML for a proposal, unless it would weaken the connection", "[explain]") {
+  using Lines = std::vector<std::string>;
+  CHECK(remedy(refused_proposal(Exchange::MainMode, {"aes128-sha256-ecp384"})).yaml ==
+        Lines{"proposals: [aes256-sha256-ecp256, aes128-sha256-ecp384]"});
+  // The first that is not weak, whatever stands before it.
+  CHECK(remedy(refused_proposal(Exchange::MainMode, {"3des-md5-modp1024", "aes128-sha1-modp2048", "aes128-sha512-modp2048"})).yaml ==
+        Lines{"proposals: [aes256-sha256-ecp256, aes128-sha512-modp2048]"});
+  for (const char* weak : {"aes128-sha256-modp1024", "3des-sha256-modp2048", "des-sha256-modp2048", "aes128-md5-modp2048",
+                           "aes128-sha1-modp2048", "aes128-sha256-modp1536", "aes128-sha256-modp2048s256"}) {
+    INFO(weak);
+    const auto r = remedy(refused_proposal(Exchange::MainMode, {weak}));
+    CHECK(r.yaml.empty());
+    CHECK_THAT(r.note, Contains("weaker"));
+  }
+  CHECK(remedy(refused_proposal(Exchange::MainMode, {})).yaml.empty());
+
+  CHECK(remedy(refused_proposal(Exchange::QuickMode, {"aes256-sha256-ecp256"})).yaml ==
+        Lines{"esp_proposals: [aes256gcm16, aes256-sha256-ecp256]"});
+  CHECK(remedy(refused_proposal(Exchange::QuickMode, {"aes256-sha1"})).yaml.empty());
+  config::GatewayConfig pfs = configured();
+  pfs.connections[0].children[0].esp_proposals = parse_esp_proposal("aes256gcm16-ecp256").value();
+  const auto without = explain::remedy(refused_proposal(Exchange::QuickMode, {"aes256gcm16"}), &pfs.connections[0], pfs);
+  CHECK(without.yaml.empty());
+  CHECK_THAT(without.note, Contains("perfect forward secrecy"));
+}
+
+TEST_CASE("explain: no weak algorithm of the table is ever suggested", "[explain]") {
+  for (const auto& e : encr_table())
+    for (const auto& p : prf_table())
+      for (const auto& d : dh_table()) {
+        const IkeSuite suite{e.id, e.key_bits, p.id, d.id};
+        if (weak_algorithms(suite).empty()) continue;
+        INFO(suite.to_string());
+        CHECK(remedy(refused_proposal(Exchange::MainMode, {suite.to_string()})).yaml.empty());
+      }
+}
+
+TEST_CASE("explain: an identity is suggested only when it is proven and plain, and never any identity", "[explain]") {
+  const auto of = [](ike::IdentityEvidence e) {
+    return remedy(failure(Exchange::MainMode, Role::Responder, Reason::WrongIdentity, {.number = 5, .evidence = std::move(e)})).yaml;
+  };
+  CHECK(of({"gw-b.example", "else.example", false, true}) == std::vector<std::string>{"remote: {id: else.example}"});
+  CHECK(of({"gw-b.example", "else.example", false, false}).empty());
+  CHECK(of({"gw-b.example", "%any", false, true}).empty());
+  CHECK(of({"gw-b.example", "x, auth: psk}", false, true}).empty());
+  CHECK(of({"gw-b.example", "identity of type 9 (3 bytes) \\x30", false, true}).empty());
+  CHECK(of({"", "gw-a.example", true, true}).empty());
+}
+
+TEST_CASE("explain: selectors are suggested where they take nobody else's traffic and are not nearly everything", "[explain]") {
+  const auto of = [](const char* local, const char* remote) {
+    ike::SelectorEvidence e{{"", local, remote}, {{"net", "10.1.0.0/24", "10.2.0.0/24"}}, false};
+    return remedy(failure(Exchange::QuickMode, Role::Responder, Reason::SelectorMismatch, {.number = 1, .evidence = std::move(e)}));
+  };
+  CHECK(of("10.1.0.0/24", "10.77.0.0/24").yaml.size() == 2);
+  CHECK_THAT(of("10.1.0.0/24", "10.77.0.0/24").yaml[1], Contains("local_ts: 10.1.0.0/24, remote_ts: 10.77.0.0/24"));
+  CHECK(of("0.0.0.0/0", "10.77.0.0/24").yaml.empty());
+  CHECK(of("10.1.0.0/24", "0.0.0.0/0").yaml.empty());
+  CHECK(of("10.1.0.0/24", "10.66.3.0/24").yaml.empty());  // site-c's
+  CHECK(of("10.1.0.0/24", "").yaml.empty());
+}
+
+TEST_CASE("explain: the likeliest cause first", "[explain]") {
+  using Problem = ike::SecretEvidence::Problem;
+  const auto timeout = [](Role role, unsigned number) { return failure(Exchange::MainMode, role, Reason::Timeout, {.number = number}); };
+  CHECK(first_cause(timeout(Role::Initiator, 1)) == "unreachable");
+  CHECK(first_cause(timeout(Role::Initiator, 3)) == "silence");
+  CHECK(first_cause(timeout(Role::Responder, 3)) == "one_way");
+  ike::Failure silent = failure(Exchange::MainMode, Role::Initiator, Reason::AuthFailed,
+                                {.number = 5, .evidence = ike::SecretEvidence{Problem::Unanswered, {}}});
+  CHECK(first_cause(silent) == "secret");
+  silent.peer->port = 4500;
+  CHECK(first_cause(silent) == "port_4500");
+  CHECK(first_cause(failure(Exchange::MainMode, Role::Initiator, Reason::OtherVersion, {})) == "ike_version");
+  CHECK(first_cause(failure(Exchange::QuickMode, Role::Responder, Reason::NoProposalChosen, {})) == "phase2_proposal");
+  const ike::Failure theirs =
+      failure(Exchange::MainMode, Role::Initiator, Reason::PeerNoProposal, {.evidence = ike::ProposalEvidence{"a", "", "", {}}});
+  CHECK(explain::causes(theirs).size() == 2);
+  CHECK(explain::causes(theirs)[1].cause == "no_peer_connection");
+}
+
+TEST_CASE("explain: every reason has a cause of the table", "[explain]") {
+  const auto known = explain::all_causes();
+  for (std::size_t r = 0; r < static_cast<std::size_t>(Reason::Count_); ++r)
+    for (std::size_t e = 0; e < static_cast<std::size_t>(Exchange::Count_); ++e) {
+      const auto found = explain::causes(failure(static_cast<Exchange>(e), Role::Initiator, static_cast<Reason>(r), {}));
+      REQUIRE_FALSE(found.empty());
+      CHECK(std::ranges::find(known, found.front().cause) != known.end());
+      CHECK_FALSE(found.front().text.empty());
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "explain: a connection that failed, one that waits, and strangers", "[explain][cli]") {
+  attach();
+  const auto ask_for = [this](const std::string& args) {
+    return ask(R"({"command":"explain","args":{)" + args + "}}").at("result").as_object();
+  };
+  ike::Failure f = failure(Exchange::MainMode, Role::Responder, Reason::WrongIdentity,
+                           {.number = 5, .evidence = ike::IdentityEvidence{"gw-b.example", "else.example", false, true}});
+  f.count = 7;
+  f.first = now - 60s;
+  test::engine().failures["site-b"] = {f};
+  test::engine().strangers = {failure(Exchange::MainMode, Role::Responder, Reason::NoConnection,
+                                      {.number = 1, .evidence = ike::AddressEvidence{"10.9.0.1", "10.9.0.2", ""}})};
+  ike::ConnectionStatus status{
+      "site-b", false, std::nullopt, {{"net", false, std::nullopt, true, false, now + 30s}, {"voice", false, std::nullopt}}};
+  test::engine().connections = {status};
+
+  const auto one = ask_for(R"("connection":"site-b")");
+  CHECK(one.at("strangers").as_array().empty());
+  const auto& c = one.at("connections").as_array().at(0).as_object();
+  CHECK(c.at("state") == "down");
+  CHECK(c.at("children").as_array().at(0).at("waits_for") == "retry");
+  CHECK(c.at("children").as_array().at(0).at("waits_s").to_number<double>() == Approx(30));
+  CHECK(c.at("children").as_array().at(1).at("waits_for") == "peer");
+  const auto& shown = c.at("failures").as_array().at(0).as_object();
+  CHECK(shown.at("causes").as_array().at(0).at("cause") == "peer_identity");
+  CHECK(shown.at("evidence").at("kind") == "identity");
+  CHECK(shown.at("evidence").at("received") == "else.example");
+  CHECK(shown.at("by") == "us");
+  CHECK(shown.at("count").to_number<int>() == 7);
+  CHECK(shown.at("first_age_s").to_number<double>() == Approx(60));
+  CHECK(shown.at("message_number").to_number<int>() == 5);
+  CHECK(shown.at("yaml").as_array().at(0) == "remote: {id: else.example}");
+
+  CHECK(ask_for("").at("connections").as_array().empty());
+  CHECK(ask_for("").at("strangers").as_array().size() == 1);
+  CHECK(ask_for(R"("peer":"10.9.0.2")").at("connections").as_array().size() == 1);
+  CHECK(ask_for(R"("peer":"10.9.0.2")").at("strangers").as_array().size() == 1);
+  CHECK(ask_for(R"("peer":"10.9.0.9")").at("connections").as_array().empty());
+  CHECK(ask_for(R"("peer":"10.9.0.9")").at("strangers").as_array().empty());
+  CHECK(ask(R"({"command":"explain","args":{"peer":"nonsense"}})").at("error").at("code") == "bad_request");
+  CHECK(ask(R"({"command":"explain","args":{"connection":"site-x"}})").at("error").at("code") == "unknown");
+}
+
+TEST_CASE_METHOD(Fixture, "explain: without a data plane everything waits for it", "[explain][cli]") {
+  const auto reply = ask(R"({"command":"explain","args":{"connection":"site-b"}})").at("result").as_object();
+  CHECK_FALSE(reply.at("dataplane").at("connected").as_bool());
+  CHECK(reply.at("connections").as_array().at(0).at("children").as_array().at(0).at("waits_for") == "data_plane");
+}
