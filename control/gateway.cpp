@@ -53,6 +53,12 @@ std::expected<SecretBytes, std::string> Gateway::secret(const std::string& conne
   return secret;
 }
 
+std::expected<SecretBytes, std::string> Gateway::xauth_password(const std::string& connection) {
+  const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
+  if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
+  return hooks_.read_secret(it->xauth_client.password);
+}
+
 std::expected<ike::AuthMethod, std::string> Gateway::signing_method(const std::string& connection) {
   if (!hooks_.signing_method) return std::unexpected("no private key is configured");
   return hooks_.signing_method(connection);
@@ -103,6 +109,12 @@ void Gateway::on_signed(ike::TimePoint now, ike::SignResult result) {
 void Gateway::on_verified(ike::TimePoint now, ike::VerifyResult result) {
   now_ = now;
   engine_.on_verified(now, std::move(result));
+  perform(now);
+}
+
+void Gateway::on_user_checked(ike::TimePoint now, const ike::UserChecked& result) {
+  now_ = now;
+  engine_.on_user_checked(now, result);
   perform(now);
 }
 
@@ -183,6 +195,12 @@ void Gateway::act(ike::TimePoint, ike::ComputeDh& action) { hooks_.compute(std::
 void Gateway::act(ike::TimePoint, ike::Sign& action) { hooks_.sign(std::move(action)); }
 
 void Gateway::act(ike::TimePoint, ike::VerifyPeer& action) { hooks_.verify(std::move(action)); }
+
+void Gateway::act(ike::TimePoint, ike::CheckUser& action) {
+  const auto it = std::ranges::find(config_.connections, action.connection, &config::Connection::name);
+  const config::SecretRef users = it == config_.connections.end() ? config::SecretRef{} : it->xauth_server.users;
+  hooks_.check_user(std::move(action), users);
+}
 
 void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   if (!link_) return refuse_install(action, now, "no data plane is attached");

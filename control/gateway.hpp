@@ -33,6 +33,7 @@ class Gateway final : private ike::Services {
     std::function<void(ike::ComputeDh)> compute;  ///< answered by on_dh, later
     std::function<void(ike::Sign)> sign;          ///< answered by on_signed, later
     std::function<void(ike::VerifyPeer)> verify;  ///< answered by on_verified, later
+    std::function<void(ike::CheckUser, config::SecretRef users)> check_user;  ///< answered by on_user_checked, later
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
     std::function<std::vector<Bytes>(const std::string&)> certificates, authorities;
@@ -57,6 +58,7 @@ class Gateway final : private ike::Services {
   void on_dh(ike::TimePoint now, ike::DhResult result);
   void on_signed(ike::TimePoint now, ike::SignResult result);
   void on_verified(ike::TimePoint now, ike::VerifyResult result);
+  void on_user_checked(ike::TimePoint now, const ike::UserChecked& result);
   /// About once a second: late answers, traffic for DPD, sums.
   void on_second(ike::TimePoint now);
   /// Deletes everything and tells the peers. `quiet()` says when the data plane has confirmed all of it.
@@ -79,6 +81,7 @@ class Gateway final : private ike::Services {
   [[nodiscard]] std::vector<ike::ConnectionStatus> connections() const;
   [[nodiscard]] std::vector<ike::Failure> failures(const std::string& connection) const { return engine_.failures(connection); }
   [[nodiscard]] std::vector<ike::Failure> strangers() const { return engine_.strangers(); }
+  [[nodiscard]] std::vector<ike::PoolInfo> pools() const { return engine_.pools(); }
   [[nodiscard]] const SaStore& store() const { return store_; }
   /// Brings the sums up to this moment and returns them.
   const Traffic& traffic();
@@ -94,6 +97,7 @@ class Gateway final : private ike::Services {
   std::optional<Spi> allocate_spi() override { return store_.allocate_spi(); }
   void release_spi(Spi spi) override { store_.release_spi(spi); }
   std::expected<SecretBytes, std::string> secret(const std::string& connection) override;
+  std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) override;
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
@@ -104,6 +108,7 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::ComputeDh& action);
   void act(ike::TimePoint now, ike::Sign& action);
   void act(ike::TimePoint now, ike::VerifyPeer& action);
+  void act(ike::TimePoint now, ike::CheckUser& action);
   void act(ike::TimePoint now, ike::InstallSa& action);
   void act(ike::TimePoint now, ike::RemoveSa& action);
   void act(ike::TimePoint now, ike::MoveSa& action);

@@ -13,6 +13,7 @@
 #include "control/auth/authenticator.hpp"
 #include "control/auth/check.hpp"
 #include "control/config/secret.hpp"
+#include "control/config/users.hpp"
 #include "control/crypto/pool.hpp"
 #include "control/gateway.hpp"
 #include "control/ike/dh_job.hpp"
@@ -87,6 +88,9 @@ int run(const config::GatewayConfig& config) {
       gateway_ptr->on_dh(Clock::now(), std::move(*shared));
     });
   };
+  const auto answer_user = [&](ike::UserChecked result) {
+    loop.post([&gateway_ptr, result = std::move(result)] { gateway_ptr->on_user_checked(Clock::now(), result); });
+  };
   CryptoPool* pool_ptr = nullptr;
   auth::Authenticator authenticator(
       config, {.compute = [&pool_ptr](std::function<void()> work) { return pool_ptr->submit(std::move(work)); },
@@ -110,6 +114,16 @@ int run(const config::GatewayConfig& config) {
                        },
                    .sign = [&authenticator](ike::Sign job) { authenticator.sign(std::move(job)); },
                    .verify = [&authenticator](ike::VerifyPeer job) { authenticator.verify(std::move(job)); },
+                   .check_user =
+                       [&pool, &answer_user](ike::CheckUser job, const config::SecretRef& users) {
+                         const ike::JobId id = job.job;
+                         const auto shared = std::make_shared<ike::CheckUser>(std::move(job));
+                         if (!pool.submit([&answer_user, users, shared] {
+                               const auto good = check_user(users, shared->user, shared->password);
+                               answer_user({shared->job, good.value_or(false), good ? std::string{} : good.error()});
+                             }))
+                           answer_user({id, false, "too much is being computed"});
+                       },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
                    .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },

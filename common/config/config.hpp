@@ -100,6 +100,27 @@ struct RemoteAuth {
   Revocation revocation = Revocation::IfUri;
 };
 
+/// XAuth (draft-beaulieu-ike-xauth-02) behind phase 1, we prove ourselves. No user: none.
+struct XauthClient {
+  std::string user;
+  SecretRef password;
+};
+/// The peer proves itself by a user name and a password. No users: none.
+struct XauthServer {
+  SecretRef users;  ///< a file of mode 0600, "name:hash" a line (control/auth/users.hpp)
+};
+
+/// Virtual addresses, and what a peer that gets one is told with it (Mode Config, draft-dukes-ike-mode-cfg-02, Cisco Unity).
+struct Pool {
+  std::string name;
+  TrafficSelector addrs;  ///< a range of addresses, or a network without its first and last address
+  std::vector<IpAddress> dns, nbns;
+  std::vector<Prefix> split_include;  ///< the peer's traffic to these alone goes into the tunnel; none: all of it
+  std::string banner, domain;
+  std::vector<std::string> split_dns;  ///< names below these domains alone are asked of `dns`
+};
+enum class ModeConfig : std::uint8_t { Pull, Push };
+
 enum class StartAction : std::uint8_t { None, Start, Trap };
 struct Child {
   std::string name;
@@ -122,6 +143,11 @@ struct Connection {
   SecretRef secret;
   LocalAuth local_auth;
   RemoteAuth remote_auth;
+  XauthClient xauth_client;
+  XauthServer xauth_server;
+  std::vector<std::string> pools;  ///< where the peer's virtual address comes from, in this order; none: it gets none
+  ModeConfig mode_config{};        ///< pull: the one that wants an address asks; push: the one that gives it begins
+  std::vector<IpAddress> vips;     ///< virtual addresses that we ask for; 0.0.0.0: any
   bool aggressive = false;                                      ///< phase 1 is Aggressive Mode instead of Main Mode
   bool encap = false;                                           ///< force UDP encapsulation
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
@@ -164,6 +190,7 @@ struct GatewayConfig {
   PolicyAction default_policy = PolicyAction::Discard;  ///< for forwarded packets that match no entry
   Control control;
   Ike ike;
+  std::vector<Pool> pools;
   std::vector<Connection> connections;
 };
 

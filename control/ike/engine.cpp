@@ -6,15 +6,18 @@
 
 #include "control/ike/header.hpp"
 #include "control/ike/nat_traversal.hpp"
+#include "control/ikev1/access.hpp"
 #include "control/ikev1/commands.hpp"
 #include "control/ikev1/core.hpp"
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/exchange_transaction.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/times.hpp"
 #include "control/ikev1/view.hpp"
+#include "control/ikev1/xauth.hpp"
 
 namespace culvert::ike {
 
@@ -27,7 +30,7 @@ class Engine::Impl {
     core.settle({[&](std::size_t connection) { ikev1::drive(core, now, connection); },
                  [&](const ikev1::IsakmpSa& sa) {
                    return ikev1::earliest(ikev1::earliest(ikev1::main_mode_deadline(sa), ikev1::quick_modes_deadline(sa)),
-                                          ikev1::established_deadline(core, sa));
+                                          ikev1::earliest(ikev1::access_deadline(sa), ikev1::established_deadline(core, sa)));
                  },
                  [&](std::size_t connection) { return ikev1::connection_deadline(core, connection); }});
   }
@@ -57,6 +60,8 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
       return ikev1::on_main_mode(core, in);
     case kExchangeQuickMode:
       return ikev1::on_quick_mode(core, in);
+    case kExchangeTransaction:
+      return ikev1::on_transaction(core, in);
     case kExchangeInformational:
       return ikev1::on_informational(core, in);
     default:
@@ -84,6 +89,7 @@ void Engine::on_timer(TimePoint now) {
   for (const ikev1::SaId id : expired.sas) {
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_quick_modes_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_main_mode_timer(impl_->core, now, *sa);
+    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_access_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_established_timer(impl_->core, now, *sa);
   }
   for (const std::size_t connection : expired.runs) ikev1::on_connection_timer(impl_->core, now, connection);
@@ -110,6 +116,12 @@ void Engine::on_signed(TimePoint now, SignResult result) {
 
 void Engine::on_verified(TimePoint now, VerifyResult result) {
   (void)impl_->core.take_job(result.job);
+  impl_->settle(now);
+}
+
+void Engine::on_user_checked(TimePoint now, const UserChecked& result) {
+  const auto owner = impl_->core.take_job(result.job);
+  if (ikev1::IsakmpSa* sa = owner ? impl_->core.find(owner->sa) : nullptr) ikev1::on_user_checked(impl_->core, now, *sa, result);
   impl_->settle(now);
 }
 
@@ -180,6 +192,7 @@ std::vector<IkeSaInfo> Engine::ike_sas() const { return ikev1::view_ike_sas(impl
 std::vector<LonePairs> Engine::lone_pairs() const { return ikev1::view_lone_pairs(impl_->core); }
 std::vector<Failure> Engine::failures(const std::string& connection) const { return impl_->core.failures.of(connection); }
 std::vector<Failure> Engine::strangers() const { return impl_->core.failures.strangers(); }
+std::vector<PoolInfo> Engine::pools() const { return impl_->core.leases.view(); }
 std::vector<ConnectionStatus> Engine::connections() const { return ikev1::view_connections(impl_->core); }
 
 }  // namespace culvert::ike

@@ -36,6 +36,7 @@ class Engine {
   void on_dh(TimePoint now, DhResult result);
   void on_signed(TimePoint now, SignResult result);
   void on_verified(TimePoint now, VerifyResult result);
+  void on_user_checked(TimePoint now, const UserChecked& result);
   void on_installed(TimePoint now, JobId job, bool ok, const std::string& error);
   /// A packet wants the SA of a `trap` child, or of one that lost its SA.
   void on_acquire(TimePoint now, const std::string& connection, const std::string& child);
@@ -65,6 +66,8 @@ class Engine {
   /// What failed lately, newest first: of a configured connection and its children; of peers and messages that match none.
   [[nodiscard]] std::vector<Failure> failures(const std::string& connection) const;
   [[nodiscard]] std::vector<Failure> strangers() const;
+  /// All configured pools, and who has an address of them.
+  [[nodiscard]] std::vector<PoolInfo> pools() const;
 
  private:
   class Impl;

@@ -76,6 +76,13 @@ struct MoveSa {
   Spi spi;
   Endpoint remote;
 };
+/// Whether this is a user of the connection, and its password. Answered by Engine::on_user_checked.
+struct CheckUser {
+  JobId job{};
+  std::string connection;
+  Bytes user;
+  SecretBytes password;
+};
 enum class Severity : std::uint8_t { Debug, Info, Warn, Error };
 /// Something that an operator may want to know. One line in the log; `count` says whether it ends an exchange in the metrics.
 struct Report {
@@ -88,7 +95,7 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, InstallSa, RemoveSa, MoveSa, Report>;
+using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, InstallSa, RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
@@ -106,6 +113,12 @@ struct VerifyResult {
   Reason reason{};      ///< of a refusal: BadCertificate..., AuthFailed for a wrong signature, WrongIdentity
   std::string message;  ///< for an operator: which certificate, and the check that failed
   std::string subject;  ///< printable, of the end entity's certificate, where one was read
+};
+/// The answer to CheckUser.
+struct UserChecked {
+  JobId job{};
+  bool ok = false;
+  std::string error;  ///< why nobody can be checked, for an operator; empty where name or password is wrong
 };
 /// The data plane's soft or hard limit of an SA was reached.
 struct SaExpired {
@@ -160,6 +173,19 @@ struct IkeSaInfo {
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};
   std::vector<ChildSaInfo> children;
+  std::string xauth_user;                      ///< printable; empty: no XAuth, or not done yet
+  std::optional<IpAddress> virtual_address{};  ///< of the peer (from a pool of ours), or ours
+};
+/// An address of a pool that is, or was last, somebody's.
+struct LeaseInfo {
+  IpAddress address;
+  std::string identity;  ///< printable
+  bool online = false;
+};
+struct PoolInfo {
+  std::string name;
+  std::uint64_t size = 0, online = 0;
+  std::vector<LeaseInfo> leases;  ///< in order of addresses
 };
 /// Pairs of a connection that has no ISAKMP SA at present. They carry traffic all the same, until their own lifetime ends.
 struct LonePairs {
@@ -198,6 +224,8 @@ class Services {
   virtual void release_spi(Spi spi) = 0;
   /// The connection's pre-shared key, read at each use; error: where it should be and why it cannot be read, for an operator.
   virtual std::expected<SecretBytes, std::string> secret(const std::string& connection) = 0;
+  /// The password of the connection's local.xauth, read at each use; error as for `secret`.
+  virtual std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) = 0;
   /// With what kind of key the connection signs; error: there is none, or why it cannot be read, for an operator.
   virtual std::expected<AuthMethod, std::string> signing_method(const std::string& connection) = 0;
   /// What goes into CERT payloads: the end entity first, then the intermediate authorities, DER.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "control/ikev1/access.hpp"
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
@@ -273,6 +274,7 @@ ike::CommandResult rekey(Core& core, TimePoint now, const std::string& connectio
   if (isakmp) {
     IsakmpSa* sa = current_sa(core, target->connection);
     if (!sa) return {false, "\"" + connection + "\" has no ISAKMP SA."};
+    if (serves_client(core, *sa)) return {false, "The peer of \"" + connection + "\" is a client: it alone can replace its ISAKMP SA."};
     if (!start_main_mode(core, now, {target->connection, sa->local, sa->remote, {sa->id}}))
       return {false, "The new ISAKMP SA of \"" + connection + "\" cannot be begun; the log says why."};
     return {true, "Replacing the ISAKMP SA of \"" + connection + "\"."};

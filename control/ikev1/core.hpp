@@ -15,6 +15,8 @@
 #include "control/ike/engine_types.hpp"
 #include "control/ike/failure.hpp"
 #include "control/ike/header.hpp"
+#include "control/ikev1/attempts.hpp"
+#include "control/ikev1/leases.hpp"
 #include "control/ikev1/message.hpp"
 #include "control/ikev1/message_rules.hpp"
 #include "control/ikev1/states.hpp"
@@ -48,6 +50,9 @@ inline constexpr auto kQuickModeMemory = seconds{60};  ///< how long the last me
 inline constexpr auto kQuickModeLimit = seconds{90};   ///< of a whole Quick Mode, the data plane's acknowledgement included
 inline constexpr auto kClosingMemory = seconds{20};    ///< a deleted ISAKMP SA answers a peer that does not know
 inline constexpr auto kMaxRetryDelay = seconds{60};
+inline constexpr auto kAccessLimit = seconds{120};         ///< of XAuth and Mode Config together: a person may have to type a password
+inline constexpr auto kTransactionMemory = seconds{60};    ///< how long our answer to a request can be asked for again
+inline constexpr std::size_t kMaxTransactions = 16;        ///< of one ISAKMP SA, finished ones included; XAuth and Mode Config need three
 inline constexpr std::size_t kRefusalsRemembered = 64;     ///< so that a peer's retransmissions make one report, not eight
 inline constexpr std::uint64_t kMinLife = 10;              ///< seconds; a peer's shorter lifetime is taken for this
 inline constexpr std::uint64_t kMaxSequence = 0xffffffff;  ///< packets of an SA without ESN (RFC 4303 §3.3.3)
@@ -104,6 +109,9 @@ class Core {
   std::vector<ConnectionRun> runs;
   ike::SaTable table;
   ike::FailureBook failures;
+  Leases leases;
+  Attempts attempts;
+  std::map<SaId, IpAddress> waiting_for_user;  ///< SAs that XAuth has yet to prove, by source; some may have ended
 
   // -------------------------------------------------------------------------------- objects
   /// nullptr: gone. Asking marks the SA for a new look at its deadlines.

@@ -30,6 +30,8 @@ std::string suites_text(const config::Connection& c);
 // -------------------------------------------------------------------------------------------- events of ISAKMP SAs
 
 void main_mode_established(Core& core, TimePoint now, IsakmpSa& sa);
+/// XAuth and Mode Config are done, or not asked for: the SA takes the place of those that it replaces.
+void access_opened(Core& core, TimePoint now, IsakmpSa& sa);
 /// An attempt of ours ended without an SA. `replaces`: those that it was to replace.
 void connecting_failed(Core& core, TimePoint now, std::size_t connection, const std::vector<SaId>& replaces);
 /// A fresh, verified message came: the peer lives, and lives there (RFC 3947 §4).

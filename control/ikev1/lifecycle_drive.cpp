@@ -1,6 +1,7 @@
 // What is wanted, and when the next step towards it can be made.
 #include <algorithm>
 
+#include "control/ikev1/access.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
@@ -43,7 +44,8 @@ bool peer_goes_first(Core& core, const IsakmpSa& sa) {
 
 bool connecting(Core& core, std::size_t connection) {
   return std::ranges::any_of(core.sas_of(connection), [](const IsakmpSa* sa) {
-    return sa->role == Role::Initiator && !sa->established() && !std::holds_alternative<MmClosing>(sa->state);
+    if (sa->established()) return !is_open(*sa);
+    return sa->role == Role::Initiator && !std::holds_alternative<MmClosing>(sa->state);
   });
 }
 
@@ -128,7 +130,7 @@ IsakmpSa* current_sa(Core& core, std::size_t connection) {
   IsakmpSa* best = nullptr;
   for (IsakmpSa* sa : core.sas_of(connection)) {
     const MmEstablished* est = sa->established();
-    if (!est) continue;
+    if (!est || !est->access.open()) continue;
     const auto key = [](const IsakmpSa& s) {
       return std::tuple(!s.established()->remove_at.has_value(), s.established()->established, s.id);
     };

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "control/ikev1/access.hpp"
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
@@ -19,7 +20,7 @@ bool any_sibling(Core& core, const IsakmpSa& sa, F&& test) {
   const MmEstablished* own = sa.established();
   for (const IsakmpSa* other : core.sas_of(sa.connection)) {
     const MmEstablished* est = other->established();
-    if (other->id != sa.id && est && (!own || est->remote_id == own->remote_id) && test(*other, *est)) return true;
+    if (other->id != sa.id && est && est->access.open() && (!own || est->remote_id == own->remote_id) && test(*other, *est)) return true;
   }
   return false;
 }
@@ -71,7 +72,7 @@ void doubt_pairs(Core& core, TimePoint now, std::size_t index, const std::string
 
 /// An ISAKMP SA without pairs, made or wanted, is not replaced: it ends with its lifetime.
 bool worth_replacing(const Core& core, const IsakmpSa& sa) {
-  return !core.shutting_down &&
+  return !core.shutting_down && is_open(sa) && !serves_client(core, sa) &&
          std::ranges::any_of(core.runs.at(sa.connection).children, [](const ChildRun& c) { return c.persistent || !c.pairs.empty(); });
 }
 
@@ -92,6 +93,10 @@ bool newer_isakmp(Core& core, const IsakmpSa& sa) {
 void main_mode_established(Core& core, TimePoint now, IsakmpSa& sa) {
   MmEstablished& est = *sa.established();
   start_dpd(core, now, sa, est);
+  begin_access(core, now, sa);
+}
+
+void access_opened(Core& core, TimePoint now, IsakmpSa& sa) {
   ConnectionRun& run = core.run(sa.connection);
   run.failures = 0;
   run.retry_at = {};
@@ -201,7 +206,9 @@ void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa) {
 }
 
 void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa) {
-  const MmEstablished& own = *sa.established();
+  MmEstablished& own = *sa.established();
+  own.access.initial_contact = !own.access.proved();  // of whom, XAuth will tell
+  if (own.access.initial_contact) return;
   core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok,
            "The peer says that this is its first contact with us: it has restarted.");
   for (IsakmpSa* other : core.sas_of(sa.connection)) {

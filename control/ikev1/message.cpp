@@ -5,6 +5,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "common/secret.hpp"
+
 namespace culvert::ikev1 {
 
 namespace {
@@ -54,6 +56,15 @@ const Payload* Message::raw(PayloadType type, std::size_t nth) const {
   return nullptr;
 }
 
+void Message::wipe() {
+  for (Payload& p : payloads_) {
+    culvert::wipe(p.body);
+    if (auto* config = std::get_if<ConfigPayload>(&p.content))
+      for (Attribute& a : config->attributes) culvert::wipe(a.value);
+  }
+  culvert::wipe(chain_);
+}
+
 Builder& Builder::add_raw(PayloadType type, Bytes body) {
   if (type == PayloadType::None || body.size() > std::numeric_limits<std::uint16_t>::max() - kGenericHeader)
     throw std::length_error("a payload that cannot be written");
@@ -64,6 +75,10 @@ Builder& Builder::add_raw(PayloadType type, Bytes body) {
 Builder& Builder::prepend_hash(Bytes hash) {
   payloads_.insert(payloads_.begin(), Raw{PayloadType::Hash, std::move(hash)});
   return *this;
+}
+
+void Builder::wipe() {
+  for (Raw& p : payloads_) culvert::wipe(p.body);
 }
 
 PayloadType Builder::first() const { return payloads_.empty() ? PayloadType::None : payloads_.front().type; }

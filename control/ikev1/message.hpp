@@ -51,6 +51,8 @@ class Message {
         if (const T* t = std::get_if<T>(&p.content)) out.push_back(t);
     return out;
   }
+  /// Overwrites all of it: it carried a password.
+  void wipe();
 
  private:
   std::vector<Payload> payloads_;
@@ -73,6 +75,8 @@ class Builder {
   [[nodiscard]] PayloadType first() const;
   [[nodiscard]] Bytes chain() const;
   [[nodiscard]] bool empty() const { return payloads_.empty(); }
+  /// Overwrites all of it: it carries a password.
+  void wipe();
 
  private:
   struct Raw {

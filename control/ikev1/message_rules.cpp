@@ -54,6 +54,13 @@ constexpr std::array kQuick3Rules{
     Rule{PayloadType::Notify, 0, 8},
     Rule{PayloadType::Vendor, 0, kAny},
 };
+// draft-dukes-ike-mode-cfg-02 §3.3: HDR*, HASH, ATTR.
+constexpr std::array kTransactionRules{
+    Rule{PayloadType::Hash, 1, 1},
+    Rule{PayloadType::Attributes, 1, 1},
+    Rule{PayloadType::Notify, 0, 8},
+    Rule{PayloadType::Vendor, 0, kAny},
+};
 constexpr std::array kInformationalRules{
     Rule{PayloadType::Hash, 1, 1},
     Rule{PayloadType::Notify, 0, kAny},
@@ -75,6 +82,7 @@ constexpr std::array kMessages{
     MessageRow{MessageKind::QuickMode1, "Quick Mode message 1", "RFC 2409 §5.5", true, kHashSaFirst, kQuickRules},
     MessageRow{MessageKind::QuickMode2, "Quick Mode message 2", "RFC 2409 §5.5", true, kHashSaFirst, kQuickRules},
     MessageRow{MessageKind::QuickMode3, "Quick Mode message 3", "RFC 2409 §5.5", true, kHashFirst, kQuick3Rules},
+    MessageRow{MessageKind::Transaction, "Transaction message", "draft-dukes-ike-mode-cfg-02 §3.3", true, kHashFirst, kTransactionRules},
     MessageRow{MessageKind::Informational, "Informational message", "RFC 2409 §5.7", true, kHashFirst, kInformationalRules},
     MessageRow{MessageKind::InformationalClear, "Informational message in clear", "RFC 2409 §5.7", false, {}, kClearRules},
 };

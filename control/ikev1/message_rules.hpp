@@ -22,6 +22,7 @@ enum class MessageKind : std::uint8_t {
   QuickMode1,
   QuickMode2,
   QuickMode3,
+  Transaction,         ///< draft-dukes-ike-mode-cfg-02 §3.3, all four kinds
   Informational,       ///< protected by HASH(1) (RFC 2409 §5.7)
   InformationalClear,  ///< before keys exist: errors of phase 1, which prove nothing and may only be reported
   Count_

@@ -60,6 +60,16 @@ struct DeleteHeader {
   }
 };
 
+struct ConfigHeader {
+  ConfigType type{};
+  std::uint16_t identifier = 0;
+  static void wire(auto& io, auto& self) {
+    io.be(self.type);
+    io.reserved(1);
+    io.be(self.identifier);
+  }
+};
+
 template <class T>
 T read(Reader& r, const char* rule) {
   T out;
@@ -91,10 +101,10 @@ void read_items(Reader& r, PayloadType more, std::size_t limit, const char* rule
   }
 }
 
-void read_attributes(Reader& r, std::vector<Attribute>& out) {
+void read_attributes(Reader& r, std::vector<Attribute>& out, std::size_t limit) {
   static constexpr const char* kRule = "RFC 2408 §3.3";
   while (r.ok() && r.remaining() != 0) {
-    if (out.size() == kMaxAttributes) return r.fail(ParseErrc::TooMany, kRule);
+    if (out.size() == limit) return r.fail(ParseErrc::TooMany, kRule);
     const auto type = r.be<std::uint16_t>(kRule);
     const bool basic = (type & kFormatBit) != 0;
     const std::size_t size = basic ? 2 : r.be<std::uint16_t>(kRule);
@@ -113,7 +123,7 @@ void read_proposal(Reader& r, Sa& sa) {
   read_items(r, PayloadType::Transform, kMaxTransforms, "RFC 2408 §3.6", [&p](Reader& body) {
     const auto t = read<TransformHeader>(body, "RFC 2408 §3.6");
     p.transforms.push_back({t.number, t.id, {}});
-    read_attributes(body, p.transforms.back().attributes);
+    read_attributes(body, p.transforms.back().attributes, kMaxAttributes);
   });
   if (r.ok() && p.transforms.size() != h.transforms) return r.fail(ParseErrc::BadLength, "RFC 2408 §3.5: number of transforms");
   sa.proposals.push_back(std::move(p));
@@ -139,6 +149,15 @@ Delete read_delete(Reader& r) {
     if (r.ok()) d.spis.emplace_back(spi.begin(), spi.end());
   }
   return d;
+}
+
+ConfigPayload read_config(Reader& r) {
+  static constexpr const char* kRule = "draft-dukes-ike-mode-cfg-02 §3.1";
+  const auto h = read<ConfigHeader>(r, kRule);
+  if (r.ok() && (h.type < ConfigType::Request || h.type > ConfigType::Ack)) r.fail(ParseErrc::BadValue, kRule);
+  ConfigPayload out{h.type, h.identifier, {}};
+  read_attributes(r, out.attributes, kMaxConfigAttributes);
+  return out;
 }
 
 template <class T>
@@ -167,6 +186,8 @@ Content read_content(PayloadType type, Reader& r) {
       return read_checked<Notify>(r, "RFC 2408 §3.14");
     case PayloadType::Delete:
       return read_delete(r);
+    case PayloadType::Attributes:
+      return read_config(r);
     case PayloadType::Vendor:
       return read_checked<Vendor>(r, "RFC 2408 §3.16");
     case PayloadType::NatD:
@@ -189,14 +210,23 @@ void write_item(Writer& w, bool last, PayloadType more, Body body) {
   w.patch(begin + 2, length16(w.size() - begin));
 }
 
-void write_transform(Writer& w, const Transform& t) {
-  write(w, TransformHeader{t.number, t.id});
-  for (const Attribute& a : t.attributes) {
+void write_attributes(Writer& w, const std::vector<Attribute>& attributes) {
+  for (const Attribute& a : attributes) {
     w.be(static_cast<std::uint16_t>(a.type | (a.basic ? kFormatBit : 0)));
     if (!a.basic) w.be(length16(a.value.size()));
     if (a.basic && a.value.size() != 2) throw std::length_error("a TV attribute holds two bytes");
     w.bytes(a.value);
   }
+}
+
+void write_transform(Writer& w, const Transform& t) {
+  write(w, TransformHeader{t.number, t.id});
+  write_attributes(w, t.attributes);
+}
+
+void write_config(Writer& w, const ConfigPayload& c) {
+  write(w, ConfigHeader{c.type, c.identifier});
+  write_attributes(w, c.attributes);
 }
 
 void write_sa(Writer& w, const Sa& sa) {
@@ -256,6 +286,8 @@ Bytes encode_body(const Content& content) {
           write_sa(w, payload);
         else if constexpr (std::is_same_v<T, Delete>)
           write_delete(w, payload);
+        else if constexpr (std::is_same_v<T, ConfigPayload>)
+          write_config(w, payload);
         else
           write(w, payload);
       },

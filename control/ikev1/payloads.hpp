@@ -19,6 +19,7 @@ inline constexpr std::size_t kMaxPayloads = 64;      ///< a peer with 40 vendor 
 inline constexpr std::size_t kMaxProposals = 32;     ///< of an SA; Windows offers 5, strongSwan's default 1
 inline constexpr std::size_t kMaxTransforms = 128;   ///< of a proposal; strongSwan's default expands to about 60
 inline constexpr std::size_t kMaxAttributes = 32;    ///< of a transform; 7 are in common use
+inline constexpr std::size_t kMaxConfigAttributes = 128;  ///< of a Mode Config payload; a Cisco client asks for about 25
 inline constexpr std::size_t kMaxDeleteSpis = 1024;  ///< of a Delete payload: more than a peer has CHILD SAs with us
 inline constexpr std::size_t kMaxSpi = 16;           ///< RFC 2408 §3.5: the SPI of an ISAKMP proposal has 0 to 16 bytes
 inline constexpr std::size_t kMaxIdentity = 2048;    ///< identification data; a distinguished name has some hundred bytes
@@ -213,14 +214,25 @@ struct NatOa {
   friend bool operator==(const NatOa&, const NatOa&) = default;
 };
 
-/// A payload that nobody here reads: certificates, signatures, mode-config attributes, unknown and private numbers.
+/// draft-dukes-ike-mode-cfg-02 §3.1.
+enum class ConfigType : std::uint8_t { Request = 1, Reply = 2, Set = 3, Ack = 4 };
+///  |     Type      |   RESERVED    |           Identifier          |  Attributes ...     draft-dukes-ike-mode-cfg-02 §3.1
+struct ConfigPayload {
+  static constexpr PayloadType kType = PayloadType::Attributes;
+  ConfigType type{};
+  std::uint16_t identifier = 0;
+  std::vector<Attribute> attributes;
+  friend bool operator==(const ConfigPayload&, const ConfigPayload&) = default;
+};
+
+/// A payload that nobody here reads: certificates, signatures, unknown and private numbers.
 struct Opaque {
   Bytes data;
   static void wire(auto& io, auto& self) { io.rest(self.data); }
   friend bool operator==(const Opaque&, const Opaque&) = default;
 };
 
-using Content = std::variant<Sa, Ke, Id, Hash, Nonce, Notify, Delete, Vendor, NatD, NatOa, Opaque>;
+using Content = std::variant<Sa, Ke, Id, Hash, Nonce, Notify, Delete, Vendor, NatD, NatOa, ConfigPayload, Opaque>;
 
 /// Parses a body (without the generic payload header) of the given type; unknown types become Opaque.
 Parsed<Content> parse_body(PayloadType type, ByteView body);

@@ -21,6 +21,7 @@
 #include "control/ike/nat_traversal.hpp"
 #include "control/ike/retransmit.hpp"
 #include "control/ike/sa_table.hpp"
+#include "control/ikev1/access_states.hpp"
 #include "control/ikev1/cipher.hpp"
 #include "control/ikev1/keymat.hpp"
 #include "control/ikev1/payloads.hpp"
@@ -240,6 +241,7 @@ struct MmEstablished {
   unsigned rekey_failures = 0;
   std::optional<TimePoint> remove_at;  ///< a newer ISAKMP SA took its place
   Dpd dpd;
+  Access access{};  ///< what must still happen before Quick Modes
 };
 /// We sent the Delete. A peer that missed it gets it again when it says something.
 struct MmClosing {

@@ -21,7 +21,9 @@ Bytes clear_message(const IsakmpSa& sa, std::uint8_t exchange, MessageId id, con
 }
 
 Bytes sealed_message(const IsakmpSa& sa, const Cipher& cipher, Iv& iv, std::uint8_t exchange, MessageId id, const Builder& payloads) {
-  Sealed sealed = cipher.seal(iv, payloads.chain());
+  Bytes chain = payloads.chain();
+  Sealed sealed = cipher.seal(iv, chain);
+  wipe(chain);  // a password may be in it
   iv = sealed.next;
   ike::Header h;
   h.spi_i = sa.spi_i;
@@ -41,9 +43,10 @@ std::expected<Message, Refusal> open_clear(const Incoming& in, MessageKind kind)
 }
 
 std::expected<OpenedMessage, Refusal> open_sealed(const Incoming& in, MessageKind kind, const Cipher& cipher, const Iv& iv) {
-  const auto opened = cipher.open(iv, in.framed.body);
+  auto opened = cipher.open(iv, in.framed.body);
   if (!opened) return std::unexpected(malformed(opened.error(), kind));
   auto message = Message::parse(static_cast<PayloadType>(in.header().next_payload), opened->chain, Trailing::Padding);
+  wipe(opened->chain);  // a password may be in it
   if (!message) return std::unexpected(malformed(message.error(), kind));
   if (const auto ok = check_message(kind, true, *message); !ok) return std::unexpected(violation(ok.error()));
   return OpenedMessage{std::move(*message), opened->next};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "control/ikev1/access.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/transport.hpp"
@@ -73,7 +74,7 @@ bool newer(const IsakmpSa& a, const IsakmpSa& b) {
 ike::IkeState state_of(const IsakmpSa& sa, bool first) {
   if (std::holds_alternative<MmClosing>(sa.state)) return ike::IkeState::Deleting;
   const MmEstablished* e = sa.established();
-  if (!e) return ike::IkeState::Connecting;
+  if (!e || !e->access.open()) return ike::IkeState::Connecting;
   return first ? ike::IkeState::Established : ike::IkeState::Rekeyed;
 }
 
@@ -99,6 +100,8 @@ ike::IkeSaInfo view(const Core& core, const IsakmpSa& sa, bool first) {
     out.vendor_ids = n->vendor_ids;
   }
   if (const MmEstablished* e = sa.established()) {
+    out.xauth_user = e->access.user;
+    out.virtual_address = e->access.address;
     out.local_id = e->local_id;
     out.remote_id = e->remote_id;
     out.established = e->established;
@@ -130,7 +133,7 @@ unsigned unanswered_message(const MmState& state) {
 
 std::optional<ike::Attempt> attempt(const Core& core, std::size_t connection) {
   for (const auto& [id, sa] : core.sas())
-    if (sa->connection == connection && !sa->dead && sa->role == Role::Initiator && !sa->established() &&
+    if (sa->connection == connection && !sa->dead && sa->role == Role::Initiator && !is_open(*sa) &&
         !std::holds_alternative<MmClosing>(sa->state))
       return ike::Attempt{sa->created, unanswered_message(sa->state)};
   return std::nullopt;
@@ -166,7 +169,7 @@ std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
     status.connection = c.name;
     status.failure = core.failures.current(c.name, {});
     status.up = std::ranges::any_of(core.sas(),
-                                    [&](const auto& s) { return s.second->connection == i && !s.second->dead && s.second->established(); });
+                                    [&](const auto& s) { return s.second->connection == i && !s.second->dead && is_open(*s.second); });
     if (!status.up) status.connecting = attempt(core, i);
     for (std::size_t k = 0; k < c.children.size(); ++k) {
       const ChildRun& run = core.runs[i].children[k];

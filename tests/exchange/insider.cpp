@@ -26,9 +26,13 @@ Insider::Insider(const World& world) {
 }
 
 ike::Datagram Insider::informational(const ikev1::Builder& payloads, bool to_initiator) const {
+  return message(ike::kExchangeInformational, MessageId{0xabcd0001}, payloads, to_initiator);
+}
+
+ike::Datagram Insider::message(std::uint8_t exchange, MessageId id, const ikev1::Builder& payloads, bool to_initiator) const {
   ike::Header h = header_;
-  h.exchange = ike::kExchangeInformational;
-  h.message_id = MessageId{0xabcd0001};
+  h.exchange = exchange;
+  h.message_id = id;
   ikev1::Builder all = payloads;
   all.prepend_hash(ikev1::informational_hash(secrets_, h.message_id, payloads.chain()));
   h.next_payload = static_cast<std::uint8_t>(all.first());

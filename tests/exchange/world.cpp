@@ -50,6 +50,11 @@ std::expected<SecretBytes, std::string> Host::secret(const std::string& connecti
   return SecretBytes(as_bytes(it->second));
 }
 
+std::expected<SecretBytes, std::string> Host::xauth_password(const std::string& connection) {
+  if (password.empty()) return std::unexpected("the secret file /xauth/" + connection + " is empty");
+  return SecretBytes(as_bytes(password));
+}
+
 std::expected<ike::AuthMethod, std::string> Host::signing_method(const std::string& connection) {
   const auto it = keys.find(connection);
   if (it == keys.end()) return std::unexpected("there is no private key");
@@ -95,6 +100,8 @@ void Host::perform() {
       sign(*s);
     } else if (auto* v = std::get_if<ike::VerifyPeer>(&action)) {
       verify(*v);
+    } else if (auto* u = std::get_if<ike::CheckUser>(&action)) {
+      check(*u);
     } else if (auto* in = std::get_if<ike::InstallSa>(&action)) {
       install(*in);
     } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {
@@ -142,6 +149,18 @@ void Host::verify(const ike::VerifyPeer& job) {
     const bool good = job.signature == signature_of(signer, job.octets);
     const Reason reason = !good ? Reason::AuthFailed : distrusted.contains(signer) ? Reason::CertUntrusted : Reason::Ok;
     engine->on_verified(world.now, {job.job, reason == Reason::Ok, reason, reason == Reason::Ok ? "" : "refused by the test", signer});
+    perform();
+  });
+}
+
+void Host::check(const ike::CheckUser& job) {
+  ++checks;
+  ike::Engine* asker = engine.get();
+  const auto it = users.find(std::string(job.user.begin(), job.user.end()));
+  const bool ok = it != users.end() && equal_constant_time(as_bytes(it->second), job.password.view());
+  world.at(world.now + dh_time, [this, id = job.job, ok, asker] {
+    if (engine.get() != asker) return;
+    engine->on_user_checked(world.now, {id, ok, {}});
     perform();
   });
 }

@@ -45,6 +45,7 @@ class Host final : public ike::Services {
   std::optional<Spi> allocate_spi() override;
   void release_spi(Spi spi) override;
   std::expected<SecretBytes, std::string> secret(const std::string& connection) override;
+  std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) override;
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
@@ -70,6 +71,9 @@ class Host final : public ike::Services {
   std::map<std::string, std::string> secrets;   ///< by connection; absent: unreadable
   std::map<std::string, ike::AuthMethod> keys;  ///< by connection; absent: no private key. Its certificate is the host's name
   std::set<std::string> distrusted;             ///< certificates that this host refuses
+  std::map<std::string, std::string> users;     ///< who may come by XAuth, and their passwords
+  std::string password;                         ///< ours, for XAuth; empty: unreadable
+  unsigned checks = 0;                          ///< of users, so far
   std::vector<ike::Report> log;
   std::vector<TimePoint> times;                  ///< of the reports in `log`
   std::map<std::uint32_t, PlaneSa> inbound;      ///< by SPI
@@ -89,6 +93,7 @@ class Host final : public ike::Services {
   void compute(const ike::ComputeDh& job);
   void sign(const ike::Sign& job);
   void verify(const ike::VerifyPeer& job);
+  void check(const ike::CheckUser& job);
   TimePoint plane_clock_{};  ///< the data plane does one thing after the other
 };
 

@@ -32,6 +32,7 @@ void Engine::on_timer(TimePoint) { engine().calls.emplace_back("on_timer"); }
 void Engine::on_dh(TimePoint, DhResult result) { engine().dh.push_back(std::move(result)); }
 void Engine::on_signed(TimePoint, SignResult) { engine().calls.emplace_back("on_signed"); }
 void Engine::on_verified(TimePoint, VerifyResult) { engine().calls.emplace_back("on_verified"); }
+void Engine::on_user_checked(TimePoint, const UserChecked&) { engine().calls.emplace_back("on_user_checked"); }
 void Engine::on_installed(TimePoint, JobId job, bool ok, const std::string& error) { engine().installed.push_back({job, ok, error}); }
 void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child) {
   engine().calls.push_back("on_acquire " + connection + "/" + child);
@@ -62,6 +63,7 @@ std::optional<TimePoint> Engine::deadline() const { return engine().deadline; }
 std::vector<Action> Engine::take_actions() { return std::exchange(engine().actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const { return engine().sas; }
 std::vector<LonePairs> Engine::lone_pairs() const { return engine().lone; }
+std::vector<PoolInfo> Engine::pools() const { return engine().pools; }
 std::vector<ConnectionStatus> Engine::connections() const { return engine().connections; }
 std::vector<Failure> Engine::failures(const std::string& connection) const { return engine().failures[connection]; }
 std::vector<Failure> Engine::strangers() const { return engine().strangers; }

@@ -19,6 +19,7 @@ struct FakeEngine {
   std::optional<ike::TimePoint> deadline;
   std::vector<ike::IkeSaInfo> sas;
   std::vector<ike::LonePairs> lone;
+  std::vector<ike::PoolInfo> pools;
   std::vector<ike::ConnectionStatus> connections;
   std::map<std::string, std::vector<ike::Failure>> failures;
   std::vector<ike::Failure> strangers;

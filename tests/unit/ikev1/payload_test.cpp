@@ -153,6 +153,31 @@ TEST_CASE("notify and delete: SPI sizes and counts", "[ikev1][payload][G2]") {
   CHECK(parse_body(PayloadType::Delete, encode_body(d)).error().code == ParseErrc::TooMany);
 }
 
+TEST_CASE("attributes of a Transaction: kinds, lengths that lie, and how many", "[ikev1][payload][A5][draft-dukes-ike-mode-cfg-02]") {
+  const auto c = parse_as<ConfigPayload>("01 ff 1234  c088 0000  4089 0000");
+  CHECK(c.type == ConfigType::Request);
+  CHECK(c.identifier == 0x1234);
+  CHECK(c.attributes == std::vector<Attribute>{Attribute::tv(16520, 0), Attribute{16521, false, {}}});
+  for (const char* body : {"", "01", "01 00 12", "00 00 0001", "05 00 0001", "01 00 0001 40", "01 00 0001 4089 0001", "01 00 0001 c089 01",
+                           "01 00 0001 4089 ffff 00"})
+    CHECK_FALSE(parse_body(PayloadType::Attributes, hex(body)));
+  ConfigPayload many{ConfigType::Set, 1, std::vector<Attribute>(kMaxConfigAttributes, Attribute{1, false, {}})};
+  CHECK(parse_body(PayloadType::Attributes, encode_body(many)));
+  many.attributes.push_back({1, false, {}});
+  CHECK(parse_body(PayloadType::Attributes, encode_body(many)).error().code == ParseErrc::TooMany);
+}
+
+TEST_CASE("a message that carried a password is overwritten", "[ikev1][message]") {
+  Builder b;
+  b.add(ConfigPayload{ConfigType::Reply, 1, {Attribute{16522, false, to_bytes("secret")}}});
+  auto m = Message::parse(b.first(), b.chain(), Trailing::Refused);
+  REQUIRE(m);
+  m->wipe();
+  CHECK(std::ranges::all_of(m->chain(), [](std::uint8_t x) { return x == 0; }));
+  CHECK(m->find<ConfigPayload>()->attributes[0].value == Bytes(6));
+  CHECK(m->payloads()[0].body == Bytes(m->payloads()[0].body.size()));
+}
+
 TEST_CASE("identities: too short, too long, of every type", "[ikev1][payload][A12]") {
   for (std::size_t n = 0; n < 4; ++n) CHECK_FALSE(parse_body(PayloadType::Id, Bytes(n)));
   CHECK(parse_body(PayloadType::Id, Bytes(4)));

@@ -19,6 +19,8 @@ Bytes body_of(PayloadType t) {
       return hex("00000001 01 00 6002");
     case PayloadType::Delete:
       return hex("00000001 03 04 0001 c0ffee01");
+    case PayloadType::Attributes:
+      return hex("01 00 0001 4089 0000");
     case PayloadType::NatOa:
       return hex("01 000000 0a000001");
     default:
@@ -50,6 +52,7 @@ const std::vector<Normal>& normals() {
       {MessageKind::QuickMode1, true, {P::Hash, P::Sa, P::Nonce, P::Ke, P::Id, P::Id}, {P::Hash, P::Sa, P::Nonce}},
       {MessageKind::QuickMode2, true, {P::Hash, P::Sa, P::Nonce, P::Ke, P::Id, P::Id}, {P::Hash, P::Sa, P::Nonce}},
       {MessageKind::QuickMode3, true, {P::Hash}, {P::Hash}},
+      {MessageKind::Transaction, true, {P::Hash, P::Attributes}, {P::Hash, P::Attributes}},
       {MessageKind::Informational, true, {P::Hash, P::Delete}, {P::Hash}},
       {MessageKind::InformationalClear, false, {P::Notify}, {P::Notify}},
   };
@@ -99,7 +102,7 @@ TEST_CASE("strangers: unknown numbers, numbers of IKEv2, payloads of other messa
         REQUIRE_FALSE(result);
         CHECK(result.error().notify == NotifyType::InvalidPayloadType);
         CHECK(result.error().text.find("unknown type " + std::to_string(type)) != std::string::npos);
-      } else if (t == P::Attributes || t == P::Sig || t == P::Cert) {
+      } else if ((t == P::Attributes && n.kind != MessageKind::Transaction) || t == P::Sig || t == P::Cert) {
         REQUIRE_FALSE(result);
         CHECK(result.error().text.find("may not carry") != std::string::npos);
       }

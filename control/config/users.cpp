@@ -1,0 +1,114 @@
+#include "control/config/users.hpp"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <crypt.h>
+
+#include "control/config/secret.hpp"
+
+namespace culvert::control {
+
+namespace {
+
+constexpr std::string_view kPlain = "{plain}";
+constexpr std::array<std::string_view, 6> kHashes{"$5$", "$6$", "$y$", "$gy$", "$7$", "$2b$"};
+
+struct User {
+  ByteView name, proof;  ///< views into the file
+};
+
+std::string_view text(ByteView b) { return {reinterpret_cast<const char*>(b.data()), b.size()}; }
+
+std::expected<std::vector<User>, std::string> parse(ByteView file, const std::string& path) {
+  std::vector<User> out;
+  std::size_t line = 0;
+  while (!file.empty()) {
+    ++line;
+    const auto end = std::ranges::find(file, std::uint8_t{'\n'});
+    ByteView one = file.first(static_cast<std::size_t>(end - file.begin()));
+    file = file.subspan(std::min(file.size(), one.size() + 1));
+    if (!one.empty() && one.back() == '\r') one = one.first(one.size() - 1);
+    if (one.empty() || one.front() == '#') continue;
+    const auto colon = std::ranges::find(one, std::uint8_t{':'});
+    const std::string where = "line " + std::to_string(line) + " of the users file " + printable(as_bytes(path), 256);
+    if (colon == one.end() || colon == one.begin()) return std::unexpected(where + " is not \"name:hash\"");
+    const auto at = static_cast<std::size_t>(colon - one.begin());
+    const User user{one.first(at), one.subspan(at + 1)};
+    const bool known = text(user.proof).starts_with(kPlain) ? user.proof.size() > kPlain.size()
+                                                            : std::ranges::any_of(kHashes, [&](std::string_view h) {
+                                                                return text(user.proof).starts_with(h);
+                                                              });
+    if (!known) return std::unexpected(where + " has neither a hash of a kind that is taken ($6$, $y$, ...) nor {plain} and a password");
+    out.push_back(user);
+  }
+  return out;
+}
+
+struct File {
+  SecretBytes content;
+  std::vector<User> users;
+};
+std::expected<File, std::string> read(const config::SecretRef& ref) {
+  if (ref.kind != config::SecretRef::Kind::File) return std::unexpected("users are kept in a file");
+  auto content = read_private_file(ref.where, "the users file", kMaxUsersBytes);
+  if (!content) return std::unexpected(content.error());
+  File out{std::move(*content), {}};
+  auto users = parse(out.content.view(), ref.where);
+  if (!users) return std::unexpected(users.error());
+  out.users = std::move(*users);
+  return out;
+}
+
+/// A string with an end, for crypt(3), wiped behind it.
+struct CString {
+  std::vector<char> bytes;
+  explicit CString(ByteView b) : bytes(b.begin(), b.end()) { bytes.push_back('\0'); }
+  CString(const CString&) = delete;
+  CString& operator=(const CString&) = delete;
+  ~CString() { ::explicit_bzero(bytes.data(), bytes.size()); }
+};
+
+bool hash_matches(ByteView hash, const SecretBytes& password) {
+  const CString phrase(password.view()), setting(hash);
+  struct Data {
+    std::unique_ptr<crypt_data> data = std::make_unique<crypt_data>();
+    ~Data() { ::explicit_bzero(data.get(), sizeof(crypt_data)); }
+  } work;
+  const char* made = ::crypt_r(phrase.bytes.data(), setting.bytes.data(), work.data.get());
+  return made != nullptr && made[0] != '*' && equal_constant_time(as_bytes(made), hash);
+}
+
+}  // namespace
+
+std::expected<bool, std::string> check_user(const config::SecretRef& ref, ByteView user, const SecretBytes& password) {
+  const auto file = read(ref);
+  if (!file) return std::unexpected(file.error());
+  // All names are looked at, and for one that is not there somebody's hash is computed.
+  const User *found = nullptr, *stand_in = nullptr;
+  for (const User& u : file->users) {
+    if (equal_constant_time(u.name, user)) found = &u;
+    if (!stand_in && !text(u.proof).starts_with(kPlain)) stand_in = &u;
+  }
+  if (std::ranges::find(password.view(), std::uint8_t{0}) != password.view().end()) return false;  // crypt(3) would end there
+  const User* compared = found ? found : stand_in;
+  if (!compared) return false;
+  bool same = false;
+  if (text(compared->proof).starts_with(kPlain))
+    same = equal_constant_time(compared->proof.subspan(kPlain.size()), password.view());
+  else
+    same = hash_matches(compared->proof, password);
+  return same && found != nullptr;
+}
+
+std::expected<std::size_t, std::string> count_users(const config::SecretRef& ref) {
+  const auto file = read(ref);
+  if (!file) return std::unexpected(file.error());
+  return file->users.size();
+}
+
+}  // namespace culvert::control

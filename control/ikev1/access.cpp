@@ -1,0 +1,146 @@
+#include "control/ikev1/access.hpp"
+
+#include "control/ikev1/config_attributes.hpp"
+#include "control/ikev1/exchange_informational.hpp"
+#include "control/ikev1/exchange_transaction.hpp"
+#include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/mode_config.hpp"
+#include "control/ikev1/times.hpp"
+#include "control/ikev1/xauth.hpp"
+
+namespace culvert::ikev1 {
+
+namespace {
+
+Access* access_of(IsakmpSa& sa) {
+  MmEstablished* est = sa.established();
+  return est ? &est->access : nullptr;
+}
+
+bool asks_for_user(const config::Connection& c) { return c.xauth_server.users.kind != config::SecretRef::Kind::None; }
+
+/// What an answer that never came was about.
+Exchange step_of(const Access& access) { return access.proved() ? Exchange::ModeConfig : Exchange::Xauth; }
+
+std::string waiting_for(const Access& access) {
+  if (std::holds_alternative<XauthAwaitReply>(access.state)) return "a user name and a password";
+  if (std::holds_alternative<XauthAwaitAck>(access.state)) return "the acknowledgement of XAuth's end";
+  if (std::holds_alternative<XauthAwaitRequest>(access.state)) return "the server's question for user name and password";
+  if (std::holds_alternative<XauthAwaitStatus>(access.state)) return "the server's word on user name and password";
+  if (std::holds_alternative<ConfigAwaitSet>(access.state) || std::holds_alternative<ConfigAwaitReply>(access.state))
+    return "a virtual address";
+  if (std::holds_alternative<ConfigAwaitAck>(access.state)) return "the acknowledgement of its virtual address";
+  return "the check of user name and password";
+}
+
+}  // namespace
+
+void begin_access(Core& core, TimePoint now, IsakmpSa& sa) {
+  Access& access = *access_of(sa);
+  const config::Connection& c = core.connection(sa);
+  access.give_up_at = now + kAccessLimit;
+  if (asks_for_user(c)) return ask_for_user(core, now, sa);
+  if (c.xauth_client.user.empty()) return after_xauth(core, now, sa);
+  access.state = XauthAwaitRequest{};
+  core.touch(sa);
+}
+
+void after_xauth(Core& core, TimePoint now, IsakmpSa& sa) {
+  const config::Connection& c = core.connection(sa);
+  Access& access = *access_of(sa);
+  const bool pull = c.mode_config == config::ModeConfig::Pull;
+  if (!c.pools.empty() && !pull)
+    push_config(core, now, sa);
+  else if (!c.pools.empty())
+    access.state = ConfigAwaitRequest{};
+  else if (!c.vips.empty() && pull)
+    pull_config(core, now, sa);
+  else if (!c.vips.empty())
+    access.state = ConfigAwaitSet{};
+  else
+    return open_access(core, now, sa);
+  core.touch(sa);
+  if (access_of(sa) && access_of(sa)->initial_contact) peer_restarted(core, now, sa);
+}
+
+void open_access(Core& core, TimePoint now, IsakmpSa& sa) {
+  Access& access = *access_of(sa);
+  access.state = AccessOpen{};
+  access_opened(core, now, sa);
+}
+
+void access_failed(Core& core, TimePoint now, IsakmpSa& sa, Exchange exchange, Reason reason, const std::string& message,
+                   ike::Cause cause) {
+  core.ended(now, sa, exchange, sa.role, reason, message, {}, std::move(cause));
+  const std::size_t connection = sa.connection;
+  const std::vector<SaId> replaces = sa.replaces;
+  const Role role = sa.role;
+  close_isakmp(core, now, sa, reason, "The ISAKMP SA ends before it was of use.");
+  if (role == Role::Initiator) connecting_failed(core, now, connection, replaces);
+}
+
+void on_config_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request) {
+  Access& access = *access_of(sa);
+  if (on_xauth_request(core, now, sa, id, request)) return;
+  if (!access.proved())
+    return core.say(sa, Severity::Info, Exchange::Xauth, Reason::Unexpected,
+                    "The peer asks for something else before XAuth is done; it gets no answer.");
+  if (request.type == ConfigType::Request) return on_pull_request(core, now, sa, id, request);
+  if (std::holds_alternative<ConfigAwaitSet>(access.state)) return on_push_request(core, now, sa, id, request);
+  // A SET that changes nothing here, a client's version for instance, is acknowledged as such.
+  answer(core, now, sa, id, request, {});
+}
+
+void on_config_answer(Core& core, TimePoint now, IsakmpSa& sa, const ConfigPayload& reply) {
+  const AccessState& state = access_of(sa)->state;
+  if (std::holds_alternative<XauthAwaitReply>(state)) return on_xauth_reply(core, now, sa, reply);
+  if (std::holds_alternative<XauthAwaitAck>(state)) return on_xauth_ack(core, now, sa);
+  if (std::holds_alternative<ConfigAwaitReply>(state)) return on_pull_reply(core, now, sa, reply);
+  if (std::holds_alternative<ConfigAwaitAck>(state)) return on_push_ack(core, now, sa);
+}
+
+void on_access_timer(Core& core, TimePoint now, IsakmpSa& sa) {
+  if (!access_of(sa)) return;
+  if (const auto* holding = std::get_if<XauthHolding>(&access_of(sa)->state); holding && now >= holding->until)
+    return tell_refusal(core, now, sa);
+  const bool answered = poll_transactions(core, now, sa);
+  Access& access = *access_of(sa);
+  if (access.open() || std::holds_alternative<ConfigAwaitRequest>(access.state)) return;
+  if (answered && now < access.give_up_at) return;
+  // A refusal that nobody acknowledged is a refusal all the same, and reported as one.
+  if (const auto* told = std::get_if<XauthAwaitAck>(&access.state); told && !told->ok) return on_xauth_ack(core, now, sa);
+  access_failed(core, now, sa, step_of(access), Reason::Timeout, sa.remote.to_string() + " never sent " + waiting_for(access) + ".");
+}
+
+std::optional<TimePoint> access_deadline(const IsakmpSa& sa) {
+  const MmEstablished* est = sa.established();
+  if (!est) return std::nullopt;
+  std::optional<TimePoint> out = transactions_deadline(est->access);
+  if (const auto* holding = std::get_if<XauthHolding>(&est->access.state)) out = earliest(out, holding->until);
+  if (!est->access.open() && !std::holds_alternative<ConfigAwaitRequest>(est->access.state)) out = earliest(out, est->access.give_up_at);
+  return out;
+}
+
+void set_virtual_address(Core& core, TimePoint now, IsakmpSa& sa, const IpAddress& address) {
+  static_cast<void>(now);
+  access_of(sa)->address = address;
+  core.touch(sa.connection);
+}
+
+std::optional<IpAddress> virtual_address_of(Core& core, const IsakmpSa& sa) {
+  for (const IsakmpSa* other : core.sas_of(sa.connection))
+    if (const MmEstablished* est = other->established(); est && est->access.address) return est->access.address;
+  return std::nullopt;
+}
+
+bool is_open(const IsakmpSa& sa) {
+  const MmEstablished* est = sa.established();
+  return est && est->access.open();
+}
+
+bool serves_client(const Core& core, const IsakmpSa& sa) {
+  const config::Connection& c = core.connection(sa);
+  return asks_for_user(c) || !c.pools.empty();
+}
+
+}  // namespace culvert::ikev1

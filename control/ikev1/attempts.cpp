@@ -1,0 +1,48 @@
+#include "control/ikev1/attempts.hpp"
+
+#include <algorithm>
+
+namespace culvert::ikev1 {
+
+unsigned Attempts::left(const Entry& e, ike::TimePoint now) {
+  const auto faded = now > e.last ? static_cast<std::uint64_t>((now - e.last) / kForgiven) : 0;
+  return faded >= e.count ? 0 : e.count - static_cast<unsigned>(faded);
+}
+
+template <class Key>
+void Attempts::note(std::map<Key, Entry>& all, const Key& key, ike::TimePoint now) {
+  if (!all.contains(key) && all.size() >= kMaxRemembered) {
+    std::erase_if(all, [now](const auto& e) { return left(e.second, now) == 0; });
+    if (all.size() >= kMaxRemembered)
+      all.erase(std::min_element(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.second.last < b.second.last; }));
+  }
+  Entry& e = all[key];
+  e = {left(e, now) + 1, now};
+}
+
+void Attempts::failed(ike::TimePoint now, ByteView user, const IpAddress& source) {
+  note(users_, Bytes(user.begin(), user.end()), now);
+  note(sources_, source, now);
+}
+
+void Attempts::succeeded(ByteView user) { users_.erase(Bytes(user.begin(), user.end())); }
+
+unsigned Attempts::failures(ike::TimePoint now, ByteView user) const {
+  const auto it = users_.find(Bytes(user.begin(), user.end()));
+  return it == users_.end() ? 0 : left(it->second, now);
+}
+
+unsigned Attempts::failures(ike::TimePoint now, const IpAddress& source) const {
+  const auto it = sources_.find(source);
+  return it == sources_.end() ? 0 : left(it->second, now);
+}
+
+std::chrono::nanoseconds Attempts::delay(ike::TimePoint now, ByteView user, const IpAddress& source) const {
+  std::chrono::nanoseconds out = kFirstDelay;
+  for (unsigned i = std::max(failures(now, user), failures(now, source)); i > 0 && out < kMaxDelay; --i) out *= 2;
+  return std::min<std::chrono::nanoseconds>(out, kMaxDelay);
+}
+
+bool Attempts::blocked(ike::TimePoint now, const IpAddress& source) const { return failures(now, source) >= kSourceLimit; }
+
+}  // namespace culvert::ikev1

@@ -1,0 +1,106 @@
+#include "control/ikev1/leases.hpp"
+
+#include <algorithm>
+
+namespace culvert::ikev1 {
+
+namespace {
+/// FNV-1a: the same in each process that this program ever runs in.
+std::uint64_t place_of(const std::string& identity) {
+  std::uint64_t h = 14695981039346656037ULL;
+  for (const char c : identity) h = (h ^ static_cast<std::uint8_t>(c)) * 1099511628211ULL;
+  return h;
+}
+}  // namespace
+
+Leases::Leases(const std::vector<config::Pool>& pools) {
+  for (const config::Pool& p : pools) {
+    Book book;
+    book.pool = &p;
+    // IPv6 pools are for answering only: no data plane carries them, and the configuration refuses them.
+    if (p.addrs.first.family == Family::V4)
+      book.size = std::uint64_t{p.addrs.last.v4_host()} - p.addrs.first.v4_host() + 1;
+    books_.push_back(std::move(book));
+  }
+}
+
+IpAddress Leases::address(const Book& book, std::uint64_t place) {
+  return IpAddress::v4(book.pool->addrs.first.v4_host() + static_cast<std::uint32_t>(place));
+}
+
+std::optional<std::uint64_t> Leases::place(const Book& book, const IpAddress& address) {
+  if (address.family != Family::V4 || address.v4_host() < book.pool->addrs.first.v4_host()) return std::nullopt;
+  const std::uint64_t out = address.v4_host() - book.pool->addrs.first.v4_host();
+  return out < book.size ? std::optional(out) : std::nullopt;
+}
+
+Leases::Granted Leases::give(Book& book, std::uint64_t place, const std::string& identity) {
+  Entry& e = book.entries[place];
+  if (!e.identity.empty() && e.identity != identity) book.by_identity.erase(e.identity);
+  if (!e.online) ++book.online;
+  e = {identity, true, 0};
+  book.by_identity[identity] = place;
+  return {book.pool, address(book, place)};
+}
+
+std::optional<std::uint64_t> Leases::unused(const Book& book, const std::string& identity) {
+  if (book.entries.size() >= book.size) return std::nullopt;
+  std::uint64_t place = place_of(identity) % book.size;
+  while (book.entries.contains(place)) place = (place + 1) % book.size;
+  return place;
+}
+
+std::optional<std::uint64_t> Leases::longest_left(const Book& book) {
+  if (book.online >= book.size) return std::nullopt;
+  std::optional<std::uint64_t> out;
+  for (const auto& [place, e] : book.entries)
+    if (!e.online && (!out || e.released < book.entries.at(*out).released)) out = place;
+  return out;
+}
+
+std::optional<Leases::Granted> Leases::acquire(std::span<const std::string> pools, const std::string& identity,
+                                               const std::optional<IpAddress>& wanted) {
+  std::vector<Book*> allowed;
+  for (const std::string& name : pools)
+    for (Book& book : books_)
+      if (book.pool->name == name && book.size > 0) allowed.push_back(&book);
+  for (Book* book : allowed)
+    if (const auto it = book->by_identity.find(identity); it != book->by_identity.end()) return give(*book, it->second, identity);
+  if (wanted && !wanted->is_unspecified())
+    for (Book* book : allowed)
+      if (const auto p = place(*book, *wanted); p && !book->entries.contains(*p)) return give(*book, *p, identity);
+  for (Book* book : allowed)
+    if (const auto p = unused(*book, identity)) return give(*book, *p, identity);
+  for (Book* book : allowed)
+    if (const auto p = longest_left(*book)) return give(*book, *p, identity);
+  return std::nullopt;
+}
+
+void Leases::release(const std::string& identity) {
+  for (Book& book : books_) {
+    const auto it = book.by_identity.find(identity);
+    if (it == book.by_identity.end()) continue;
+    Entry& e = book.entries.at(it->second);
+    if (e.online) --book.online;
+    e.online = false;
+    e.released = ++releases_;
+  }
+}
+
+std::vector<ike::PoolInfo> Leases::view() const {
+  std::vector<ike::PoolInfo> out;
+  for (const Book& book : books_) {
+    ike::PoolInfo info{book.pool->name, book.size, book.online, {}};
+    for (const auto& [place, e] : book.entries) info.leases.push_back({address(book, place), e.identity, e.online});
+    out.push_back(std::move(info));
+  }
+  return out;
+}
+
+std::size_t Leases::online() const {
+  std::size_t n = 0;
+  for (const Book& book : books_) n += book.online;
+  return n;
+}
+
+}  // namespace culvert::ikev1

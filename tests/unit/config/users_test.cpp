@@ -1,0 +1,85 @@
+// The users file: which hashes and lines are taken, and who is let in.
+#include "control/config/users.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include <catch2/catch.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace culvert;
+using culvert::config::SecretRef;
+using culvert::control::check_user;
+using culvert::control::count_users;
+
+namespace {
+/// A folder that goes away with it.
+struct Folder {
+  std::filesystem::path path;
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "culvert-secret-XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()));
+    path = name;
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string file(const std::string& name, const std::string& content, mode_t mode = 0600) const {
+    const std::string where = (path / name).string();
+    std::ofstream(where, std::ios::binary) << content;
+    ::chmod(where.c_str(), mode);
+    return where;
+  }
+};
+
+SecretRef users(const Folder& folder, const std::string& content, mode_t mode = 0600) {
+  return {SecretRef::Kind::File, folder.file("users", content, mode)};
+}
+bool good(const SecretRef& ref, const std::string& user, const std::string& password) {
+  const auto result = check_user(ref, as_bytes(user), SecretBytes(as_bytes(password)));
+  INFO((result ? std::string() : result.error()));
+  REQUIRE(result);
+  return *result;
+}
+// Made by openssl passwd -6 -salt saltsalt, -5, and mkpasswd -m yescrypt, of "alicepw".
+const std::string kUsers =
+    "# remote access\n"
+    "\n"
+    "alice:$6$saltsalt$fxtrgNr0//Ip0B6ss2a/TCLvMdsw5Nx6dknvHShinRxCFbPDFOF1FjlGij8xWCb0jfJjN/ydBgMw3Go6NrTo21\n"
+    "bob:$5$saltsalt$oQcbnkhLMRqvioe4yl/tmT2Rs.x/ovXywnDfGRPmyH4\r\n"
+    "carol:$y$j9T$F5Jx5fExrKuPp53xLKQ..1$Lrm./uNavNp49/ausryThT1xU.EWlGfVom1vGW26vK3\n"
+    "dave:{plain}pass:word \n"
+    "eve@example.org:{plain}x";
+}  // namespace
+
+TEST_CASE("users are let in with their password alone", "[users][xauth]") {
+  const Folder folder;
+  const SecretRef ref = users(folder, kUsers);
+  CHECK(count_users(ref) == 5);
+  for (const char* user : {"alice", "bob", "carol"}) {
+    INFO(user);
+    CHECK(good(ref, user, "alicepw"));
+    CHECK_FALSE(good(ref, user, "alicepw "));
+    CHECK_FALSE(good(ref, user, ""));
+    CHECK_FALSE(good(ref, user, std::string("alicepw\0x", 9)));
+  }
+  CHECK(good(ref, "dave", "pass:word "));
+  CHECK_FALSE(good(ref, "dave", "pass:word"));
+  CHECK(good(ref, "eve@example.org", "x"));
+  CHECK_FALSE(good(ref, "eve@example.org", "y"));
+  for (const char* nobody : {"", "mallory", "alice:", "# remote access", "Alice"}) CHECK_FALSE(good(ref, nobody, "alicepw"));
+  CHECK_FALSE(good(users(folder, ""), "alice", "alicepw"));
+}
+
+TEST_CASE("a users file that others could read, or with a line that makes no sense, lets nobody in", "[users][xauth]") {
+  const Folder folder;
+  CHECK_FALSE(count_users(users(folder, kUsers, 0640)));
+  CHECK_FALSE(count_users({SecretRef::Kind::File, "/nowhere/users"}));
+  CHECK_FALSE(count_users({SecretRef::Kind::Env, "USERS"}));
+  for (const char* line : {"alice", ":{plain}x", "alice:", "alice:{plain}", "alice:secret", "alice:$1$aa$bb", "alice:ab01FAX.bQRSU"}) {
+    const auto n = count_users(users(folder, "ok:{plain}x\n" + std::string(line) + "\n"));
+    REQUIRE_FALSE(n);
+    CHECK(n.error().find("line 2") != std::string::npos);
+    CHECK(n.error().find("secret") == std::string::npos);
+    CHECK_FALSE(check_user(users(folder, line), as_bytes("ok"), SecretBytes(as_bytes("x"))));
+  }
+}

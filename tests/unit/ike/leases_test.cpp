@@ -1,0 +1,103 @@
+// Leases of virtual addresses, and the memory of wrong passwords.
+#include "control/ikev1/leases.hpp"
+
+#include <set>
+
+#include <catch2/catch.hpp>
+
+#include "control/ikev1/attempts.hpp"
+
+using namespace culvert;
+using namespace culvert::ikev1;
+using namespace std::chrono_literals;
+
+namespace {
+std::vector<config::Pool> pools(const std::string& addrs) {
+  config::Pool p;
+  p.name = "p";
+  p.addrs = TrafficSelector::parse(addrs).value();
+  return {p};
+}
+const std::vector<std::string> kNames{"p"};
+IpAddress ip(const std::string& s) { return IpAddress::parse(s).value(); }
+}  // namespace
+
+TEST_CASE("each identity has an address of its own, and gets it again", "[leases]") {
+  const auto config = pools("10.3.0.1-10.3.0.254");
+  Leases leases(config);
+  std::set<IpAddress> given;
+  for (int i = 0; i < 254; ++i) {
+    const auto g = leases.acquire(kNames, "peer " + std::to_string(i), {});
+    REQUIRE(g);
+    CHECK(config[0].addrs.matches(g->address, 0, 0));
+    given.insert(g->address);
+  }
+  CHECK(given.size() == 254);
+  CHECK(leases.online() == 254);
+  CHECK_FALSE(leases.acquire(kNames, "one more", {}));
+  const auto seventh = leases.acquire(kNames, "peer 7", {});
+  CHECK(leases.acquire(kNames, "peer 7", ip("10.3.0.1"))->address == seventh->address);  // it has one
+  leases.release("peer 7");
+  leases.release("peer 7");
+  CHECK(leases.online() == 253);
+  CHECK(leases.acquire(kNames, "peer 7", {})->address == seventh->address);
+  leases.release("peer 7");
+  leases.release("peer 9");
+  CHECK(leases.acquire(kNames, "one more", {})->address == seventh->address);  // the one that was left first
+  CHECK(leases.acquire(kNames, "peer 7", {}));                                 // another one: nine's
+  CHECK_FALSE(leases.acquire(kNames, "peer 9", {}));
+  CHECK(leases.view().at(0).leases.size() == 254);
+}
+
+TEST_CASE("a gateway that restarts gives the same identity the same address", "[leases]") {
+  const auto config = pools("10.3.0.0/24");
+  Leases before(config), after(config);
+  for (const char* who : {"alice", "bob", "carol"})
+    CHECK(before.acquire(kNames, who, {})->address == after.acquire(kNames, who, {})->address);
+}
+
+TEST_CASE("an address that is asked for is given if it is in the pool and was nobody's", "[leases]") {
+  const auto config = pools("10.3.0.10-10.3.0.12");
+  Leases leases(config);
+  CHECK(leases.acquire(kNames, "a", ip("10.3.0.11"))->address == ip("10.3.0.11"));
+  CHECK(leases.acquire(kNames, "b", ip("10.3.0.11"))->address != ip("10.3.0.11"));
+  CHECK(leases.acquire(kNames, "c", ip("10.4.0.1")));
+  CHECK_FALSE(leases.acquire(kNames, "d", ip("10.3.0.10")));
+  CHECK_FALSE(leases.acquire(std::vector<std::string>{"other"}, "a", {}));
+}
+
+TEST_CASE("ten thousand that come and go leave nothing behind", "[leases][attack-F7]") {
+  const auto config = pools("10.3.0.1-10.3.0.254");
+  Leases leases(config);
+  for (int i = 0; i < 10000; ++i) {
+    const std::string who = "peer " + std::to_string(i);
+    REQUIRE(leases.acquire(kNames, who, {}));
+    leases.release(who);
+  }
+  CHECK(leases.online() == 0);
+  CHECK(leases.view().at(0).leases.size() == 254);
+}
+
+TEST_CASE("wrong passwords are remembered by name and by address, for a while, and not without end", "[xauth][attack-F8]") {
+  Attempts a;
+  ike::TimePoint now{1000s};
+  const Bytes alice = to_bytes("alice"), bob = to_bytes("bob");
+  CHECK(a.delay(now, alice, ip("10.9.0.1")) == 1s);
+  a.failed(now, alice, ip("10.9.0.1"));
+  a.failed(now, alice, ip("10.9.0.2"));
+  CHECK(a.delay(now, alice, ip("10.9.0.3")) == 4s);
+  CHECK(a.delay(now, bob, ip("10.9.0.1")) == 2s);
+  CHECK(a.delay(now, bob, ip("10.9.0.3")) == 1s);
+  for (int i = 0; i < 20; ++i) a.failed(now, to_bytes("u" + std::to_string(i)), ip("10.9.0.9"));
+  CHECK(a.delay(now, bob, ip("10.9.0.9")) == 16s);
+  CHECK(a.blocked(now, ip("10.9.0.9")));
+  CHECK_FALSE(a.blocked(now, ip("10.9.0.1")));
+  CHECK_FALSE(a.blocked(now + 31s, ip("10.9.0.9")));
+  CHECK(a.failures(now + 61s, alice) == 0);
+  a.succeeded(alice);
+  CHECK(a.failures(now, alice) == 0);
+  for (std::uint32_t i = 0; i < 2 * Attempts::kMaxRemembered; ++i)
+    a.failed(now + std::chrono::milliseconds(i), to_bytes("x" + std::to_string(i)), IpAddress::v4(i));
+  CHECK(a.failures(now + 9s, to_bytes("x" + std::to_string(2 * Attempts::kMaxRemembered - 1))) == 1);
+  CHECK(a.failures(now + 9s, to_bytes("x0")) == 0);
+}
