@@ -30,9 +30,9 @@ using ExchangeCounts = std::array<std::array<std::array<std::uint64_t, static_ca
 class Gateway final : private ike::Services {
  public:
   struct Hooks {
-    std::function<void(ike::ComputeDh)> compute;  ///< answered by on_dh, later
-    std::function<void(ike::Sign)> sign;          ///< answered by on_signed, later
-    std::function<void(ike::VerifyPeer)> verify;  ///< answered by on_verified, later
+    std::function<void(ike::ComputeDh)> compute;                              ///< answered by on_dh, later
+    std::function<void(ike::Sign)> sign;                                      ///< answered by on_signed, later
+    std::function<void(ike::VerifyPeer)> verify;                              ///< answered by on_verified, later
     std::function<void(ike::CheckUser, config::SecretRef users)> check_user;  ///< answered by on_user_checked, later
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;

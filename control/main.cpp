@@ -37,6 +37,23 @@ struct Options {
 
 crypto::WallTime wall_time() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
 
+/// The files of XAuth, of either side.
+void look_at_users(const config::Connection& connection, Journal& journal) {
+  const auto complain = [&](const std::string& what, const std::string& why) {
+    Event e;
+    e.connection = connection.name;
+    e.level = ike::Severity::Error;
+    e.message = what + ": " + why;
+    e.reason = ike::name(ike::Reason::NoSecret);
+    journal.write(std::move(e));
+  };
+  if (connection.xauth_server.users.kind != config::SecretRef::Kind::None)
+    if (const auto users = count_users(connection.xauth_server.users); !users) complain("no user can be admitted", users.error());
+  if (!connection.xauth_client.user.empty())
+    if (const auto password = resolve_secret(connection.xauth_client.password); !password)
+      complain("the password of local.xauth cannot be read", password.error());
+}
+
 /// What is wrong with the secrets, keys and certificates is said at start, not at three in the morning when the first peer calls.
 void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
   for (const auto& connection : config.connections) {
@@ -47,6 +64,7 @@ void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
       e.message = finding.side + "." + finding.key + ": " + finding.message;
       journal.write(std::move(e));
     }
+    look_at_users(connection, journal);
     if (connection.secret.kind == config::SecretRef::Kind::None) continue;
     const auto secret = resolve_secret(connection.secret);
     Event e;

@@ -1,5 +1,6 @@
 #include "common/config/schema.hpp"
 
+#include "common/config/remote_access.hpp"
 #include "common/shm/messages.hpp"
 #include "common/shm/segment.hpp"
 
@@ -201,12 +202,16 @@ Section<Connection> connection_section() {
                          .key("id", &Connection::local_id, identity(), "Who we say we are.")
                          .derived("the first of local_addrs, with pubkey the subject of the certificate")
                          .example("gw-a.example")
-                         .keys_of(&Connection::local_auth, local_auth_section());
+                         .keys_of(&Connection::local_auth, local_auth_section())
+                         .map("xauth", &Connection::xauth_client, xauth_client_section(),
+                              "We are a user of the peer's, who asks for name and password behind phase 1 (XAuth).");
   const auto remote =
       Section<Connection>()
           .key("id", &Connection::remote_id, identity_pattern(), "Who the peer must say it is; its certificate must say so, too.")
           .example("gw-b.example")
-          .keys_of(&Connection::remote_auth, remote_auth_section());
+          .keys_of(&Connection::remote_auth, remote_auth_section())
+          .map("xauth", &Connection::xauth_server, xauth_server_section(),
+               "The peer is a user: it is asked for name and password behind phase 1 (XAuth), before it gets a tunnel.");
   return Section<Connection>()
       .fixed("version", "1", {{"2", "IKEv2 is not supported yet"}, {"0", "one version has to be chosen, and IKEv2 is not supported yet"}},
              "IKE version.")
@@ -226,6 +231,14 @@ Section<Connection> connection_section() {
       .key("secret", &Connection::secret, secret_reference(),
            "With auth: psk, where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")
       .example("file:/etc/culvert/site-b.psk")
+      .key("pools", &Connection::pools, list_of(text("the name of a pool", 30), 0, 16),
+           "Pools that the peer's virtual address comes from, the first one that has a free one (Mode Config). It is tied to the peer's "
+           "identity, or to its user name.")
+      .key("vips", &Connection::vips, virtual_addresses(),
+           "The virtual address that we ask the peer for; 0.0.0.0: any. It becomes local_ts of children that are dynamic.")
+      .example("[0.0.0.0]")
+      .key("mode_config", &Connection::mode_config, choice<ModeConfig>({{"pull", ModeConfig::Pull}, {"push", ModeConfig::Push}}),
+           "Who begins when virtual addresses are given. pull: the one that wants one asks. push: the one that gives it.")
       .key("encap", &Connection::encap, boolean(), "Put ESP into UDP even without a NAT between.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
       .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h), "From then, time to its end, replaced or not.")
@@ -257,6 +270,7 @@ const Section<GatewayConfig>& schema() {
                "What happens to forwarded packets that match nothing else.")
           .map("control", &GatewayConfig::control, control_section(), "culvertd: its socket, metrics and log.")
           .map("ike", &GatewayConfig::ike, ike_section(), "IKE settings for all connections.")
+          .named("pools", &GatewayConfig::pools, pool_section(), kMaxPools, "clients", "Virtual addresses for peers, by name.")
           .named("connections", &GatewayConfig::connections, connection_section(), kMaxConnections, "site-b", "Peers by name.");
   return root;
 }

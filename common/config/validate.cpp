@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "common/config/remote_access.hpp"
 #include "common/config/section.hpp"
 #include "common/ipsec/algorithms.hpp"
 #include "common/shm/messages.hpp"
@@ -192,6 +193,7 @@ void validate(const GatewayConfig& config, const Node& root, Sink& sink) {
   validate_routes(config, top);
   validate_policies(config, top);
   validate_connections(config, top);
+  validate_remote_access(config, top);
 }
 
 }  // namespace culvert::config

@@ -39,10 +39,9 @@ std::expected<std::vector<User>, std::string> parse(ByteView file, const std::st
     if (colon == one.end() || colon == one.begin()) return std::unexpected(where + " is not \"name:hash\"");
     const auto at = static_cast<std::size_t>(colon - one.begin());
     const User user{one.first(at), one.subspan(at + 1)};
-    const bool known = text(user.proof).starts_with(kPlain) ? user.proof.size() > kPlain.size()
-                                                            : std::ranges::any_of(kHashes, [&](std::string_view h) {
-                                                                return text(user.proof).starts_with(h);
-                                                              });
+    const bool known = text(user.proof).starts_with(kPlain)
+                           ? user.proof.size() > kPlain.size()
+                           : std::ranges::any_of(kHashes, [&](std::string_view h) { return text(user.proof).starts_with(h); });
     if (!known) return std::unexpected(where + " has neither a hash of a kind that is taken ($6$, $y$, ...) nor {plain} and a password");
     out.push_back(user);
   }

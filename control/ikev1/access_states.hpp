@@ -22,12 +22,12 @@ namespace culvert::ikev1 {
 
 /// One message id of the Transaction exchange, and what is chained under it (draft-dukes-ike-mode-cfg-02 §3.2).
 struct Transaction {
-  Iv iv{};                              ///< of the next message, whichever side sends it
-  ike::ReplyCache replies;              ///< the peer's requests and our answers
-  std::optional<ike::Outstanding> tx;   ///< our request, while its answer is awaited
-  ConfigType asked{};                   ///< what our request was
+  Iv iv{};                             ///< of the next message, whichever side sends it
+  ike::ReplyCache replies;             ///< the peer's requests and our answers
+  std::optional<ike::Outstanding> tx;  ///< our request, while its answer is awaited
+  ConfigType asked{};                  ///< what our request was
   std::uint16_t identifier = 0;
-  ike::TimePoint forget_at;             ///< without `tx`
+  ike::TimePoint forget_at;  ///< without `tx`
 };
 
 /// Nothing is known of it yet: neither side may begin anything.
@@ -67,11 +67,11 @@ struct ReceivedConfig {
 struct Access {
   AccessState state;
   std::map<MessageId, Transaction> transactions;
-  ike::TimePoint give_up_at{};              ///< of XAuth and Mode Config together, until it is open
-  std::uint16_t identifier = 0;             ///< of our requests: one for all of XAuth (draft-beaulieu-ike-xauth-02 §2)
-  std::string user;                         ///< that XAuth has proved, printable
-  bool initial_contact = false;             ///< the peer said so before XAuth told who it is
-  std::optional<IpAddress> address;         ///< virtual: the peer's, or ours
+  ike::TimePoint give_up_at{};       ///< of XAuth and Mode Config together, until it is open
+  std::uint16_t identifier = 0;      ///< of our requests: one for all of XAuth (draft-beaulieu-ike-xauth-02 §2)
+  std::string user;                  ///< that XAuth has proved, printable
+  bool initial_contact = false;      ///< the peer said so before XAuth told who it is
+  std::optional<IpAddress> address;  ///< virtual: the peer's, or ours
   ReceivedConfig received;
 
   /// Whether Quick Modes of the peer are taken: it has proved all that it must.

@@ -14,11 +14,11 @@ namespace culvert::ikev1 {
 
 class Attempts {
  public:
-  static constexpr std::size_t kMaxRemembered = 4096;               ///< of names, and of addresses; the least recent are forgotten
-  static constexpr auto kForgiven = std::chrono::seconds{30};       ///< one failure less after each
-  static constexpr auto kFirstDelay = std::chrono::seconds{1};      ///< of a refusal; doubles with each failure before it ...
-  static constexpr auto kMaxDelay = std::chrono::seconds{16};       ///< ... up to this
-  static constexpr unsigned kSourceLimit = 20;                      ///< failures of one address, beyond which nothing of it is checked
+  static constexpr std::size_t kMaxRemembered = 4096;           ///< of names, and of addresses; the least recent are forgotten
+  static constexpr auto kForgiven = std::chrono::seconds{30};   ///< one failure less after each
+  static constexpr auto kFirstDelay = std::chrono::seconds{1};  ///< of a refusal; doubles with each failure before it ...
+  static constexpr auto kMaxDelay = std::chrono::seconds{16};   ///< ... up to this
+  static constexpr unsigned kSourceLimit = 20;                  ///< failures of one address, beyond which nothing of it is checked
 
   void failed(ike::TimePoint now, ByteView user, const IpAddress& source);
   void succeeded(ByteView user);

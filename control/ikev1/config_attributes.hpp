@@ -45,17 +45,17 @@ enum class Cfg : std::uint16_t {
   UnityPfs = 28679,
 };
 
-inline constexpr std::uint16_t kXauthGeneric = 0;                ///< XAUTH-TYPE: user name and password, or pass code
-inline constexpr std::uint16_t kXauthFail = 0, kXauthOk = 1;     ///< XAUTH-STATUS
-inline constexpr std::size_t kMaxXauthValue = 256;               ///< bytes of a user name, of a password: longer ones are nobody's
-inline constexpr std::size_t kMaxSplitIncludes = 64;             ///< networks that one attribute may list
-inline constexpr std::size_t kMaxConfigText = 1024;              ///< of a banner, a domain, a version: more of it is cut
+inline constexpr std::uint16_t kXauthGeneric = 0;             ///< XAUTH-TYPE: user name and password, or pass code
+inline constexpr std::uint16_t kXauthFail = 0, kXauthOk = 1;  ///< XAUTH-STATUS
+inline constexpr std::size_t kMaxXauthValue = 256;            ///< bytes of a user name, of a password: longer ones are nobody's
+inline constexpr std::size_t kMaxSplitIncludes = 64;          ///< networks that one attribute may list
+inline constexpr std::size_t kMaxConfigText = 1024;           ///< of a banner, a domain, a version: more of it is cut
 
 /// The first attribute of the number; nullptr: none.
 const Attribute* find(std::span<const Attribute> attributes, Cfg type);
 [[nodiscard]] inline bool has(std::span<const Attribute> attributes, Cfg type) { return find(attributes, type) != nullptr; }
 
-Attribute empty_attribute(Cfg type);                             ///< no value: "tell me", or in an ACK "taken"
+Attribute empty_attribute(Cfg type);  ///< no value: "tell me", or in an ACK "taken"
 Attribute number_attribute(Cfg type, std::uint16_t value);
 Attribute bytes_attribute(Cfg type, ByteView value);
 Attribute text_attribute(Cfg type, const std::string& value);

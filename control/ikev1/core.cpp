@@ -31,7 +31,8 @@ ike::Failure record(TimePoint now, std::optional<Exchange> exchange, std::option
 }
 }  // namespace
 
-Core::Core(const config::GatewayConfig& configuration, ike::Services& svc) : config(configuration), services(svc), leases(configuration.pools) {
+Core::Core(const config::GatewayConfig& configuration, ike::Services& svc)
+    : config(configuration), services(svc), leases(configuration.pools) {
   // Pairs of a former culvertd are still in the data plane: ours must not share their numbers.
   last_pair_ = number(random(8)) >> 1;
   for (const config::Connection& c : config.connections) {

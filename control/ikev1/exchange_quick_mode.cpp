@@ -25,8 +25,7 @@ void on_quick_mode(Core& core, const Incoming& in) {
   if (!est || !h.message_id || !h.encrypted())
     return drop_unproven(core, in, *sa, Reason::Unexpected,
                          "A Quick Mode message came in clear, without a message id, or before phase 1 was over.");
-  if (!est->access.proved())
-    return drop_unproven(core, in, *sa, Reason::Unexpected, "A Quick Mode message came before XAuth was done.");
+  if (!est->access.proved()) return drop_unproven(core, in, *sa, Reason::Unexpected, "A Quick Mode message came before XAuth was done.");
 
   const auto it = sa->quick_modes.find(h.message_id);
   if (it == sa->quick_modes.end()) {

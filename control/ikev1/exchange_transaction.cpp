@@ -96,7 +96,8 @@ void on_transaction(Core& core, const Incoming& in) {
   t.iv = opened->next;
   t.forget_at = in.now + kTransactionMemory;
   const ConfigPayload& payload = *message.find<ConfigPayload>();
-  if (payload.type == ConfigType::Request || payload.type == ConfigType::Set) return on_config_request(core, in.now, *sa, h.message_id, payload);
+  if (payload.type == ConfigType::Request || payload.type == ConfigType::Set)
+    return on_config_request(core, in.now, *sa, h.message_id, payload);
   if (!take_answer(t, payload)) return junk(core, in, Reason::Unexpected, "A Transaction message answers what nobody asked.");
   on_config_answer(core, in.now, *sa, payload);
 }

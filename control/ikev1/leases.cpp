@@ -18,8 +18,7 @@ Leases::Leases(const std::vector<config::Pool>& pools) {
     Book book;
     book.pool = &p;
     // IPv6 pools are for answering only: no data plane carries them, and the configuration refuses them.
-    if (p.addrs.first.family == Family::V4)
-      book.size = std::uint64_t{p.addrs.last.v4_host()} - p.addrs.first.v4_host() + 1;
+    if (p.addrs.first.family == Family::V4) book.size = std::uint64_t{p.addrs.last.v4_host()} - p.addrs.first.v4_host() + 1;
     books_.push_back(std::move(book));
   }
 }

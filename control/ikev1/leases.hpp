@@ -40,7 +40,7 @@ class Leases {
   struct Book {
     const config::Pool* pool = nullptr;
     std::uint64_t size = 0;
-    std::map<std::uint64_t, Entry> entries;           ///< by place in the pool
+    std::map<std::uint64_t, Entry> entries;  ///< by place in the pool
     std::map<std::string, std::uint64_t> by_identity;
     std::size_t online = 0;
   };

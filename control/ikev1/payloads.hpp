@@ -15,14 +15,14 @@
 namespace culvert::ikev1 {
 
 // Bounds, each above anything that a sane peer sends and low enough that a message of 64 KB costs microseconds.
-inline constexpr std::size_t kMaxPayloads = 64;      ///< a peer with 40 vendor ids exists; with 60 it does not
-inline constexpr std::size_t kMaxProposals = 32;     ///< of an SA; Windows offers 5, strongSwan's default 1
-inline constexpr std::size_t kMaxTransforms = 128;   ///< of a proposal; strongSwan's default expands to about 60
-inline constexpr std::size_t kMaxAttributes = 32;    ///< of a transform; 7 are in common use
+inline constexpr std::size_t kMaxPayloads = 64;           ///< a peer with 40 vendor ids exists; with 60 it does not
+inline constexpr std::size_t kMaxProposals = 32;          ///< of an SA; Windows offers 5, strongSwan's default 1
+inline constexpr std::size_t kMaxTransforms = 128;        ///< of a proposal; strongSwan's default expands to about 60
+inline constexpr std::size_t kMaxAttributes = 32;         ///< of a transform; 7 are in common use
 inline constexpr std::size_t kMaxConfigAttributes = 128;  ///< of a Mode Config payload; a Cisco client asks for about 25
-inline constexpr std::size_t kMaxDeleteSpis = 1024;  ///< of a Delete payload: more than a peer has CHILD SAs with us
-inline constexpr std::size_t kMaxSpi = 16;           ///< RFC 2408 §3.5: the SPI of an ISAKMP proposal has 0 to 16 bytes
-inline constexpr std::size_t kMaxIdentity = 2048;    ///< identification data; a distinguished name has some hundred bytes
+inline constexpr std::size_t kMaxDeleteSpis = 1024;       ///< of a Delete payload: more than a peer has CHILD SAs with us
+inline constexpr std::size_t kMaxSpi = 16;                ///< RFC 2408 §3.5: the SPI of an ISAKMP proposal has 0 to 16 bytes
+inline constexpr std::size_t kMaxIdentity = 2048;         ///< identification data; a distinguished name has some hundred bytes
 
 enum class PayloadType : std::uint8_t {
   None = 0,

@@ -168,8 +168,8 @@ std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
     ike::ConnectionStatus status;
     status.connection = c.name;
     status.failure = core.failures.current(c.name, {});
-    status.up = std::ranges::any_of(core.sas(),
-                                    [&](const auto& s) { return s.second->connection == i && !s.second->dead && is_open(*s.second); });
+    status.up =
+        std::ranges::any_of(core.sas(), [&](const auto& s) { return s.second->connection == i && !s.second->dead && is_open(*s.second); });
     if (!status.up) status.connecting = attempt(core, i);
     for (std::size_t k = 0; k < c.children.size(); ++k) {
       const ChildRun& run = core.runs[i].children[k];

@@ -98,14 +98,16 @@ void on_xauth_ack(Core& core, TimePoint now, IsakmpSa& sa) {
   Access& access = sa.established()->access;
   const XauthAwaitAck state = std::get<XauthAwaitAck>(access.state);
   if (!state.ok)
-    return access_failed(core, now, sa, Exchange::Xauth, Reason::XauthFailed,
-                         "User \"" + shown(state.user) + "\" at " + sa.remote.to_string() + " is unknown or has another password (failures: " +
-                             std::to_string(core.attempts.failures(now, state.user)) + " of this name, " +
-                             std::to_string(core.attempts.failures(now, sa.remote.address)) + " of this address).",
-                         {.number = 2, .evidence = ike::UserEvidence{shown(state.user), "there is no such user, or its password is another"}});
+    return access_failed(
+        core, now, sa, Exchange::Xauth, Reason::XauthFailed,
+        "User \"" + shown(state.user) + "\" at " + sa.remote.to_string() +
+            " is unknown or has another password (failures: " + std::to_string(core.attempts.failures(now, state.user)) +
+            " of this name, " + std::to_string(core.attempts.failures(now, sa.remote.address)) + " of this address).",
+        {.number = 2, .evidence = ike::UserEvidence{shown(state.user), "there is no such user, or its password is another"}});
   access.user = shown(state.user);
   core.waiting_for_user.erase(sa.id);
-  core.ended(now, sa, Exchange::Xauth, sa.role, Reason::Ok, "User \"" + access.user + "\" at " + sa.remote.to_string() + " is authenticated.");
+  core.ended(now, sa, Exchange::Xauth, sa.role, Reason::Ok,
+             "User \"" + access.user + "\" at " + sa.remote.to_string() + " is authenticated.");
   after_xauth(core, now, sa);
 }
 

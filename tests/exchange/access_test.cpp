@@ -44,7 +44,8 @@ ikev1::Builder config_payload(ikev1::ConfigType type, std::vector<ikev1::Attribu
 
 }  // namespace
 
-TEST_CASE("XAuth and a pulled address, message by message", "[xauth][mode_config][draft-beaulieu-ike-xauth-02][draft-dukes-ike-mode-cfg-02]") {
+TEST_CASE("XAuth and a pulled address, message by message",
+          "[xauth][mode_config][draft-beaulieu-ike-xauth-02][draft-dukes-ike-mode-cfg-02]") {
   World world;
   world.record = true;
   auto [a, b] = client_and_server(world);
@@ -53,9 +54,9 @@ TEST_CASE("XAuth and a pulled address, message by message", "[xauth][mode_config
   REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
   INFO(a.transcript() << b.transcript());
   CHECK(ladder(world) ==
-        " R6 I6"         // REQUEST(type, name, password), REPLY
-        " R6 I6"         // SET(ok), ACK
-        " I6 R6"         // REQUEST(address, ...), REPLY
+        " R6 I6"          // REQUEST(type, name, password), REPLY
+        " R6 I6"          // SET(ok), ACK
+        " I6 R6"          // REQUEST(address, ...), REPLY
         " I32 R32 I32");  // Quick Mode
   CHECK(b.counted(Exchange::Xauth, Reason::Ok) == 1);
   CHECK(a.counted(Exchange::Xauth, Reason::Ok) == 1);
@@ -168,10 +169,11 @@ TEST_CASE("names and passwords with zeros, too long ones and empty ones are nobo
     std::string user, password;
     bool good;
   };
-  const Row row = GENERATE_COPY(Row{"alice", "alicepw", true}, Row{"alice", "alicepw" + zero, true}, Row{"alice", "alicepw" + zero + "x", false},
-                                Row{"alice" + zero, "alicepw", false}, Row{"alice" + zero + "x", "alicepw", false}, Row{"alice", zero, false},
-                                Row{"alice", std::string(257, 'x'), false}, Row{std::string(257, 'x'), "alicepw", false},
-                                Row{"alice", std::string(60000, 'x'), false});
+  const Row row =
+      GENERATE_COPY(Row{"alice", "alicepw", true}, Row{"alice", "alicepw" + zero, true}, Row{"alice", "alicepw" + zero + "x", false},
+                    Row{"alice" + zero, "alicepw", false}, Row{"alice" + zero + "x", "alicepw", false}, Row{"alice", zero, false},
+                    Row{"alice", std::string(257, 'x'), false}, Row{std::string(257, 'x'), "alicepw", false},
+                    Row{"alice", std::string(60000, 'x'), false});
   World world;
   auto [a, b] = client_and_server(world, [&](auto& ca, auto&) { ca.connections[0].xauth_client.user = row.user; });
   b.users[std::string(257, 'x')] = "alicepw";

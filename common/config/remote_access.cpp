@@ -1,0 +1,128 @@
+#include "common/config/remote_access.hpp"
+
+#include <algorithm>
+
+#include "common/config/kinds_detail.hpp"
+
+namespace culvert::config {
+
+namespace {
+
+/// A network without its first and last address, or a range.
+Kind<TrafficSelector> pool_addresses() {
+  const std::string expects =
+      "a network such as 10.3.0.0/24 or a range such as 10.3.0.10-10.3.0.99, of at most " + std::to_string(kMaxPoolSize) + " addresses";
+  return {expects,
+          [=](const At& at) -> std::optional<TrafficSelector> {
+            const auto* value = scalar(at, expects);
+            if (!value) return std::nullopt;
+            auto range = TrafficSelector::parse(*value);
+            if (!range || range->protocol != 0) {
+              at.expected(expects);
+              return std::nullopt;
+            }
+            if (!carried(range->first.family)) {
+              at.error("expected " + expects + ", got " + quoted(*value) + ": IPv6 is not carried by the data plane yet");
+              return std::nullopt;
+            }
+            const std::uint32_t first = range->first.v4_host(), last = range->last.v4_host();
+            if (value->find('/') != std::string::npos && last - first >= 3) {
+              range->first = IpAddress::v4(first + 1);
+              range->last = IpAddress::v4(last - 1);
+            }
+            if (std::uint64_t{last} - first >= kMaxPoolSize) {
+              at.expected(expects);
+              return std::nullopt;
+            }
+            return *range;
+          },
+          [](const TrafficSelector& v) { return v.to_string(); }};
+}
+
+Kind<SecretRef> users_file() {
+  Kind<SecretRef> kind = secret_reference();
+  kind.expects = "file:/absolute/path";
+  kind.read = [inner = kind.read](const At& at) -> std::optional<SecretRef> {
+    auto ref = inner(at);
+    if (!ref || ref->kind == SecretRef::Kind::File) return ref;
+    at.error("expected file:/absolute/path: users are kept in a file");
+    return std::nullopt;
+  };
+  return kind;
+}
+
+bool overlap(const TrafficSelector& a, const TrafficSelector& b) { return a.intersect(b).has_value(); }
+
+void check_pools(const GatewayConfig& config, const Where& here) {
+  for (std::size_t i = 0; i < config.pools.size(); ++i)
+    for (std::size_t k = 0; k < i; ++k)
+      if (here.entry(i).clean({"addrs"}) && here.entry(k).clean({"addrs"}) && overlap(config.pools[i].addrs, config.pools[k].addrs))
+        here.entry(i).key("addrs").error("expected addresses that no other pool has; pool " + quoted(config.pools[k].name) +
+                                         " has some of them");
+}
+
+void check_connection(const GatewayConfig& config, const Connection& c, const Where& at) {
+  const bool client = !c.xauth_client.user.empty(), server = c.xauth_server.users.kind != SecretRef::Kind::None;
+  const Where local = at.key("local"), remote = at.key("remote");
+  if (client && c.xauth_client.password.kind == SecretRef::Kind::None && local.key("xauth").clean({"password"}))
+    local.key("xauth").error("expected a password beside user");
+  if (client && server) remote.key("xauth").error("expected either local.xauth or remote.xauth: one side asks, the other one answers");
+  if (!at.clean({"pools", "vips"})) return;
+  for (const std::string& name : c.pools)
+    if (std::ranges::find(config.pools, name, &Pool::name) == config.pools.end())
+      at.key("pools").error("expected the name of a pool of the section pools, got " + quoted(name));
+  if (!c.pools.empty() && !c.vips.empty())
+    at.key("vips").error("expected either pools or vips: one side gives addresses, the other one asks");
+}
+
+}  // namespace
+
+Section<XauthClient> xauth_client_section() {
+  return Section<XauthClient>()
+      .key("user", &XauthClient::user, text("a user name", 255), "The user that we are, such as branch-7; empty: no XAuth.")
+      .key("password", &XauthClient::password, secret_reference(), "Where its password is, as for secret.")
+      .example("file:/etc/culvert/site-b.password");
+}
+
+Section<XauthServer> xauth_server_section() {
+  return Section<XauthServer>()
+      .key("users", &XauthServer::users, users_file(),
+           "A file of mode 0600 with a user a line, name:hash, the hash as `openssl passwd -6` or mkpasswd makes it; or "
+           "name:{plain}password. It is read at each login. Without it there is no XAuth.")
+      .example("file:/etc/culvert/users");
+}
+
+Section<Pool> pool_section() {
+  return Section<Pool>()
+      .key(
+          "addrs", &Pool::addrs, pool_addresses(),
+          "The addresses. Of a network the first and the last one are left out. An identity gets the same one each time, while it is free.")
+      .required("10.3.0.0/24")
+      .key("dns", &Pool::dns, list_of(address(), 0, 4), "Name servers for the peer.")
+      .example("[10.1.0.53]")
+      .key("nbns", &Pool::nbns, list_of(address(), 0, 4), "WINS servers for the peer.")
+      .key("split_include", &Pool::split_include, list_of(network(), 0, 64),
+           "Networks whose traffic the peer is to send through the tunnel (Cisco Unity); none: all of it.")
+      .example("[10.1.0.0/24]")
+      .key("banner", &Pool::banner, text("a text, or empty: none", 500), "What the peer's user is shown (Cisco Unity).")
+      .key("domain", &Pool::domain, text("a domain, or empty: none", 255), "The peer's default domain (Cisco Unity).")
+      .key("split_dns", &Pool::split_dns, list_of(text("a domain", 255), 0, 16), "Domains that are asked of dns; none: all (Cisco Unity).");
+}
+
+Kind<std::vector<IpAddress>> virtual_addresses() {
+  Kind<IpAddress> one = address();
+  one.expects = "an IPv4 address, 0.0.0.0 for any";
+  one.read = [inner = one.read](const At& at) -> std::optional<IpAddress> {
+    if (at.node.kind == Node::Kind::Scalar && at.node.text == "0.0.0.0") return IpAddress::v4(0);
+    return inner(at);
+  };
+  return list_of(one, 0, 1);
+}
+
+void validate_remote_access(const GatewayConfig& config, const Where& root) {
+  check_pools(config, root.key("pools"));
+  for (std::size_t i = 0; i < config.connections.size(); ++i)
+    check_connection(config, config.connections[i], root.key("connections").entry(i));
+}
+
+}  // namespace culvert::config
