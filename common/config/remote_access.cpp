@@ -67,6 +67,8 @@ void check_connection(const GatewayConfig& config, const Connection& c, const Wh
   if (client && c.xauth_client.password.kind == SecretRef::Kind::None && local.key("xauth").clean({"password"}))
     local.key("xauth").error("expected a password beside user");
   if (client && server) remote.key("xauth").error("expected either local.xauth or remote.xauth: one side asks, the other one answers");
+  if (c.remote_auth.auth == Proof::Xauth && !server && remote.clean({"auth", "xauth"}))
+    remote.key("auth").error("expected xauth.users beside auth: xauth: without, nobody could come in");
   if (!at.clean({"pools", "vips"})) return;
   for (const std::string& name : c.pools)
     if (std::ranges::find(config.pools, name, &Pool::name) == config.pools.end())

@@ -18,6 +18,7 @@
 //   {"dataplane": {"connected"},
 //    "ike_sas": [{"id","connection","state":"connecting|established|rekeyed|deleting","role":"initiator|responder",
 //                 "initiator_spi","responder_spi" (16 hex digits),"local","remote" ("ADDRESS:PORT"),"local_id","remote_id","suite",
+//                 "xauth_user": null | TEXT,"virtual_address": null | ADDRESS,
 //                 "nat":{"local","remote","forced"},"vendor_ids":[],"age_s","rekey_in_s","expires_in_s",
 //                 "children":[CHILD]}],
 //    "pairs_without_ike_sa": [{"connection","children":[CHILD]}],
@@ -29,6 +30,8 @@
 //   the data plane has from it besides.
 //   DIRECTION: {"packets","bytes","sequence","worker","idle_s","auth_failed","replayed","old","selector","malformed","expired",
 //               "sequence_exhausted","other"}; null while the SA is not installed
+// list-pools {"leases"?: bool}
+//   {"pools": [{"pool","size","online","offline","leases"?: [{"address","identity","online"}]}]}
 // initiate {"connection","child"?,"timeout_s"? (default 15)}    {"message","connection","children":[{"child","up"}]}
 // terminate {"connection","child"?}                             {"message"}
 // rekey {"connection","child"?,"ike"?: bool}                    {"message"}

@@ -98,6 +98,14 @@ void add_ike(Builder& b, const Gateway& gateway) {
   b.counter("culvert_sa_installs_refused_total", "IPsec SAs that could not be installed.").sample({}, gateway.installs_refused());
 }
 
+void add_pools(Builder& b, const Gateway& gateway) {
+  const auto pools = gateway.pools();
+  b.gauge("culvert_pool_addresses", "Virtual addresses that the pool has.");
+  for (const auto& p : pools) b.sample({label("pool", p.name)}, p.size);
+  b.gauge("culvert_pool_leases", "Virtual addresses of the pool that are somebody's now.");
+  for (const auto& p : pools) b.sample({label("pool", p.name)}, p.online);
+}
+
 void add_traffic(Builder& b, const Traffic& traffic) {
   const auto each = [&](auto&& emit) {
     for (const auto& [key, sums] : traffic.sums())
@@ -212,6 +220,7 @@ std::vector<MetricFamily> metric_families(Gateway& gateway) {
   add_build(b, gateway);
   add_connections(b, gateway.connections());
   add_ike(b, gateway);
+  add_pools(b, gateway);
   add_traffic(b, gateway.traffic());
   if (const Link* link = gateway.link()) {
     add_workers(b, link->segment());

@@ -20,6 +20,7 @@ struct Call {
 
 void add_list_conns(CLI::App& app, Call& call);
 void add_list_sas(CLI::App& app, Call& call);
+void add_list_pools(CLI::App& app, Call& call);
 void add_initiate(CLI::App& app, Call& call);
 void add_terminate(CLI::App& app, Call& call);
 void add_rekey(CLI::App& app, Call& call);

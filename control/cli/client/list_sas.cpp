@@ -63,6 +63,9 @@ std::string render(const json::object& result) {
                        suite_text(sa, "IKEv1"), nat_text(sa.at("nat").as_object()));
     out += fmt::format("    {} [{}] - {} [{}]\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"),
                        text_of(sa, "remote_id"));
+    if (const std::string user = text_of(sa, "xauth_user"), address = text_of(sa, "virtual_address"); !user.empty() || !address.empty())
+      out += fmt::format("    {}{}{}\n", user.empty() ? "" : "user " + user, user.empty() || address.empty() ? "" : ", ",
+                         address.empty() ? "" : "virtual address " + address);
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
     std::string announced;
     for (const auto& vendor : list_of(sa, "vendor_ids")) announced += (announced.empty() ? "" : ", ") + std::string(vendor.as_string());

@@ -77,6 +77,7 @@ int main(int argc, char** argv) {
   app.add_option("-o,--output", output, "text, or json for scripts")->check(CLI::IsMember({"text", "json"}));
   add_list_conns(app, call);
   add_list_sas(app, call);
+  add_list_pools(app, call);
   add_initiate(app, call);
   add_terminate(app, call);
   add_rekey(app, call);

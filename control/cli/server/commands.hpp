@@ -36,6 +36,7 @@ ChildRef configured_child(const Gateway& gateway, const Args& args);
 using Result = std::variant<json::object, Reply>;
 Result list_conns(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result list_pools(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result initiate(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result terminate(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result rekey(Gateway& gateway, const Args& args, ike::TimePoint now);

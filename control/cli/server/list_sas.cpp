@@ -88,6 +88,8 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"local_id", sa.local_id},
           {"remote_id", sa.remote_id},
           {"suite", suite_json(sa.suite)},
+          {"xauth_user", sa.xauth_user.empty() ? json::value(nullptr) : json::value(sa.xauth_user)},
+          {"virtual_address", sa.virtual_address ? json::value(sa.virtual_address->to_string()) : json::value(nullptr)},
           {"nat", {{"local", sa.nat_local}, {"remote", sa.nat_remote}, {"forced", sa.nat_forced}}},
           {"vendor_ids", std::move(vendors)},
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},
