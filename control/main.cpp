@@ -115,6 +115,7 @@ int run(const config::GatewayConfig& config) {
                .post = [&loop](std::function<void()> work) { loop.post(std::move(work)); },
                .on_signed = [&gateway_ptr](ike::SignResult result) { gateway_ptr->on_signed(Clock::now(), std::move(result)); },
                .on_verified = [&gateway_ptr](ike::VerifyResult result) { gateway_ptr->on_verified(Clock::now(), std::move(result)); },
+               .fetch = [&loop](auth::Fetch what, auth::Fetched done) { loop.fetch(std::move(what), std::move(done)); },
                .now = wall_time});
   CryptoPool pool(config.ike.crypto_threads);  // behind what its work refers to: it ends first
   pool_ptr = &pool;

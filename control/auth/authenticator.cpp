@@ -4,7 +4,10 @@
 
 namespace culvert::control::auth {
 
-Authenticator::Authenticator(const config::GatewayConfig& config, Hooks hooks) : credentials_(config), hooks_(std::move(hooks)) {}
+Authenticator::Authenticator(const config::GatewayConfig& config, Hooks hooks)
+    : credentials_(config),
+      hooks_(std::move(hooks)),
+      revocation_({.compute = hooks_.compute, .post = hooks_.post, .fetch = hooks_.fetch, .now = hooks_.now}) {}
 
 void Authenticator::answer(ike::SignResult result) {
   hooks_.post([this, result = std::move(result)]() mutable { hooks_.on_signed(std::move(result)); });
@@ -30,12 +33,29 @@ void Authenticator::verify(ike::VerifyPeer job) {
     failed.message = "no certificate can be checked: " + trust.error();
     return answer(std::move(failed));
   }
-  const bool taken =
-      hooks_.compute([this, trust = *trust, now = hooks_.now(), job = std::move(job)] { answer(auth::verify(*trust, job, now)); });
+  const bool taken = hooks_.compute([this, trust = *trust, now = hooks_.now(), job = std::move(job)] {
+    hooks_.post(
+        [this, trust, verified = auth::verify(*trust, job, now)]() mutable { look_at_revocation(std::move(verified), std::move(trust)); });
+  });
   if (taken) return;
   failed.reason = ike::Reason::Limit;
   failed.message = "too many computations wait already";
   answer(std::move(failed));
+}
+
+/// The last check, since it may ask others: only of a peer that has proven everything else.
+void Authenticator::look_at_revocation(Verified verified, TrustPtr trust) {
+  if (!verified.result.ok || verified.path.size() < 2 || trust->revocation == config::Revocation::Ignore)
+    return hooks_.on_verified(std::move(verified.result));
+  const auto done = [this, result = std::move(verified.result)](const std::optional<crypto::Refusal>& refusal) mutable {
+    result.ok = !refusal;
+    if (refusal) {
+      result.reason = refusal->reason;
+      result.message = refusal->message;
+    }
+    hooks_.on_verified(std::move(result));
+  };
+  revocation_.check(std::move(verified.path), std::move(trust), done);
 }
 
 std::expected<ike::AuthMethod, std::string> Authenticator::signing_method(const std::string& connection) {

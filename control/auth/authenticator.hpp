@@ -1,6 +1,6 @@
 // Answers the engine's Sign and VerifyPeer: takes what the files hold at this moment, has a thread of the pool do the work, and brings
 // the answer back into the event loop. Every job is answered exactly once, later, whatever happens.
-// Owns the credentials. Never computes in the loop's thread.
+// Owns the credentials and what is known of revocations. Never computes in the loop's thread.
 //
 //     Gateway --Sign, VerifyPeer--> Authenticator --work--> CryptoPool --post--> loop --SignResult, VerifyResult--> Gateway
 #pragma once
@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "control/auth/credentials.hpp"
+#include "control/auth/revocation.hpp"
 #include "control/auth/verify.hpp"
 
 namespace culvert::control::auth {
@@ -19,6 +20,7 @@ class Authenticator {
     std::function<void(std::function<void()>)> post;     ///< into the loop's thread, later; from any thread
     std::function<void(ike::SignResult)> on_signed;      ///< in the loop's thread
     std::function<void(ike::VerifyResult)> on_verified;  ///< in the loop's thread
+    std::function<void(Fetch, Fetched)> fetch;           ///< over HTTP; answered once, later, in the loop's thread
     std::function<crypto::WallTime()> now;
   };
   /// `config` outlives it, and it outlives all work.
@@ -38,8 +40,11 @@ class Authenticator {
   void answer(ike::SignResult result);
   void answer(ike::VerifyResult result);
 
+  void look_at_revocation(Verified verified, TrustPtr trust);
+
   Credentials credentials_;
   Hooks hooks_;
+  Revocation revocation_;
 };
 
 }  // namespace culvert::control::auth

@@ -91,7 +91,15 @@ std::expected<Trust, ReadError> read_trust(const config::RemoteAuth& auth) {
   if (!anchors) return std::unexpected(std::move(anchors.error()));
   auto pinned = read_all(auth.certs, "certs", nullptr);
   if (!pinned) return std::unexpected(std::move(pinned.error()));
-  return Trust{std::move(*anchors), std::move(*pinned), auth.revocation};
+  std::vector<crypto::RevocationList> lists;
+  for (std::size_t i = 0; i < auth.crls.size(); ++i) {
+    const auto content = read_file(auth.crls[i], crypto::kMaxList);
+    if (!content) return std::unexpected(ReadError{"crls", i, content.error()});
+    auto list = crypto::RevocationList::read(*content);
+    if (!list) return std::unexpected(ReadError{"crls", i, printable(as_bytes(auth.crls[i]), 256) + ": " + list.error()});
+    lists.push_back(std::move(*list));
+  }
+  return Trust{.anchors = std::move(*anchors), .pinned = std::move(*pinned), .lists = std::move(lists), .revocation = auth.revocation};
 }
 
 Credentials::Credentials(const config::GatewayConfig& config) : config_(config) {}

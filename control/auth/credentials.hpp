@@ -12,6 +12,7 @@
 
 #include "common/config/config.hpp"
 #include "control/auth/files.hpp"
+#include "control/crypto/revocation.hpp"
 #include "control/crypto/signature.hpp"
 #include "control/crypto/x509.hpp"
 
@@ -24,8 +25,9 @@ struct Own {
 };
 /// Whom a connection trusts.
 struct Trust {
-  std::vector<crypto::Certificate> anchors;  ///< authorities
-  std::vector<crypto::Certificate> pinned;   ///< peers
+  std::vector<crypto::Certificate> anchors;   ///< authorities
+  std::vector<crypto::Certificate> pinned;    ///< peers
+  std::vector<crypto::RevocationList> lists;  ///< of files
   config::Revocation revocation{};
 };
 using OwnPtr = std::shared_ptr<const Own>;

@@ -27,9 +27,9 @@ std::string id_text(const ike::VerifyPeer& job) {
   return ikev1::to_text(ikev1::Id{static_cast<ikev1::IdType>(job.id_type), 0, 0, job.id_data});
 }
 
-using Result = std::expected<Certificate, Refusal>;  // the end entity's
+using Path = std::expected<std::vector<Certificate>, Refusal>;  // from the end entity's
 
-std::expected<std::vector<Certificate>, Refusal> received(const ike::VerifyPeer& job) {
+Path received(const ike::VerifyPeer& job) {
   std::vector<Certificate> out;
   for (const auto& payload : job.certificates) {
     if (payload.encoding == kPkcs7)
@@ -57,7 +57,7 @@ bool contains(const std::vector<Certificate>& certificates, const Certificate& c
 }
 
 /// A peer that sends no certificate can only be one that is configured.
-Result pinned_for(const Trust& trust, const ike::VerifyPeer& job) {
+std::expected<Certificate, Refusal> pinned_for(const Trust& trust, const ike::VerifyPeer& job) {
   const auto it = std::ranges::find_if(trust.pinned, [&](const Certificate& c) { return carries(c, job.id_type, job.id_data); });
   if (it != trust.pinned.end()) return *it;
   return std::unexpected(
@@ -65,36 +65,30 @@ Result pinned_for(const Trust& trust, const ike::VerifyPeer& job) {
 }
 
 /// The certificate that the peer has to be judged by, led to an anchor or pinned.
-Result trusted(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now, Certificate& end) {
+Path trusted(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) {
   auto certificates = received(job);
   if (!certificates) return std::unexpected(std::move(certificates.error()));
   if (certificates->empty()) {
     auto pinned = pinned_for(trust, job);
-    if (!pinned) return pinned;
-    end = *pinned;
-  } else {
-    end = end_of(*certificates);
+    if (!pinned) return std::unexpected(std::move(pinned.error()));
+    certificates->push_back(std::move(*pinned));
   }
+  const Certificate end = end_of(*certificates);
   if (contains(trust.pinned, end)) {
     if (auto dates = crypto::outside_validity(end, now)) return std::unexpected(std::move(*dates));
-    return end;
+    return std::vector{end};
   }
   if (trust.anchors.empty())
     return std::unexpected(
         Refusal{Reason::CertUntrusted, crypto::described(end) + " is not one of remote.certs, and no authority is trusted"});
-  const auto path = crypto::find_path(end, *certificates, trust.anchors, now);
-  if (!path) return std::unexpected(path.error());
-  if (end.is_authority())
+  auto path = crypto::find_path(end, *certificates, trust.anchors, now);
+  if (path && end.is_authority())
     return std::unexpected(Refusal{Reason::CertInvalid, crypto::described(end) + " is an authority's, and no peer's (RFC 4945 §5.1.3.9)"});
-  return end;
+  return path;
 }
 
-std::optional<Refusal> check(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now, std::string& subject) {
-  Certificate end;
-  const Result found = trusted(trust, job, now, end);
-  if (!found) return found.error();
+std::optional<Refusal> check(const ike::VerifyPeer& job, const Certificate& end) {
   const std::string what = crypto::described(end);
-  subject = end.subject_text();
   const auto& key = end.key();
   if (!key) return Refusal{Reason::CertInvalid, what + " is not used: " + key.error()};
   if (key->method() != job.method)
@@ -170,22 +164,27 @@ ike::SignResult sign(const Own& own, const ike::Sign& job) noexcept {
   return out;
 }
 
-ike::VerifyResult verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) noexcept {
-  ike::VerifyResult out;
+Verified verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) noexcept {
+  Verified verified;
+  ike::VerifyResult& out = verified.result;
   out.job = job.job;
   try {
-    auto refusal = check(trust, job, now, out.subject);
+    auto path = trusted(trust, job, now);
+    auto refusal = path ? check(job, path->front()) : std::optional(std::move(path.error()));
+    if (path) out.subject = path->front().subject_text();
     out.ok = !refusal;
     if (refusal) {
       out.reason = refusal->reason;
       out.message = std::move(refusal->message);
+    } else {
+      verified.path = std::move(*path);
     }
   } catch (const std::exception& e) {
     out.ok = false;
     out.reason = Reason::Internal;
     out.message = e.what();
   }
-  return out;
+  return verified;
 }
 
 }  // namespace culvert::control::auth

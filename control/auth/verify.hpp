@@ -20,6 +20,11 @@ ike::SignResult sign(const Own& own, const ike::Sign& job) noexcept;
 
 /// The checks of ike::VerifyPeer, in this order: the certificates can be read and are few; one leads to an anchor, or is a pinned one
 /// within its dates; its key is of the agreed method; it is meant for IKE; it carries the identity; the signature is its key's.
-ike::VerifyResult verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) noexcept;
+/// Revocation is not looked at: `path` is for that.
+struct Verified {
+  ike::VerifyResult result;
+  std::vector<crypto::Certificate> path{};  ///< of a good one: from the peer's certificate to the anchor; a pinned one alone
+};
+Verified verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) noexcept;
 
 }  // namespace culvert::control::auth

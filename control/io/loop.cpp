@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 
 #include "control/io/cli_sessions.hpp"
+#include "control/io/http_fetch.hpp"
 
 namespace culvert::control::io {
 
@@ -68,6 +69,7 @@ Loop::Loop() : impl_(std::make_unique<Impl>()) {}
 Loop::~Loop() = default;
 
 void Loop::post(std::function<void()> work) { asio::post(impl_->context, std::move(work)); }
+void Loop::fetch(auth::Fetch what, auth::Fetched done) { http_fetch(impl_->context, std::move(what), std::move(done)); }
 void Loop::wake_at(std::optional<ike::TimePoint> when) { impl_->arm(when); }
 
 void Loop::Impl::arm(std::optional<ike::TimePoint> when) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 
+#include "control/auth/revocation.hpp"
 #include "control/cli/server/dispatcher.hpp"
 #include "control/gateway.hpp"
 #include "control/io/listener.hpp"
@@ -25,6 +26,8 @@ class Loop {
 
   /// Runs `work` in the loop's thread, later. From any thread.
   void post(std::function<void()> work);
+  /// Asks over HTTP; answered once, later, in the loop's thread (http_fetch.hpp). From the loop's thread.
+  void fetch(auth::Fetch what, auth::Fetched done);
   /// Sets when the gateway's on_timer is called; replaces the time set before. From the loop's thread.
   void wake_at(std::optional<ike::TimePoint> when);
 

@@ -5,6 +5,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -246,6 +247,39 @@ Bytes crl(const Crl& list, const Issued& issuer) {
   ASN1_TIME_free(t);
   X509_CRL_free(c);
   X509_free(by);
+  return out;
+}
+
+Bytes ocsp_answer(ByteView request, const Issued& issuer, const Issued& responder, const Ocsp& how) {
+  const unsigned char* at = request.data();
+  OCSP_REQUEST* question = d2i_OCSP_REQUEST(nullptr, &at, static_cast<long>(request.size()));
+  need(question != nullptr && OCSP_request_onereq_count(question) == 1, "OCSP request");
+  OCSP_CERTID* id = OCSP_onereq_get0_id(OCSP_request_onereq_get0(question, 0));
+  X509* by = x509_of(issuer.der);
+  X509* signer = x509_of(responder.der);
+  OCSP_BASICRESP* basic = OCSP_BASICRESP_new();
+  ASN1_TIME* from = ASN1_TIME_set(nullptr, how.from.time_since_epoch().count());
+  ASN1_TIME* next = how.ends ? ASN1_TIME_set(nullptr, how.next.time_since_epoch().count()) : nullptr;
+  const int status = how.says == Ocsp::Says::Good      ? V_OCSP_CERTSTATUS_GOOD
+                     : how.says == Ocsp::Says::Revoked ? V_OCSP_CERTSTATUS_REVOKED
+                                                       : V_OCSP_CERTSTATUS_UNKNOWN;
+  need(OCSP_basic_add1_status(basic, id, status, OCSP_REVOKED_STATUS_KEYCOMPROMISE, status == V_OCSP_CERTSTATUS_REVOKED ? from : nullptr,
+                              from, next) != nullptr,
+       "OCSP status");
+  if (how.nonce) need(OCSP_copy_nonce(basic, question) == 1, "nonce");
+  need(OCSP_basic_sign(basic, signer, responder.key->pkey, EVP_sha256(), nullptr, OCSP_NOTIME) == 1, "OCSP signature");
+  OCSP_RESPONSE* response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+  unsigned char* der = nullptr;
+  const int size = i2d_OCSP_RESPONSE(response, &der);
+  Bytes out(der, der + size);
+  OPENSSL_free(der);
+  OCSP_RESPONSE_free(response);
+  OCSP_BASICRESP_free(basic);
+  OCSP_REQUEST_free(question);
+  ASN1_TIME_free(from);
+  ASN1_TIME_free(next);
+  X509_free(by);
+  X509_free(signer);
   return out;
 }
 

@@ -60,6 +60,15 @@ struct Crl {
 Bytes crl(const Crl& list, const Issued& issuer);
 std::uint64_t serial_of(const Issued& certificate);
 
+struct Ocsp {
+  enum class Says { Good, Revoked, Unknown } says = Says::Good;
+  Time from = kNow, next = kNow + 1h;
+  bool ends = true;   ///< has a nextUpdate
+  bool nonce = true;  ///< repeats the request's
+};
+/// A responder's answer to `request`; signed by `responder`, which is the issuer or has a certificate of it.
+Bytes ocsp_answer(ByteView request, const Issued& issuer, const Issued& responder, const Ocsp& how);
+
 /// HASH_I or the like, signed as IKEv1 does it, by the library's own calls.
 Bytes sign(const Key& key, ByteView hash);
 

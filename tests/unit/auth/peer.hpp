@@ -77,7 +77,7 @@ struct Peer {
     if (send_end && end_last) out.certificates.push_back({4, end.der});
     return out;
   }
-  [[nodiscard]] ike::VerifyResult verify() const { return control::auth::verify(trust, job(), now); }
+  [[nodiscard]] ike::VerifyResult verify() const { return control::auth::verify(trust, job(), now).result; }
   void expect(ike::Reason reason, const std::string& text) const {
     const auto result = verify();
     INFO(result.message);

@@ -175,20 +175,20 @@ TEST_CASE("what the peer sends is bounded, and PKCS #7 is refused", "[auth][x509
   Peer p(Kind::P256);
   auto job = p.job();
   job.certificates[0].encoding = 1;
-  auto result = control::auth::verify(p.trust, job, p.now);
+  auto result = control::auth::verify(p.trust, job, p.now).result;
   CHECK(result.reason == Reason::CertInvalid);
   CHECK(result.message == "the peer sent its certificate wrapped into PKCS #7");
   job = p.job();
   job.certificates.resize(9, job.certificates[0]);
-  result = control::auth::verify(p.trust, job, p.now);
+  result = control::auth::verify(p.trust, job, p.now).result;
   CHECK(result.reason == Reason::CertInvalid);
   CHECK(result.message == "the peer sent more than 8 certificates");
   job = p.job();
   job.certificates[0].data.resize(crypto::kMaxCertificate + 1);
-  CHECK(control::auth::verify(p.trust, job, p.now).message.find("more than 16384 bytes") != std::string::npos);
+  CHECK(control::auth::verify(p.trust, job, p.now).result.message.find("more than 16384 bytes") != std::string::npos);
   for (const Bytes& junk : {Bytes{}, Bytes{0x30}, Bytes(1000, 0x30), to_bytes("-----BEGIN CERTIFICATE-----")}) {
     job.certificates[0].data = junk;
-    result = control::auth::verify(p.trust, job, p.now);
+    result = control::auth::verify(p.trust, job, p.now).result;
     CHECK_FALSE(result.ok);
     CHECK(result.reason == Reason::CertInvalid);
   }

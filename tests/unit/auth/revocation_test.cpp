@@ -1,0 +1,263 @@
+// Revocation: lists and OCSP, what counts as an answer and what does not, how long it holds, and that every question ends.
+#include "control/auth/revocation.hpp"
+
+#include <map>
+
+#include <catch2/catch.hpp>
+
+#include "tests/unit/auth/peer.hpp"
+
+using namespace culvert;
+using namespace culvert::test;
+using namespace std::chrono_literals;
+using config::Revocation;
+using ike::Reason;
+using pki::Kind;
+
+namespace {
+constexpr const char* kListUrl = "http://crl.example/root.crl";
+constexpr const char* kOcspUrl = "http://ocsp.example/";
+
+/// A path of two, a scripted network and a clock that a test moves.
+struct Scene {
+  pki::Issued root = pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 10));
+  pki::Issued end;
+  control::auth::Trust trust;
+  pki::Time now = pki::kNow;
+  std::map<std::string, std::function<std::expected<Bytes, std::string>(const Bytes&)>> network;
+  std::vector<std::string> asked;
+  std::vector<std::function<void()>> work;
+  bool room = true;
+  control::auth::Revocation checker{
+      {.compute =
+           [this](std::function<void()> w) {
+             if (room) work.push_back(std::move(w));
+             return room;
+           },
+       .post = [this](std::function<void()> w) { work.push_back(std::move(w)); },
+       .fetch = [this](control::auth::Fetch f, control::auth::Fetched done) { fetch(std::move(f), std::move(done)); },
+       .now = [this] { return now; }}};
+
+  explicit Scene(const std::string& places, Revocation policy = Revocation::IfUri) {
+    pki::Extensions e{{"basicConstraints", "CA:FALSE"}, {"subjectAltName", "DNS:gw-b.example"}};
+    if (places.find("crl") != std::string::npos) e.emplace_back("crlDistributionPoints", std::string("URI:") + kListUrl);
+    if (places.find("ocsp") != std::string::npos) e.emplace_back("authorityInfoAccess", std::string("OCSP;URI:") + kOcspUrl);
+    if (places.find("ldap") != std::string::npos) e.emplace_back("crlDistributionPoints", "URI:ldap://crl.example/x");
+    end = pki::issue({.subject = "CN=gw-b", .key = pki::key(Kind::P256), .extensions = e}, &root);
+    trust.anchors = {certificate(root)};
+    trust.revocation = policy;
+  }
+  void fetch(control::auth::Fetch f, control::auth::Fetched done) {
+    asked.push_back(f.url);
+    const auto it = network.find(f.url);
+    if (it == network.end()) return work.push_back([done = std::move(done)] { done(std::unexpected("cannot be connected to")); });
+    work.push_back([done = std::move(done), answer = it->second(f.body)] { done(answer); });
+  }
+  void serve_list(const pki::Crl& list, const pki::Issued* by = nullptr) {
+    network[kListUrl] = [der = pki::crl(list, by ? *by : root)](const Bytes& body) -> std::expected<Bytes, std::string> {
+      CHECK(body.empty());
+      return der;
+    };
+  }
+  void serve_ocsp(const pki::Ocsp& how, const pki::Issued* by = nullptr) {
+    network[kOcspUrl] = [this, how, by](const Bytes& body) -> std::expected<Bytes, std::string> {
+      return pki::ocsp_answer(body, root, by ? *by : root, how);
+    };
+  }
+  std::optional<crypto::Refusal> check(std::size_t jobs = 1) {
+    std::optional<crypto::Refusal> out;
+    std::size_t answered = 0;
+    for (std::size_t i = 0; i < jobs; ++i)
+      checker.check({certificate(end), certificate(root)}, std::make_shared<const control::auth::Trust>(trust),
+                    [&](std::optional<crypto::Refusal> r) {
+                      ++answered;
+                      out = std::move(r);
+                    });
+    CHECK(answered == 0);  // never before the call returns
+    for (std::size_t i = 0; i < work.size(); ++i) {
+      REQUIRE(i < 10000);
+      const auto w = std::move(work[i]);
+      w();
+    }
+    work.clear();
+    CHECK(answered == jobs);
+    return out;
+  }
+  void good() {
+    const auto r = check();
+    INFO((r ? r->message : ""));
+    CHECK_FALSE(r);
+  }
+  void refused(const std::string& text) {
+    const auto r = check();
+    REQUIRE(r);
+    INFO(r->message);
+    CHECK(r->reason == Reason::CertRevoked);
+    CHECK(r->message.find(text) != std::string::npos);
+  }
+};
+}  // namespace
+
+TEST_CASE("by a list of its distribution point", "[auth][revocation][attack-E5][rfc5280-5]") {
+  Scene s("crl");
+  s.serve_list({});
+  s.good();
+  CHECK(s.asked == std::vector<std::string>{kListUrl});
+  s.good();
+  CHECK(s.asked.size() == 1);  // kept until nextUpdate
+  s.now += 25h;
+  s.serve_list({.from = s.now - 1h, .next = s.now + 24h, .revoked = {{pki::serial_of(s.end), s.now - 2h}}});
+  s.refused("is revoked since 2026-01-01T23:00:00Z by the revocation list of C=CH, CN=Root");
+  CHECK(s.asked.size() == 2);
+}
+
+TEST_CASE("by a list in a file, without asking anybody", "[auth][revocation]") {
+  Scene s("crl ocsp");
+  const auto read = [&](const pki::Crl& list) { return *crypto::RevocationList::read(pki::crl(list, s.root)); };
+  s.trust.lists = {read({})};
+  s.good();
+  s.trust.lists = {read({.revoked = {{pki::serial_of(s.end), pki::kNow - 1h}}})};
+  s.refused("is revoked since 2025-12-31T23:00:00Z");
+  CHECK(s.asked.empty());
+  Scene nowhere("");  // a certificate that names no place, but a file that is outdated
+  nowhere.trust.lists = {*crypto::RevocationList::read(pki::crl({.from = pki::kNow - 48h, .next = pki::kNow - 1h}, nowhere.root))};
+  nowhere.refused("could not be learnt: the revocation list is outdated");
+}
+
+TEST_CASE("by OCSP", "[auth][revocation][attack-E5][rfc6960]") {
+  Scene s("ocsp");
+  s.serve_ocsp({});
+  s.good();
+  s.good();
+  CHECK(s.asked.size() == 1);
+  s.now += 2h;
+  s.serve_ocsp({.says = pki::Ocsp::Says::Revoked, .from = s.now, .next = s.now + 1h});
+  s.refused("is revoked since 2026-01-01T02:00:00Z by its OCSP responder");
+
+  Scene delegated("ocsp");
+  const auto responder = pki::issue({.subject = "CN=Responder",
+                                     .key = pki::key(Kind::P256, 11),
+                                     .extensions = {{"extendedKeyUsage", "OCSPSigning"}, {"keyUsage", "digitalSignature"}}},
+                                    &delegated.root);
+  delegated.serve_ocsp({}, &responder);
+  delegated.good();
+}
+
+TEST_CASE("an OCSP answer that proves nothing counts for nothing", "[auth][revocation][attack-E5][rfc6960]") {
+  using Says = pki::Ocsp::Says;
+  const auto row = [](const pki::Ocsp& how, const std::string& why, const std::function<pki::Issued(Scene&)>& signer = {}) {
+    Scene s("ocsp");
+    pki::Issued by = signer ? signer(s) : s.root;
+    s.serve_ocsp(how, &by);
+    s.refused("could not be learnt: " + why);
+  };
+  row({.says = Says::Unknown}, "the OCSP responder does not know this certificate");
+  row({.from = pki::kNow + 1h, .next = pki::kNow + 2h}, "the OCSP answer is from the future");
+  row({.from = pki::kNow - 2h, .next = pki::kNow - 1h}, "the OCSP answer is outdated since 2025-12-31T23:00:00Z");
+  row({.from = pki::kNow - 2h, .ends = false, .nonce = false}, "the OCSP answer has neither a nonce nor an end");
+  row({}, "the OCSP answer is signed by nobody whom the issuer has named",
+      [](Scene&) { return pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 30)); });
+  row({}, "the OCSP answer is signed by nobody", [](Scene& s) {  // a certificate of the issuer, but for another use
+    return pki::issue({.subject = "CN=gw-x", .key = pki::key(Kind::P256, 11), .extensions = {{"extendedKeyUsage", "serverAuth"}}}, &s.root);
+  });
+  row({}, "the OCSP answer is signed by nobody", [](Scene& s) { return s.end; });
+  for (const Bytes& junk : {Bytes{}, Bytes{0x30}, Bytes(crypto::kMaxOcspAnswer + 1, 0x30), to_bytes("HTTP/1.1 200 OK")}) {
+    Scene s("ocsp");
+    s.network[kOcspUrl] = [junk](const Bytes&) { return junk; };
+    s.refused("could not be learnt: the OCSP answer");
+  }
+  Scene replayed("ocsp");  // the answer to another question
+  const Bytes old = pki::ocsp_answer(crypto::ocsp_request(certificate(replayed.end), certificate(replayed.root), Bytes(16, 1)),
+                                     replayed.root, replayed.root, {});
+  replayed.network[kOcspUrl] = [old](const Bytes&) { return old; };
+  replayed.refused("the OCSP answer is to another question (its nonce differs)");
+  Scene prepared("ocsp");
+  prepared.serve_ocsp({.nonce = false});
+  prepared.good();
+}
+
+TEST_CASE("a list that proves nothing counts for nothing", "[auth][revocation][attack-E5][rfc5280-6.3]") {
+  Scene other("crl");
+  const auto impostor = pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 30));
+  other.serve_list({}, &impostor);
+  other.refused("could not be learnt: the revocation list is not signed by the certificate's issuer");
+  Scene stranger("crl");
+  const auto another = pki::authority("C=CH, CN=Another", pki::key(Kind::P256, 30));
+  stranger.serve_list({}, &another);
+  stranger.refused("could not be learnt: no revocation list of its issuer is there");
+  Scene stale("crl");
+  stale.serve_list({.from = pki::kNow - 48h, .next = pki::kNow - 24h});
+  stale.refused("is outdated since 2025-12-31T00:00:00Z");
+  Scene future("crl");
+  future.serve_list({.from = pki::kNow + 24h, .next = pki::kNow + 48h});
+  future.refused("is from the future");
+  Scene junk("crl");
+  junk.network[kListUrl] = [](const Bytes&) { return to_bytes("<html>"); };
+  junk.refused("is no revocation list");
+  Scene unsigning("crl");  // keyUsage without cRLSign
+  unsigning.root = pki::issue({.subject = "C=CH, CN=Root",
+                               .key = pki::key(Kind::P256, 10),
+                               .extensions = {{"basicConstraints", "critical,CA:TRUE"}, {"keyUsage", "critical,keyCertSign"}}});
+  unsigning.serve_list({});
+  unsigning.refused("could not be learnt");
+}
+
+TEST_CASE("what the policy asks", "[auth][revocation]") {
+  Scene(std::string(), Revocation::IfUri).good();
+  Scene(std::string(), Revocation::Strict).refused("could not be learnt: the certificate names no place to ask");
+  Scene(std::string("ldap"), Revocation::IfUri).good();
+  Scene(std::string("ldap"), Revocation::Strict).refused("could not be learnt");
+  Scene("crl").refused("could not be learnt: http://crl.example/root.crl: cannot be connected to");
+  Scene fallback("crl ocsp", Revocation::Strict);  // OCSP does not answer, the list does
+  fallback.serve_list({});
+  fallback.good();
+  CHECK(fallback.asked == std::vector<std::string>{kOcspUrl, kListUrl});
+  fallback.good();
+  CHECK(fallback.asked.size() == 2);  // neither the failure nor the list is asked for again
+  fallback.now += 31s;
+  fallback.good();
+  CHECK(fallback.asked == std::vector<std::string>{kOcspUrl, kListUrl, kOcspUrl});
+}
+
+TEST_CASE("many paths at once ask once", "[auth][revocation]") {
+  Scene s("crl");
+  s.serve_list({});
+  CHECK_FALSE(s.check(2000));
+  CHECK(s.asked.size() == 1);
+  Scene dead("crl");
+  CHECK(dead.check(2000));
+  CHECK(dead.asked.size() == 1);
+}
+
+TEST_CASE("every certificate of a path is asked about but the anchor", "[auth][revocation]") {
+  const auto root = pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 10));
+  Scene s("");
+  const auto middle =
+      pki::authority("C=CH, CN=Middle", pki::key(Kind::P256, 12), &root, {{"crlDistributionPoints", std::string("URI:") + kListUrl}});
+  s.root = root;
+  s.serve_list({.revoked = {{pki::serial_of(middle), pki::kNow - 1h}}});
+  const auto end = pki::gateway("CN=gw-b", pki::key(Kind::P256), middle);
+  std::optional<crypto::Refusal> out;
+  s.checker.check({certificate(end), certificate(middle), certificate(root)}, std::make_shared<const control::auth::Trust>(s.trust),
+                  [&](auto r) { out = r; });
+  for (std::size_t i = 0; i < s.work.size(); ++i) {
+    const auto w = std::move(s.work[i]);
+    w();
+  }
+  REQUIRE(out);
+  CHECK(out->message.find("the certificate C=CH, CN=Middle") == 0);
+}
+
+TEST_CASE("no thread to compute, and no answer in time, end it as well", "[auth][revocation]") {
+  Scene s("crl");
+  s.serve_list({});
+  s.room = false;
+  s.refused("too many computations wait already");
+  Scene slow("crl ocsp");
+  slow.network[kOcspUrl] = [&](const Bytes&) -> std::expected<Bytes, std::string> {
+    slow.now += 16s;
+    return std::unexpected("has not answered within 4 seconds");
+  };
+  slow.serve_list({});
+  slow.refused("could not be learnt: the answers took too long");
+}
