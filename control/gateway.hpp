@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/config/config.hpp"
+#include "control/auth/inventory.hpp"
 #include "control/dataplane_link/link.hpp"
 #include "control/ike/engine.hpp"
 #include "control/log/journal.hpp"
@@ -37,6 +38,7 @@ class Gateway final : private ike::Services {
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
     std::function<std::vector<Bytes>(const std::string&)> certificates, authorities;
+    std::function<auth::Inventory()> inventory;  ///< of certificates_in_use
     std::function<std::expected<SecretBytes, std::string>(const config::SecretRef&)> read_secret;
     std::function<void(std::optional<ike::TimePoint>)> wake_at;  ///< call on_timer then
   };
@@ -83,6 +85,8 @@ class Gateway final : private ike::Services {
   [[nodiscard]] std::vector<ike::Failure> strangers() const { return engine_.strangers(); }
   [[nodiscard]] std::vector<ike::PoolInfo> pools() const { return engine_.pools(); }
   [[nodiscard]] const SaStore& store() const { return store_; }
+  /// The certificates of all connections, as their files stand now.
+  [[nodiscard]] auth::Inventory certificates_in_use() const { return hooks_.inventory ? hooks_.inventory() : auth::Inventory{}; }
   /// Brings the sums up to this moment and returns them.
   const Traffic& traffic();
   [[nodiscard]] const ExchangeCounts& exchanges() const { return exchanges_; }

@@ -5,7 +5,8 @@
 namespace culvert::control::auth {
 
 Authenticator::Authenticator(const config::GatewayConfig& config, Hooks hooks)
-    : credentials_(config),
+    : config_(config),
+      credentials_(config),
       hooks_(std::move(hooks)),
       revocation_({.compute = hooks_.compute, .post = hooks_.post, .fetch = hooks_.fetch, .now = hooks_.now}) {}
 

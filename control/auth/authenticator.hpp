@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "control/auth/credentials.hpp"
+#include "control/auth/inventory.hpp"
 #include "control/auth/revocation.hpp"
 #include "control/auth/verify.hpp"
 
@@ -34,7 +35,8 @@ class Authenticator {
   std::vector<Bytes> certificates(const std::string& connection);
   std::vector<Bytes> authorities(const std::string& connection);
 
-  [[nodiscard]] Credentials& credentials() { return credentials_; }
+  /// Of all connections.
+  Inventory inventory();
 
  private:
   void answer(ike::SignResult result);
@@ -42,6 +44,7 @@ class Authenticator {
 
   void look_at_revocation(Verified verified, TrustPtr trust);
 
+  const config::GatewayConfig& config_;
   Credentials credentials_;
   Hooks hooks_;
   Revocation revocation_;

@@ -30,7 +30,7 @@ std::expected<std::vector<Certificate>, ReadError> read_all(const std::vector<st
     for (Certificate& c : *certificates) {
       const std::string problem = !c.key() ? "cannot be used: " + c.key().error() : check ? check(c) : std::string();
       if (!problem.empty()) return std::unexpected(ReadError{key, i, crypto::described(c) + " " + problem});
-      out.push_back(std::move(c));
+      if (std::ranges::find(out, c) == out.end()) out.push_back(std::move(c));
     }
   }
   return out;

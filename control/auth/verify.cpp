@@ -123,22 +123,21 @@ bool carries(const Certificate& c, std::uint8_t id_type, ByteView id) {
   }
 }
 
+std::vector<std::string> alt_names_of(const Certificate& c) {
+  std::vector<std::string> out;
+  for (const auto& n : c.alt_names().dns) out.push_back("DNS " + printable(as_bytes(n), 255));
+  for (const auto& n : c.alt_names().email) out.push_back("email " + printable(as_bytes(n), 255));
+  for (const auto& n : c.alt_names().ip)
+    if (const auto ip = IpAddress::from_bytes(n)) out.push_back("IP " + ip->to_string());
+  return out;
+}
+
 std::string identities_of(const Certificate& c) {
   constexpr std::size_t kShown = 8;
   std::string out = c.subject_text();
-  std::size_t more = 0, count = 0;
-  const auto add = [&](const std::string& text) {
-    if (count++ < kShown) {
-      out += ", " + text;
-    } else {
-      ++more;
-    }
-  };
-  for (const auto& n : c.alt_names().dns) add("DNS " + printable(as_bytes(n), 255));
-  for (const auto& n : c.alt_names().email) add("email " + printable(as_bytes(n), 255));
-  for (const auto& n : c.alt_names().ip)
-    if (const auto ip = IpAddress::from_bytes(n)) add("IP " + ip->to_string());
-  return more == 0 ? out : out + " and " + std::to_string(more) + " more";
+  const auto names = alt_names_of(c);
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) out += ", " + names[i];
+  return names.size() <= kShown ? out : out + " and " + std::to_string(names.size() - kShown) + " more";
 }
 
 ike::SignResult sign(const Own& own, const ike::Sign& job) noexcept {

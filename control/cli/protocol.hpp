@@ -32,6 +32,10 @@
 //               "sequence_exhausted","other"}; null while the SA is not installed
 // list-pools {"leases"?: bool}
 //   {"pools": [{"pool","size","online","offline","leases"?: [{"address","identity","online"}]}]}
+// list-certs {"connection"?}
+//   {"certificates": [{"connection","role":"own|intermediate|authority|peer","subject","names":[],"issuer","serial","key",
+//                      "not_before","not_after" (seconds since 1970),"begins_in_s","ends_in_s"}],
+//    "problems": [{"connection","side":"local|remote","message"}]}
 // initiate {"connection","child"?,"timeout_s"? (default 15)}    {"message","connection","children":[{"child","up"}]}
 // terminate {"connection","child"?}                             {"message"}
 // rekey {"connection","child"?,"ike"?: bool}                    {"message"}

@@ -1,7 +1,9 @@
 #include "control/metrics/families.hpp"
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
+#include <map>
 #include <utility>
 
 #include "control/version.hpp"
@@ -186,6 +188,30 @@ void add_ports(Builder& b, const shm::Segment& segment) {
   for (const P& p : ports) b.sample({label("port", p.name.view())}, std::uint64_t{p.link_up.get() != 0});
 }
 
+void add_certificates(Builder& b, const auth::Inventory& inventory, const config::GatewayConfig& config) {
+  b.gauge("culvert_certificate_not_after_timestamp_seconds",
+          "Last second of a certificate that the connection uses or trusts, since 1970.");
+  // Two certificates may share all labels (a root that was renewed under its serial number): the first to end is the one to know of.
+  std::map<std::array<std::string, 4>, std::chrono::sys_seconds> ends;
+  for (const auto& c : inventory.certificates) {
+    const auto [known, fresh] = ends.try_emplace({c.connection, c.role, c.subject, c.serial}, c.not_after);
+    if (!fresh) known->second = std::min(known->second, c.not_after);
+  }
+  for (const auto& [labels, end] : ends)
+    b.sample({label("connection", labels[0]), label("role", labels[1]), label("subject", labels[2]), label("serial", labels[3])},
+             static_cast<double>(end.time_since_epoch().count()));
+  b.gauge("culvert_certificate_files_usable", "1 while the connection's files of keys and certificates can be read and fit each other.");
+  for (const auto& c : config.connections) {
+    const auto of = [&](const char* side, config::Proof proof) {
+      if (proof != config::Proof::Pubkey) return;
+      const bool broken = std::ranges::any_of(inventory.problems, [&](const auto& p) { return p.connection == c.name && p.side == side; });
+      b.sample({label("connection", c.name), label("side", side)}, std::uint64_t{!broken});
+    };
+    of("local", c.local_auth.auth);
+    of("remote", c.remote_auth.auth);
+  }
+}
+
 template <class T, std::uint32_t Capacity>
 std::uint64_t fill_of(const shm::RingMemory<T, Capacity>& ring) {
   const std::uint32_t n = ring.head.load(std::memory_order_relaxed) - ring.tail.load(std::memory_order_relaxed);
@@ -221,6 +247,7 @@ std::vector<MetricFamily> metric_families(Gateway& gateway) {
   add_connections(b, gateway.connections());
   add_ike(b, gateway);
   add_pools(b, gateway);
+  add_certificates(b, gateway.certificates_in_use(), gateway.config());
   add_traffic(b, gateway.traffic());
   if (const Link* link = gateway.link()) {
     add_workers(b, link->segment());

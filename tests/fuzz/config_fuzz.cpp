@@ -18,7 +18,12 @@ void require_promises(const culvert::config::GatewayConfig& c) {
   for (const auto& port : c.ports) require(!port.addresses.empty() && !port.device.empty() && port.mtu >= 576);
   for (const auto& connection : c.connections) {
     require(!connection.local_addrs.empty() && !connection.proposals.empty() && !connection.children.empty());
-    require(connection.secret.kind != culvert::config::SecretRef::Kind::None);
+    using namespace culvert::config;
+    const bool psk = connection.local_auth.auth == Proof::Psk;
+    require(!psk || connection.secret.kind != SecretRef::Kind::None);
+    require(psk || (!connection.local_auth.certs.empty() && connection.local_auth.key.kind == SecretRef::Kind::File));
+    require(connection.remote_auth.auth != Proof::Pubkey || !connection.remote_auth.cacerts.empty() ||
+            !connection.remote_auth.certs.empty());
     for (const auto& child : connection.children)
       require(!child.esp_proposals.empty() && child.rekey_time < child.life_time && child.rand_time < child.rekey_time);
   }

@@ -18,6 +18,7 @@ struct Call {
   std::chrono::milliseconds timeout{10'000};
 };
 
+void add_list_certs(CLI::App& app, Call& call);
 void add_list_conns(CLI::App& app, Call& call);
 void add_list_sas(CLI::App& app, Call& call);
 void add_list_pools(CLI::App& app, Call& call);

@@ -78,6 +78,7 @@ int main(int argc, char** argv) {
   add_list_conns(app, call);
   add_list_sas(app, call);
   add_list_pools(app, call);
+  add_list_certs(app, call);
   add_initiate(app, call);
   add_terminate(app, call);
   add_rekey(app, call);

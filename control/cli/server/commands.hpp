@@ -34,6 +34,7 @@ class Args {
 ChildRef configured_child(const Gateway& gateway, const Args& args);
 
 using Result = std::variant<json::object, Reply>;
+Result list_certs(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result list_conns(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result list_pools(Gateway& gateway, const Args& args, ike::TimePoint now);

@@ -61,20 +61,21 @@ TEST_CASE("a distinguished name that is not DER is refused", "[dn]") {
 }
 
 TEST_CASE("each byte of a name changed: never a crash, and what is read is read again", "[dn]") {
+  std::size_t read = 0;
   for (std::size_t i = 0; i < kGolden.size(); ++i)
     for (unsigned v = 0; v < 256; ++v) {
       Bytes changed = kGolden;
       changed[i] = static_cast<std::uint8_t>(v);
       const auto name = parse_name(changed);
       if (!name) continue;
-      CHECK(encode_name(*name) == changed);
+      ++read;
       const std::string text = name_text(*name);
       const auto again = parse_name_text(text);
+      const bool same = encode_name(*name) == changed && again && same_name(encode_name(*again), changed) && name_text(*again) == text;
       INFO(text);
-      REQUIRE(again);
-      CHECK(same_name(encode_name(*again), changed));
-      CHECK(name_text(*again) == text);
+      if (!same) CHECK(same);
     }
+  CHECK(read > 1000);
 }
 
 TEST_CASE("the text of a name, both ways", "[dn]") {

@@ -1,0 +1,84 @@
+// Fuzzes what reads certificates, names, revocation lists and OCSP answers of strangers. The first byte says which; whatever is read keeps
+// its promises, and no text made of it holds a raw byte that a terminal could mistake for a command.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "common/dn.hpp"
+#include "control/auth/verify.hpp"
+#include "control/crypto/revocation.hpp"
+
+using namespace culvert;
+
+namespace {
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+void require_printable(const std::string& text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.compare(i, 2, "§") == 0) {  // of our own RFC references
+      ++i;
+    } else {
+      require(text[i] >= 0x20 && text[i] < 0x7f);
+    }
+  }
+}
+
+constexpr crypto::WallTime kNow{std::chrono::seconds{1767225600}};
+
+void certificate(ByteView data) {
+  const auto c = crypto::Certificate::parse(data);
+  if (!c) return require_printable(c.error());
+  require(std::ranges::equal(c->der(), data));
+  require_printable(crypto::described(*c));
+  require_printable(control::auth::identities_of(*c));
+  static_cast<void>(c->unfit_for_ike());
+  static_cast<void>(crypto::outside_validity(*c, kNow));
+  static_cast<void>(crypto::ocsp_places(*c));
+  static_cast<void>(crypto::list_places(*c));
+  ike::VerifyPeer job;
+  job.octets = Bytes(20);
+  job.signature = Bytes(64);
+  job.method = ike::AuthMethod::EcdsaP256;
+  job.certificates = {{4, Bytes(data.begin(), data.end())}};
+  control::auth::Trust trust;
+  trust.anchors = {*c};
+  const auto verified = control::auth::verify(trust, job, kNow);
+  require(!verified.result.ok);
+  require_printable(verified.result.message);
+  static_cast<void>(crypto::status_by_lists(*c, *c, {}, kNow));
+  require_printable(crypto::status_by_ocsp(*c, *c, Bytes(16), data, kNow).detail);
+}
+
+void name(ByteView data) {
+  require_printable(name_text(data));
+  const auto n = parse_name(data);
+  if (!n) return;
+  const Bytes again = encode_name(*n);
+  require(same_name(again, data) && same_name(data, again));
+  const auto text = parse_name_text(name_text(*n));
+  if (text) require(same_name(encode_name(*text), data));
+}
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const ByteView rest(data + 1, size - 1);
+  switch (data[0] % 4) {
+    case 0:
+      certificate(rest);
+      break;
+    case 1:
+      name(rest);
+      break;
+    case 2:
+      if (const auto list = crypto::RevocationList::read(rest)) require_printable(list->issuer_text());
+      break;
+    default:
+      if (const auto n = parse_name_text(std::string_view(reinterpret_cast<const char*>(rest.data()), rest.size()))) {
+        require(parse_name(encode_name(*n)).has_value());
+        require_printable(name_text(*n));
+      }
+  }
+  return 0;
+}
