@@ -219,9 +219,11 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.remote = action.remote;
   m.local_ts = action.local_ts;
   m.remote_ts = action.remote_ts;
-  m.encr = action.suite.encr;
-  m.key_bits = action.suite.key_bits;
-  m.integ = action.suite.integ;
+  m.suite = action.suite;
+  m.suite.pfs = DhGroup::None;
+  m.mode = action.mode;
+  m.local_origin = action.local_origin;
+  m.remote_origin = action.remote_origin;
   m.encr_key_bytes = static_cast<std::uint8_t>(action.encr_key.size());
   m.integ_key_bytes = static_cast<std::uint8_t>(action.integ_key.size());
   std::ranges::copy(action.encr_key.view(), m.encr_key.begin());

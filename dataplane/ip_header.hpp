@@ -13,7 +13,7 @@ namespace culvert::dp {
 inline constexpr std::uint32_t kIpv4HeaderBytes = 20;  ///< without options
 inline constexpr std::uint32_t kUdpHeaderBytes = 8;
 inline constexpr std::uint8_t kProtocolIcmp = 1, kProtocolIpip = 4, kProtocolTcp = 6, kProtocolUdp = 17, kProtocolEsp = 50,
-                              kProtocolNone = 59;
+                              kProtocolAh = 51, kProtocolNone = 59;
 inline constexpr std::uint16_t kIpv4Df = 0x4000, kIpv4Mf = 0x2000, kIpv4OffsetMask = 0x1fff;
 
 /// A sum of words folded to 16 bits with end-around carry (RFC 1071 §2). A sum added to itself turned by half has in its upper

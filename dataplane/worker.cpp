@@ -339,7 +339,8 @@ void Worker::protect(Burst& packets) {
 /// A packet that is too large under its SA.
 void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
   if (mtu == 0) return refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
-  if (may_not_fragment(p)) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
+  // A fragment may not go under an SA in transport mode (RFC 4301 §7).
+  if (may_not_fragment(p) || p.outbound->geometry.transport) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
   if (!is_local(origin_of(p))) decrement_ttl(p);
   const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
   if (n == 0) return drops_.drop(p, Drop::FragmentFailed);

@@ -124,14 +124,22 @@ enum class ModeConfig : std::uint8_t { Pull, Push };
 enum class StartAction : std::uint8_t { None, Start, Trap };
 struct Child {
   std::string name;
-  TrafficSelector local_ts, remote_ts;  ///< exactly one of each: IKEv1 negotiates one pair (RFC 2409 §5.5)
-  std::vector<EspSuite> esp_proposals;  ///< in order of preference
+  TrafficSelector local_ts, remote_ts;                ///< exactly one of each: IKEv1 negotiates one pair (RFC 2409 §5.5)
+  std::vector<EspSuite> esp_proposals, ah_proposals;  ///< in order of preference; at least one in all
+  SaMode mode = SaMode::Tunnel;
   StartAction start_action{};
   Seconds rekey_time{3600}, life_time{3960};
   Seconds rand_time{360};                                                              ///< a random part of it is taken off rekey_time
   std::uint64_t rekey_bytes = 0, life_bytes = 0, rekey_packets = 0, life_packets = 0;  ///< 0: none
   std::uint16_t replay_window = 64;
   std::uint32_t priority = 500;
+
+  /// All suites in order of preference, ESP first.
+  [[nodiscard]] std::vector<EspSuite> suites() const {
+    std::vector<EspSuite> all = esp_proposals;
+    all.insert(all.end(), ah_proposals.begin(), ah_proposals.end());
+    return all;
+  }
 };
 struct Connection {
   std::string name;

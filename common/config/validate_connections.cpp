@@ -70,7 +70,7 @@ void check_weak(const std::vector<Suite>& suites, const Connection& c, const Whe
         at.error("expected algorithms that still protect, but " + name +
                  " does not; for a peer that has nothing better, name it in allow_weak of this connection");
       else
-        at.warning(name + " is weak and is used for this peer only; whoever records the traffic may read it one day");
+        at.warning(name + " " + std::string(weakness(name)));
     }
 }
 
@@ -114,6 +114,8 @@ void check_child(const Connection& connection, const Child& c, const Where& at, 
       at.key("remote_ts").error("expected the protocol of local_ts, got " + c.remote_ts.to_string() + " beside " + c.local_ts.to_string());
   }
   check_limits(c, at);
+  if (at.clean({"esp_proposals"}) && std::ranges::any_of(c.esp_proposals, &EspSuite::esn))
+    at.key("esp_proposals").error("expected no esn: extended sequence numbers are not negotiated yet");
   if (remotes_known && at.clean({"start_action"}) && connection.remote_addrs.empty() && c.start_action != StartAction::None)
     at.key("start_action").error("expected none, since remote_addrs of this connection is %any: there is nobody to send to");
   if (at.clean({"esp_proposals"}))

@@ -7,22 +7,50 @@
 namespace culvert {
 
 namespace {
-// ikev1_cipher: IANA "ipsec-registry" Encryption Algorithm; ikev1_esp: "isakmp-registry" ESP transforms (RFC 3602, RFC 4106).
+// ikev1_cipher: IANA "ipsec-registry" Encryption Algorithm; ikev1_esp: "isakmp-registry" ESP transforms (RFC 2407 §4.4.4, 3602, 3686,
+// 4106, 4309, 4543). An ICV of 8 bytes is for those who name it.
+constexpr EncrInfo counter(std::string_view name, Encr id, std::uint16_t bits, std::uint8_t salt, std::uint8_t icv, std::uint8_t esp) {
+  return {name, id, bits, salt, 8, 1, icv, 0, esp, false, icv == 8 || id == Encr::AesGmac};
+}
 constexpr std::array kEncr{
     EncrInfo{"aes128", Encr::AesCbc, 128, 0, 16, 16, 0, 7, 12, false, false},
     EncrInfo{"aes192", Encr::AesCbc, 192, 0, 16, 16, 0, 7, 12, false, false},
     EncrInfo{"aes256", Encr::AesCbc, 256, 0, 16, 16, 0, 7, 12, false, false},
-    EncrInfo{"aes128gcm16", Encr::AesGcm16, 128, 4, 8, 1, 16, 0, 20, false, false},
-    EncrInfo{"aes256gcm16", Encr::AesGcm16, 256, 4, 8, 1, 16, 0, 20, false, false},
+    counter("aes128gcm16", Encr::AesGcm16, 128, 4, 16, 20),
+    counter("aes192gcm16", Encr::AesGcm16, 192, 4, 16, 20),
+    counter("aes256gcm16", Encr::AesGcm16, 256, 4, 16, 20),
+    counter("aes128gcm12", Encr::AesGcm12, 128, 4, 12, 19),
+    counter("aes192gcm12", Encr::AesGcm12, 192, 4, 12, 19),
+    counter("aes256gcm12", Encr::AesGcm12, 256, 4, 12, 19),
+    counter("aes128gcm8", Encr::AesGcm8, 128, 4, 8, 18),
+    counter("aes192gcm8", Encr::AesGcm8, 192, 4, 8, 18),
+    counter("aes256gcm8", Encr::AesGcm8, 256, 4, 8, 18),
+    counter("aes128ctr", Encr::AesCtr, 128, 4, 0, 13),
+    counter("aes192ctr", Encr::AesCtr, 192, 4, 0, 13),
+    counter("aes256ctr", Encr::AesCtr, 256, 4, 0, 13),
+    counter("aes128ccm16", Encr::AesCcm16, 128, 3, 16, 16),
+    counter("aes256ccm16", Encr::AesCcm16, 256, 3, 16, 16),
+    counter("aes128ccm12", Encr::AesCcm12, 128, 3, 12, 15),
+    counter("aes256ccm12", Encr::AesCcm12, 256, 3, 12, 15),
+    counter("aes128ccm8", Encr::AesCcm8, 128, 3, 8, 14),
+    counter("aes256ccm8", Encr::AesCcm8, 256, 3, 8, 14),
+    counter("aes128gmac", Encr::AesGmac, 128, 4, 16, 23),
+    counter("aes192gmac", Encr::AesGmac, 192, 4, 16, 23),
+    counter("aes256gmac", Encr::AesGmac, 256, 4, 16, 23),
+    EncrInfo{"null", Encr::Null, 0, 0, 0, 1, 0, 0, 11, true, true},
     EncrInfo{"3des", Encr::TripleDes, 192, 0, 8, 8, 0, 5, 3, true, true},
     EncrInfo{"des", Encr::Des, 64, 0, 8, 8, 0, 1, 2, true, true},
 };
 constexpr std::array kInteg{
-    IntegInfo{"sha1", Integ::HmacSha1_96, 20, 12, 2, true, false},
-    IntegInfo{"sha256", Integ::HmacSha2_256_128, 32, 16, 5, true, false},
-    IntegInfo{"sha384", Integ::HmacSha2_384_192, 48, 24, 6, false, false},
-    IntegInfo{"sha512", Integ::HmacSha2_512_256, 64, 32, 7, false, false},
-    IntegInfo{"md5", Integ::HmacMd5_96, 16, 12, 1, false, true},
+    IntegInfo{"sha1", Integ::HmacSha1_96, 20, 12, 0, 2, 3, false},
+    IntegInfo{"sha256", Integ::HmacSha2_256_128, 32, 16, 0, 5, 5, false},
+    IntegInfo{"sha384", Integ::HmacSha2_384_192, 48, 24, 0, 6, 6, false},
+    IntegInfo{"sha512", Integ::HmacSha2_512_256, 64, 32, 0, 7, 7, false},
+    IntegInfo{"aesxcbc", Integ::AesXcbc96, 16, 12, 0, 9, 9, false},
+    IntegInfo{"aes128gmac", Integ::Aes128Gmac, 20, 16, 8, 11, 11, false},
+    IntegInfo{"aes192gmac", Integ::Aes192Gmac, 28, 16, 8, 12, 12, false},
+    IntegInfo{"aes256gmac", Integ::Aes256Gmac, 36, 16, 8, 13, 13, false},
+    IntegInfo{"md5", Integ::HmacMd5_96, 16, 12, 0, 1, 2, true},
 };
 constexpr std::array kPrf{
     PrfInfo{"sha1", Prf::HmacSha1, 20, 2, false},       PrfInfo{"sha256", Prf::HmacSha2_256, 32, 4, false},
@@ -49,60 +77,71 @@ constexpr std::array kDh{
     DhInfo{"modp2048s256", DhGroup::Modp2048s256, 256, 256, true},
 };
 
-/// What the data plane encrypts: AES with keys of 128 and 256 bits.
-bool esp_encr(const EncrInfo& e) { return !e.weak && e.key_bits != 192; }
-
 template <class Table, class Match>
 auto find_row(const Table& table, Match match) -> const typename Table::value_type* {
   const auto row = std::find_if(table.begin(), table.end(), match);
   return row == table.end() ? nullptr : &*row;
 }
 
+enum class Purpose : std::uint8_t { Ike, Esp, Ah };
+constexpr std::array<std::string_view, 3> kPurposes{"IKE", "ESP", "AH"};
+
+bool named_prf(std::string_view name) {
+  return find_row(kPrf, [&](const auto& p) { return p.name == name; }) != nullptr;
+}
+bool serves(const EncrInfo& e, Purpose p) { return p == Purpose::Ike ? e.ikev1_cipher != 0 : p == Purpose::Esp; }
+bool serves(const IntegInfo& i, Purpose p) { return p == Purpose::Ike ? named_prf(i.name) : p == Purpose::Ah || i.esp(); }
+bool serves(const DhInfo&, Purpose) { return true; }
+
 /// The keywords of one proposal, sorted by kind.
 struct Tokens {
   std::vector<const EncrInfo*> encr;
   std::vector<const IntegInfo*> integ;
   std::vector<const DhInfo*> dh;
+  std::vector<bool> esn;
 };
 
-ProposalError unknown(std::string_view token, bool ike) {
+ProposalError unknown(std::string_view token, Purpose purpose) {
   std::vector<std::string_view> names;
   std::string list, weak;
-  const auto add = [&](const auto& row) {
-    names.push_back(row.name);
-    std::string& to = row.weak ? weak : list;
-    to += (to.empty() ? "" : ", ") + std::string(row.name);
+  const auto add = [&](const auto& table) {
+    for (const auto& row : table) {
+      if (!serves(row, purpose)) continue;
+      names.push_back(row.name);
+      std::string& to = row.weak ? weak : list;
+      to += (to.empty() ? "" : ", ") + std::string(row.name);
+    }
   };
-  for (const auto& e : kEncr)
-    if (ike ? e.ikev1_cipher != 0 : esp_encr(e)) add(e);
-  for (const auto& i : kInteg)
-    if (ike || i.esp) add(i);
-  for (const auto& d : kDh) add(d);
-  return {"'" + std::string(token) + "' is no algorithm for " + (ike ? "IKE" : "ESP") + " here; known are " + list +
-              ", and with allow_weak " + weak,
+  add(kEncr), add(kInteg), add(kDh);
+  if (purpose != Purpose::Ike) {
+    names.insert(names.end(), {"esn", "noesn"});
+    list += ", esn, noesn";
+  }
+  return {"'" + std::string(token) + "' is no algorithm for " + std::string(kPurposes[static_cast<std::size_t>(purpose)]) +
+              " here; known are " + list + ", and with allow_weak " + weak,
           std::string(token), nearest(token, names)};
 }
 
-std::expected<Tokens, ProposalError> split(std::string_view text, bool ike) {
+std::expected<Tokens, ProposalError> split(std::string_view text, Purpose purpose) {
   Tokens out;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find('-', begin), text.size());
     const std::string_view word = text.substr(begin, end - begin);
     begin = end + 1;
-    const auto named = [&](const auto& row) { return row.name == word; };
-    const auto* encr = find_row(kEncr, named);
-    const auto* integ = find_row(kInteg, named);
-    const auto* dh = find_row(kDh, named);
-    if (encr && (ike ? encr->ikev1_cipher != 0 : esp_encr(*encr))) {
+    const auto named = [&](const auto& row) { return row.name == word && serves(row, purpose); };
+    if (const auto* encr = find_row(kEncr, named)) {
       out.encr.push_back(encr);
-    } else if (integ && (ike || integ->esp)) {
+    } else if (const auto* integ = find_row(kInteg, named)) {
       out.integ.push_back(integ);
-    } else if (dh) {
+    } else if (const auto* dh = find_row(kDh, named)) {
       out.dh.push_back(dh);
+    } else if (purpose != Purpose::Ike && (word == "esn" || word == "noesn")) {
+      out.esn.push_back(word == "esn");
     } else {
-      return std::unexpected(unknown(word, ike));
+      return std::unexpected(unknown(word, purpose));
     }
   }
+  if (out.esn.empty()) out.esn.push_back(false);
   return out;
 }
 
@@ -131,10 +170,20 @@ const DhInfo* find_dh(DhGroup id) {
 
 std::string EspSuite::to_string() const {
   std::string out;
-  if (const auto* e = find_encr(encr, key_bits)) out += e->name;
-  if (const auto* i = find_integ(integ)) out += "-" + std::string(i->name);
-  if (const auto* d = find_dh(pfs)) out += "-" + std::string(d->name);
+  const auto add = [&](std::string_view name) { out += (out.empty() ? "" : "-") + std::string(name); };
+  if (const auto* e = find_encr(encr, key_bits)) add(e->name);
+  if (const auto* i = find_integ(integ)) add(i->name);
+  if (const auto* d = find_dh(pfs)) add(d->name);
+  if (esn) add("esn");
   return out.empty() ? "none" : out;
+}
+
+SuiteLimits limits(const EspSuite& suite) {
+  constexpr std::uint64_t kSmallBlockBytes = 1'000'000'000, kCounts = 0xffffffff;
+  const auto* e = find_encr(suite.encr, suite.key_bits);
+  const auto* i = find_integ(suite.integ);
+  const bool counter = (e && e->counter_iv()) || (i && i->iv != 0);
+  return {e && e->block == 8 ? kSmallBlockBytes : 0, !suite.esn || counter ? kCounts : 0};
 }
 
 std::string IkeSuite::to_string() const {
@@ -173,8 +222,15 @@ std::vector<std::string_view> all_weak_algorithms() {
   return out;
 }
 
+std::string_view weakness(std::string_view algorithm) {
+  if (algorithm == "null" || algorithm.ends_with("gmac")) return "does not encrypt: whoever sees the packets can read them";
+  if (algorithm.ends_with("ccm8") || algorithm.ends_with("gcm8"))
+    return "has a check value of 8 bytes only: forging a packet takes far fewer attempts";
+  return "is weak and is used for this peer only; whoever records the traffic may read it one day";
+}
+
 std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text) {
-  const auto tokens = split(text, true);
+  const auto tokens = split(text, Purpose::Ike);
   if (!tokens) return std::unexpected(tokens.error());
   if (tokens->encr.empty()) return std::unexpected(lacks(text, "encryption algorithm"));
   if (tokens->integ.empty()) return std::unexpected(lacks(text, "hash algorithm"));
@@ -190,7 +246,7 @@ std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::stri
 }
 
 std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text) {
-  auto tokens = split(text, false);
+  auto tokens = split(text, Purpose::Esp);
   if (!tokens) return std::unexpected(tokens.error());
   if (tokens->encr.empty()) return std::unexpected(lacks(text, "encryption algorithm"));
   std::vector<EspSuite> out;
@@ -203,8 +259,22 @@ std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::stri
       return std::unexpected(lacks(text, "integrity algorithm, which '" + std::string(e->name) + "' needs"));
     const std::vector<const IntegInfo*> none{nullptr};
     for (const auto* i : e->aead() ? none : tokens->integ)
-      for (const auto* d : tokens->dh) out.push_back({e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None});
+      for (const auto* d : tokens->dh)
+        for (const bool esn : tokens->esn)
+          out.push_back({e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None, SaProtocol::Esp, esn});
   }
+  return out;
+}
+
+std::expected<std::vector<EspSuite>, ProposalError> parse_ah_proposal(std::string_view text) {
+  auto tokens = split(text, Purpose::Ah);
+  if (!tokens) return std::unexpected(tokens.error());
+  if (tokens->integ.empty()) return std::unexpected(lacks(text, "integrity algorithm"));
+  std::vector<EspSuite> out;
+  if (tokens->dh.empty()) tokens->dh.push_back(nullptr);
+  for (const auto* i : tokens->integ)
+    for (const auto* d : tokens->dh)
+      for (const bool esn : tokens->esn) out.push_back({Encr::None, 0, i->id, d ? d->id : DhGroup::None, SaProtocol::Ah, esn});
   return out;
 }
 

@@ -13,12 +13,30 @@
 namespace culvert {
 
 /// Encryption, IANA "Transform Type 1".
-enum class Encr : std::uint16_t { None = 0, Des = 2, TripleDes = 3, AesCbc = 12, AesGcm16 = 20 };
+enum class Encr : std::uint16_t {
+  None = 0,
+  Des = 2,
+  TripleDes = 3,
+  Null = 11,
+  AesCbc = 12,
+  AesCtr = 13,
+  AesCcm8 = 14,
+  AesCcm12 = 15,
+  AesCcm16 = 16,
+  AesGcm8 = 18,
+  AesGcm12 = 19,
+  AesGcm16 = 20,
+  AesGmac = 21  ///< ENCR_NULL_AUTH_AES_GMAC: authenticates and does not encrypt (RFC 4543)
+};
 /// Integrity, IANA "Transform Type 3". The enumerators say the truncation that ESP uses.
 enum class Integ : std::uint16_t {
   None = 0,
   HmacMd5_96 = 1,
   HmacSha1_96 = 2,
+  AesXcbc96 = 5,
+  Aes128Gmac = 9,  ///< AH only (RFC 4543)
+  Aes192Gmac = 10,
+  Aes256Gmac = 11,
   HmacSha2_256_128 = 12,
   HmacSha2_384_192 = 13,
   HmacSha2_512_256 = 14
@@ -47,30 +65,40 @@ enum class DhGroup : std::uint16_t {
   Curve25519 = 31,
 };
 
+/// RFC 2407 §4.4.1, and the RFC 2408 Protocol-ID of proposals, Delete and Notify payloads.
+enum class SaProtocol : std::uint8_t { Ah = 2, Esp = 3 };
+/// RFC 4301 §4.1; the numbers are those of RFC 2407 §4.5.
+enum class SaMode : std::uint8_t { Tunnel = 1, Transport = 2 };
+
 /// An encryption algorithm with its key length. All sizes in bytes unless the name says bits.
 struct EncrInfo {
   std::string_view name;  ///< swanctl's keyword, "aes128gcm16"
   Encr id;
   std::uint16_t key_bits;
-  std::uint8_t salt;           ///< of KEYMAT behind the key (RFC 4106 §8.1)
+  std::uint8_t salt;           ///< of KEYMAT behind the key: the nonce (RFC 3686 §5.1, RFC 4106 §8.1, RFC 4309 §7.1, RFC 4543 §5.2)
   std::uint8_t iv;             ///< on the wire
   std::uint8_t block;          ///< padding alignment; 1 for a stream mode
   std::uint8_t icv;            ///< of an AEAD; 0: an integrity algorithm goes with it
   std::uint16_t ikev1_cipher;  ///< phase 1 "Encryption Algorithm" attribute; 0: not for phase 1
   std::uint8_t ikev1_esp;      ///< IPsec DOI ESP transform id
   bool fixed_key;              ///< there is one length of key, which is not said on the wire
-  bool weak;                   ///< for legacy peers only: a connection must allow it by name
+  bool weak;                   ///< a connection must allow it by name: see weakness()
   [[nodiscard]] constexpr bool aead() const { return icv != 0; }
+  /// The IV is a counter that must not repeat under a key: all modes of AES but CBC.
+  [[nodiscard]] constexpr bool counter_iv() const { return salt != 0; }
   [[nodiscard]] constexpr std::size_t key_bytes() const { return key_bits / 8U; }
 };
 struct IntegInfo {
   std::string_view name;  ///< "sha256"
   Integ id;
-  std::uint8_t key;          ///< bytes
-  std::uint8_t icv;          ///< bytes in ESP
+  std::uint8_t key;          ///< bytes of KEYMAT, the salt of GMAC included
+  std::uint8_t icv;          ///< bytes in ESP and AH, without GMAC's IV
+  std::uint8_t iv;           ///< bytes of IV in front of the ICV in AH (RFC 4543 §4); 0 of all but GMAC
   std::uint16_t ikev1_auth;  ///< IPsec DOI "Authentication Algorithm" attribute
-  bool esp;                  ///< the data plane computes it
+  std::uint8_t ikev1_ah;     ///< IPsec DOI AH transform id (RFC 2407 §4.4.3, RFC 4543 §7)
   bool weak;                 ///< as of EncrInfo
+  /// It may stand beside a cipher in ESP.
+  [[nodiscard]] constexpr bool esp() const { return iv == 0; }
 };
 struct PrfInfo {
   std::string_view name;  ///< "sha256": in an IKE proposal the hash names the PRF, too
@@ -98,15 +126,23 @@ const IntegInfo* find_integ(Integ id);
 const PrfInfo* find_prf(Prf id);
 const DhInfo* find_dh(DhGroup id);
 
-/// One ESP suite, as negotiated or as wanted. "aes128-sha256", "aes256gcm16-ecp256" (PFS).
+/// One suite of phase 2, ESP or AH, as negotiated or as wanted. "aes128-sha256", "aes256gcm16-ecp256-esn"; "sha256" is AH.
 struct EspSuite {
-  Encr encr{};
+  Encr encr{};  ///< None with AH
   std::uint16_t key_bits = 0;
   Integ integ{};  ///< None with an AEAD
   DhGroup pfs{};  ///< None: no PFS
+  SaProtocol protocol = SaProtocol::Esp;
+  bool esn = false;  ///< extended sequence numbers (RFC 4304)
   friend bool operator==(const EspSuite&, const EspSuite&) = default;
   [[nodiscard]] std::string to_string() const;
 };
+/// What one pair of keys may protect; 0: no limit.
+struct SuiteLimits {
+  std::uint64_t bytes = 0;    ///< a cipher with blocks of 64 bits repeats some of them after few GB (SWEET32)
+  std::uint64_t packets = 0;  ///< 2^32 - 1 where the sequence number or the counter of the mode ends there
+};
+SuiteLimits limits(const EspSuite& suite);
 /// One IKEv1 phase 1 suite. "aes256-sha256-modp2048".
 struct IkeSuite {
   Encr encr{};
@@ -117,11 +153,13 @@ struct IkeSuite {
   [[nodiscard]] std::string to_string() const;
 };
 
-/// The names of those algorithms of a suite that are for legacy peers only: "3des", "md5", "modp1024".
+/// The names of those algorithms of a suite that a connection must allow: "3des", "md5", "modp1024", "null".
 std::vector<std::string_view> weak_algorithms(const IkeSuite& suite);
 std::vector<std::string_view> weak_algorithms(const EspSuite& suite);
 /// All names that weak_algorithms() can give, each once.
 std::vector<std::string_view> all_weak_algorithms();
+/// What an operator has to know of one of them: "is weak: ...", "does not encrypt: ...".
+std::string_view weakness(std::string_view algorithm);
 
 /// Why a proposal string was refused; `token` is the offending keyword, `suggestion` the nearest known one or empty.
 struct ProposalError {
@@ -130,9 +168,11 @@ struct ProposalError {
   std::string suggestion;
 };
 /// Expands a swanctl proposal string ("aes128-aes256-sha256-modp2048-ecp256": any number of each kind) into suites,
-/// in order of preference: the leftmost keyword of a kind first, encryption varying slowest.
+/// in order of preference: the leftmost keyword of a kind first, encryption varying slowest. "esn" and "noesn" say which
+/// sequence numbers are taken; without them: noesn.
 std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text);
 std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text);
+std::expected<std::vector<EspSuite>, ProposalError> parse_ah_proposal(std::string_view text);
 
 /// The candidate with the smallest edit distance to `word`, if it is near enough to be a likely slip; else empty.
 std::string nearest(std::string_view word, std::span<const std::string_view> candidates);

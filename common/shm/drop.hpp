@@ -24,7 +24,7 @@ namespace culvert {
   X(PolicyDiscard,      "policy_discard",       "a policy says discard, or no policy matches and the default is discard, or a fragment hides the ports that a policy asks for") \
   X(PolicyNoSa,         "policy_no_sa",         "a policy says protect and there is no SA yet (an acquire was reported if the policy asks for it)") \
   X(PolicyClear,        "policy_clear",         "arrived in clear although policy says that it must be protected (RFC 4301 section 5.2)") \
-  X(EspRunt,            "esp_runt",             "ESP packet too short for its suite, or not aligned to its block size") \
+  X(EspRunt,            "esp_runt",             "ESP or AH packet too short for its suite, or not aligned to its block size") \
   X(EspNoSa,            "esp_no_sa",            "no SA with this SPI") \
   X(EspWrongPeer,       "esp_wrong_peer",       "the SPI's SA belongs to other outer addresses or another encapsulation") \
   X(EspReplay,          "esp_replay",           "sequence number seen before (RFC 4303 section 3.4.3)") \
@@ -47,7 +47,8 @@ namespace culvert {
   X(IcmpRateLimited,    "icmp_rate_limited",    "ICMP answer not sent because of its rate limit") \
   X(EspEcn,             "esp_ecn",              "outer congestion mark (CE) on an inner packet that cannot carry it (RFC 6040 section 4.2)") \
   X(ArpRateLimited,     "arp_rate_limited",     "ARP packet beyond what one worker takes a second") \
-  X(InjectInvalid,      "inject_invalid",       "datagram of culvertd that is too large, or from an address or port that is not for IKE here")
+  X(InjectInvalid,      "inject_invalid",       "datagram of culvertd that is too large, or from an address or port that is not for IKE here") \
+  X(EspTransport,       "esp_transport",        "for a transport-mode SA, but a fragment, with IP options, or not between the SA's own two addresses (RFC 4301 section 4.1)")
 // clang-format on
 
 enum class Drop : std::uint8_t {

@@ -71,6 +71,7 @@ std::uint64_t layout_hash() {
                                                                 sizeof(Expire),
                                                                 offsetof(InstallSa, local),
                                                                 offsetof(InstallSa, local_ts),
+                                                                offsetof(InstallSa, suite),
                                                                 offsetof(InstallSa, encr_key),
                                                                 offsetof(InstallSa, integ_key),
                                                                 offsetof(InstallSa, soft),
@@ -180,8 +181,8 @@ bool read_record(const SaRecord& r, SaSnapshot& out) {
   for (int i = 0; i < kTries; ++i) {
     const std::uint32_t before = r.version.load(std::memory_order_acquire);
     if (before & 1U) continue;
-    out = {r.spi,   r.slot, r.policy, r.pair,         r.local,  r.remote,    r.local_ts, r.remote_ts,
-           r.suite, r.soft, r.hard,   r.installed_ns, r.worker, r.direction, r.current,  r.name};
+    out = {r.spi,  r.slot, r.policy, r.pair,         r.local,  r.remote,    r.local_ts, r.remote_ts, r.suite,
+           r.mode, r.soft, r.hard,   r.installed_ns, r.worker, r.direction, r.current,  r.name};
     std::atomic_thread_fence(std::memory_order_acquire);
     if (r.version.load(std::memory_order_relaxed) == before) return out.spi.value != 0;
   }
@@ -201,6 +202,7 @@ void write_record(SaRecord& r, const SaSnapshot& v) {
   r.local_ts = v.local_ts;
   r.remote_ts = v.remote_ts;
   r.suite = v.suite;
+  r.mode = v.mode;
   r.soft = v.soft;
   r.hard = v.hard;
   r.installed_ns = v.installed_ns;

@@ -53,6 +53,7 @@ struct alignas(64) SaRecord {
   Endpoint local, remote;
   TrafficSelector local_ts, remote_ts;
   EspSuite suite;
+  SaMode mode;
   Lifetime soft, hard;
   std::uint64_t installed_ns;  ///< CLOCK_MONOTONIC
   std::uint16_t worker;
@@ -142,6 +143,7 @@ struct SaSnapshot {
   Endpoint local, remote;
   TrafficSelector local_ts, remote_ts;
   EspSuite suite;
+  SaMode mode = SaMode::Tunnel;
   Lifetime soft, hard;
   std::uint64_t installed_ns = 0;
   std::uint16_t worker = 0;

@@ -61,7 +61,9 @@ struct InstallSa {
   std::optional<IpAddress> original_local, original_remote;  ///< transport mode in UDP: whose checksums the packets carry (RFC 3948 §3.1.2)
   TrafficSelector local_ts, remote_ts;
   EspSuite suite;
-  SecretBytes encr_key, integ_key;  ///< encr_key with the salt behind it
+  SaMode mode = SaMode::Tunnel;
+  IpAddress local_origin, remote_origin;  ///< transport mode behind NAT: the addresses before translation (NAT-OA); none elsewhere
+  SecretBytes encr_key, integ_key;        ///< each with the salt behind it
   std::uint16_t replay_window = 64;
   std::uint64_t soft_seconds = 0, hard_seconds = 0, soft_bytes = 0, hard_bytes = 0, soft_packets = 0, hard_packets = 0;
 };
@@ -156,6 +158,7 @@ struct ChildSaInfo {
   bool adopted = false;  ///< of a former culvertd: role unknown, suite and times in the data plane's records only
   Spi spi_in, spi_out;
   EspSuite suite;  ///< default value: not agreed yet, or unknown
+  SaMode mode = SaMode::Tunnel;
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
   TimePoint established{}, rekey_at{}, expires_at{};  ///< default value: not set

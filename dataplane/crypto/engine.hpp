@@ -2,10 +2,15 @@
 // Never decides about a packet: it says per operation whether the ICV was right, and the node draws the conclusion.
 // One engine per thread; nothing in it is shared.
 //
-//     SPI | sequence | IV | text ................ | ICV
+//     SPI | sequence | IV | text ................ | ICV        ESP
 //     ^ esp                ^ esp + 8 + iv         ^ text + text_length
 //
-// Under GCM the first 8 bytes are the additional data (RFC 4106 §5); under CBC with HMAC, all before the ICV is hashed.
+//     IP header | AH | IV | ICV | payload                      AH, with the header's mutable fields at 0 (RFC 4302 §3.3.3.1)
+//     ^ esp          ^ esp + icv_at     ^ esp + text_length
+//
+// Under GCM and CCM the SPI and the sequence number are the additional data (RFC 4106 §5, RFC 4309 §5); GMAC covers all before the
+// ICV (RFC 4543 §3.3), as an HMAC or XCBC does. With extended sequence numbers the upper half is in it, too: between SPI and
+// sequence number, or behind all the rest (RFC 4303 §2.2.1).
 #pragma once
 
 #include <array>
@@ -23,9 +28,11 @@ namespace culvert::dp {
 /// Expanded keys of one SA: what a packet needs, computed once. The bytes mean something to the engine only. Secret.
 struct alignas(64) SaKeys {
   EspGeometry geometry;
-  std::array<std::uint8_t, 4> salt{};                     ///< GCM's (RFC 4106 §4)
-  alignas(64) std::array<std::uint8_t, 1024> schedule;    ///< GCM: round keys and hash key powers; CBC: both key schedules
-  alignas(64) std::array<std::uint8_t, 32> inner, outer;  ///< HMAC: state after the padded key's block
+  std::array<std::uint8_t, 4> salt{};                     ///< of the nonce: 4 bytes, 3 of CCM
+  std::uint8_t cipher = 0, hash = 0, key_bytes = 0;       ///< IPsec-MB's numbers; bytes of the cipher's key
+  std::uint8_t direct = 0;                                ///< which of the direct calls: 0, 1, 2 for keys of 128, 192, 256 bits
+  alignas(64) std::array<std::uint8_t, 1024> schedule;    ///< GCM: round keys and hash key powers; else key schedules
+  alignas(64) std::array<std::uint8_t, 64> inner, outer;  ///< HMAC: state after the padded key's block
 };
 
 /// Starts loading the round keys, ahead of the batch.
@@ -33,12 +40,21 @@ inline void prefetch_keys(const SaKeys& keys) {
   for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(keys.schedule.data() + 64 * line);
 }
 
-/// One packet's operation. `text_length` may be 0 under GCM; under CBC it is a multiple of 16.
+/// One packet's operation. `text_length` may be 0 under GCM; under CBC it is a multiple of the block. With extended sequence
+/// numbers four bytes behind an AH packet are written.
 struct CryptoOp {  // no initial values: a batch of them is made per burst
   const SaKeys* keys;
   std::uint8_t* esp;
   std::uint32_t text_length;
-  bool ok;  ///< out: done, and on decryption: the ICV is right
+  bool ok;                      ///< out: done, and on decryption: the ICV is right
+  std::uint16_t icv_at;         ///< AH only
+  std::uint32_t sequence_high;  ///< with extended sequence numbers only
+
+  /// Where the ICV stands in the packet.
+  [[nodiscard]] std::uint8_t* icv() const {
+    const EspGeometry& g = keys->geometry;
+    return esp + g.iv + (g.ah ? icv_at : kEspHeaderBytes + text_length);
+  }
 };
 
 /// The instruction set that IPsec-MB uses; Auto: the best of this processor.
@@ -53,18 +69,18 @@ class CryptoEngine {
   CryptoEngine& operator=(CryptoEngine&&) noexcept;
   ~CryptoEngine();
 
-  /// Expands keys. `encr_key` is cipher key and salt in KEYMAT order; sizes must be the suite's, else false.
-  [[nodiscard]] bool expand(const EspGeometry& geometry, ByteView encr_key, ByteView integ_key, SaKeys& out);
+  /// Expands keys. A key and its salt stand in KEYMAT order; sizes must be the suite's, else false.
+  [[nodiscard]] bool expand(const EspSuite& suite, ByteView encr_key, ByteView integ_key, SaKeys& out);
 
-  /// Encrypts and writes the ICVs. The IV is in place already: GCM's counter, or one of next_cbc_iv().
+  /// Encrypts and writes the ICVs. The IV is in place already: a counter, or one of next_cbc_iv().
   void encrypt(std::span<CryptoOp> ops);
   /// Verifies and decrypts. Where `ok` ends false the text is garbage, and must not be looked at.
   void decrypt(std::span<CryptoOp> ops);
 
-  /// Writes 16 unpredictable bytes that this engine never wrote before (RFC 3602 §3): AES-256 under a random key of this
-  /// engine over a counter with a random start (NIST SP 800-38A, appendix C, first method). Keys are of this process only.
-  /// False if the cipher failed: nothing was written.
-  [[nodiscard]] bool next_cbc_iv(std::uint8_t* out);
+  /// Writes `bytes` (16, or 8 of them for DES) unpredictable bytes; this engine never writes the same 16 twice (RFC 3602 §3): AES-256
+  /// under a random key of this engine over a counter with a random start (NIST SP 800-38A, appendix C, first method). Keys are of
+  /// this process only. False if the cipher failed: nothing was written.
+  [[nodiscard]] bool next_cbc_iv(std::uint8_t* out, std::size_t bytes);
 
   /// Known answers of every suite, both directions; the error names what is wrong.
   std::expected<void, std::string> self_test();

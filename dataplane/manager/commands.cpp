@@ -152,12 +152,8 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   const shm::AckResult result = table.publish(m.slot, *sa);
   if (result != shm::AckResult::Ok) return result;
   installed_[{m.direction, m.slot}];
-  shm::SaSnapshot snapshot{m.spi,      m.slot,      m.policy,
-                           m.pair,     m.local,     m.remote,
-                           m.local_ts, m.remote_ts, EspSuite{m.encr, m.key_bits, m.integ, DhGroup::None},
-                           m.soft,     m.hard,      now_ns,
-                           worker,     m.direction, false,
-                           m.name};
+  shm::SaSnapshot snapshot{m.spi,  m.slot, m.policy, m.pair, m.local, m.remote,    m.local_ts, m.remote_ts, m.suite,
+                           m.mode, m.soft, m.hard,   now_ns, worker,  m.direction, false,      m.name};
   shm::write_record(record, snapshot);
   if constexpr (std::is_same_v<Table, OutboundTable>) {
     add_outbound(*raw);
@@ -166,7 +162,8 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
 }
 
 shm::AckResult Commands::install_sa(const shm::InstallSa& m, std::uint64_t now_ns) {
-  if (!valid_direction(m.direction) || !valid_policy(m.policy) || !valid_bool(m, &shm::InstallSa::follow))
+  if (!valid_direction(m.direction) || !valid_policy(m.policy) || !valid_bool(m, &shm::InstallSa::follow) ||
+      !valid_bool(m.suite, &EspSuite::esn))
     return shm::AckResult::BadMessage;
   const auto own = t_.own.all();
   if (std::find(own.begin(), own.end(), m.local.address) == own.end()) {

@@ -48,7 +48,7 @@ inline bool martian_source_v4(std::uint32_t address, const OwnAddresses& own) {
 
 /// What a packet for an own address is. It was parsed (parse_ip).
 enum class LocalKind : std::uint8_t {
-  Esp,        ///< protocol 50, or in UDP on port 4500 (RFC 3948 §2.1) or, behind a non-IKE marker, on port 500
+  Esp,        ///< protocol 50, or in UDP on port 4500 (RFC 3948 §2.1) or, behind a non-IKE marker, on port 500; or AH, protocol 51
   Ike,        ///< UDP 500, or 4500 with the non-ESP marker (RFC 3948 §2.2)
   Keepalive,  ///< RFC 3948 §2.3
   Icmp,
@@ -58,7 +58,7 @@ enum class LocalKind : std::uint8_t {
 };
 inline LocalKind classify_local(const Packet& p) {
   if (p.fragment) return LocalKind::Fragment;
-  if (p.protocol == kProtocolEsp) return LocalKind::Esp;
+  if (p.protocol == kProtocolEsp || p.protocol == kProtocolAh) return LocalKind::Esp;
   if (p.protocol == kProtocolIcmp) return LocalKind::Icmp;
   if (p.protocol != kProtocolUdp || (p.destination_port != kIkePort && p.destination_port != kNatTPort)) return LocalKind::Other;
   const std::uint32_t there = p.length - p.l4_offset;

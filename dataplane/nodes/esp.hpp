@@ -1,5 +1,6 @@
-// The ESP nodes (RFC 4303, tunnel mode): a burst of packets in, the same burst transformed out, bad ones gone to the DropSink.
-// Owns the order of checks on the packet path. Never allocates, locks or frees; never touches an SA of another worker.
+// The ESP and AH nodes (RFC 4303, RFC 4302; tunnel and transport mode): a burst of packets in, the same burst transformed out, bad ones
+// gone to the DropSink. Owns the order of checks on the packet path. Never allocates, locks or frees; never touches an SA of another
+// worker.
 //
 //     ESP, or UDP with ESP in it                              plain packet with Packet::outbound set (by the SPD)
 //       esp_in_lookup    finds the SA: Packet::inbound          esp_out_prepare   sequence, padding, outer header, IV
@@ -26,7 +27,7 @@ struct EspContext {
   std::uint64_t now_ns = 0;  ///< CLOCK_MONOTONIC, as of this pass; goes into SaCounters::last_used_ns
 };
 
-/// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50, or of UDP with an ESP packet in it (port
+/// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50 or 51, or of UDP with an ESP packet in it (port
 /// 4500, not a keepalive, not the non-ESP marker; or port 500 with the non-IKE marker), addressed to us, no fragments. out: Packet::inbound
 /// set. Drops EspRunt and EspNoSa.
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops);

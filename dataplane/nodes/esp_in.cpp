@@ -1,12 +1,13 @@
-// Decapsulation (RFC 4303 §3.4, tunnel mode; in UDP: RFC 3948). Cheap checks first, then the crypto over the whole burst, then
-// everything that only an authenticated packet deserves. Must never look at decrypted bytes before the ICV's verdict, nor let
-// an unauthenticated packet change an SA's state.
+// Decapsulation (RFC 4303 §3.4; in UDP: RFC 3948), with AH's steps in ah.cpp. Cheap checks first, then the crypto over the whole burst,
+// then everything that only an authenticated packet deserves. Must never look at decrypted bytes before the ICV's verdict, nor let an
+// unauthenticated packet change an SA's state.
 #include <algorithm>
 #include <utility>
 
-#include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/ah.hpp"
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/esp.hpp"
+#include "dataplane/nodes/outer_header.hpp"
 
 namespace culvert::dp {
 
@@ -21,7 +22,7 @@ constexpr std::uint8_t kEcnMask = 3, kNotEct = 0, kEct1 = 1, kEct0 = 2, kCe = 3;
 
 struct InBatch {
   std::array<CryptoOp, kBurstMax> ops;
-  std::array<std::uint32_t, kBurstMax> sequence;
+  std::array<std::uint64_t, kBurstMax> sequence;
 };
 
 void count_drop(InboundSa& sa, Drop reason) {
@@ -54,7 +55,11 @@ void count_drop(InboundSa& sa, Drop reason) {
   }
 }
 
-std::uint32_t esp_offset(const Packet& p) { return p.l4_offset + (p.protocol == kProtocolUdp ? udp_esp_bytes(p.destination_port) : 0U); }
+/// Where the SPI stands: first in ESP, behind four bytes in AH.
+std::uint32_t spi_offset(const Packet& p) {
+  if (p.protocol == kProtocolUdp) return p.l4_offset + udp_esp_bytes(p.destination_port);
+  return p.l4_offset + (p.protocol == kProtocolAh ? kAhHeaderBytes - kEspHeaderBytes : 0U);
+}
 
 /// Whether `pad` bytes of padding are 1, 2, 3, ... At least 12 bytes of trailer and ICV follow them.
 bool padding_right(const std::uint8_t* padding, std::uint32_t pad) {
@@ -71,7 +76,7 @@ Drop replay_drop(ReplayVerdict v) {
 
 /// Whether the outer header is the one that was negotiated (RFC 4301 §5.2, step 3a). A peer behind a NAT may have got another address.
 bool from_peer(const Packet& p, const InboundSa& sa) {
-  if (p.family != sa.outer_family || sa.udp != (p.protocol == kProtocolUdp)) return false;
+  if (p.family != sa.outer_family || sa.outer_protocol != p.protocol) return false;
   if (std::memcmp(p.data + 16, sa.match.local_address.data(), 4) != 0) return false;
   if (sa.udp && p.destination_port != sa.local_port) return false;
   if (sa.follows) return true;
@@ -86,8 +91,17 @@ bool trim_udp(Packet& p) {
   return true;
 }
 
+Drop prepare_ah(Packet& p, CryptoOp& op, std::uint64_t& sequence) {
+  const InboundSa& sa = *p.inbound;
+  std::uint32_t low = 0;
+  if (const Drop verdict = ah_in_prepare(p, op, low); verdict != Drop::Count_) return verdict;
+  sequence = sa.geometry.esn ? sa.replay.extended(low) : low;
+  op.sequence_high = static_cast<std::uint32_t>(sequence >> 32);
+  return replay_drop(sa.replay.check(sequence));
+}
+
 /// All that RFC 4303 §3.4 asks before the ICV can be verified.
-Drop prepare(Packet& p, CryptoOp& op, std::uint32_t& sequence) {
+Drop prepare(Packet& p, CryptoOp& op, std::uint64_t& sequence) {
   InboundSa& sa = *p.inbound;
   if (!from_peer(p, sa)) [[unlikely]]
     return Drop::EspWrongPeer;
@@ -96,14 +110,17 @@ Drop prepare(Packet& p, CryptoOp& op, std::uint32_t& sequence) {
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
   const EspGeometry& g = sa.geometry;
-  const std::uint32_t offset = esp_offset(p);
+  if (g.ah) [[unlikely]]
+    return prepare_ah(p, op, sequence);
+  const std::uint32_t offset = spi_offset(p);
   const std::uint32_t overhead = offset + kEspHeaderBytes + g.iv + g.icv;
   // The smallest text is a pad length and a next header, filled up to the alignment.
   if (p.length < overhead + g.align || ((p.length - overhead) & (g.align - 1U)) != 0) [[unlikely]]
     return Drop::EspRunt;
   std::uint8_t* esp = p.data + offset;
-  sequence = load_be32(esp + 4);
-  op = {&sa.keys, esp, p.length - overhead, false};
+  const std::uint32_t low = load_be32(esp + 4);
+  sequence = g.esn ? sa.replay.extended(low) : low;
+  op = {&sa.keys, esp, p.length - overhead, false, 0, static_cast<std::uint32_t>(sequence >> 32)};
   return replay_drop(sa.replay.check(sequence));
 }
 
@@ -126,8 +143,47 @@ bool selected(const Packet& p, const InboundSa& sa) {
          sa.match.destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden);
 }
 
+/// Transport mode behind NAT (RFC 3948 §3.1.2): TCP and UDP checksums were made over the addresses before translation.
+void repair_checksum(Packet& p, std::uint16_t repair) {
+  const std::uint32_t at = p.protocol == kProtocolTcp ? 16 : 6;
+  if (repair == 0 || (p.protocol != kProtocolTcp && p.protocol != kProtocolUdp) || p.length < p.l4_offset + at + 2) return;
+  std::uint8_t* field = p.data + p.l4_offset + at;
+  const std::uint16_t old = load_be16(field);
+  if (p.protocol == kProtocolUdp && old == 0) return;  // there is none
+  // RFC 1624: the field is the complement of the sum, which grows by what the addresses grow by.
+  const std::uint32_t sum = static_cast<std::uint16_t>(~old) + std::uint32_t{repair};
+  const auto folded = static_cast<std::uint16_t>(~((sum & 0xffff) + (sum >> 16)));
+  store_be16(field, p.protocol == kProtocolUdp && folded == 0 ? std::uint16_t{0xffff} : folded);
+}
+
+/// Of an authentic ESP packet: checks padding and next header (RFC 4303 §2.4, §2.6), and leaves what it carries, not parsed.
+Drop strip_esp(Packet& p, const CryptoOp& op, std::uint8_t& tos) {
+  const EspGeometry& g = p.inbound->geometry;
+  std::uint8_t* text = op.esp + kEspHeaderBytes + g.iv;
+  const std::uint32_t pad = text[op.text_length - 2];
+  const std::uint8_t next_header = text[op.text_length - 1];
+  if (pad + kEspTrailerBytes > op.text_length) [[unlikely]]
+    return Drop::EspPadding;
+  const std::uint32_t inner = op.text_length - kEspTrailerBytes - pad;
+  if (!padding_right(text + inner, pad)) [[unlikely]]
+    return Drop::EspPadding;
+  tos = p.data[1];
+  if (g.transport) [[unlikely]] {
+    if (next_header == kProtocolNone) return Drop::EspDummy;
+    const std::uint32_t by = static_cast<std::uint32_t>(text - p.data) - p.l4_offset;
+    p.resize(p.l4_offset + by + inner);
+    move_header(p, p.l4_offset, static_cast<std::int32_t>(by), next_header);
+    return Drop::Count_;
+  }
+  if (next_header != kProtocolIpip) [[unlikely]]
+    return next_header == kProtocolNone ? Drop::EspDummy : Drop::EspNextHeader;
+  p.pull(static_cast<std::uint32_t>(text - p.data));
+  p.resize(inner);
+  return Drop::Count_;
+}
+
 /// All that is asked of an authenticated packet; leaves the inner packet, parsed.
-Drop unwrap(Packet& p, const CryptoOp& op, std::uint32_t sequence) {
+Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
   InboundSa& sa = *p.inbound;
   if (!op.ok) [[unlikely]]
     return Drop::EspAuth;
@@ -136,24 +192,15 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint32_t sequence) {
     return verdict;
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
-  if (sa.follows && static_cast<std::uint32_t>(sa.replay.top()) == sequence) sa.follow_peer(load_be32(p.data + 12), p.source_port);
-  std::uint8_t* text = op.esp + kEspHeaderBytes + sa.geometry.iv;
-  const std::uint32_t pad = text[op.text_length - 2];
-  const std::uint8_t next_header = text[op.text_length - 1];
-  if (pad + kEspTrailerBytes > op.text_length) [[unlikely]]
-    return Drop::EspPadding;
-  const std::uint32_t inner = op.text_length - kEspTrailerBytes - pad;
-  if (!padding_right(text + inner, pad)) [[unlikely]]
-    return Drop::EspPadding;
-  if (next_header != kProtocolIpip) [[unlikely]]
-    return next_header == kProtocolNone ? Drop::EspDummy : Drop::EspNextHeader;
-
-  const std::uint8_t outer_tos = p.data[1];
-  p.pull(static_cast<std::uint32_t>(text - p.data));
-  p.resize(inner);
+  if (sa.follows && sa.replay.top() == sequence) sa.follow_peer(load_be32(p.data + 12), p.source_port);
+  std::uint8_t outer_tos = 0;
+  if (const Drop verdict = sa.geometry.ah ? ah_in_strip(p, outer_tos) : strip_esp(p, op, outer_tos); verdict != Drop::Count_) [[unlikely]]
+    return verdict;
   if (!parse_ip(p)) [[unlikely]]  // an inner packet that is shorter than the text is padded for confidentiality (§2.7)
     return Drop::EspInner;
-  if (!merge_ecn(p, outer_tos)) [[unlikely]]
+  if (sa.geometry.transport) [[unlikely]]
+    repair_checksum(p, sa.checksum_repair);
+  else if (!merge_ecn(p, outer_tos)) [[unlikely]]
     return Drop::EspEcn;
   if (!selected(p, sa)) [[unlikely]]
     return Drop::EspSelector;
@@ -217,7 +264,7 @@ void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
   burst.filter([&](Packet& p) {
-    const std::uint32_t offset = esp_offset(p);
+    const std::uint32_t offset = spi_offset(p);
     if (p.length < offset + kEspHeaderBytes) [[unlikely]] {
       drops.drop(p, Drop::EspRunt);
       return false;
@@ -226,7 +273,7 @@ void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
     return true;
   });
   burst.filter([&](Packet& p) {
-    if (p.inbound != nullptr && p.inbound->spi.value == load_be32(p.data + esp_offset(p))) [[likely]]
+    if (p.inbound != nullptr && p.inbound->spi.value == load_be32(p.data + spi_offset(p))) [[likely]]
       return true;
     drops.drop(p, Drop::EspNoSa);
     return false;

@@ -1,10 +1,11 @@
-// Encapsulation (RFC 4303 §3.3, tunnel mode; in UDP: RFC 3948). Headers of the whole burst first, then the crypto over all of
+// Encapsulation (RFC 4303 §3.3; in UDP: RFC 3948), with AH's steps in ah.cpp. Headers of the whole burst first, then the crypto over all of
 // it, so that the cipher's code and tables stay hot. A sequence number is taken only by a packet that will be encrypted.
 #include <algorithm>
 #include <utility>
 
-#include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/ah.hpp"
 #include "dataplane/nodes/esp.hpp"
+#include "dataplane/nodes/outer_header.hpp"
 
 namespace culvert::dp {
 
@@ -15,7 +16,6 @@ constexpr auto kPadding = [] {
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i + 1);
   return bytes;
 }();
-constexpr std::uint32_t kMaxIpLength = 0xffff;
 
 struct OutBatch {
   std::array<CryptoOp, kBurstMax> ops;
@@ -36,19 +36,41 @@ void count_drop(OutboundSa& sa, Drop reason) {
   }
 }
 
-/// The outer IPv4 header's fields that depend on the packet or on where the peer is (RFC 4301 §5.1.2.1, RFC 6040 §4.1: DSCP and ECN are
-/// copied).
-void finish_ipv4(std::uint8_t* outer, const OutboundSa& sa, std::uint32_t peer, std::uint32_t length, std::uint8_t tos, std::uint16_t id,
-                 std::uint16_t df) {
-  outer[1] = tos;
-  store_be16(outer + 2, static_cast<std::uint16_t>(length));
-  store_be16(outer + 4, id);
-  store_be16(outer + 6, df);
-  store_be32(outer + 16, peer);
-  std::uint32_t sum = sa.checksum_base + (peer >> 16) + (peer & 0xffff) + tos + length + id + df;
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  store_be16(outer + 10, static_cast<std::uint16_t>(~sum));
+/// Transport mode (RFC 4303 §3.1.1): ESP goes between the packet's own IP header and what follows.
+Drop prepare_transport(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
+  OutboundSa& sa = *p.outbound;
+  const EspGeometry& g = sa.geometry;
+  const PeerWord peer = sa.peer.load(std::memory_order_relaxed);
+  if (!fits_transport(p, sa, peer)) return Drop::EspTransport;
+  const std::uint32_t payload = p.length - kIpv4HeaderBytes;
+  const std::uint32_t text = (payload + kEspTrailerBytes + g.align - 1U) & ~(g.align - 1U);
+  const std::uint32_t pad = text - kEspTrailerBytes - payload;
+  const std::uint32_t front = sa.header_bytes + std::uint32_t{g.iv} - kIpv4HeaderBytes;
+  const std::uint32_t back = text - payload + g.icv;
+  if (p.headroom < front || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || p.length + front + back > kMaxIpLength)
+    return Drop::NoBuffer;
+  std::uint8_t* esp = p.data + kIpv4HeaderBytes - g.iv - kEspHeaderBytes;
+  std::array<std::uint8_t, 16> iv{};  // the IP header stands where it will be
+  if (g.iv_source == IvSource::Random && !crypto.next_cbc_iv(iv.data(), g.iv)) return Drop::CryptoFailed;
+  std::uint8_t* trailer = p.data + p.length;
+  std::memcpy(trailer, kPadding.data(), kPadding.size());
+  trailer[pad] = static_cast<std::uint8_t>(pad);
+  trailer[pad + 1] = p.protocol;
+  if (!sa.count(p.length)) sa.reach_mark();
+  const std::uint64_t sequence = sa.sequence();
+  if (g.iv_source == IvSource::Counter) store_be64(iv.data(), sequence);
+  p.resize(p.length + back);
+  move_header(p, kIpv4HeaderBytes, -static_cast<std::int32_t>(front), sa.outer_protocol);
+  std::memcpy(p.data + kIpv4HeaderBytes, sa.header.data() + kIpv4HeaderBytes, sa.header_bytes - kIpv4HeaderBytes);
+  if (sa.udp) {
+    store_be16(p.data + kIpv4HeaderBytes + 2, peer_port(peer));
+    store_be16(p.data + kIpv4HeaderBytes + 4, static_cast<std::uint16_t>(p.length - kIpv4HeaderBytes));
+  }
+  store_be32(esp + 4, static_cast<std::uint32_t>(sequence));
+  std::memcpy(esp + kEspHeaderBytes, iv.data(), g.iv);
+  becomes_outer(p, sa, peer_port(peer));
+  op = {&sa.keys, esp, text, false, 0, static_cast<std::uint32_t>(sequence >> 32)};
+  return Drop::Count_;
 }
 
 /// Turns one packet into an unencrypted ESP packet and writes its operation. A Drop where that cannot be.
@@ -57,6 +79,10 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   if (sa.expired()) [[unlikely]]
     return (sa.events.load(std::memory_order_relaxed) & kHardSequence) != 0 ? Drop::EspSequence : Drop::EspExpired;
   const EspGeometry& g = sa.geometry;
+  if (g.ah) [[unlikely]]
+    return ah_out_prepare(p, op);
+  if (g.transport) [[unlikely]]
+    return prepare_transport(p, crypto, op);
   const std::uint32_t inner = p.length;
   const std::uint32_t text = (inner + kEspTrailerBytes + g.align - 1U) & ~(g.align - 1U);
   const std::uint32_t pad = text - kEspTrailerBytes - inner;
@@ -68,7 +94,7 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   std::uint8_t* payload = p.data;
   std::uint8_t* outer = payload - front;
   std::uint8_t* esp = outer + sa.header_bytes - kEspHeaderBytes;
-  if (!is_gcm(g.kind) && !crypto.next_cbc_iv(esp + kEspHeaderBytes)) [[unlikely]]
+  if (g.iv_source == IvSource::Random && !crypto.next_cbc_iv(esp + kEspHeaderBytes, g.iv)) [[unlikely]]
     return Drop::CryptoFailed;
   const std::uint8_t tos = payload[1];
   const std::uint16_t df = load_be16(payload + 6) & kIpv4Df;
@@ -94,17 +120,12 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   }
   finish_ipv4(outer, sa, peer_address(peer), total, tos, static_cast<std::uint16_t>(sequence), df);
   store_be32(esp + 4, static_cast<std::uint32_t>(sequence));
-  if (is_gcm(g.kind)) store_be64(esp + kEspHeaderBytes, sequence);  // RFC 4106 §3.1: unique under the key
+  if (g.iv_source == IvSource::Counter) store_be64(esp + kEspHeaderBytes, sequence);  // unique under the key
 
   p.push(front);
   p.resize(total);
-  p.family = Family::V4;
-  p.l4_offset = kIpv4HeaderBytes;
-  p.protocol = sa.udp ? kProtocolUdp : kProtocolEsp;
-  p.source_port = sa.local_port;
-  p.destination_port = peer_port(peer);
-  p.fragment = false;
-  op = {&sa.keys, esp, text, false};
+  becomes_outer(p, sa, peer_port(peer));
+  op = {&sa.keys, esp, text, false, 0, static_cast<std::uint32_t>(sequence >> 32)};
   return Drop::Count_;
 }
 
@@ -158,6 +179,8 @@ void esp_out_finish(Burst& burst, const OutBatch& batch, EspContext& context) {
       context.drops.drop(p, Drop::CryptoFailed);
       continue;
     }
+    if (sa->geometry.ah) [[unlikely]]
+      ah_out_finish(p);
     packets += 1;
     bytes += batch.inner_bytes[i];
     burst[kept++] = &p;

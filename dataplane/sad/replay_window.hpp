@@ -24,6 +24,13 @@ class ReplayWindow {
   explicit ReplayWindow(std::uint32_t size = kMin) : size_(size), word_mask_(size / 32 - 1) {}
   static constexpr bool valid_size(std::uint32_t size) { return size >= kMin && size <= kMax && std::has_single_bit(size); }
 
+  /// The whole number of a packet that carries its lower half (RFC 4303 App. A2.2): of those from the window's left edge on the next one
+  /// that ends in it. 0, which no sender uses, where that would lie before the first number.
+  [[nodiscard]] std::uint64_t extended(std::uint32_t low) const {
+    const std::uint64_t left = top_ - (size_ - 1);  // below 0 while fewer have come than the window holds
+    const std::uint64_t sequence = left + static_cast<std::uint32_t>(low - static_cast<std::uint32_t>(left));
+    return top_ < size_ - 1 && sequence >= left ? 0 : sequence;
+  }
   [[nodiscard]] ReplayVerdict check(std::uint64_t sequence) const {
     if (sequence > top_) return ReplayVerdict::Fresh;
     if (sequence == 0 || top_ - sequence >= size_) return ReplayVerdict::Old;

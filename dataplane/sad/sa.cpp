@@ -1,6 +1,8 @@
 // Selectors, lifetimes and the MTU arithmetic of SAs.
 #include "dataplane/sad/sa.hpp"
 
+#include "dataplane/ip_header.hpp"
+
 namespace culvert::dp {
 
 PreparedSelector PreparedSelector::from(const TrafficSelector& ts) {
@@ -100,7 +102,7 @@ void InboundSa::follow_peer(std::uint32_t address, std::uint16_t port) {
   moved_to.store(peer_word(address, port), std::memory_order_release);
 }
 
-void OutboundSa::reach_mark() { note_limits(*this, true); }
+void OutboundSa::reach_mark() { note_limits(*this, !geometry.esn); }
 
 ExpireReport take_expirations(InboundSa& sa, std::uint64_t now_ns) { return take(sa, Direction::Inbound, now_ns); }
 ExpireReport take_expirations(OutboundSa& sa, std::uint64_t now_ns) { return take(sa, Direction::Outbound, now_ns); }
@@ -117,8 +119,10 @@ OutboundSa* admitting_sa(OutboundSa* youngest, const Packet& p) {
 std::uint32_t effective_mtu(const OutboundSa& sa, std::uint32_t outer_mtu) {
   const EspGeometry& g = sa.geometry;
   const std::uint32_t overhead = sa.header_bytes + g.iv + std::uint32_t{g.icv};
+  const std::uint32_t own_header = g.transport ? kIpv4HeaderBytes : 0;  // the packet brings the IP header along
   if (outer_mtu < overhead + g.align) return 0;
-  return (outer_mtu - overhead) / g.align * g.align - kEspTrailerBytes;
+  if (g.ah) return outer_mtu - overhead + own_header;
+  return (outer_mtu - overhead) / g.align * g.align - kEspTrailerBytes + own_header;
 }
 
 }  // namespace culvert::dp

@@ -81,6 +81,7 @@ struct SaBase {
   std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP. The remote one of inbound SAs only
   std::atomic<bool> stopped{false};               ///< by the manager: the hard lifetime in seconds has ended
   std::atomic<std::uint8_t> events{0};            ///< UsageEvent bits, by the owner
+  std::uint8_t outer_protocol = 0;                ///< ESP, AH, or UDP
   std::atomic<bool> narrow{false};                ///< outbound, by the manager: its selectors do not admit all that its policy selects
   shm::SaCounters* counters = nullptr;            ///< in the segment
   Usage usage;
@@ -107,6 +108,7 @@ struct alignas(64) InboundSa : SaBase {
   alignas(64) InboundMatch match;  // its remote address, and the port, are the owner's to change where the SA follows its peer
   alignas(64) ReplayWindow replay;
   alignas(64) SaKeys keys;
+  std::uint16_t checksum_repair = 0;  ///< transport mode behind NAT: added to TCP and UDP checksums (RFC 3948 §3.1.2); 0: nothing
   bool follows = false;               ///< its peer is behind a NAT: see follow_peer()
   std::atomic<PeerWord> moved_to{0};  ///< by the owner: where the peer is now; the manager takes it
   shm::Lifetime soft, hard;

@@ -81,14 +81,17 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
     if (ts->first.family != Family::V4 || ts->last.family != Family::V4) return AckResult::Unsupported;
     if (ts->last < ts->first || ts->port_last < ts->port_first) return AckResult::BadMessage;
   }
-  const auto geometry = esp_geometry(m.encr, m.key_bits, m.integ);
-  if (!geometry) return AckResult::Unsupported;
-  if (!engine.expand(*geometry, ByteView(m.encr_key).first(m.encr_key_bytes), ByteView(m.integ_key).first(m.integ_key_bytes), sa.keys))
+  const auto geometry = esp_geometry(m.suite);
+  if (!geometry || (m.mode != SaMode::Tunnel && m.mode != SaMode::Transport)) return AckResult::Unsupported;
+  if (geometry->ah && m.local.port != 0) return AckResult::BadMessage;  // AH covers what a NAT changes (RFC 3947 §1)
+  if (!engine.expand(m.suite, ByteView(m.encr_key).first(m.encr_key_bytes), ByteView(m.integ_key).first(m.integ_key_bytes), sa.keys))
     return AckResult::BadMessage;
   sa.spi = m.spi;
   sa.geometry = *geometry;
+  sa.geometry.transport = m.mode == SaMode::Transport;
   sa.worker = placement.worker;
   sa.udp = m.local.port != 0;
+  sa.outer_protocol = sa.udp ? kProtocolUdp : geometry->ah ? kProtocolAh : kProtocolEsp;
   sa.outer_family = m.local.address.family;
   sa.remote_port = m.direction == Direction::Inbound ? m.remote.port : std::uint16_t{0};
   sa.local_port = m.local.port;
@@ -103,13 +106,13 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   return AckResult::Ok;
 }
 
-/// IPv4, UDP if any, and the SPI (RFC 4301 §5.1.2.1: the fields that do not depend on the packet).
+/// IPv4, UDP if any, and ESP or AH as far as the SPI (RFC 4301 §5.1.2.1: the fields that do not depend on the packet).
 void write_header(const shm::InstallSa& m, OutboundSa& sa) {
   std::uint8_t* h = sa.header.data();
   sa.ip_bytes = kIpv4HeaderBytes;
   h[0] = 0x45;
   h[8] = kOuterTtl;
-  h[9] = sa.udp ? kProtocolUdp : kProtocolEsp;
+  h[9] = sa.outer_protocol;
   std::copy_n(m.local.address.bytes.begin(), 4, h + 12);
   std::copy_n(m.remote.address.bytes.begin(), 4, h + 16);
   sa.checksum_base = 0;
@@ -120,8 +123,25 @@ void write_header(const shm::InstallSa& m, OutboundSa& sa) {
     store_be16(esp + 2, m.remote.port);
     esp += udp_esp_bytes(m.local.port);
   }
+  if (sa.geometry.ah) {  // RFC 4302 §2: next header, length in words less two, two bytes of zero
+    esp[1] = static_cast<std::uint8_t>((kAhHeaderBytes + sa.geometry.iv + sa.geometry.icv) / 4U - 2U);
+    esp += kAhHeaderBytes - kEspHeaderBytes;
+  }
   store_be32(esp, m.spi.value);
   sa.header_bytes = static_cast<std::uint8_t>(esp + kEspHeaderBytes - h);
+}
+
+/// What a checksum over the original addresses lacks to be one over those that stand in our packets.
+std::uint16_t checksum_repair(const shm::InstallSa& m) {
+  std::uint64_t sum = 0;
+  const auto add = [&](const IpAddress& original, const IpAddress& seen) {
+    if (original.family != Family::V4) return;
+    for (std::size_t i = 0; i < 4; i += 2) sum += load_be16(&seen.bytes[i]) + (0xffffU - load_be16(&original.bytes[i]));
+  };
+  add(m.remote_origin, m.remote.address);
+  add(m.local_origin, m.local.address);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  return sum == 0xffff ? std::uint16_t{0} : static_cast<std::uint16_t>(sum);
 }
 
 template <class Sa>
@@ -143,6 +163,7 @@ std::expected<SaPtr<InboundSa>, AckResult> make_inbound(const shm::InstallSa& m,
   sa->match.source = PreparedSelector::from(m.remote_ts);
   sa->match.destination = PreparedSelector::from(m.local_ts);
   sa->replay = ReplayWindow(m.replay_window);
+  if (m.mode == SaMode::Transport) sa->checksum_repair = checksum_repair(m);
   sa->follows = m.follow && sa->udp;
   return sa;
 }

@@ -4,20 +4,40 @@
 
 namespace culvert::dp {
 
-std::optional<EspGeometry> esp_geometry(Encr encr, std::uint16_t key_bits, Integ integ) {
-  const EncrInfo* e = find_encr(encr, key_bits);
-  if (e == nullptr || (key_bits != 128 && key_bits != 256)) return std::nullopt;
-  const bool wide = key_bits == 256;
-  const auto align = std::max<std::uint8_t>(e->block, 4);
-  if (encr == Encr::AesGcm16) {
-    if (integ != Integ::None) return std::nullopt;
-    return EspGeometry{wide ? EspKind::Gcm256 : EspKind::Gcm128, e->iv, e->icv, align};
-  }
-  const IntegInfo* i = find_integ(integ);
-  if (encr != Encr::AesCbc || i == nullptr || !i->esp) return std::nullopt;
-  if (integ == Integ::HmacSha1_96) return EspGeometry{wide ? EspKind::Cbc256Sha1 : EspKind::Cbc128Sha1, e->iv, i->icv, align};
-  if (integ == Integ::HmacSha2_256_128) return EspGeometry{wide ? EspKind::Cbc256Sha256 : EspKind::Cbc128Sha256, e->iv, i->icv, align};
-  return std::nullopt;
+namespace {
+std::optional<EspGeometry> ah_geometry(const EspSuite& s) {
+  const IntegInfo* i = find_integ(s.integ);
+  if (i == nullptr || s.encr != Encr::None || s.key_bits != 0) return std::nullopt;
+  const bool gmac = i->iv != 0;
+  return EspGeometry{.kind = gmac ? EspKind::Gmac : EspKind::Jobs,
+                     .iv = i->iv,
+                     .icv = i->icv,
+                     .iv_source = gmac ? IvSource::Counter : IvSource::None,
+                     .esn = s.esn,
+                     .ah = true};
+}
+
+EspKind kind_of(Encr encr) {
+  if (encr == Encr::AesGmac) return EspKind::Gmac;
+  return encr == Encr::AesGcm8 || encr == Encr::AesGcm12 || encr == Encr::AesGcm16 ? EspKind::Gcm : EspKind::Jobs;
+}
+}  // namespace
+
+std::optional<EspGeometry> esp_geometry(const EspSuite& s) {
+  if (s.protocol == SaProtocol::Ah) return ah_geometry(s);
+  const EncrInfo* e = find_encr(s.encr, s.key_bits);
+  const IntegInfo* i = find_integ(s.integ);
+  if (e == nullptr || s.protocol != SaProtocol::Esp) return std::nullopt;
+  // An AEAD goes alone; nothing else goes without integrity (RFC 4303 §1: confidentiality alone is insecure).
+  if (e->aead() ? s.integ != Integ::None : (i == nullptr || !i->esp())) return std::nullopt;
+  return EspGeometry{.kind = kind_of(s.encr),
+                     .iv = e->iv,
+                     .icv = e->aead() ? e->icv : i->icv,
+                     .align = std::max<std::uint8_t>(e->block, 4),
+                     .iv_source = e->counter_iv() ? IvSource::Counter
+                                  : e->iv != 0    ? IvSource::Random
+                                                  : IvSource::None,
+                     .esn = s.esn};
 }
 
 }  // namespace culvert::dp

@@ -1,4 +1,4 @@
-// The ESP suites that the data plane runs, and their wire geometry.
+// The suites that the data plane runs, ESP and AH, and their wire geometry.
 // Owns nothing but numbers; the algorithm table in common/ipsec is where names and sizes come from.
 #pragma once
 
@@ -9,24 +9,33 @@
 
 namespace culvert::dp {
 
-enum class EspKind : std::uint8_t { Gcm128, Gcm256, Cbc128Sha1, Cbc256Sha1, Cbc128Sha256, Cbc256Sha256 };
-inline constexpr std::size_t kEspKinds = 6;
+/// How the engine computes a suite: AES-GCM by a direct call, GMAC by the same one with all of the packet as additional data,
+/// everything else as a job.
+enum class EspKind : std::uint8_t { Gcm, Gmac, Jobs };
+enum class IvSource : std::uint8_t {
+  None,
+  Random,   ///< unpredictable (RFC 3602 §3, RFC 2451 §3)
+  Counter,  ///< the sequence number (RFC 3686 §2.1, RFC 4106 §3.1, RFC 4309 §3.1, RFC 4543 §3.2)
+};
 
-constexpr bool is_gcm(EspKind k) { return k == EspKind::Gcm128 || k == EspKind::Gcm256; }
-constexpr bool is_aes256(EspKind k) { return k == EspKind::Gcm256 || k == EspKind::Cbc256Sha1 || k == EspKind::Cbc256Sha256; }
-constexpr bool is_sha256(EspKind k) { return k == EspKind::Cbc128Sha256 || k == EspKind::Cbc256Sha256; }
-
-/// Sizes in bytes on the wire.
+/// Sizes in bytes on the wire, and what every packet must know of its suite and mode.
 struct EspGeometry {
   EspKind kind{};
   std::uint8_t iv = 0;
   std::uint8_t icv = 0;
   std::uint8_t align = 4;  ///< what the ciphertext's length must be a multiple of (RFC 4303 §2.4): 4, or the cipher's block
+  IvSource iv_source{};
+  bool esn = false;        ///< the upper half of the sequence number is authenticated, and not sent (RFC 4303 §2.2.1)
+  bool ah = false;         ///< Authentication Header instead of ESP; then `iv` stands in front of the ICV (RFC 4543 §4)
+  bool transport = false;  ///< transport mode
+  friend bool operator==(const EspGeometry&, const EspGeometry&) = default;
 };
+static_assert(sizeof(EspGeometry) == 8);
 inline constexpr std::uint32_t kEspHeaderBytes = 8;   ///< SPI and sequence number
 inline constexpr std::uint32_t kEspTrailerBytes = 2;  ///< pad length and next header
+inline constexpr std::uint32_t kAhHeaderBytes = 12;   ///< without IV and ICV (RFC 4302 §2)
 
-/// The suite's geometry; nothing for a suite that the data plane does not run.
-std::optional<EspGeometry> esp_geometry(Encr encr, std::uint16_t key_bits, Integ integ);
+/// The suite's geometry in tunnel mode; nothing for a suite that the data plane does not run.
+std::optional<EspGeometry> esp_geometry(const EspSuite& suite);
 
 }  // namespace culvert::dp

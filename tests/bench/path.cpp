@@ -60,11 +60,10 @@ shm::InstallSa terms(const EspSuite& suite, Direction direction, bool of_peer) {
     std::swap(m.local, m.remote);
     std::swap(m.local_ts, m.remote_ts);
   }
-  m.encr = suite.encr;
-  m.key_bits = suite.key_bits;
-  m.integ = suite.integ;
-  m.encr_key_bytes = static_cast<std::uint8_t>(suite.key_bits / 8U + (suite.encr == Encr::AesGcm16 ? 4U : 0U));
+  m.suite = suite;
+  const auto* encr = find_encr(suite.encr, suite.key_bits);
   const auto* integ = find_integ(suite.integ);
+  m.encr_key_bytes = static_cast<std::uint8_t>(encr != nullptr ? encr->key_bytes() + encr->salt : 0);
   m.integ_key_bytes = integ != nullptr ? integ->key : std::uint8_t{0};
   return m;
 }
@@ -189,7 +188,7 @@ void Path::write_capture(const Case& c, const std::string& file) {
 
 void Path::make_raw(const Case& c, BufferPool& pool) {
   const EspGeometry& g = outbound_->geometry;
-  raw_ = std::make_unique<RawCrypto>(g);
+  raw_ = std::make_unique<RawCrypto>(c.suite);
   for (std::size_t i = 0; i < kBurstMax; ++i) {
     Packet p;
     if (!pool.allocate(p)) throw std::runtime_error("no buffers");

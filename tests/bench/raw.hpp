@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 
-#include "dataplane/sad/suite.hpp"
+#include "common/ipsec/algorithms.hpp"
 
 namespace culvert::bench {
 
@@ -17,7 +17,8 @@ class RawCrypto {
     std::uint8_t* esp;
     std::uint32_t text;
   };
-  explicit RawCrypto(const dp::EspGeometry& geometry);
+  /// Throws for a suite that has no yardstick: there is one of AES-GCM-16 and of AES-CBC with HMAC-SHA1 and HMAC-SHA2-256.
+  explicit RawCrypto(const EspSuite& suite);
   ~RawCrypto();
   RawCrypto(const RawCrypto&) = delete;
   RawCrypto& operator=(const RawCrypto&) = delete;

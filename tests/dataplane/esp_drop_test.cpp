@@ -148,9 +148,12 @@ TEST_CASE("replays, within a burst and across bursts", "[esp][replay][rfc4303-3.
   CHECK(pair.open({packet(80)}).size() == 1);
   CHECK(pair.open({packet(200), packet(81), packet(201)}).size() == 2);
   CHECK(worker.dropped(Drop::EspOld) == 1);
+  // With extended numbers, what lies left of the window is taken for one of the next 2^32, and is not authentic as such.
+  const unsigned old = suite.esn ? 1 : 2;
   CHECK(pair.open({packet(17)}).empty());
-  CHECK(worker.dropped(Drop::EspOld) == 2);
-  CHECK(pair.counters_in->old.get() == 2);
+  CHECK(worker.dropped(Drop::EspOld) == old);
+  CHECK(pair.counters_in->old.get() == old);
+  CHECK(pair.counters_in->auth_failed.get() == 17 + 2 - old);
   CHECK(pair.counters_in->packets.get() == 33 + 1 + 1 + 1 + 2);
   CHECK(pair.counters_in->sequence.get() == 201);
 }

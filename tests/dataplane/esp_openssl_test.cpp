@@ -22,7 +22,7 @@ std::vector<Tunnel> tunnels(Worker& worker, std::mt19937_64& random) {
   std::vector<Tunnel> out;
   for (const auto& suite : kSuites)
     for (const bool udp : {false, true}) {
-      const auto spi = static_cast<std::uint32_t>(0x5000 + out.size() * kCapacity + out.size());
+      const auto spi = static_cast<std::uint32_t>(0x5000 + out.size() * kCapacity + out.size() % kCapacity);
       auto in = install(suite, Direction::Inbound, udp, spi), sealed = install(suite, Direction::Outbound, udp, spi);
       for (auto& b : in.encr_key) b = static_cast<std::uint8_t>(random());
       for (auto& b : in.integ_key) b = static_cast<std::uint8_t>(random());
@@ -75,7 +75,7 @@ void cross_check(CryptoArch arch, std::size_t count) {
       const std::size_t at = of[i]->pair->outbound->header_bytes - kEspHeaderBytes;
       const auto text = openssl_open(of[i]->terms, ByteView(sealed[i]).subspan(at));
       if (!text || *text != of[i]->pair->padded(inner[i]))
-        FAIL("OpenSSL disagrees about a packet that we sealed, suite " << of[i]->terms.key_bits);
+        FAIL("OpenSSL disagrees about a packet that we sealed, suite " << of[i]->terms.suite.to_string());
       // The same text under an IV of OpenSSL's, sent to us.
       Bytes iv(of[i]->pair->outbound->geometry.iv);
       for (auto& b : iv) b = static_cast<std::uint8_t>(random());

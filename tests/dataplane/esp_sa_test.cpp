@@ -213,11 +213,14 @@ TEST_CASE("an SA that contradicts itself is refused", "[esp][install]") {
   CHECK(in([](M& m) { m.integ_key_bytes = 0; }) == AckResult::BadMessage);
   CHECK(out([](M& m) { m.encr_key_bytes = 16; }) == AckResult::BadMessage);  // without the salt
   CHECK(out([](M& m) { m.integ_key_bytes = 20; }) == AckResult::BadMessage);
-  CHECK(out([](M& m) { m.integ = Integ::HmacSha1_96; }) == AckResult::Unsupported);
-  CHECK(in([](M& m) { m.integ = Integ::None; }) == AckResult::Unsupported);  // never unauthenticated
-  CHECK(in([](M& m) { m.integ = Integ::HmacSha2_512_256; }) == AckResult::Unsupported);
-  CHECK(in([](M& m) { m.key_bits = 192; }) == AckResult::Unsupported);
-  CHECK(in([](M& m) { m.encr = static_cast<Encr>(999); }) == AckResult::Unsupported);
+  CHECK(out([](M& m) { m.suite.integ = Integ::HmacSha1_96; }) == AckResult::Unsupported);
+  CHECK(in([](M& m) { m.suite.integ = Integ::None; }) == AckResult::Unsupported);             // never unauthenticated
+  CHECK(in([](M& m) { m.suite.integ = Integ::Aes128Gmac; }) == AckResult::Unsupported);       // of AH only
+  CHECK(in([](M& m) { m.suite.integ = Integ::HmacSha2_512_256; }) == AckResult::BadMessage);  // its key is longer
+  CHECK(in([](M& m) { m.suite.key_bits = 192; }) == AckResult::BadMessage);
+  CHECK(in([](M& m) { m.suite.key_bits = 100; }) == AckResult::Unsupported);
+  CHECK(in([](M& m) { m.suite.encr = static_cast<Encr>(999); }) == AckResult::Unsupported);
+  CHECK(in([](M& m) { m.suite.protocol = static_cast<SaProtocol>(4); }) == AckResult::Unsupported);
   CHECK(in([](M& m) { m.local.address.family = Family::V6; }) == AckResult::Unsupported);
   CHECK(in([](M& m) { m.local_ts.first.family = Family::None; }) == AckResult::Unsupported);
   CHECK(in([](M& m) { m.local.port = 4500; }) == AckResult::BadMessage);
@@ -262,4 +265,30 @@ TEST_CASE("key memory is locked, wiped when given back, and used again", "[esp][
   CHECK(arena.allocate() == a);
   std::set<void*> all{a};
   for (int i = 0; i < 200; ++i) CHECK(all.insert(arena.allocate()).second);
+}
+
+TEST_CASE("extended sequence numbers go on beyond 2^32, and every half is authenticated", "[esp][sequence][rfc4303-2.2.1][attack-J6]") {
+  const auto& suite = kSuites[GENERATE(range<std::size_t>(0, kSuites.size()))];
+  if (!suite.esn) return;
+  CAPTURE(suite.name);
+  Worker worker;
+  SaPair pair(worker, suite);
+  pair.outbound->usage.packets = 0xffffffff - 20;
+  const std::vector<Bytes> packets(40, inner_packet(100));
+  // Received from a little before, so that the window follows.
+  REQUIRE(pair.inbound->replay.commit(0xffffffff - 30) == ReplayVerdict::Fresh);
+  auto sealed = pair.seal(packets);
+  REQUIRE(sealed.size() == packets.size());
+  CHECK(worker.dropped() == 0);
+  CHECK(load_be32(&sealed[39][24]) == 19);  // the lower half alone is sent
+  std::swap(sealed[19], sealed[22]);        // across the boundary
+  CHECK(pair.open(sealed).size() == packets.size());
+  CHECK(pair.inbound->replay.top() == 0x1'0000'0013);
+  CHECK(pair.open(sealed).empty());
+  CHECK(worker.dropped(Drop::EspReplay) == packets.size());
+  CHECK(pair.counters_out->sequence.get() == 0x1'0000'0013);
+  // Another upper half is another packet.
+  SaPair early(worker, suite);
+  CHECK(early.open({sealed[39]}).empty());
+  CHECK(early.counters_in->auth_failed.get() == 1);
 }

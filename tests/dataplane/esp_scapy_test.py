@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """usage: esp_scapy_test.py CULVERT_ESP_TOOL
 
-ESP against Scapy, an implementation that shares nothing with ours, byte for byte: what Scapy seals we open to the identical
+ESP and AH, in tunnel and in transport mode, against Scapy, an implementation that shares nothing with ours, byte for byte: what Scapy seals we open to the identical
 packet; what we seal Scapy opens, and seals to the identical bytes when given our IV and sequence number. Then what must be
 refused: replayed, old, corrupted, truncated, unknown SPI, each under its reason, the counters compared whole.
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from scapy.all import ESP, ICMP, IP, TCP, UDP, Raw, SecurityAssociation, raw
+from scapy.all import AH, ESP, ICMP, IP, TCP, UDP, Raw, SecurityAssociation, raw
 from scapy.utils import PcapReader, PcapWriter
 
 TOOL = sys.argv[1]
@@ -21,32 +21,64 @@ OUR, PEER = "10.9.0.1", "10.9.0.2"
 SPI = 0xC0FFEE05
 COUNTERS = ["packets", "bytes", "sequence", "auth_failed", "replayed", "old", "selector", "malformed", "expired",
             "sequence_exhausted", "other"]
-# name, Scapy's cipher, key bytes (salt included), Scapy's integrity algorithm, its key bytes
-SUITES = [
-    ("aes128gcm16", "AES-GCM", 20, None, 0),
-    ("aes256gcm16", "AES-GCM", 36, None, 0),
-    ("aes128-sha1", "AES-CBC", 16, "HMAC-SHA1-96", 20),
-    ("aes256-sha1", "AES-CBC", 32, "HMAC-SHA1-96", 20),
-    ("aes128-sha256", "AES-CBC", 16, "SHA2-256-128", 32),
-    ("aes256-sha256", "AES-CBC", 32, "SHA2-256-128", 32),
+# Scapy has neither GCM with a shorter ICV, nor GMAC or XCBC: those are cross-checked with OpenSSL (esp_openssl_test.cpp).
+# name, Scapy's cipher, key bytes (salt included), Scapy's integrity algorithm, its key bytes, ICV bytes
+ESP_SUITES = [
+    ("aes128gcm16", "AES-GCM", 20, None, 0, 16),
+    ("aes192gcm16", "AES-GCM", 28, None, 0, 16),
+    ("aes256gcm16", "AES-GCM", 36, None, 0, 16),
+    ("aes128gcm16-esn", "AES-GCM", 20, None, 0, 16),
+    ("aes128ccm16", "AES-CCM", 19, None, 0, 16),
+    ("aes256ccm12", "AES-CCM", 35, None, 0, 12),
+    ("aes256ccm8-esn", "AES-CCM", 35, None, 0, 8),
+    ("aes128ctr-sha1", "AES-CTR", 20, "HMAC-SHA1-96", 20, 12),
+    ("aes192ctr-sha384", "AES-CTR", 28, "SHA2-384-192", 48, 24),
+    ("aes256ctr-sha512", "AES-CTR", 36, "SHA2-512-256", 64, 32),
+    ("aes128-sha1", "AES-CBC", 16, "HMAC-SHA1-96", 20, 12),
+    ("aes192-sha256", "AES-CBC", 24, "SHA2-256-128", 32, 16),
+    ("aes256-sha1", "AES-CBC", 32, "HMAC-SHA1-96", 20, 12),
+    ("aes128-sha256", "AES-CBC", 16, "SHA2-256-128", 32, 16),
+    ("aes256-sha256", "AES-CBC", 32, "SHA2-256-128", 32, 16),
+    ("aes256-sha384", "AES-CBC", 32, "SHA2-384-192", 48, 24),
+    ("aes256-sha512", "AES-CBC", 32, "SHA2-512-256", 64, 32),
+    ("null-sha256", "NULL", 0, "SHA2-256-128", 32, 16),
+    ("3des-sha1", "3DES", 24, "HMAC-SHA1-96", 20, 12),
+    ("des-md5", "DES", 8, "HMAC-MD5-96", 16, 12),
 ]
-IV_BYTES = {"AES-GCM": 8, "AES-CBC": 16}
+AH_SUITES = [
+    ("md5", None, 0, "HMAC-MD5-96", 16, 12),
+    ("sha1", None, 0, "HMAC-SHA1-96", 20, 12),
+    ("sha256", None, 0, "SHA2-256-128", 32, 16),
+    ("sha384", None, 0, "SHA2-384-192", 48, 24),
+    ("sha512", None, 0, "SHA2-512-256", 64, 32),
+    ("sha256-esn", None, 0, "SHA2-256-128", 32, 16),
+]
+IV_BYTES = {None: 0, "NULL": 0, "AES-GCM": 8, "AES-CCM": 8, "AES-CTR": 8, "3DES": 8, "DES": 8, "AES-CBC": 16}
+ALIGN = {"AES-CBC": 16, "3DES": 8, "DES": 8}
 
 
 class Tunnel:
-    """One suite, native or in UDP, with random keys; the same SA for Scapy and for our tool."""
+    """One suite, native or in UDP, in one mode, with random keys; the same SA for Scapy and for our tool."""
 
-    def __init__(self, suite, udp, seed):
-        self.name, self.cipher, key_bytes, self.auth, auth_bytes = suite
-        rnd = random.Random(seed)
+    def __init__(self, suite, udp=False, transport=False, ah=False):
+        self.name, self.cipher, key_bytes, self.auth, auth_bytes, self.icv = suite
+        rnd = random.Random(f"{suite[0]}{udp}{transport}{ah}")
         self.key, self.auth_key = rnd.randbytes(key_bytes), rnd.randbytes(auth_bytes)
-        self.port = 4500 if udp else 0
+        self.port, self.transport, self.ah = 4500 if udp else 0, transport, ah
         self.head = 28 if udp else 20
+        self.sequence = self.head + (8 if ah else 4)
+        self.theirs, self.ours_ = (PEER, OUR) if transport else ("10.2.0.5", "10.1.0.5")
+
+    def __str__(self):
+        return f"{'AH' if self.ah else 'ESP'} {self.name:17} {'transport' if self.transport else 'tunnel':9} {'UDP 4500' if self.port else 'native':8}"
 
     def scapy(self, source, destination, **ip):
-        return SecurityAssociation(ESP, spi=SPI, crypt_algo=self.cipher, crypt_key=self.key, auth_algo=self.auth,
-                                   auth_key=self.auth_key or None, tunnel_header=IP(src=source, dst=destination, **ip),
-                                   nat_t_header=UDP(sport=4500, dport=4500) if self.port else None)
+        esn = {"esn_en": True, "esn": 0} if self.name.endswith("-esn") else {}
+        return SecurityAssociation(AH if self.ah else ESP, spi=SPI, crypt_algo=self.cipher, crypt_key=self.key or None,
+                                   crypt_icv_size=self.icv if self.cipher in ("AES-GCM", "AES-CCM") else None, auth_algo=self.auth,
+                                   auth_key=self.auth_key or None,
+                                   tunnel_header=None if self.transport else IP(src=source, dst=destination, **ip),
+                                   nat_t_header=UDP(sport=4500, dport=4500) if self.port else None, **esn)
 
     def seal(self, sa, clear, **how):
         """Scapy's packet. Its UDP length is always 8, as if nothing followed (2.5.0): put right here."""
@@ -60,9 +92,9 @@ class Tunnel:
         with tempfile.TemporaryDirectory(prefix="culvert-esp-") as folder:
             terms, inp, out = (os.path.join(folder, n) for n in ("terms.json", "in.pcap", "out.pcap"))
             with open(terms, "w") as f:
-                json.dump({"direction": direction, "suite": self.name, "encr_key": self.key.hex(), "integ_key": self.auth_key.hex(),
-                           "spi": SPI, "local": OUR, "remote": PEER, "port": self.port, "local_ts": "10.1.0.0/24",
-                           "remote_ts": "10.2.0.0/24", "window": window}, f)
+                json.dump({"direction": direction, "suite": self.name, "ah": self.ah, "transport": self.transport, "encr_key": self.key.hex(), "integ_key": self.auth_key.hex(),
+                           "spi": SPI, "local": OUR, "remote": PEER, "port": self.port, "local_ts": OUR if self.transport else "10.1.0.0/24",
+                           "remote_ts": PEER if self.transport else "10.2.0.0/24", "window": window}, f)
             with PcapWriter(inp, linktype=LINKTYPE_RAW) as w:
                 w.write_header(None)
                 for p in packets:
@@ -87,61 +119,59 @@ def check_counters(what, got, packets=0, size=0, sequence=0, drops=None, **sa):
     check(what, got["drops"] == (drops or {}), f"drops {got['drops']}, expected {drops}")
 
 
-def inner_packets(source, destination):
-    """TCP, UDP, ICMP, fragments, options, DSCP and ECN, DF, and every length modulo any block size."""
+def inner_packets(source, destination, transport):
+    """TCP, UDP, ICMP, DSCP and ECN, DF, and every length modulo any block size; in tunnel mode fragments and options, too."""
     rnd = random.Random(7)
     ip = {"src": source, "dst": destination}
     out = [IP(**ip) / UDP(sport=7, dport=9) / Raw(rnd.randbytes(n)) for n in list(range(0, 66)) + [484, 996, 1392, 1472, 8000]]
     out += [IP(**ip, tos=0xB9, flags="DF", ttl=1) / TCP(sport=80, dport=1024) / Raw(rnd.randbytes(33)),
             IP(**ip, id=99) / ICMP() / Raw(rnd.randbytes(56)),
-            IP(**ip, flags="MF") / UDP(sport=7, dport=9) / Raw(rnd.randbytes(40)),
-            IP(**ip, frag=100, proto=17) / Raw(rnd.randbytes(40)),
-            IP(**ip, options=b"\x94\x04\x00\x00") / UDP(sport=7, dport=9) / Raw(b"router alert"),
             IP(**ip, proto=253) / Raw(b"experimental")]
+    if transport:
+        return [raw(p) for p in out]
+    out += [IP(**ip, flags="MF") / UDP(sport=7, dport=9) / Raw(rnd.randbytes(40)),
+            IP(**ip, frag=100, proto=17) / Raw(rnd.randbytes(40)),
+            IP(**ip, options=b"\x94\x04\x00\x00") / UDP(sport=7, dport=9) / Raw(b"router alert")]
     return [raw(p) for p in out]
 
 
 def opens_what_scapy_seals(t):
-    inner = inner_packets("10.2.0.5", "10.1.0.5")
+    inner = inner_packets(t.theirs, t.ours_, t.transport)
     sa = t.scapy(PEER, OUR)
     sealed = [t.seal(sa, p) for p in inner]
     got, counters = t.ours("in", sealed)
-    check("identical inner packets", got == inner)
+    check("identical inner packets", got == inner, f"{t}: {counters}")
     check_counters("opening", counters, len(inner), sum(map(len, inner)), len(inner))
     return len(inner)
 
 
 def seals_what_scapy_opens(t):
-    inner = inner_packets("10.1.0.5", "10.2.0.5")
+    inner = inner_packets(t.ours_, t.theirs, t.transport)
     got, counters = t.ours("out", inner)
     check("all packets came out", len(got) == len(inner))
     check_counters("sealing", counters, len(inner), sum(map(len, inner)), len(inner))
     for n, (clear, wire) in enumerate(zip(inner, got), 1):
         outer = IP(wire)
-        check("Scapy opens it", raw(t.scapy(OUR, PEER).decrypt(IP(wire))) == clear, f"packet {n}")
-        esp = wire[t.head:]
-        check("sequence numbers", int.from_bytes(esp[4:8], "big") == n)
-        iv = esp[8:8 + IV_BYTES[t.cipher]]
+        check("Scapy opens it", raw(t.scapy(OUR, PEER).decrypt(IP(wire))) == clear, f"{t}: packet {n}")
+        check("sequence numbers", int.from_bytes(wire[t.sequence:t.sequence + 4], "big") == n)
+        iv = {} if t.ah else {"iv": wire[t.head + 8:t.head + 8 + IV_BYTES[t.cipher]]}
         first = IP(clear)
         sa = t.scapy(OUR, PEER, tos=first.tos, flags=int(first.flags) & 2, ttl=64, id=outer.id)
-        check("Scapy seals the identical packet", t.seal(sa, clear, seq_num=n, iv=iv) == wire, f"packet {n}")
+        check("Scapy seals the identical packet", t.seal(sa, clear, seq_num=n, **iv) == wire, f"{t}: packet {n}")
     return len(inner)
 
 
 def refuses(t):
     """Each bad packet stands between two good ones, 1 and 70, under a window of 64: both must get through."""
     sa = t.scapy(PEER, OUR)
-    clear = raw(IP(src="10.2.0.5", dst="10.1.0.5") / UDP(sport=7, dport=9) / Raw(b"x" * 72))
+    clear = raw(IP(src=t.theirs, dst=t.ours_) / UDP(sport=7, dport=9) / Raw(b"x" * 72))
     
     def seal(n, packet=clear):
         return bytearray(t.seal(sa, packet, seq_num=n))
 
     first, last = seal(1), seal(70)
-    cases = 0
 
     def expect(what, bad, reason, counter, order=None, sequence=70):
-        nonlocal cases
-        cases += 1
         got, counters = t.ours("in", order or [bytes(first), bytes(bad), bytes(last)])
         check(what, got == [clear, clear], f"{t.name}: {len(got)} came out")
         check_counters(f"{t.name}: {what}", counters, 2, 2 * len(clear), sequence, {reason: 1}, **({counter: 1} if counter else {}))
@@ -156,18 +186,20 @@ def refuses(t):
         return p
 
     expect("replayed", first, "esp_replay", "replayed")
-    expect("old", None, "esp_old", "old", [bytes(first), bytes(last), bytes(seal(6))])
-    iv = IV_BYTES[t.cipher]
-    icv = 12 if t.auth == "HMAC-SHA1-96" else 16
+    if t.ah:
+        return refuses_ah(t, seal, expect, fixed)
+    if not t.name.endswith("-esn"):
+        expect("old", None, "esp_old", "old", [bytes(first), bytes(last), bytes(seal(6))])
+    iv, icv = IV_BYTES[t.cipher], t.icv
     body = t.head + 8 + iv
-    regions = {"sequence number": t.head + 7, "IV, first byte": t.head + 8, "IV, last byte": body - 1, "ciphertext, first byte": body,
+    regions = {"sequence number": t.head + 7, **({"IV, first byte": t.head + 8, "IV, last byte": body - 1} if iv else {}), "ciphertext, first byte": body,
                "ciphertext, middle": (body + len(first) - icv) // 2, "ciphertext, last byte": len(first) - icv - 1,
                "ICV, first byte": len(first) - icv, "ICV, last byte": len(first) - 1}
     for region, at in regions.items():
         bad = seal(50)
         bad[at] ^= 0x10
         expect("corrupted " + region, bad, "esp_auth", "auth_failed")
-    align = 16 if t.cipher == "AES-CBC" else 4
+    align = ALIGN.get(t.cipher, 4)
     expect("cut by a block", fixed(seal(50)[:-align]), "esp_auth", "auth_failed")
     expect("cut by a byte", fixed(seal(50)[:-1]), "esp_runt", "malformed")
     expect("cut to its header", fixed(seal(50)[:t.head + 8]), "esp_runt", "malformed")
@@ -181,18 +213,43 @@ def refuses(t):
     bad = seal(50)
     bad[15] = 77
     expect("another peer", fixed(bad), "esp_wrong_peer", "other")
+    if t.transport:
+        return "all"
     foreign = seal(50, raw(IP(src="10.2.1.5", dst="10.1.0.5") / ICMP()))
     expect("inner source outside of the selectors", foreign, "esp_selector", "selector")
-    return cases
+    return "all"
+
+
+def refuses_ah(t, seal, expect, fixed):
+    """What AH covers: the immutable fields of the IP header, itself, and all behind it. What it does not: TOS, flags, TTL."""
+    good = seal(50)
+    regions = {"identification": 5, "payload length": 21, "reserved": 22, "sequence number": 31, "ICV, first byte": 32,
+               "ICV, last byte": 31 + t.icv, "payload, first byte": 32 + t.icv, "payload, last byte": len(good) - 1}
+    for region, at in regions.items():
+        bad = seal(50)
+        bad[at] ^= 0x10
+        expect("corrupted " + region, fixed(bad), *(("esp_runt", "malformed") if region == "payload length" else ("esp_auth", "auth_failed")))
+    got, _ = t.ours("in", [bytes(fixed(bytearray(good[:1] + b"\x00" + good[2:8] + b"\x05" + good[9:])))])
+    check("a TTL that routers have lowered is fine", len(got) == 1, t)
+    expect("cut by a byte", fixed(seal(50)[:-1]), "esp_auth", "auth_failed")
+    expect("cut to its header", fixed(seal(50)[:32 + t.icv]), "esp_runt", "malformed")
+    expect("cut into its header", fixed(seal(50)[:27]), "esp_runt", None)
+    bad = seal(50)
+    bad[24 + 3] ^= 0x20
+    expect("unknown SPI", bad, "esp_no_sa", None)
+    as_esp = seal(50)
+    as_esp[9] = 50
+    expect("AH in the guise of ESP", fixed(as_esp), "esp_no_sa", None)
+    return "all"
 
 
 def main():
-    for suite in SUITES:
-        for udp in (False, True):
-            t = Tunnel(suite, udp, seed=f"{suite[0]}{udp}")
-            opened, sealed, refused = opens_what_scapy_seals(t), seals_what_scapy_opens(t), refuses(t)
-            print(f"{suite[0]:14} {'UDP 4500' if udp else 'native':8}  {opened} opened identically, {sealed} sealed identically, "
-                  f"{refused} kinds refused under the right reason")
+    tunnels = [Tunnel(suite, udp, transport) for n, suite in enumerate(ESP_SUITES) for udp in (False, True) for transport in (False, True)
+               if not udp or n % 8 == 0]
+    tunnels += [Tunnel(suite, transport=transport, ah=True) for suite in AH_SUITES for transport in (False, True)]
+    for t in tunnels:
+        opened, sealed, refused = opens_what_scapy_seals(t), seals_what_scapy_opens(t), refuses(t)
+        print(f"{t}  {opened} opened identically, {sealed} sealed identically, {refused} kinds refused under the right reason")
 
 
 main()

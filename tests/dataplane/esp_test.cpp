@@ -24,7 +24,9 @@ TEST_CASE("every suite carries every size, native and in UDP", "[esp][rfc4303]")
     REQUIRE(sealed[i][9] == (udp ? 17 : 50));
     REQUIRE(load_be32(&sealed[i][esp]) == 0xc0ffee05);
     REQUIRE(load_be32(&sealed[i][esp + 4]) == i + 1);  // RFC 4303 §2.2: from 1
-    REQUIRE(std::search(sealed[i].begin(), sealed[i].end(), packets[i].begin() + 12, packets[i].begin() + 20) == sealed[i].end());
+    const bool hidden = suite.encr != Encr::Null && suite.encr != Encr::AesGmac;
+    if (hidden)
+      REQUIRE(std::search(sealed[i].begin(), sealed[i].end(), packets[i].begin() + 12, packets[i].begin() + 20) == sealed[i].end());
   }
   CHECK(pair.open(sealed) == packets);
   CHECK(worker.dropped() == 0);

@@ -2,9 +2,9 @@
 //
 //     culvert-esp-tool TERMS.json IN.pcap OUT.pcap      prints the counters as JSON
 //
-// Captures hold raw IP packets (LINKTYPE_RAW). TERMS: {"direction": "in" | "out", "suite": "aes128gcm16" | "aes128-sha1" | ...,
-// "encr_key": hex (salt included), "integ_key": hex, "spi": n, "local": "10.9.0.1", "remote": "10.9.0.2", "port": 0 | 4500,
-// "local_ts": "10.1.0.0/24", "remote_ts": "10.2.0.0/24", "window": 64}. For tests that are written in another language.
+// Captures hold raw IP packets (LINKTYPE_RAW). TERMS: {"direction": "in" | "out", "suite": "aes128gcm16" | "aes128-sha1" | ..., "ah":
+// false, "transport": false, "encr_key": hex (salt included), "integ_key": hex, "spi": n, "local": "10.9.0.1", "remote": "10.9.0.2",
+// "port": 0 | 4500, "local_ts": "10.1.0.0/24", "remote_ts": "10.2.0.0/24", "window": 64}. For tests that are written in another language.
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -36,11 +36,10 @@ std::string text(const json::object& o, const char* key) { return std::string(o.
 shm::InstallSa terms(const json::object& o) {
   shm::InstallSa m;
   m.direction = text(o, "direction") == "in" ? Direction::Inbound : Direction::Outbound;
-  const auto suites = parse_esp_proposal(text(o, "suite"));
+  const auto suites = o.at("ah").as_bool() ? parse_ah_proposal(text(o, "suite")) : parse_esp_proposal(text(o, "suite"));
   if (!suites || suites->size() != 1) fail("suite");
-  m.encr = suites->front().encr;
-  m.key_bits = suites->front().key_bits;
-  m.integ = suites->front().integ;
+  m.suite = suites->front();
+  m.mode = o.at("transport").as_bool() ? SaMode::Transport : SaMode::Tunnel;
   const auto put = [](const Bytes& key, auto& into, std::uint8_t& size) {
     if (key.size() > into.size()) fail("key too long");
     std::copy(key.begin(), key.end(), into.begin());

@@ -96,3 +96,30 @@ TEST_CASE("replay window sizes", "[replay]") {
   for (const std::uint32_t good : {64U, 128U, 4096U}) CHECK(ReplayWindow::valid_size(good));
   for (const std::uint32_t bad : {0U, 1U, 32U, 63U, 65U, 96U, 8192U}) CHECK_FALSE(ReplayWindow::valid_size(bad));
 }
+
+TEST_CASE("the upper half of a sequence number is inferred", "[esp][replay][rfc4303-A2.2][attack-J6]") {
+  // RFC 4303 App. A2.2, word for word: T is the top, W the size; case A: Tl >= W - 1, case B: Tl < W - 1.
+  const auto as_the_rfc_says = [](std::uint64_t top, std::uint32_t size, std::uint32_t low) -> std::uint64_t {
+    const auto tl = static_cast<std::uint32_t>(top), th = static_cast<std::uint32_t>(top >> 32);
+    const std::uint32_t edge = tl - size + 1;
+    std::uint32_t high = 0;
+    if (tl >= size - 1) {
+      high = low >= edge ? th : th + 1;
+    } else {
+      if (low >= edge && th == 0) return 0;  // before the first number
+      high = low >= edge ? th - 1 : th;
+    }
+    return std::uint64_t{high} << 32 | low;
+  };
+  std::mt19937_64 random(7);
+  for (const std::uint32_t size : {64U, 1024U, 4096U})
+    for (int i = 0; i < 4000; ++i) {
+      ReplayWindow window(size);
+      const std::uint64_t top = (random() % 3 << 32) + (random() % 2 == 0 ? random() % 8192 - 4096 : random() & 0xffffffff);
+      if (top > std::uint64_t{3} << 32) continue;
+      if (top != 0) REQUIRE(window.commit(top) == ReplayVerdict::Fresh);
+      const auto low = static_cast<std::uint32_t>(random() % 2 == 0 ? top + random() % 10000 - 5000 : random());
+      CAPTURE(size, top, low);
+      REQUIRE(window.extended(low) == as_the_rfc_says(top, size, low));
+    }
+}

@@ -13,15 +13,18 @@ namespace {
 using namespace culvert;
 using namespace culvert::dp;
 
-constexpr std::uint32_t kCapacity = 16;
+constexpr std::uint32_t kCapacity = 32;
 constexpr std::uint16_t kRoom = 128;
-constexpr std::array kSuites{"aes128gcm16", "aes256gcm16", "aes128-sha1", "aes256-sha1", "aes128-sha256", "aes256-sha256"};
+// The first ones are those that the corpus was made with.
+constexpr std::array kSuites{"aes128gcm16",   "aes256gcm16",     "aes128-sha1", "aes256-sha1",      "aes128-sha256",
+                             "aes256-sha256", "aes128gcm8-esn",  "aes256ccm12", "aes192ctr-sha512", "aes128gmac-esn",
+                             "null-aesxcbc",  "3des-sha384-esn", "des-md5"};
 
 void require(bool condition) {
   if (!condition) std::abort();
 }
 
-/// One SA per suite and encapsulation, in slots 0 to 11.
+/// One SA per suite and encapsulation, in slots from 0.
 struct World {
   CryptoEngine engine;
   std::unique_ptr<shm::WorkerCounters> worker = std::make_unique<shm::WorkerCounters>();
@@ -56,11 +59,10 @@ struct World {
     m.remote = {IpAddress::v4(0x0a090002), port};
     m.local_ts = *TrafficSelector::parse("10.1.0.0/24");
     m.remote_ts = *TrafficSelector::parse("10.2.0.0/24");
-    m.encr = suite.encr;
-    m.key_bits = suite.key_bits;
-    m.integ = suite.integ;
-    m.encr_key_bytes = static_cast<std::uint8_t>(suite.key_bits / 8U + (suite.encr == Encr::AesGcm16 ? 4U : 0U));
+    m.suite = suite;
+    const auto* encr = find_encr(suite.encr, suite.key_bits);
     const auto* integ = find_integ(suite.integ);
+    m.encr_key_bytes = static_cast<std::uint8_t>(encr != nullptr ? encr->key_bytes() + encr->salt : 0);
     m.integ_key_bytes = integ != nullptr ? integ->key : std::uint8_t{0};
     return m;
   }
@@ -70,6 +72,7 @@ struct World {
 Bytes sealed(World& w, std::size_t which, ByteView text) {
   const OutboundSa& sa = *w.peers[which];
   text = text.first(text.size() / sa.geometry.align * sa.geometry.align);
+  if (text.empty()) return {};
   Bytes p(sa.header.begin(), sa.header.begin() + sa.header_bytes);
   const std::size_t esp = p.size() - kEspHeaderBytes;
   store_be32(&p[esp + 4], ++w.sequence);
@@ -79,8 +82,7 @@ Bytes sealed(World& w, std::size_t which, ByteView text) {
   store_be16(&p[2], static_cast<std::uint16_t>(p.size()));
   set_ipv4_checksum(p.data());
   if (sa.udp) store_be16(&p[kIpv4HeaderBytes + 4], static_cast<std::uint16_t>(p.size() - kIpv4HeaderBytes));
-  if (text.empty()) return p;
-  CryptoOp op{&sa.keys, &p[esp], static_cast<std::uint32_t>(text.size()), false};
+  CryptoOp op{&sa.keys, &p[esp], static_cast<std::uint32_t>(text.size()), false, 0, 0};
   w.engine.encrypt({&op, 1});
   require(op.ok);
   return p;

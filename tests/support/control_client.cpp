@@ -177,9 +177,7 @@ class Client {
     m.remote_ts = must(TrafficSelector::parse(word(in)));
     const auto suites = parse_esp_proposal(word(in));
     if (!suites) throw Failure{suites.error().message};
-    m.encr = suites->front().encr;
-    m.key_bits = suites->front().key_bits;
-    m.integ = suites->front().integ;
+    m.suite = suites->front();
     const Bytes encr = must(from_hex(word(in)));
     const std::string integ_text = word(in);
     const Bytes integ = integ_text == "-" ? Bytes{} : must(from_hex(integ_text));
@@ -255,9 +253,8 @@ class Client {
           s.policy = PolicyId{1 + static_cast<std::uint32_t>(rng() % 64)};
           s.local = s.remote = {IpAddress::v4(0x0a090001), 0};
           s.local_ts = s.remote_ts = TrafficSelector::from({IpAddress::v4(0x0a010000), 16});
-          s.encr = Encr::AesGcm16;
-          s.key_bits = 128;
-          s.integ = Integ::None;
+          s.suite = {Encr::AesGcm16, 128, Integ::None};
+          s.mode = SaMode::Tunnel;
           s.encr_key_bytes = 20;
           s.integ_key_bytes = static_cast<std::uint8_t>(rng() % 2);
           m = shm::Message::of(s, i);

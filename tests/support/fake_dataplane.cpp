@@ -139,7 +139,8 @@ AckResult FakeDataplane::install(const InstallSa& sa) {
   s.remote = sa.remote;
   s.local_ts = sa.local_ts;
   s.remote_ts = sa.remote_ts;
-  s.suite = {sa.encr, sa.key_bits, sa.integ, DhGroup::None};
+  s.suite = sa.suite;
+  s.mode = sa.mode;
   s.soft = sa.soft;
   s.hard = sa.hard;
   s.installed_ns = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());

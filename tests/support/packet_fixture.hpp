@@ -85,25 +85,31 @@ class Worker {
   DropSink drops_;
 };
 
-struct SuiteName {
-  const char* name;
-  Encr encr;
-  std::uint16_t key_bits;
-  Integ integ;
+/// A suite and its proposal string.
+struct SuiteName : EspSuite {
+  std::string name;
 };
-inline constexpr std::array kSuites{
-    SuiteName{"aes128gcm16", Encr::AesGcm16, 128, Integ::None},
-    SuiteName{"aes256gcm16", Encr::AesGcm16, 256, Integ::None},
-    SuiteName{"aes128-sha1", Encr::AesCbc, 128, Integ::HmacSha1_96},
-    SuiteName{"aes256-sha1", Encr::AesCbc, 256, Integ::HmacSha1_96},
-    SuiteName{"aes128-sha256", Encr::AesCbc, 128, Integ::HmacSha2_256_128},
-    SuiteName{"aes256-sha256", Encr::AesCbc, 256, Integ::HmacSha2_256_128},
-};
+/// Every algorithm of the table in some ESP suite, several of them with extended sequence numbers, too. The first six are those that
+/// most peers use.
+inline const std::vector<SuiteName> kSuites = [] {
+  std::vector<std::string> names{"aes128gcm16", "aes256gcm16", "aes128-sha1", "aes256-sha1", "aes128-sha256", "aes256-sha256"};
+  for (const EncrInfo& e : encr_table()) names.push_back(std::string(e.name) + (e.aead() ? "" : "-sha256"));
+  for (const IntegInfo& i : integ_table())
+    if (i.esp()) names.push_back("aes128-" + std::string(i.name));
+  for (const char* more : {"aes128gcm16-esn", "aes256ccm12-esn", "aes128gmac-esn", "aes128-sha1-esn", "aes256-sha512-esn", "null-md5-esn",
+                           "aes192ctr-aesxcbc-esn", "3des-sha384-esn"})
+    names.emplace_back(more);
+  std::vector<SuiteName> out;
+  for (const std::string& name : names)
+    if (std::ranges::none_of(out, [&](const SuiteName& s) { return s.name == name; }))
+      out.push_back({parse_esp_proposal(name).value().front(), name});
+  return out;
+}();
 inline constexpr std::uint32_t kCapacity = 16;
 
 /// An inbound SA at 10.9.0.1 from 10.9.0.2, selectors 10.2.0.0/24 -> 10.1.0.0/24; the outbound one is the peer's mirror of it,
 /// so that what the one seals the other opens. Keys count up.
-inline shm::InstallSa install(const SuiteName& suite, Direction direction, bool udp = false, std::uint32_t spi = 0xc0ffee05) {
+inline shm::InstallSa install(const EspSuite& suite, Direction direction, bool udp = false, std::uint32_t spi = 0xc0ffee05) {
   shm::InstallSa m;
   m.direction = direction;
   m.spi = Spi{spi};
@@ -116,11 +122,10 @@ inline shm::InstallSa install(const SuiteName& suite, Direction direction, bool 
   m.remote = in ? b : a;
   m.local_ts = in ? net_a : net_b;
   m.remote_ts = in ? net_b : net_a;
-  m.encr = suite.encr;
-  m.key_bits = suite.key_bits;
-  m.integ = suite.integ;
-  m.encr_key_bytes = static_cast<std::uint8_t>(suite.key_bits / 8 + (suite.encr == Encr::AesGcm16 ? 4 : 0));
+  m.suite = suite;
+  const auto* encr = find_encr(suite.encr, suite.key_bits);
   const auto* integ = find_integ(suite.integ);
+  m.encr_key_bytes = static_cast<std::uint8_t>(encr != nullptr ? encr->key_bytes() + encr->salt : 0);
   m.integ_key_bytes = integ != nullptr ? integ->key : std::uint8_t{0};
   for (std::size_t i = 0; i < m.encr_key_bytes; ++i) m.encr_key[i] = static_cast<std::uint8_t>(i + 1);
   for (std::size_t i = 0; i < m.integ_key_bytes; ++i) m.integ_key[i] = static_cast<std::uint8_t>(i + 101);
@@ -156,7 +161,7 @@ inline std::array<std::uint64_t, sizeof(shm::SaCounters) / 8> values(const shm::
 /// A sender's outbound SA and its receiver's inbound one.
 class SaPair {
  public:
-  SaPair(Worker& worker, const SuiteName& suite, bool udp = false)
+  SaPair(Worker& worker, const EspSuite& suite, bool udp = false)
       : SaPair(worker, install(suite, Direction::Inbound, udp), install(suite, Direction::Outbound, udp)) {}
   SaPair(Worker& worker, const shm::InstallSa& in, const shm::InstallSa& out) : worker_(worker), table_(kCapacity) {
     auto made_in = make_inbound(in, kCapacity, worker.engine(), {0, counters_in.get(), 0});
@@ -202,7 +207,7 @@ class SaPair {
     store_be16(&p[2], static_cast<std::uint16_t>(p.size()));
     set_ipv4_checksum(p.data());
     if (outbound->udp) store_be16(&p[24], static_cast<std::uint16_t>(p.size() - 20));
-    CryptoOp op{&outbound->keys, &p[esp], static_cast<std::uint32_t>(text.size()), false};
+    CryptoOp op{&outbound->keys, &p[esp], static_cast<std::uint32_t>(text.size()), false, 0, 0};
     worker_.engine().encrypt({&op, 1});
     if (!op.ok) FAIL("crypto");
     return p;

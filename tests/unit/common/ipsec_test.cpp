@@ -21,11 +21,33 @@ TEST_CASE("proposal strings that make no suite say what is wrong", "[proposal]")
   CHECK(parse_ike_proposal("aes128gcm16-sha256-modp2048").error().token == "aes128gcm16");
   CHECK(parse_esp_proposal("aes128gcm16-sha256").error().token == "sha256");
   CHECK(parse_esp_proposal("aes128").error().message.find("integrity") != std::string::npos);
-  CHECK(parse_esp_proposal("aes128-sha512").error().token == "sha512");
+  CHECK(parse_esp_proposal("aes128-sha3").error().token == "sha3");
+  CHECK(parse_esp_proposal("aes128gmac-sha1").error().token == "sha1");
+  CHECK(parse_ike_proposal("aes128-aesxcbc-modp2048").error().token == "aesxcbc");
+  CHECK(parse_ike_proposal("aes128ctr-sha256-modp2048").error().token == "aes128ctr");
+  CHECK(parse_ike_proposal("aes256-sha256-modp2048-esn").error().token == "esn");
+  CHECK(parse_ah_proposal("aes128-sha256").error().token == "aes128");
+  CHECK(parse_ah_proposal("modp2048").error().message.find("integrity") != std::string::npos);
+  CHECK(parse_esp_proposal("aes192ccm16").error().token == "aes192ccm16");  // IPsec-MB has no CCM with keys of 192 bits
   CHECK_FALSE(parse_esp_proposal(""));
   CHECK_FALSE(parse_esp_proposal("aes128--sha1"));
   CHECK(parse_esp_proposal("aes256gcm16-ecp384")->front().to_string() == "aes256gcm16-ecp384");
   CHECK(parse_esp_proposal("aes128-sha1")->front().to_string() == "aes128-sha1");
+  CHECK(parse_esp_proposal("aes128gcm16-esn-noesn")->size() == 2);
+  CHECK(parse_esp_proposal("aes128gcm16-ecp256-esn")->front().to_string() == "aes128gcm16-ecp256-esn");
+  CHECK(parse_ah_proposal("sha256-aes128gmac-ecp256")->back().to_string() == "aes128gmac-ecp256");
+}
+
+TEST_CASE("ICVs have the length that their id says, and short ones must be allowed by name", "[proposal][attack-J10]") {
+  for (const EncrInfo& e : encr_table()) {
+    CAPTURE(e.name);
+    if (e.aead()) CHECK((e.name.ends_with("gmac") || e.name.ends_with(std::to_string(e.icv))));
+    CHECK(e.weak == (e.icv == 8 || e.block == 8 || e.id == Encr::Null || e.id == Encr::AesGmac));
+  }
+  for (const IntegInfo& i : integ_table()) CHECK(i.icv >= 12);
+  CHECK(limits(parse_esp_proposal("3des-sha1")->front()).bytes == 1'000'000'000);
+  CHECK(limits(parse_esp_proposal("aes256gcm16-esn")->front()).packets == 0xffffffff);
+  CHECK(limits(parse_esp_proposal("aes256-sha256-esn")->front()).packets == 0);
 }
 
 TEST_CASE("traffic selectors read swanctl's forms and print them back", "[selector]") {

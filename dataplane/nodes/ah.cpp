@@ -1,0 +1,102 @@
+#include "dataplane/nodes/ah.hpp"
+
+#include <array>
+
+#include "dataplane/nodes/outer_header.hpp"
+
+namespace culvert::dp {
+
+namespace {
+/// IPv4 options that no router changes (RFC 4302 App. A1): end, no operation, security, router alert and the like. All others count as 0.
+constexpr auto kImmutableOption = [] {
+  std::array<bool, 256> t{};
+  for (const std::size_t option : {0U, 1U, 130U, 133U, 134U, 148U, 149U}) t[option] = true;
+  return t;
+}();
+
+/// RFC 4302 §3.3.3.1.1. False: the options make no sense.
+bool zero_mutable(std::uint8_t* header, std::uint32_t bytes) {
+  header[1] = 0;                // DSCP and ECN
+  header[6] = header[7] = 0;    // flags, fragment offset
+  header[8] = 0;                // TTL
+  header[10] = header[11] = 0;  // checksum
+  for (std::uint32_t at = kIpv4HeaderBytes; at < bytes;) {
+    const std::uint8_t option = header[at];
+    if (option == 0) return true;
+    const std::uint32_t size = option == 1 ? 1 : at + 1 < bytes ? header[at + 1] : 0;
+    if (size == 0 || (option != 1 && size < 2) || at + size > bytes) return false;
+    if (!kImmutableOption[option]) std::memset(header + at, 0, size);
+    at += size;
+  }
+  return true;
+}
+}  // namespace
+
+Drop ah_out_prepare(Packet& p, CryptoOp& op) {
+  OutboundSa& sa = *p.outbound;
+  const EspGeometry& g = sa.geometry;
+  const std::uint32_t ah = kAhHeaderBytes + g.iv + std::uint32_t{g.icv};
+  const std::uint32_t front = g.transport ? ah : kIpv4HeaderBytes + ah;
+  if (g.transport && !fits_transport(p, sa)) return Drop::EspTransport;
+  if (p.headroom < front + kIpv4HeaderBytes || p.tailroom < sizeof op.sequence_high || p.length + front > kMaxIpLength)
+    return Drop::NoBuffer;
+  const std::uint32_t inner = p.length;
+  const std::uint8_t next_header = g.transport ? p.protocol : kProtocolIpip;
+  if (!sa.count(inner)) sa.reach_mark();
+  const std::uint64_t sequence = sa.sequence();
+  if (g.transport) {
+    move_header(p, kIpv4HeaderBytes, -static_cast<std::int32_t>(front), kProtocolAh);
+  } else {
+    const std::uint8_t tos = p.data[1];
+    const std::uint16_t df = load_be16(p.data + 6) & kIpv4Df;
+    p.push(front);
+    std::memcpy(p.data, sa.header.data(), kIpv4HeaderBytes);
+    finish_ipv4(p.data, sa, p.length, tos, static_cast<std::uint16_t>(sequence), df);
+  }
+  std::uint8_t* header = p.data + kIpv4HeaderBytes;
+  std::memcpy(header, sa.header.data() + kIpv4HeaderBytes, kAhHeaderBytes);
+  header[0] = next_header;
+  store_be32(header + 8, static_cast<std::uint32_t>(sequence));
+  std::memset(header + kAhHeaderBytes, 0, ah - kAhHeaderBytes);
+  if (g.iv_source == IvSource::Counter) store_be64(header + kAhHeaderBytes, sequence);
+  std::memcpy(p.data - kIpv4HeaderBytes, p.data, kIpv4HeaderBytes);
+  (void)zero_mutable(p.data, kIpv4HeaderBytes);
+  becomes_outer(p, sa);
+  op = {&sa.keys, p.data, p.length, false, kIpv4HeaderBytes + kAhHeaderBytes, static_cast<std::uint32_t>(sequence >> 32)};
+  return Drop::Count_;
+}
+
+void ah_out_finish(Packet& p) { std::memcpy(p.data, p.data - kIpv4HeaderBytes, kIpv4HeaderBytes); }
+
+Drop ah_in_prepare(Packet& p, CryptoOp& op, std::uint32_t& low) {
+  const InboundSa& sa = *p.inbound;
+  const EspGeometry& g = sa.geometry;
+  const std::uint32_t ah = kAhHeaderBytes + g.iv + std::uint32_t{g.icv};
+  std::uint8_t* header = p.data + p.l4_offset;
+  // RFC 4302 §2.2: its length in words, less two.
+  if (p.length <= p.l4_offset + ah || (header[1] + 2U) * 4U != ah) return Drop::EspRunt;
+  if (p.headroom < p.l4_offset || p.tailroom < sizeof op.sequence_high) return Drop::NoBuffer;
+  low = load_be32(header + 8);
+  std::memcpy(p.data - p.l4_offset, p.data, p.l4_offset);
+  if (!zero_mutable(p.data, p.l4_offset)) return Drop::EspRunt;
+  op = {&sa.keys, p.data, p.length, false, static_cast<std::uint16_t>(p.l4_offset + kAhHeaderBytes), 0};
+  return Drop::Count_;
+}
+
+Drop ah_in_strip(Packet& p, std::uint8_t& tos) {
+  const EspGeometry& g = p.inbound->geometry;
+  const std::uint32_t ah = kAhHeaderBytes + g.iv + std::uint32_t{g.icv};
+  const std::uint8_t next_header = p.data[p.l4_offset];
+  std::memcpy(p.data, p.data - p.l4_offset, p.l4_offset);
+  tos = p.data[1];
+  if (next_header == kProtocolNone) return Drop::EspDummy;
+  if (g.transport) {
+    move_header(p, p.l4_offset, static_cast<std::int32_t>(ah), next_header);
+    return Drop::Count_;
+  }
+  if (next_header != kProtocolIpip) return Drop::EspNextHeader;
+  p.pull(p.l4_offset + ah);
+  return Drop::Count_;
+}
+
+}  // namespace culvert::dp
