@@ -222,8 +222,8 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.suite = action.suite;
   m.suite.pfs = DhGroup::None;
   m.mode = action.mode;
-  m.local_origin = action.local_origin;
-  m.remote_origin = action.remote_origin;
+  m.original_local = action.original_local.value_or(IpAddress{});
+  m.original_remote = action.original_remote.value_or(IpAddress{});
   m.encr_key_bytes = static_cast<std::uint8_t>(action.encr_key.size());
   m.integ_key_bytes = static_cast<std::uint8_t>(action.integ_key.size());
   std::ranges::copy(action.encr_key.view(), m.encr_key.begin());

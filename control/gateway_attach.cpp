@@ -94,7 +94,7 @@ std::vector<ike::OrphanSa> Gateway::adopt_inventory(ike::TimePoint now) {
     const ChildRef owner = child != nullptr ? *child : ChildRef{};
     if (!store_.adopt(sa.direction, sa.slot, sa.spi, sa.pair, owner.connection, owner.child)) return;
     if (wanted) {
-      orphans.push_back({sa.pair, sa.direction, owner.connection, owner.child, sa.spi, sa.local, sa.remote});
+      orphans.push_back({sa.pair, sa.direction, owner.connection, owner.child, sa.spi, sa.local, sa.remote, sa.suite.protocol, sa.mode});
     } else if (const SaEntry* entry = store_.begin_remove(sa.direction, sa.spi, sa.pair)) {
       send_remove(entry->direction, entry->slot, entry->spi, now);
       ++removed;

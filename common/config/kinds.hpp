@@ -79,6 +79,7 @@ Kind<SecretRef> key_reference();     ///< a file, or nothing
 Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms()
 Kind<std::vector<IkeSuite>> ike_proposals();
 Kind<std::vector<EspSuite>> esp_proposals();
+Kind<std::vector<EspSuite>> ah_proposals();
 Kind<std::vector<IpAddress>> remote_addresses();  ///< a list, or "%any" as an empty one
 
 /// Reads a scalar, or reports what was expected.
@@ -145,9 +146,15 @@ Kind<D> duration(Milliseconds low, Milliseconds high, std::string zero = {}) {
           [](const D& v) { return show_duration(std::chrono::duration_cast<Milliseconds>(v)); }};
 }
 
-/// One of some words.
+/// A word of a fixed set; the index of it. `refused` holds words that deserve a reason of their own.
+struct RefusedWord {
+  std::string word, why;
+};
+Kind<std::size_t> word(std::vector<std::string> words, std::vector<RefusedWord> refused = {});
+
+/// One of some words. Those in `refused` are known elsewhere, and refused with a reason.
 template <class M>
-Kind<M> choice(std::vector<std::pair<std::string, M>> words);
+Kind<M> choice(std::vector<std::pair<std::string, M>> words, std::vector<RefusedWord> refused = {});
 
 /// A list of K; a single value stands for a list of one. `order` says what the order means.
 template <class M>
@@ -184,17 +191,11 @@ Kind<std::vector<M>> list_of(Kind<M> kind, std::size_t low, std::size_t high, st
           }};
 }
 
-/// A word of a fixed set; the index of it. `refused` holds words that deserve a reason of their own.
-struct RefusedWord {
-  std::string word, why;
-};
-Kind<std::size_t> word(std::vector<std::string> words, std::vector<RefusedWord> refused = {});
-
 template <class M>
-Kind<M> choice(std::vector<std::pair<std::string, M>> words) {
+Kind<M> choice(std::vector<std::pair<std::string, M>> words, std::vector<RefusedWord> refused) {
   std::vector<std::string> names;
   for (const auto& w : words) names.push_back(w.first);
-  const Kind<std::size_t> index = word(names);
+  const Kind<std::size_t> index = word(names, std::move(refused));
   return {index.expects,
           [=](const At& at) -> std::optional<M> {
             const auto i = index.read(at);

@@ -161,8 +161,8 @@ Kind<SecretRef> key_reference() {
 namespace {
 /// Reads a list of proposal strings and puts their expansions behind each other, each suite once.
 template <class Suite>
-Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalError> (*parse)(std::string_view),
-                                   const std::string& example) {
+Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalError> (*parse)(std::string_view), const std::string& example,
+                                   std::size_t low = 1) {
   const std::string expects = "a proposal such as " + example;
   const Kind<std::vector<Suite>> one{expects,
                                      [=](const At& at) -> std::optional<std::vector<Suite>> {
@@ -179,7 +179,7 @@ Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalErr
                                        return std::nullopt;
                                      },
                                      [](const std::vector<Suite>& v) { return v.empty() ? "" : v.front().to_string(); }};
-  const auto list = list_of(one, 1, 32, ", the preferred one first");
+  const auto list = list_of(one, low, 32, ", the preferred one first");
   return {list.expects,
           [=](const At& at) -> std::optional<std::vector<Suite>> {
             const auto expanded = list.read(at);
@@ -219,6 +219,8 @@ Kind<std::string> weak_algorithm() {
 }
 Kind<std::vector<IkeSuite>> ike_proposals() { return proposals<IkeSuite>(parse_ike_proposal, "aes256-sha256-modp2048"); }
 Kind<std::vector<EspSuite>> esp_proposals() { return proposals<EspSuite>(parse_esp_proposal, "aes128gcm16 or aes256-sha256-ecp256"); }
+
+Kind<std::vector<EspSuite>> ah_proposals() { return proposals<EspSuite>(parse_ah_proposal, "sha256 or sha256-ecp256", 0); }
 
 Kind<std::vector<IpAddress>> remote_addresses() {
   const auto list = list_of(address(), 1, 16);

@@ -43,7 +43,7 @@ void comment(std::string& out, std::size_t indent, std::string_view text) {
 std::string terms(const KeyInfo& key) {
   if (key.shape != KeyInfo::Shape::Value) return key.required ? "Required." : "";
   const std::string takes = "Takes: " + key.expects + ". ";
-  if (key.required) return takes + "Required.";
+  if (key.required) return takes + (key.unless.empty() ? "Required." : "Required, unless " + key.unless + " is there.");
   const std::string& value = key.default_text;
   if (!key.derived.empty()) return takes + "Default: " + key.derived + (value == "\"%any\"" ? "." : ", here " + value + ".");
   return takes + "Default: " + (value.empty() ? "none" : value == "\"\"" ? "empty" : value) + ".";

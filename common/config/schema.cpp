@@ -130,14 +130,20 @@ Section<Child> child_section() {
       .key("remote_ts", &Child::remote_ts, only_selector(), "Traffic of the other side.")
       .required("10.2.0.0/24")
       .key("esp_proposals", &Child::esp_proposals, esp_proposals(),
-           "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS.")
+           "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS, with several groups one is tried after the "
+           "other. "
+           "esn: extended sequence numbers (RFC 4304); esn-noesn: either.")
       .required("[aes256gcm16-ecp256, aes128gcm16, aes256-sha256-modp2048]")
-      .fixed("mode", "tunnel",
-             {{"transport", "transport mode is not carried by the data plane yet"},
-              {"beet", "it is not supported"},
-              {"pass", "write an entry in policies with action: bypass"},
-              {"drop", "write an entry in policies with action: discard"}},
-             "Whole IP packets go into the tunnel.")
+      .unless("ah_proposals")
+      .key("ah_proposals", &Child::ah_proposals, ah_proposals(),
+           "AH suites (RFC 4302), besides those of ESP or instead: the packets are authenticated and not encrypted. Not through a NAT.")
+      .key("mode", &Child::mode,
+           choice<SaMode>({{"tunnel", SaMode::Tunnel}, {"transport", SaMode::Transport}},
+                          {{"beet", "it is not supported"},
+                           {"pass", "write an entry in policies with action: bypass"},
+                           {"drop", "write an entry in policies with action: discard"}}),
+           "tunnel: whole IP packets go into the tunnel. transport: for traffic between this gateway and the peer themselves; the peer may "
+           "choose tunnel mode all the same.")
       .key("start_action", &Child::start_action,
            choice<StartAction>({{"none", StartAction::None}, {"start", StartAction::Start}, {"trap", StartAction::Trap}}),
            "none: wait for the peer or the operator. start: negotiate at once, and again whenever it is lost. trap: negotiate when a "
@@ -223,7 +229,7 @@ Section<Connection> connection_section() {
       .example("[10.9.0.2]")
       .key("proposals", &Connection::proposals, ike_proposals(), "IKE suites, the preferred one first.")
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
-      .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 16),
+      .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 32),
            "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. "
            "Each is warned about.")
       .inner("local", local, "Our side.")

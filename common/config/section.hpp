@@ -25,6 +25,7 @@ struct KeyInfo {
   std::string example;       ///< for the reference file, where the default would say nothing
   std::string help;
   bool required = false;
+  std::string unless;                                ///< ... but not beside this key
   std::shared_ptr<const std::vector<KeyInfo>> keys;  ///< of the map(s) below
 };
 
@@ -43,7 +44,7 @@ class Section {
   /// A key with a value. Without required() its default is what a fresh T holds.
   template <class M>
   Section& key(std::string name, M T::* member, Kind<M> kind, std::string help) {
-    KeyInfo info{std::move(name), KeyInfo::Shape::Value, kind.expects, kind.show(T{}.*member), {}, {}, std::move(help), false, {}};
+    KeyInfo info{std::move(name), KeyInfo::Shape::Value, kind.expects, kind.show(T{}.*member), {}, {}, std::move(help), false, {}, {}};
     return add(std::move(info), [member, kind = std::move(kind)](const At& at, T& out) {
       if (auto value = kind.read(at)) out.*member = std::move(*value);
     });
@@ -51,25 +52,25 @@ class Section {
   /// A key that may hold one of some words and is not stored: there is nothing to choose yet.
   Section& fixed(std::string name, std::string only, std::vector<RefusedWord> refused, std::string help) {
     auto kind = word({only}, std::move(refused));
-    KeyInfo info{std::move(name), KeyInfo::Shape::Value, kind.expects, only, {}, {}, std::move(help), false, {}};
+    KeyInfo info{std::move(name), KeyInfo::Shape::Value, kind.expects, only, {}, {}, std::move(help), false, {}, {}};
     return add(std::move(info), [kind](const At& at, T&) { static_cast<void>(kind.read(at)); });
   }
   /// A map whose keys fill a member.
   template <class U>
   Section& map(std::string name, U T::* member, const Section<U>& section, std::string help) {
-    KeyInfo info{std::move(name), KeyInfo::Shape::Map, {}, {}, {}, {}, std::move(help), false, section.infos_};
+    KeyInfo info{std::move(name), KeyInfo::Shape::Map, {}, {}, {}, {}, std::move(help), false, {}, section.infos_};
     return add(std::move(info), [member, section](const At& at, T& out) { section.read(at, out.*member); });
   }
   /// A map whose keys fill members of the same T.
   Section& inner(std::string name, const Section& section, std::string help) {
-    KeyInfo info{std::move(name), KeyInfo::Shape::Map, {}, {}, {}, {}, std::move(help), false, section.infos_};
+    KeyInfo info{std::move(name), KeyInfo::Shape::Map, {}, {}, {}, {}, std::move(help), false, {}, section.infos_};
     return add(std::move(info), [section](const At& at, T& out) { section.read(at, out); });
   }
   /// A map from names to maps, each of which becomes an entry with that name. `example` names the entry in the reference file.
   template <class U>
   Section& named(std::string name, std::vector<U> T::* member, const Section<U>& section, std::size_t max, std::string example,
                  std::string help) {
-    KeyInfo info{std::move(name), KeyInfo::Shape::NamedMaps, {}, {}, {}, std::move(example), std::move(help), false, section.infos_};
+    KeyInfo info{std::move(name), KeyInfo::Shape::NamedMaps, {}, {}, {}, std::move(example), std::move(help), false, {}, section.infos_};
     return add(std::move(info), [member, section, max](const At& at, T& out) {
       if (at.node.kind == Node::Kind::Null) return;
       if (at.node.kind != Node::Kind::Map) return at.expected("a map from names to maps");
@@ -88,7 +89,7 @@ class Section {
   }
   template <class U>
   Section& list(std::string name, std::vector<U> T::* member, const Section<U>& section, std::size_t max, std::string help) {
-    KeyInfo info{std::move(name), KeyInfo::Shape::ListOfMaps, {}, {}, {}, {}, std::move(help), false, section.infos_};
+    KeyInfo info{std::move(name), KeyInfo::Shape::ListOfMaps, {}, {}, {}, {}, std::move(help), false, {}, section.infos_};
     return add(std::move(info), [member, section, max](const At& at, T& out) {
       if (at.node.kind == Node::Kind::Null) return;
       if (at.node.kind != Node::Kind::Sequence) return at.expected("a list of maps");
@@ -115,6 +116,11 @@ class Section {
     last().required = true;
     last().default_text.clear();
     return this->example(std::move(example));
+  }
+  /// Not required where `key` is given.
+  Section& unless(std::string key) {
+    last().unless = std::move(key);
+    return *this;
   }
   Section& derived(std::string words) {
     last().derived = std::move(words);
@@ -143,7 +149,7 @@ class Section {
       }
     }
     for (const auto& info : *infos_)
-      if (info.required && !at.given(info.name)) report_missing_key(at, info);
+      if (info.required && !at.given(info.name) && (info.unless.empty() || !at.given(info.unless))) report_missing_key(at, info);
     if (finish_) finish_(at, out);
   }
   [[nodiscard]] const std::vector<KeyInfo>& keys() const { return *infos_; }

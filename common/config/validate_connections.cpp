@@ -79,7 +79,11 @@ void check_weak_algorithms(const Connection& c, const Where& at) {
   std::set<std::string> used;
   check_weak(c.proposals, c, at.key("proposals"), used);
   for (std::size_t k = 0; k < c.children.size(); ++k)
-    check_weak(c.children[k].esp_proposals, c, at.key("children").entry(k).key("esp_proposals"), used);
+    for (const char* key : {"esp_proposals", "ah_proposals"}) {
+      const Child& child = c.children[k];
+      const Where here = at.key("children").entry(k);
+      check_weak(key[0] == 'e' ? child.esp_proposals : child.ah_proposals, c, here.key(key), used);
+    }
   for (std::size_t i = 0; i < c.allow_weak.size(); ++i)
     if (!used.contains(c.allow_weak[i])) at.key("allow_weak").item(i).warning("no proposal of this connection uses " + c.allow_weak[i]);
 }
@@ -106,6 +110,23 @@ void check_limits(const Child& c, const Where& at) {
     at.key("life_packets").error("expected rekey_packets beside it: without, the tunnel would stop there instead of being rekeyed");
 }
 
+/// RFC 4301 §4.1: transport mode is for the two ends of the SA themselves; and AH does not survive a NAT (RFC 3947 §1).
+void check_mode(const Connection& connection, const Child& c, const Where& at, bool remotes_known) {
+  const auto one_of = [](const TrafficSelector& ts, const std::vector<IpAddress>& addresses) {
+    return ts.first == ts.last && std::ranges::find(addresses, ts.first) != addresses.end();
+  };
+  if (c.mode == SaMode::Transport && remotes_known && at.clean({"local_ts", "remote_ts", "mode"})) {
+    if (!one_of(c.local_ts, connection.local_addrs))
+      at.key("local_ts").error("expected one of local_addrs: mode transport is for traffic of this gateway itself");
+    if (connection.remote_addrs.empty() || !one_of(c.remote_ts, connection.remote_addrs))
+      at.key("remote_ts").error("expected one of remote_addrs: mode transport is for traffic of the peer itself");
+  }
+  if (c.suites().empty() && at.clean({"esp_proposals", "ah_proposals"}))
+    at.key("ah_proposals").error("expected at least one proposal here or in esp_proposals");
+  if (connection.encap && !c.ah_proposals.empty() && at.clean({"ah_proposals"}))
+    at.key("ah_proposals").error("expected none with encap: true of the connection: AH does not go into UDP");
+}
+
 void check_child(const Connection& connection, const Child& c, const Where& at, bool remotes_known) {
   if (at.clean({"local_ts", "remote_ts"})) {
     if (c.local_ts.first.family != c.remote_ts.first.family)
@@ -114,8 +135,7 @@ void check_child(const Connection& connection, const Child& c, const Where& at, 
       at.key("remote_ts").error("expected the protocol of local_ts, got " + c.remote_ts.to_string() + " beside " + c.local_ts.to_string());
   }
   check_limits(c, at);
-  if (at.clean({"esp_proposals"}) && std::ranges::any_of(c.esp_proposals, &EspSuite::esn))
-    at.key("esp_proposals").error("expected no esn: extended sequence numbers are not negotiated yet");
+  check_mode(connection, c, at, remotes_known);
   if (remotes_known && at.clean({"start_action"}) && connection.remote_addrs.empty() && c.start_action != StartAction::None)
     at.key("start_action").error("expected none, since remote_addrs of this connection is %any: there is nobody to send to");
   if (at.clean({"esp_proposals"}))

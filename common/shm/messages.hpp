@@ -91,14 +91,14 @@ struct InstallSa {
   std::uint32_t slot = 0;
   Spi spi;
   PolicyId policy;
-  Endpoint local, remote;                 ///< outer addresses; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948), where
-                                          ///< local port 500 means behind a non-IKE marker of eight zero bytes
-  TrafficSelector local_ts, remote_ts;    ///< of our side and theirs, whatever the direction
-  EspSuite suite;                         ///< its group means nothing here
-  SaMode mode = SaMode::Tunnel;           ///< of Transport the selectors are inside of the outer addresses
-  IpAddress local_origin, remote_origin;  ///< transport mode behind NAT: what checksums were made over (RFC 3948 §3.1.2); or none
-  std::uint8_t encr_key_bytes = 0;        ///< cipher key and salt, in KEYMAT order
-  std::uint8_t integ_key_bytes = 0;       ///< with the salt of GMAC behind the key
+  Endpoint local, remote;               ///< outer addresses; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948), where
+                                        ///< local port 500 means behind a non-IKE marker of eight zero bytes
+  TrafficSelector local_ts, remote_ts;  ///< of our side and theirs, whatever the direction
+  EspSuite suite;                       ///< its group means nothing here
+  SaMode mode = SaMode::Tunnel;         ///< of Transport the selectors are inside of the outer addresses
+  IpAddress original_local, original_remote;  ///< transport mode behind NAT: what checksums were made over (RFC 3948 §3.1.2); or none
+  std::uint8_t encr_key_bytes = 0;            ///< cipher key and salt, in KEYMAT order
+  std::uint8_t integ_key_bytes = 0;           ///< with the salt of GMAC behind the key
   std::array<std::uint8_t, kMaxEncrKey> encr_key{};
   std::array<std::uint8_t, kMaxIntegKey> integ_key{};
   std::uint16_t replay_window = 64;  ///< packets; 64..4096, a power of two; inbound only

@@ -24,8 +24,8 @@
 //    "pairs_without_ike_sa": [{"connection","children":[CHILD]}],
 //    "orphans": [{"connection","child","direction":"in|out","spi","suite","local","remote","age_s",...DIRECTION}]}
 //   CHILD: {"child","state":"negotiating|installing|installed|rekeyed|deleting","role","adopted","pair","spi_in","spi_out" (8 hex digits),
-//           "suite","encap":"native|udp","local_ts","remote_ts","age_s","rekey_in_s","expires_in_s","in": null | DIRECTION,"out": null |
-//           DIRECTION}
+//           "suite","protocol":"esp|ah","mode":"tunnel|transport","esn","encap":"native|udp","local_ts","remote_ts","age_s","rekey_in_s","expires_in_s","in":
+//           null | DIRECTION,"out": null | DIRECTION}
 //   "suite" is null while it is not agreed. "adopted" pairs are of a culvertd before this one, their "role" is null; "orphans" are what
 //   the data plane has from it besides.
 //   DIRECTION: {"packets","bytes","sequence","worker","idle_s","auth_failed","replayed","old","selector","malformed","expired",

@@ -62,8 +62,7 @@ struct InstallSa {
   TrafficSelector local_ts, remote_ts;
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
-  IpAddress local_origin, remote_origin;  ///< transport mode behind NAT: the addresses before translation (NAT-OA); none elsewhere
-  SecretBytes encr_key, integ_key;        ///< each with the salt behind it
+  SecretBytes encr_key, integ_key;  ///< each with the salt behind it
   std::uint16_t replay_window = 64;
   std::uint64_t soft_seconds = 0, hard_seconds = 0, soft_bytes = 0, hard_bytes = 0, soft_packets = 0, hard_packets = 0;
 };
@@ -141,6 +140,8 @@ struct OrphanSa {
   std::string connection, child;
   Spi spi;
   Endpoint local, remote;
+  SaProtocol protocol = SaProtocol::Esp;
+  SaMode mode = SaMode::Tunnel;
 };
 
 // ---------------------------------------------------------------------------------------------------------------- to look at

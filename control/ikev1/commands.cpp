@@ -37,23 +37,23 @@ ike::CommandResult unknown(const std::string& connection, const std::string& chi
 bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
 
 /// Takes all pairs of a child away, and tells the peer.
-std::size_t remove_all(Core& core, std::size_t connection, std::size_t child, std::vector<Spi>& spis) {
+std::size_t remove_all(Core& core, std::size_t connection, std::size_t child, std::vector<SaName>& names) {
   std::vector<std::uint64_t> ids;
   for (const ChildSa& pair : core.run(connection).children[child].pairs) {
     ids.push_back(pair.pair);
-    spis.push_back(pair.spi_in);
+    names.push_back(inbound_name(pair));
   }
   for (const std::uint64_t id : ids) remove_pair(core, connection, child, id);
   return ids.size();
 }
 
-void abandon_child(Core& core, std::size_t connection, std::size_t child, std::vector<Spi>& spis) {
+void abandon_child(Core& core, std::size_t connection, std::size_t child, std::vector<SaName>& names) {
   for (IsakmpSa* sa : core.sas_of(connection)) {
     std::vector<MessageId> ids;
     for (const auto& [id, qm] : sa->quick_modes)
       if (qm.child == child && !finished(qm)) ids.push_back(id);
     for (const MessageId id : ids) {
-      spis.push_back(sa->quick_modes.at(id).spi_in);
+      names.push_back(inbound_name(sa->quick_modes.at(id)));
       abandon_quick_mode(core, *sa, sa->quick_modes.at(id));
     }
   }
@@ -61,7 +61,7 @@ void abandon_child(Core& core, std::size_t connection, std::size_t child, std::v
 
 /// Ends every ISAKMP SA of a connection, finished or not.
 std::size_t close_all(Core& core, TimePoint now, std::size_t connection, Reason reason, const std::string& text,
-                      const std::vector<Spi>& pairs) {
+                      const std::vector<SaName>& pairs) {
   std::size_t count = 0;
   for (IsakmpSa* sa : core.sas_of(connection)) {
     if (std::holds_alternative<MmClosing>(sa->state)) continue;
@@ -105,6 +105,8 @@ void begin(Core& core, TimePoint now, std::vector<ike::OrphanSa> orphans) {
       pair.local = orphan.local;
       pair.remote = orphan.remote;
       pair.udp_encap = orphan.local.port != 0;
+      pair.suite.protocol = orphan.protocol;
+      pair.mode = orphan.mode;
       pair.local_ts = core.connection(target->connection).children[pair.child].local_ts;
       pair.remote_ts = core.connection(target->connection).children[pair.child].remote_ts;
       pair.adopted = true;
@@ -151,11 +153,11 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what) {
       if (std::holds_alternative<ChildOrphan>(pair->life)) run.requested = true;  // it cannot be rekeyed: a successor is made
       return;
     }
-    const Spi spi = pair->spi_in;
+    const SaName ours = inbound_name(*pair);
     const bool orphan = std::holds_alternative<ChildOrphan>(pair->life);
     const Endpoint peer = pair->remote;
     remove_pair(core, i, child, what.pair);
-    tell_deleted(core, now, i, {spi});
+    tell_deleted(core, now, i, {ours});
     if (!newest && !orphan) return;
     const std::string text = "The data plane ended the pair of IPsec SAs at its hard limit, before it was replaced.";
     core.lost(now, i, child, Exchange::QuickMode, Reason::Expired, text, peer);
@@ -192,13 +194,13 @@ void dataplane_lost(Core& core, TimePoint now) {
   core.forget_installs();
   for (std::size_t i = 0; i < core.runs.size(); ++i) {
     ConnectionRun& run = core.run(i);
-    std::vector<Spi> spis;
+    std::vector<SaName> names;
     for (std::size_t k = 0; k < run.children.size(); ++k) {
       ChildRun& child = run.children[k];
-      abandon_child(core, i, k, spis);
+      abandon_child(core, i, k, names);
       if (child.pairs.empty()) continue;
       for (const ChildSa& pair : child.pairs) {
-        spis.push_back(pair.spi_in);
+        names.push_back(inbound_name(pair));
         core.release_spi(pair.spi_in);
       }
       child.pairs.clear();
@@ -210,8 +212,8 @@ void dataplane_lost(Core& core, TimePoint now) {
       core.actions.emplace_back(ike::Report{
           Severity::Warn, core.connection(i).name, core.connection(i).children[k].name, {}, {}, {}, Reason::DataplaneLost, false, text});
     }
-    std::erase(spis, Spi{});
-    tell_deleted(core, now, i, spis);
+    std::erase_if(names, [](const SaName& s) { return !s.spi; });
+    tell_deleted(core, now, i, names);
   }
 }
 
@@ -241,13 +243,13 @@ ike::CommandResult terminate(Core& core, TimePoint now, const std::string& conne
   const auto target = locate(core, connection, child);
   if (!target) return unknown(connection, child);
   std::size_t pairs = 0;
-  std::vector<Spi> spis;
+  std::vector<SaName> names;
   for (const std::size_t i : target->children) {
     ChildRun& c = core.run(target->connection).children[i];
     c.persistent = c.requested = c.rekey_due = false;
-    const std::size_t ended = remove_all(core, target->connection, i, spis);
+    const std::size_t ended = remove_all(core, target->connection, i, names);
     pairs += ended;
-    abandon_child(core, target->connection, i, spis);
+    abandon_child(core, target->connection, i, names);
     if (ended > 0)
       core.actions.emplace_back(ike::Report{Severity::Info,
                                             connection,
@@ -259,10 +261,11 @@ ike::CommandResult terminate(Core& core, TimePoint now, const std::string& conne
                                             false,
                                             "An operator ended the pair of IPsec SAs."});
   }
-  std::erase(spis, Spi{});
-  tell_deleted(core, now, target->connection, spis);
+  std::erase_if(names, [](const SaName& s) { return !s.spi; });
+  tell_deleted(core, now, target->connection, names);
   std::size_t isakmp = 0;
-  if (child.empty()) isakmp = close_all(core, now, target->connection, Reason::DeletedByOperator, "An operator ended the ISAKMP SA.", spis);
+  if (child.empty())
+    isakmp = close_all(core, now, target->connection, Reason::DeletedByOperator, "An operator ended the ISAKMP SA.", names);
   if (pairs + isakmp == 0) return {true, "Nothing was up."};
   return {true, "Ended " + plural(isakmp, "ISAKMP SA") + " and " + plural(pairs, "pair") + " of IPsec SAs."};
 }
@@ -292,16 +295,16 @@ ike::CommandResult rekey(Core& core, TimePoint now, const std::string& connectio
 
 void shutdown(Core& core, TimePoint now) {
   for (std::size_t i = 0; i < core.runs.size(); ++i) {
-    std::vector<Spi> spis;
+    std::vector<SaName> names;
     for (std::size_t k = 0; k < core.runs[i].children.size(); ++k) {
       ChildRun& c = core.run(i).children[k];
       c.persistent = c.requested = c.rekey_due = false;
-      remove_all(core, i, k, spis);
-      abandon_child(core, i, k, spis);
+      remove_all(core, i, k, names);
+      abandon_child(core, i, k, names);
     }
-    std::erase(spis, Spi{});
-    tell_deleted(core, now, i, spis);
-    close_all(core, now, i, Reason::Shutdown, "This gateway is shutting down.", spis);
+    std::erase_if(names, [](const SaName& s) { return !s.spi; });
+    tell_deleted(core, now, i, names);
+    close_all(core, now, i, Reason::Shutdown, "This gateway is shutting down.", names);
   }
   core.shutting_down = true;
 }

@@ -79,11 +79,11 @@ void on_notify(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, cons
 
 /// Collects first, applies then: a Delete may end the very SA that brought it.
 void apply(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
-  std::vector<Spi> esp;
+  std::vector<SaName> pairs;
   bool isakmp = false;
   for (const Delete* d : message.all<Delete>()) {
-    if (d->protocol == kProtoEsp && d->spi_size == 4)
-      for (const Bytes& spi : d->spis) esp.push_back(spi_of(spi));
+    if ((d->protocol == kProtoEsp || d->protocol == kProtoAh) && d->spi_size == 4)
+      for (const Bytes& spi : d->spis) pairs.push_back({spi_of(spi), static_cast<SaProtocol>(d->protocol)});
     if (d->protocol == kProtoIsakmp && d->spi_size == 16)
       for (const Bytes& spi : d->spis) isakmp = isakmp || spi == cookies(sa);
   }
@@ -92,7 +92,7 @@ void apply(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
     if (!est || sa.dead) return;
     on_notify(core, now, sa, *est, *n);
   }
-  for (const Spi spi : esp) peer_deleted_pair(core, now, sa, spi);
+  for (const SaName& pair : pairs) peer_deleted_pair(core, now, sa, pair);
   if (isakmp) peer_deleted_isakmp(core, now, sa);
 }
 
@@ -143,11 +143,11 @@ void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const M
     if (n->type == NotifyType::InitialContact && sa.established() && !sa.dead) return on_initial_contact(core, now, sa);
 }
 
-Builder refusal(const IsakmpSa& sa, NotifyType type, Spi spi) {
+Builder refusal(const IsakmpSa& sa, NotifyType type, SaName about) {
   Notify n;
   n.type = type;
-  n.protocol = spi ? kProtoEsp : kProtoIsakmp;
-  n.spi = spi ? spi_bytes(spi) : cookies(sa);
+  n.protocol = about.spi ? static_cast<std::uint8_t>(about.protocol) : kProtoIsakmp;
+  n.spi = about.spi ? spi_bytes(about.spi) : cookies(sa);
   Builder b;
   b.add(n);
   return b;
@@ -161,10 +161,13 @@ Builder refusal_and_delete(const IsakmpSa& sa, NotifyType type) {
 
 Delete delete_isakmp(const IsakmpSa& sa) { return {kIpsecDoi, kProtoIsakmp, 16, {cookies(sa)}}; }
 
-Delete delete_esp(const std::vector<Spi>& spis) {
-  Delete d{kIpsecDoi, kProtoEsp, 4, {}};
-  for (const Spi spi : spis) d.spis.push_back(spi_bytes(spi));
-  return d;
+void add_deletes(Builder& to, const std::vector<SaName>& sas) {
+  for (const SaProtocol protocol : {SaProtocol::Esp, SaProtocol::Ah}) {
+    Delete d{kIpsecDoi, static_cast<std::uint8_t>(protocol), 4, {}};
+    for (const SaName& sa : sas)
+      if (sa.protocol == protocol) d.spis.push_back(spi_bytes(sa.spi));
+    if (!d.spis.empty()) to.add(d);
+  }
 }
 
 }  // namespace culvert::ikev1

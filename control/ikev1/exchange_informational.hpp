@@ -16,10 +16,11 @@ void on_informational(Core& core, const Incoming& in);
 void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const Message& message);
 
 /// N(type) about the ISAKMP SA, or about the pair with this SPI.
-Builder refusal(const IsakmpSa& sa, NotifyType type, Spi spi = {});
+Builder refusal(const IsakmpSa& sa, NotifyType type, SaName about = {});
 /// The same, and the end of the ISAKMP SA.
 Builder refusal_and_delete(const IsakmpSa& sa, NotifyType type);
 Delete delete_isakmp(const IsakmpSa& sa);
-Delete delete_esp(const std::vector<Spi>& spis);
+/// Deletes of inbound SAs: one payload for each protocol that is there.
+void add_deletes(Builder& to, const std::vector<SaName>& sas);
 
 }  // namespace culvert::ikev1

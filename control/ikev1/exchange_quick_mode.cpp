@@ -9,6 +9,17 @@ namespace culvert::ikev1 {
 
 bool finished(const QuickMode& qm) { return std::holds_alternative<QmDone>(qm.state); }
 
+SaName inbound_name(const QuickMode& qm) {
+  return std::visit(
+      [&](const auto& state) -> SaName {
+        if constexpr (requires { state.pending; })
+          return {qm.spi_in, state.pending.suite.protocol};
+        else
+          return {qm.spi_in};
+      },
+      qm.state);
+}
+
 void drop_unproven(Core& core, const Incoming& in, const IsakmpSa& sa, Reason reason, std::string text) {
   core.junk(in.now, in.datagram.remote, Exchange::QuickMode, reason, core.connection(sa).name + ": " + std::move(text));
 }
@@ -128,7 +139,7 @@ void poll(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
   if (due == ike::Due::SendAgain) core.send(now, sa, Bytes(tx->message()));
   if (due != ike::Due::GiveUp && now < qm.give_up_at) return;
   if (std::holds_alternative<QmAwaitConfirm>(qm.state)) {
-    const Spi ours = qm.spi_in;
+    const SaName ours = inbound_name(qm);
     quick_mode_failed(core, now, sa, qm, Reason::Timeout, "The peer did not confirm with message 3, nor by traffic.", {.number = 3});
     return tell_deleted(core, now, sa.connection, {ours});
   }
@@ -203,6 +214,17 @@ void abandon_quick_modes(Core& core, IsakmpSa& sa) {
   core.touch(sa.connection);
 }
 
+namespace {
+/// Of two limits, where 0 is none.
+std::uint64_t smaller(std::uint64_t a, std::uint64_t b) { return a == 0 ? b : b == 0 ? a : std::min(a, b); }
+}  // namespace
+
+std::vector<EspSuite> usable_suites(const IsakmpSa& sa, const config::Child& child) {
+  std::vector<EspSuite> suites = child.suites();
+  if (sa.nat.encapsulate()) std::erase_if(suites, [](const EspSuite& s) { return s.protocol == SaProtocol::Ah; });
+  return suites;
+}
+
 JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction direction, PendingPair& pair) {
   const config::Child& c = core.connection(sa).children.at(qm.child);
   const bool in = direction == Direction::Inbound;
@@ -223,6 +245,7 @@ JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction dir
   out.local_ts = pair.local_ts;
   out.remote_ts = pair.remote_ts;
   out.suite = pair.suite;
+  out.mode = pair.mode;
   EspKeys& keys = in ? pair.inbound : pair.outbound;
   out.encr_key = std::move(keys.encr);
   out.integ_key = std::move(keys.integ);
@@ -231,10 +254,11 @@ JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction dir
   out.hard_seconds = pair.life.seconds;
   out.soft_seconds = std::min<std::uint64_t>(static_cast<std::uint64_t>(c.rekey_time.count()), pair.life.seconds);
   const std::uint64_t peer_bytes = pair.life.kbytes > UINT64_MAX / 1024 ? 0 : pair.life.kbytes * 1024;
-  out.hard_bytes = c.life_bytes == 0 ? peer_bytes : peer_bytes == 0 ? c.life_bytes : std::min(c.life_bytes, peer_bytes);
+  const SuiteLimits most = limits(pair.suite);
+  out.hard_bytes = smaller(smaller(c.life_bytes, peer_bytes), most.bytes);
   out.soft_bytes = c.rekey_bytes != 0 && (out.hard_bytes == 0 || c.rekey_bytes < out.hard_bytes) ? c.rekey_bytes : out.hard_bytes / 10 * 9;
-  out.hard_packets = c.life_packets == 0 ? kMaxSequence : std::min(c.life_packets, kMaxSequence);
-  out.soft_packets = c.rekey_packets == 0 ? out.hard_packets / 10 * 9 : std::min(c.rekey_packets, out.hard_packets / 10 * 9);
+  out.hard_packets = smaller(c.life_packets, most.packets);
+  out.soft_packets = smaller(c.rekey_packets, out.hard_packets / 10 * 9);
   core.actions.emplace_back(std::move(out));
   return job;
 }
@@ -248,6 +272,7 @@ PendingPair make_pair(const MmEstablished& est, const EspChoice& choice, Spi spi
   };
   PendingPair out;
   out.suite = choice.suite;
+  out.mode = choice.mode;
   out.spi_out = choice.spi;
   out.inbound = keys(spi_in);
   out.outbound = keys(choice.spi);

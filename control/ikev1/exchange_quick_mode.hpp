@@ -17,7 +17,11 @@
 namespace culvert::ikev1 {
 
 /// Sends message 1 (with PFS: once there is a key pair). False: it cannot begin, which has been reported.
-bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child, std::vector<std::uint64_t> replaces);
+/// `groups`: for PFS, one attempt each; empty: those of the child, with the one that its latest pair has first.
+bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child, std::vector<std::uint64_t> replaces,
+                      std::vector<DhGroup> groups = {});
+/// The peer found no proposal acceptable, and there is another group to try. Erases `qm`.
+void try_next_group(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm);
 void on_quick_mode(Core& core, const Incoming& in);
 void on_quick_mode_dh(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, const ike::DhResult& result, JobId job);
 void on_quick_mode_installed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, JobId job, bool ok, const std::string& error);
@@ -35,6 +39,8 @@ void abandon_quick_mode(Core& core, IsakmpSa& sa, QuickMode& qm);
 /// Ends all of them, quietly: their ISAKMP SA ends.
 void abandon_quick_modes(Core& core, IsakmpSa& sa);
 [[nodiscard]] bool finished(const QuickMode& qm);
+/// Our SA of it, as a Delete names it.
+[[nodiscard]] SaName inbound_name(const QuickMode& qm);
 
 // ---- between the files of this exchange
 
@@ -49,6 +55,8 @@ void confirm(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmAwaitConf
 JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction direction, PendingPair& pair);
 /// An encrypted answer that a bad message deserves: nothing is said to what does not prove itself.
 void drop_unproven(Core& core, const Incoming& in, const IsakmpSa& sa, Reason reason, std::string text);
+/// The suites of a child that can be negotiated on this ISAKMP SA: AH cannot cross a NAT (RFC 3947 §1).
+std::vector<EspSuite> usable_suites(const IsakmpSa& sa, const config::Child& child);
 /// Keys of both directions; `shared` with PFS.
 PendingPair make_pair(const MmEstablished& est, const EspChoice& choice, Spi spi_in, ByteView nonce_i, ByteView nonce_r,
                       const SecretBytes* shared);

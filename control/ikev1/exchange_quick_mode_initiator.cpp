@@ -1,4 +1,6 @@
 // Quick Mode, initiator: messages 1 and 3 out; 2 in. The ladder is in exchange_quick_mode.hpp.
+#include <algorithm>
+
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
@@ -9,7 +11,19 @@
 
 namespace culvert::ikev1 {
 
-bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child, std::vector<std::uint64_t> replaces) {
+namespace {
+/// The child's groups in order; the one that its latest pair has agreed goes first: the peer has it.
+std::vector<DhGroup> groups_to_try(const ChildRun& run, std::span<const EspSuite> suites) {
+  std::vector<DhGroup> groups = pfs_groups(suites);
+  if (run.pairs.empty()) return groups;
+  const auto known = std::ranges::find(groups, run.pairs.back().suite.pfs);
+  if (known != groups.end()) std::rotate(groups.begin(), known, known + 1);
+  return groups;
+}
+}  // namespace
+
+bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child, std::vector<std::uint64_t> replaces,
+                      std::vector<DhGroup> groups) {
   const config::Child& c = core.connection(sa).children.at(child);
   const MessageId id = core.new_message_id(sa);
   const std::uint64_t pair = core.new_pair();
@@ -20,6 +34,9 @@ bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child
   };
   if (!to_proxy_id(c.local_ts) || !to_proxy_id(c.remote_ts))
     return fail(Reason::SelectorMismatch, "The child's selectors have a range of ports, which IKEv1 cannot express (RFC 2407 §4.6.2).");
+  const std::vector<EspSuite> suites = usable_suites(sa, c);
+  if (suites.empty())
+    return fail(Reason::NoProposalChosen, "There is a NAT between, which AH cannot cross, and the child has no ESP suite.");
   if (!make_room(sa)) return fail(Reason::Limit, "Too many Quick Modes are under way on this ISAKMP SA.");
   const auto spi = core.allocate_spi({sa.connection, pair, sa.id, id});
   if (!spi) return fail(Reason::Limit, "There is no room for another SA in the data plane.");
@@ -35,7 +52,8 @@ bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child
   qm.replaces = std::move(replaces);
   qm.spi_in = *spi;
   core.touch(sa);
-  const DhGroup pfs = same_pfs(c.esp_proposals).front().pfs;
+  qm.groups = groups.empty() ? groups_to_try(core.run(sa.connection).children.at(child), suites) : std::move(groups);
+  const DhGroup pfs = qm.groups.front();
   if (pfs == DhGroup::None) {
     send_quick_message_1(core, now, sa, qm, nullptr, {});
     return true;
@@ -50,10 +68,13 @@ void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm
   MmEstablished* est = sa.established();
   if (!est) return quick_mode_failed(core, now, sa, qm, Reason::Replaced, "Its ISAKMP SA ended.");
   const config::Child& c = core.connection(sa).children.at(qm.child);
-  QmAwaitReply next{
-      same_pfs(c.esp_proposals), {}, core.random(kNonceBytes), std::move(key), Outstanding(now, {}, core.config.ike, core.services)};
+  QmAwaitReply next{with_pfs(usable_suites(sa, c), qm.groups.front()),
+                    {},
+                    core.random(kNonceBytes),
+                    std::move(key),
+                    Outstanding(now, {}, core.config.ike, core.services)};
   next.offer =
-      build_esp_offer({next.suites, qm.spi_in, sa.nat.encapsulate() ? Encapsulation::UdpTunnel : Encapsulation::Tunnel,
+      build_esp_offer({next.suites, qm.spi_in, encapsulation_of(c.mode, sa.nat.encapsulate()),
                        static_cast<std::uint32_t>(c.life_time.count()), c.life_bytes / 1024, sa.nat.dialect != ike::NatDialect::Rfc3947});
   Builder b;
   b.add(next.offer).add(Nonce{next.nonce_i});
@@ -65,6 +86,18 @@ void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm
   next.tx = Outstanding(now, message, core.config.ike, core.services);
   qm.state = std::move(next);
   core.send(now, sa, message);
+}
+
+void try_next_group(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
+  std::vector<DhGroup> groups(qm.groups.begin() + 1, qm.groups.end());
+  std::vector<std::uint64_t> replaces = std::move(qm.replaces);
+  const std::size_t child = qm.child;
+  const auto text = [](DhGroup g) { return g == DhGroup::None ? std::string("no PFS") : "PFS by " + std::string(find_dh(g)->name); };
+  core.say(sa, Severity::Info, Exchange::QuickMode, Reason::PeerNoProposal,
+           "The peer takes none of our proposals with " + text(qm.groups.front()) + "; next: " + text(groups.front()) + ".",
+           core.connection(sa).children.at(child).name);
+  abandon_quick_mode(core, sa, qm);
+  start_quick_mode(core, now, sa, child, std::move(replaces), std::move(groups));
 }
 
 namespace {
@@ -107,7 +140,9 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
 
   const config::Child& c = core.connection(sa).children.at(qm.child);
   const auto fail = [&](Reason reason, NotifyType notify, const std::string& text, ike::Evidence found = {}) {
-    core.send(in.now, sa, informational(core, sa, est.keys, refusal(sa, notify, qm.spi_in)));
+    core.send(in.now, sa,
+              informational(core, sa, est.keys,
+                            refusal(sa, notify, {qm.spi_in, static_cast<SaProtocol>(state.offer.proposals.front().protocol)})));
     quick_mode_failed(core, in.now, sa, qm, reason, text, {.number = 2, .evidence = std::move(found), .by = ike::RefusedBy::Us});
   };
   if (!nonce_ok(message))

@@ -31,10 +31,11 @@ std::string configured_selectors(const config::Connection& c) {
   return out;
 }
 
-Spi offered_spi(const Sa& sa) {
+SaName offered_name(const Sa& sa) {
   if (sa.proposals.empty() || sa.proposals.front().spi.size() != 4) return {};
   Reader r(sa.proposals.front().spi);
-  return Spi{r.be<std::uint32_t>()};
+  const bool ah = sa.proposals.front().protocol == kProtoAh;
+  return {Spi{r.be<std::uint32_t>()}, ah ? SaProtocol::Ah : SaProtocol::Esp};
 }
 
 /// Without proxy identities the SA is for the two peers themselves (RFC 2409 §5.5).
@@ -76,7 +77,7 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   const config::Connection& c = core.connection(sa);
   const Sa& offered = *message.find<Sa>();
   const auto refuse = [&](Reason reason, NotifyType notify, std::string text, std::optional<std::size_t> child, ike::Evidence found = {}) {
-    core.send(in.now, sa, informational(core, sa, est.keys, refusal(sa, notify, offered_spi(offered))));
+    core.send(in.now, sa, informational(core, sa, est.keys, refusal(sa, notify, offered_name(offered))));
     core.ended(in.now, sa, Exchange::QuickMode, Role::Responder, reason, std::move(text), child,
                {.number = 1, .evidence = std::move(found)});
   };
@@ -103,9 +104,12 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   const auto spi = core.allocate_spi({sa.connection, pair, sa.id, id});
   if (!spi) return refuse(Reason::Limit, NotifyType::NoProposalChosen, "There is no room for another SA in the data plane.", match->child);
   const Ke* ke = message.find<Ke>();
-  auto choice = select_esp(
-      {c.children[match->child].esp_proposals, sa.nat.encapsulate() ? Encapsulation::UdpTunnel : Encapsulation::Tunnel, ke != nullptr},
-      offered, *spi);
+  const config::Child& child = c.children[match->child];
+  const bool udp = sa.nat.encapsulate();
+  const std::vector<EspSuite> suites = usable_suites(sa, child);
+  EspWanted wanted{suites, encapsulation_of(child.mode, udp), ke != nullptr};
+  if (child.mode == SaMode::Transport) wanted.or_else = encapsulation_of(SaMode::Tunnel, udp);  // transport where both ask for it
+  auto choice = select_esp(wanted, offered, *spi);
   if (!choice) {
     core.release_spi(*spi);
     return refuse(Reason::NoProposalChosen, choice.error().notify, "No proposal of the peer is acceptable: " + choice.error().text() + ".",

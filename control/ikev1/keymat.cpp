@@ -111,7 +111,7 @@ EspKeys esp_keys(const Phase1Secrets& secrets, const EspSuite& suite, const Keym
   const IntegInfo* integ = find_integ(suite.integ);
   const std::size_t encr_bytes = encr ? encr->key_bytes() + encr->salt : 0;
   const std::size_t integ_bytes = integ ? integ->key : 0;
-  const SecretBytes all = keymat(secrets, kProtoEsp, in, encr_bytes + integ_bytes);
+  const SecretBytes all = keymat(secrets, static_cast<std::uint8_t>(suite.protocol), in, encr_bytes + integ_bytes);
   return {SecretBytes(all.view().first(encr_bytes)), SecretBytes(all.view().subspan(encr_bytes))};
 }
 

@@ -51,8 +51,8 @@ struct KeymatInputs {
   std::optional<ByteView> g_qm_xy;  ///< with PFS
 };
 struct EspKeys {
-  SecretBytes encr;   ///< with the salt behind it (RFC 4106 §8.1)
-  SecretBytes integ;  ///< empty with an AEAD
+  SecretBytes encr;   ///< with the salt behind it (RFC 3686 §5.1, RFC 4106 §8.1, RFC 4309 §7.1); empty with AH
+  SecretBytes integ;  ///< with the salt of GMAC behind it (RFC 4543 §5.3); empty with an AEAD
 };
 /// KEYMAT of one direction (RFC 2409 §5.5): encryption key first, then the authentication key (RFC 4301 §4.5.2).
 EspKeys esp_keys(const Phase1Secrets& secrets, const EspSuite& suite, const KeymatInputs& in);

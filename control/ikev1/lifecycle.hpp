@@ -47,7 +47,8 @@ void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa);
 bool newer_isakmp(Core& core, const IsakmpSa& sa);
 /// Sends a Delete for it and keeps it as a memory that answers latecomers. `pairs`: inbound SPIs whose Delete goes along, lest a
 /// peer that gets this message before theirs takes the pairs for alive (the first payload is the only one that some peers read).
-void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message, const std::vector<Spi>& pairs = {});
+void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message,
+                  const std::vector<SaName>& pairs = {});
 void repeat_delete(Core& core, TimePoint now, IsakmpSa& sa);
 void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa);
 [[nodiscard]] std::optional<TimePoint> established_deadline(Core& core, const IsakmpSa& sa);
@@ -59,12 +60,14 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
 void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, bool ok, const std::string& error);
 /// The peer asked for message 3 again: it still sends on the old pair.
 void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm);
+/// As a Delete names it.
+inline SaName inbound_name(const ChildSa& pair) { return {pair.spi_in, pair.suite.protocol}; }
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child);
 /// Whether a pair of a former culvertd is there: it carries traffic that ends with it, so its successor is tried for again and again.
 [[nodiscard]] bool has_orphan(const ChildRun& run);
-void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, Spi spi_out);
+void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, SaName outbound);
 /// Tells the peer, on whatever ISAKMP SA there is, that these inbound SAs of ours are gone.
-void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<Spi>& spis);
+void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<SaName>& pairs);
 /// All pairs with this peer are gone at once, for a reason that is not ours.
 void pairs_lost(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id, Reason reason, const std::string& text);
 /// Takes both halves out of the data plane and forgets the pair.

@@ -14,7 +14,8 @@ namespace {
 bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
 
 std::string describe(const ChildSa& pair) {
-  return pair.suite.to_string() + ", " + pair.local_ts.to_string() + " - " + pair.remote_ts.to_string() +
+  return std::string(pair.suite.protocol == SaProtocol::Ah ? "AH " : "ESP ") + pair.suite.to_string() +
+         (pair.mode == SaMode::Transport ? ", transport mode, " : ", ") + pair.local_ts.to_string() + " - " + pair.remote_ts.to_string() +
          (pair.udp_encap ? ", in UDP" : "");
 }
 
@@ -29,9 +30,9 @@ bool overtaken(const ChildRun& run, const QuickMode& qm) {
 void trim(Core& core, TimePoint now, std::size_t connection, std::size_t child) {
   ChildRun& run = core.run(connection).children.at(child);
   while (run.pairs.size() > kMaxPairs) {
-    const Spi spi = run.pairs.front().spi_in;
+    const SaName oldest = inbound_name(run.pairs.front());
     remove_pair(core, connection, child, run.pairs.front().pair);
-    tell_deleted(core, now, connection, {spi});
+    tell_deleted(core, now, connection, {oldest});
   }
 }
 
@@ -68,6 +69,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   pair.spi_in = qm.spi_in;
   pair.spi_out = pending.spi_out;
   pair.suite = pending.suite;
+  pair.mode = pending.mode;
   pair.udp_encap = sa.nat.encapsulate();
   pair.local_ts = pending.local_ts;
   pair.remote_ts = pending.remote_ts;
@@ -108,7 +110,7 @@ void early_outbound_refused(Core& core, TimePoint now, const JobOwner& owner, co
   IsakmpSa* sa = core.find(owner.sa);
   const auto qm = sa && owner.quick_mode ? sa->quick_modes.find(*owner.quick_mode) : std::map<MessageId, QuickMode>::iterator{};
   if (!sa || !owner.quick_mode || qm == sa->quick_modes.end() || !std::holds_alternative<QmAwaitConfirm>(qm->second.state)) return;
-  const Spi ours = qm->second.spi_in;
+  const SaName ours = inbound_name(qm->second);
   qm->second.early_out = {};
   quick_mode_failed(core, now, *sa, qm->second, Reason::InstallFailed, "The data plane refused the outbound SA: " + error + ".");
   tell_deleted(core, now, owner.connection, {ours});
@@ -120,14 +122,14 @@ void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, boo
   const ChildSa* pair = core.find_pair(owner.connection, owner.pair);
   if (!pair) return early_outbound_refused(core, now, owner, error);
   const std::size_t child = pair->child;
-  const Spi spi = pair->spi_in;
+  const SaName ours = inbound_name(*pair);
   const std::string text = "The data plane refused the outbound SA: " + error + ".";
   core.lost(now, owner.connection, child, Exchange::QuickMode, Reason::InstallFailed, text, pair->remote);
   core.actions.emplace_back(ike::Report{Severity::Error, core.connection(owner.connection).name,
                                         core.connection(owner.connection).children.at(child).name, pair->remote, Exchange::QuickMode,
                                         pair->role, Reason::InstallFailed, true, text});
   remove_pair(core, owner.connection, child, owner.pair);
-  tell_deleted(core, now, owner.connection, {spi});
+  tell_deleted(core, now, owner.connection, {ours});
   child_failed(core, now, owner.connection, child);
 }
 
@@ -162,11 +164,11 @@ void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uin
   run.pairs.erase(it);
 }
 
-void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<Spi>& spis) {
+void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<SaName>& pairs) {
   IsakmpSa* sa = current_sa(core, connection);
-  if (!sa || spis.empty()) return;
+  if (!sa || pairs.empty()) return;
   Builder b;
-  b.add(delete_esp(spis));
+  add_deletes(b, pairs);
   core.send(now, *sa, informational(core, *sa, sa->established()->keys, std::move(b)));
 }
 
@@ -214,17 +216,19 @@ void delete_live_pair(Core& core, TimePoint now, IsakmpSa& sa, ChildRun& run, Ch
 
 }  // namespace
 
-void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, Spi spi_out) {
+void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, SaName outbound) {
   const MmEstablished* est = sa.established();
   if (!est) return;
   for (auto& [id, qm] : sa.quick_modes) {
     const auto* waiting = std::get_if<QmAwaitConfirm>(&qm.state);
-    if (waiting && waiting->pending.spi_out == spi_out)
+    if (waiting && waiting->pending.spi_out == outbound.spi && waiting->pending.suite.protocol == outbound.protocol)
       return quick_mode_failed(core, now, sa, qm, Reason::DeletedByPeer, "The peer deleted the pair before it had confirmed it.");
   }
   for (ChildRun& run : core.run(sa.connection).children)
     for (ChildSa& pair : run.pairs) {
-      if (pair.spi_out != spi_out || (pair.peer_id != est->remote_id && !std::holds_alternative<ChildOrphan>(pair.life))) continue;
+      if (pair.spi_out != outbound.spi || pair.suite.protocol != outbound.protocol ||
+          (pair.peer_id != est->remote_id && !std::holds_alternative<ChildOrphan>(pair.life)))
+        continue;
       if (auto* s = std::get_if<ChildSuperseded>(&pair.life)) {
         s->tell_peer = false;
         return;
@@ -289,8 +293,9 @@ void on_quick_mode_refused(Core& core, TimePoint now, IsakmpSa& sa, const Notify
                               .said = name(n.type),
                               .said_proven = true});
   if (n.type == NotifyType::NoProposalChosen || n.type == NotifyType::BadProposalSyntax || n.type == NotifyType::AttributesNotSupported) {
+    if (which->groups.size() > 1) return try_next_group(core, now, sa, *which);
     std::string offered;
-    for (const EspSuite& s : std::get<QmAwaitReply>(which->state).suites) offered += (offered.empty() ? "" : ", ") + s.to_string();
+    for (const EspSuite& s : c.suites()) offered += (offered.empty() ? "" : ", ") + s.to_string();
     return quick_mode_failed(
         core, now, sa, *which, Reason::PeerNoProposal,
         "The peer accepts none of our proposals (we offered " + offered + "): " + name(n.type) + ".",

@@ -160,7 +160,7 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
       const ChildSa pair = *core.find_pair(index, id);
       const bool last = newest_live(child) == core.find_pair(index, id);
       remove_pair(core, index, i, id);
-      if (f != Fate::RemoveQuietly) tell_deleted(core, now, index, {pair.spi_in});
+      if (f != Fate::RemoveQuietly) tell_deleted(core, now, index, {inbound_name(pair)});
       if (f != Fate::Expire || !last) continue;
       const std::string text = "The lifetime of the pair of IPsec SAs ended before it was replaced.";
       core.lost(now, index, i, Exchange::QuickMode, Reason::Expired, text, pair.remote);

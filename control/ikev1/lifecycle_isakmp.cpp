@@ -222,14 +222,14 @@ void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa) {
         pair.life = ChildDoubted{now, now + kGrace};
 }
 
-void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message, const std::vector<Spi>& pairs) {
+void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const std::string& message, const std::vector<SaName>& pairs) {
   MmEstablished* est = sa.established();
   if (!est) return core.drop(sa);
   core.say(sa, reason == Reason::Expired ? Severity::Warn : Severity::Info, Exchange::Informational, reason, message);
   abandon_quick_modes(core, sa);
   Builder b;
   b.add(delete_isakmp(sa));
-  if (!pairs.empty()) b.add(delete_esp(pairs));
+  add_deletes(b, pairs);
   MmClosing next{std::move(est->negotiated), std::move(est->keys), {}, 0, now + kClosingMemory};
   next.deletes.push_back(informational(core, sa, next.keys, std::move(b)));
   core.send(now, sa, next.deletes.back());

@@ -37,13 +37,9 @@ std::vector<std::string> configurable_ike(const Sa& offered, std::span<const std
 
 std::vector<std::string> configurable_esp(const Sa& offered, Encapsulation encapsulation, bool ke_present) {
   return list(offered, kProtoEsp, [&](const Transform& transform) -> std::string {
-    const ReadEspTransform t = read_esp_transform(transform);
-    const EncrInfo* e = t.encr_info();
-    const IntegInfo* i = t.integ_info();
-    const DhInfo* d = t.dh_info();
-    if (!t.problem.empty() || !e || t.mode != static_cast<std::uint16_t>(encapsulation) || t.group.has_value() != ke_present) return {};
-    if ((t.group && !d) || (e->aead() ? t.auth.has_value() : i == nullptr)) return {};
-    return EspSuite{e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None}.to_string();
+    const ReadEspTransform t = read_esp_transform(transform, SaProtocol::Esp);
+    const auto suite = t.suite();
+    return suite && t.mode == static_cast<std::uint16_t>(encapsulation) && t.group.has_value() == ke_present ? suite->to_string() : "";
   });
 }
 

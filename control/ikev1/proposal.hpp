@@ -51,9 +51,17 @@ std::expected<IkeChoice, Mismatch> accept_ike(const Sa& offer, const Sa& reply);
 // ------------------------------------------------------------------------------------------------ phase 2
 
 /// RFC 2407 §4.5 and RFC 3947 §5.1.
-enum class Encapsulation : std::uint16_t { Tunnel = 1, UdpTunnel = 3 };
+enum class Encapsulation : std::uint16_t { Tunnel = 1, Transport = 2, UdpTunnel = 3, UdpTransport = 4 };
 /// The drafts before RFC 3947 had private numbers: 61443 for UdpTunnel, 61444 for UDP in transport mode.
 inline constexpr std::uint16_t kDraftUdpModes = 61443 - 3;
+constexpr bool in_udp(Encapsulation e) { return e == Encapsulation::UdpTunnel || e == Encapsulation::UdpTransport; }
+constexpr SaMode mode_of(Encapsulation e) {
+  return e == Encapsulation::Transport || e == Encapsulation::UdpTransport ? SaMode::Transport : SaMode::Tunnel;
+}
+constexpr Encapsulation encapsulation_of(SaMode mode, bool udp) {
+  if (mode == SaMode::Transport) return udp ? Encapsulation::UdpTransport : Encapsulation::Transport;
+  return udp ? Encapsulation::UdpTunnel : Encapsulation::Tunnel;
+}
 
 struct EspOffer {
   std::span<const EspSuite> suites;  ///< in order of preference
@@ -63,16 +71,19 @@ struct EspOffer {
   std::uint64_t life_kbytes = 0;   ///< 0: not stated
   bool draft_modes = false;        ///< UDP encapsulation by the drafts' numbers
 };
-/// All transforms of a Quick Mode offer share one group (RFC 2409 §5.5), since there is one KE payload: the suites whose
-/// PFS group is that of the first one, in order. The others are for another attempt.
-std::vector<EspSuite> same_pfs(std::span<const EspSuite> suites);
-/// One ESP proposal with our SPI, a transform a suite; only suites of same_pfs() are offered. A suite at least.
+/// All transforms of a Quick Mode offer share one group (RFC 2409 §5.5), since there is one KE payload. The groups of `suites`, each once,
+/// in order: one attempt each, until the peer takes one.
+std::vector<DhGroup> pfs_groups(std::span<const EspSuite> suites);
+std::vector<EspSuite> with_pfs(std::span<const EspSuite> suites, DhGroup group);
+/// One proposal for ESP and one for AH, where there are suites of them, with our SPI, a transform a suite; only suites with the group of
+/// the first one are offered.
 Sa build_esp_offer(const EspOffer& offer);
 
 struct EspWanted {
   std::span<const EspSuite> suites;
-  Encapsulation encapsulation{};  ///< what NAT detection asks for; a draft's number for it will do as well
-  bool ke_present = false;        ///< message 1 carries a KE payload: only suites with PFS; absent: only those without
+  Encapsulation encapsulation{};           ///< what NAT detection asks for; a draft's number for it will do as well
+  bool ke_present = false;                 ///< message 1 carries a KE payload: only suites with PFS; absent: only those without
+  std::optional<Encapsulation> or_else{};  ///< will do, too: tunnel mode where transport mode is preferred
 };
 struct EspChoice {
   EspSuite suite;
@@ -80,6 +91,7 @@ struct EspChoice {
   std::optional<std::uint64_t> life_seconds;  ///< as the peer states it, from 1
   std::optional<std::uint64_t> life_kbytes;
   Sa reply;  ///< for message 2, with our SPI
+  SaMode mode = SaMode::Tunnel;
 };
 /// Responder: the first of the wanted suites that the peer offers.
 std::expected<EspChoice, Mismatch> select_esp(const EspWanted& wanted, const Sa& offered, Spi our_spi);

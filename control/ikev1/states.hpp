@@ -40,6 +40,12 @@ using ike::TimePoint;
 
 // ---------------------------------------------------------------------------------------------------------------- CHILD SAs
 
+/// An IPsec SA as Delete and Notify payloads name it.
+struct SaName {
+  Spi spi;
+  SaProtocol protocol = SaProtocol::Esp;
+};
+
 /// In use, or ready for it.
 struct ChildLive {
   TimePoint rekey_at;
@@ -67,6 +73,7 @@ struct ChildSa {
   bool adopted = false;   ///< of a former culvertd
   Spi spi_in, spi_out;
   EspSuite suite;
+  SaMode mode = SaMode::Tunnel;
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
   Endpoint local, remote;
@@ -84,6 +91,7 @@ struct Life {
 /// A pair whose inbound half is on its way into the data plane; the outbound half follows when the peer is ready.
 struct PendingPair {
   EspSuite suite;
+  SaMode mode = SaMode::Tunnel;
   Spi spi_out;
   TrafficSelector local_ts, remote_ts;
   Life life;
@@ -145,6 +153,7 @@ struct QuickMode {
   std::uint64_t pair = 0;
   TimePoint begun, give_up_at;
   std::vector<std::uint64_t> replaces;  ///< pairs that were there when we began; initiator only
+  std::vector<DhGroup> groups;          ///< for PFS, this attempt's first, then those of further ones; initiator only
   Spi spi_in;
   Spi early_out;  ///< of our outbound SA, if it was installed before message 3 came; responder only
   Iv iv{};        ///< of the next message, whichever side sends it

@@ -180,8 +180,9 @@ std::string ReadIkeTransform::to_string() const {
   return out;
 }
 
-ReadEspTransform read_esp_transform(const Transform& t) {
+ReadEspTransform read_esp_transform(const Transform& t, SaProtocol protocol) {
   ReadEspTransform out;
+  out.protocol = protocol;
   out.id = t.id;
   for (const Attribute& a : t.attributes) {
     if (too_long(a, out.problem)) break;
@@ -198,6 +199,11 @@ ReadEspTransform read_esp_transform(const Transform& t) {
       case doi::kKeyLength:
         store(out.key_bits, a, out.problem);
         break;
+      case doi::kEsn:
+        if (out.esn) out.problem = twice(a.type);
+        out.esn = a.number() == doi::kEsn64;
+        if (!out.esn) out.problem = "extended sequence numbers of an unknown kind";
+        break;
       case doi::kLifeType:
       case doi::kLifeDuration:
         break;
@@ -212,21 +218,43 @@ ReadEspTransform read_esp_transform(const Transform& t) {
 const EncrInfo* ReadEspTransform::encr_info() const {
   const auto table = encr_table();
   const auto row = std::find_if(table.begin(), table.end(), [this](const EncrInfo& e) {
-    return e.ikev1_esp == id && (e.fixed_key ? key_bits.value_or(e.key_bits) == e.key_bits : key_bits == e.key_bits);
+    return protocol == SaProtocol::Esp && e.ikev1_esp == id &&
+           (e.fixed_key ? key_bits.value_or(e.key_bits) == e.key_bits : key_bits == e.key_bits);
   });
   return row == table.end() ? nullptr : &*row;
 }
 const IntegInfo* ReadEspTransform::integ_info() const {
   const auto table = integ_table();
-  const auto row = std::find_if(table.begin(), table.end(), [this](const IntegInfo& i) { return auth && i.ikev1_auth == *auth; });
+  const auto row = std::find_if(table.begin(), table.end(), [this](const IntegInfo& i) {
+    return auth && i.ikev1_auth == *auth && (protocol == SaProtocol::Ah ? i.ikev1_ah == id : i.esp());
+  });
   return row == table.end() ? nullptr : &*row;
 }
 const DhInfo* ReadEspTransform::dh_info() const { return group ? find_dh(static_cast<DhGroup>(*group)) : nullptr; }
 
+std::optional<EspSuite> ReadEspTransform::suite() const {
+  const EncrInfo* e = encr_info();
+  const IntegInfo* i = integ_info();
+  const DhInfo* d = dh_info();
+  if (!problem.empty() || (group && !d) || (auth && !i)) return std::nullopt;
+  const DhGroup pfs = d ? d->id : DhGroup::None;
+  if (protocol == SaProtocol::Ah) return i && !key_bits ? std::optional(EspSuite{Encr::None, 0, i->id, pfs, protocol, esn}) : std::nullopt;
+  if (!e || e->aead() == (i != nullptr)) return std::nullopt;
+  return EspSuite{e->id, e->key_bits, i ? i->id : Integ::None, pfs, protocol, esn};
+}
+
+std::optional<SaMode> ReadEspTransform::sa_mode() const {
+  const std::uint16_t m = mode.value_or(0);
+  for (const Encapsulation e : {Encapsulation::Tunnel, Encapsulation::Transport, Encapsulation::UdpTunnel, Encapsulation::UdpTransport})
+    if (m == static_cast<std::uint16_t>(e) || (in_udp(e) && m == static_cast<std::uint16_t>(e) + kDraftUdpModes)) return mode_of(e);
+  return std::nullopt;
+}
+
 std::string ReadEspTransform::to_string() const {
-  std::string out = esp_transform_name(id, key_bits);
+  std::string out = protocol == SaProtocol::Ah ? "ah" : esp_transform_name(id, key_bits);
   if (auth) out += "-" + esp_auth_name(*auth);
   if (group) out += "-" + dh_name(*group);
+  if (esn) out += "-esn";
   return out;
 }
 

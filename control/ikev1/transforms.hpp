@@ -27,7 +27,9 @@ inline constexpr std::uint16_t kPreSharedKey = 1;
 inline constexpr std::uint16_t kFirstPrivate = 16384;
 }  // namespace oakley
 namespace doi {  // RFC 2407 §4.5
-inline constexpr std::uint16_t kLifeType = 1, kLifeDuration = 2, kGroup = 3, kEncapsulation = 4, kAuth = 5, kKeyLength = 6;
+inline constexpr std::uint16_t kLifeType = 1, kLifeDuration = 2, kGroup = 3, kEncapsulation = 4, kAuth = 5, kKeyLength = 6,
+                               kEsn = 11;  // RFC 4304 §2
+inline constexpr std::uint16_t kEsn64 = 1;
 inline constexpr std::uint16_t kFirstPrivate = 32001;
 }  // namespace doi
 inline constexpr std::uint16_t kSeconds = 1, kKilobytes = 2;  ///< values of both life types
@@ -43,17 +45,24 @@ struct ReadIkeTransform {
 };
 ReadIkeTransform read_ike_transform(const Transform& t);
 
+/// Of ESP or AH.
 struct ReadEspTransform {
+  SaProtocol protocol{};
   std::uint8_t id = 0;
   std::optional<std::uint16_t> key_bits, auth, group, mode;
+  bool esn = false;
   Lifetime life;
   std::string problem;
-  [[nodiscard]] const EncrInfo* encr_info() const;
-  [[nodiscard]] const IntegInfo* integ_info() const;  ///< nullptr: not in the table, or none given
+  [[nodiscard]] const EncrInfo* encr_info() const;    ///< of ESP
+  [[nodiscard]] const IntegInfo* integ_info() const;  ///< nullptr: not in the table, none given, or not the one that AH's transform id says
   [[nodiscard]] const DhInfo* dh_info() const;
+  /// The suite, if every part of it is in the table and they go together: an AEAD without an authentication algorithm, all else with one
+  /// (RFC 4106 §8.3; ESP without integrity is refused).
+  [[nodiscard]] std::optional<EspSuite> suite() const;
+  [[nodiscard]] std::optional<SaMode> sa_mode() const;
   [[nodiscard]] std::string to_string() const;  ///< "aes128-sha1-modp2048"
 };
-ReadEspTransform read_esp_transform(const Transform& t);
+ReadEspTransform read_esp_transform(const Transform& t, SaProtocol protocol);
 
 /// Reads pairs of life type and duration. `problem` is set on a duration without a type, of zero, of more than 8 bytes,
 /// or on two of one type. (RFC 2409 App. A lets a duration be of any length.)

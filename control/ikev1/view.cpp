@@ -20,6 +20,7 @@ ike::ChildSaInfo view(const Core& core, std::size_t connection, const ChildSa& p
   out.spi_in = pair.spi_in;
   out.spi_out = pair.spi_out;
   out.suite = pair.suite;
+  out.mode = pair.mode;
   out.udp_encap = pair.udp_encap;
   out.local_ts = pair.local_ts;
   out.remote_ts = pair.remote_ts;
@@ -42,9 +43,13 @@ ike::ChildSaInfo view(const Core& core, const IsakmpSa& sa, const QuickMode& qm)
   out.udp_encap = sa.nat.encapsulate();
   std::visit(
       [&out](const auto& s) {
-        if constexpr (requires { s.choice.suite; }) out.suite = s.choice.suite;
+        if constexpr (requires { s.choice.suite; }) {
+          out.suite = s.choice.suite;
+          out.mode = s.choice.mode;
+        }
         if constexpr (requires { s.pending; }) {
           out.suite = s.pending.suite;
+          out.mode = s.pending.mode;
           out.spi_out = s.pending.spi_out;
           out.local_ts = s.pending.local_ts;
           out.remote_ts = s.pending.remote_ts;

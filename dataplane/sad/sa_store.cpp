@@ -138,8 +138,8 @@ std::uint16_t checksum_repair(const shm::InstallSa& m) {
     if (original.family != Family::V4) return;
     for (std::size_t i = 0; i < 4; i += 2) sum += load_be16(&seen.bytes[i]) + (0xffffU - load_be16(&original.bytes[i]));
   };
-  add(m.remote_origin, m.remote.address);
-  add(m.local_origin, m.local.address);
+  add(m.original_remote, m.remote.address);
+  add(m.original_local, m.local.address);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
   return sum == 0xffff ? std::uint16_t{0} : static_cast<std::uint16_t>(sum);
 }

@@ -111,8 +111,8 @@ TEST_CASE("transport mode behind NAT: checksums are repaired", "[esp][transport]
   Worker worker;
   auto [in, out] = transport(kSuites[0], true);
   // The peer is 192.168.1.7 behind a NAT that makes 10.9.0.2 of it; we are 172.16.0.1 behind one of our own.
-  in.remote_origin = IpAddress::v4(0xc0a80107);
-  in.local_origin = IpAddress::v4(0xac100001);
+  in.original_remote = IpAddress::v4(0xc0a80107);
+  in.original_local = IpAddress::v4(0xac100001);
   SaPair pair(worker, in, out);
   const auto sum = [](const Bytes& p, std::uint32_t source, std::uint32_t destination) {
     std::uint32_t s =

@@ -27,6 +27,12 @@ struct Suites {
       const auto more = parse_esp_proposal(text);
       esp.insert(esp.end(), more->begin(), more->end());
     }
+    for (const char* text : {"aes128ctr-aes256ctr-sha512-esn", "aes128ccm8-aes256gmac", "null-3des-md5-aesxcbc"}) {
+      const auto more = parse_esp_proposal(text);
+      esp.insert(esp.end(), more->begin(), more->end());
+    }
+    const auto ah = parse_ah_proposal("sha256-aes128gmac-esn-noesn");
+    esp.insert(esp.end(), ah->begin(), ah->end());
     ike_offer = build_ike_offer(ike, 14400);
     esp_offer = build_esp_offer({esp, kOurs, Encapsulation::Tunnel, 3600, 0});
   }
@@ -59,7 +65,8 @@ void judge_esp(const Suites& suites, const Sa& sa, const EspWanted& wanted) {
   if (!choice) return require_readable(choice.error());
   require(std::find(suites.esp.begin(), suites.esp.end(), choice->suite) != suites.esp.end());
   require(choice->spi.value > 255 && (choice->suite.pfs != DhGroup::None) == wanted.ke_present);
-  require((choice->suite.integ == Integ::None) == (choice->suite.encr == Encr::AesGcm16));
+  const EncrInfo* encr = find_encr(choice->suite.encr, choice->suite.key_bits);
+  require((choice->suite.integ == Integ::None) == (encr != nullptr && encr->aead()));
   require_small(choice->reply);
   const auto accepted = accept_esp(sa, choice->reply);
   require(accepted.has_value() && accepted->suite == choice->suite && accepted->spi == kOurs);
@@ -76,7 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Sa& sa = std::get<Sa>(*content);
   require(!describe(sa).empty());
   judge_ike(suites, sa);
-  const Encapsulation mode = data[0] & 1 ? Encapsulation::UdpTunnel : Encapsulation::Tunnel;
+  const Encapsulation mode = encapsulation_of(data[0] & 4 ? SaMode::Transport : SaMode::Tunnel, (data[0] & 1) != 0);
   judge_esp(suites, sa, {suites.esp, mode, (data[0] & 2) != 0});
   if (const auto a = accept_ike(suites.ike_offer, sa); !a) require_readable(a.error());
   if (const auto a = accept_esp(suites.esp_offer, sa); !a) require_readable(a.error());

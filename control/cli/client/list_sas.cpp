@@ -37,6 +37,12 @@ std::string direction_text(std::string_view name, std::string_view spi, const js
   return out + '\n';
 }
 
+/// "ESP", "AH, transport mode": tunnel mode goes without saying.
+std::string ipsec_text(const json::object& o) {
+  const std::string protocol = text_of(o, "protocol") == "ah" ? "AH" : "ESP";
+  return text_of(o, "mode") == "transport" ? protocol + ", transport mode," : protocol;
+}
+
 std::string suite_text(const json::object& o, std::string_view protocol) {
   const std::string suite = text_of(o, "suite");
   return suite.empty() ? "suite not agreed yet" : fmt::format("{} {}", protocol, suite);
@@ -44,9 +50,10 @@ std::string suite_text(const json::object& o, std::string_view protocol) {
 
 std::string child_text(const json::object& c) {
   const bool adopted = flag_of(c, "adopted");
-  std::string out = fmt::format(
-      "    {}: {}, {}, {}{}\n", text_of(c, "child"), text_of(c, "state"), adopted ? "of a former culvertd" : text_of(c, "role"),
-      adopted && text_of(c, "suite").empty() ? "suite unknown" : suite_text(c, "ESP"), text_of(c, "encap") == "udp" ? " in UDP" : "");
+  std::string out =
+      fmt::format("    {}: {}, {}, {}{}\n", text_of(c, "child"), text_of(c, "state"), adopted ? "of a former culvertd" : text_of(c, "role"),
+                  adopted && text_of(c, "suite").empty() ? "suite unknown" : suite_text(c, ipsec_text(c)),
+                  text_of(c, "encap") == "udp" ? " in UDP" : "");
   out += fmt::format("        {} - {}\n", text_of(c, "local_ts"), text_of(c, "remote_ts"));
   out += fmt::format("        {}\n", lifetimes(c));
   out += direction_text("in", text_of(c, "spi_in"), c.at("in"));

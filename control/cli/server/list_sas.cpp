@@ -39,6 +39,7 @@ ike::ChildSaInfo with_record(const Gateway& gateway, ike::ChildSaInfo c) {
     shm::SaSnapshot sa;
     if (record == nullptr || !shm::read_record(*record, sa) || sa.spi != spi) continue;
     c.suite = sa.suite;
+    c.mode = sa.mode;
     c.local_ts = sa.local_ts;
     c.remote_ts = sa.remote_ts;
     c.established = ike::TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(sa.installed_ns)}};
@@ -58,6 +59,9 @@ json::object child_json(const Gateway& gateway, const ike::ChildSaInfo& known, i
           {"spi_in", fmt::format("{:08x}", c.spi_in.value)},
           {"spi_out", fmt::format("{:08x}", c.spi_out.value)},
           {"suite", suite_json(c.suite)},
+          {"protocol", c.suite.protocol == SaProtocol::Ah ? "ah" : "esp"},
+          {"mode", c.mode == SaMode::Transport ? "transport" : "tunnel"},
+          {"esn", c.suite.esn},
           {"encap", c.udp_encap ? "udp" : "native"},
           {"local_ts", c.local_ts.to_string()},
           {"remote_ts", c.remote_ts.to_string()},

@@ -49,6 +49,17 @@ std::string difference2(std::string_view ours, const Sa& offered, bool ke = fals
   return choice.error().difference;
 }
 constexpr Spi kOurs{0x11223344};
+/// All that the table allows to go together, ESP and AH.
+std::vector<EspSuite> every_suite() {
+  std::vector<EspSuite> out;
+  for (const EncrInfo& e : encr_table()) {
+    if (e.aead()) out.push_back({e.id, e.key_bits, Integ::None});
+    for (const IntegInfo& i : integ_table())
+      if (!e.aead() && i.esp()) out.push_back({e.id, e.key_bits, i.id});
+  }
+  for (const IntegInfo& i : integ_table()) out.push_back({Encr::None, 0, i.id, DhGroup::None, SaProtocol::Ah});
+  return out;
+}
 }  // namespace
 
 TEST_CASE("phase 1: an offer's bytes", "[ikev1][proposal][rfc2409-A]") {
@@ -211,37 +222,76 @@ TEST_CASE("phase 2: an offer's bytes", "[ikev1][proposal][rfc2407-4.5]") {
         "800400018005000580060100");
 }
 
-TEST_CASE("phase 2: every suite of the table, with and without PFS, both encapsulations", "[ikev1][proposal]") {
-  auto all = esp("aes128-aes256-sha1-sha256");
-  for (const auto& s : esp("aes128gcm16-aes256gcm16")) all.push_back(s);
-  CHECK(all.size() == 6);
-  for (const Encapsulation mode : {Encapsulation::Tunnel, Encapsulation::UdpTunnel})
-    for (const DhGroup pfs : {DhGroup::None, DhGroup::Modp2048, DhGroup::Ecp521}) {
-      for (auto& s : all) s.pfs = pfs;
-      const Sa offer = build_esp_offer({all, Spi{0xc0ffee01}, mode, 3600, 0});
-      for (const EspSuite& s : all) {
-        INFO(s.to_string());
-        const auto choice = select_esp({std::span(&s, 1), mode, pfs != DhGroup::None}, offer, kOurs);
-        REQUIRE(choice);
-        CHECK(choice->suite == s);
-        CHECK(choice->spi.value == 0xc0ffee01);
-        CHECK(choice->life_seconds == 3600);
-        CHECK_FALSE(choice->life_kbytes);
-        const auto accepted = accept_esp(offer, choice->reply);
-        REQUIRE(accepted);
-        CHECK(accepted->suite == s);
-        CHECK(accepted->spi == kOurs);
+TEST_CASE("phase 2: every suite of the table, with and without PFS, every encapsulation, ESN", "[ikev1][proposal][rfc4304]") {
+  for (const Encapsulation mode : {Encapsulation::Tunnel, Encapsulation::Transport, Encapsulation::UdpTunnel, Encapsulation::UdpTransport})
+    for (const DhGroup pfs : {DhGroup::None, DhGroup::Modp2048, DhGroup::Ecp521})
+      for (const bool esn : {false, true}) {
+        auto all = every_suite();
+        for (auto& s : all) {
+          s.pfs = pfs;
+          s.esn = esn;
+        }
+        const Sa offer = build_esp_offer({all, Spi{0xc0ffee01}, mode, 3600, 0});
+        REQUIRE(offer.proposals.size() == 2);
+        REQUIRE(offer.proposals[0].transforms.size() + offer.proposals[1].transforms.size() == all.size());
+        for (const EspSuite& s : all) {
+          INFO(s.to_string());
+          const auto choice = select_esp({std::span(&s, 1), mode, pfs != DhGroup::None}, offer, kOurs);
+          REQUIRE(choice);
+          REQUIRE(choice->suite == s);
+          REQUIRE(choice->mode == mode_of(mode));
+          REQUIRE(choice->spi.value == 0xc0ffee01);
+          REQUIRE(choice->life_seconds == 3600);
+          REQUIRE_FALSE(choice->life_kbytes);
+          const auto accepted = accept_esp(offer, choice->reply);
+          REQUIRE(accepted);
+          REQUIRE(accepted->suite == s);
+          REQUIRE(accepted->mode == mode_of(mode));
+          REQUIRE(accepted->spi == kOurs);
+        }
       }
-    }
+}
+
+TEST_CASE("phase 2: AH and ESN on the wire", "[ikev1][proposal][rfc2407-4.4.3][rfc4304]") {
+  const auto ah = parse_ah_proposal("sha256-esn").value();
+  CHECK(to_hex(encode_body(build_esp_offer({ah, Spi{0xc0ffee01}, Encapsulation::Transport, 0, 0}))) ==
+        "0000000100000001"
+        "0000002001020401c0ffee01"
+        "0000001401050000"
+        "8004000280050005800b0001");
+  // AH's transform id and its authentication algorithm must say the same.
+  Sa sa = build_esp_offer({ah, kOurs, Encapsulation::Tunnel, 0, 0});
+  sa.proposals[0].transforms[0].id = 3;
+  CHECK_FALSE(select_esp({ah, Encapsulation::Tunnel, false}, sa, kOurs));
+  CHECK(difference2("aes256-sha256", sa) == "AH is not acceptable here");
+  CHECK(difference2("aes256-sha256-esn", offer2(12, 256, 5)) == "no extended sequence numbers are offered, they are wanted");
+  CHECK(difference2("aes256-sha256", offer2(12, 256, 5, 0, 1, {tv(11, 1)})) == "extended sequence numbers are offered, others are wanted");
+  CHECK(difference2("aes256-sha256", offer2(12, 256, 5, 0, 1, {tv(11, 2)})) == "extended sequence numbers of an unknown kind");
+}
+
+TEST_CASE("phase 2: transport mode where both ask for it, else tunnel mode", "[ikev1][proposal][rfc2407-4.5]") {
+  const auto suites = esp("aes256-aes128-sha256");
+  EspWanted wanted{suites, Encapsulation::Transport, false, Encapsulation::Tunnel};
+  CHECK(select_esp(wanted, offer2(12, 256, 5, 0, 2), kOurs)->mode == SaMode::Transport);
+  CHECK(select_esp(wanted, offer2(12, 256, 5, 0, 1), kOurs)->mode == SaMode::Tunnel);
+  CHECK_FALSE(select_esp(wanted, offer2(12, 256, 5, 0, 4), kOurs));
+  // The better suite decides before the mode does; of one suite the preferred mode.
+  Sa both = offer2(12, 256, 5, 0, 1);
+  both.proposals[0].transforms.push_back(offer2(12, 256, 5, 0, 2).proposals[0].transforms[0]);
+  CHECK(select_esp(wanted, both, kOurs)->mode == SaMode::Transport);
+  wanted = {suites, Encapsulation::Tunnel, false};
+  CHECK(select_esp(wanted, both, kOurs)->mode == SaMode::Tunnel);
+  CHECK_FALSE(select_esp(wanted, offer2(12, 256, 5, 0, 2), kOurs));
 }
 
 TEST_CASE("phase 2: one group per offer", "[ikev1][proposal][rfc2409-5.5]") {
   const auto suites = esp("aes128-aes256-sha256-ecp256-modp2048");
-  const auto kept = same_pfs(suites);
+  CHECK(pfs_groups(suites) == std::vector{DhGroup::Ecp256, DhGroup::Modp2048});
+  const auto kept = with_pfs(suites, DhGroup::Modp2048);
   CHECK(kept.size() == 2);
-  for (const auto& s : kept) CHECK(s.pfs == DhGroup::Ecp256);
+  for (const auto& s : kept) CHECK(s.pfs == DhGroup::Modp2048);
   CHECK(build_esp_offer({suites, kOurs, Encapsulation::Tunnel, 0, 0}).proposals[0].transforms.size() == 2);
-  CHECK(same_pfs({}).empty());
+  CHECK(pfs_groups({}).empty());
 }
 
 TEST_CASE("phase 2: a refusal names the first difference", "[ikev1][proposal]") {
@@ -255,25 +305,53 @@ TEST_CASE("phase 2: a refusal names the first difference", "[ikev1][proposal]") 
   CHECK(difference2("aes256-sha256", offer2(12, 256, 5, 0, 2)) == "encapsulation mode transport is offered, tunnel is wanted");
   CHECK(difference2("aes256-sha256", offer2(12, 256, 5), false, Encapsulation::UdpTunnel) ==
         "encapsulation mode tunnel is offered, UDP tunnel is wanted");
-  CHECK(difference2("aes256-sha256", offer2(12, 256, 5, 0, 1, {tv(11, 1)})) == "attribute 11 is not supported");
+  CHECK(difference2("aes256-sha256", offer2(12, 256, 5, 0, 1, {tv(12, 1)})) == "attribute 12 is not supported");
   CHECK(difference2("aes256-sha256", offer2(12, 256, 5, 0, 1, {tv(1, 1), tv(2, 0)})) == "a life duration of zero");
 }
 
-TEST_CASE("phase 2: no encryption without integrity, no AEAD with one", "[ikev1][proposal][J1][C1][rfc4106-8]") {
+TEST_CASE("phase 2: no encryption without integrity, no AEAD with one", "[ikev1][proposal][J1][rfc4106-8]") {
   CHECK(difference2("aes256-sha256", offer2(12, 256, 0)) == "no authentication algorithm is offered");
   CHECK(difference2("aes128gcm16", offer2(20, 128, 2)) == "authentication algorithm sha1 is not acceptable here");
   CHECK(difference2("aes128gcm16", offer2(20, 0, 0)) == "encryption aesgcm16 is not acceptable here");
   CHECK(difference2("aes128gcm16", offer2(20, 160, 0)) == "encryption aes160gcm16 is not acceptable here");
   CHECK(difference2("aes128gcm16", offer2(23, 128, 0)) == "encryption aes128gmac is not acceptable here");
   CHECK(difference2("aes128-sha256", offer2(11, 0, 5)) == "encryption null is not acceptable here");
-  auto all = esp("aes128-aes256-sha1-sha256");
-  for (const auto& s : esp("aes128gcm16-aes256gcm16")) all.push_back(s);
+}
+
+TEST_CASE("phase 2: every transform id, key length and authentication algorithm: refused, or exactly what it says",
+          "[ikev1][proposal][attack-C1]") {
+  const auto all = every_suite();
   std::size_t accepted = 0;
-  for (int id = 0; id < 256; ++id)
-    for (const int bits : {0, 1, 127, 128, 129, 192, 256, 65535})
-      for (int auth = 0; auth < 20; ++auth)
-        accepted += select_esp({all, Encapsulation::Tunnel, false}, offer2(id, bits, auth), kOurs) ? 1U : 0U;
-  CHECK(accepted == 6);
+  for (const std::uint8_t protocol : {kProtoEsp, kProtoAh})
+    for (int id = 0; id < 256; ++id)
+      for (const int bits : {-1, 0, 1, 127, 128, 129, 192, 256, 65535})
+        for (int auth = 0; auth < 20; ++auth) {
+          Sa sa = offer2(id, 0, auth);
+          if (bits >= 0) sa.proposals[0].transforms[0].attributes.push_back(tv(6, bits));
+          sa.proposals[0].protocol = protocol;
+          const auto choice = select_esp({all, Encapsulation::Tunnel, false}, sa, kOurs);
+          if (!choice) continue;
+          ++accepted;
+          const EspSuite& s = choice->suite;
+          CAPTURE(protocol, id, bits, auth, s.to_string());
+          const EncrInfo* e = find_encr(s.encr, s.key_bits);
+          const IntegInfo* i = find_integ(s.integ);
+          REQUIRE(static_cast<std::uint8_t>(s.protocol) == protocol);
+          REQUIRE(auth == (i ? i->ikev1_auth : 0));
+          if (protocol == kProtoAh) {
+            REQUIRE((!e && i && i->ikev1_ah == id && bits == -1));
+          } else {
+            REQUIRE((e && e->ikev1_esp == id && (e->fixed_key ? bits == -1 || bits == e->key_bits : bits == e->key_bits)));
+            REQUIRE(e->aead() == (i == nullptr));
+          }
+          REQUIRE(find_encr(s.encr, s.key_bits) == e);
+        }
+  // What has a key of fixed length may say it: null's is 0, that of 3DES 192.
+  const auto null_suites =
+      static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [](const auto& s) { return s.encr == Encr::Null; }));
+  const auto tdes_suites =
+      static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [](const auto& s) { return s.encr == Encr::TripleDes; }));
+  CHECK(accepted == all.size() + null_suites + tdes_suites);
 }
 
 TEST_CASE("phase 2: SPIs, protocols and bundles that are not taken", "[ikev1][proposal][A5][J7]") {

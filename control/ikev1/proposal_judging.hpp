@@ -1,0 +1,124 @@
+// What phase 1 and phase 2 share in judging offers and replies: texts, the search for the first difference, and whether a reply is ours.
+// For proposal.cpp and proposal_esp.cpp only.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control/ikev1/proposal.hpp"
+#include "control/ikev1/transforms.hpp"
+
+namespace culvert::ikev1::judging {
+
+inline constexpr std::size_t kDescribed = 8;   // suites that an explanation names
+inline constexpr std::size_t kExplained = 64;  // transforms that the search for the first difference looks at
+
+inline void append(std::string& list, std::size_t& count, const std::string& item) {
+  if (count++ >= kDescribed) return;
+  if (!list.empty()) list += ", ";
+  list += item;
+}
+inline std::string finish(std::string list, std::size_t count) {
+  if (count > kDescribed) list += " and " + std::to_string(count - kDescribed) + " more";
+  return list.empty() ? "nothing" : list;
+}
+
+template <class Suites>
+std::string wanted_text(const Suites& suites) {
+  std::string list;
+  std::size_t count = 0;
+  for (const auto& s : suites) append(list, count, s.to_string());
+  return finish(std::move(list), count);
+}
+
+/// A set of attributes without order and format: replies may write "TV 14400" for "TLV 14400", as strongSwan does.
+using Normal = std::vector<std::pair<std::uint16_t, Bytes>>;
+inline Normal normal(const Transform& t) {
+  Normal out;
+  for (const Attribute& a : t.attributes) {
+    const auto digits = std::find_if(a.value.begin(), a.value.end(), [](std::uint8_t b) { return b != 0; });
+    // Behind those of the same number: a life duration belongs to the type before it.
+    const auto at = std::find_if(out.begin(), out.end(), [&a](const auto& o) { return o.first > a.type; });
+    out.emplace(at, a.type, Bytes(digits, a.value.end()));
+  }
+  return out;
+}
+inline bool same(const Transform& a, const Transform& b) { return a.id == b.id && normal(a) == normal(b); }
+
+/// The one transform of a reply, and the proposal of our offer that holds the same; null: nothing of ours.
+struct Matched {
+  const Proposal* proposal = nullptr;
+  const Transform* transform = nullptr;
+};
+inline Matched match_reply(const Sa& offer, const Sa& reply) {
+  if (reply.proposals.size() != 1 || reply.proposals[0].transforms.size() != 1) return {};
+  const Proposal& chosen = reply.proposals[0];
+  for (const Proposal& p : offer.proposals) {
+    if (p.protocol != chosen.protocol) continue;
+    for (const Transform& t : p.transforms)
+      if (same(t, chosen.transforms[0])) return {&p, &chosen.transforms[0]};
+  }
+  return {};
+}
+
+inline std::string describe_protocol(std::uint8_t protocol) {
+  switch (protocol) {
+    case kProtoIsakmp:
+      return "ISAKMP";
+    case kProtoAh:
+      return "AH";
+    case kProtoEsp:
+      return "ESP";
+    case kProtoIpcomp:
+      return "IPCOMP";
+    default:
+      return "protocol " + std::to_string(protocol);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- fields
+
+/// The fields of a suite in the order in which a difference is reported.
+struct Field {
+  bool same = false;
+  std::string complaint;  ///< about the offered value
+};
+/// The explanation whose offer agrees with one of ours in the most fields before the first difference, then in the most.
+class Closest {
+ public:
+  void consider(std::span<const Field> fields) {
+    const auto agree = static_cast<std::size_t>(std::count_if(fields.begin(), fields.end(), [](const Field& f) { return f.same; }));
+    if (!text_.empty() && agree <= best_) return;
+    const auto first = std::find_if(fields.begin(), fields.end(), [](const Field& f) { return !f.same; });
+    if (first == fields.end()) return;
+    best_ = agree;
+    text_ = first->complaint;
+  }
+  void fallback(const std::string& text) {
+    if (fallback_.empty()) fallback_ = text;
+  }
+  [[nodiscard]] std::string text() const { return text_.empty() ? fallback_ : text_; }
+
+ private:
+  std::size_t best_ = 0;
+  std::string text_, fallback_;
+};
+
+inline std::string not_acceptable(const std::string& what) { return what + " is not acceptable here"; }
+inline std::string group_complaint(const std::optional<std::uint16_t>& group) {
+  if (!group) return "no Diffie-Hellman group is offered, one is wanted";
+  return not_acceptable("Diffie-Hellman group " + std::to_string(*group) + " (" + dh_name(*group) + ")");
+}
+
+inline Mismatch bad_reply(const Sa& offer, const Sa& reply) {
+  std::string why = "the reply is not one transform of our offer";
+  if (reply.proposals.size() != 1)
+    why = "the reply holds " + std::to_string(reply.proposals.size()) + " proposals, one is allowed";
+  else if (reply.proposals[0].transforms.size() != 1)
+    why = "the reply holds " + std::to_string(reply.proposals[0].transforms.size()) + " transforms, one is allowed";
+  return {NotifyType::BadProposalSyntax, describe(reply), describe(offer), why, {}};
+}
+}  // namespace culvert::ikev1::judging
