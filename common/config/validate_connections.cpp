@@ -122,7 +122,7 @@ void check_mode(const Connection& connection, const Child& c, const Where& at, b
       at.key("remote_ts").error("expected one of remote_addrs: mode transport is for traffic of the peer itself");
   }
   if (c.suites().empty() && at.clean({"esp_proposals", "ah_proposals"}))
-    at.key("ah_proposals").error("expected at least one proposal here or in esp_proposals");
+    at.key("esp_proposals").error("expected at least one proposal here or in ah_proposals");
   if (connection.encap && !c.ah_proposals.empty() && at.clean({"ah_proposals"}))
     at.key("ah_proposals").error("expected none with encap: true of the connection: AH does not go into UDP");
 }

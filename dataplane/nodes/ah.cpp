@@ -37,7 +37,8 @@ Drop ah_out_prepare(Packet& p, CryptoOp& op) {
   const EspGeometry& g = sa.geometry;
   const std::uint32_t ah = kAhHeaderBytes + g.iv + std::uint32_t{g.icv};
   const std::uint32_t front = g.transport ? ah : kIpv4HeaderBytes + ah;
-  if (g.transport && !fits_transport(p, sa)) return Drop::EspTransport;
+  const PeerWord peer = sa.peer.load(std::memory_order_relaxed);
+  if (g.transport && !fits_transport(p, sa, peer)) return Drop::EspTransport;
   if (p.headroom < front + kIpv4HeaderBytes || p.tailroom < sizeof op.sequence_high || p.length + front > kMaxIpLength)
     return Drop::NoBuffer;
   const std::uint32_t inner = p.length;
@@ -51,7 +52,7 @@ Drop ah_out_prepare(Packet& p, CryptoOp& op) {
     const std::uint16_t df = load_be16(p.data + 6) & kIpv4Df;
     p.push(front);
     std::memcpy(p.data, sa.header.data(), kIpv4HeaderBytes);
-    finish_ipv4(p.data, sa, p.length, tos, static_cast<std::uint16_t>(sequence), df);
+    finish_ipv4(p.data, sa, peer_address(peer), p.length, tos, static_cast<std::uint16_t>(sequence), df);
   }
   std::uint8_t* header = p.data + kIpv4HeaderBytes;
   std::memcpy(header, sa.header.data() + kIpv4HeaderBytes, kAhHeaderBytes);
@@ -61,7 +62,7 @@ Drop ah_out_prepare(Packet& p, CryptoOp& op) {
   if (g.iv_source == IvSource::Counter) store_be64(header + kAhHeaderBytes, sequence);
   std::memcpy(p.data - kIpv4HeaderBytes, p.data, kIpv4HeaderBytes);
   (void)zero_mutable(p.data, kIpv4HeaderBytes);
-  becomes_outer(p, sa);
+  becomes_outer(p, sa, 0);
   op = {&sa.keys, p.data, p.length, false, kIpv4HeaderBytes + kAhHeaderBytes, static_cast<std::uint32_t>(sequence >> 32)};
   return Drop::Count_;
 }

@@ -9,7 +9,7 @@ import re
 from .lab import LabError, wait_for
 
 CHARON = "/usr/sbin/charon-systemd"
-PLUGINS = ("random nonce aes sha1 sha2 hmac kdf gcm gmp openssl pem pkcs1 x509 pubkey constraints {kernel} socket-default vici updown "
+PLUGINS = ("random nonce aes sha1 sha2 md5 hmac kdf gcm ccm ctr xcbc gmp openssl pem pkcs1 x509 pubkey constraints {kernel} socket-default vici updown "
            "counters")
 STRONGSWAN_CONF = """charon-systemd {{
   load = {plugins}
