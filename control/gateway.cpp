@@ -204,12 +204,15 @@ void Gateway::act(ike::TimePoint, ike::CheckUser& action) {
 
 void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   if (!link_) return refuse_install(action, now, "no data plane is attached");
-  const auto policy = policies_.of(action.connection, action.child);
-  if (!policy) return refuse_install(action, now, "the child is not configured");
   if (action.encr_key.size() > shm::kMaxEncrKey || action.integ_key.size() > shm::kMaxIntegKey)
     return refuse_install(action, now, "key too long");
-  const auto slot = store_.begin_install(action.direction, action.spi, action.pair, action.connection, action.child);
-  if (!slot) return refuse_install(action, now, "no room in the data plane's SA table");
+  const auto policy = policy_for(action, now);
+  if (!policy) return refuse_install(action, now, "no policy for it: the child is not configured, or too many peers have one");
+  const auto slot = store_.begin_install(action.direction, action.spi, action.pair, action.connection, action.child, *policy);
+  if (!slot) {
+    release_policy(*policy, now);
+    return refuse_install(action, now, "no room in the data plane's SA table");
+  }
   shm::InstallSa m;
   m.direction = action.direction;
   m.slot = *slot;
@@ -233,6 +236,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.soft = {action.soft_seconds, action.soft_bytes, action.soft_packets};
   m.hard = {action.hard_seconds, action.hard_bytes, action.hard_packets};
   m.pair = action.pair;
+  m.peer = action.peer;
   m.name = shm::Name(action.connection + "/" + action.child);
   const auto answered = [this, direction = action.direction, slot = *slot, spi = action.spi, job = action.job](const Outcome& o) {
     install_outcome(now_, direction, slot, spi, job, o);
@@ -240,7 +244,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   const bool queued = link_->commands().send(m, now, answered);
   wipe_object(m);
   if (queued) return;
-  store_.gone(action.direction, *slot);
+  sa_gone(action.direction, *slot, now);
   refuse_install(action, now, "too many SAs wait for the data plane");
 }
 
@@ -261,17 +265,20 @@ std::string described(const SaEntry* entry, Direction direction, Spi spi) {
 /// After a timeout the engine has been told of a failure: a late success is taken back.
 void Gateway::install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job,
                               const Outcome& outcome) {
-  if (outcome.ok()) {
-    if (!outcome.late) {
-      store_.installed(direction, slot);
-      engine_.on_installed(now, job, true, {});
-    } else if (const SaEntry* e = store_.at(direction, slot);
-               e != nullptr && e->spi == spi && store_.begin_remove(direction, spi, e->pair) != nullptr) {
-      send_remove(direction, slot, spi, now);
-    }
-    return;
+  const SaEntry* entry = store_.at(direction, slot);
+  if (const std::string* refused = entry != nullptr ? policies_.refusal(entry->policy) : nullptr; outcome.ok() && refused != nullptr) {
+    const std::string why = "its policy was refused: " + *refused;
+    take_back(direction, slot, spi, now);
+    if (outcome.late) return;
+    ++installs_refused_;
+    return engine_.on_installed(now, job, false, why);
   }
-  if (outcome.kind == Outcome::Kind::Acked) store_.gone(direction, slot);
+  if (outcome.ok()) {
+    if (outcome.late) return take_back(direction, slot, spi, now);
+    store_.installed(direction, slot);
+    return engine_.on_installed(now, job, true, {});
+  }
+  if (outcome.kind == Outcome::Kind::Acked) sa_gone(direction, slot, now);
   if (outcome.late) return;
   ++installs_refused_;
   engine_.on_installed(now, job, false, outcome.text());
@@ -302,7 +309,7 @@ void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike:
       if (link_)
         traffic_.update(direction, slot, e->connection, e->child, SaTotals::of(link_->segment().records(direction)[slot].counters));
       traffic_.forget(direction, slot);
-      store_.gone(direction, slot);
+      sa_gone(direction, slot, now_);
     } else {
       journal_.error(fmt::format("the data plane did not remove {}: {}", described(store_.at(direction, slot), direction, spi), o.text()));
     }
@@ -330,15 +337,17 @@ ike::CommandResult Gateway::initiate(ike::TimePoint now, const std::string& conn
   perform(now);
   return result;
 }
-ike::CommandResult Gateway::terminate(ike::TimePoint now, const std::string& connection, const std::string& child) {
+ike::CommandResult Gateway::terminate(ike::TimePoint now, const std::string& connection, const std::string& child,
+                                      const std::string& peer) {
   if (!started_ || !link_) return not_ready();
-  auto result = engine_.terminate(now, connection, child);
+  auto result = engine_.terminate(now, connection, child, peer);
   perform(now);
   return result;
 }
-ike::CommandResult Gateway::rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike) {
+ike::CommandResult Gateway::rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike,
+                                  const std::string& peer) {
   if (!started_ || !link_) return not_ready();
-  auto result = engine_.rekey(now, connection, child, ike);
+  auto result = engine_.rekey(now, connection, child, ike, peer);
   perform(now);
   return result;
 }
@@ -353,6 +362,7 @@ std::vector<ike::ConnectionStatus> Gateway::connections() const {
     ike::ConnectionStatus c{configured.name, false, std::nullopt, {}};
     if (status != known.end()) {
       c.up = status->up && link_ != nullptr;
+      c.peers = status->peers;
       c.failure = status->failure;
       if (link_) c.connecting = status->connecting;
     }

@@ -69,8 +69,8 @@ class Gateway final : private ike::Services {
 
   // -- commands of the operator
   ike::CommandResult initiate(ike::TimePoint now, const std::string& connection, const std::string& child);
-  ike::CommandResult terminate(ike::TimePoint now, const std::string& connection, const std::string& child);
-  ike::CommandResult rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike);
+  ike::CommandResult terminate(ike::TimePoint now, const std::string& connection, const std::string& child, const std::string& peer);
+  ike::CommandResult rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer);
 
   // -- to look at
   [[nodiscard]] const config::GatewayConfig& config() const { return config_; }
@@ -119,6 +119,13 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::Report& action);
   void install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job, const Outcome& outcome);
   void send_remove(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now);
+  /// The entry of the SPD that an SA is to be under; a new one is sent before. nullopt: there is none.
+  std::optional<PolicyId> policy_for(const ike::InstallSa& action, ike::TimePoint now);
+  void send_policy(const shm::InstallPolicy& policy, ike::TimePoint now);
+  void release_policy(PolicyId policy, ike::TimePoint now);
+  /// The data plane does not have the SA (any more), and may not need its policy.
+  void sa_gone(Direction direction, std::uint32_t slot, ike::TimePoint now);
+  void take_back(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now);
   void refuse_install(const ike::InstallSa& action, ike::TimePoint now, const std::string& why);
 
   void install_policies(ike::TimePoint now);

@@ -21,6 +21,7 @@ void Gateway::attached(ike::TimePoint now, Attachment attachment) {
     journal_.warn("the data plane has been restarted: all its SAs are gone, negotiating again");
     store_.each([this](const SaEntry& e) { traffic_.forget(e.direction, e.slot); });
     store_.lose_all();
+    policies_.lose_all();
   }
   if (!same && header.sa_capacity != store_.capacity()) store_.resize(header.sa_capacity);
   if (!same) last_used_.assign(header.sa_capacity, 0);
@@ -53,16 +54,8 @@ void Gateway::detached(ike::TimePoint now, const std::string& why) {
 }
 
 void Gateway::install_policies(ike::TimePoint now) {
-  CommandQueue& commands = link_->commands();
-  for (const auto& policy : policies_.entries()) {
-    commands.send(policy, now, [this, name = std::string(policy.name.view())](const Outcome& o) {
-      if (!o.ok() && o.kind != Outcome::Kind::Lost) journal_.error(fmt::format("policy {} was not installed: {}", name, o.text()));
-    });
-  }
-  // A culvertd before this one may have left more of them.
-  for (auto id = static_cast<std::uint32_t>(policies_.entries().size()) + 1; !started_ && id <= shm::kMaxPolicies; ++id)
-    commands.send(shm::RemovePolicy{PolicyId{id}}, now, {});
-  commands.send(shm::PoliciesComplete{}, now, [this](const Outcome& o) {
+  for (const auto& policy : policies_.entries()) send_policy(policy, now);
+  link_->commands().send(shm::PoliciesComplete{}, now, [this](const Outcome& o) {
     if (!o.ok() && o.kind != Outcome::Kind::Lost)
       journal_.error(fmt::format("the data plane does not forward, for policies are missing: {}", o.text()));
   });
@@ -90,11 +83,16 @@ std::vector<ike::OrphanSa> Gateway::adopt_inventory(ike::TimePoint now) {
   std::size_t removed = 0;
   each_record([&](const shm::SaSnapshot& sa) {
     const ChildRef* child = policies_.child_named(sa.name.view());
-    const bool wanted = child != nullptr && policies_.of(child->connection, child->child) == sa.policy;
     const ChildRef owner = child != nullptr ? *child : ChildRef{};
-    if (!store_.adopt(sa.direction, sa.slot, sa.spi, sa.pair, owner.connection, owner.child)) return;
-    if (wanted) {
-      orphans.push_back({sa.pair, sa.direction, owner.connection, owner.child, sa.spi, sa.local, sa.remote, sa.suite.protocol, sa.mode});
+    const bool wanted =
+        child != nullptr && (PolicyTable::is_peers(sa.policy) ? policies_.adopt(sa.policy, *child, sa.peer, sa.local_ts, sa.remote_ts)
+                                                              : policies_.of(child->connection, child->child) == sa.policy);
+    const PolicyId policy = wanted ? sa.policy : PolicyId{};
+    if (!store_.adopt(sa.direction, sa.slot, sa.spi, sa.pair, owner.connection, owner.child, policy)) {
+      policies_.release(policy);
+    } else if (wanted) {
+      orphans.push_back({sa.pair, sa.direction, owner.connection, owner.child, sa.spi, sa.local, sa.remote, sa.suite.protocol, sa.mode,
+                         sa.local_ts, sa.remote_ts, sa.peer});
     } else if (const SaEntry* entry = store_.begin_remove(sa.direction, sa.spi, sa.pair)) {
       send_remove(entry->direction, entry->slot, entry->spi, now);
       ++removed;
@@ -115,7 +113,7 @@ void Gateway::reconcile(ike::TimePoint now) {
   });
   for (const SaEntry& e : missing) {
     traffic_.forget(e.direction, e.slot);
-    store_.gone(e.direction, e.slot);
+    sa_gone(e.direction, e.slot, now);
     if (e.state == SlotState::Live) engine_.on_expired(now, {.direction = e.direction, .spi = e.spi, .hard = true, .pair = e.pair});
   }
   each_record([&](const shm::SaSnapshot& sa) {

@@ -122,9 +122,17 @@ struct Pool {
 enum class ModeConfig : std::uint8_t { Pull, Push };
 
 enum class StartAction : std::uint8_t { None, Start, Trap };
+/// One side of a child's traffic.
+struct SideSelector {
+  TrafficSelector ts;    ///< of a dynamic one only protocol and ports count
+  bool dynamic = false;  ///< the address of that side: a virtual one, else the outer one
+};
 struct Child {
-  std::string name;
-  TrafficSelector local_ts, remote_ts;                ///< exactly one of each: IKEv1 negotiates one pair (RFC 2409 §5.5)
+  std::string name;                                     ///< "net"; "net/1x2" of more than one pair of selectors (selectors.hpp)
+  std::vector<SideSelector> local_sides, remote_sides;  ///< as the file has them
+  std::size_t entry = 0;                                ///< which one in the file
+  TrafficSelector local_ts, remote_ts;                  ///< this child's pair of them
+  bool local_dynamic = false, remote_dynamic = false;
   std::vector<EspSuite> esp_proposals, ah_proposals;  ///< in order of preference; at least one in all
   SaMode mode = SaMode::Tunnel;
   StartAction start_action{};
@@ -141,6 +149,12 @@ struct Child {
     return all;
   }
 };
+/// What becomes of an identity's SAs when it connects from elsewhere.
+enum class Unique : std::uint8_t {
+  Replace,  ///< the new ones take their place
+  Keep,     ///< they stay, and the newcomer is refused
+  Never,    ///< the identity is shared: each address and port that it calls from is a peer
+};
 struct Connection {
   std::string name;
   std::vector<IpAddress> local_addrs;   ///< first one: source when initiating
@@ -156,8 +170,9 @@ struct Connection {
   std::vector<std::string> pools;  ///< where the peer's virtual address comes from, in this order; none: it gets none
   ModeConfig mode_config{};        ///< pull: the one that wants an address asks; push: the one that gives it begins
   std::vector<IpAddress> vips;     ///< virtual addresses that we ask for; 0.0.0.0: any
-  bool aggressive = false;         ///< phase 1 is Aggressive Mode instead of Main Mode
-  bool encap = false;              ///< force UDP encapsulation
+  Unique unique{};
+  bool aggressive = false;                                      ///< phase 1 is Aggressive Mode instead of Main Mode
+  bool encap = false;                                           ///< force UDP encapsulation
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD
   std::vector<Child> children;

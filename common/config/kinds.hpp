@@ -70,10 +70,10 @@ Kind<Prefix> prefix();             ///< keeps host bits
 Kind<Prefix> interface_address();  ///< neither the network's nor the broadcast address
 Kind<Prefix> network();            ///< refuses host bits
 Kind<TrafficSelector> selector();
-Kind<TrafficSelector> only_selector();  ///< also as a list of exactly one
-Kind<Identity> identity();              ///< one of our own: no pattern
-Kind<Identity> identity_pattern();      ///< of peers
-Kind<std::string> certificate_file();   ///< an absolute path
+Kind<SideSelector> side_selector();    ///< a traffic selector, or "dynamic", "dynamic[tcp/443]"
+Kind<Identity> identity();             ///< one of our own: no pattern
+Kind<Identity> identity_pattern();     ///< of peers
+Kind<std::string> certificate_file();  ///< an absolute path
 Kind<SecretRef> secret_reference();
 Kind<SecretRef> key_reference();     ///< a file, or nothing
 Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms()

@@ -3,6 +3,7 @@
 
 #include "common/config/kinds.hpp"
 #include "common/config/kinds_detail.hpp"
+#include "common/config/selectors.hpp"
 #include "common/dn.hpp"
 
 namespace culvert::config {
@@ -33,16 +34,22 @@ Kind<TrafficSelector> selector() {
           [](const TrafficSelector& v) { return v.to_string(); }};
 }
 
-Kind<TrafficSelector> only_selector() {
-  Kind<TrafficSelector> kind = selector();
-  kind.read = [inner = selector()](const At& at) -> std::optional<TrafficSelector> {
-    if (at.node.kind != Node::Kind::Sequence) return inner.read(at);
-    if (at.node.items.size() == 1) return inner.read(at.item(0));
-    at.error("expected exactly one traffic selector, got " + std::to_string(at.node.items.size()) +
-             ": IKEv1 negotiates one pair per child (RFC 2409 §5.5); write a child for each pair");
-    return std::nullopt;
-  };
-  return kind;
+Kind<SideSelector> side_selector() {
+  Kind<TrafficSelector> plain = selector();
+  const std::string expects = plain.expects + ", or dynamic";
+  return {expects,
+          [=](const At& at) -> std::optional<SideSelector> {
+            const bool dynamic = at.node.kind == Node::Kind::Scalar && (at.node.text == "dynamic" || at.node.text.starts_with("dynamic["));
+            if (!dynamic) {
+              const auto ts = plain.read(at);
+              return ts ? std::optional(SideSelector{*ts, false}) : std::nullopt;
+            }
+            const auto ts = TrafficSelector::parse("0.0.0.0/0" + at.node.text.substr(std::string_view("dynamic").size()));
+            if (ts) return SideSelector{*ts, true};
+            at.expected(expects);
+            return std::nullopt;
+          },
+          [](const SideSelector& v) { return text(v.ts, v.dynamic); }};
 }
 
 namespace {

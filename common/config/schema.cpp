@@ -1,6 +1,7 @@
 #include "common/config/schema.hpp"
 
 #include "common/config/remote_access.hpp"
+#include "common/config/selectors.hpp"
 #include "common/shm/messages.hpp"
 #include "common/shm/segment.hpp"
 
@@ -8,6 +9,8 @@ namespace culvert::config {
 
 namespace {
 using namespace std::chrono_literals;
+
+constexpr std::size_t kMaxSides = 16;  ///< selectors of one side of a child: each pair is a negotiation of its own
 
 Section<Dataplane> dataplane_section() {
   const auto memory = Section<Memory>()
@@ -125,9 +128,13 @@ void finish_child(const At& at, Child& c) {
 Section<Child> child_section() {
   const auto packets = number<std::uint64_t>(0, 1ULL << 40, "packets (0: no limit)");
   return Section<Child>()
-      .key("local_ts", &Child::local_ts, only_selector(), "Traffic of our side that belongs into the tunnel.")
+      .key("local_ts", &Child::local_sides, list_of(side_selector(), 1, kMaxSides),
+           "Traffic of our side that belongs into the tunnel; dynamic: our address, a virtual one if the peer gives us one. Each pair of "
+           "a local and a remote selector has IPsec SAs of its own, named net/1x1, net/1x2 and so on.")
       .required("10.1.0.0/24")
-      .key("remote_ts", &Child::remote_ts, only_selector(), "Traffic of the other side.")
+      .key("remote_ts", &Child::remote_sides, list_of(side_selector(), 1, kMaxSides),
+           "Traffic of the other side; dynamic: the peer's address, a virtual one if we give it one. Of a connection with many peers each "
+           "may have a part of this, which no other has at the time.")
       .required("10.2.0.0/24")
       .key("esp_proposals", &Child::esp_proposals, esp_proposals(),
            "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS, with several groups one is tried after the "
@@ -168,6 +175,7 @@ Section<Child> child_section() {
 }
 
 void finish_connection(const At& at, Connection& c) {
+  c.children = expand(c.children);
   if (!at.given("over_time")) c.over_time = tenth(c.rekey_time);
   if (!at.given("rand_time")) c.rand_time = c.rekey_time > Seconds{1} ? tenth(c.rekey_time) : Seconds{0};
   if (!at.given("dpd_timeout")) c.dpd_timeout = c.dpd_delay == Seconds{0} ? Connection{}.dpd_timeout : 5 * c.dpd_delay;
@@ -245,6 +253,9 @@ Section<Connection> connection_section() {
       .example("[0.0.0.0]")
       .key("mode_config", &Connection::mode_config, choice<ModeConfig>({{"pull", ModeConfig::Pull}, {"push", ModeConfig::Push}}),
            "Who begins when virtual addresses are given. pull: the one that wants one asks. push: the one that gives it.")
+      .key("unique", &Connection::unique, choice<Unique>({{"replace", Unique::Replace}, {"keep", Unique::Keep}, {"never", Unique::Never}}),
+           "What happens when an identity that is connected connects from elsewhere. replace: its old SAs end. keep: the newcomer is "
+           "refused. never: the identity is a group's, each address and port that it calls from is a peer of its own.")
       .key("encap", &Connection::encap, boolean(), "Put ESP into UDP even without a NAT between.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
       .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h), "From then, time to its end, replaced or not.")
@@ -255,7 +266,7 @@ Section<Connection> connection_section() {
            "A peer that was silent for so long is asked whether it lives (RFC 3706).")
       .key("dpd_timeout", &Connection::dpd_timeout, duration<Seconds>(1s, 168h), "A peer that was silent for so long is taken for dead.")
       .derived("5 times dpd_delay")
-      .named("children", &Connection::children, child_section(), shm::kMaxPolicies, "net",
+      .named("children", &Connection::children, child_section(), shm::kConfiguredPolicies, "net",
              "The tunnels of this connection; each is a pair of IPsec SAs.")
       .finish(finish_connection);
 }
@@ -269,7 +280,7 @@ const Section<GatewayConfig>& schema() {
           .named("ports", &GatewayConfig::ports, port_section(), shm::kMaxPorts, "wan", "Network ports by name; at least one.")
           .list("routes", &GatewayConfig::routes, route_section(), kMaxRoutes,
                 "Static routes. The networks of the ports' own addresses need none.")
-          .list("policies", &GatewayConfig::policies, policy_section(), shm::kMaxPolicies,
+          .list("policies", &GatewayConfig::policies, policy_section(), shm::kConfiguredPolicies,
                 "Traffic that is no tunnel's: forwarded in clear or dropped.")
           .key("default_policy", &GatewayConfig::default_policy,
                choice<PolicyAction>({{"bypass", PolicyAction::Bypass}, {"discard", PolicyAction::Discard}}),

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "common/config/kinds.hpp"
+#include "common/config/selectors.hpp"
 #include "common/config/validate.hpp"
 
 namespace culvert::config {
@@ -11,6 +12,9 @@ namespace culvert::config {
 namespace {
 
 std::string shown(Seconds s) { return show_duration(s); }
+
+/// A child with several selectors is several children here; what concerns them all is said once.
+bool first_of_entry(const Connection& c, std::size_t child) { return child == 0 || c.children[child - 1].entry != c.children[child].entry; }
 
 bool own_address(const GatewayConfig& config, const IpAddress& a) {
   return std::any_of(config.ports.begin(), config.ports.end(), [&](const Port& port) {
@@ -80,8 +84,9 @@ void check_weak_algorithms(const Connection& c, const Where& at) {
   check_weak(c.proposals, c, at.key("proposals"), used);
   for (std::size_t k = 0; k < c.children.size(); ++k)
     for (const char* key : {"esp_proposals", "ah_proposals"}) {
+      if (!first_of_entry(c, k)) continue;
       const Child& child = c.children[k];
-      const Where here = at.key("children").entry(k);
+      const Where here = at.key("children").entry(child.entry);
       check_weak(key[0] == 'e' ? child.esp_proposals : child.ah_proposals, c, here.key(key), used);
     }
   for (std::size_t i = 0; i < c.allow_weak.size(); ++i)
@@ -116,9 +121,9 @@ void check_mode(const Connection& connection, const Child& c, const Where& at, b
     return ts.first == ts.last && std::ranges::find(addresses, ts.first) != addresses.end();
   };
   if (c.mode == SaMode::Transport && remotes_known && at.clean({"local_ts", "remote_ts", "mode"})) {
-    if (!one_of(c.local_ts, connection.local_addrs))
+    if (!c.local_dynamic && !one_of(c.local_ts, connection.local_addrs))
       at.key("local_ts").error("expected one of local_addrs: mode transport is for traffic of this gateway itself");
-    if (connection.remote_addrs.empty() || !one_of(c.remote_ts, connection.remote_addrs))
+    if (!c.remote_dynamic && (connection.remote_addrs.empty() || !one_of(c.remote_ts, connection.remote_addrs)))
       at.key("remote_ts").error("expected one of remote_addrs: mode transport is for traffic of the peer itself");
   }
   if (c.suites().empty() && at.clean({"esp_proposals", "ah_proposals"}))
@@ -127,13 +132,18 @@ void check_mode(const Connection& connection, const Child& c, const Where& at, b
     at.key("ah_proposals").error("expected none with encap: true of the connection: AH does not go into UDP");
 }
 
-void check_child(const Connection& connection, const Child& c, const Where& at, bool remotes_known) {
+void check_selectors(const Child& c, const Where& at) {
   if (at.clean({"local_ts", "remote_ts"})) {
     if (c.local_ts.first.family != c.remote_ts.first.family)
       at.key("remote_ts").error("expected the address family of local_ts");
     else if (c.local_ts.protocol != c.remote_ts.protocol)
-      at.key("remote_ts").error("expected the protocol of local_ts, got " + c.remote_ts.to_string() + " beside " + c.local_ts.to_string());
+      at.key("remote_ts")
+          .error("expected the protocol of local_ts, got " + text(c.remote_ts, c.remote_dynamic) + " beside " +
+                 text(c.local_ts, c.local_dynamic));
   }
+}
+
+void check_child(const Connection& connection, const Child& c, const Where& at, bool remotes_known) {
   check_limits(c, at);
   check_mode(connection, c, at, remotes_known);
   if (remotes_known && at.clean({"start_action"}) && connection.remote_addrs.empty() && c.start_action != StartAction::None)
@@ -170,12 +180,13 @@ void check_ambiguous(const GatewayConfig& config, const Where& here) {
 
 /// What decides about a packet, in the data plane's order: by priority, children before policies, then as in the file.
 struct SpdEntry {
-  const TrafficSelector* local;
-  const TrafficSelector* remote;
+  TrafficSelector local, remote;
   std::uint32_t priority;
   std::string name;
   Where at;
   bool child;
+  std::size_t connection = 0;
+  bool many = false;
 };
 
 std::vector<SpdEntry> spd_entries(const GatewayConfig& config, const Where& root) {
@@ -185,17 +196,18 @@ std::vector<SpdEntry> spd_entries(const GatewayConfig& config, const Where& root
     const Where children = connections.entry(i).key("children");
     for (std::size_t k = 0; k < config.connections[i].children.size(); ++k) {
       const Child& c = config.connections[i].children[k];
-      const Where at = children.entry(k);
-      if (at.clean({"local_ts", "remote_ts", "priority"}))
-        out.push_back({&c.local_ts, &c.remote_ts, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name),
-                       at.key("remote_ts"), true});
+      const Where at = children.entry(c.entry);
+      const auto known = fixed_selectors(config.connections[i], c);
+      if (known && at.clean({"local_ts", "remote_ts", "priority"}))
+        out.push_back({known->first, known->second, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name),
+                       at.key("remote_ts"), true, i, waits_for_many(config.connections[i])});
     }
   }
   for (std::size_t i = 0; i < config.policies.size(); ++i) {
     const Policy& p = config.policies[i];
     const Where at = root.key("policies").item(i);
     if (at.clean({"local_ts", "remote_ts", "priority"}))
-      out.push_back({&p.local_ts, &p.remote_ts, p.priority, "policy " + quoted(p.name), at.key("remote_ts"), false});
+      out.push_back({p.local_ts, p.remote_ts, p.priority, "policy " + quoted(p.name), at.key("remote_ts"), false});
   }
   std::stable_sort(out.begin(), out.end(), [](const SpdEntry& a, const SpdEntry& b) { return a.priority < b.priority; });
   return out;
@@ -207,8 +219,10 @@ void check_shadowed(const std::vector<SpdEntry>& entries) {
     for (std::size_t before = 0; before < i; ++before) {
       const SpdEntry& a = entries[before];
       const SpdEntry& b = entries[i];
-      if (!a.local->contains(*b.local) || !a.remote->contains(*b.remote)) continue;
-      if (a.child && b.child && *a.local == *b.local && *a.remote == *b.remote) {
+      // Peers of a connection that has many take what they have before any child that only waits for its peers.
+      if ((a.many || b.many) && a.connection != b.connection && a.child && b.child) continue;
+      if (!a.local.contains(b.local) || !a.remote.contains(b.remote)) continue;
+      if (a.child && b.child && a.local == b.local && a.remote == b.remote) {
         b.at.error("the " + a.name + " has the same selectors: this one would never carry a packet");
       } else {
         b.at.warning("the " + a.name +
@@ -243,7 +257,11 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
       at.key("local").key("id").error("expected an identity of our own, got '%any'");
     if (c.children.empty() && at.clean({"children"})) at.key("children").error("expected at least one child");
     const bool remotes_known = at.clean({"remote_addrs"});
-    for (std::size_t k = 0; k < c.children.size(); ++k) check_child(c, c.children[k], at.key("children").entry(k), remotes_known);
+    for (std::size_t k = 0; k < c.children.size(); ++k) {
+      const Where child = at.key("children").entry(c.children[k].entry);
+      check_selectors(c.children[k], child);
+      if (first_of_entry(c, k)) check_child(c, c.children[k], child, remotes_known);
+    }
   }
   check_ambiguous(config, here);
   check_shadowed(spd_entries(config, root));

@@ -21,12 +21,14 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 3;
-inline constexpr std::size_t kNameBytes = 64;        ///< "connection/child" or a policy's name, NUL-padded, cut if longer
-inline constexpr std::size_t kMaxEncrKey = 36;       ///< AES-256 with a salt of 4
-inline constexpr std::size_t kMaxIntegKey = 64;      ///< HMAC-SHA2-512
-inline constexpr std::size_t kMaxDatagram = 9216;    ///< UDP payload of a jumbo frame
-inline constexpr std::uint32_t kMaxPolicies = 4096;  ///< PolicyId is 1..kMaxPolicies
+inline constexpr std::uint32_t kContractVersion = 4;
+inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
+inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
+inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
+inline constexpr std::size_t kMaxDatagram = 9216;  ///< UDP payload of a jumbo frame
+/// PolicyId is 1..kMaxPolicies. The first kConfiguredPolicies are for what the configuration says, the others for what peers come to
+/// have at run time. An SPD of all of them is built in 0.3 s, beside the packet path.
+inline constexpr std::uint32_t kMaxPolicies = 16384, kConfiguredPolicies = 4096;
 
 enum class MessageType : std::uint16_t {
   None = 0,
@@ -53,7 +55,7 @@ struct Name {
 enum class PolicyAction : std::uint8_t { Discard = 0, Bypass, Protect };
 
 /// An SPD entry for both directions (RFC 4301 §4.4.1): outbound it selects local -> remote, inbound remote -> local.
-/// Of the entries that match a packet the one with the smallest `priority` wins; equal ones: the smaller `policy`.
+/// Of the entries that match a packet the one with the smallest `priority` wins; equal ones: the smaller `order`, then `policy`.
 /// A Protect entry without an outbound SA drops what it selects and, with `acquire`, reports it (at most once a second).
 struct InstallPolicy {
   static constexpr MessageType kType = MessageType::InstallPolicy;
@@ -63,18 +65,23 @@ struct InstallPolicy {
   bool acquire = false;
   TrafficSelector local_ts, remote_ts;
   Name name;
+  std::uint32_t order = 0;  ///< of equal priority
 };
 struct RemovePolicy {
   static constexpr MessageType kType = MessageType::RemovePolicy;
   PolicyId policy;
 };
 
-/// All policies have been sent. Until the first of these in its life the data plane forwards nothing: a part of the policies may
-/// let out in clear what the rest protects. NoMemory: policies of this attachment were lost, so that it goes on forwarding nothing.
+/// All policies have been sent: those that were not, since culvertd attached, are removed. Until the first of these in its life the
+/// data plane forwards nothing: a part of the policies may let out in clear what the rest protects. NoMemory: policies of this
+/// attachment were lost, so that it goes on forwarding nothing.
 struct PoliciesComplete {
   static constexpr MessageType kType = MessageType::PoliciesComplete;
   std::uint32_t reserved = 0;
 };
+
+/// culvertd's handle for a peer that has SAs beside those of other peers of the same child; zeros: the child's only one.
+using PeerTag = std::array<std::uint8_t, 16>;
 
 /// Limits of one SA; 0 means none. Seconds count from installation.
 struct Lifetime {
@@ -105,6 +112,7 @@ struct InstallSa {
   bool follow = false;               ///< inbound in UDP: the peer is behind a NAT, and authentic packets may come from anywhere (see Moved)
   Lifetime soft, hard;
   std::uint64_t pair = 0;  ///< the same number on both SAs of a pair: culvertd's handle, kept for its successor
+  PeerTag peer{};          ///< kept for its successor, too
   Name name;               ///< "connection/child"
 };
 struct RemoveSa {

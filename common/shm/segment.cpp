@@ -182,7 +182,7 @@ bool read_record(const SaRecord& r, SaSnapshot& out) {
     const std::uint32_t before = r.version.load(std::memory_order_acquire);
     if (before & 1U) continue;
     out = {r.spi,  r.slot, r.policy, r.pair,         r.local,  r.remote,    r.local_ts, r.remote_ts, r.suite,
-           r.mode, r.soft, r.hard,   r.installed_ns, r.worker, r.direction, r.current,  r.name};
+           r.mode, r.soft, r.hard,   r.installed_ns, r.worker, r.direction, r.current,  r.name,      r.peer};
     std::atomic_thread_fence(std::memory_order_acquire);
     if (r.version.load(std::memory_order_relaxed) == before) return out.spi.value != 0;
   }
@@ -210,6 +210,7 @@ void write_record(SaRecord& r, const SaSnapshot& v) {
   r.direction = v.direction;
   r.current = v.current;
   r.name = v.name;
+  r.peer = v.peer;
   r.version.store(before + 2, std::memory_order_release);
 }
 

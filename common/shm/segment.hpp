@@ -59,6 +59,7 @@ struct alignas(64) SaRecord {
   std::uint16_t worker;
   Direction direction;
   bool current;  ///< outbound: the one that its policy uses
+  PeerTag peer;
   Name name;
   alignas(64) SaCounters counters;
 };
@@ -150,6 +151,7 @@ struct SaSnapshot {
   Direction direction{};
   bool current = false;
   Name name;
+  PeerTag peer{};
 };
 bool read_record(const SaRecord& record, SaSnapshot& out);
 /// The manager's side of the seqlock.

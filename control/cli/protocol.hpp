@@ -10,7 +10,7 @@
 //
 // list-conns {}                                                 `culvert list-conns -o json` prints the result:
 //   {"dataplane": {"connected"},
-//    "connections": [{"connection","up","connecting": null | {"for_s","unanswered_message": null | 1 | 3 | 5},
+//    "connections": [{"connection","up","peers","connecting": null | {"for_s","unanswered_message": null | 1 | 3 | 5},
 //                     "local_addrs":[],"remote_addrs":[],"local_id","remote_id","proposals":[],
 //                     "failure": null | {"exchange","reason","help","message","age_s"},
 //                     "children": [{"child","up","local_ts","remote_ts","esp_proposals":[],"start_action","failure"}]}]}
@@ -37,8 +37,8 @@
 //                      "not_before","not_after" (seconds since 1970),"begins_in_s","ends_in_s"}],
 //    "problems": [{"connection","side":"local|remote","message"}]}
 // initiate {"connection","child"?,"timeout_s"? (default 15)}    {"message","connection","children":[{"child","up"}]}
-// terminate {"connection","child"?}                             {"message"}
-// rekey {"connection","child"?,"ike"?: bool}                    {"message"}
+// terminate {"connection","child"?,"peer"?}                     {"message"}     peer: an identity or an address; absent: all of them
+// rekey {"connection","child"?,"peer"?,"ike"?: bool}            {"message"}
 // counters {}
 //   {"workers":
 //   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","drops":{REASON: n}}],

@@ -27,12 +27,12 @@ class Engine::Impl {
 
   /// Ends every event.
   void settle(TimePoint now) {
-    core.settle({[&](std::size_t connection) { ikev1::drive(core, now, connection); },
+    core.settle({[&](std::size_t run) { ikev1::drive(core, now, run); },
                  [&](const ikev1::IsakmpSa& sa) {
                    return ikev1::earliest(ikev1::earliest(ikev1::main_mode_deadline(sa), ikev1::quick_modes_deadline(sa)),
                                           ikev1::earliest(ikev1::access_deadline(sa), ikev1::established_deadline(core, sa)));
                  },
-                 [&](std::size_t connection) { return ikev1::connection_deadline(core, connection); }});
+                 [&](std::size_t run) { return ikev1::connection_deadline(core, run); }});
   }
   void dispatch(TimePoint now, const Datagram& datagram);
 
@@ -92,7 +92,8 @@ void Engine::on_timer(TimePoint now) {
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_access_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_established_timer(impl_->core, now, *sa);
   }
-  for (const std::size_t connection : expired.runs) ikev1::on_connection_timer(impl_->core, now, connection);
+  for (const std::size_t run : expired.runs)
+    if (impl_->core.has_run(run)) ikev1::on_connection_timer(impl_->core, now, run);
   impl_->settle(now);
 }
 
@@ -169,14 +170,14 @@ CommandResult Engine::initiate(TimePoint now, const std::string& connection, con
   return out;
 }
 
-CommandResult Engine::terminate(TimePoint now, const std::string& connection, const std::string& child) {
-  CommandResult out = ikev1::terminate(impl_->core, now, connection, child);
+CommandResult Engine::terminate(TimePoint now, const std::string& connection, const std::string& child, const std::string& peer) {
+  CommandResult out = ikev1::terminate(impl_->core, now, connection, child, peer);
   impl_->settle(now);
   return out;
 }
 
-CommandResult Engine::rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike) {
-  CommandResult out = ikev1::rekey(impl_->core, now, connection, child, ike);
+CommandResult Engine::rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer) {
+  CommandResult out = ikev1::rekey(impl_->core, now, connection, child, ike, peer);
   impl_->settle(now);
   return out;
 }

@@ -49,9 +49,10 @@ class Engine {
 
   /// Operator's commands. An empty child means all children of the connection.
   CommandResult initiate(TimePoint now, const std::string& connection, const std::string& child);
-  CommandResult terminate(TimePoint now, const std::string& connection, const std::string& child);
+  /// `peer`: an identity or an address; empty: all peers of the connection.
+  CommandResult terminate(TimePoint now, const std::string& connection, const std::string& child, const std::string& peer = {});
   /// `ike` replaces the ISAKMP SA, otherwise the CHILD SAs are rekeyed.
-  CommandResult rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike);
+  CommandResult rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer = {});
   /// Sends deletes for everything; no new exchange begins afterwards.
   void shutdown(TimePoint now);
 

@@ -2,6 +2,7 @@
 // Owns types only. No socket, clock, thread, logger or YAML on this side of it.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <expected>
@@ -35,6 +36,9 @@ struct Datagram {
   Bytes data;
 };
 
+/// An identity of a peer as something to look up, and to find again after a restart: the beginning of a hash; zeros: nobody.
+using PeerKey = std::array<std::uint8_t, 16>;
+
 using JobId = std::uint64_t;  ///< of an action that completes later; never reused
 
 // ---------------------------------------------------------------------------------------------------------------- actions out
@@ -55,6 +59,8 @@ struct InstallSa {
   std::uint64_t pair = 0;
   Direction direction{};
   std::string connection, child;
+  PeerKey peer{};           ///< of a connection that can have many
+  bool own_policy = false;  ///< its selectors are this peer's, not those of the configured child: the SPD needs an entry for them
   Spi spi;
   Endpoint local, remote;  ///< ports 0: native ESP; 500: in UDP behind a non-IKE marker (draft-ietf-ipsec-udp-encaps-00)
   bool follow = false;     ///< the peer is behind a NAT: authentic packets may come from elsewhere, and take the pair there
@@ -142,6 +148,8 @@ struct OrphanSa {
   Endpoint local, remote;
   SaProtocol protocol = SaProtocol::Esp;
   SaMode mode = SaMode::Tunnel;
+  TrafficSelector local_ts{}, remote_ts{};
+  PeerKey peer{};
 };
 
 // ---------------------------------------------------------------------------------------------------------------- to look at
@@ -211,10 +219,11 @@ struct Attempt {
 };
 struct ConnectionStatus {
   std::string connection;
-  bool up = false;                 ///< an established ISAKMP SA exists
+  bool up = false;                 ///< an established ISAKMP SA exists, of any peer
   std::optional<Failure> failure;  ///< of phase 1, or of no child: the latest that nothing has mended
   std::vector<ChildStatus> children;
   std::optional<Attempt> connecting{};  ///< while it is not up
+  std::size_t peers = 0;                ///< that have an established ISAKMP SA
 };
 
 /// What the engine needs and may not have of its own. Deterministic in tests.

@@ -25,6 +25,7 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
   X(CertRevoked,         "cert_revoked",          "the peer's certificate is revoked, or its status could not be learnt") \
   X(XauthFailed,         "xauth_failed",          "the user name or the password of XAuth is wrong") \
   X(NoAddress,           "no_address",            "no virtual address is free in the pools of the connection") \
+  X(AlreadyConnected,    "already_connected",     "the identity is connected from elsewhere, which stays (unique: keep)") \
   X(NoConnection,        "no_connection",         "no connection is configured for these addresses or this identity") \
   X(SelectorMismatch,    "selector_mismatch",     "no child is configured with the proxy identities that the peer asks for") \
   X(PeerSelectorMismatch,"peer_selector_mismatch","the peer refused our proxy identities") \

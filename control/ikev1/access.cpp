@@ -124,7 +124,8 @@ std::optional<TimePoint> access_deadline(const IsakmpSa& sa) {
 void set_virtual_address(Core& core, TimePoint now, IsakmpSa& sa, const IpAddress& address) {
   static_cast<void>(now);
   access_of(sa)->address = address;
-  core.touch(sa.connection);
+  ConnectionRun& run = core.run(sa.connection);
+  (core.connection(sa).pools.empty() ? run.inner_local : run.inner_remote) = address;
 }
 
 std::optional<IpAddress> virtual_address_of(Core& core, const IsakmpSa& sa) {

@@ -13,8 +13,10 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what);
 void traffic(Core& core, TimePoint now, Spi inbound, TimePoint last_used);
 void dataplane_lost(Core& core, TimePoint now);
 ike::CommandResult initiate(Core& core, TimePoint now, const std::string& connection, const std::string& child);
-ike::CommandResult terminate(Core& core, TimePoint now, const std::string& connection, const std::string& child);
-ike::CommandResult rekey(Core& core, TimePoint now, const std::string& connection, const std::string& child, bool isakmp);
+/// `peer`: an identity or an address; empty: all peers of the connection.
+ike::CommandResult terminate(Core& core, TimePoint now, const std::string& connection, const std::string& child, const std::string& peer);
+ike::CommandResult rekey(Core& core, TimePoint now, const std::string& connection, const std::string& child, bool isakmp,
+                         const std::string& peer);
 void shutdown(Core& core, TimePoint now);
 
 }  // namespace culvert::ikev1

@@ -36,9 +36,9 @@ Core::Core(const config::GatewayConfig& configuration, ike::Services& svc)
   // Pairs of a former culvertd are still in the data plane: ours must not share their numbers.
   last_pair_ = number(random(8)) >> 1;
   for (const config::Connection& c : config.connections) {
-    ConnectionRun run;
+    ConnectionRun& run = runs_[next_run_];
+    run.connection = next_run_++;
     run.children.resize(c.children.size());
-    runs.push_back(std::move(run));
   }
 }
 
@@ -51,7 +51,7 @@ IsakmpSa* Core::find(SaId id) {
 
 std::vector<IsakmpSa*> Core::sas_of(std::size_t index) {
   std::vector<IsakmpSa*> out;
-  if (const auto it = by_connection_.find(index); it != by_connection_.end())
+  if (const auto it = by_run_.find(index); it != by_run_.end())
     for (const SaId id : it->second)
       if (const auto s = sas_.find(id); s != sas_.end() && !s->second->dead) out.push_back(s->second.get());
   return out;
@@ -59,17 +59,17 @@ std::vector<IsakmpSa*> Core::sas_of(std::size_t index) {
 
 IsakmpSa& Core::add(std::unique_ptr<IsakmpSa> sa) {
   IsakmpSa& out = *sa;
-  by_connection_[out.connection].insert(out.id);
+  by_run_[out.connection].insert(out.id);
   sas_[out.id] = std::move(sa);
   touch(out);
   return out;
 }
 
 void Core::reassign(IsakmpSa& sa, std::size_t index) {
-  by_connection_[sa.connection].erase(sa.id);
+  by_run_[sa.connection].erase(sa.id);
   touch(sa.connection);
   sa.connection = index;
-  by_connection_[index].insert(sa.id);
+  by_run_[index].insert(sa.id);
   touch(index);
 }
 
@@ -77,7 +77,7 @@ void Core::drop(IsakmpSa& sa) {
   if (sa.dead) return;
   sa.dead = true;
   table.remove(sa.id);
-  by_connection_[sa.connection].erase(sa.id);
+  by_run_[sa.connection].erase(sa.id);
   dead_.push_back(sa.id);
   touch(sa.connection);
   for (const IsakmpSa* sibling : sas_of(sa.connection)) touch(*sibling);  // it may be its turn now
@@ -85,11 +85,56 @@ void Core::drop(IsakmpSa& sa) {
 
 ConnectionRun& Core::run(std::size_t index) {
   touch(index);
-  return runs.at(index);
+  return runs_.at(index);
+}
+
+std::vector<std::size_t> Core::runs_of(std::size_t index) const {
+  std::vector<std::size_t> out{index};
+  for (auto it = by_peer_.lower_bound({index, PeerKey{}}); it != by_peer_.end() && it->first.first == index; ++it)
+    if (it->second != index) out.push_back(it->second);
+  return out;
+}
+
+std::optional<std::size_t> Core::run_of_peer(std::size_t index, const PeerKey& key) const {
+  const auto it = by_peer_.find({index, key});
+  return it == by_peer_.end() ? std::nullopt : std::optional(it->second);
+}
+
+std::optional<std::size_t> Core::add_run(std::size_t index, Peer peer) {
+  if (runs_.size() - config.connections.size() >= kMaxRuns) return std::nullopt;
+  const std::size_t id = next_run_++;
+  ConnectionRun& run = runs_[id];
+  run.connection = index;
+  run.children.resize(config.connections.at(index).children.size());
+  set_peer(id, std::move(peer));
+  return id;
+}
+
+void Core::set_peer(std::size_t id, Peer peer) {
+  forget_peer(id);
+  ConnectionRun& run = this->run(id);
+  by_peer_[{run.connection, peer.key}] = id;
+  run.peer = std::move(peer);
+}
+
+void Core::forget_peer(std::size_t id) {
+  ConnectionRun& run = runs_.at(id);
+  if (!run.peer) return;
+  const auto it = by_peer_.find({run.connection, run.peer->key});
+  if (it != by_peer_.end() && it->second == id) by_peer_.erase(it);
+  run.peer.reset();
+}
+
+bool Core::empty(std::size_t id) const {
+  const auto sas = by_run_.find(id);
+  if (sas != by_run_.end() && !sas->second.empty()) return false;
+  return std::ranges::all_of(runs_.at(id).children, [](const ChildRun& child) { return child.pairs.empty(); });
 }
 
 ChildSa* Core::find_pair(std::size_t index, std::uint64_t pair) {
-  for (ChildRun& child : runs.at(index).children)
+  const auto it = runs_.find(index);
+  if (it == runs_.end()) return nullptr;
+  for (ChildRun& child : it->second.children)
     for (ChildSa& sa : child.pairs)
       if (sa.pair == pair) return &sa;
   return nullptr;
@@ -244,17 +289,28 @@ void Core::settle(const Hooks& hooks) {
   // and what a round leaves is picked up by the connection's timer.
   for (int round = 0; round < 4 && !dirty_runs_.empty(); ++round) {
     const std::set<std::size_t> todo = std::exchange(dirty_runs_, {});
-    for (const std::size_t index : todo) hooks.drive(index);
+    for (const std::size_t index : todo)
+      if (has_run(index)) hooks.drive(index);
     driven.insert(todo.begin(), todo.end());
   }
   driven.merge(std::exchange(dirty_runs_, {}));
-  for (const std::size_t index : driven) arm({true, index}, hooks.run_deadline(index));
+  for (const std::size_t index : driven) {
+    if (has_run(index) && empty(index)) end_run(index);
+    arm({true, index}, has_run(index) ? hooks.run_deadline(index) : std::nullopt);
+  }
   for (const SaId id : std::exchange(dirty_sas_, {}))
     if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) arm({false, id}, hooks.sa_deadline(*it->second));
   for (const SaId id : std::exchange(dead_, {})) {
     arm({false, id}, std::nullopt);
     sas_.erase(id);
   }
+}
+
+void Core::end_run(std::size_t id) {
+  forget_peer(id);
+  if (own_run(id)) return;
+  by_run_.erase(id);
+  runs_.erase(id);
 }
 
 std::optional<TimePoint> Core::deadline() const { return timers_.empty() ? std::nullopt : std::optional(timers_.begin()->first); }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -50,9 +51,11 @@ inline constexpr auto kQuickModeMemory = seconds{60};  ///< how long the last me
 inline constexpr auto kQuickModeLimit = seconds{90};   ///< of a whole Quick Mode, the data plane's acknowledgement included
 inline constexpr auto kClosingMemory = seconds{20};    ///< a deleted ISAKMP SA answers a peer that does not know
 inline constexpr auto kMaxRetryDelay = seconds{60};
-inline constexpr auto kAccessLimit = seconds{120};         ///< of XAuth and Mode Config together: a person may have to type a password
-inline constexpr auto kTransactionMemory = seconds{60};    ///< how long our answer to a request can be asked for again
-inline constexpr std::size_t kMaxTransactions = 16;        ///< of one ISAKMP SA, finished ones included; XAuth and Mode Config need three
+inline constexpr auto kAccessLimit = seconds{120};       ///< of XAuth and Mode Config together: a person may have to type a password
+inline constexpr auto kTransactionMemory = seconds{60};  ///< how long our answer to a request can be asked for again
+inline constexpr std::size_t kMaxTransactions = 16;      ///< of one ISAKMP SA, finished ones included; XAuth and Mode Config need three
+/// Runs of peers, beside those of the configured connections: as many as there may be ISAKMP SAs, without which none begins.
+inline constexpr std::size_t kMaxRuns = ike::kMaxIkeSas;
 inline constexpr std::size_t kRefusalsRemembered = 64;     ///< so that a peer's retransmissions make one report, not eight
 inline constexpr std::uint64_t kMinLife = 10;              ///< seconds; a peer's shorter lifetime is taken for this
 inline constexpr std::uint64_t kMaxSequence = 0xffffffff;  ///< packets of an SA without ESN (RFC 4303 §3.3.3)
@@ -66,7 +69,19 @@ struct ChildRun {
   unsigned failures = 0;
   std::vector<ChildSa> pairs;  ///< in order of establishment
 };
+/// Who a run is with: an identity, and with `unique: never` the place that it calls from.
+struct Peer {
+  PeerKey key{};
+  Id id;
+  std::string text;  ///< printable
+};
+/// One peer of a configured connection. Runs 0..n-1 are the connections themselves: all of one that has but one peer, and what the
+/// gateway is to begin. Where a connection can have many peers each one that has proved its identity gets a run of its own, which
+/// ends when nothing of it is left. Numbers are never used again.
 struct ConnectionRun {
+  std::size_t connection = 0;                          ///< index into the configuration
+  std::optional<Peer> peer;                            ///< absent: nobody in particular
+  std::optional<IpAddress> inner_local, inner_remote;  ///< virtual addresses of Mode Config: ours as a client, the peer's as a gateway
   std::vector<ChildRun> children;
   TimePoint retry_at{};
   unsigned failures = 0;
@@ -75,7 +90,7 @@ struct ConnectionRun {
 
 /// Who an inbound SPI belongs to: a pair, or the Quick Mode that negotiates it.
 struct SpiOwner {
-  std::size_t connection = 0;
+  std::size_t connection = 0;  ///< the run
   std::uint64_t pair = 0;
   SaId sa = 0;
   MessageId quick_mode;
@@ -87,7 +102,7 @@ struct JobOwner {
   std::optional<MessageId> quick_mode;  ///< absent: Main Mode
   std::optional<Direction> install;     ///< absent: Diffie-Hellman
   std::uint64_t pair = 0;
-  std::size_t connection = 0;
+  std::size_t connection = 0;  ///< the run
 };
 
 /// A datagram that parsed as a message, on its way to its exchange.
@@ -106,7 +121,6 @@ class Core {
   ike::Services& services;
   bool shutting_down = false;
   std::vector<ike::Action> actions;
-  std::vector<ConnectionRun> runs;
   ike::SaTable table;
   ike::FailureBook failures;
   Leases leases;
@@ -117,17 +131,34 @@ class Core {
   /// nullptr: gone. Asking marks the SA for a new look at its deadlines.
   IsakmpSa* find(SaId id);
   [[nodiscard]] const std::map<SaId, std::unique_ptr<IsakmpSa>>& sas() const { return sas_; }
-  /// All living SAs of a connection; may be called while SAs die.
-  std::vector<IsakmpSa*> sas_of(std::size_t connection);
+  /// All living SAs of a run; may be called while SAs die.
+  std::vector<IsakmpSa*> sas_of(std::size_t run);
   IsakmpSa& add(std::unique_ptr<IsakmpSa> sa);
-  /// The peer's identity says that it means another connection than its address did.
-  void reassign(IsakmpSa& sa, std::size_t connection);
+  /// The peer's identity says which run it belongs to, which its address did not.
+  void reassign(IsakmpSa& sa, std::size_t run);
   /// Takes the SA out of the table, its Quick Modes with it. No message is sent. Memory stays valid until the engine returns.
   void drop(IsakmpSa& sa);
-  [[nodiscard]] const config::Connection& connection(std::size_t index) const { return config.connections.at(index); }
+
+  // -------------------------------------------------------------------------------- runs
+  /// The configured connection of a run.
+  [[nodiscard]] const config::Connection& connection(std::size_t run) const { return config.connections.at(runs_.at(run).connection); }
   [[nodiscard]] const config::Connection& connection(const IsakmpSa& sa) const { return connection(sa.connection); }
+  [[nodiscard]] const std::map<std::size_t, ConnectionRun>& runs() const { return runs_; }
+  [[nodiscard]] bool has_run(std::size_t run) const { return runs_.contains(run); }
+  /// Asking marks the run for a new look at what it wants.
   ConnectionRun& run(std::size_t index);
-  ChildSa* find_pair(std::size_t connection, std::uint64_t pair);
+  /// The same without the mark.
+  ConnectionRun& quiet_run(std::size_t index) { return runs_.at(index); }
+  /// Whether it is a configured connection's own: the one that is always there.
+  [[nodiscard]] bool own_run(std::size_t run) const { return run < config.connections.size(); }
+  /// All runs of a configured connection, its own first.
+  [[nodiscard]] std::vector<std::size_t> runs_of(std::size_t connection) const;
+  [[nodiscard]] std::optional<std::size_t> run_of_peer(std::size_t connection, const PeerKey& key) const;
+  /// A new run of a configured connection; nullopt: there are too many.
+  std::optional<std::size_t> add_run(std::size_t connection, Peer peer);
+  void set_peer(std::size_t run, Peer peer);
+  /// nullptr: the pair is gone, or the run.
+  ChildSa* find_pair(std::size_t run, std::uint64_t pair);
 
   // -------------------------------------------------------------------------------- numbers
   Bytes random(std::size_t size);
@@ -174,13 +205,13 @@ class Core {
 
   // -------------------------------------------------------------------------------- timers
   void touch(const IsakmpSa& sa) { dirty_sas_.insert(sa.id); }
-  void touch(std::size_t connection) { dirty_runs_.insert(connection); }
+  void touch(std::size_t run) { dirty_runs_.insert(run); }
   struct Hooks {
-    std::function<void(std::size_t)> drive;  ///< begins what a connection wants, now
+    std::function<void(std::size_t)> drive;  ///< begins what a run wants, now
     std::function<std::optional<TimePoint>(const IsakmpSa&)> sa_deadline;
     std::function<std::optional<TimePoint>(std::size_t)> run_deadline;
   };
-  /// At the end of each event: drives the connections that were touched, frees what died, sets the timers anew.
+  /// At the end of each event: drives the runs that were touched, frees what died or is empty, sets the timers anew.
   void settle(const Hooks& hooks);
   [[nodiscard]] std::optional<TimePoint> deadline() const;
   struct Expired {
@@ -190,11 +221,17 @@ class Core {
   Expired take_expired(TimePoint now);
 
  private:
-  using TimerKey = std::pair<bool, std::uint64_t>;  ///< true: a connection
+  using TimerKey = std::pair<bool, std::uint64_t>;  ///< true: a run
   void arm(TimerKey key, std::optional<TimePoint> at);
+  [[nodiscard]] bool empty(std::size_t run) const;
+  void forget_peer(std::size_t run);
+  void end_run(std::size_t run);
 
   std::map<SaId, std::unique_ptr<IsakmpSa>> sas_;
-  std::map<std::size_t, std::set<SaId>> by_connection_;
+  std::map<std::size_t, ConnectionRun> runs_;
+  std::map<std::pair<std::size_t, PeerKey>, std::size_t> by_peer_;  ///< connection and peer -> run
+  std::size_t next_run_ = 0;
+  std::map<std::size_t, std::set<SaId>> by_run_;
   std::unordered_map<JobId, JobOwner> jobs_;
   std::unordered_map<Spi, SpiOwner> spis_;
   std::set<SaId> dirty_sas_;

@@ -2,13 +2,16 @@
 
 #include <utility>
 
+#include "common/config/selectors.hpp"
+
 namespace culvert::ikev1 {
 
 ike::SelectorEvidence selector_evidence(const config::Connection& c, std::string local, std::string remote) {
   ike::SelectorEvidence out{{{}, std::move(local), std::move(remote)}, {}, false};
   for (const config::Child& child : c.children)
     if (out.configured.size() < ike::SelectorEvidence::kMaxConfigured)
-      out.configured.push_back({child.name, child.local_ts.to_string(), child.remote_ts.to_string()});
+      out.configured.push_back(
+          {child.name, config::text(child.local_ts, child.local_dynamic), config::text(child.remote_ts, child.remote_dynamic)});
   return out;
 }
 

@@ -138,9 +138,14 @@ void on_informational(Core& core, const Incoming& in) {
   apply(core, in.now, *sa, opened->message);
 }
 
-void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
+bool says_initial_contact(const Message& message) {
   for (const Notify* n : message.all<Notify>())
-    if (n->type == NotifyType::InitialContact && sa.established() && !sa.dead) return on_initial_contact(core, now, sa);
+    if (n->type == NotifyType::InitialContact) return true;
+  return false;
+}
+
+void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
+  if (says_initial_contact(message) && sa.established() && !sa.dead) on_initial_contact(core, now, sa);
 }
 
 Builder refusal(const IsakmpSa& sa, NotifyType type, SaName about) {

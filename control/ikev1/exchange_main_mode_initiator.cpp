@@ -6,6 +6,7 @@
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/nat_payloads.hpp"
+#include "control/ikev1/peers.hpp"
 
 namespace culvert::ikev1 {
 
@@ -178,6 +179,11 @@ void on_message_6(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuth& sta
                             {.number = 6, .evidence = ike::IdentityEvidence{to_text(c.remote_id), to_text(peer), false, true}});
   }
   const Message message = opened->message;
+  if (const auto settled = settle_peer(core, in.now, sa, core.run(sa.connection).connection, peer, says_initial_contact(message));
+      !settled) {
+    core.send(in.now, sa, informational(core, sa, state.keys, refusal_and_delete(sa, settled.error().notify)));
+    return main_mode_failed(core, in.now, sa, settled.error().reason, settled.error().text);
+  }
   become_established(core, in.now, sa, std::move(state.negotiated), std::move(state.keys), to_text(to_id(c.local_id, sa.local.address)),
                      to_text(peer));
   apply_phase1_notifications(core, in.now, sa, message);

@@ -10,6 +10,7 @@
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/nat_payloads.hpp"
+#include "control/ikev1/peers.hpp"
 
 namespace culvert::ikev1 {
 
@@ -212,7 +213,10 @@ void on_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit&
         "The peer calls itself " + to_text(peer) + ", but " + to_text(core.connection(sa).remote_id) + " is configured.",
         {.number = 5, .evidence = ike::IdentityEvidence{to_text(core.connection(sa).remote_id), to_text(peer), false, true}});
   }
-  if (*connection != sa.connection) core.reassign(sa, *connection);
+  if (const auto settled = settle_peer(core, in.now, sa, *connection, peer, says_initial_contact(message)); !settled) {
+    core.send(in.now, sa, informational(core, sa, state.keys, refusal(sa, settled.error().notify)));
+    return main_mode_failed(core, in.now, sa, settled.error().reason, settled.error().text);
+  }
 
   const Id own = to_id(core.connection(sa).local_id, sa.local.address);
   const Bytes own_body = encode_body(own);

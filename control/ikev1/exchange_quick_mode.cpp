@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/selectors.hpp"
 
 namespace culvert::ikev1 {
 
@@ -235,6 +236,9 @@ JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction dir
   out.direction = direction;
   out.connection = core.connection(sa).name;
   out.child = c.name;
+  const ConnectionRun& run = core.runs().at(sa.connection);
+  if (run.peer) out.peer = run.peer->key;
+  out.own_policy = has_own_policy(core, sa.connection, qm.child);
   out.spi = in ? qm.spi_in : pair.spi_out;
   out.local = sa.local;
   out.remote = sa.remote;

@@ -12,14 +12,15 @@
 #pragma once
 
 #include "control/ikev1/core.hpp"
+#include "control/ikev1/selectors.hpp"
 #include "control/ikev1/transport.hpp"
 
 namespace culvert::ikev1 {
 
 /// Sends message 1 (with PFS: once there is a key pair). False: it cannot begin, which has been reported.
 /// `groups`: for PFS, one attempt each; empty: those of the child, with the one that its latest pair has first.
-bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child, std::vector<std::uint64_t> replaces,
-                      std::vector<DhGroup> groups = {});
+bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child, const Selectors& wanted,
+                      std::vector<std::uint64_t> replaces, std::vector<DhGroup> groups = {});
 /// The peer found no proposal acceptable, and there is another group to try. Erases `qm`.
 void try_next_group(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm);
 void on_quick_mode(Core& core, const Incoming& in);

@@ -22,8 +22,8 @@ std::vector<DhGroup> groups_to_try(const ChildRun& run, std::span<const EspSuite
 }
 }  // namespace
 
-bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child, std::vector<std::uint64_t> replaces,
-                      std::vector<DhGroup> groups) {
+bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child, const Selectors& wanted,
+                      std::vector<std::uint64_t> replaces, std::vector<DhGroup> groups) {
   const config::Child& c = core.connection(sa).children.at(child);
   const MessageId id = core.new_message_id(sa);
   const std::uint64_t pair = core.new_pair();
@@ -32,7 +32,7 @@ bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child
     child_failed(core, now, sa.connection, child);
     return false;
   };
-  if (!to_proxy_id(c.local_ts) || !to_proxy_id(c.remote_ts))
+  if (!to_proxy_id(wanted.local) || !to_proxy_id(wanted.remote))
     return fail(Reason::SelectorMismatch, "The child's selectors have a range of ports, which IKEv1 cannot express (RFC 2407 §4.6.2).");
   const std::vector<EspSuite> suites = usable_suites(sa, c);
   if (suites.empty())
@@ -47,6 +47,8 @@ bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child
   qm.role = Role::Initiator;
   qm.child = child;
   qm.pair = pair;
+  qm.local_ts = wanted.local;
+  qm.remote_ts = wanted.remote;
   qm.begun = now;
   qm.give_up_at = now + kQuickModeLimit;
   qm.replaces = std::move(replaces);
@@ -79,7 +81,7 @@ void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm
   Builder b;
   b.add(next.offer).add(Nonce{next.nonce_i});
   if (!ke.empty()) b.add(Ke{ke});
-  b.add(*to_proxy_id(c.local_ts)).add(*to_proxy_id(c.remote_ts));
+  b.add(*to_proxy_id(qm.local_ts)).add(*to_proxy_id(qm.remote_ts));
   b.prepend_hash(quick_hash_1(est->keys.secrets, qm.id, b.chain()));
   qm.iv = est->keys.exchange_iv(qm.id);
   const Bytes message = sealed_message(sa, est->keys.cipher, qm.iv, ike::kExchangeQuickMode, qm.id, b);
@@ -92,23 +94,24 @@ void try_next_group(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
   std::vector<DhGroup> groups(qm.groups.begin() + 1, qm.groups.end());
   std::vector<std::uint64_t> replaces = std::move(qm.replaces);
   const std::size_t child = qm.child;
+  const Selectors wanted{qm.local_ts, qm.remote_ts};
   const auto text = [](DhGroup g) { return g == DhGroup::None ? std::string("no PFS") : "PFS by " + std::string(find_dh(g)->name); };
   core.say(sa, Severity::Info, Exchange::QuickMode, Reason::PeerNoProposal,
            "The peer takes none of our proposals with " + text(qm.groups.front()) + "; next: " + text(groups.front()) + ".",
            core.connection(sa).children.at(child).name);
   abandon_quick_mode(core, sa, qm);
-  start_quick_mode(core, now, sa, child, std::move(replaces), std::move(groups));
+  start_quick_mode(core, now, sa, child, wanted, std::move(replaces), std::move(groups));
 }
 
 namespace {
 
 /// The selectors of message 2. RFC 2409 §5.5 wants ours back; less than ours is taken, more is not.
-std::optional<std::pair<TrafficSelector, TrafficSelector>> agreed_selectors(const config::Child& c, const Message& message) {
+std::optional<std::pair<TrafficSelector, TrafficSelector>> agreed_selectors(const QuickMode& qm, const Message& message) {
   const Id* local = message.find<Id>(0);
   const Id* remote = message.find<Id>(1);
-  if (!local || !remote) return std::pair(c.local_ts, c.remote_ts);
+  if (!local || !remote) return std::pair(qm.local_ts, qm.remote_ts);
   const auto l = from_proxy_id(*local), r = from_proxy_id(*remote);
-  if (!l || !r || !c.local_ts.contains(*l) || !c.remote_ts.contains(*r)) return std::nullopt;
+  if (!l || !r || !qm.local_ts.contains(*l) || !qm.remote_ts.contains(*r)) return std::nullopt;
   return std::pair(*l, *r);
 }
 
@@ -138,7 +141,6 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
   qm.replies.accept(in.framed.message);
   qm.iv = opened->next;
 
-  const config::Child& c = core.connection(sa).children.at(qm.child);
   const auto fail = [&](Reason reason, NotifyType notify, const std::string& text, ike::Evidence found = {}) {
     core.send(in.now, sa,
               informational(core, sa, est.keys,
@@ -155,11 +157,11 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
   const Ke* ke = message.find<Ke>();
   if (pfs != (ke != nullptr))
     return fail(Reason::BadPayloads, NotifyType::InvalidKeyInformation, "Message 2 has a KE payload without PFS, or lacks it with PFS.");
-  const auto selectors = agreed_selectors(c, message);
+  const auto selectors = agreed_selectors(qm, message);
   if (!selectors)
     return fail(Reason::PeerSelectorMismatch, NotifyType::InvalidIdInformation,
                 "The peer answers with proxy identities " + to_text(*message.find<Id>(0)) + " - " + to_text(*message.find<Id>(1)) +
-                    " that are not inside ours (" + c.local_ts.to_string() + " - " + c.remote_ts.to_string() + ").",
+                    " that are not inside ours (" + qm.local_ts.to_string() + " - " + qm.remote_ts.to_string() + ").",
                 selector_evidence(core.connection(sa), to_text(*message.find<Id>(0)), to_text(*message.find<Id>(1))));
 
   QmDeriving next{*choice, stated_life(*choice, message), selectors->first, selectors->second, state.nonce_i, message.find<Nonce>()->data,

@@ -12,22 +12,24 @@ namespace {
 
 struct Match {
   std::size_t child = 0;
-  TrafficSelector local_ts, remote_ts;
+  Selectors selectors;
 };
 
 /// The child that the peer's proxy identities mean: the one that has exactly these, else the first one that has room for them.
-std::optional<Match> match_child(const config::Connection& c, const TrafficSelector& local, const TrafficSelector& remote) {
-  for (std::size_t i = 0; i < c.children.size(); ++i)
-    if (c.children[i].local_ts == local && c.children[i].remote_ts == remote) return Match{i, local, remote};
-  for (std::size_t i = 0; i < c.children.size(); ++i)
-    if (c.children[i].local_ts.contains(local) && c.children[i].remote_ts.contains(remote)) return Match{i, local, remote};
+std::optional<Match> match_child(const Core& core, const IsakmpSa& sa, const Selectors& asked) {
+  const std::size_t count = core.connection(sa).children.size();
+  for (std::size_t i = 0; i < count; ++i)
+    if (selectors_of(core, sa, i) == asked) return Match{i, asked};
+  for (std::size_t i = 0; i < count; ++i)
+    if (selectors_of(core, sa, i).contains(asked)) return Match{i, asked};
   return std::nullopt;
 }
 
-std::string configured_selectors(const config::Connection& c) {
+std::string configured_selectors(const Core& core, const IsakmpSa& sa) {
+  const config::Connection& c = core.connection(sa);
   std::string out;
-  for (const config::Child& child : c.children)
-    out += (out.empty() ? "" : ", ") + child.name + ": " + child.local_ts.to_string() + " - " + child.remote_ts.to_string();
+  for (std::size_t i = 0; i < c.children.size(); ++i)
+    out += (out.empty() ? "" : ", ") + c.children[i].name + ": " + selectors_of(core, sa, i).to_string();
   return out;
 }
 
@@ -39,28 +41,21 @@ SaName offered_name(const Sa& sa) {
 }
 
 /// Without proxy identities the SA is for the two peers themselves (RFC 2409 §5.5).
-std::optional<Match> match_message(const IsakmpSa& sa, const config::Connection& c, const Message& message) {
+std::optional<Match> match_message(const Core& core, const IsakmpSa& sa, const Message& message) {
   const Id* theirs = message.find<Id>(0);
   const Id* ours = message.find<Id>(1);
   if (!theirs || !ours) {
     const auto host = [](const IpAddress& a) { return TrafficSelector::from(Prefix{a, static_cast<std::uint8_t>(8 * a.size())}); };
-    return match_child(c, host(sa.local.address), host(sa.remote.address));
+    return match_child(core, sa, {host(sa.local.address), host(sa.remote.address)});
   }
   const auto remote = from_proxy_id(*theirs), local = from_proxy_id(*ours);
-  return remote && local ? match_child(c, *local, *remote) : std::nullopt;
+  return remote && local ? match_child(core, sa, {*local, *remote}) : std::nullopt;
 }
 
 ike::Evidence taken_evidence(const config::Connection& c, const Match& match) {
-  ike::SelectorEvidence out = selector_evidence(c, match.local_ts.to_string(), match.remote_ts.to_string());
+  ike::SelectorEvidence out = selector_evidence(c, match.selectors.local.to_string(), match.selectors.remote.to_string());
   out.taken = true;
   return out;
-}
-
-/// One live peer a child: another identity that asks for the same selectors is refused, the same one replaces its SAs.
-bool taken_by_another(Core& core, const IsakmpSa& sa, std::size_t child, const std::string& peer_id) {
-  for (const ChildSa& pair : core.runs.at(sa.connection).children.at(child).pairs)
-    if (std::holds_alternative<ChildLive>(pair.life) && pair.peer_id != peer_id) return true;
-  return false;
 }
 
 }  // namespace
@@ -84,17 +79,17 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   if (core.shutting_down) return refuse(Reason::Shutdown, NotifyType::NoProposalChosen, "This gateway is shutting down.", {});
   if (!nonce_ok(message))
     return refuse(Reason::BadNonce, NotifyType::PayloadMalformed, "The peer's nonce is not 8 to 256 bytes long (RFC 2409 §5).", {});
-  const auto match = match_message(sa, c, message);
+  const auto match = match_message(core, sa, message);
   if (!match) {
     const Id *theirs = message.find<Id>(0), *ours = message.find<Id>(1);
     const std::string asked =
         theirs && ours ? to_text(*ours) + " - " + to_text(*theirs) : std::string("none, that is the two gateways themselves");
-    return refuse(
-        Reason::SelectorMismatch, NotifyType::InvalidIdInformation,
-        "The peer asks for proxy identities that no child has: " + asked + " (ours - theirs). Configured: " + configured_selectors(c) + ".",
-        {}, selector_evidence(c, ours ? to_text(*ours) : std::string{}, theirs ? to_text(*theirs) : std::string{}));
+    return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation,
+                  "The peer asks for proxy identities that no child has: " + asked +
+                      " (ours - theirs). Configured: " + configured_selectors(core, sa) + ".",
+                  {}, selector_evidence(c, ours ? to_text(*ours) : std::string{}, theirs ? to_text(*theirs) : std::string{}));
   }
-  if (taken_by_another(core, sa, match->child, est.remote_id))
+  if (taken_by_another(core, sa, match->child, match->selectors))
     return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation, "Another peer has SAs for these selectors at the moment.",
                   match->child, taken_evidence(c, *match));
   if (!make_room(sa))
@@ -121,12 +116,14 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   qm.role = Role::Responder;
   qm.child = match->child;
   qm.pair = pair;
+  qm.local_ts = match->selectors.local;
+  qm.remote_ts = match->selectors.remote;
   qm.begun = in.now;
   qm.give_up_at = in.now + kQuickModeLimit;
   qm.spi_in = *spi;
   qm.iv = opened->next;
   qm.replies.accept(in.framed.message);
-  QmAnswering next{std::move(*choice), match->local_ts, match->remote_ts, {}, message.find<Nonce>()->data, 0};
+  QmAnswering next{std::move(*choice), qm.local_ts, qm.remote_ts, {}, message.find<Nonce>()->data, 0};
   for (std::size_t i = 0; i < message.count(PayloadType::Id); ++i) next.id_bodies.push_back(message.raw(PayloadType::Id, i)->body);
   if (!ke) return install_responders_inbound(core, in.now, sa, qm, next, nullptr);
   next.job = core.add_job({.sa = sa.id, .quick_mode = id});

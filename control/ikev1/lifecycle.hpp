@@ -63,6 +63,10 @@ void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm);
 /// As a Delete names it.
 inline SaName inbound_name(const ChildSa& pair) { return {pair.spi_in, pair.suite.protocol}; }
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child);
+/// Whether all that the old pair carries can go by the new one.
+[[nodiscard]] inline bool covers(const ChildSa& pair, const ChildSa& old) {
+  return pair.local_ts.contains(old.local_ts) && pair.remote_ts.contains(old.remote_ts);
+}
 /// Whether a pair of a former culvertd is there: it carries traffic that ends with it, so its successor is tried for again and again.
 [[nodiscard]] bool has_orphan(const ChildRun& run);
 void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, SaName outbound);

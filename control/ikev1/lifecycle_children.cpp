@@ -93,7 +93,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   for (ChildSa& old : run.pairs) {
     const bool replaced = std::ranges::find(qm.replaces, old.pair) != qm.replaces.end();
     const bool orphan = std::holds_alternative<ChildOrphan>(old.life) || std::holds_alternative<ChildDoubted>(old.life);
-    if (replaced || orphan) old.life = ChildSuperseded{now + kGrace};
+    if (replaced || (orphan && covers(pair, old))) old.life = ChildSuperseded{now + kGrace};
   }
   run.requested = run.rekey_due = false;
   run.failures = 0;
@@ -286,10 +286,10 @@ void on_quick_mode_refused(Core& core, TimePoint now, IsakmpSa& sa, const Notify
   const config::Child& c = core.connection(sa).children.at(which->child);
   if (n.type == NotifyType::InvalidIdInformation)
     return quick_mode_failed(core, now, sa, *which, Reason::PeerSelectorMismatch,
-                             "The peer refused our proxy identities " + c.local_ts.to_string() + " - " + c.remote_ts.to_string() +
+                             "The peer refused our proxy identities " + which->local_ts.to_string() + " - " + which->remote_ts.to_string() +
                                  " (ours - theirs) with INVALID-ID-INFORMATION.",
                              {.number = 1,
-                              .evidence = selector_evidence(core.connection(sa), c.local_ts.to_string(), c.remote_ts.to_string()),
+                              .evidence = selector_evidence(core.connection(sa), which->local_ts.to_string(), which->remote_ts.to_string()),
                               .said = name(n.type),
                               .said_proven = true});
   if (n.type == NotifyType::NoProposalChosen || n.type == NotifyType::BadProposalSyntax || n.type == NotifyType::AttributesNotSupported) {

@@ -5,6 +5,7 @@
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/peers.hpp"
 #include "control/ikev1/times.hpp"
 
 namespace culvert::ikev1 {
@@ -19,6 +20,11 @@ const ChildSa* newest_live(const ChildRun& run) {
   for (auto it = run.pairs.rbegin(); it != run.pairs.rend(); ++it)
     if (live(*it)) return &*it;
   return nullptr;
+}
+
+const ChildSa* an_orphan(const ChildRun& run) {
+  const auto it = std::ranges::find_if(run.pairs, [](const ChildSa& pair) { return std::holds_alternative<ChildOrphan>(pair.life); });
+  return it == run.pairs.end() ? nullptr : &*it;
 }
 
 bool negotiating(Core& core, std::size_t connection, std::size_t child) {
@@ -51,8 +57,9 @@ bool connecting(Core& core, std::size_t connection) {
 
 void connect(Core& core, TimePoint now, std::size_t index) {
   const config::Connection& c = core.connection(index);
-  ConnectionRun& run = core.runs[index];
-  if (c.remote_addrs.empty() || c.local_addrs.empty() || connecting(core, index)) return;
+  ConnectionRun& run = core.quiet_run(index);
+  // A peer that has come to us, where others may, too, comes again by itself.
+  if (!core.own_run(index) || !can_initiate(c) || connecting(core, index)) return;
   if (now < run.retry_at) {
     run.wake_at = earliest(run.wake_at, run.retry_at);
     return;
@@ -63,7 +70,7 @@ void connect(Core& core, TimePoint now, std::size_t index) {
 
 /// Begins one child's Quick Mode if it is time. False: there is no ISAKMP SA for it.
 bool drive_child(Core& core, TimePoint now, std::size_t index, std::size_t child) {
-  ConnectionRun& run = core.runs[index];
+  ConnectionRun& run = core.quiet_run(index);
   ChildRun& state = run.children[child];
   const ChildSa* newest = newest_live(state);
   const bool rekey = newest && state.rekey_due;
@@ -79,10 +86,14 @@ bool drive_child(Core& core, TimePoint now, std::size_t index, std::size_t child
   const TimePoint turn = sa->established()->established + kResponderPause;
   if (wanted && now < turn && peer_goes_first(core, *sa)) return wait_until(turn);
   if (own_unfinished(*sa) >= kMaxOwnQuickModes) return true;  // the end of one of them brings us here again
+  // What is replaced keeps its selectors: a peer may have asked for a part of the child's.
+  const ChildSa* before = rekey ? newest : an_orphan(state);
+  const Selectors asked = before ? Selectors{before->local_ts, before->remote_ts} : selectors_of(core, *sa, child);
   std::vector<std::uint64_t> replaces;
   for (const ChildSa& pair : state.pairs)
-    if (!std::holds_alternative<ChildSuperseded>(pair.life)) replaces.push_back(pair.pair);
-  start_quick_mode(core, now, *sa, child, std::move(replaces));
+    if (!std::holds_alternative<ChildSuperseded>(pair.life) && asked.contains({pair.local_ts, pair.remote_ts}))
+      replaces.push_back(pair.pair);
+  start_quick_mode(core, now, *sa, child, asked, std::move(replaces));
   return true;
 }
 
@@ -140,12 +151,12 @@ IsakmpSa* current_sa(Core& core, std::size_t connection) {
 }
 
 void drive(Core& core, TimePoint now, std::size_t index) {
-  core.runs[index].wake_at.reset();
+  core.quiet_run(index).wake_at.reset();
   if (core.shutting_down) return;
   bool need = false;
-  for (std::size_t i = 0; i < core.runs[index].children.size(); ++i) need = !drive_child(core, now, index, i) || need;
+  for (std::size_t i = 0; i < core.quiet_run(index).children.size(); ++i) need = !drive_child(core, now, index, i) || need;
   // Pairs without an ISAKMP SA (it expired, or the peer forgot it) would have neither rekeying nor dead-peer detection.
-  const bool bare = std::ranges::any_of(core.runs[index].children, [](const ChildRun& c) { return newest_live(c) != nullptr; });
+  const bool bare = std::ranges::any_of(core.quiet_run(index).children, [](const ChildRun& c) { return newest_live(c) != nullptr; });
   if (need || (bare && !current_sa(core, index))) connect(core, now, index);
 }
 
@@ -187,7 +198,7 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
 }
 
 std::optional<TimePoint> connection_deadline(const Core& core, std::size_t index) {
-  const ConnectionRun& run = core.runs[index];
+  const ConnectionRun& run = core.runs().at(index);
   if (core.shutting_down) return std::nullopt;
   std::optional<TimePoint> out = run.wake_at;
   for (const ChildRun& child : run.children) {

@@ -8,6 +8,7 @@
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/peers.hpp"
 #include "control/ikev1/times.hpp"
 
 namespace culvert::ikev1 {
@@ -73,7 +74,7 @@ void doubt_pairs(Core& core, TimePoint now, std::size_t index, const std::string
 /// An ISAKMP SA without pairs, made or wanted, is not replaced: it ends with its lifetime.
 bool worth_replacing(const Core& core, const IsakmpSa& sa) {
   return !core.shutting_down && is_open(sa) && !serves_client(core, sa) &&
-         std::ranges::any_of(core.runs.at(sa.connection).children, [](const ChildRun& c) { return c.persistent || !c.pairs.empty(); });
+         std::ranges::any_of(core.runs().at(sa.connection).children, [](const ChildRun& c) { return c.persistent || !c.pairs.empty(); });
 }
 
 /// Whether a Quick Mode may still need its ISAKMP SA. One that is over for us is not for a peer that waits for message 3.
@@ -119,6 +120,7 @@ void connecting_failed(Core& core, TimePoint now, std::size_t index, const std::
 namespace {
 /// The peer's NAT has given it another address: what else led to the old one leads to the new one, in the data plane, too.
 void follow_peer(Core& core, std::size_t index, const std::string& peer_id, const Endpoint& old, const Endpoint& now_at) {
+  peer_moved(core, index, now_at);
   core.actions.emplace_back(
       ike::Report{Severity::Info,
                   core.connection(index).name,

@@ -38,6 +38,8 @@ using ike::Role;
 using ike::SaId;
 using ike::TimePoint;
 
+using ike::PeerKey;
+
 // ---------------------------------------------------------------------------------------------------------------- CHILD SAs
 
 /// An IPsec SA as Delete and Notify payloads name it.
@@ -63,7 +65,7 @@ struct ChildDoubted {
   TimePoint since, remove_at;
 };
 
-/// A pair of IPsec SAs. Owned by its connection, not by the ISAKMP SA that made it: it survives that one's replacement.
+/// A pair of IPsec SAs. Owned by its run, not by the ISAKMP SA that made it: it survives that one's replacement.
 struct ChildSa {
   std::uint64_t pair = 0;
   std::size_t child = 0;  ///< index into the connection's children
@@ -151,6 +153,7 @@ struct QuickMode {
   Role role{};
   std::size_t child = 0;
   std::uint64_t pair = 0;
+  TrafficSelector local_ts, remote_ts;  ///< asked for
   TimePoint begun, give_up_at;
   std::vector<std::uint64_t> replaces;  ///< pairs that were there when we began; initiator only
   std::vector<DhGroup> groups;          ///< for PFS, this attempt's first, then those of further ones; initiator only
@@ -296,7 +299,7 @@ class MessageIdHistory {
 
 struct IsakmpSa {
   SaId id = 0;
-  std::size_t connection = 0;
+  std::size_t connection = 0;  ///< the run; until the peer is authenticated, that of the configured connection
   Role role{};
   IkeSpi spi_i, spi_r;
   Endpoint local, remote;

@@ -38,8 +38,8 @@ ike::ChildSaInfo view(const Core& core, const IsakmpSa& sa, const QuickMode& qm)
   out.child = c.name;
   out.role = qm.role;
   out.spi_in = qm.spi_in;
-  out.local_ts = c.local_ts;
-  out.remote_ts = c.remote_ts;
+  out.local_ts = qm.local_ts;
+  out.remote_ts = qm.remote_ts;
   out.udp_encap = sa.nat.encapsulate();
   std::visit(
       [&out](const auto& s) {
@@ -64,7 +64,7 @@ ike::ChildSaInfo view(const Core& core, const IsakmpSa& sa, const QuickMode& qm)
 }
 
 void add_pairs(const Core& core, std::size_t connection, std::vector<ike::ChildSaInfo>& out) {
-  for (const ChildRun& run : core.runs.at(connection).children)
+  for (const ChildRun& run : core.runs().at(connection).children)
     for (const ChildSa& pair : run.pairs) out.push_back(view(core, connection, pair));
 }
 
@@ -119,7 +119,7 @@ ike::IkeSaInfo view(const Core& core, const IsakmpSa& sa, bool first) {
   return out;
 }
 
-/// The SA of each connection that its pairs are listed under.
+/// The SA of each run that its pairs are listed under.
 std::map<std::size_t, const IsakmpSa*> newest_sas(const Core& core) {
   std::map<std::size_t, const IsakmpSa*> out;
   for (const auto& [id, sa] : core.sas()) {
@@ -136,12 +136,16 @@ unsigned unanswered_message(const MmState& state) {
   return std::holds_alternative<MmAwaitAuth>(state) ? 5 : 0;
 }
 
-std::optional<ike::Attempt> attempt(const Core& core, std::size_t connection) {
-  for (const auto& [id, sa] : core.sas())
-    if (sa->connection == connection && !sa->dead && sa->role == Role::Initiator && !is_open(*sa) &&
-        !std::holds_alternative<MmClosing>(sa->state))
-      return ike::Attempt{sa->created, unanswered_message(sa->state)};
-  return std::nullopt;
+void add_run(const Core& core, std::size_t id, const ConnectionRun& run, ike::ConnectionStatus& out) {
+  for (std::size_t k = 0; k < run.children.size(); ++k) {
+    const ChildRun& from = run.children[k];
+    ike::ChildStatus& to = out.children[k];
+    to.up = to.up || std::ranges::any_of(from.pairs, [](const ChildSa& p) { return !std::holds_alternative<ChildSuperseded>(p.life); });
+    to.wanted = to.wanted || from.persistent || from.requested;
+    if (!core.own_run(id)) continue;
+    to.stopped = core.connection(id).children[k].start_action == config::StartAction::Start && !from.persistent;
+    to.retry_at = std::max(from.retry_at, run.retry_at);
+  }
 }
 
 }  // namespace
@@ -157,10 +161,10 @@ std::vector<ike::IkeSaInfo> view_ike_sas(const Core& core) {
 std::vector<ike::LonePairs> view_lone_pairs(const Core& core) {
   const auto first = newest_sas(core);
   std::vector<ike::LonePairs> out;
-  for (std::size_t i = 0; i < core.runs.size(); ++i) {
-    if (first.contains(i)) continue;
-    ike::LonePairs lone{core.connection(i).name, {}};
-    add_pairs(core, i, lone.children);
+  for (const auto& [id, run] : core.runs()) {
+    if (first.contains(id)) continue;
+    ike::LonePairs lone{core.connection(id).name, {}};
+    add_pairs(core, id, lone.children);
     if (!lone.children.empty()) out.push_back(std::move(lone));
   }
   return out;
@@ -168,23 +172,27 @@ std::vector<ike::LonePairs> view_lone_pairs(const Core& core) {
 
 std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
   std::vector<ike::ConnectionStatus> out;
-  for (std::size_t i = 0; i < core.runs.size(); ++i) {
-    const config::Connection& c = core.connection(i);
-    ike::ConnectionStatus status;
+  for (const config::Connection& c : core.config.connections) {
+    ike::ConnectionStatus& status = out.emplace_back();
     status.connection = c.name;
     status.failure = core.failures.current(c.name, {});
-    status.up =
-        std::ranges::any_of(core.sas(), [&](const auto& s) { return s.second->connection == i && !s.second->dead && is_open(*s.second); });
-    if (!status.up) status.connecting = attempt(core, i);
-    for (std::size_t k = 0; k < c.children.size(); ++k) {
-      const ChildRun& run = core.runs[i].children[k];
-      const bool up = std::ranges::any_of(run.pairs, [](const ChildSa& p) { return !std::holds_alternative<ChildSuperseded>(p.life); });
-      status.children.push_back({c.children[k].name, up, core.failures.current(c.name, c.children[k].name), run.persistent || run.requested,
-                                 c.children[k].start_action == config::StartAction::Start && !run.persistent,
-                                 std::max(run.retry_at, core.runs[i].retry_at)});
-    }
-    out.push_back(std::move(status));
+    for (const config::Child& child : c.children)
+      status.children.push_back({.child = child.name, .failure = core.failures.current(c.name, child.name)});
   }
+  for (const auto& [id, run] : core.runs()) add_run(core, id, run, out[run.connection]);
+  std::set<std::size_t> with;  // runs that have an established SA
+  for (const auto& [id, sa] : core.sas()) {
+    if (sa->dead || std::holds_alternative<MmClosing>(sa->state)) continue;
+    ike::ConnectionStatus& status = out[core.runs().at(sa->connection).connection];
+    if (is_open(*sa)) {
+      status.up = true;
+      if (with.insert(sa->connection).second) ++status.peers;
+    } else if (sa->role == Role::Initiator) {
+      status.connecting = ike::Attempt{sa->created, unanswered_message(sa->state)};
+    }
+  }
+  for (ike::ConnectionStatus& status : out)
+    if (status.up) status.connecting.reset();
   return out;
 }
 

@@ -7,7 +7,7 @@
 
 namespace culvert::ikev1 {
 
-/// Each pair is listed under the newest ISAKMP SA of its connection, whichever made it (pairs outlive their maker); where
+/// Each pair is listed under the newest ISAKMP SA of its run, whichever made it (pairs outlive their maker); where
 /// there is none, they stand alone.
 std::vector<ike::IkeSaInfo> view_ike_sas(const Core& core);
 std::vector<ike::LonePairs> view_lone_pairs(const Core& core);

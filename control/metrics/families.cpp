@@ -58,6 +58,8 @@ void add_build(Builder& b, const Gateway& gateway) {
 void add_connections(Builder& b, const std::vector<ike::ConnectionStatus>& connections) {
   b.gauge("culvert_connection_up", "1 while the configured connection has an established ISAKMP SA.");
   for (const auto& c : connections) b.sample({label("connection", c.connection)}, std::uint64_t{c.up});
+  b.gauge("culvert_connection_peers", "Peers of the configured connection that have an established ISAKMP SA.");
+  for (const auto& c : connections) b.sample({label("connection", c.connection)}, std::uint64_t{c.peers});
   b.gauge("culvert_child_up", "1 while the configured child has an IPsec SA pair in use.");
   for (const auto& c : connections)
     for (const auto& child : c.children)

@@ -1,50 +1,143 @@
 #include "control/sa/policy.hpp"
 
+#include <algorithm>
+#include <utility>
+
+#include "common/config/selectors.hpp"
+
 namespace culvert::control {
 
+namespace {
+constexpr std::uint32_t kLast = 1U << 31;  ///< behind all others of the same priority
+}
+
 PolicyTable::PolicyTable(const config::GatewayConfig& config) {
-  std::uint32_t id = 0;
+  std::uint32_t order = 0;
   for (const auto& connection : config.connections) {
     for (const auto& child : connection.children) {
+      Configured& c = children_.emplace_back(Configured{{connection.name, child.name}, child.priority, order += 2, {}, {}});
+      c.name = shm::Name(connection.name + "/" + child.name);
+      const auto selectors = config::fixed_selectors(connection, child);
+      if (!selectors) continue;
       shm::InstallPolicy p;
-      p.policy = PolicyId{++id};
+      p.policy = PolicyId{static_cast<std::uint32_t>(entries_.size()) + 1};
       p.priority = child.priority;
+      // Where peers each have an entry of their own, this one only sees to it that nothing leaves in clear while they are away.
+      p.order = config::waits_for_many(connection) ? kLast + order : order;
       p.action = shm::PolicyAction::Protect;
       // Also for `start`: a child that lost its SA comes back when a packet asks for it. `none` waits for the operator or the peer.
       p.acquire = child.start_action != config::StartAction::None;
-      p.local_ts = child.local_ts;
-      p.remote_ts = child.remote_ts;
-      p.name = shm::Name(connection.name + "/" + child.name);
+      p.local_ts = selectors->first;
+      p.remote_ts = selectors->second;
+      p.name = c.name;
+      c.policy = p.policy;
       entries_.push_back(p);
-      children_.push_back({connection.name, child.name});
     }
   }
   for (const auto& policy : config.policies) {
     shm::InstallPolicy p;
-    p.policy = PolicyId{++id};
+    p.policy = PolicyId{static_cast<std::uint32_t>(entries_.size()) + 1};
     p.priority = policy.priority;
+    p.order = order += 2;
     p.action = policy.action == config::PolicyAction::Bypass ? shm::PolicyAction::Bypass : shm::PolicyAction::Discard;
     p.local_ts = policy.local_ts;
     p.remote_ts = policy.remote_ts;
     p.name = shm::Name(policy.name);
     entries_.push_back(p);
   }
+  for (std::uint32_t id = shm::kConfiguredPolicies + 1; id <= shm::kMaxPolicies; ++id) free_.push_back(id);
+}
+
+std::vector<shm::InstallPolicy> PolicyTable::entries() const {
+  std::vector<shm::InstallPolicy> out = entries_;
+  for (const auto& [id, p] : peers_) out.push_back(p.policy);
+  return out;
+}
+
+const PolicyTable::Configured* PolicyTable::configured(const ChildRef& ref) const {
+  const auto it = std::ranges::find(children_, ref, &Configured::ref);
+  return it == children_.end() ? nullptr : &*it;
 }
 
 std::optional<PolicyId> PolicyTable::of(const std::string& connection, const std::string& child) const {
-  for (std::size_t i = 0; i < children_.size(); ++i)
-    if (children_[i].child == child && children_[i].connection == connection) return PolicyId{static_cast<std::uint32_t>(i + 1)};
-  return std::nullopt;
+  const Configured* c = configured({connection, child});
+  return c == nullptr ? std::nullopt : c->policy;
 }
 
 const ChildRef* PolicyTable::child_of(PolicyId policy) const {
-  return policy.value >= 1 && policy.value <= children_.size() ? &children_[policy.value - 1] : nullptr;
+  const auto it = std::ranges::find(children_, std::optional(policy), &Configured::policy);
+  return it == children_.end() ? nullptr : &it->ref;
 }
 
 const ChildRef* PolicyTable::child_named(std::string_view name) const {
-  for (std::size_t i = 0; i < children_.size(); ++i)
-    if (entries_[i].name.view() == name) return &children_[i];
-  return nullptr;
+  const auto it = std::ranges::find_if(children_, [&](const Configured& c) { return c.name.view() == name; });
+  return it == children_.end() ? nullptr : &it->ref;
+}
+
+PolicyTable::Peers& PolicyTable::add(PolicyId policy, const Configured& child, Key key) {
+  shm::InstallPolicy p;
+  p.policy = policy;
+  p.priority = child.priority;
+  p.order = child.order - 1;
+  p.action = shm::PolicyAction::Protect;
+  p.local_ts = std::get<3>(key);
+  p.remote_ts = std::get<4>(key);
+  p.name = child.name;
+  by_key_[key] = policy.value;
+  return peers_[policy.value] = Peers{p, std::move(key), 0, {}};
+}
+
+std::optional<PolicyTable::Taken> PolicyTable::take(const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local,
+                                                    const TrafficSelector& remote) {
+  Key key{child.connection, child.child, peer, local, remote};
+  if (const auto known = by_key_.find(key); known != by_key_.end() && peers_.at(known->second).refused.empty()) {
+    ++peers_.at(known->second).users;
+    return Taken{PolicyId{known->second}, std::nullopt};
+  }
+  const Configured* c = configured(child);
+  while (!free_.empty() && peers_.contains(free_.front())) free_.pop_front();  // adopted meanwhile
+  if (c == nullptr || free_.empty()) return std::nullopt;
+  Peers& p = add(PolicyId{free_.front()}, *c, std::move(key));
+  free_.pop_front();
+  p.users = 1;
+  return Taken{p.policy.policy, p.policy};
+}
+
+bool PolicyTable::adopt(PolicyId policy, const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local,
+                        const TrafficSelector& remote) {
+  const Configured* c = configured(child);
+  if (c == nullptr || !is_peers(policy) || policy.value > shm::kMaxPolicies) return false;
+  Key key{child.connection, child.child, peer, local, remote};
+  const auto there = peers_.find(policy.value);
+  if (there == peers_.end() && by_key_.contains(key)) return false;
+  if (there != peers_.end() && there->second.key != key) return false;
+  Peers& p = there == peers_.end() ? add(policy, *c, std::move(key)) : there->second;
+  ++p.users;
+  return true;
+}
+
+bool PolicyTable::release(PolicyId policy) {
+  const auto it = peers_.find(policy.value);
+  if (it == peers_.end() || --it->second.users > 0) return false;
+  if (const auto known = by_key_.find(it->second.key); known != by_key_.end() && known->second == policy.value) by_key_.erase(known);
+  peers_.erase(it);
+  free_.push_back(policy.value);
+  return true;
+}
+
+void PolicyTable::refuse(PolicyId policy, std::string why) {
+  if (const auto it = peers_.find(policy.value); it != peers_.end()) it->second.refused = std::move(why);
+}
+
+const std::string* PolicyTable::refusal(PolicyId policy) const {
+  const auto it = peers_.find(policy.value);
+  return it == peers_.end() || it->second.refused.empty() ? nullptr : &it->second.refused;
+}
+
+void PolicyTable::lose_all() {
+  for (const auto& [id, p] : peers_) free_.push_back(id);
+  peers_.clear();
+  by_key_.clear();
 }
 
 }  // namespace culvert::control

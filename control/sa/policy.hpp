@@ -1,10 +1,15 @@
-// The SPD that the configuration asks for: one Protect entry a child, numbered by its place in the file, then `policies:`.
-// Owns the numbering; sends nothing.
+// The SPD: one Protect entry a child, numbered by its place in the file, then `policies:`; and, as peers come and go, one for each
+// peer that has SAs of a child beside others, or whose selectors nobody knew before.
+// Owns the numbering and the count of the SAs that need an entry; sends nothing.
+//
+// A peer's entry stands just before its child's in the order of the SPD: what another child comes before, its peers do not get.
 #pragma once
 
+#include <deque>
+#include <map>
 #include <optional>
 #include <string>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "common/config/config.hpp"
@@ -21,16 +26,55 @@ class PolicyTable {
  public:
   explicit PolicyTable(const config::GatewayConfig& config);
 
-  /// All entries, in the order of their numbers 1..n.
-  [[nodiscard]] const std::vector<shm::InstallPolicy>& entries() const { return entries_; }
+  /// All entries: the configuration's in the order of their numbers, then the peers'.
+  [[nodiscard]] std::vector<shm::InstallPolicy> entries() const;
+  /// A child's own entry; nullopt: there is none, for its selectors are not known before its peer is.
   [[nodiscard]] std::optional<PolicyId> of(const std::string& connection, const std::string& child) const;
+  /// Of the configuration's entries.
   [[nodiscard]] const ChildRef* child_of(PolicyId policy) const;
   /// The child that an SA's name ("connection/child", perhaps cut) stands for.
   [[nodiscard]] const ChildRef* child_named(std::string_view name) const;
 
+  // -- entries of peers
+  struct Taken {
+    PolicyId policy;
+    std::optional<shm::InstallPolicy> fresh;  ///< to be installed before the SA
+  };
+  /// The entry of a peer's SA with these selectors, counted once more. nullopt: there are too many, or no such child.
+  std::optional<Taken> take(const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local, const TrafficSelector& remote);
+  /// An SA of a former culvertd is under this entry: the same as take(), with a number that is given. False: it is another's.
+  bool adopt(PolicyId policy, const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local, const TrafficSelector& remote);
+  /// An SA under it is gone. True: it was the last one, the entry is to be removed. Of a child's own entry: false.
+  bool release(PolicyId policy);
+  /// The data plane did not take it: the SAs under it are worth nothing.
+  void refuse(PolicyId policy, std::string why);
+  [[nodiscard]] const std::string* refusal(PolicyId policy) const;
+  /// The data plane lost everything.
+  void lose_all();
+  static bool is_peers(PolicyId policy) { return policy.value > shm::kConfiguredPolicies; }
+
  private:
+  struct Configured {
+    ChildRef ref;
+    std::uint32_t priority = 0, order = 0;
+    std::optional<PolicyId> policy;
+    shm::Name name;
+  };
+  using Key = std::tuple<std::string, std::string, shm::PeerTag, TrafficSelector, TrafficSelector>;
+  struct Peers {
+    shm::InstallPolicy policy;
+    Key key;
+    unsigned users = 0;
+    std::string refused;
+  };
+  [[nodiscard]] const Configured* configured(const ChildRef& ref) const;
+  Peers& add(PolicyId policy, const Configured& child, Key key);
+
   std::vector<shm::InstallPolicy> entries_;
-  std::vector<ChildRef> children_;  ///< of policy 1, 2, ...
+  std::vector<Configured> children_;
+  std::map<std::uint32_t, Peers> peers_;  ///< by number
+  std::map<Key, std::uint32_t> by_key_;
+  std::deque<std::uint32_t> free_;  ///< oldest first: a number comes back as late as possible
 };
 
 }  // namespace culvert::control

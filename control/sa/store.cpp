@@ -34,7 +34,7 @@ std::optional<Spi> SaStore::allocate_spi() {
   do spi = (random_() & ~(capacity_ - 1)) | slot;
   while (spi <= kReservedSpis || spi == last_spi_[slot]);
   last_spi_[slot] = spi;
-  table(Direction::Inbound).entries[slot] = {Direction::Inbound, slot, Spi{spi}, SlotState::Reserved, 0, {}, {}, false, false};
+  table(Direction::Inbound).entries[slot] = {Direction::Inbound, slot, Spi{spi}, SlotState::Reserved, 0, {}, {}, false, false, {}};
   return Spi{spi};
 }
 
@@ -50,7 +50,7 @@ void SaStore::settle() {
 }
 
 std::optional<std::uint32_t> SaStore::begin_install(Direction direction, Spi spi, std::uint64_t pair, const std::string& connection,
-                                                    const std::string& child) {
+                                                    const std::string& child, PolicyId policy) {
   SaEntry* e = nullptr;
   if (direction == Direction::Inbound) {
     e = lookup(direction, spi, 0);
@@ -69,6 +69,7 @@ std::optional<std::uint32_t> SaStore::begin_install(Direction direction, Spi spi
   e->pair = pair;
   e->connection = connection;
   e->child = child;
+  e->policy = policy;
   return e->slot;
 }
 
@@ -95,7 +96,7 @@ const SaEntry* SaStore::begin_remove(Direction direction, Spi spi, std::uint64_t
 }
 
 bool SaStore::adopt(Direction direction, std::uint32_t slot, Spi spi, std::uint64_t pair, const std::string& connection,
-                    const std::string& child) {
+                    const std::string& child, PolicyId policy) {
   Table& t = table(direction);
   if (slot >= capacity_ || t.entries.contains(slot)) return false;
   if (direction == Direction::Inbound && (spi.value & (capacity_ - 1)) != slot) return false;
@@ -105,7 +106,7 @@ bool SaStore::adopt(Direction direction, std::uint32_t slot, Spi spi, std::uint6
     outbound_[{pair, spi.value}] = slot;
   }
   // Nobody has allocated the SPI in this process, so nobody will release it.
-  t.entries[slot] = {direction, slot, spi, SlotState::Live, pair, connection, child, true, true};
+  t.entries[slot] = {direction, slot, spi, SlotState::Live, pair, connection, child, true, true, policy};
   return true;
 }
 

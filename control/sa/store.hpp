@@ -33,6 +33,7 @@ struct SaEntry {
   std::string connection, child;
   bool released = false;  ///< inbound: the engine does not want the SPI any more
   bool orphan = false;    ///< installed by a culvertd before this one
+  PolicyId policy{};
 };
 
 class SaStore {
@@ -49,14 +50,15 @@ class SaStore {
   /// Before InstallSa is sent: the slot for it. Fails when no slot is free, the SPI is not one of ours (inbound), or the same
   /// SA is there already (a key is never installed twice).
   std::optional<std::uint32_t> begin_install(Direction direction, Spi spi, std::uint64_t pair, const std::string& connection,
-                                             const std::string& child);
+                                             const std::string& child, PolicyId policy = {});
   void installed(Direction direction, std::uint32_t slot);
   /// The data plane does not have the SA: it refused it, or acknowledged its removal.
   void gone(Direction direction, std::uint32_t slot);
   /// Before RemoveSa is sent. nullptr: no such SA in the data plane.
   const SaEntry* begin_remove(Direction direction, Spi spi, std::uint64_t pair);
   /// Takes over an SA that a former culvertd installed. False: the slot is out of range or taken.
-  bool adopt(Direction direction, std::uint32_t slot, Spi spi, std::uint64_t pair, const std::string& connection, const std::string& child);
+  bool adopt(Direction direction, std::uint32_t slot, Spi spi, std::uint64_t pair, const std::string& connection, const std::string& child,
+             PolicyId policy = {});
 
   /// The data plane lost everything. SPIs that the engine still holds stay reserved.
   void lose_all();

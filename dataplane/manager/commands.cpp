@@ -33,7 +33,8 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
   std::vector<std::size_t> completions;
   std::optional<std::map<std::uint32_t, shm::InstallPolicy>> before;  // copied only if a policy is touched
   for (const shm::Message& m : batch) {
-    const bool of_policy = m.type == shm::MessageType::InstallPolicy || m.type == shm::MessageType::RemovePolicy;
+    const bool of_policy = m.type == shm::MessageType::InstallPolicy || m.type == shm::MessageType::RemovePolicy ||
+                           m.type == shm::MessageType::PoliciesComplete;
     if (of_policy && !before) before = policies_;
     if (of_policy) of_policies.push_back(acks.size());
     shm::AckResult result = shm::AckResult::BadMessage;
@@ -46,6 +47,7 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
         break;
       case shm::MessageType::PoliciesComplete:
         completions.push_back(acks.size());
+        forget_others();
         break;
       case shm::MessageType::InstallSa: {
         auto sa = m.as<shm::InstallSa>();
@@ -80,6 +82,7 @@ shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
   if (!valid_policy(m.policy) || !valid_bool(m, &shm::InstallPolicy::acquire)) return shm::AckResult::BadMessage;
   if (const shm::AckResult checked = Spd::check(m); checked != shm::AckResult::Ok) return checked;
   policies_[m.policy.value] = m;
+  sent_.insert(m.policy.value);
   policies_dirty_ = true;
   // A policy that now selects more than its SAs admit: they are checked from now on, and never again believed to be wide.
   if (const auto of = outbound_of_.find(m.policy.value); of != outbound_of_.end())
@@ -89,9 +92,15 @@ shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
 }
 
 shm::AckResult Commands::remove_policy(const shm::RemovePolicy& m) {
+  sent_.erase(m.policy.value);
   if (policies_.erase(m.policy.value) == 0) return shm::AckResult::NotFound;
   policies_dirty_ = true;
   return shm::AckResult::Ok;
+}
+
+/// A culvertd before this one has left policies that this one does not want.
+void Commands::forget_others() {
+  policies_dirty_ = std::erase_if(policies_, [&](const auto& p) { return !sent_.contains(p.first); }) > 0 || policies_dirty_;
 }
 
 bool Commands::rebuild_spd() {
@@ -153,7 +162,7 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   if (result != shm::AckResult::Ok) return result;
   installed_[{m.direction, m.slot}];
   shm::SaSnapshot snapshot{m.spi,  m.slot, m.policy, m.pair, m.local, m.remote,    m.local_ts, m.remote_ts, m.suite,
-                           m.mode, m.soft, m.hard,   now_ns, worker,  m.direction, false,      m.name};
+                           m.mode, m.soft, m.hard,   now_ns, worker,  m.direction, false,      m.name,      m.peer};
   shm::write_record(record, snapshot);
   if constexpr (std::is_same_v<Table, OutboundTable>) {
     add_outbound(*raw);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -46,7 +47,10 @@ class Commands {
   /// All that were ever reported of SAs that are still installed: for a culvertd that has just attached.
   [[nodiscard]] std::vector<shm::Expire> reported() const;
   /// A culvertd has attached; it will send its policies.
-  void attached() { lost_policies_ = false; }
+  void attached() {
+    lost_policies_ = false;
+    sent_.clear();
+  }
 
  private:
   using SlotKey = std::pair<Direction, std::uint32_t>;
@@ -57,6 +61,7 @@ class Commands {
   shm::AckResult move_sa(const shm::MoveSa& m);
   void move_outbound(OutboundSa& sa, const Endpoint& remote);
   void note_remote(Direction direction, std::uint32_t slot, const Endpoint& remote);
+  void forget_others();
   bool rebuild_spd();
   void publish(std::unique_ptr<const Spd> spd);
   shm::AckResult open_forwarding();
@@ -71,6 +76,7 @@ class Commands {
   std::map<std::uint32_t, shm::InstallPolicy> policies_;
   bool policies_dirty_ = false;
   bool lost_policies_ = false;                                     // of the one that is attached
+  std::set<std::uint32_t> sent_;                                   // policies that it sent so far; those before PoliciesComplete only
   std::unique_ptr<const Spd> staged_;                              // built, but forwarding is not open yet
   std::map<SlotKey, std::vector<shm::Expire>> installed_;          // with what was reported of each
   std::map<std::uint32_t, std::vector<OutboundSa*>> outbound_of_;  // by policy, oldest first

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <tuple>
 
 #include <rte_acl.h>
 #include <rte_errno.h>
@@ -93,8 +94,9 @@ std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm:
   if (policies.empty()) return spd;
   std::vector<const shm::InstallPolicy*> order;
   for (const auto& p : policies) order.push_back(&p);
-  std::sort(order.begin(), order.end(),
-            [](const auto* a, const auto* b) { return std::pair(a->priority, a->policy.value) < std::pair(b->priority, b->policy.value); });
+  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    return std::tuple(a->priority, a->order, a->policy.value) < std::tuple(b->priority, b->order, b->policy.value);
+  });
   std::vector<Rule> rules;
   for (const shm::InstallPolicy* p : order) {
     // The classifier lets the larger number win, and says nothing of equal ones: every policy has its own.

@@ -2,7 +2,6 @@
 #include "tests/exchange/world.hpp"
 
 #include <algorithm>
-#include <sstream>
 #include <stdexcept>
 
 #include "control/crypto/hash.hpp"
@@ -77,7 +76,8 @@ void Host::start(std::vector<ike::OrphanSa> orphans) {
 void Host::restart() {
   std::vector<ike::OrphanSa> orphans;
   const auto add = [&](const ike::InstallSa& s) {
-    orphans.push_back({s.pair, s.direction, s.connection, s.child, s.spi, s.local, s.remote});
+    orphans.push_back(
+        {s.pair, s.direction, s.connection, s.child, s.spi, s.local, s.remote, s.suite.protocol, s.mode, s.local_ts, s.remote_ts, s.peer});
   };
   for (const auto& [spi, sa] : inbound) add(sa.sa);
   for (const PlaneSa& sa : outbound) add(sa.sa);
@@ -164,6 +164,12 @@ void Host::check(const ike::CheckUser& job) {
     perform();
   });
 }
+namespace {
+/// What the SPD would call it: the child, or a peer's own entry.
+std::string policy_of(const ike::InstallSa& sa) {
+  return sa.own_policy ? sa.child + " of " + to_hex(sa.peer) + ": " + sa.local_ts.to_string() + " - " + sa.remote_ts.to_string() : sa.child;
+}
+}  // namespace
 
 void Host::install(const ike::InstallSa& sa) {
   plane_clock_ = std::max(plane_clock_, world.now + world.between(install_min, install_max));
@@ -174,7 +180,7 @@ void Host::install(const ike::InstallSa& sa) {
       inbound[sa.spi.value] = {sa, {}};
     } else if (ok) {
       outbound.push_back({sa, {}});
-      current[sa.child] = sa.pair;
+      current[policy_of(sa)] = sa.pair;
     }
     world.look_at_traffic();
     if (engine.get() != asker) return;
@@ -200,60 +206,6 @@ void Host::move(const ike::MoveSa& to) {
     for (PlaneSa& s : outbound)
       if (s.sa.pair == to.pair && s.sa.spi == to.spi) s.sa.remote = to.remote;
   });
-}
-
-std::vector<ike::Report> Host::reports(Reason reason) const {
-  std::vector<ike::Report> out;
-  for (const ike::Report& r : log)
-    if (r.reason == reason) out.push_back(r);
-  return out;
-}
-
-std::size_t Host::counted(ike::Exchange exchange, Reason reason) const {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(log, [&](const ike::Report& r) { return r.count && r.exchange == exchange && r.reason == reason; }));
-}
-
-bool Host::up(const std::string& connection, const std::string& wanted) const {
-  for (const ike::ConnectionStatus& c : engine->connections())
-    if (c.connection == connection)
-      for (const ike::ChildStatus& s : c.children)
-        if (s.child == wanted) return s.up;
-  return false;
-}
-
-std::size_t Host::established() const {
-  const auto sas = engine->ike_sas();
-  return static_cast<std::size_t>(std::ranges::count_if(
-      sas, [](const ike::IkeSaInfo& s) { return s.state == ike::IkeState::Established || s.state == ike::IkeState::Rekeyed; }));
-}
-
-std::size_t Host::live_pairs(const std::string& wanted) const {
-  std::size_t n = 0;
-  const auto count = [&](const std::vector<ike::ChildSaInfo>& children) {
-    for (const ike::ChildSaInfo& c : children) n += c.child == wanted && c.state == ike::ChildState::Installed;
-  };
-  for (const ike::IkeSaInfo& sa : engine->ike_sas()) count(sa.children);
-  for (const ike::LonePairs& lone : engine->lone_pairs()) count(lone.children);
-  return n;
-}
-
-const PlaneSa* Host::current_out(const std::string& wanted) const {
-  const auto it = current.find(wanted);
-  if (it == current.end()) return nullptr;
-  for (const PlaneSa& s : outbound)
-    if (s.sa.pair == it->second) return &s;
-  return nullptr;
-}
-
-std::string Host::transcript() const {
-  std::ostringstream out;
-  for (std::size_t i = 0; i < log.size(); ++i) {
-    const ike::Report& r = log[i];
-    out << times[i].time_since_epoch() / 1ms << " ms " << name << ": " << (r.exchange ? ike::name(*r.exchange) : "-") << ' '
-        << (r.role == ike::Role::Initiator ? 'I' : 'R') << ' ' << ike::name(r.reason) << (r.count ? " [end] " : " ") << r.message << '\n';
-  }
-  return out.str();
 }
 
 // ---------------------------------------------------------------------------------------------------------------- World
@@ -328,12 +280,12 @@ void World::transmit(const ike::Datagram& sent) {
       if (fresh) nat.in[next_port_++] = from.port;
       from = {nat.outside, it->second};
     }
-    if (to.address == nat.outside) {
-      const auto it = nat.in.find(to.port);
-      if (it == nat.in.end()) return;
-      to = {nat.inside, it->second};
-    }
   }
+  const auto owner = std::ranges::find_if(nats_, [&](const Nat& nat) { return to.address == nat.outside && nat.in.contains(to.port); });
+  if (owner != nats_.end())
+    to = {owner->inside, owner->in.at(to.port)};
+  else if (std::ranges::any_of(nats_, [&](const Nat& nat) { return to.address == nat.outside; }))
+    return;
   const ike::Datagram arriving{to, from, datagram.data};
   const auto chance = [&](double p) { return p > 0 && static_cast<double>(random(1'000'000)) < p * 1e6; };
   const int copies = chance(link.loss) ? 0 : chance(link.duplicate) ? 2 : 1;
@@ -370,7 +322,7 @@ void World::look_at_traffic() {
   const std::string when = " at " + std::to_string(now.time_since_epoch() / 1ms) + " ms";
   for (const auto& from : hosts)
     for (const auto& [child, pair] : from->current) {
-      const PlaneSa* sa = from->current_out(child);
+      const PlaneSa* sa = from->current_of(child);
       if (!sa) {
         gaps.push_back(from->name + "/" + child + " has no outbound SA" + when);
         continue;

@@ -61,7 +61,9 @@ class Host final : public ike::Services {
   [[nodiscard]] bool up(const std::string& connection = "c", const std::string& child = "net") const;
   [[nodiscard]] std::size_t established() const;  ///< ISAKMP SAs that are not on their way out
   [[nodiscard]] std::size_t live_pairs(const std::string& child = "net") const;
-  [[nodiscard]] const PlaneSa* current_out(const std::string& child) const;
+  /// Of a child with many peers: the one whose traffic is this.
+  [[nodiscard]] const PlaneSa* current_out(const std::string& child, const std::string& remote_ts = {}) const;
+  [[nodiscard]] const PlaneSa* current_of(const std::string& policy) const;
   [[nodiscard]] std::string transcript() const;
 
   World& world;
@@ -78,7 +80,7 @@ class Host final : public ike::Services {
   std::vector<TimePoint> times;                  ///< of the reports in `log`
   std::map<std::uint32_t, PlaneSa> inbound;      ///< by SPI
   std::vector<PlaneSa> outbound;                 ///< in order of installation
-  std::map<std::string, std::uint64_t> current;  ///< child -> pair: the last installed, whether or not it is still there
+  std::map<std::string, std::uint64_t> current;  ///< policy -> pair: the last installed, whether or not it is still there
   std::set<std::uint32_t> spis;                  ///< allocated and not released
   bool refuse_installs = false;
   bool spi_room = true;
@@ -113,7 +115,7 @@ class World {
   void transmit(const ike::Datagram& datagram);
   /// A datagram out of nowhere, straight to its destination.
   void deliver(const ike::Datagram& datagram);
-  /// `inside` reaches the others through `outside`; ports are mapped from 20000 up. Only what it sent to may answer.
+  /// `inside` reaches the others through `outside`, as several may; ports are mapped from 20000 up. Only what it sent to may answer.
   void add_nat(const IpAddress& inside, const IpAddress& outside);
   /// The NAT forgets its mappings: the inside host gets new ports.
   void forget_nat();

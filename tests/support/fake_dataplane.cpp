@@ -84,6 +84,7 @@ void FakeDataplane::welcome(int client, WelcomeResult result) {
   const auto sent = send_with_fds(client, std::as_bytes(std::span(&w, 1)),
                                   result == WelcomeResult::Ok ? std::span<const int>(fds) : std::span<const int>());
   if (!sent) throw std::runtime_error(sent.error());
+  sent_.clear();
 }
 
 void FakeDataplane::drop_client() {
@@ -108,11 +109,13 @@ AckResult FakeDataplane::execute(const Message& m) {
     case MessageType::InstallPolicy: {
       const auto p = m.as<InstallPolicy>();
       policies[p.policy.value] = p;
+      sent_.insert(p.policy.value);
       return AckResult::Ok;
     }
     case MessageType::RemovePolicy:
       return policies.erase(m.as<RemovePolicy>().policy.value) > 0 ? AckResult::Ok : AckResult::NotFound;
     case MessageType::PoliciesComplete:
+      std::erase_if(policies, [this](const auto& p) { return !sent_.contains(p.first); });
       complete_with = policies.size();
       return AckResult::Ok;
     case MessageType::InstallSa:
@@ -147,6 +150,7 @@ AckResult FakeDataplane::install(const InstallSa& sa) {
   s.direction = sa.direction;
   s.current = sa.direction == Direction::Outbound;
   s.name = sa.name;
+  s.peer = sa.peer;
   record.counters.packets.set(0);
   record.counters.bytes.set(0);
   record.counters.last_used_ns.set(0);

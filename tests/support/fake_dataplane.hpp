@@ -6,6 +6,7 @@
 #include <expected>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,7 @@ class FakeDataplane {
   std::optional<shm::RingProducer<shm::Message, shm::kEventSlots>> events_;
   std::optional<shm::RingProducer<shm::Datagram, shm::kDatagramSlots>> punts_;
   std::optional<shm::RingConsumer<shm::Datagram, shm::kDatagramSlots>> injects_;
+  std::set<std::uint32_t> sent_;  // policies, by the culvertd that is attached
   int listener_ = -1, client_ = -1;
   std::string path_;
 };

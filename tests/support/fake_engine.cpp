@@ -52,11 +52,11 @@ CommandResult command(std::string call) {
 CommandResult Engine::initiate(TimePoint, const std::string& connection, const std::string& child) {
   return command("initiate " + connection + "/" + child);
 }
-CommandResult Engine::terminate(TimePoint, const std::string& connection, const std::string& child) {
-  return command("terminate " + connection + "/" + child);
+CommandResult Engine::terminate(TimePoint, const std::string& connection, const std::string& child, const std::string& peer) {
+  return command("terminate " + connection + "/" + child + (peer.empty() ? "" : " of " + peer));
 }
-CommandResult Engine::rekey(TimePoint, const std::string& connection, const std::string& child, bool ike) {
-  return command("rekey " + connection + "/" + child + (ike ? " ike" : ""));
+CommandResult Engine::rekey(TimePoint, const std::string& connection, const std::string& child, bool ike, const std::string& peer) {
+  return command("rekey " + connection + "/" + child + (ike ? " ike" : "") + (peer.empty() ? "" : " of " + peer));
 }
 void Engine::shutdown(TimePoint) { engine().calls.emplace_back("shutdown"); }
 std::optional<TimePoint> Engine::deadline() const { return engine().deadline; }

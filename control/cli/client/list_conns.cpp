@@ -18,9 +18,9 @@ std::string failure_text(const json::object& o) {
                      message.empty() ? text_of(failure, "help") : message, text_of(failure, "reason"));
 }
 
-/// "down, connecting for 20s: no answer to message 1 yet"
+/// "UP, 3 peers", "down, connecting for 20s: no answer to message 1 yet"
 std::string state_text(const json::object& c) {
-  if (flag_of(c, "up")) return "UP";
+  if (flag_of(c, "up")) return count_of(c, "peers") > 1 ? fmt::format("UP, {} peers", count_of(c, "peers")) : "UP";
   const auto* connecting = c.if_contains("connecting");
   if (connecting == nullptr || !connecting->is_object()) return "down";
   const json::object& attempt = connecting->get_object();

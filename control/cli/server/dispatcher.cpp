@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "common/config/selectors.hpp"
 #include "common/ipsec/algorithms.hpp"
 #include "control/cli/protocol.hpp"
 #include "control/cli/server/commands.hpp"
@@ -87,7 +88,7 @@ ChildRef configured_child(const Gateway& gateway, const Args& args) {
     throw CommandError("unknown",
                        fmt::format("no connection \"{}\"{}", printable(as_bytes(ref.connection)), known_names(names, ref.connection)));
   }
-  if (!ref.child.empty() && std::ranges::find(c->children, ref.child, &config::Child::name) == c->children.end()) {
+  if (!ref.child.empty() && std::ranges::none_of(c->children, [&](const auto& k) { return config::is_child(k.name, ref.child); })) {
     std::vector<std::string_view> names;
     for (const auto& known : c->children) names.push_back(known.name);
     throw CommandError("unknown", fmt::format("connection {} has no child \"{}\"{}", c->name, printable(as_bytes(ref.child)),

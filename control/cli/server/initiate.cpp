@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "common/config/selectors.hpp"
 #include "control/cli/protocol.hpp"
 #include "control/cli/server/commands.hpp"
 
@@ -31,7 +32,7 @@ std::optional<Line> progress(const Gateway& gateway, const ChildRef& ref, ike::T
   json::array children;
   bool up = true;
   for (const auto& child : connection->children) {
-    if (!ref.child.empty() && child.child != ref.child) continue;
+    if (!ref.child.empty() && !config::is_child(child.child, ref.child)) continue;
     if (!child.up && fresh(child.failure)) return failed(fmt::format("{}/{} failed", ref.connection, child.child), *child.failure);
     up = up && child.up;
     children.push_back(json::object{{"child", child.child}, {"up", child.up}});

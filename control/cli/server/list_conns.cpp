@@ -1,6 +1,7 @@
 // The list-conns command: the configuration with the state that the engine has for it.
 #include <algorithm>
 
+#include "common/config/selectors.hpp"
 #include "control/cli/server/commands.hpp"
 
 namespace culvert::control::cli {
@@ -40,14 +41,15 @@ Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
       const config::Child& child = c.children[k];
       children.push_back(json::object{{"child", child.name},
                                       {"up", statuses[i].children[k].up},
-                                      {"local_ts", child.local_ts.to_string()},
-                                      {"remote_ts", child.remote_ts.to_string()},
+                                      {"local_ts", config::text(child.local_ts, child.local_dynamic)},
+                                      {"remote_ts", config::text(child.remote_ts, child.remote_dynamic)},
                                       {"esp_proposals", texts(child.esp_proposals)},
                                       {"start_action", name_of(child.start_action)},
                                       {"failure", failure_json(statuses[i].children[k].failure, now)}});
     }
     connections.push_back(json::object{{"connection", c.name},
                                        {"up", statuses[i].up},
+                                       {"peers", statuses[i].peers},
                                        {"connecting", connecting_json(statuses[i].connecting, now)},
                                        {"local_addrs", texts(c.local_addrs)},
                                        {"remote_addrs", texts(c.remote_addrs)},

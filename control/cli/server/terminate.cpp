@@ -5,7 +5,7 @@ namespace culvert::control::cli {
 
 Result terminate(Gateway& gateway, const Args& args, ike::TimePoint now) {
   const ChildRef ref = configured_child(gateway, args);
-  const ike::CommandResult result = gateway.terminate(now, ref.connection, ref.child);
+  const ike::CommandResult result = gateway.terminate(now, ref.connection, ref.child, args.text("peer"));
   if (!result.ok) throw CommandError("failed", result.message);
   return json::object{{"message", result.message}};
 }

@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "common/config/selectors.hpp"
+
 using namespace culvert;
 using namespace culvert::config;
 using namespace std::chrono_literals;
@@ -70,4 +72,25 @@ TEST_CASE("a complete small file becomes a configuration", "[config]") {
   CHECK(net.rekey_time == 3600s);
   CHECK(net.life_time == 3960s);
   CHECK(net.rand_time == 360s);
+}
+
+TEST_CASE("a child with several selectors is a child for each pair of them", "[config]") {
+  std::string text = kExample;
+  const std::string before = "local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24";
+  text.replace(text.find(before), before.size(), "local_ts: [10.1.0.0/24, 10.1.1.0/24], remote_ts: [10.2.0.0/24, \"dynamic\"]");
+  const auto loaded = load_text(text, "gw.yaml");
+  REQUIRE(loaded);
+  const std::vector<Child>& children = loaded->config.connections[0].children;
+  REQUIRE(children.size() == 4);
+  CHECK(children[0].name == "net/1x1");
+  CHECK(children[3].name == "net/2x2");
+  CHECK(children[3].local_ts.to_string() == "10.1.1.0/24");
+  CHECK(children[3].remote_dynamic);
+  CHECK_FALSE(children[2].remote_dynamic);
+  for (const Child& child : children) {
+    CHECK(is_child(child.name, "net"));
+    CHECK(child.entry == 0);
+    CHECK(child.start_action == StartAction::Start);
+  }
+  CHECK_FALSE(is_child("network", "net"));
 }
