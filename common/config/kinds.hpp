@@ -75,8 +75,10 @@ Kind<Identity> identity();             ///< one of our own: no pattern
 Kind<Identity> identity_pattern();     ///< of peers
 Kind<std::string> certificate_file();  ///< an absolute path
 Kind<SecretRef> secret_reference();
-Kind<SecretRef> key_reference();     ///< a file, or nothing
-Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms()
+Kind<SecretRef> key_reference();  ///< a file, or nothing
+/// In allow_weak, for certificates: RSA keys of 1024 bits and more; SHA-1 under a signature.
+inline constexpr std::string_view kWeakRsa = "rsa1024", kWeakCertificateHash = "sha1cert";
+Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms(), or of what certificates may have of the kind
 Kind<std::vector<IkeSuite>> ike_proposals();
 Kind<std::vector<EspSuite>> esp_proposals();
 Kind<std::vector<EspSuite>> ah_proposals();

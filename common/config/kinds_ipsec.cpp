@@ -210,7 +210,8 @@ Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalErr
 }  // namespace
 
 Kind<std::string> weak_algorithm() {
-  const auto names = all_weak_algorithms();
+  auto names = all_weak_algorithms();
+  names.insert(names.end(), {kWeakRsa, kWeakCertificateHash});
   std::string all;
   for (const std::string_view n : names) all += (all.empty() ? "" : ", ") + std::string(n);
   const std::string expects = "one of " + all;

@@ -239,7 +239,7 @@ Section<Connection> connection_section() {
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
       .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 32),
            "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. "
-           "Each is warned about.")
+           "rsa1024 and sha1cert are what its certificates may have. Each is warned about.")
       .inner("local", local, "Our side.")
       .inner("remote", remote, "The other side.")
       .key("secret", &Connection::secret, secret_reference(),

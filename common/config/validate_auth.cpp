@@ -53,6 +53,16 @@ void check_remote(const RemoteAuth& auth, const Identity& id, const Where& at) {
   unused(auth.crls, "crls");
 }
 
+void warn_weak_certificates(const Connection& c, const Where& at) {
+  if (c.remote_auth.auth != Proof::Pubkey && c.local_auth.auth != Proof::Pubkey) return;
+  for (std::size_t i = 0; i < c.allow_weak.size(); ++i)
+    if (c.allow_weak[i] == kWeakRsa || c.allow_weak[i] == kWeakCertificateHash)
+      at.key("allow_weak")
+          .item(i)
+          .warning("certificates with " + std::string(c.allow_weak[i] == kWeakRsa ? "RSA keys below 2048 bits" : "SHA-1") +
+                   " are taken from this peer; who can afford it forges them");
+}
+
 }  // namespace
 
 void validate_auth(const Connection& c, const Where& at) {
@@ -62,6 +72,7 @@ void validate_auth(const Connection& c, const Where& at) {
   check_secret(c, at);
   check_local(c.local_auth, local);
   check_remote(c.remote_auth, c.remote_id, remote);
+  warn_weak_certificates(c, at);
 }
 
 }  // namespace culvert::config

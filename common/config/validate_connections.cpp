@@ -81,6 +81,10 @@ void check_weak(const std::vector<Suite>& suites, const Connection& c, const Whe
 void check_weak_algorithms(const Connection& c, const Where& at) {
   if (!at.clean({"allow_weak", "proposals", "children"})) return;
   std::set<std::string> used;
+  if (c.local_auth.auth == Proof::Pubkey || c.remote_auth.auth == Proof::Pubkey) {
+    used.emplace(kWeakRsa);
+    used.emplace(kWeakCertificateHash);
+  }
   check_weak(c.proposals, c, at.key("proposals"), used);
   for (std::size_t k = 0; k < c.children.size(); ++k)
     for (const char* key : {"esp_proposals", "ah_proposals"}) {

@@ -21,7 +21,7 @@ void about_dates(std::vector<Finding>& out, const crypto::Certificate& c, const 
 }
 
 void about_own(std::vector<Finding>& out, const config::Connection& c, crypto::WallTime now) {
-  const auto own = read_own(c.local_auth);
+  const auto own = read_own(c);
   if (!own) {
     out.push_back({true, "local", own.error().key, own.error().index, own.error().message});
     return;
@@ -37,7 +37,7 @@ void about_own(std::vector<Finding>& out, const config::Connection& c, crypto::W
 }
 
 void about_trust(std::vector<Finding>& out, const config::Connection& c, crypto::WallTime now) {
-  const auto trust = read_trust(c.remote_auth);
+  const auto trust = read_trust(c);
   if (!trust) {
     out.push_back({true, "remote", trust.error().key, trust.error().index, trust.error().message});
     return;

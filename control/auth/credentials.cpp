@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/config/kinds.hpp"
 #include "common/dn.hpp"
 #include "control/config/secret.hpp"
 
@@ -22,18 +23,25 @@ std::expected<std::vector<Certificate>, std::string> read_certificates(const std
 using Check = std::string (*)(const Certificate&);
 
 /// All certificates of `files`; each must have a key that is used and pass `check` (empty: it does).
-std::expected<std::vector<Certificate>, ReadError> read_all(const std::vector<std::string>& files, const char* key, Check check) {
+std::expected<std::vector<Certificate>, ReadError> read_all(const std::vector<std::string>& files, const char* key, Check check,
+                                                            const crypto::Strength& strength) {
   std::vector<Certificate> out;
   for (std::size_t i = 0; i < files.size(); ++i) {
     auto certificates = read_certificates(files[i]);
     if (!certificates) return std::unexpected(ReadError{key, i, std::move(certificates.error())});
     for (Certificate& c : *certificates) {
-      const std::string problem = !c.key() ? "cannot be used: " + c.key().error() : check ? check(c) : std::string();
+      const std::string weak = crypto::unusable_key(c, strength);
+      const std::string problem = !weak.empty() ? "cannot be used: " + weak : check ? check(c) : std::string();
       if (!problem.empty()) return std::unexpected(ReadError{key, i, crypto::described(c) + " " + problem});
       if (std::ranges::find(out, c) == out.end()) out.push_back(std::move(c));
     }
   }
   return out;
+}
+
+crypto::Strength strength_of(const config::Connection& c) {
+  const auto allowed = [&](std::string_view name) { return std::ranges::find(c.allow_weak, name) != c.allow_weak.end(); };
+  return {.weak_rsa = allowed(config::kWeakRsa), .sha1 = allowed(config::kWeakCertificateHash)};
 }
 
 std::string must_be_authority(const Certificate& c) {
@@ -70,8 +78,9 @@ std::expected<std::shared_ptr<const T>, std::string> shared(std::expected<T, Rea
 
 }  // namespace
 
-std::expected<Own, ReadError> read_own(const config::LocalAuth& auth) {
-  auto chain = read_all(auth.certs, "certs", nullptr);
+std::expected<Own, ReadError> read_own(const config::Connection& connection) {
+  const config::LocalAuth& auth = connection.local_auth;
+  auto chain = read_all(auth.certs, "certs", nullptr, strength_of(connection));
   if (!chain) return std::unexpected(std::move(chain.error()));
   if (chain->empty()) return std::unexpected(ReadError{"certs", 0, "no certificate is configured"});
   if (chain->size() > crypto::kMaxChain)
@@ -86,10 +95,12 @@ std::expected<Own, ReadError> read_own(const config::LocalAuth& auth) {
   return Own{std::move(*chain), std::move(*key)};
 }
 
-std::expected<Trust, ReadError> read_trust(const config::RemoteAuth& auth) {
-  auto anchors = read_all(auth.cacerts, "cacerts", must_be_authority);
+std::expected<Trust, ReadError> read_trust(const config::Connection& connection) {
+  const config::RemoteAuth& auth = connection.remote_auth;
+  const crypto::Strength strength = strength_of(connection);
+  auto anchors = read_all(auth.cacerts, "cacerts", must_be_authority, strength);
   if (!anchors) return std::unexpected(std::move(anchors.error()));
-  auto pinned = read_all(auth.certs, "certs", nullptr);
+  auto pinned = read_all(auth.certs, "certs", nullptr, strength);
   if (!pinned) return std::unexpected(std::move(pinned.error()));
   std::vector<crypto::RevocationList> lists;
   for (std::size_t i = 0; i < auth.crls.size(); ++i) {
@@ -99,7 +110,11 @@ std::expected<Trust, ReadError> read_trust(const config::RemoteAuth& auth) {
     if (!list) return std::unexpected(ReadError{"crls", i, printable(as_bytes(auth.crls[i]), 256) + ": " + list.error()});
     lists.push_back(std::move(*list));
   }
-  return Trust{.anchors = std::move(*anchors), .pinned = std::move(*pinned), .lists = std::move(lists), .revocation = auth.revocation};
+  return Trust{.anchors = std::move(*anchors),
+               .pinned = std::move(*pinned),
+               .lists = std::move(lists),
+               .revocation = auth.revocation,
+               .strength = strength};
 }
 
 Credentials::Credentials(const config::GatewayConfig& config) : config_(config) {}
@@ -113,14 +128,14 @@ std::expected<OwnPtr, std::string> Credentials::own(const std::string& connectio
   const config::Connection* c = find(connection);
   if (c == nullptr || c->local_auth.auth != config::Proof::Pubkey) return std::unexpected("no private key is configured");
   const auto [kept, fresh] = own_.try_emplace(connection);
-  return current(kept->second, fresh, files_of(c->local_auth), [&] { return shared(read_own(c->local_auth), "local"); });
+  return current(kept->second, fresh, files_of(c->local_auth), [&] { return shared(read_own(*c), "local"); });
 }
 
 std::expected<TrustPtr, std::string> Credentials::trust(const std::string& connection) {
   const config::Connection* c = find(connection);
   if (c == nullptr || c->remote_auth.auth != config::Proof::Pubkey) return std::unexpected("no authority is configured");
   const auto [kept, fresh] = trust_.try_emplace(connection);
-  return current(kept->second, fresh, files_of(c->remote_auth), [&] { return shared(read_trust(c->remote_auth), "remote"); });
+  return current(kept->second, fresh, files_of(c->remote_auth), [&] { return shared(read_trust(*c), "remote"); });
 }
 
 void fill_identities(config::GatewayConfig& config) {

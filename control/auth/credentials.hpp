@@ -29,6 +29,7 @@ struct Trust {
   std::vector<crypto::Certificate> pinned;    ///< peers
   std::vector<crypto::RevocationList> lists;  ///< of files
   config::Revocation revocation{};
+  crypto::Strength strength{};
 };
 using OwnPtr = std::shared_ptr<const Own>;
 using TrustPtr = std::shared_ptr<const Trust>;
@@ -39,8 +40,8 @@ struct ReadError {
   std::size_t index = 0;  ///< in a list
   std::string message;
 };
-std::expected<Own, ReadError> read_own(const config::LocalAuth& auth);
-std::expected<Trust, ReadError> read_trust(const config::RemoteAuth& auth);
+std::expected<Own, ReadError> read_own(const config::Connection& connection);
+std::expected<Trust, ReadError> read_trust(const config::Connection& connection);
 
 class Credentials {
  public:

@@ -61,7 +61,7 @@ void Revocation::ask_files(const JobPtr& job) {
   job->named = ours || !job->responders.empty() || !job->lists.empty();
   if (!ours) return advance(job);
   compute<Status>([trust = job->trust, certificate = job->certificate(), issuer = job->issuer(),
-                   now = hooks_.now()] { return crypto::status_by_lists(certificate, issuer, trust->lists, now); },
+                   now = hooks_.now()] { return crypto::status_by_lists(certificate, issuer, trust->lists, now, trust->strength); },
                   [this, job](Status status) { judge(job, std::move(status)); }, gives_up(job));
 }
 
@@ -99,9 +99,11 @@ void Revocation::ask_list(const JobPtr& job, const std::string& url) {
   }
   if (const auto* list = kept(lists_, url)) {
     job->lists.pop_front();
-    return compute<Status>([list = *list, certificate = job->certificate(), issuer = job->issuer(),
-                            now = hooks_.now()] { return crypto::status_by_lists(certificate, issuer, std::span(&list, 1), now); },
-                           [this, job](Status status) { judge(job, std::move(status)); }, gives_up(job));
+    return compute<Status>(
+        [list = *list, trust = job->trust, certificate = job->certificate(), issuer = job->issuer(), now = hooks_.now()] {
+          return crypto::status_by_lists(certificate, issuer, std::span(&list, 1), now, trust->strength);
+        },
+        [this, job](Status status) { judge(job, std::move(status)); }, gives_up(job));
   }
   using Read = std::expected<crypto::RevocationList, std::string>;
   obtain(job, url, Fetch{url, {}, {}, crypto::kMaxList}, [this, url](Bytes body) {

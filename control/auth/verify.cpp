@@ -81,7 +81,7 @@ Path trusted(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime no
   if (trust.anchors.empty())
     return std::unexpected(
         Refusal{Reason::CertUntrusted, crypto::described(end) + " is not one of remote.certs, and no authority is trusted"});
-  auto path = crypto::find_path(end, *certificates, trust.anchors, now);
+  auto path = crypto::find_path(end, *certificates, trust.anchors, now, trust.strength);
   if (path && end.is_authority())
     return std::unexpected(Refusal{Reason::CertInvalid, crypto::described(end) + " is an authority's, and no peer's (RFC 4945 §5.1.3.9)"});
   return path;

@@ -83,7 +83,8 @@ std::optional<WallTime> RevocationList::next_update() const {
   return next == nullptr ? std::nullopt : std::optional(wall_time(next));
 }
 
-Status status_by_lists(const Certificate& certificate, const Certificate& issuer, std::span<const RevocationList> lists, WallTime now) {
+Status status_by_lists(const Certificate& certificate, const Certificate& issuer, std::span<const RevocationList> lists, WallTime now,
+                       const Strength& strength) {
   const auto x509_of = [](const Certificate& c) { return const_cast<X509*>(c.impl().x509.get()); };
   const Owned<STACK_OF(X509_CRL), [](STACK_OF(X509_CRL) * s) { sk_X509_CRL_free(s); }> crls(
       must_have(sk_X509_CRL_new_null(), "sk_X509_CRL_new_null"));
@@ -100,7 +101,7 @@ Status status_by_lists(const Certificate& certificate, const Certificate& issuer
   X509_STORE_CTX_set0_crls(ctx.get(), crls.get());
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx.get());
   X509_VERIFY_PARAM_set_time(param, now.time_since_epoch().count());
-  X509_VERIFY_PARAM_set_auth_level(param, 1);
+  X509_VERIFY_PARAM_set_auth_level(param, strength.sha1 ? 0 : 1);
   must(X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CRL_CHECK), "X509_VERIFY_PARAM_set_flags");
   const int result = X509_verify_cert(ctx.get());
   const int error = X509_STORE_CTX_get_error(ctx.get());

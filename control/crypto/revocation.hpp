@@ -43,7 +43,8 @@ class RevocationList {
 };
 
 /// What `lists` say of a certificate of `issuer`. Lists of others, outdated ones and ones with a wrong signature count for nothing.
-Status status_by_lists(const Certificate& certificate, const Certificate& issuer, std::span<const RevocationList> lists, WallTime now);
+Status status_by_lists(const Certificate& certificate, const Certificate& issuer, std::span<const RevocationList> lists, WallTime now,
+                       const Strength& strength);
 
 /// The body of a POST to a responder (RFC 6960 appendix A.1). `nonce`: kOcspNonce bytes.
 Bytes ocsp_request(const Certificate& certificate, const Certificate& issuer, ByteView nonce);

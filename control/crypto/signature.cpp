@@ -57,7 +57,7 @@ Verdict check_rsa(const EVP_PKEY* pkey) {
   const BigNum n = number_of(pkey, OSSL_PKEY_PARAM_RSA_N), e = number_of(pkey, OSSL_PKEY_PARAM_RSA_E);
   if (!n || !e) return std::unexpected("its RSA key cannot be read");
   const int bits = BN_num_bits(n.get());
-  if (bits < static_cast<int>(kMinRsaBits) || bits > static_cast<int>(kMaxRsaBits))
+  if (bits < static_cast<int>(kWeakRsaBits) || bits > static_cast<int>(kMaxRsaBits))
     return std::unexpected("its RSA key has " + std::to_string(bits) + " bits, not " + std::to_string(kMinRsaBits) + " to " +
                            std::to_string(kMaxRsaBits));
   if (BN_is_odd(n.get()) != 1) return std::unexpected("its RSA key has an even modulus");

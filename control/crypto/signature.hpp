@@ -15,11 +15,12 @@
 namespace culvert::crypto {
 
 inline constexpr unsigned kMinRsaBits = 2048;
+inline constexpr unsigned kWeakRsaBits = 1024;     ///< taken where a connection allows it by name, for a legacy peer
 inline constexpr unsigned kMaxRsaBits = 8192;      ///< beyond, one verification keeps a core busy for too long
 inline constexpr std::size_t kMaxKeyFile = 16384;  ///< bytes of a private key, PEM or DER: RSA of kMaxRsaBits has 6.5 KB
 
-/// A public key that has passed the checks: RSA of kMinRsaBits to kMaxRsaBits with an odd modulus and an odd exponent of 65537 to 2^64,
-/// or a point of P-256, P-384 or P-521, the curve given by name. Safe to use from several threads.
+/// A public key that has passed the checks: RSA of kWeakRsaBits (`weak` up to kMinRsaBits) to kMaxRsaBits with an odd modulus and an odd
+/// exponent of 65537 to 2^64, or a point of P-256, P-384 or P-521, the curve given by name. Safe to use from several threads.
 class PublicKey {
  public:
   /// A SubjectPublicKeyInfo (RFC 5280 §4.1). The error says what is wrong with the key, for an operator.
@@ -27,6 +28,8 @@ class PublicKey {
 
   [[nodiscard]] ike::AuthMethod method() const { return method_; }
   [[nodiscard]] unsigned bits() const { return bits_; }
+  /// RSA of fewer than kMinRsaBits.
+  [[nodiscard]] bool weak() const { return method_ == ike::AuthMethod::RsaSignature && bits_ < kMinRsaBits; }
   /// Whether `signature` is this key's over `hash` (1 to 64 bytes).
   [[nodiscard]] bool verify(ByteView hash, ByteView signature) const;
   friend bool operator==(const PublicKey& a, const PublicKey& b);

@@ -165,6 +165,13 @@ std::optional<std::string> Certificate::unfit_for_ike() const {
   return "its extendedKeyUsage names neither IKE nor TLS nor any use (RFC 4945 §5.1.3.12)";
 }
 
+std::string unusable_key(const Certificate& c, const Strength& strength) {
+  if (!c.key()) return c.key().error();
+  if (!c.key()->weak() || strength.weak_rsa) return {};
+  return "its RSA key has " + std::to_string(c.key()->bits()) + " bits, not " + std::to_string(kMinRsaBits) + " to " +
+         std::to_string(kMaxRsaBits);
+}
+
 std::string described(const Certificate& c) {
   return "the certificate " + c.subject_text() + " (serial " + c.serial() + ", of " + c.issuer_text() + ")";
 }

@@ -67,10 +67,18 @@ class Certificate {
   std::shared_ptr<const Impl> impl_;
 };
 
+/// What a connection lets pass for a legacy peer.
+struct Strength {
+  bool weak_rsa = false;  ///< keys of kWeakRsaBits and more
+  bool sha1 = false;      ///< certificates and revocation lists that are signed over SHA-1
+};
+/// Why this certificate's key is not used, or empty.
+std::string unusable_key(const Certificate& certificate, const Strength& strength);
+
 /// The path from `end` (first) to one of `anchors` (last), over `others`, valid at `now`: signatures, times, basicConstraints,
 /// path lengths, keyUsage of authorities, name constraints, critical extensions, keys and hashes of today's strength.
 std::expected<std::vector<Certificate>, Refusal> find_path(const Certificate& end, std::span<const Certificate> others,
-                                                           std::span<const Certificate> anchors, WallTime now);
+                                                           std::span<const Certificate> anchors, WallTime now, const Strength& strength);
 /// The certificate's own dates.
 std::optional<Refusal> outside_validity(const Certificate& certificate, WallTime now);
 /// "the certificate C=CH, CN=gw (serial 12ab, of C=CH, CN=CA)".

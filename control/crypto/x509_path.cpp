@@ -78,11 +78,20 @@ StackPtr stack_of(std::span<const Certificate> certificates) {
   return out;
 }
 
+/// MD5 and older, which not even a legacy peer may use: their collisions have been certificates of authorities.
+bool broken_hash(const Certificate& c) {
+  int hash = NID_undef;
+  if (X509_get_signature_info(c.impl().x509.get(), &hash, nullptr, nullptr, nullptr) != 1) return true;
+  return hash == NID_md5 || hash == NID_md4 || hash == NID_md2 || hash == NID_mdc2;
+}
+
 /// Each authority below the anchor must say that it is one (RFC 5280 §6.1.4 (k)); the library lets old forms pass.
-std::optional<Refusal> check_path(const std::vector<Certificate>& path) {
+std::optional<Refusal> check_path(const std::vector<Certificate>& path, const Strength& strength) {
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (const auto& key = path[i].key(); !key)
-      return Refusal{ike::Reason::CertInvalid, described(path[i]) + " is not used: " + key.error()};
+    if (const std::string why = unusable_key(path[i], strength); !why.empty())
+      return Refusal{ike::Reason::CertInvalid, described(path[i]) + " is not used: " + why};
+    if (i + 1 != path.size() && broken_hash(path[i]))
+      return Refusal{ike::Reason::CertInvalid, described(path[i]) + ": CA signature digest algorithm too weak"};
     if (i != 0 && i + 1 != path.size() && !path[i].is_authority())
       return Refusal{ike::Reason::CertInvalid, described(path[i]) + " has signed another certificate, but is no authority"};
   }
@@ -92,12 +101,13 @@ std::optional<Refusal> check_path(const std::vector<Certificate>& path) {
 }  // namespace
 
 std::expected<std::vector<Certificate>, Refusal> find_path(const Certificate& end, std::span<const Certificate> others,
-                                                           std::span<const Certificate> anchors, WallTime now) {
+                                                           std::span<const Certificate> anchors, WallTime now, const Strength& strength) {
   // A key of a stranger is looked at before anything is computed with it: such certificates take no part.
   std::vector<Certificate> usable;
   for (const Certificate& c : others)
-    if (c.key() && usable.size() < kMaxChain) usable.push_back(c);
-  if (!end.key()) return std::unexpected(Refusal{ike::Reason::CertInvalid, described(end) + " is not used: " + end.key().error()});
+    if (unusable_key(c, strength).empty() && usable.size() < kMaxChain) usable.push_back(c);
+  if (const std::string why = unusable_key(end, strength); !why.empty())
+    return std::unexpected(Refusal{ike::Reason::CertInvalid, described(end) + " is not used: " + why});
 
   const StorePtr store(must_have(X509_STORE_new(), "X509_STORE_new"));
   for (const Certificate& anchor : anchors) must(X509_STORE_add_cert(store.get(), x509_of(anchor)), "X509_STORE_add_cert");
@@ -107,7 +117,7 @@ std::expected<std::vector<Certificate>, Refusal> find_path(const Certificate& en
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx.get());
   X509_VERIFY_PARAM_set_time(param, now.time_since_epoch().count());
   X509_VERIFY_PARAM_set_depth(param, static_cast<int>(kMaxChain) - 2);  // of authorities between the two ends
-  X509_VERIFY_PARAM_set_auth_level(param, 1);                           // no MD5, no SHA-1 under a signature that counts
+  X509_VERIFY_PARAM_set_auth_level(param, strength.sha1 ? 0 : 1);       // 1: no SHA-1 under a signature that counts
   // An authority that is configured is trusted though it is not a root; checked alternatives are bounded by the depth.
   must(X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_POLICY_CHECK), "X509_VERIFY_PARAM_set_flags");
   const int result = X509_verify_cert(ctx.get());
@@ -130,7 +140,7 @@ std::expected<std::vector<Certificate>, Refusal> find_path(const Certificate& en
   }
   if (path.size() != static_cast<std::size_t>(sk_X509_num(chain)) || path.size() > kMaxChain)
     return std::unexpected(Refusal{ike::Reason::CertUntrusted, failure(X509_V_ERR_CERT_CHAIN_TOO_LONG, end)});
-  if (auto defect = check_path(path)) return std::unexpected(std::move(*defect));
+  if (auto defect = check_path(path, strength)) return std::unexpected(std::move(*defect));
   return path;
 }
 

@@ -46,7 +46,7 @@ void certificate(ByteView data) {
   const auto verified = control::auth::verify(trust, job, kNow);
   require(!verified.result.ok);
   require_printable(verified.result.message);
-  static_cast<void>(crypto::status_by_lists(*c, *c, {}, kNow));
+  static_cast<void>(crypto::status_by_lists(*c, *c, {}, kNow, {}));
   require_printable(crypto::status_by_ocsp(*c, *c, Bytes(16), data, kNow).detail);
 }
 

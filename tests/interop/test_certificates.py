@@ -23,15 +23,15 @@ IKE = {"retransmit_timeout": "1s", "retransmit_base": 1.5, "retransmit_tries": 3
 
 
 class World:
-    """The authorities, and what all cases share."""
+    """The authorities, and what all cases share. Short names: af_packet cuts what has more than 1,950 bytes (frames of 2 KB in its ring)."""
 
     def __init__(self):
         self.root = pki.Issued("C=CH, O=Example, CN=Root", pki.key("p384", 1), ca=True)
-        self.middle = pki.Issued("C=CH, O=Example, CN=Middle", pki.key("p256", 9), self.root, ca=True)
-        self.hidden = pki.Issued("C=CH, O=Example, CN=Hidden", pki.key("p256", 8), self.root, ca=True)
-        self.short = pki.Issued("C=CH, O=Example, CN=Short", pki.key("p256", 2), self.root, ca=True, path=0)
-        self.too_long = pki.Issued("C=CH, O=Example, CN=Too Long", pki.key("p256", 3), self.short, ca=True)
-        self.named = pki.Issued("C=CH, O=Example, CN=Named", pki.key("p256", 4), self.root, ca=True, permitted=["DNS:inside.example"])
+        self.middle = pki.Issued("CN=Middle", pki.key("p256", 9), self.root, ca=True)
+        self.hidden = pki.Issued("CN=Hidden", pki.key("p256", 8), self.root, ca=True)
+        self.short = pki.Issued("CN=Short", pki.key("p256", 2), self.root, ca=True, path=0)
+        self.too_long = pki.Issued("CN=Long", pki.key("p256", 3), self.short, ca=True)
+        self.named = pki.Issued("CN=Named", pki.key("p256", 4), self.root, ca=True, permitted=["DNS:inside.example"])
         self.other = pki.Issued("C=CH, O=Other, CN=Root", pki.key("p256", 5), ca=True)
         self.impostor = pki.Issued("C=CH, O=Example, CN=Root", pki.key("p384", 6), ca=True)
         self.own = {kind: pki.Issued(f"C=CH, O=Example, CN=gw-a {kind}", pki.key(kind, 0), self.root, san=["DNS:gw-a.example"]) for kind in ("rsa2048", "p256", "p384", "p521")}

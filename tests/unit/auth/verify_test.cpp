@@ -162,6 +162,21 @@ TEST_CASE("weak keys and weak hashes in certificates are refused", "[auth][x509]
     p.signature = Bytes(64);
     p.expect(Reason::CertInvalid, why);
   }
+  Peer legacy(Kind::Rsa1024);  // allowed by name, for this connection
+  legacy.trust.strength = {.weak_rsa = true, .sha1 = true};
+  legacy.end = pki::issue(
+      {.subject = "CN=gw-b", .key = pki::key(Kind::Rsa1024), .extensions = {{"subjectAltName", "DNS:gw-b.example"}}, .hash = "SHA1"},
+      &legacy.root);
+  CHECK(legacy.verify().ok);
+  legacy.trust.strength = {.weak_rsa = false, .sha1 = true};
+  legacy.expect(Reason::CertInvalid, "has 1024 bits");
+  legacy.trust.strength = {.weak_rsa = true, .sha1 = false};
+  legacy.expect(Reason::CertInvalid, "CA signature digest algorithm too weak");
+  legacy.trust.strength = {.weak_rsa = true, .sha1 = true};
+  legacy.end = pki::issue(
+      {.subject = "CN=gw-b", .key = pki::key(Kind::Rsa1024), .extensions = {{"subjectAltName", "DNS:gw-b.example"}}, .hash = "MD5"},
+      &legacy.root);
+  legacy.expect(Reason::CertInvalid, "CA signature digest algorithm too weak");
   for (const char* hash : {"MD5", "SHA1"}) {
     Peer p(Kind::Rsa2048);
     p.end = pki::issue(
