@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What ESP in user space lacks, against the Linux kernel: AH, transport mode, extended sequence numbers, GMAC, NULL and the other ciphers.
 
-Time limit: 240 s
+Time limit: 300 s
 strongSwan in a User Mode Linux guest, without a NAT. Each case in both roles, with pings of 56 and 1,000 bytes both ways in tunnel mode, and
 from the guest to the gateway itself in transport mode. The kernel's own list of SAs must say protocol, mode, algorithm and ESN, and count
 exactly the packets that Culvert counts; its IPsec must have refused nothing.
@@ -21,7 +21,7 @@ CULVERT, LINUX, HOST = sites.ADDRESS["a"], sites.ADDRESS["b"], sites.HOST["a"]
 CONNECTION = "to-b"
 # name: proposal, "esp" or "ah", "tunnel" or "transport", the kernel's words for its algorithms, the groups
 Case = collections.namedtuple("Case", "number name proposal protocol mode kernel")
-KERNEL = {"gmac": "rfc4543(gcm(aes))", "gcm": "rfc4106(gcm(aes))", "ccm": "rfc4309(ccm(aes))", "ctr": "rfc3686(ctr(aes))", "null": "ecb(cipher_null)",
+KERNEL = {"gmac": "rfc4543(gcm(aes))", "gcm": "rfc4106(gcm(aes))", "ccm": "rfc4309(ccm(aes))", "ctr": "rfc3686(ctr(aes))",
           "3des": "cbc(des3_ede)", "des": "cbc(des)", "aes": "cbc(aes)"}
 HASH = {"md5": "hmac(md5)", "sha1": "hmac(sha1)", "sha256": "hmac(sha256)", "sha384": "hmac(sha384)", "sha512": "hmac(sha512)", "aesxcbc": "xcbc(aes)"}
 TUNNEL_ESP = ["aes128gmac", "aes256gmac-ecp256", "null-sha256", "null-aesxcbc", "3des-sha1", "des-md5", "aes192-sha384", "aes256-sha512-modp2048",
@@ -33,12 +33,12 @@ WEAK = {"md5", "null", "3des", "des"}
 
 
 def kernel_words(proposal):
-    """The algorithms that the kernel must list."""
+    """The algorithms that the kernel must list with a key: not NULL."""
     words = set()
     for part in proposal.split("-"):
         if part in HASH:
             words.add(HASH[part])
-        elif not re.match(r"modp|ecp|curve|esn", part):
+        elif not re.match(r"modp|ecp|curve|esn|null", part):
             words.add(next(text for key, text in KERNEL.items() if key in part))
     return words
 
@@ -93,7 +93,7 @@ class Site:
     def start(self):
         self.guest.power_on()
         self.culvert.start()
-        self.guest.ready()
+        self.guest.ready(90)
         self.guest.address("vec0", f"{LINUX}/16", *(f"10.9.2.{c.number}/16" for c in CASES if c.mode == "transport"))
         self.guest.address("lo", *(f"10.2.{c.number}.1/32" for c in CASES if c.mode == "tunnel"))
         self.guest.route("default", CULVERT)
@@ -111,7 +111,7 @@ def pings(where, pairs):
     """All at once: [(case, source, target)] -> {case: answered}"""
     lines = [f'{{ echo "{name} $(ping -n -q -c {COUNT} -i 0.8 -W 5 -s {size} -I {source} {target} | grep transmitted)"; }} &'
              for name, source, target in pairs for size in SIZES]
-    text = where.sh("bash", "-c", "\n".join(lines) + "\nwait", seconds=90)
+    text = where.sh("bash", "-c", "\n".join(lines) + "\nwait", seconds=150)
     found = collections.Counter()
     for name, received in re.findall(r"^(\S+) \d+ packets transmitted, (\d+) received", text, re.M):
         found[name] += int(received)
