@@ -194,8 +194,10 @@ TEST_CASE("no Quick Mode before XAuth is over, whatever the order", "[xauth][att
   const bool asked = order[0] != '-';
   World world;
   world.record = true;
-  auto [a, b] = client_and_server(world, [&](auto&, auto& cb) {
-    if (!asked) cb.connections[0].xauth_server = {};
+  auto [a, b] = client_and_server(world, [&](auto& ca, auto& cb) {
+    if (asked) return;
+    ca.connections[0].xauth_client = {};
+    cb.connections[0].xauth_server = {};
   });
   // Behind Main Mode the honest client is silent.
   world.hook = [](ike::Datagram& d) {

@@ -99,7 +99,7 @@ TEST_CASE("both sides rekey the pair at once, with loss of each message", "[simu
   CHECK(one_pair(b));
 }
 
-TEST_CASE("pairs are rekeyed and the ISAKMP SA replaced before their lifetimes end; no packet is lost", "[rekey]") {
+TEST_CASE("pairs are rekeyed and the ISAKMP SA replaced before their lifetimes end; no packet is lost", "[rekey][attack-N3][attack-N5]") {
   World world;
   auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
     for (auto* c : {&ca, &cb}) {
@@ -238,7 +238,7 @@ TEST_CASE("trap: a packet brings the child up, and its end waits for another pac
   REQUIRE(world.run_until([&] { return both_up(a, b); }, 5s));
 }
 
-TEST_CASE("the data plane loses everything: fresh keys under the same ISAKMP SA", "[dataplane]") {
+TEST_CASE("the data plane loses everything: fresh keys under the same ISAKMP SA", "[dataplane][attack-O2]") {
   World world;
   auto [a, b] = two_sites(world);
   begin(a, b);
@@ -256,7 +256,7 @@ TEST_CASE("the data plane loses everything: fresh keys under the same ISAKMP SA"
   CHECK(a.counted(Exchange::MainMode, Reason::Ok) == 1);
 }
 
-TEST_CASE("a restarted engine makes successors of the SAs that it finds, without a gap", "[restart]") {
+TEST_CASE("a restarted engine makes successors of the SAs that it finds, without a gap", "[restart][attack-O1]") {
   World world;
   auto [a, b] = two_sites(world);
   begin(a, b);

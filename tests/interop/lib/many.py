@@ -30,6 +30,14 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
+def address(peer):
+    return _dotted(64, peer)
+
+
+def network(peer):
+    return f"{_dotted(128, peer)}/32"
+
+
 def peers_namespace(lab, inside, address=None):
     """The namespace of the peers, joined to `inside`, whose end gets `address` or belongs to a gateway."""
     outside = lab.namespace("peers")
@@ -46,7 +54,7 @@ def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, **settings):
     gw = Gateway(lab, inside, "culvert", ports, routes, {}, **settings)
     secret = gw.secret(sites.SECRET)
     for peer in range(count):
-        inner = gateway.child(INSIDE, f"{_dotted(128, peer)}/32", esp)
+        inner = gateway.child(INSIDE, network(peer), esp)
         gw.config["connections"][name(peer)] = gateway.connection(
             GATEWAY, _dotted(64, peer), "gateway.example", f"{name(peer)}.example", ike, secret, {"net": inner})
     gw.write()

@@ -35,7 +35,7 @@ std::string text(const SecretBytes& s) { return {s.view().begin(), s.view().end(
 const std::string kGood = "correct horse battery staple";
 }  // namespace
 
-TEST_CASE("a secret file's content is the secret, without one newline at its end", "[secret]") {
+TEST_CASE("a secret file's content is the secret, without one newline at its end", "[secret][attack-M2]") {
   const Folder folder;
   const std::vector<std::pair<std::string, std::string>> rows{{kGood, kGood},
                                                               {kGood + "\n", kGood},
@@ -54,7 +54,7 @@ TEST_CASE("a secret file's content is the secret, without one newline at its end
   CHECK(resolve_secret({SecretRef::Kind::File, folder.file("r", kGood, 0400)}));
 }
 
-TEST_CASE("a secret file that others could read, or that is none, is refused", "[secret]") {
+TEST_CASE("a secret file that others could read, or that is none, is refused", "[secret][attack-M2]") {
   const Folder folder;
   for (const mode_t mode : {0640, 0604, 0620, 0602, 0644, 0660, 0610}) {
     const auto s = resolve_secret({SecretRef::Kind::File, folder.file("psk", kGood, mode)});
@@ -85,7 +85,7 @@ TEST_CASE("a secret file that others could read, or that is none, is refused", "
   }
 }
 
-TEST_CASE("a secret from the environment, a short one, and none", "[secret]") {
+TEST_CASE("a secret from the environment, a short one, and none", "[secret][attack-M2]") {
   ::setenv("CULVERT_TEST_PSK", kGood.c_str(), 1);
   ::setenv("CULVERT_TEST_SHORT", "hunter2", 1);
   ::setenv("CULVERT_TEST_EMPTY", "", 1);

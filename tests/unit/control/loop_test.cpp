@@ -178,7 +178,7 @@ TEST_CASE("SIGTERM tells the engine and ends within the time for it", "[loop]") 
   CHECK(std::chrono::steady_clock::now() - before < 4s);
 }
 
-TEST_CASE("garbage, half messages and endless ones harm nobody but their sender", "[loop][cli][attacks-m1]") {
+TEST_CASE("garbage, half messages and endless ones harm nobody but their sender", "[loop][cli][attack-M1]") {
   Daemon d;
   const int garbage = connect_to(d.socket);
   CHECK_THAT(request(garbage, "\x01\x02\xff not json\n"), Catch::Contains("bad_request"));
@@ -209,7 +209,7 @@ TEST_CASE("two requests in one packet are answered in turn", "[loop][cli]") {
   ::close(fd);
 }
 
-TEST_CASE("a thousand idle clients do not keep an operator out", "[loop][cli][attacks-m1]") {
+TEST_CASE("a thousand idle clients do not keep an operator out", "[loop][cli][attack-M1]") {
   rlimit files{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
   files.rlim_cur = std::min<rlim_t>(files.rlim_max, 4096);  // both ends are in this process
@@ -227,7 +227,8 @@ TEST_CASE("a thousand idle clients do not keep an operator out", "[loop][cli][at
   CHECK(open <= cli::kMaxClients);
 }
 
-TEST_CASE("one socket, one culvertd: a second is refused, a stale socket is replaced, a file is left alone", "[loop][listener]") {
+TEST_CASE("one socket, one culvertd: a second is refused, a stale socket is replaced, a file is left alone",
+          "[loop][listener][attack-O6]") {
   const std::string path = temp_path("one.sock");
   {
     auto first = io::Listener::open(path, "");
