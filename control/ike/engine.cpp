@@ -10,6 +10,7 @@
 #include "control/ikev1/commands.hpp"
 #include "control/ikev1/core.hpp"
 #include "control/ikev1/dpd.hpp"
+#include "control/ikev1/exchange_aggressive_mode.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
@@ -29,7 +30,7 @@ class Engine::Impl {
   void settle(TimePoint now) {
     core.settle({[&](std::size_t run) { ikev1::drive(core, now, run); },
                  [&](const ikev1::IsakmpSa& sa) {
-                   return ikev1::earliest(ikev1::earliest(ikev1::main_mode_deadline(sa), ikev1::quick_modes_deadline(sa)),
+                   return ikev1::earliest(ikev1::earliest(ikev1::phase1_deadline(sa), ikev1::quick_modes_deadline(sa)),
                                           ikev1::earliest(ikev1::access_deadline(sa), ikev1::established_deadline(core, sa)));
                  },
                  [&](std::size_t run) { return ikev1::connection_deadline(core, run); }});
@@ -55,9 +56,12 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
   if (framed->header.major != 1)
     return core.not_spoken(now, datagram, Reason::OtherVersion, "A message of IKEv2, which this gateway does not speak.");
   const ikev1::Incoming in{now, datagram, *framed};
+  if (framed->header.message_id && ikev1::comes_early(core, in)) return;
   switch (framed->header.exchange) {
     case kExchangeMainMode:
       return ikev1::on_main_mode(core, in);
+    case kExchangeAggressive:
+      return ikev1::on_aggressive_mode(core, in);
     case kExchangeQuickMode:
       return ikev1::on_quick_mode(core, in);
     case kExchangeTransaction:
@@ -88,7 +92,7 @@ void Engine::on_timer(TimePoint now) {
   const auto expired = impl_->core.take_expired(now);
   for (const ikev1::SaId id : expired.sas) {
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_quick_modes_timer(impl_->core, now, *sa);
-    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_main_mode_timer(impl_->core, now, *sa);
+    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_phase1_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_access_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_established_timer(impl_->core, now, *sa);
   }
@@ -104,6 +108,7 @@ void Engine::on_dh(TimePoint now, DhResult result) {
   if (!sa) return;
   if (!owner->quick_mode) {
     ikev1::on_main_mode_dh(core, now, *sa, result, result.job);
+    ikev1::on_aggressive_mode_dh(core, now, *sa, result, result.job);
   } else if (const auto qm = sa->quick_modes.find(*owner->quick_mode); qm != sa->quick_modes.end()) {
     ikev1::on_quick_mode_dh(core, now, *sa, qm->second, result, result.job);
   }
@@ -111,12 +116,23 @@ void Engine::on_dh(TimePoint now, DhResult result) {
 }
 
 void Engine::on_signed(TimePoint now, SignResult result) {
-  (void)impl_->core.take_job(result.job);
+  ikev1::Core& core = impl_->core;
+  const auto owner = core.take_job(result.job);
+  if (ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr) {
+    ikev1::on_main_mode_signed(core, now, *sa, result);
+    ikev1::on_aggressive_mode_signed(core, now, *sa, result);
+  }
   impl_->settle(now);
 }
 
 void Engine::on_verified(TimePoint now, VerifyResult result) {
-  (void)impl_->core.take_job(result.job);
+  ikev1::Core& core = impl_->core;
+  const auto owner = core.take_job(result.job);
+  if (ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr) {
+    ikev1::on_main_mode_verified(core, now, *sa, result);
+    ikev1::on_aggressive_mode_verified(core, now, *sa, result);
+  }
+  for (const Datagram& datagram : std::exchange(core.deferred, {})) impl_->dispatch(now, datagram);
   impl_->settle(now);
 }
 

@@ -159,7 +159,7 @@ ike::CommandResult rekey_isakmp(Core& core, TimePoint now, const std::string& co
     if (!sa) continue;
     if (serves_client(core, *sa)) return {false, "The peer of \"" + connection + "\" is a client: it alone can replace its ISAKMP SA."};
     ++there;
-    begun += start_main_mode(core, now, {run, sa->local, sa->remote, {sa->id}});
+    begun += start_phase1(core, now, {run, sa->local, sa->remote, {sa->id}});
   }
   if (there == 0) return {false, "\"" + connection + "\" has no ISAKMP SA."};
   if (begun < there)

@@ -121,6 +121,7 @@ class Core {
   ike::Services& services;
   bool shutting_down = false;
   std::vector<ike::Action> actions;
+  std::vector<ike::Datagram> deferred;  ///< came before their time, which is now
   ike::SaTable table;
   ike::FailureBook failures;
   Leases leases;

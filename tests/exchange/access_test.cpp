@@ -196,7 +196,7 @@ TEST_CASE("no Quick Mode before XAuth is over, whatever the order", "[xauth][att
   world.record = true;
   auto [a, b] = client_and_server(world, [&](auto& ca, auto& cb) {
     if (asked) return;
-    ca.connections[0].xauth_client = {};
+    ca.connections[0].xauth_client = {};  // the method of phase 1 says whether there will be XAuth: both sides agree
     cb.connections[0].xauth_server = {};
   });
   // Behind Main Mode the honest client is silent.
