@@ -25,6 +25,7 @@
 #include "control/ikev1/payloads.hpp"
 #include "control/ikev1/phase1_states.hpp"
 #include "control/ikev1/proposal.hpp"
+#include "control/ikev1/trace.hpp"
 
 namespace culvert::ikev1 {
 
@@ -248,6 +249,8 @@ struct IsakmpSa {
   bool dead = false;                             ///< out of the table; memory is freed when the engine returns
   ike::Exchange mode = ike::Exchange::MainMode;  ///< of phase 1: it never changes under a pair of cookies
   ike::Allowance allowance;                      ///< until the peer has proved itself
+  bool watched = false;                          ///< somebody is, perhaps this one
+  mutable SealedNotes notes{};                   ///< while it is
 
   [[nodiscard]] const MmEstablished* established() const { return std::get_if<MmEstablished>(&state); }
   [[nodiscard]] MmEstablished* established() { return std::get_if<MmEstablished>(&state); }
