@@ -47,13 +47,14 @@ class Case:
             certificate, key = own[self.method]
             local.update(auth="pubkey", certs=[certificate], key=f"file:{key}")
             remote.update(auth="pubkey", cacerts=[authority.file])
-        extra = {"local": local, "remote": remote}
+        extra = {}
         if self.mode == "aggressive":
             extra["aggressive"] = True
             if self.method == "psk":
                 extra["aggressive_psk_exposes_hash_to_offline_guessing"] = True
         children = {self.name: gateway.child(f"10.1.{self.number}.0/24", f"10.2.{self.number}.0/24", "aes128gcm16")}
         found = gateway.connection(sites.ADDRESS["a"], self.address, sites.IDENTITY["a"], self.identity, self.suite, gw.secret(sites.SECRET), children, **extra)
+        found.update(local=local, remote=remote)
         if self.method != "psk":
             del found["secret"]
         return found
@@ -87,7 +88,7 @@ def one(case, role, site):
         if not ping(site.host, f"10.2.{case.number}.1", f"10.1.{case.number}.10", count=1)[0]:
             ok, detail = False, "no answer to a ping"
         mine = site.culvert.ike_sas(case.name)
-        if ok and [sa["remote_id"] for sa in mine] != [case.identity]:
+        if ok and {sa["remote_id"] for sa in mine} != {case.identity}:          # one that has ended is remembered for a while
             ok, detail = False, f"the peer is {[sa['remote_id'] for sa in mine]}"
     case.result[role] = (ok, milliseconds, "" if ok else str(detail).strip().splitlines()[-1:])
     if role == "initiator":
@@ -128,6 +129,7 @@ def body(r, lab):
     site.outside.addresses("lo", [f"10.2.{c.number}.1/24" for c in [*everything, bad]])
     site.host.addresses("h0", [f"10.1.{c.number}.10/16" for c in [*everything, bad]])
     site.start()
+    wait_for(lambda: "attached" in site.culvert.log(), 10, "culvertd to attach")
     for role in ("initiator", "responder"):
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
             jobs = {pool.submit(one, c, role, site): c for c in everything}

@@ -20,10 +20,12 @@ class Authority:
                       "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def _openssl(self, *arguments):
-        return self.lab.sh("openssl", *arguments)
+        return self.lab.sh("openssl", *arguments, seconds=120)       # RSA keys take their time on a busy machine
 
     def _key(self, path, kind):
-        self._openssl(*KINDS[kind], "-out", path)
+        command, *arguments = KINDS[kind]
+        bits = [arguments.pop()] if command == "genrsa" else []          # the number of bits comes last
+        self._openssl(command, *arguments, "-out", path, *bits)
         os.chmod(path, 0o600)
 
     def issue(self, dns, kind, days=30, extra=""):
