@@ -72,6 +72,7 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   const config::Connection& c = core.connection(sa);
   const Sa& offered = *message.find<Sa>();
   const auto refuse = [&](Reason reason, NotifyType notify, std::string text, std::optional<std::size_t> child, ike::Evidence found = {}) {
+    sa.refused_quick_mode = true;
     core.send(in.now, sa, informational(core, sa, est.keys, refusal(sa, notify, offered_name(offered))));
     core.ended(in.now, sa, Exchange::QuickMode, Role::Responder, reason, std::move(text), child,
                {.number = 1, .evidence = std::move(found)});

@@ -89,7 +89,7 @@ bool busy(const IsakmpSa& sa, TimePoint now) {
 /// our identity and our proof, and most peers say nothing else (strongSwan). Recorded, and no more: phase 1 was counted as done.
 void note_walkout(Core& core, TimePoint now, const IsakmpSa& sa) {
   const MmEstablished& est = *sa.established();
-  const bool began = !sa.quick_modes.empty() || !est.access.transactions.empty();
+  const bool began = sa.refused_quick_mode || !sa.quick_modes.empty() || !est.access.transactions.empty();
   if (sa.role != Role::Responder || began || now - est.established > kSettle) return;
   const config::Connection& c = core.connection(sa);
   const bool made_pairs = std::ranges::any_of(core.runs().at(sa.connection).children, [&](const ChildRun& child) {

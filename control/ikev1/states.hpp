@@ -243,6 +243,7 @@ struct IsakmpSa {
   ReplyCache replies;  ///< of Main Mode
   MessageIdHistory used_ids;
   std::map<MessageId, QuickMode> quick_modes;
+  bool refused_quick_mode = false;  ///< the peer began one that we did not take
   std::optional<Hint> hint;
   std::vector<SaId> replaces;  ///< ISAKMP SAs that this one is to replace; initiator only
   TimePoint last_sent;
