@@ -16,6 +16,7 @@
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/exchange_transaction.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/mode_config.hpp"
 #include "control/ikev1/times.hpp"
 #include "control/ikev1/traced.hpp"
 #include "control/ikev1/view.hpp"
@@ -29,7 +30,10 @@ class Engine::Impl {
 
   /// Ends every event.
   void settle(TimePoint now) {
-    core.settle({[&](std::size_t run) { ikev1::drive(core, now, run); },
+    core.settle({[&](std::size_t run) {
+                   ikev1::release_leases(core, run);
+                   ikev1::drive(core, now, run);
+                 },
                  [&](const ikev1::IsakmpSa& sa) {
                    return ikev1::earliest(ikev1::earliest(ikev1::phase1_deadline(sa), ikev1::quick_modes_deadline(sa)),
                                           ikev1::earliest(ikev1::access_deadline(sa), ikev1::established_deadline(core, sa)));

@@ -79,6 +79,17 @@ void access_failed(Core& core, TimePoint now, IsakmpSa& sa, Exchange exchange, R
   if (role == Role::Initiator) connecting_failed(core, now, connection, replaces);
 }
 
+void access_ended_by_peer(Core& core, TimePoint now, IsakmpSa& sa) {
+  const Access& access = *access_of(sa);
+  core.ended(now, sa, step_of(access), sa.role, Reason::PeerRefused,
+             "The peer deleted the ISAKMP SA while we waited for " + waiting_for(access) + ".", {}, {.by = ike::RefusedBy::Peer});
+  const std::size_t run = sa.connection;
+  const std::vector<SaId> replaces = sa.replaces;
+  const Role role = sa.role;
+  core.drop(sa);
+  if (role == Role::Initiator) connecting_failed(core, now, run, replaces);
+}
+
 void on_config_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request) {
   Access& access = *access_of(sa);
   if (on_xauth_request(core, now, sa, id, request)) return;

@@ -20,6 +20,9 @@ void open_access(Core& core, TimePoint now, IsakmpSa& sa);
 void access_failed(Core& core, TimePoint now, IsakmpSa& sa, Exchange exchange, Reason reason, const std::string& message,
                    ike::Cause cause = {});
 
+/// The peer deleted the SA before it was of use.
+void access_ended_by_peer(Core& core, TimePoint now, IsakmpSa& sa);
+
 /// A verified request of the peer: each is answered once.
 void on_config_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request);
 /// The verified answer to ours.

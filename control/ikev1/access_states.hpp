@@ -72,6 +72,7 @@ struct Access {
   std::string user;                  ///< that XAuth has proved, printable
   bool initial_contact = false;      ///< the peer said so before XAuth told who it is
   std::optional<IpAddress> address;  ///< virtual: the peer's, or ours
+  std::string lease;                 ///< who holds it, where it is of our pools (leases.hpp)
   ReceivedConfig received;
 
   /// Whether Quick Modes of the peer are taken: it has proved all that it must.

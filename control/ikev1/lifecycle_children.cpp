@@ -5,6 +5,7 @@
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/mode_config.hpp"
 #include "control/ikev1/times.hpp"
 
 namespace culvert::ikev1 {
@@ -101,6 +102,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   std::string text = std::string(again ? "Pair of IPsec SAs rekeyed: " : "Pair of IPsec SAs established: ") + describe(pair) + ".";
   core.ended(now, sa, Exchange::QuickMode, qm.role, Reason::Ok, std::move(text), qm.child);
   run.pairs.push_back(std::move(pair));
+  note_leased_pair(core, sa, qm.pair);
   for (const IsakmpSa* any : core.sas_of(sa.connection)) core.touch(*any);  // now worth replacing
   trim(core, now, sa.connection, qm.child);
 }

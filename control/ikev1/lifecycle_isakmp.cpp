@@ -194,6 +194,9 @@ void pair_moved(Core& core, const ike::PairMoved& moved) {
 }
 
 void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
+  const Access& access = sa.established()->access;
+  if (!access.proved() || std::holds_alternative<ConfigAwaitSet>(access.state) || std::holds_alternative<ConfigAwaitReply>(access.state))
+    return access_ended_by_peer(core, now, sa);
   const bool sibling = any_sibling(core, sa, [](const IsakmpSa&, const MmEstablished&) { return true; }) ||
                        std::ranges::any_of(core.sas_of(sa.connection), [](const IsakmpSa* s) {
                          return std::holds_alternative<MmAwaitAuth>(s->state) || std::holds_alternative<MmVerifying>(s->state);

@@ -1,5 +1,6 @@
 // Mode Config, the side that gives addresses.
 #include <algorithm>
+#include <set>
 
 #include "control/ikev1/access.hpp"
 #include "control/ikev1/config_attributes.hpp"
@@ -20,8 +21,12 @@ std::string holder(const Core& core, const IsakmpSa& sa) {
 /// The peer's address; nullopt: none is free, which is reported, and the SA ends when the answer is sent.
 std::optional<Leases::Granted> lease(Core& core, TimePoint now, IsakmpSa& sa, const std::optional<IpAddress>& wanted) {
   const config::Connection& c = core.connection(sa);
-  const auto granted = core.leases.acquire(c.pools, holder(core, sa), wanted);
-  if (granted) set_virtual_address(core, now, sa, granted->address);
+  const std::string who = holder(core, sa);
+  const auto granted = core.leases.acquire(c.pools, who, wanted);
+  if (!granted) return granted;
+  sa.established()->access.lease = who;
+  core.lease_holders[sa.connection][who];
+  set_virtual_address(core, now, sa, granted->address);
   return granted;
 }
 
@@ -82,6 +87,27 @@ void given(Core& core, TimePoint now, IsakmpSa& sa, const IpAddress& address) {
 }
 
 }  // namespace
+
+void note_leased_pair(Core& core, const IsakmpSa& sa, std::uint64_t pair) {
+  const MmEstablished* est = sa.established();
+  if (est && !est->access.lease.empty()) core.lease_holders[sa.connection][est->access.lease].insert(pair);
+}
+
+void release_leases(Core& core, std::size_t run) {
+  const auto known = core.lease_holders.find(run);
+  if (known == core.lease_holders.end()) return;
+  std::set<std::string> here;
+  for (const IsakmpSa* sa : core.sas_of(run))
+    if (const MmEstablished* est = sa->established()) here.insert(est->access.lease);
+  for (auto& [holder, pairs] : known->second)
+    std::erase_if(pairs, [&](std::uint64_t pair) { return core.find_pair(run, pair) == nullptr; });
+  std::erase_if(known->second, [&](const auto& holder) {
+    if (here.contains(holder.first) || !holder.second.empty()) return false;
+    core.leases.release(holder.first);
+    return true;
+  });
+  if (known->second.empty()) core.lease_holders.erase(known);
+}
 
 void push_config(Core& core, TimePoint now, IsakmpSa& sa) {
   const auto granted = lease(core, now, sa, std::nullopt);

@@ -2,13 +2,14 @@
 // Each seed draws its configuration, its line and its events. In every run these must hold:
 //   - both sides come up, and from then on no packet meets a missing SA until the operators end the tunnel;
 //   - when the line is good again, each child settles on one pair with matching SPIs and keys, on one ISAKMP SA;
-//   - after the end nothing is left: no SA, no SPI, no state.
+//   - after the end nothing is left: no SA, no SPI, no state, no lease of a virtual address.
 //   exchange_seeds [FIRST [COUNT]]        CULVERT_SEEDS: COUNT where it is not given (1000)
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
+#include "tests/exchange/remote_access.hpp"
 #include "tests/exchange/world.hpp"
 
 namespace {
@@ -28,6 +29,7 @@ struct Plan {
   bool both_start = false, a_starts = true, timers = false, pfs = false, second_child = false, encap = false, nat = false;
   bool aggressive = false;
   std::optional<ike::AuthMethod> signatures;
+  bool remote_access = false, xauth = false, push = false;  ///< the one that starts is a user, who gets an address
 };
 
 Plan draw_plan(World& w) {
@@ -41,6 +43,10 @@ Plan draw_plan(World& w) {
   p.nat = !p.both_start && p.a_starts && w.random(5) == 0;
   if (w.random(3) == 0) p.signatures = static_cast<ike::AuthMethod>(1 + w.random(4));
   p.aggressive = w.random(3) == 0;
+  p.remote_access = !p.both_start && w.random(3) == 0;
+  p.xauth = w.random(4) != 0;
+  p.push = w.random(2) == 0;
+  if (p.remote_access && p.signatures) p.signatures = ike::AuthMethod::RsaSignature;  // XAuth has no numbers for others
   return p;
 }
 
@@ -53,6 +59,12 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
   if (p.nat && !a) conn.remote_addrs.clear();
   conn.dpd_delay = Seconds{10};
   conn.dpd_timeout = Seconds{60};
+  if (p.remote_access) starts ? visit(c, "alice") : serve(c);
+  if (p.remote_access && !p.xauth) {
+    conn.xauth_client = {};
+    conn.xauth_server = {};
+  }
+  conn.mode_config = p.push ? config::ModeConfig::Push : config::ModeConfig::Pull;
   config::Child& net = conn.children[0];
   net.start_action = starts ? config::StartAction::Start : config::StartAction::Trap;
   if (p.pfs) net.esp_proposals = parse_esp_proposal("aes128-sha256-ecp256").value();
@@ -95,7 +107,9 @@ bool settled(const Host& a, const Host& b) {
   return reaches(a, b) && reaches(b, a);
 }
 
-bool nothing_left(const Host& h) { return h.inbound.empty() && h.outbound.empty() && h.spis.empty() && h.engine->ike_sas().empty(); }
+bool nothing_left(const Host& h) {
+  return h.inbound.empty() && h.outbound.empty() && h.spis.empty() && h.engine->ike_sas().empty() && leased(h) == 0;
+}
 
 void schedule_events(World& w, Host& a, Host& b) {
   for (std::uint64_t i = 0, n = 1 + w.random(3); i < n; ++i) {
@@ -123,6 +137,10 @@ void run_seed(std::uint64_t seed, std::string& transcript) {
     }
   });
   if (plan.nat) w.add_nat(IpAddress::parse("192.168.7.1").value(), IpAddress::parse("10.9.0.1").value());
+  for (Host* h : {&a, &b}) {
+    h->password = "alicepw";
+    h->users = {{"alice", "alicepw"}};
+  }
   w.link = {static_cast<double>(w.random(26)) / 100, static_cast<double>(w.random(21)) / 100, 1ms, w.between(2ms, 400ms)};
   for (Host* h : {&a, &b}) h->install_max = w.between(1ms, 60ms);
   if (plan.signatures)

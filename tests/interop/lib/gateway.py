@@ -2,6 +2,7 @@
 
 Its interfaces are af_packet ports on veth ends that have no kernel address: the gateway owns its addresses alone.
 """
+import collections
 import json
 import os
 import re
@@ -194,7 +195,7 @@ class Gateway:
 
     def exchange_counts(self, reason="ok"):
         """{exchange: how many ended with this reason}, both roles together."""
-        counts = {"main_mode": 0, "quick_mode": 0, "informational": 0, "dpd": 0}
+        counts = collections.defaultdict(int, main_mode=0, quick_mode=0, informational=0, dpd=0)
         for entry in self.result("counters")["exchanges"]:
             if entry["reason"] == reason:
                 counts[entry["exchange"]] += entry["count"]

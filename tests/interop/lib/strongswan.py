@@ -10,7 +10,7 @@ from .lab import LabError, wait_for
 
 CHARON = "/usr/sbin/charon-systemd"
 PLUGINS = ("random nonce aes sha1 sha2 md5 hmac kdf gcm ccm ctr xcbc gmp openssl pem pkcs1 x509 pubkey constraints {kernel} socket-default vici updown "
-           "counters")
+           "counters xauth-generic")
 STRONGSWAN_CONF = """charon-systemd {{
   load = {plugins}
   install_routes = yes
@@ -110,10 +110,10 @@ class StrongSwan:
         with open(self.conf, "w", encoding="utf-8") as f:
             f.write(known.replace("charon-systemd {\n", "charon-systemd {\n  " + text + "\n", 1))
 
-    def configure(self, connections, secret):
+    def configure(self, connections, secret, **sections):
         """Writes swanctl.conf; `load` makes a running charon read it."""
         secrets = secret if isinstance(secret, dict) else {"ike-all": {"secret": f'"{secret}"'}}
-        self.lab.write(f"{self.name}/swanctl/swanctl.conf", render({"connections": connections, "secrets": secrets}))
+        self.lab.write(f"{self.name}/swanctl/swanctl.conf", render({"connections": connections, "secrets": secrets, **sections}))
 
     def environment(self):
         return {"STRONGSWAN_CONF": self.conf, "SWANCTL_DIR": f"{self.folder}/swanctl"}
