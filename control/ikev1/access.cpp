@@ -17,8 +17,6 @@ Access* access_of(IsakmpSa& sa) {
   return est ? &est->access : nullptr;
 }
 
-bool asks_for_user(const config::Connection& c) { return c.xauth_server.users.kind != config::SecretRef::Kind::None; }
-
 /// What an answer that never came was about.
 Exchange step_of(const Access& access) { return access.proved() ? Exchange::ModeConfig : Exchange::Xauth; }
 
@@ -35,12 +33,15 @@ std::string waiting_for(const Access& access) {
 
 }  // namespace
 
+bool asks_for_user(const config::Connection& c) { return c.xauth_server.users.kind != config::SecretRef::Kind::None; }
+bool is_user(const config::Connection& c) { return !c.xauth_client.user.empty(); }
+
 void begin_access(Core& core, TimePoint now, IsakmpSa& sa) {
   Access& access = *access_of(sa);
   const config::Connection& c = core.connection(sa);
   access.give_up_at = now + kAccessLimit;
   if (asks_for_user(c)) return ask_for_user(core, now, sa);
-  if (c.xauth_client.user.empty()) return after_xauth(core, now, sa);
+  if (!is_user(c)) return after_xauth(core, now, sa);
   access.state = XauthAwaitRequest{};
   core.touch(sa);
 }

@@ -10,6 +10,11 @@
 
 namespace culvert::ikev1 {
 
+/// remote.xauth: the peer must say which user it is.
+[[nodiscard]] bool asks_for_user(const config::Connection& c);
+/// local.xauth: we are a user of the peer's.
+[[nodiscard]] bool is_user(const config::Connection& c);
+
 /// Phase 1 is over: the first step, or none.
 void begin_access(Core& core, TimePoint now, IsakmpSa& sa);
 /// XAuth is done, or not asked for: Mode Config, or none.

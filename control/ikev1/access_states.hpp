@@ -46,6 +46,8 @@ struct XauthHolding {
 struct XauthAwaitAck {
   bool ok = false;
   Bytes user;
+  ike::Reason reason{};  ///< of a refusal
+  std::string text;
 };
 struct XauthAwaitRequest {};
 struct XauthAwaitStatus {};

@@ -15,7 +15,9 @@ namespace {
 /// Who a lease belongs to: the connection's peer, and behind a group's secret the user.
 std::string holder(const Core& core, const IsakmpSa& sa) {
   const MmEstablished& est = *sa.established();
-  return core.connection(sa).name + "/" + (est.access.user.empty() ? est.remote_id : est.access.user);
+  const config::Connection& c = core.connection(sa);
+  const std::string who = c.name + "/" + (est.access.user.empty() ? est.remote_id : est.access.user);
+  return c.unique == config::Unique::Never ? who + "@" + sa.remote.to_string() : who;
 }
 
 /// The peer's address; nullopt: none is free, which is reported, and the SA ends when the answer is sent.
@@ -106,7 +108,9 @@ void release_leases(Core& core, std::size_t run) {
     core.leases.release(holder.first);
     return true;
   });
-  if (known->second.empty()) core.lease_holders.erase(known);
+  if (!known->second.empty()) return;
+  core.lease_holders.erase(known);
+  core.quiet_run(run).inner_remote.reset();
 }
 
 void push_config(Core& core, TimePoint now, IsakmpSa& sa) {

@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "control/crypto/hash.hpp"
+#include "control/ikev1/access.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
 
@@ -14,7 +15,7 @@ namespace {
 bool shared_identity(const config::Connection& c) { return c.unique == config::Unique::Never; }
 
 /// Whether more than one peer can prove to be the one that the connection wants.
-bool can_have_many(const config::Connection& c) { return c.remote_id.pattern() || shared_identity(c); }
+bool can_have_many(const config::Connection& c) { return c.remote_id.pattern() || shared_identity(c) || asks_for_user(c); }
 
 Peer peer_of(const config::Connection& c, const Id& id, const Endpoint& at) {
   // Names compare without regard to case (RFC 4343 §3), and so matches() does.
@@ -62,8 +63,8 @@ std::optional<std::size_t> run_for(Core& core, std::size_t connection, Peer peer
   return core.add_run(connection, std::move(peer));
 }
 
-std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id,
-                                         bool initial_contact) {
+namespace {
+std::expected<void, Refusal> settle(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id, bool initial_contact) {
   const config::Connection& c = core.config.connections.at(connection);
   const auto run = run_for(core, connection, peer_of(c, id, sa.remote));
   if (!run) return std::unexpected(Refusal{Reason::Limit, NotifyType::AuthenticationFailed, "There are too many peers."});
@@ -76,6 +77,20 @@ std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa
   // Somebody else than the peer of before has answered us: what was wanted of that one is still to be had, but not at once.
   if (sa.role == Role::Initiator) connecting_failed(core, now, before, {});
   return {};
+}
+
+}  // namespace
+
+std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id,
+                                         bool initial_contact) {
+  if (!asks_for_user(core.config.connections.at(connection))) return settle(core, now, sa, connection, id, initial_contact);
+  if (sa.connection != connection) core.reassign(sa, connection);  // who it is, XAuth will tell
+  return {};
+}
+
+std::expected<void, Refusal> settle_user(Core& core, TimePoint now, IsakmpSa& sa, const Bytes& user) {
+  const std::size_t connection = core.quiet_run(sa.connection).connection;
+  return settle(core, now, sa, connection, {IdType::KeyId, 0, 0, user}, sa.established()->access.initial_contact);
 }
 
 void peer_moved(Core& core, std::size_t index, const Endpoint& at) {

@@ -22,6 +22,8 @@ std::optional<std::size_t> run_for(Core& core, std::size_t connection, Peer peer
 /// Error: it may not be established (too many peers, or `unique: keep`); the notification that says so goes under HASH(1).
 std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id,
                                          bool initial_contact);
+/// The same for a user whom XAuth has proved. Until then the SA of a connection that asks for users is in the connection's own run.
+std::expected<void, Refusal> settle_user(Core& core, TimePoint now, IsakmpSa& sa, const Bytes& user);
 /// The peer of a run has another address than before.
 void peer_moved(Core& core, std::size_t run, const Endpoint& at);
 

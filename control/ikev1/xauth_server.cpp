@@ -3,6 +3,7 @@
 #include "control/ikev1/config_attributes.hpp"
 #include "control/ikev1/exchange_transaction.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/peers.hpp"
 #include "control/ikev1/xauth.hpp"
 
 namespace culvert::ikev1 {
@@ -23,10 +24,11 @@ bool has_room(Core& core, const IsakmpSa& sa) {
          static_cast<std::size_t>(same) < core.config.ike.half_open_per_source;
 }
 
-void tell(Core& core, TimePoint now, IsakmpSa& sa, bool ok, Bytes user) {
+void tell(Core& core, TimePoint now, IsakmpSa& sa, XauthAwaitAck verdict) {
   Access& access = sa.established()->access;
-  access.state = XauthAwaitAck{ok, std::move(user)};
-  ask(core, now, sa, ConfigType::Set, access.identifier, {number_attribute(Cfg::XauthStatus, ok ? kXauthOk : kXauthFail)});
+  const std::uint16_t status = verdict.ok ? kXauthOk : kXauthFail;
+  access.state = std::move(verdict);
+  ask(core, now, sa, ConfigType::Set, access.identifier, {number_attribute(Cfg::XauthStatus, status)});
 }
 
 /// A user name and a password that can be somebody's: no bytes of zero, which hash functions end at, and not beyond the bounds.
@@ -86,12 +88,17 @@ void on_user_checked(Core& core, TimePoint now, IsakmpSa& sa, const ike::UserChe
     core.say(sa, Severity::Error, Exchange::Xauth, Reason::NoSecret, "No user can be checked: " + result.error + ".");
   if (!result.ok) return hold(core, now, sa, checking->since, std::move(user));
   core.attempts.succeeded(user);
-  tell(core, now, sa, true, std::move(user));
+  if (const auto settled = settle_user(core, now, sa, user); !settled)
+    return tell(core, now, sa, {false, std::move(user), settled.error().reason, settled.error().text});
+  tell(core, now, sa, {true, std::move(user), Reason::Ok, {}});
 }
 
 void tell_refusal(Core& core, TimePoint now, IsakmpSa& sa) {
   auto& holding = std::get<XauthHolding>(sa.established()->access.state);
-  tell(core, now, sa, false, std::move(holding.user));
+  std::string text = "User \"" + shown(holding.user) + "\" at " + sa.remote.to_string() +
+                     " is unknown or has another password (failures: " + std::to_string(core.attempts.failures(now, holding.user)) +
+                     " of this name, " + std::to_string(core.attempts.failures(now, sa.remote.address)) + " of this address).";
+  tell(core, now, sa, {false, std::move(holding.user), Reason::XauthFailed, std::move(text)});
 }
 
 void on_xauth_ack(Core& core, TimePoint now, IsakmpSa& sa) {
@@ -99,10 +106,7 @@ void on_xauth_ack(Core& core, TimePoint now, IsakmpSa& sa) {
   const XauthAwaitAck state = std::get<XauthAwaitAck>(access.state);
   if (!state.ok)
     return access_failed(
-        core, now, sa, Exchange::Xauth, Reason::XauthFailed,
-        "User \"" + shown(state.user) + "\" at " + sa.remote.to_string() +
-            " is unknown or has another password (failures: " + std::to_string(core.attempts.failures(now, state.user)) +
-            " of this name, " + std::to_string(core.attempts.failures(now, sa.remote.address)) + " of this address).",
+        core, now, sa, Exchange::Xauth, state.reason, state.text,
         {.number = 2, .evidence = ike::UserEvidence{shown(state.user), "there is no such user, or its password is another"}});
   access.user = shown(state.user);
   core.waiting_for_user.erase(sa.id);

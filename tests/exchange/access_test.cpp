@@ -368,3 +368,66 @@ TEST_CASE("a full pool is said, harms nobody, and has room when somebody leaves"
   CHECK(connect(*clients[1], 120s));
   CHECK(leased(b) == 1);
 }
+
+TEST_CASE("several users of one group have SAs and addresses of their own, and children between those", "[xauth][mode_config][G5]") {
+  World world;
+  auto server = site("10.9.0.2", "", config::StartAction::None);
+  serve(server);
+  server.connections[0].children[0].remote_ts = TrafficSelector::parse("0.0.0.0/0").value();
+  server.connections[0].children[0].remote_dynamic = true;
+  server.connections[0].dpd_delay = config::Seconds{2};
+  server.connections[0].dpd_timeout = config::Seconds{10};
+  Host& b = world.add("B", std::move(server));
+  std::vector<Host*> clients;
+  for (const char* n : {"11", "12", "13"}) {
+    auto c = site("10.9.7." + std::string(n), "10.9.0.2", config::StartAction::None);
+    visit(c, "user" + std::string(n));
+    c.connections[0].local_id = {config::Identity::Type::Fqdn, "group.example"};
+    c.connections[0].children = {child("net", "0.0.0.0/0", "10.2.0.0/24", "aes128gcm16", config::StartAction::None)};
+    c.connections[0].children[0].local_dynamic = true;
+    clients.push_back(&world.add("C" + std::string(n), std::move(c)));
+    clients.back()->password = "pw";
+    b.users["user" + std::string(n)] = "pw";
+  }
+  b.start();
+  const auto connect = [&](Host& c) {
+    c.engine->initiate(world.now, "c", "");
+    c.perform();
+    return world.run_until([&] { return c.up() && c.current_out("net") != nullptr; }, 20s);
+  };
+  std::set<IpAddress> given;
+  for (Host* c : clients) {
+    c->start();
+    const bool up = connect(*c);
+    INFO(c->transcript() << b.transcript());
+    REQUIRE(up);
+    const IpAddress address = *c->engine->ike_sas().at(0).virtual_address;
+    given.insert(address);
+    CHECK(c->current_out("net")->sa.local_ts.first == address);
+    CHECK(c->current_out("net")->sa.local_ts.last == address);
+  }
+  CHECK(given.size() == 3);
+  CHECK(b.established() == 3);
+  CHECK(b.inbound.size() == 3);
+  CHECK(leased(b) == 3);
+  // One loses its memory and comes again: it has its address again, and the others are not touched.
+  const auto before = clients[1]->engine->ike_sas().at(0).virtual_address;
+  clients[1]->inbound.clear();
+  clients[1]->outbound.clear();
+  clients[1]->current.clear();
+  clients[1]->restart();
+  REQUIRE(connect(*clients[1]));
+  CHECK(clients[1]->engine->ike_sas().at(0).virtual_address == before);
+  world.run(30s);
+  for (Host* c : clients) CHECK(c->up());
+  CHECK(b.established() == 3);
+  CHECK(leased(b) == 3);
+  for (Host* c : clients) {
+    c->engine->terminate(world.now, "c", "");
+    c->perform();
+  }
+  world.run(60s);
+  CHECK(leased(b) == 0);
+  CHECK(b.engine->ike_sas().empty());
+  CHECK(b.inbound.empty());
+}
