@@ -14,6 +14,8 @@ TEST_CASE("clients that come, leave and are killed a thousand times leak no addr
   World world;
   auto [a, b] = client_and_server(world, [](auto& ca, auto& cb) {
     ca.connections[0].children[0].start_action = config::StartAction::None;
+    ca.connections[0].children[0].local_ts = cb.connections[0].children[0].remote_ts = TrafficSelector::parse("0.0.0.0/0").value();
+    ca.connections[0].children[0].local_dynamic = cb.connections[0].children[0].remote_dynamic = true;
     cb.connections[0].dpd_delay = config::Seconds{2};
     cb.connections[0].dpd_timeout = config::Seconds{10};
     cb.connections[0].rekey_time = config::Seconds{3600};
