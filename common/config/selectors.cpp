@@ -45,11 +45,11 @@ TrafficSelector at_address(const TrafficSelector& selector, const IpAddress& add
 std::optional<std::pair<TrafficSelector, TrafficSelector>> fixed_selectors(const Connection& connection, const Child& child) {
   std::pair<TrafficSelector, TrafficSelector> out{child.local_ts, child.remote_ts};
   if (child.local_dynamic) {
-    if (connection.local_addrs.size() != 1) return std::nullopt;
+    if (connection.local_addrs.size() != 1 || !connection.vips.empty()) return std::nullopt;
     out.first = at_address(child.local_ts, connection.local_addrs.front());
   }
   if (child.remote_dynamic) {
-    if (connection.remote_addrs.size() != 1) return std::nullopt;
+    if (connection.remote_addrs.size() != 1 || !connection.pools.empty()) return std::nullopt;
     out.second = at_address(child.remote_ts, connection.remote_addrs.front());
   }
   return out;
