@@ -134,7 +134,7 @@ void CryptoEngine::Impl::gmac(CryptoOp& op, const std::uint8_t* nonce, bool seal
   gcm_context_data context;
   alignas(16) std::array<std::uint8_t, 16> tag;
   std::array<std::uint8_t, kMaxIcv> received;
-  std::array<std::uint8_t, 8> borrowed;
+  std::array<std::uint8_t, 8> borrowed{};
   std::uint8_t* icv = op.icv();
   std::uint8_t* from = op.esp;
   std::uint32_t covered = g.ah ? op.text_length : kEspHeaderBytes + g.iv + op.text_length;

@@ -1,0 +1,145 @@
+#!/usr/bin/python3
+"""XAuth and Mode Config against strongSwan, both roles: virtual addresses, pulled and pushed; several clients; wrong passwords; a full pool.
+
+Time limit: 150 s
+One Culvert and one strongSwan. Culvert's server gives the four addresses of a pool to strongSwan's clients, told apart by an address of
+strongSwan's each; then it is a client of strongSwan's server itself and is given one: who uses that address behind it is not looked at here.
+"""
+import concurrent.futures
+import sys
+
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from lib import gateway, report, sites, strongswan  # noqa: E402
+from lib.lab import wait_for  # noqa: E402
+from lib.traffic import ping  # noqa: E402
+
+GW = sites.ADDRESS["a"]
+CLIENTS = 5                                         # one more than the pool has addresses
+SERVER = {"pull": "10.9.0.2", "push": "10.9.0.3"}   # strongSwan's servers
+PUSH_POOL = "10.3.0.64/29"
+WIDE = "10.3.7.0/24"
+
+
+def culvert_connections(gw, lab):
+    secret = gw.secret(sites.SECRET)
+    password = gw.secret("visitor-pw", "visitor.password")
+    net = {"net": gateway.child(sites.NET["a"], "dynamic", sites.ESP_SUITE)}
+    hashed = lab.sh("openssl", "passwd", "-6", "-salt", "saltsalt", "pw1").strip()
+    path = lab.write(f"{gw.name}/users", f"# users of the test\nu1:{hashed}\n" + "".join(f"u{n}:{{plain}}pw{n}\n" for n in range(2, CLIENTS + 1))
+                     + "wrong:{plain}another\npushed:{plain}pwp\n")
+
+    def served(remote, pool, **extra):
+        found = gateway.connection(GW, remote, sites.IDENTITY["a"], "%any", sites.IKE_SUITE, secret, net, pools=[pool], **extra)
+        found["remote"] = {"xauth": {"users": f"file:{path}"}}
+        return found
+
+    def visitor(mode):
+        found = gateway.connection(GW, SERVER[mode], "visitor.example", f"{mode}.example", sites.IKE_SUITE, secret,
+                                   {mode: gateway.child("dynamic", sites.NET["b"], sites.ESP_SUITE)}, vips=["0.0.0.0"], mode_config=mode)
+        found["local"]["xauth"] = {"user": f"visitor-{mode}", "password": f"file:{password}"}
+        return found
+    return {"people": served("%any", "clients"), "pushed": served("10.9.1.20", "pushed", mode_config="push"),
+            "visit-pull": visitor("pull"), "visit-push": visitor("push")}
+
+
+def strongswan_connections():
+    def client(number, user, **extra):
+        found = strongswan.connection(f"10.9.1.{number}", GW, f"{user}.example", sites.IDENTITY["a"], sites.IKE_SUITE,
+                                      {user: strongswan.child("dynamic", sites.NET["a"], sites.ESP_SUITE)}, vips="0.0.0.0", **extra)
+        found["local-2"] = {"auth": "xauth", "xauth_id": user}
+        return found
+
+    def server(mode):
+        found = strongswan.connection(SERVER[mode], GW, f"{mode}.example", "visitor.example", sites.IKE_SUITE,
+                                      {f"served-{mode}": strongswan.child(sites.NET["b"], "dynamic", sites.ESP_SUITE)}, pools="wide",
+                                      pull="yes" if mode == "pull" else "no")
+        found["remote-2"] = {"auth": "xauth"}
+        return found
+    found = {f"u{n}": client(n, f"u{n}") for n in range(1, CLIENTS + 1)}
+    return found | {"wrong": client(19, "wrong"), "pushed": client(20, "pushed", pull="no"), "serve-pull": server("pull"), "serve-push": server("push")}
+
+
+def secrets():
+    found = {"ike-all": {"secret": f'"{sites.SECRET}"'}}
+    passwords = {f"u{n}": f"pw{n}" for n in range(1, CLIENTS + 1)} | {"wrong": "guess", "pushed": "pwp", "visitor-pull": "visitor-pw", "visitor-push": "visitor-pw"}
+    return found | {f"xauth-{user}": {"id": user, "secret": f'"{password}"'} for user, password in passwords.items()}
+
+
+def vip(peer, user):
+    """strongSwan's virtual address of the connection, or None."""
+    sa = peer.list_sas().get(user)
+    return sa["local-vips"][0] if sa and sa.get("local-vips") else None
+
+
+def leases(culvert, pool="clients"):
+    found = next(p for p in culvert.result("list-pools", "--leases")["pools"] if p["pool"] == pool)
+    return found, {lease["address"]: lease["identity"] for lease in found["leases"] if lease["online"]}
+
+
+def as_server(r, site):
+    peer, culvert = site.strongswan, site.culvert
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda n: peer.initiate(f"u{n}"), range(1, 5)))
+    r.check("four clients at once come up", all(ok for ok, _ in done), "; ".join(text.strip()[-200:] for ok, text in done if not ok))
+    given = {n: vip(peer, f"u{n}") for n in range(1, 5)}
+    r.check("each has an address of the pool of its own", len(set(given.values())) == 4 and None not in given.values(), str(given))
+    found, online = leases(culvert)
+    r.check("list-pools shows whose they are", {f"u{n}" in online.get(given[n], "") for n in given} == {True} and found["online"] == 4, str(found))
+    answered = [n for n in given if given[n] and ping(site.host, given[n], sites.HOST["a"], count=2)[0]]
+    r.check("the host pings all of them", answered == [1, 2, 3, 4], str(answered))
+    r.check("metrics: pool size and leases", culvert.metric("culvert_pool_leases", pool="clients") == 4 and culvert.metric("culvert_pool_addresses", pool="clients") == 4)
+
+    ok, text = peer.initiate("u5", seconds=6)
+    r.check("a fifth one finds the pool full", not ok and culvert.exchange_counts("no_address").get("mode_config") == 1, text[-200:])
+    peer.terminate("u5")
+    peer.terminate("u1")
+    wait_for(lambda: leases(culvert)[0]["online"] == 3, 5, "the end of u1's lease")
+    ok, text = peer.initiate("u1")
+    r.check("u1 comes back and has its address again", ok and vip(peer, "u1") == given[1], f"{given[1]} {vip(peer, 'u1')} {text[-200:]}")
+    peer.terminate("u2")
+    wait_for(lambda: leases(culvert)[0]["online"] == 3, 5, "the end of u2's lease")
+    ok, text = peer.initiate("u5")
+    r.check("u5 gets the address that u2 has left", ok and vip(peer, "u5") == given[2], text[-200:])
+
+    ok, text = peer.initiate("wrong", seconds=8)
+    r.check("a wrong password is refused", not ok and culvert.exchange_counts("xauth_failed").get("xauth") == 1, text[-200:])
+    r.check("... and no Quick Mode came of it", not culvert.child_sas("people") or all(c["remote_ts"] in {f"{a}/32" for a in leases(culvert)[1]} for c in culvert.child_sas("people")))
+    r.check("... and the password stands in no log", "guess" not in culvert.log() and "pw1" not in culvert.log())
+    ok, text = peer.initiate("pushed")
+    r.check("a pushed address comes up", ok and (vip(peer, "pushed") or "").startswith("10.3.0.6"), text[-300:])
+    r.check("... and is pinged", ping(site.host, vip(peer, "pushed") or "10.3.0.65", sites.HOST["a"], count=2)[0])
+    for user in ("u1", "u3", "u4", "u5", "pushed"):
+        peer.terminate(user)
+    wait_for(lambda: all(leases(culvert, p)[0]["online"] == 0 for p in ("clients", "pushed")), 8, "the end of all leases")
+    r.check("nothing is leased when all have gone", True)
+
+
+def as_client(r, site):
+    peer, culvert = site.strongswan, site.culvert
+    for mode in ("pull", "push"):
+        ok, text = culvert.initiate(f"visit-{mode}")
+        r.check(f"Culvert is a client, {mode}", ok, str(text)[-300:])
+        if not ok:
+            continue
+        sa = culvert.ike_sas(f"visit-{mode}")[0]
+        address = sa["virtual_address"]
+        r.check("... with an address of strongSwan's pool and its user name", (address or "").startswith("10.3.7.") and sa["xauth_user"] == f"visitor-{mode}", str(sa))
+        wait_for(lambda m=mode: any(c.get("state") == "INSTALLED" for c in peer.child_sas(f"serve-{m}")), 5, "the SA at strongSwan")
+        culvert.terminate(f"visit-{mode}")
+        wait_for(lambda m=mode: f"serve-{m}" not in peer.list_sas(), 5, "the end at strongSwan")
+
+
+def body(r, lab):
+    site = sites.CulvertAndStrongSwan(lab, lambda gw: culvert_connections(gw, lab), strongswan_connections(), secret=secrets())
+    pools = {"pools": {"wide": {"addrs": WIDE, "dns": "10.2.0.53"}}}
+    site.strongswan.configure(strongswan_connections(), secrets(), **pools)
+    site.culvert.config["routes"] += [{"to": "10.3.0.0/25", "via": sites.ADDRESS["b"]}, {"to": WIDE, "port": "lan"}]
+    site.culvert.config["pools"] = {"clients": {"addrs": "10.3.0.1-10.3.0.4", "dns": ["10.1.0.53"], "banner": "Welcome."}, "pushed": {"addrs": PUSH_POOL}}
+    site.culvert.write()
+    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in [*range(1, CLIENTS + 1), 19, 20]] + ["10.9.0.3/16"])
+    site.start()
+    as_server(r, site)
+    as_client(r, site)
+
+
+report.run("modeconfig", body)
