@@ -28,6 +28,7 @@ struct Plan {
   bool both_start = false, a_starts = true, timers = false, pfs = false, second_child = false, encap = false, nat = false;
   bool aggressive = false;
   std::optional<ike::AuthMethod> signatures;
+  bool fragments = false;
 };
 
 Plan draw_plan(World& w) {
@@ -41,6 +42,7 @@ Plan draw_plan(World& w) {
   p.nat = !p.both_start && p.a_starts && w.random(5) == 0;
   if (w.random(3) == 0) p.signatures = static_cast<ike::AuthMethod>(1 + w.random(4));
   p.aggressive = w.random(3) == 0;
+  p.fragments = w.random(4) == 0;
   return p;
 }
 
@@ -55,6 +57,11 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
   conn.dpd_timeout = Seconds{60};
   config::Child& net = conn.children[0];
   net.start_action = starts ? config::StartAction::Start : config::StartAction::Trap;
+  net.dpd_action = starts ? config::DpdAction::Restart : config::DpdAction::Trap;
+  if (p.fragments) {
+    c.ike.fragment_size = 230;  // of which all messages but the shortest make two to four
+    conn.fragmentation = config::Fragmentation::Force;
+  }
   if (p.pfs) net.esp_proposals = parse_esp_proposal("aes128-sha256-ecp256").value();
   if (p.timers) {
     net.rekey_time = Seconds{20 + static_cast<int>(w.random(20))};
