@@ -62,12 +62,11 @@ std::optional<std::size_t> run_for(Core& core, std::size_t connection, Peer peer
   return core.add_run(connection, std::move(peer));
 }
 
-std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id,
-                                         bool initial_contact) {
+std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id) {
   const config::Connection& c = core.config.connections.at(connection);
   const auto run = run_for(core, connection, peer_of(c, id, sa.remote));
   if (!run) return std::unexpected(Refusal{Reason::Limit, NotifyType::AuthenticationFailed, "There are too many peers."});
-  if (c.unique == config::Unique::Keep && !initial_contact && alive_elsewhere(core, sa, *run))
+  if (c.unique == config::Unique::Keep && alive_elsewhere(core, sa, *run))
     return std::unexpected(Refusal{Reason::AlreadyConnected, NotifyType::AuthenticationFailed,
                                    to_text(id) + " has an ISAKMP SA from another address, which stays (unique: keep)."});
   if (*run == sa.connection) return {};
