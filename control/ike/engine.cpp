@@ -98,6 +98,7 @@ void Engine::on_timer(TimePoint now) {
   }
   for (const std::size_t run : expired.runs)
     if (impl_->core.has_run(run)) ikev1::on_connection_timer(impl_->core, now, run);
+  ikev1::forget_newcomers(impl_->core, now);
   impl_->settle(now);
 }
 
@@ -203,7 +204,11 @@ void Engine::shutdown(TimePoint now) {
   impl_->settle(now);
 }
 
-std::optional<TimePoint> Engine::deadline() const { return impl_->core.deadline(); }
+std::optional<TimePoint> Engine::deadline() const {
+  const ikev1::Core& core = impl_->core;
+  return ikev1::earliest(core.deadline(), core.newcomers.deadline(core.config.ike.half_open_timeout));
+}
+std::size_t Engine::newcomers() const { return impl_->core.newcomers.size(); }
 std::vector<Action> Engine::take_actions() { return std::exchange(impl_->core.actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const { return ikev1::view_ike_sas(impl_->core); }
 std::vector<LonePairs> Engine::lone_pairs() const { return ikev1::view_lone_pairs(impl_->core); }

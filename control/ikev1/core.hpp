@@ -16,6 +16,7 @@
 #include "control/ike/engine_types.hpp"
 #include "control/ike/failure.hpp"
 #include "control/ike/header.hpp"
+#include "control/ike/newcomers.hpp"
 #include "control/ikev1/attempts.hpp"
 #include "control/ikev1/leases.hpp"
 #include "control/ikev1/message.hpp"
@@ -123,6 +124,7 @@ class Core {
   std::vector<ike::Action> actions;
   std::vector<ike::Datagram> deferred;  ///< came before their time, which is now
   ike::SaTable table;
+  ike::Newcomers newcomers;
   ike::FailureBook failures;
   Leases leases;
   Attempts attempts;
