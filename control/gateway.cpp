@@ -309,13 +309,14 @@ void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike:
   });
 }
 
-void Gateway::act(ike::TimePoint, ike::Report& action) {
+void Gateway::act(ike::TimePoint now, ike::Report& action) {
   if (action.count && action.exchange && action.role)
     ++exchanges_[static_cast<std::size_t>(*action.exchange)][static_cast<std::size_t>(*action.role)]
                 [static_cast<std::size_t>(action.reason)];
   // What strangers send too often to be worth a line (Core::junk) is counted alone: else it would push all else out of the journal.
-  if (action.count && action.severity == ike::Severity::Debug) return;
-  journal_.write(event_of(action));
+  const bool watched = engine_.watched(now, action.connection, action.peer);
+  if (action.count && action.severity == ike::Severity::Debug && !watched) return;
+  journal_.write(event_of(action), watched);
 }
 
 // ---------------------------------------------------------------------------------------------------------------- commands

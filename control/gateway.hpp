@@ -72,6 +72,13 @@ class Gateway final : private ike::Services {
   ike::CommandResult terminate(ike::TimePoint now, const std::string& connection, const std::string& child);
   ike::CommandResult rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike);
 
+  /// Watching: engine.hpp. Needs no data plane.
+  bool watch(ike::TimePoint now, ike::Watch watch) { return engine_.watch(now, std::move(watch)); }
+  bool unwatch(ike::TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer) {
+    return engine_.unwatch(now, connection, peer);
+  }
+  [[nodiscard]] std::vector<ike::Watch> watches(ike::TimePoint now) const { return engine_.watches(now); }
+
   // -- to look at
   [[nodiscard]] const config::GatewayConfig& config() const { return config_; }
   [[nodiscard]] Journal& journal() const { return journal_; }
@@ -84,6 +91,7 @@ class Gateway final : private ike::Services {
   [[nodiscard]] std::vector<ike::Failure> failures(const std::string& connection) const { return engine_.failures(connection); }
   [[nodiscard]] std::vector<ike::Failure> strangers() const { return engine_.strangers(); }
   [[nodiscard]] std::vector<ike::PoolInfo> pools() const { return engine_.pools(); }
+  [[nodiscard]] ike::FailureBook::Counts failure_counts() const { return engine_.failure_counts(); }
   [[nodiscard]] const SaStore& store() const { return store_; }
   /// The certificates of all connections, as their files stand now.
   [[nodiscard]] auth::Inventory certificates_in_use() const { return hooks_.inventory ? hooks_.inventory() : auth::Inventory{}; }

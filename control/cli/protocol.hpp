@@ -50,6 +50,9 @@
 //    "exchanges": [{"exchange","role","reason","count"}]}
 // log {"follow"?: bool,"connection"?,"level"? (default "info"),"lines"? (default 100)}
 //   {"events": [{"seq","ts","level","event","connection"?,"child"?,"peer"?,"exchange"?,"role"?,"reason"?}]}
+// debug {"target"? (a connection, or a peer's address),"for_s"? (default 600; 1 to 86400),"off"?: bool}
+//   {"message","watches": [{"connection","peer","for_s"}]}     without a target: the list. Lines of those watched have level "debug" and
+//   are written whatever control.log.level says.
 // explain {"connection"?,"peer"? (an address)}                without either: strangers, of whom no connection knows
 //   {"dataplane": {"connected"}, "strangers": [FAILURE],
 //    "connections": [{"connection","state":"up|connecting|down","for_s","unanswered_message",
@@ -77,5 +80,6 @@ inline constexpr std::chrono::seconds kWriteTimeout{10};  ///< for a client to t
 inline constexpr const char* kDefaultSocket = "/run/culvert/culvertd.sock";
 inline constexpr double kDefaultInitiateTimeout = 15;  ///< seconds
 inline constexpr double kMaxInitiateTimeout = 600;
+inline constexpr double kDefaultDebug = 600, kMaxDebug = 86400;  ///< seconds
 
 }  // namespace culvert::control::cli

@@ -60,6 +60,7 @@ bool on_4500(const Failure& f) { return f.peer && f.peer->port == ike::kNatPort;
 
 std::vector<Likely> silence(const Failure& f) {
   if (f.exchange == Exchange::QuickMode || f.exchange == Exchange::Xauth || f.exchange == Exchange::ModeConfig) return {likely("silence")};
+  if (f.role == Role::Responder && f.cause.on_4500) return {likely("port_4500"), likely("silence")};
   if (f.role == Role::Responder) return {likely("one_way"), likely("silence")};
   if (f.cause.number <= 1) return {likely("unreachable")};
   return {likely("silence"), likely("one_way")};

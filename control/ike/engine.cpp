@@ -16,6 +16,7 @@
 #include "control/ikev1/exchange_transaction.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/times.hpp"
+#include "control/ikev1/traced.hpp"
 #include "control/ikev1/view.hpp"
 #include "control/ikev1/xauth.hpp"
 
@@ -54,7 +55,10 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
   if (!framed) return junk(Reason::Malformed, "A datagram is no IKE message: " + std::string(name(framed.error().fault)) + ".");
   if (framed->header.major != 1)
     return core.not_spoken(now, datagram, Reason::OtherVersion, "A message of IKEv2, which this gateway does not speak.");
-  const ikev1::Incoming in{now, datagram, *framed};
+  ikev1::Incoming in{now, datagram, *framed};
+  std::optional<std::function<void(const std::string&)>> opened;
+  if (!core.watches.empty()) opened = ikev1::trace_received(core, in);
+  if (opened) in.opened = &*opened;
   switch (framed->header.exchange) {
     case kExchangeMainMode:
       return ikev1::on_main_mode(core, in);
@@ -190,9 +194,18 @@ std::optional<TimePoint> Engine::deadline() const { return impl_->core.deadline(
 std::vector<Action> Engine::take_actions() { return std::exchange(impl_->core.actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const { return ikev1::view_ike_sas(impl_->core); }
 std::vector<LonePairs> Engine::lone_pairs() const { return ikev1::view_lone_pairs(impl_->core); }
+bool Engine::watch(TimePoint now, Watch watch) { return impl_->core.watch(now, std::move(watch)); }
+bool Engine::unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer) {
+  return impl_->core.unwatch(now, connection, peer);
+}
+std::vector<Watch> Engine::watches(TimePoint now) const { return impl_->core.watches.active(now); }
+bool Engine::watched(TimePoint now, const std::string& connection, const std::optional<Endpoint>& peer) const {
+  return impl_->core.watches.matches(now, connection, peer ? peer->address : IpAddress{});
+}
 std::vector<Failure> Engine::failures(const std::string& connection) const { return impl_->core.failures.of(connection); }
 std::vector<Failure> Engine::strangers() const { return impl_->core.failures.strangers(); }
 std::vector<PoolInfo> Engine::pools() const { return impl_->core.leases.view(); }
+FailureBook::Counts Engine::failure_counts() const { return impl_->core.failures.counts(); }
 std::vector<ConnectionStatus> Engine::connections() const { return ikev1::view_connections(impl_->core); }
 
 }  // namespace culvert::ike

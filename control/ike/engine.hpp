@@ -11,6 +11,7 @@
 
 #include "common/config/config.hpp"
 #include "control/ike/engine_types.hpp"
+#include "control/ike/watch.hpp"
 
 namespace culvert::ike {
 
@@ -55,6 +56,14 @@ class Engine {
   /// Sends deletes for everything; no new exchange begins afterwards.
   void shutdown(TimePoint now);
 
+  /// Reports of every message to and from those watched, at most a few hundred a second. False: too many are watched.
+  bool watch(TimePoint now, Watch watch);
+  /// False: it was not watched.
+  bool unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer);
+  [[nodiscard]] std::vector<Watch> watches(TimePoint now) const;
+  /// Whether a report about these is of somebody watched.
+  [[nodiscard]] bool watched(TimePoint now, const std::string& connection, const std::optional<Endpoint>& peer) const;
+
   /// When `on_timer` wants to be called; nullopt: never.
   [[nodiscard]] std::optional<TimePoint> deadline() const;
   [[nodiscard]] std::vector<Action> take_actions();
@@ -68,6 +77,7 @@ class Engine {
   [[nodiscard]] std::vector<Failure> strangers() const;
   /// All configured pools, and who has an address of them.
   [[nodiscard]] std::vector<PoolInfo> pools() const;
+  [[nodiscard]] FailureBook::Counts failure_counts() const;
 
  private:
   class Impl;

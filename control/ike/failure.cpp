@@ -73,6 +73,7 @@ std::vector<Failure> newest_first(const std::vector<Failure>& list) { return {li
 bool Failure::strangers() const { return role == Role::Responder && (is_phase1(*this) || exchange == Exchange::Informational); }
 
 void FailureBook::add(const std::string& connection, Failure failure) {
+  ++counts_[static_cast<std::size_t>(failure.reason)];
   std::vector<Failure>& list = by_connection_[connection];
   failure.first = failure.when;
   if (repeat(list, failure)) return;
@@ -83,6 +84,7 @@ void FailureBook::add(const std::string& connection, Failure failure) {
 }
 
 void FailureBook::add_stranger(Failure failure, bool heard) {
+  ++counts_[static_cast<std::size_t>(failure.reason)];
   failure.first = failure.when;
   if (repeat(strangers_, failure) || !heard) return;
   if (strangers_.size() >= kStrangers) strangers_.erase(strangers_.begin());

@@ -3,6 +3,7 @@
 // peer's bytes only after printable(); never a secret. Decides nothing: exchanges say what they refuse, commands show it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -91,6 +92,7 @@ struct Cause {
   unsigned number = 0;  ///< of the message in its exchange, that was refused or never answered; 0: not about one
   Evidence evidence{};
   std::string said{};             ///< the notification of the peer, by name; empty: none
+  bool on_4500 = false;           ///< what never came was to come on port 4500 (RFC 3947 §4)
   bool said_proven = false;       ///< it came under our keys; false: in clear, and only hinted at
   std::optional<RefusedBy> by{};  ///< nullopt: usual_refuser
 };
@@ -124,6 +126,10 @@ class FailureBook {
   /// Phase 1 (empty child) or a child of a connection went well; `peer`: only that one's failures are mended.
   void mended(TimePoint now, const std::string& connection, const std::string& child, const std::optional<IpAddress>& peer, Role role);
 
+  /// How many were recorded since the start, by reason: those counted with a like one included.
+  using Counts = std::array<std::uint64_t, static_cast<std::size_t>(Reason::Count_)>;
+  [[nodiscard]] const Counts& counts() const { return counts_; }
+
   /// Newest first.
   [[nodiscard]] std::vector<Failure> of(const std::string& connection) const;
   [[nodiscard]] std::vector<Failure> strangers() const;
@@ -133,6 +139,7 @@ class FailureBook {
  private:
   std::map<std::string, std::vector<Failure>> by_connection_;  ///< oldest first
   std::vector<Failure> strangers_;
+  Counts counts_{};
 };
 
 }  // namespace culvert::ike

@@ -3,12 +3,13 @@
 #include <algorithm>
 
 #include "control/ike/connection_select.hpp"
+#include "control/ikev1/traced.hpp"
 
 namespace culvert::ikev1 {
 
 namespace {
-/// Lines of the log that strangers may cause: so many at once, then so many a second.
-constexpr double kJunkBurst = 20, kJunkPerSecond = 5;
+/// Lines about watched peers: so many at once, then so many a second.
+constexpr double kTraceBurst = 400, kTracePerSecond = 100;
 
 std::uint64_t number(ByteView bytes) {
   std::uint64_t v = 0;
@@ -59,6 +60,7 @@ std::vector<IsakmpSa*> Core::sas_of(std::size_t index) {
 
 IsakmpSa& Core::add(std::unique_ptr<IsakmpSa> sa) {
   IsakmpSa& out = *sa;
+  out.watched = !watches.empty();
   by_connection_[out.connection].insert(out.id);
   sas_[out.id] = std::move(sa);
   touch(out);
@@ -148,10 +150,12 @@ void Core::forget_installs() {
 void Core::send(TimePoint now, IsakmpSa& sa, ByteView message) {
   sa.last_sent = now;
   touch(sa);
+  if (!watches.empty()) trace_sent(*this, now, sa, message);
   actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, message)});
 }
 
 void Core::send_stateless(const ike::Datagram& to, Bytes message) {
+  if (!watches.empty()) trace_stateless(*this, to, message);
   actions.emplace_back(ike::SendDatagram{ike::frame(to.local, to.remote, message)});
 }
 
@@ -170,6 +174,7 @@ void Core::ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role
     actions.emplace_back(ike::Report{Severity::Info, c.name, child_name, sa.remote, exchange, role, reason, true, std::move(message)});
     return;
   }
+  cause.on_4500 = cause.number == 5 && sa.nat.encapsulate();
   ike::Failure failure = record(now, exchange, role, reason, message, sa.remote, std::move(cause));
   failure.child = child_name;
   const bool heard = !failure.strangers() || refusal_lines_.take(now);
@@ -185,8 +190,8 @@ void Core::lost(TimePoint now, std::size_t index, std::size_t child, std::option
   failures.add(connection(index).name, std::move(failure));
 }
 
-bool Core::LineBudget::take(TimePoint now) {
-  left_ = std::min(kJunkBurst, left_ + std::chrono::duration<double>(now - at_).count() * kJunkPerSecond);
+bool Core::LineBudget::take(TimePoint now, double burst, double per_second) {
+  left_ = std::min(burst, left_ + std::chrono::duration<double>(now - at_).count() * per_second);
   at_ = now;
   if (left_ < 1) return false;
   left_ -= 1;
@@ -214,6 +219,29 @@ void Core::not_spoken(TimePoint now, const ike::Datagram& datagram, Reason reaso
   if (options.empty() || connection(options.front()).remote_addrs.empty())
     return junk(now, datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});
   refused(now, options.front(), datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});
+}
+
+bool Core::watch(TimePoint now, ike::Watch watch) {
+  if (!watches.add(now, std::move(watch))) return false;
+  for (auto& [id, sa] : sas_) sa->watched = true;
+  return true;
+}
+
+bool Core::unwatch(TimePoint now, const std::string& name, const std::optional<IpAddress>& peer) {
+  const bool known = watches.remove(now, name, peer);
+  for (auto& [id, sa] : sas_) sa->watched = !watches.empty();
+  return known;
+}
+
+void Core::trace(TimePoint now, const std::string& name, const Endpoint& peer, std::string text) {
+  if (!trace_lines_.take(now, kTraceBurst, kTracePerSecond)) {
+    ++untraced_;
+    return;
+  }
+  if (const auto left_out = std::exchange(untraced_, 0); left_out > 0)
+    text += " (" + std::to_string(left_out) + " lines before this one are left out)";
+  actions.emplace_back(ike::Report{
+      .severity = Severity::Debug, .connection = name, .child = {}, .peer = peer, .exchange = {}, .role = {}, .message = std::move(text)});
 }
 
 bool Core::refused_before(std::size_t print) {

@@ -15,6 +15,7 @@
 #include "control/ike/engine_types.hpp"
 #include "control/ike/failure.hpp"
 #include "control/ike/header.hpp"
+#include "control/ike/watch.hpp"
 #include "control/ikev1/attempts.hpp"
 #include "control/ikev1/leases.hpp"
 #include "control/ikev1/message.hpp"
@@ -95,6 +96,8 @@ struct Incoming {
   TimePoint now;
   const ike::Datagram& datagram;
   const ike::Framed& framed;
+  /// Set while the peer is watched: is told what an encrypted message holds.
+  const std::function<void(const std::string&)>* opened = nullptr;
   [[nodiscard]] const ike::Header& header() const { return framed.header; }
 };
 
@@ -112,6 +115,8 @@ class Core {
   Leases leases;
   Attempts attempts;
   std::map<SaId, IpAddress> waiting_for_user;  ///< SAs that XAuth has yet to prove, by source; some may have ended
+  ike::WatchList watches;
+  TimePoint traced_at{};  ///< of the datagram at hand, while somebody is watched
 
   // -------------------------------------------------------------------------------- objects
   /// nullptr: gone. Asking marks the SA for a new look at its deadlines.
@@ -167,6 +172,10 @@ class Core {
   /// A stranger whom one connection might have meant was refused before there was an SA. Its lines are limited in the same way.
   void refused(TimePoint now, std::size_t connection, const Endpoint& peer, Exchange exchange, Reason reason, std::string message,
                ike::Cause cause = {});
+  bool watch(TimePoint now, ike::Watch watch);
+  bool unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer);
+  /// A line about a message of somebody watched; beyond a bound these are only counted.
+  void trace(TimePoint now, const std::string& connection, const Endpoint& peer, std::string text);
   /// A message that no exchange here takes: of whom one connection names, or a stranger's.
   void not_spoken(TimePoint now, const ike::Datagram& datagram, Reason reason, std::string message);
   /// Whether this message was refused a short while ago: it is answered again, but not reported again.
@@ -208,13 +217,14 @@ class Core {
   /// Lines of the log that strangers may cause.
   class LineBudget {
    public:
-    bool take(TimePoint now);
+    bool take(TimePoint now, double burst = 20, double per_second = 5);
 
    private:
     TimePoint at_{};
     double left_ = 0;  ///< filled at the first look: the clock has run for long
   };
-  LineBudget junk_lines_, refusal_lines_;
+  LineBudget junk_lines_, refusal_lines_, trace_lines_;
+  std::uint64_t untraced_ = 0;
   std::vector<std::size_t> refused_;  ///< fingerprints, a ring
   std::size_t next_refused_ = 0;
 };

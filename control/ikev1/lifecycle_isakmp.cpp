@@ -84,6 +84,30 @@ bool busy(const IsakmpSa& sa, TimePoint now) {
   });
 }
 
+/// Whoever begins an ISAKMP SA and deletes it before any Quick Mode has, as a rule, not liked our last message of phase 1: it holds
+/// our identity and our proof, and most peers say nothing else (strongSwan). Recorded, and no more: phase 1 was counted as done.
+void note_walkout(Core& core, TimePoint now, const IsakmpSa& sa) {
+  const MmEstablished& est = *sa.established();
+  const bool began = !sa.quick_modes.empty() || !est.access.transactions.empty();
+  if (sa.role != Role::Responder || began || now - est.established > kSettle) return;
+  const config::Connection& c = core.connection(sa);
+  const bool made_pairs = std::ranges::any_of(core.runs.at(sa.connection).children, [&](const ChildRun& child) {
+    return std::ranges::any_of(child.pairs, [&](const ChildSa& pair) { return pair.made_by == sa.id; });
+  });
+  if (made_pairs) return;
+  ike::Failure f;
+  f.when = now;
+  f.exchange = Exchange::MainMode;
+  f.role = sa.role;
+  f.reason = Reason::DeletedByPeer;
+  f.by = ike::RefusedBy::Peer;
+  f.message = "The peer deleted the ISAKMP SA as soon as it was there: it does not accept message 6, in which we call ourselves " +
+              est.local_id + ".";
+  f.peer = sa.remote;
+  f.cause = {.number = 6, .evidence = ike::IdentityEvidence{{}, est.local_id, true, true}};
+  core.failures.add(c.name, std::move(f));
+}
+
 }  // namespace
 
 bool newer_isakmp(Core& core, const IsakmpSa& sa) {
@@ -172,6 +196,7 @@ void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
       std::ranges::any_of(core.sas_of(sa.connection), [](const IsakmpSa* s) { return std::holds_alternative<MmAwaitAuth>(s->state); });
   core.say(sa, Severity::Info, Exchange::Informational, sibling ? Reason::Replaced : Reason::DeletedByPeer,
            sibling ? "The peer deleted an ISAKMP SA that has a successor." : "The peer deleted the ISAKMP SA.");
+  if (!sibling) note_walkout(core, now, sa);
   const std::string peer_id = sa.established()->remote_id;
   const std::size_t index = sa.connection;
   abandon_quick_modes(core, sa);

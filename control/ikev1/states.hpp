@@ -26,6 +26,7 @@
 #include "control/ikev1/keymat.hpp"
 #include "control/ikev1/payloads.hpp"
 #include "control/ikev1/proposal.hpp"
+#include "control/ikev1/trace.hpp"
 #include "control/ikev1/vendor_ids.hpp"
 
 namespace culvert::ikev1 {
@@ -309,7 +310,9 @@ struct IsakmpSa {
   std::optional<Hint> hint;
   std::vector<SaId> replaces;  ///< ISAKMP SAs that this one is to replace; initiator only
   TimePoint last_sent;
-  bool dead = false;  ///< out of the table; memory is freed when the engine returns
+  bool dead = false;            ///< out of the table; memory is freed when the engine returns
+  bool watched = false;         ///< somebody is, perhaps this one
+  mutable SealedNotes notes{};  ///< while it is
 
   [[nodiscard]] const MmEstablished* established() const { return std::get_if<MmEstablished>(&state); }
   [[nodiscard]] MmEstablished* established() { return std::get_if<MmEstablished>(&state); }

@@ -32,7 +32,11 @@ Bytes sealed_message(const IsakmpSa& sa, const Cipher& cipher, Iv& iv, std::uint
   h.exchange = exchange;
   h.flags = ike::kFlagEncryption;
   h.message_id = id;
-  return ike::encode_message(h, sealed.body);
+  Bytes out = ike::encode_message(h, sealed.body);
+  if (sa.watched)  // what may hold a password is not even looked at
+    sa.notes.note(
+        out, exchange == ike::kExchangeTransaction ? std::string("attributes, not shown") : describe(payloads.first(), payloads.chain()));
+  return out;
 }
 
 std::expected<Message, Refusal> open_clear(const Incoming& in, MessageKind kind) {
@@ -47,6 +51,8 @@ std::expected<OpenedMessage, Refusal> open_sealed(const Incoming& in, MessageKin
   if (!opened) return std::unexpected(malformed(opened.error(), kind));
   auto message = Message::parse(static_cast<PayloadType>(in.header().next_payload), opened->chain, Trailing::Padding);
   wipe(opened->chain);  // a password may be in it
+  if (in.opened)
+    (*in.opened)(message ? describe(*message) : "with our keys it makes no sense: they differ from the peer's, or it is not from the peer");
   if (!message) return std::unexpected(malformed(message.error(), kind));
   if (const auto ok = check_message(kind, true, *message); !ok) return std::unexpected(violation(ok.error()));
   return OpenedMessage{std::move(*message), opened->next};

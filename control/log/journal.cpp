@@ -121,12 +121,13 @@ Journal::Journal(const config::Log& log) : format_(log.format) {
 
 Journal::~Journal() = default;
 
-void Journal::write(Event event) {
+void Journal::write(Event event, bool always) {
   event.sequence = ++sequence_;
   event.when = std::chrono::system_clock::now();
   const auto level = spd_level(event.level);
-  if (sink_->logger.should_log(level))
-    sink_->logger.log(level, format_ == config::LogFormat::Json ? format_json(event) : format_text(event));
+  if (always || sink_->logger.should_log(level))
+    sink_->logger.log(always ? spdlog::level::critical : level,
+                      format_ == config::LogFormat::Json ? format_json(event) : format_text(event));
   if (recent_.size() == kRecent) recent_.pop_front();
   recent_.push_back(std::move(event));
 }

@@ -42,7 +42,8 @@ class Journal {
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
-  void write(Event event);
+  /// `always`: into the sink whatever its level, for somebody who is watched.
+  void write(Event event, bool always = false);
   void debug(std::string message) { write_plain(ike::Severity::Debug, std::move(message)); }
   void info(std::string message) { write_plain(ike::Severity::Info, std::move(message)); }
   void warn(std::string message) { write_plain(ike::Severity::Warn, std::move(message)); }

@@ -79,6 +79,11 @@ void add_ike(Builder& b, const Gateway& gateway) {
       }
     }
   }
+  b.counter("culvert_failures_total",
+            "Failed negotiations and lost SAs by reason: all that `culvert explain` shows has been counted here.");
+  const auto failures = gateway.failure_counts();
+  for (std::size_t r = 0; r < failures.size(); ++r)
+    if (static_cast<ike::Reason>(r) != ike::Reason::Ok) b.sample({label("reason", ike::name(static_cast<ike::Reason>(r)))}, failures[r]);
   std::uint64_t established = 0, half_open = 0, children = 0;
   const auto installed = [](const std::vector<ike::ChildSaInfo>& all) {
     return static_cast<std::uint64_t>(std::ranges::count(all, ike::ChildState::Installed, &ike::ChildSaInfo::state));

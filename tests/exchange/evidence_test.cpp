@@ -155,3 +155,29 @@ TEST_CASE("evidence: strangers, and a peer of ours that speaks IKEv2", "[evidenc
   b.engine->on_datagram(world.now, d);
   CHECK(newest(b).reason == Reason::OtherVersion);
 }
+
+TEST_CASE("evidence: a peer that leaves right after message 6 does not accept our identity", "[evidence]") {
+  World world;
+  world.record = true;
+  auto [a, b] = two_sites(world);
+  // What strongSwan does: message 6 is not to its taste, it deletes the ISAKMP SA and says no more. No Quick Mode came.
+  world.hook = [](ike::Datagram& d) {
+    const auto seen = look(d);
+    return !(seen && seen->header.exchange == ike::kExchangeQuickMode);
+  };
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.established() == 1 && b.established() == 1; }, 5s));
+  const bool at_once = GENERATE(true, false);
+  if (!at_once) world.run(20s);
+  a.engine->terminate(world.now, "c", "");
+  a.perform();
+  world.run(1s);
+  CHECK(b.established() == 0);
+  const auto all = b.engine->failures("c");
+  REQUIRE(all.size() == (at_once ? 1 : 0));
+  if (!at_once) return;
+  CHECK(all[0].by == RefusedBy::Peer);
+  CHECK(all[0].cause.number == 6);
+  CHECK(std::get<ike::IdentityEvidence>(all[0].cause.evidence) == ike::IdentityEvidence{"", "10.9.0.2", true, true});
+}

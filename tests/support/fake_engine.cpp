@@ -65,6 +65,15 @@ std::vector<IkeSaInfo> Engine::ike_sas() const { return engine().sas; }
 std::vector<LonePairs> Engine::lone_pairs() const { return engine().lone; }
 std::vector<PoolInfo> Engine::pools() const { return engine().pools; }
 std::vector<ConnectionStatus> Engine::connections() const { return engine().connections; }
+FailureBook::Counts Engine::failure_counts() const { return engine().failure_counts; }
+bool Engine::watch(TimePoint now, Watch watch) { return engine().watches.add(now, std::move(watch)); }
+bool Engine::unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer) {
+  return engine().watches.remove(now, connection, peer);
+}
+std::vector<Watch> Engine::watches(TimePoint now) const { return engine().watches.active(now); }
+bool Engine::watched(TimePoint now, const std::string& connection, const std::optional<Endpoint>& peer) const {
+  return engine().watches.matches(now, connection, peer ? peer->address : IpAddress{});
+}
 std::vector<Failure> Engine::failures(const std::string& connection) const { return engine().failures[connection]; }
 std::vector<Failure> Engine::strangers() const { return engine().strangers; }
 

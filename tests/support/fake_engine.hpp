@@ -23,6 +23,8 @@ struct FakeEngine {
   std::vector<ike::ConnectionStatus> connections;
   std::map<std::string, std::vector<ike::Failure>> failures;
   std::vector<ike::Failure> strangers;
+  ike::WatchList watches;
+  ike::FailureBook::Counts failure_counts{};
   ike::CommandResult answer{true, "done"};
   std::function<void()> on_command;  ///< runs in initiate, terminate, rekey
 

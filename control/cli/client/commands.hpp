@@ -26,6 +26,7 @@ void add_initiate(CLI::App& app, Call& call);
 void add_terminate(CLI::App& app, Call& call);
 void add_rekey(CLI::App& app, Call& call);
 void add_counters(CLI::App& app, Call& call);
+void add_debug(CLI::App& app, Call& call);
 void add_explain(CLI::App& app, Call& call);
 void add_log(CLI::App& app, Call& call);
 void add_version(CLI::App& app, Call& call);

@@ -83,6 +83,7 @@ int main(int argc, char** argv) {
   add_terminate(app, call);
   add_rekey(app, call);
   add_counters(app, call);
+  add_debug(app, call);
   add_explain(app, call);
   add_log(app, call);
   add_version(app, call);

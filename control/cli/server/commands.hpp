@@ -43,6 +43,7 @@ Result terminate(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result rekey(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result counters(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result log(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result debug(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result explain(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result version(Gateway& gateway, const Args& args, ike::TimePoint now);
 

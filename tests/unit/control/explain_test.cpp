@@ -121,6 +121,7 @@ TEST_CASE("explain: the likeliest cause first", "[explain]") {
   CHECK(first_cause(timeout(Role::Initiator, 1)) == "unreachable");
   CHECK(first_cause(timeout(Role::Initiator, 3)) == "silence");
   CHECK(first_cause(timeout(Role::Responder, 3)) == "one_way");
+  CHECK(first_cause(failure(Exchange::MainMode, Role::Responder, Reason::Timeout, {.number = 5, .on_4500 = true})) == "port_4500");
   ike::Failure silent = failure(Exchange::MainMode, Role::Initiator, Reason::AuthFailed,
                                 {.number = 5, .evidence = ike::SecretEvidence{Problem::Unanswered, {}}});
   CHECK(first_cause(silent) == "secret");
@@ -192,4 +193,29 @@ TEST_CASE_METHOD(Fixture, "explain: without a data plane everything waits for it
   const auto reply = ask(R"({"command":"explain","args":{"connection":"site-b"}})").at("result").as_object();
   CHECK_FALSE(reply.at("dataplane").at("connected").as_bool());
   CHECK(reply.at("connections").as_array().at(0).at("children").as_array().at(0).at("waits_for") == "data_plane");
+}
+
+TEST_CASE_METHOD(Fixture, "explain: each reason that a record can have is a label of the metrics, of the same name", "[explain][metrics]") {
+  test::engine().failure_counts[static_cast<std::size_t>(Reason::DeletedByPeer)] = 3;
+  const std::string text = metrics();
+  for (std::size_t r = 1; r < static_cast<std::size_t>(Reason::Count_); ++r) {
+    const auto reason = static_cast<Reason>(r);
+    CHECK(has(text, "culvert_failures_total{reason=\"" + std::string(ike::name(reason)) + "\"} " +
+                        (reason == Reason::DeletedByPeer ? "3" : "0")));
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "debug: a connection or an address, for a time, listed, and ended", "[watch][cli]") {
+  const auto result = [this](const std::string& args) {
+    return ask(R"({"command":"debug","args":{)" + args + "}}").at("result").as_object();
+  };
+  CHECK(result("").at("watches").as_array().empty());
+  CHECK(result(R"("target":"site-b","for_s":60)").at("watches").as_array().at(0).at("for_s").to_number<double>() == Approx(60));
+  CHECK(result(R"("target":"10.9.0.2")").at("watches").as_array().at(1).at("peer") == "10.9.0.2");
+  CHECK(result(R"("target":"site-b","off":true)").at("watches").as_array().size() == 1);
+  now += 601s;
+  CHECK(result("").at("watches").as_array().empty());
+  CHECK(ask(R"({"command":"debug","args":{"target":"site-x"}})").at("error").at("code") == "unknown");
+  CHECK(ask(R"({"command":"debug","args":{"target":"site-b","for_s":1e9}})").at("error").at("code") == "bad_request");
+  CHECK(ask(R"({"command":"debug","args":{"off":true}})").at("error").at("code") == "bad_request");
 }

@@ -41,6 +41,7 @@ TEST_CASE("failures like an earlier one are counted with it, and become the newe
   CHECK(all[0].when == kNow + 2s);
   CHECK(all[1].count == 1);
   CHECK(book.of("d").empty());
+  CHECK(book.counts()[static_cast<std::size_t>(Reason::Timeout)] == 2);
 }
 
 TEST_CASE("other evidence, another peer or another message is another failure", "[failure]") {

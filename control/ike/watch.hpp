@@ -1,0 +1,43 @@
+// Who is watched: connections and peer addresses whose every message an operator wants to see, each for a limited time.
+// Owns the list and its bounds; the lines are made in ikev1/trace.hpp. A watch ends by itself; nothing is kept of it then.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/net/ip.hpp"
+#include "control/ike/reasons.hpp"
+
+namespace culvert::ike {
+
+/// Of a connection, or of a peer's address, whichever is set.
+struct Watch {
+  std::string connection;
+  std::optional<IpAddress> peer;
+  TimePoint until{};
+};
+
+class WatchList {
+ public:
+  static constexpr std::size_t kMax = 16;
+  static constexpr std::chrono::hours kLongest{24};
+
+  /// The same target again: its time is set anew. False: there are kMax others.
+  bool add(TimePoint now, Watch watch);
+  /// False: it was not watched.
+  bool remove(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer);
+  /// Without those whose time is over.
+  [[nodiscard]] std::vector<Watch> active(TimePoint now) const;
+  /// Costs nothing while nobody is watched.
+  [[nodiscard]] bool matches(TimePoint now, std::string_view connection, const IpAddress& peer) const;
+  [[nodiscard]] bool empty() const { return watches_.empty(); }
+
+ private:
+  void forget_old(TimePoint now);
+  std::vector<Watch> watches_;
+};
+
+}  // namespace culvert::ike

@@ -1,0 +1,232 @@
+#!/usr/bin/python3
+"""`culvert explain` against the fault that was put in: single wrong parameters, one a connection, in both roles, strongSwan at the other end.
+
+Time limit: 120 s
+Each fault is a connection of its own, told apart by an address of strongSwan's; all are provoked at once. The first cause that `culvert explain`
+names for the latest failure is compared with the fault. Where the protocol gives two faults the same answer (a strongSwan that has no connection
+for us, or speaks IKEv2 only, says NO-PROPOSAL-CHOSEN as one whose proposals differ does), the first cause is wrong for one of them, and counts so.
+The right cause must come first in 95 % or more. Who refused and both sides of the mismatch are checked, too.
+"""
+import concurrent.futures
+import json
+import os
+import sys
+import time
+
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from lib import gateway, report, sites, strongswan  # noqa: E402
+from lib.lab import LabError, wait_for  # noqa: E402
+
+SETTINGS = {"retransmit_timeout": "300ms", "retransmit_base": 1.5, "retransmit_tries": 4, "half_open_timeout": "6s"}
+IKE, ESP = "aes256-sha256-ecp256", "aes256gcm16-ecp256"
+WITHIN = 25           # seconds after which a fault without a record has none
+ENOUGH = 0.95
+BOTH = ("initiator", "responder")
+
+
+class Fault:
+    """One wrong parameter. `ours` and `theirs` change the two configurations, `causes` is what must be named first, `sides` are words that both
+    sides of the mismatch must show. Each role is a connection of its own."""
+
+    def __init__(self, name, causes, roles=BOTH, by=None, sides=(), **change):
+        self.name, self.causes, self.roles, self.by, self.sides, self.change = name, causes, roles, by or {}, sides, change
+
+
+def proposal(name, theirs, differs, phase=1):
+    key = "ike" if phase == 1 else "esp"
+    return Fault(f"phase {phase}: {name}", {f"phase{phase}_proposal"}, sides=(differs,), by={"initiator": "peer", "responder": "us"}, theirs={key: theirs})
+
+
+def selectors(name, **theirs):
+    return Fault(f"selectors: {name}", {"selectors"}, theirs=theirs, by={"initiator": "peer", "responder": "us"})
+
+
+FAULTS = [
+    Fault("pre-shared key", {"secret"}, by={"initiator": "peer", "responder": "us"}, theirs={"secret": "another secret"}),
+    Fault("our secret is empty", {"secret_unreadable"}, by={"initiator": "us", "responder": "us"}, ours={"no_secret": True}),
+    Fault("peer calls itself otherwise", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, theirs={"local_id": "else.example"}, sides=("else.example",)),
+    Fault("peer expects another identity", {"own_identity"}, by={"initiator": "peer", "responder": "peer"}, theirs={"remote_id": "else.example"},
+          sides=("gw-a.example",)),
+    Fault("peer's identity of another type", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, theirs={"local_id": "%s@else.example"}, sides=("@else.example",)),
+    Fault("our identity of another type", {"own_identity"}, by={"initiator": "peer", "responder": "peer"}, ours={"local_id": "ops@gw-a.example"}),
+    proposal("cipher", "3des-sha256-ecp256", "3des"),
+    proposal("key length", "aes128-sha256-ecp256", "aes128"),
+    proposal("hash", "aes256-sha384-ecp256", "sha384"),
+    proposal("group", "aes256-sha256-ecp384", "ecp384"),
+    proposal("everything", "aes128-sha512-modp2048", "aes128"),
+    proposal("cipher", "aes256-sha256-ecp256", "aes256-sha256", phase=2),
+    proposal("key length", "aes128gcm16-ecp256", "aes128gcm16", phase=2),
+    proposal("PFS missing there", "aes256gcm16", "", phase=2),
+    proposal("PFS with another group", "aes256gcm16-ecp384", "ecp384", phase=2),
+    Fault("phase 2: PFS missing here", {"phase2_proposal"}, by={"initiator": "peer", "responder": "us"}, ours={"esp": "aes256gcm16"}),
+    Fault("phase 2: integrity", {"phase2_proposal"}, by={"initiator": "peer", "responder": "us"}, ours={"esp": "aes256-sha256"}, theirs={"esp": "aes256-sha1"}),
+    Fault("phase 2: AH", {"phase2_proposal"}, roles=("responder",), by={"responder": "us"}, theirs={"ah": "sha256"}, sides=("AH",)),
+    Fault("authentication method", {"phase1_proposal"}, roles=("initiator",), by={"initiator": "peer"}, theirs={"auth": "pubkey"}),
+    selectors("other network at the peer", local_ts="10.77.{n}.0/24"),
+    selectors("other network at us", remote_ts="10.78.{n}.0/24"),
+    selectors("both other", local_ts="10.77.{n}.0/24", remote_ts="10.78.{n}.0/24"),
+    selectors("swapped", local_ts="10.1.{n}.0/24", remote_ts="10.2.{n}.0/24"),
+    Fault("selectors: peer asks for too much", {"selectors"}, roles=("responder",), by={"responder": "us"}, theirs={"local_ts": "10.2.0.0/16"}, sides=("10.2.0.0/16",)),
+    Fault("selectors: another protocol", {"selectors"}, roles=("responder",), by={"responder": "us"}, theirs={"local_ts": "10.2.{n}.0/24[tcp]", "remote_ts": "10.1.{n}.0/24[tcp]"},
+          ours={"local_ts": "10.1.{n}.0/24[udp]", "remote_ts": "10.2.{n}.0/24[udp]"}),
+    Fault("nobody at that address", {"unreachable"}, roles=("initiator",), by={"initiator": "nobody"}, theirs={"absent": True}),
+    Fault("UDP 500 closed", {"unreachable"}, roles=("initiator",), by={"initiator": "nobody"}, rule="udp dport 500 ip daddr {address} reject"),
+    Fault("UDP 500 is dropped on the way there", {"unreachable", "one_way"}, by={"initiator": "nobody", "responder": "nobody"}, rule="ip daddr {address} drop"),
+    Fault("UDP 4500 is dropped on the way there", {"port_4500"}, roles=("initiator",), by={"initiator": "nobody"}, rule="udp dport 4500 ip daddr {address} drop"),
+    Fault("UDP 4500 is dropped on the way to us", {"port_4500"}, roles=("responder",), by={"responder": "nobody"}, out="udp dport 4500 ip saddr {address} drop"),
+    Fault("no connection for the address", {"no_peer_connection", "no_connection"}, by={"initiator": "peer", "responder": "us"}, theirs={"elsewhere": True}),
+    Fault("IKEv2 only", {"ike_version", "no_peer_connection"}, by={"initiator": "peer", "responder": "us"}, theirs={"version": 2}),
+    Fault("aggressive mode", {"aggressive"}, roles=("responder",), by={"responder": "us"}, theirs={"aggressive": "yes"}),
+    Fault("the peer dies", {"dead_peer"}, roles=("initiator",), by={"initiator": "nobody"}, then="die"),
+    Fault("the peer deletes the tunnel", {"deleted_by_peer"}, by={"initiator": "peer", "responder": "peer"}, then="delete"),
+]
+
+
+class Case:
+    def __init__(self, number, fault, role):
+        self.number, self.fault, self.role = number, fault, role
+        self.conn, self.address = f"f{number}", f"10.9.1.{number}"
+        self.ours, self.theirs = fault.change.get("ours", {}), fault.change.get("theirs", {})
+        self.elsewhere = bool(self.theirs.get("elsewhere"))
+        self.shown, self.detail = None, ""
+
+    def text(self, value):
+        return value.replace("{n}", str(self.number)).replace("{address}", self.address).replace("%s", self.conn)
+
+    def culvert(self, gw, good, bad):
+        get = lambda key, default: self.text(self.ours.get(key, default))
+        child = gateway.child(get("local_ts", "10.1.{n}.0/24"), get("remote_ts", "10.2.{n}.0/24"), self.ours.get("esp", ESP))
+        # Of "no connection for the address", as responder: the peer comes from an address that is nobody's here.
+        remote = f"10.9.3.{self.number}" if self.elsewhere and self.role == "responder" else self.address
+        return gateway.connection(sites.ADDRESS["a"], remote, get("local_id", sites.IDENTITY["a"]), f"{self.conn}.example", self.ours.get("ike", IKE),
+                                  bad if self.ours.get("no_secret") else good, {"net": child}, dpd_delay="1s", dpd_timeout="3s")
+
+    def strongswan(self):
+        get = lambda key, default: self.text(self.theirs.get(key, default))
+        extra = {"mode": self.theirs["mode"]} if "mode" in self.theirs else {}
+        child = strongswan.child(get("local_ts", "10.2.{n}.0/24"), get("remote_ts", "10.1.{n}.0/24"), self.theirs.get("esp", ESP), **extra)
+        if "ah" in self.theirs:
+            del child["esp_proposals"]
+            child["ah_proposals"] = self.theirs["ah"]
+        local = f"10.9.3.{self.number}" if self.elsewhere and self.role == "initiator" else self.address
+        conn = strongswan.connection(local, sites.ADDRESS["a"], get("local_id", f"{self.conn}.example"), get("remote_id", sites.IDENTITY["a"]),
+                                     self.theirs.get("ike", IKE), {self.conn: child}, keyingtries=1, aggressive=self.theirs.get("aggressive", "no"))
+        conn["version"] = self.theirs.get("version", 1)
+        if "auth" in self.theirs:
+            conn["local"]["auth"] = conn["remote"]["auth"] = self.theirs["auth"]
+        return conn
+
+
+def cases():
+    return [Case(number, fault, role) for number, (fault, role) in enumerate(((f, r) for f in FAULTS for r in f.roles), 1)]
+
+
+def failures_of(case, culvert):
+    """All that `explain` has of a case, the latest first."""
+    if case.elsewhere and case.role == "responder":
+        return culvert.result("explain", "--peer", case.address)["strangers"]
+    return culvert.result("explain", case.conn)["connections"][0]["failures"]
+
+
+def provoke(case, site):
+    if case.role == "initiator":
+        site.culvert.cli("initiate", f"{case.conn}/net", "--timeout", 0)
+    else:
+        site.strongswan.swanctl("initiate", "--child", case.conn, "--timeout", "-1", check=False)
+    then = case.fault.change.get("then")
+    if not then:
+        return
+    wait_for(lambda: site.culvert.child_up(case.conn, "net"), 10, f"{case.conn} to come up", step=0.2)
+    if then == "die":
+        site.outside.sh("nft", "add", "rule", "ip", "t", "in", "ip", "daddr", case.address, "drop")
+    else:
+        site.strongswan.swanctl("terminate", "--child", case.conn, "--timeout", "5", check=False)
+
+
+def judge(case, site):
+    """Fills `shown` with the latest failure, and `detail` with what is wrong with it."""
+    provoke(case, site)
+    wait_for(lambda: failures_of(case, site.culvert), WITHIN, f"a record of {case.fault.name}", step=0.3)
+    time.sleep(1)                                   # what follows from it is recorded, too, and must not stand first
+    case.shown = failures_of(case, site.culvert)[0]
+    causes = [c["cause"] for c in case.shown["causes"]]
+    sides = json.dumps([case.shown["rows"], case.shown["evidence"], case.shown["message"]])
+    if causes[0] not in case.fault.causes:
+        case.detail = f"named {', '.join(causes)}"
+    elif causes[0] == "one_way" and case.role == "initiator" or causes[0] == "unreachable" and case.role == "responder":
+        case.detail = f"{causes[0]} is of the other role"
+    elif case.shown["by"] != case.fault.by.get(case.role, case.shown["by"]):
+        case.detail = f"refused by {case.shown['by']}"
+    else:
+        missing = [word for word in map(case.text, case.fault.sides) if word not in sides and not (case.role == "initiator" and case.shown["by"] == "peer")]
+        case.detail = f"not shown: {missing}" if missing else ""
+
+
+def watched(r, case, site):
+    """`culvert debug` for one connection shows its messages, and ends when it is told to."""
+    site.culvert.result("debug", case.conn, "--for", "30s")
+    begun = len(site.culvert.log())
+    provoke(case, site)
+    seen = lambda: [line for line in site.culvert.log()[begun:].splitlines() if f"{case.conn}: " in line and " debug " in line]
+    wait_for(lambda: any("out: Main Mode" in line for line in seen()) and any("in: " in line for line in seen()), 10, "lines about both directions")
+    lines = seen()
+    r.check("culvert debug: each message of one connection is in the log", any("SA (" in line for line in lines), lines[0] if lines else "nothing")
+    listed = site.culvert.result("debug", case.conn, "--off")["watches"]
+    r.check("culvert debug: ended when told to", not listed, listed)
+
+
+def safe(yaml):
+    """No line may weaken the gateway."""
+    return not any(word in line for line in yaml for word in ("%any", "3des", "md5", "sha1", "modp1024", "allow_weak", "revocation", "0.0.0.0/0"))
+
+
+def body(r, lab):
+    everything = cases()
+
+    def connections(gw):
+        good, bad = gw.secret(sites.SECRET), gw.secret("", name="empty")
+        return {c.conn: c.culvert(gw, good, bad) for c in everything}
+    theirs = {c.conn: c.strongswan() for c in everything}
+    secrets = {f"ike-{c.number}": {"id": c.text(c.theirs.get("local_id", f"{c.conn}.example")), "secret": f'"{c.theirs.get("secret", sites.SECRET)}"'}
+               for c in everything}
+    site = sites.CulvertAndStrongSwan(lab, connections, theirs, secret=secrets, ike=SETTINGS)
+    site.outside.addresses("cl0", [f"{c.address}/16" for c in everything if not c.theirs.get("absent")])
+    site.outside.addresses("lo", [f"10.2.{c.number}.1/24" for c in everything])
+    into = "; ".join(c.text(c.fault.change["rule"]) for c in everything if "rule" in c.fault.change)
+    out = "; ".join(c.text(c.fault.change["out"]) for c in everything if "out" in c.fault.change)
+    rules = f"table ip t {{ chain in {{ type filter hook input priority 0; {into}; }}; chain out {{ type filter hook output priority 0; {out}; }}; }}\n"
+    site.outside.sh("nft", "-f", lab.write("faults.nft", rules))
+    site.start()
+    begun = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        jobs = {pool.submit(judge, c, site): c for c in everything}
+        for job in concurrent.futures.as_completed(jobs):
+            try:
+                job.result()
+            except LabError as error:
+                jobs[job].detail = str(error)
+    r.note(f"{len(everything)} faults in {time.monotonic() - begun:.0f} s")
+    rows = []
+    for c in everything:
+        s = c.shown or {"causes": [], "exchange": "", "message_number": "", "by": "", "reason": "", "rows": []}
+        rows.append([c.fault.name, c.role, "right" if not c.detail else "WRONG", s["exchange"], s["message_number"] or "", s["by"], s["reason"],
+                     ", ".join(x["cause"] for x in s["causes"]), c.detail])
+    r.table(["fault", "Culvert is", "first cause", "exchange", "message", "refused by", "reason", "causes named", ""], rows)
+    right = sum(not c.detail for c in everything)
+    r.check("at least 40 faults", len(everything) >= 40, len(everything))
+    r.check(f"the right cause first in {ENOUGH:.0%} or more", right >= ENOUGH * len(everything), f"{right} of {len(everything)}: {right / len(everything):.1%}")
+    unsafe = [c.fault.name for c in everything if c.shown and not safe(c.shown["yaml"])]
+    r.check("no suggested line weakens the gateway", not unsafe, unsafe or f"{sum(bool(c.shown and c.shown['yaml']) for c in everything)} lines suggested")
+    reasons = {c.shown["reason"] for c in everything if c.shown}
+    uncounted = {reason for reason in reasons if site.culvert.metric("culvert_failures_total", reason=reason) < 1}
+    r.check("each reason that was shown is counted in the metrics under the same name", not uncounted, uncounted or ", ".join(sorted(reasons)))
+    watched(r, everything[0], site)
+    for c in everything[:1] + [c for c in everything if c.fault.name.startswith("selectors: peer asks")]:
+        r.note("\n".join("  " + line for line in site.culvert.cli_text("explain", c.conn).splitlines()))
+    if os.environ.get("CULVERT_LAB_DEBUG"):
+        for c in everything:
+            if c.detail:
+                r.note(f"{c.fault.name}, {c.role}: {json.dumps(c.shown)}")
+
+
+report.run("explain", body)
