@@ -157,6 +157,7 @@ struct Connection {
   ModeConfig mode_config{};        ///< pull: the one that wants an address asks; push: the one that gives it begins
   std::vector<IpAddress> vips;     ///< virtual addresses that we ask for; 0.0.0.0: any
   bool aggressive = false;         ///< phase 1 is Aggressive Mode instead of Main Mode
+  bool aggressive_psk_exposes_hash = false;  ///< ... and is answered, too, with a pre-shared key
   bool encap = false;              ///< force UDP encapsulation
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD

@@ -178,8 +178,9 @@ void finish_connection(const At& at, Connection& c) {
 
 Section<LocalAuth> local_auth_section() {
   return Section<LocalAuth>()
-      .key("auth", &LocalAuth::auth, choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}}),
-           "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate.")
+      .key("auth", &LocalAuth::auth, choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}, {"xauth", Proof::Xauth}}),
+           "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate. xauth: with the "
+           "user name and password of xauth alone, behind the peer's signature (hybrid authentication).")
       .key("certs", &LocalAuth::certs, list_of(certificate_file(), 0, 8),
            "With pubkey: files of our certificate and, behind it, of intermediate authorities that the peer may lack. These files, and all "
            "others of keys and certificates, are read again when they change.")
@@ -245,6 +246,16 @@ Section<Connection> connection_section() {
       .example("[0.0.0.0]")
       .key("mode_config", &Connection::mode_config, choice<ModeConfig>({{"pull", ModeConfig::Pull}, {"push", ModeConfig::Push}}),
            "Who begins when virtual addresses are given. pull: the one that wants one asks. push: the one that gives it.")
+      .key("aggressive", &Connection::aggressive, boolean(),
+           "Phase 1 is Aggressive Mode instead of Main Mode: three messages, identities in clear. With auth: psk it is only initiated, "
+           "unless "
+           "the next key says more.")
+      .key("aggressive_psk_exposes_hash_to_offline_guessing", &Connection::aggressive_psk_exposes_hash, boolean(),
+           "With aggressive and auth: psk, answer Aggressive Mode, too. Whoever sends one datagram then gets a hash of the secret, and can "
+           "try "
+           "guesses against it at leisure, unseen. Only for peers that can do nothing else, and with a secret that nobody guesses: 20 "
+           "random "
+           "characters and more.")
       .key("encap", &Connection::encap, boolean(), "Put ESP into UDP even without a NAT between.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
       .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h), "From then, time to its end, replaced or not.")

@@ -9,7 +9,12 @@ namespace {
 /// RFC 2409 §5: phase 1 has one authentication method for both sides. Hybrid authentication is the one that is not symmetric.
 void check_methods(const Connection& c, const Where& at) {
   const Proof local = c.local_auth.auth, remote = c.remote_auth.auth;
-  if (local == remote || (local == Proof::Pubkey && remote == Proof::Xauth)) return;
+  if ((local == remote && local != Proof::Xauth) || (local == Proof::Pubkey && remote == Proof::Xauth)) return;
+  if (local == Proof::Xauth) {
+    if (remote != Proof::Pubkey) at.key("remote").key("auth").error("expected pubkey, since local.auth is xauth (hybrid authentication)");
+    if (c.xauth_client.user.empty()) at.key("local").key("auth").error("expected xauth.user beside auth: xauth");
+    return;
+  }
   at.key("remote").key("auth").error(local == Proof::Psk
                                          ? "expected psk as in local.auth: in IKEv1 both sides prove themselves in one way"
                                          : "expected pubkey as in local.auth, or xauth: in IKEv1 both sides prove themselves in one way");
@@ -53,6 +58,31 @@ void check_remote(const RemoteAuth& auth, const Identity& id, const Where& at) {
   unused(auth.crls, "crls");
 }
 
+void check_aggressive(const Connection& c, const Where& at) {
+  static constexpr std::string_view kPrice = "aggressive_psk_exposes_hash_to_offline_guessing";
+  if (!at.clean({"aggressive", kPrice, "proposals", "remote_addrs"})) return;
+  const bool psk = c.local_auth.auth == Proof::Psk;
+  if (c.aggressive_psk_exposes_hash && !(c.aggressive && psk))
+    at.key(kPrice).warning("nothing is exposed, since " + std::string(c.aggressive ? "local.auth is not psk" : "aggressive is not set"));
+  if (!c.aggressive) return;
+  if (psk && c.aggressive_psk_exposes_hash)
+    at.key(kPrice).warning(
+        "whoever sends one datagram gets a hash of the secret, and can try guesses of it offline, as many and as fast as his machines "
+        "allow: "
+        "use a secret of 20 random characters or more, or certificates");
+  if (psk && !c.aggressive_psk_exposes_hash && c.remote_addrs.empty())
+    at.key("aggressive")
+        .error("expected " + std::string(kPrice) +
+               " beside it: without, Aggressive Mode with a pre-shared key is only initiated, and remote_addrs %any names "
+               "nobody to begin with");
+  for (const IkeSuite& s : c.proposals)
+    if (s.group != c.proposals.front().group) {
+      at.key("proposals")
+          .warning("Aggressive Mode offers only what has the group of the first one, so " + s.to_string() + " is for peers that begin");
+      break;
+    }
+}
+
 }  // namespace
 
 void validate_auth(const Connection& c, const Where& at) {
@@ -60,6 +90,7 @@ void validate_auth(const Connection& c, const Where& at) {
   if (!local.clean({"auth"}) || !remote.clean({"auth"})) return;
   check_methods(c, at);
   check_secret(c, at);
+  check_aggressive(c, at);
   check_local(c.local_auth, local);
   check_remote(c.remote_auth, c.remote_id, remote);
 }

@@ -151,7 +151,7 @@ void check_ambiguous(const GatewayConfig& config, const Where& here) {
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
-    if (c.local_auth.auth != Proof::Psk || !at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
+    if (c.local_auth.auth != Proof::Psk || c.aggressive || !at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
     const std::vector<IpAddress> remotes = c.remote_addrs.empty() ? std::vector<IpAddress>{IpAddress{}} : c.remote_addrs;
     bool reported = false;
     for (const auto& local : c.local_addrs)

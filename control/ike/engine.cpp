@@ -10,6 +10,7 @@
 #include "control/ikev1/commands.hpp"
 #include "control/ikev1/core.hpp"
 #include "control/ikev1/dpd.hpp"
+#include "control/ikev1/exchange_aggressive_mode.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
@@ -30,7 +31,7 @@ class Engine::Impl {
   void settle(TimePoint now) {
     core.settle({[&](std::size_t connection) { ikev1::drive(core, now, connection); },
                  [&](const ikev1::IsakmpSa& sa) {
-                   return ikev1::earliest(ikev1::earliest(ikev1::main_mode_deadline(sa), ikev1::quick_modes_deadline(sa)),
+                   return ikev1::earliest(ikev1::earliest(ikev1::phase1_deadline(sa), ikev1::quick_modes_deadline(sa)),
                                           ikev1::earliest(ikev1::access_deadline(sa), ikev1::established_deadline(core, sa)));
                  },
                  [&](std::size_t connection) { return ikev1::connection_deadline(core, connection); }});
@@ -59,9 +60,12 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
   std::optional<std::function<void(const std::string&)>> opened;
   if (!core.watches.empty()) opened = ikev1::trace_received(core, in);
   if (opened) in.opened = &*opened;
+  if (framed->header.message_id && ikev1::comes_early(core, in)) return;
   switch (framed->header.exchange) {
     case kExchangeMainMode:
       return ikev1::on_main_mode(core, in);
+    case kExchangeAggressive:
+      return ikev1::on_aggressive_mode(core, in);
     case kExchangeQuickMode:
       return ikev1::on_quick_mode(core, in);
     case kExchangeTransaction:
@@ -92,7 +96,7 @@ void Engine::on_timer(TimePoint now) {
   const auto expired = impl_->core.take_expired(now);
   for (const ikev1::SaId id : expired.sas) {
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_quick_modes_timer(impl_->core, now, *sa);
-    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_main_mode_timer(impl_->core, now, *sa);
+    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_phase1_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_access_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_established_timer(impl_->core, now, *sa);
   }
@@ -107,6 +111,7 @@ void Engine::on_dh(TimePoint now, DhResult result) {
   if (!sa) return;
   if (!owner->quick_mode) {
     ikev1::on_main_mode_dh(core, now, *sa, result, result.job);
+    ikev1::on_aggressive_mode_dh(core, now, *sa, result, result.job);
   } else if (const auto qm = sa->quick_modes.find(*owner->quick_mode); qm != sa->quick_modes.end()) {
     ikev1::on_quick_mode_dh(core, now, *sa, qm->second, result, result.job);
   }
@@ -114,12 +119,23 @@ void Engine::on_dh(TimePoint now, DhResult result) {
 }
 
 void Engine::on_signed(TimePoint now, SignResult result) {
-  (void)impl_->core.take_job(result.job);
+  ikev1::Core& core = impl_->core;
+  const auto owner = core.take_job(result.job);
+  if (ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr) {
+    ikev1::on_main_mode_signed(core, now, *sa, result);
+    ikev1::on_aggressive_mode_signed(core, now, *sa, result);
+  }
   impl_->settle(now);
 }
 
 void Engine::on_verified(TimePoint now, VerifyResult result) {
-  (void)impl_->core.take_job(result.job);
+  ikev1::Core& core = impl_->core;
+  const auto owner = core.take_job(result.job);
+  if (ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr) {
+    ikev1::on_main_mode_verified(core, now, *sa, result);
+    ikev1::on_aggressive_mode_verified(core, now, *sa, result);
+  }
+  for (const Datagram& datagram : std::exchange(core.deferred, {})) impl_->dispatch(now, datagram);
   impl_->settle(now);
 }
 

@@ -62,5 +62,6 @@ enum class Exchange : std::uint8_t { MainMode, AggressiveMode, Xauth, ModeConfig
 std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ...
 
 enum class Role : std::uint8_t { Initiator, Responder };
+inline Role other(Role r) { return r == Role::Initiator ? Role::Responder : Role::Initiator; }
 
 }  // namespace culvert::ike

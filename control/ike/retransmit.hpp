@@ -63,6 +63,8 @@ class ReplyCache {
   Duplicate check(ByteView request, unsigned limit);
   /// The request was accepted: from now on it is a duplicate. Forgets the reply to the one before.
   void accept(ByteView request);
+  /// A repeat that `check` counted was not sent after all.
+  void not_repeated() { repeats_ -= repeats_ > 0 ? 1 : 0; }
   void set_reply(Bytes reply) { reply_ = std::move(reply); }
   [[nodiscard]] const Bytes& reply() const { return reply_; }
 
@@ -70,6 +72,24 @@ class ReplyCache {
   std::vector<std::size_t> seen_;  ///< fingerprints, the latest last
   Bytes reply_;
   unsigned repeats_ = 0;
+};
+
+/// What may be sent to somebody who has proved nothing, whose address may be a victim's: at most one and a half times what came from
+/// there. An answer that is longer than that waits until the peer has asked for it often enough.
+class Allowance {
+ public:
+  void received(std::size_t bytes) { in_ += bytes; }
+  /// False: not yet.
+  bool spend(std::size_t bytes) {
+    if (2 * (out_ + bytes) > 3 * in_) return false;
+    out_ += bytes;
+    return true;
+  }
+  /// What could be sent now.
+  [[nodiscard]] std::size_t left() const { return 3 * in_ / 2 > out_ ? 3 * in_ / 2 - out_ : 0; }
+
+ private:
+  std::size_t in_ = 0, out_ = 0;
 };
 
 /// A number for a datagram: not collision-resistant, which costs a forger's victim no more than a lost packet does.

@@ -278,7 +278,7 @@ ike::CommandResult rekey(Core& core, TimePoint now, const std::string& connectio
     IsakmpSa* sa = current_sa(core, target->connection);
     if (!sa) return {false, "\"" + connection + "\" has no ISAKMP SA."};
     if (serves_client(core, *sa)) return {false, "The peer of \"" + connection + "\" is a client: it alone can replace its ISAKMP SA."};
-    if (!start_main_mode(core, now, {target->connection, sa->local, sa->remote, {sa->id}}))
+    if (!start_phase1(core, now, {target->connection, sa->local, sa->remote, {sa->id}}))
       return {false, "The new ISAKMP SA of \"" + connection + "\" cannot be begun; the log says why."};
     return {true, "Replacing the ISAKMP SA of \"" + connection + "\"."};
   }

@@ -109,6 +109,7 @@ class Core {
   ike::Services& services;
   bool shutting_down = false;
   std::vector<ike::Action> actions;
+  std::vector<ike::Datagram> deferred;  ///< came before their time, which is now
   std::vector<ConnectionRun> runs;
   ike::SaTable table;
   ike::FailureBook failures;

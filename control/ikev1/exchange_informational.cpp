@@ -34,22 +34,26 @@ void on_clear(Core& core, const Incoming& in, IsakmpSa& sa) {
     if (!is_error(n->type)) continue;
     Reason reason = reason_of(n->type);
     if (std::holds_alternative<MmAwaitAuth>(sa.state) && reason != Reason::PeerNoProposal) reason = Reason::AuthFailed;
-    return main_mode_hint(core, in.now, sa,
-                          {reason, name(n->type) + ".", {.number = 0, .said = name(n->type), .by = ike::RefusedBy::Peer}});
+    return phase1_hint(core, in.now, sa, {reason, name(n->type) + ".", {.number = 0, .said = name(n->type), .by = ike::RefusedBy::Peer}});
   }
 }
 
 void on_phase1_error(Core& core, const Incoming& in, IsakmpSa& sa, const Message& message) {
   for (const Notify* n : message.all<Notify>()) {
     if (!is_error(n->type)) continue;
-    // The keys come of the pre-shared key (RFC 2409 §5.4): who answers under them has it, and refuses what else message 5 says.
-    const bool identity = n->type == NotifyType::InvalidIdInformation || n->type == NotifyType::AuthenticationFailed;
+    // Where the keys come of the pre-shared key (RFC 2409 §5.4), who answers under them has it, and refuses what else message 5 says.
+    const Negotiated* negotiated = negotiated_of(sa);
+    const bool psk = negotiated && negotiated->auth.psk();
+    const bool identity = n->type == NotifyType::InvalidIdInformation || (psk && n->type == NotifyType::AuthenticationFailed);
+    std::string guess = ".";
+    if (identity)
+      guess = std::string(psk ? " under the right pre-shared key" : "") + ": it expects another identity of ours.";
+    else if (!psk && reason_of(n->type) == Reason::AuthFailed)
+      guess = ": it does not accept our certificate, its signature or our identity.";
     ike::Cause cause{.number = 5, .said = name(n->type), .said_proven = true, .by = ike::RefusedBy::Peer};
-    if (identity) cause.evidence = ike::IdentityEvidence{{}, to_text(to_id(core.connection(sa).local_id, sa.local.address)), true, true};
-    return main_mode_failed(core, in.now, sa, identity ? Reason::PeerRefused : reason_of(n->type),
-                            "The peer refused message 5 with " + name(n->type) +
-                                (identity ? " under the right pre-shared key: it expects another identity of ours." : "."),
-                            std::move(cause));
+    if (identity) cause.evidence = ike::IdentityEvidence{{}, to_text(own_id(core, sa)), true, psk};
+    return phase1_failed(core, in.now, sa, identity ? Reason::PeerRefused : reason_of(n->type),
+                         "The peer refused message 5 with " + name(n->type) + guess, std::move(cause));
   }
 }
 
@@ -125,15 +129,18 @@ void on_informational(Core& core, const Incoming& in) {
                                                       opened->message.find<Hash>()->data);
   if (!verified) {
     if (waiting && peer.address == sa->remote.address)
-      return main_mode_hint(core, in.now, *sa,
-                            {Reason::AuthFailed,
-                             "a notification that does not decrypt with our keys.",
-                             {.said = "a notification that does not decrypt", .by = ike::RefusedBy::Peer}});
+      return phase1_hint(core, in.now, *sa,
+                         {Reason::AuthFailed,
+                          "a notification that does not decrypt with our keys.",
+                          {.said = "a notification that does not decrypt", .by = ike::RefusedBy::Peer}});
     return junk(opened ? Reason::BadHash : opened.error().reason,
                 opened ? "HASH(1) of an Informational message is wrong." : opened.error().text);
   }
   sa->used_ids.add(h.message_id);
   if (waiting) return on_phase1_error(core, in, *sa, opened->message);
+  if (est->unconfirmed)
+    for (const Notify* n : opened->message.all<Notify>())
+      if (is_error(n->type) && reason_of(n->type) == Reason::AuthFailed) return last_message_refused(core, in.now, *sa, n->type);
   heard_from(core, in, *sa);
   apply(core, in.now, *sa, opened->message);
 }

@@ -23,14 +23,16 @@ constexpr std::array kNatTexts{
 };
 }  // namespace
 
-void offer_extensions(Builder& out) {
+void offer_extensions(const Phase1Auth& auth, Builder& out) {
   for (const NatText& text : kNatTexts) out.add(Vendor{vendor_id(text.id)});
   out.add(Vendor{vendor_id(VendorId::Dpd)});
+  if (auth.user) out.add(Vendor{vendor_id(VendorId::XAuth)});  // draft-beaulieu-ike-xauth-02 §3.2
 }
 
 void answer_extensions(const IsakmpSa& sa, const Negotiated& negotiated, Builder& out) {
   if (sa.nat.supported) out.add(Vendor{vendor_id(negotiated.nat_text)});
   if (negotiated.dpd) out.add(Vendor{vendor_id(VendorId::Dpd)});
+  if (negotiated.auth.user && negotiated.xauth) out.add(Vendor{vendor_id(VendorId::XAuth)});
 }
 
 void note_extensions(const Message& message, Negotiated& out, ike::NatStatus& nat) {
@@ -41,6 +43,7 @@ void note_extensions(const Message& message, Negotiated& out, ike::NatStatus& na
     const auto text = static_cast<std::size_t>(std::ranges::find(kNatTexts, known->id, &NatText::id) - kNatTexts.begin());
     best = std::min(best, text);
     if (known->id == VendorId::Dpd) out.dpd = true;
+    if (known->id == VendorId::XAuth) out.xauth = true;
     if (std::ranges::find(out.vendor_ids, known->name) == out.vendor_ids.end()) out.vendor_ids.emplace_back(known->name);
   }
   if (best == kNatTexts.size()) return;

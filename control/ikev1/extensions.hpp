@@ -8,7 +8,7 @@
 namespace culvert::ikev1 {
 
 /// The ids of a first message of phase 1.
-void offer_extensions(Builder& out);
+void offer_extensions(const Phase1Auth& auth, Builder& out);
 /// The ids of the answer: what the peer's message announced, and we do.
 void answer_extensions(const IsakmpSa& sa, const Negotiated& negotiated, Builder& out);
 /// Notes what the peer's message announces. Of several texts of NAT traversal the newest counts.

@@ -42,6 +42,12 @@ class Collector {
   SecretBytes out_;
   std::size_t used_ = 0;
 };
+
+SecretBytes signature_skeyid(const Phase1Inputs& in) {
+  Bytes nonces(in.nonce_i.begin(), in.nonce_i.end());
+  nonces.insert(nonces.end(), in.nonce_r.begin(), in.nonce_r.end());
+  return crypto::hmac(in.prf, nonces, {in.g_xy});
+}
 }  // namespace
 
 Phase1Secrets derive_phase1(const Phase1Inputs& in) {
@@ -49,7 +55,7 @@ Phase1Secrets derive_phase1(const Phase1Inputs& in) {
   const Big8 zero(0), one(1), two(2);
   Phase1Secrets s;
   s.prf = in.prf;
-  s.skeyid = crypto::hmac(in.prf, in.psk, {in.nonce_i, in.nonce_r});
+  s.skeyid = in.signatures ? signature_skeyid(in) : crypto::hmac(in.prf, in.psk, {in.nonce_i, in.nonce_r});
   s.skeyid_d = crypto::hmac(in.prf, s.skeyid.view(), {in.g_xy, cky_i, cky_r, zero});
   s.skeyid_a = crypto::hmac(in.prf, s.skeyid.view(), {s.skeyid_d.view(), in.g_xy, cky_i, cky_r, one});
   s.skeyid_e = crypto::hmac(in.prf, s.skeyid.view(), {s.skeyid_a.view(), in.g_xy, cky_i, cky_r, two});
@@ -73,11 +79,11 @@ SecretBytes phase1_encryption_key(const Phase1Secrets& secrets, std::size_t key_
 }
 
 Bytes hash_i(const Phase1Secrets& secrets, const Phase1HashInputs& in) {
-  return plain(crypto::hmac(secrets.prf, secrets.skeyid.view(),
+  return plain(crypto::hmac(in.prf.value_or(secrets.prf), secrets.skeyid.view(),
                             {in.g_xi, in.g_xr, Big64(in.spi_i.value), Big64(in.spi_r.value), in.sa_i_body, in.id_body}));
 }
 Bytes hash_r(const Phase1Secrets& secrets, const Phase1HashInputs& in) {
-  return plain(crypto::hmac(secrets.prf, secrets.skeyid.view(),
+  return plain(crypto::hmac(in.prf.value_or(secrets.prf), secrets.skeyid.view(),
                             {in.g_xr, in.g_xi, Big64(in.spi_r.value), Big64(in.spi_i.value), in.sa_i_body, in.id_body}));
 }
 

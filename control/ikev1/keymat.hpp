@@ -1,4 +1,4 @@
-// Every key and every hash of IKEv1 with pre-shared keys: RFC 2409 §5, §5.4, §5.5, §5.7, App. B, and NAT-D (RFC 3947 §3.2).
+// Every key and every hash of IKEv1: RFC 2409 §5, §5.1, §5.4, §5.5, §5.7, App. B, and NAT-D (RFC 3947 §3.2).
 // Owns the formulas. Keeps nothing, compares nothing: comparing is equal_constant_time()'s.
 #pragma once
 
@@ -23,8 +23,9 @@ struct Phase1Inputs {
   ByteView nonce_i, nonce_r;  ///< bodies of the NONCE payloads
   ByteView g_xy;
   IkeSpi spi_i, spi_r;
+  bool signatures = false;  ///< no `psk` then
 };
-/// SKEYID = prf(psk, Ni_b | Nr_b), and SKEYID_d, _a, _e from it (RFC 2409 §5, §5.4).
+/// SKEYID = prf(psk, Ni_b | Nr_b), with signatures prf(Ni_b | Nr_b, g^xy); and SKEYID_d, _a, _e from it (RFC 2409 §5, §5.1, §5.4).
 Phase1Secrets derive_phase1(const Phase1Inputs& in);
 /// SKEYID_e, cut or expanded (Ka, RFC 2409 App. B) to the cipher's key length in bytes.
 SecretBytes phase1_encryption_key(const Phase1Secrets& secrets, std::size_t key_bytes);
@@ -32,8 +33,9 @@ SecretBytes phase1_encryption_key(const Phase1Secrets& secrets, std::size_t key_
 struct Phase1HashInputs {
   ByteView g_xi, g_xr;  ///< bodies of the KE payloads
   IkeSpi spi_i, spi_r;
-  ByteView sa_i_body;  ///< the initiator's SA payload of message 1, without its generic header, as on the wire
-  ByteView id_body;    ///< IDii_b for HASH_I, IDir_b for HASH_R, as on the wire
+  ByteView sa_i_body;                     ///< the initiator's SA payload of message 1, without its generic header, as on the wire
+  ByteView id_body;                       ///< IDii_b for HASH_I, IDir_b for HASH_R, as on the wire
+  std::optional<Prf> prf = std::nullopt;  ///< in place of the negotiated one: see proof_prf()
 };
 Bytes hash_i(const Phase1Secrets& secrets, const Phase1HashInputs& in);
 Bytes hash_r(const Phase1Secrets& secrets, const Phase1HashInputs& in);

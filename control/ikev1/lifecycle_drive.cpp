@@ -58,7 +58,7 @@ void connect(Core& core, TimePoint now, std::size_t index) {
     return;
   }
   const IpAddress& remote = c.remote_addrs[run.failures % c.remote_addrs.size()];  // each attempt tries the next one
-  start_main_mode(core, now, {index, {c.local_addrs.front(), ike::kIkePort}, {remote, ike::kIkePort}, {}});
+  start_phase1(core, now, {index, {c.local_addrs.front(), ike::kIkePort}, {remote, ike::kIkePort}, {}});
 }
 
 /// Begins one child's Quick Mode if it is time. False: there is no ISAKMP SA for it.

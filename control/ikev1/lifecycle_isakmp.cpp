@@ -174,6 +174,7 @@ void heard_from(Core& core, const Incoming& in, IsakmpSa& sa) {
   MmEstablished* est = sa.established();
   if (!est) return;
   est->dpd.last_message = in.now;
+  est->unconfirmed.reset();
   peer_lives(core, *est, core.connection(sa), in.now);
   if (in.datagram.remote == sa.remote) return;
   // Only a peer behind a NAT may turn up elsewhere (RFC 3947 §4), and not by the port 500 that it has left.
@@ -191,9 +192,10 @@ void pair_moved(Core& core, const ike::PairMoved& moved) {
 }
 
 void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
-  const bool sibling =
-      any_sibling(core, sa, [](const IsakmpSa&, const MmEstablished&) { return true; }) ||
-      std::ranges::any_of(core.sas_of(sa.connection), [](const IsakmpSa* s) { return std::holds_alternative<MmAwaitAuth>(s->state); });
+  const bool sibling = any_sibling(core, sa, [](const IsakmpSa&, const MmEstablished&) { return true; }) ||
+                       std::ranges::any_of(core.sas_of(sa.connection), [](const IsakmpSa* s) {
+                         return std::holds_alternative<MmAwaitAuth>(s->state) || std::holds_alternative<MmVerifying>(s->state);
+                       });
   core.say(sa, Severity::Info, Exchange::Informational, sibling ? Reason::Replaced : Reason::DeletedByPeer,
            sibling ? "The peer deleted an ISAKMP SA that has a successor." : "The peer deleted the ISAKMP SA.");
   if (!sibling) note_walkout(core, now, sa);
@@ -292,7 +294,7 @@ void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
     return close_isakmp(core, now, sa, Reason::Expired, "The lifetime of the ISAKMP SA ended before it was replaced.");
   if (now >= est->rekey_at && !est->remove_at && !newer_isakmp(core, sa) && worth_replacing(core, sa)) {
     est->rekey_at = now + kQuickModeLimit;  // moved again when the attempt ends
-    start_main_mode(core, now, {sa.connection, sa.local, sa.remote, {sa.id}});
+    start_phase1(core, now, {sa.connection, sa.local, sa.remote, {sa.id}});
     est = sa.established();
   }
   if (!sa.dead && est) on_dpd_timer(core, now, sa);

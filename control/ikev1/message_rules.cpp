@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 
 namespace culvert::ikev1 {
@@ -19,7 +20,7 @@ struct MessageRow {
   MessageKind kind;
   std::string_view name;
   const char* section;
-  bool encrypted;
+  std::optional<bool> encrypted;         ///< nullopt: as the sender likes
   std::span<const PayloadType> leading;  ///< the payloads that must come first, in this order
   std::span<const Rule> rules;
 };
@@ -42,6 +43,37 @@ constexpr std::array kKeRules{
 // N: INITIAL-CONTACT (RFC 2407 §4.6.3.3).
 constexpr std::array kIdRules{
     Rule{PayloadType::Id, 1, 1},       Rule{PayloadType::Hash, 1, 1},      Rule{PayloadType::Notify, 0, 8},
+    Rule{PayloadType::CertReq, 0, 16}, Rule{PayloadType::Vendor, 0, kAny},
+};
+// CERT: any number of them, in any order, is allowed (RFC 2409 §5.1); a peer may know ours, and have told us its own.
+constexpr std::array kSignedIdRules{
+    Rule{PayloadType::Id, 1, 1},     Rule{PayloadType::Sig, 1, 1},      Rule{PayloadType::Cert, 0, kMaxCertificates},
+    Rule{PayloadType::Notify, 0, 8}, Rule{PayloadType::CertReq, 0, 16}, Rule{PayloadType::Vendor, 0, kAny},
+};
+constexpr std::array kAggressive1Rules{
+    Rule{PayloadType::Sa, 1, 1},     Rule{PayloadType::Ke, 1, 1},       Rule{PayloadType::Nonce, 1, 1},     Rule{PayloadType::Id, 1, 1},
+    Rule{PayloadType::Notify, 0, 8}, Rule{PayloadType::CertReq, 0, 16}, Rule{PayloadType::Vendor, 0, kAny},
+};
+constexpr std::array kAggressive2Rules{
+    Rule{PayloadType::Sa, 1, 1},     Rule{PayloadType::Ke, 1, 1},       Rule{PayloadType::Nonce, 1, 1},
+    Rule{PayloadType::Id, 1, 1},     Rule{PayloadType::Hash, 1, 1},     Rule{PayloadType::NatD, 0, 16},
+    Rule{PayloadType::Notify, 0, 8}, Rule{PayloadType::CertReq, 0, 16}, Rule{PayloadType::Vendor, 0, kAny},
+};
+constexpr std::array kAggressive2SignedRules{
+    Rule{PayloadType::Sa, 1, 1},        Rule{PayloadType::Ke, 1, 1},     Rule{PayloadType::Nonce, 1, 1},
+    Rule{PayloadType::Id, 1, 1},        Rule{PayloadType::Sig, 1, 1},    Rule{PayloadType::Cert, 0, kMaxCertificates},
+    Rule{PayloadType::NatD, 0, 16},     Rule{PayloadType::Notify, 0, 8}, Rule{PayloadType::CertReq, 0, 16},
+    Rule{PayloadType::Vendor, 0, kAny},
+};
+constexpr std::array kAggressive3Rules{
+    Rule{PayloadType::Hash, 1, 1},
+    Rule{PayloadType::NatD, 0, 16},
+    Rule{PayloadType::Notify, 0, 8},
+    Rule{PayloadType::Vendor, 0, kAny},
+};
+constexpr std::array kAggressive3SignedRules{
+    Rule{PayloadType::Sig, 1, 1},      Rule{PayloadType::Cert, 0, kMaxCertificates},
+    Rule{PayloadType::NatD, 0, 16},    Rule{PayloadType::Notify, 0, 8},
     Rule{PayloadType::CertReq, 0, 16}, Rule{PayloadType::Vendor, 0, kAny},
 };
 // One SA payload: several SAs in one Quick Mode (RFC 2409 §5.5) are not supported. IDci and IDcr come together.
@@ -79,6 +111,13 @@ constexpr std::array kMessages{
     MessageRow{MessageKind::MainMode4, "Main Mode message 4", "RFC 2409 §5.4", false, {}, kKeRules},
     MessageRow{MessageKind::MainMode5, "Main Mode message 5", "RFC 2409 §5.4", true, {}, kIdRules},
     MessageRow{MessageKind::MainMode6, "Main Mode message 6", "RFC 2409 §5.4", true, {}, kIdRules},
+    MessageRow{MessageKind::MainMode5Signed, "Main Mode message 5", "RFC 2409 §5.1", true, {}, kSignedIdRules},
+    MessageRow{MessageKind::MainMode6Signed, "Main Mode message 6", "RFC 2409 §5.1", true, {}, kSignedIdRules},
+    MessageRow{MessageKind::AggressiveMode1, "Aggressive Mode message 1", "RFC 2409 §5.4", false, kSaFirst, kAggressive1Rules},
+    MessageRow{MessageKind::AggressiveMode2, "Aggressive Mode message 2", "RFC 2409 §5.4", false, kSaFirst, kAggressive2Rules},
+    MessageRow{MessageKind::AggressiveMode3, "Aggressive Mode message 3", "RFC 2409 §5.4", {}, {}, kAggressive3Rules},
+    MessageRow{MessageKind::AggressiveMode2Signed, "Aggressive Mode message 2", "RFC 2409 §5.1", false, kSaFirst, kAggressive2SignedRules},
+    MessageRow{MessageKind::AggressiveMode3Signed, "Aggressive Mode message 3", "RFC 2409 §5.1", {}, {}, kAggressive3SignedRules},
     MessageRow{MessageKind::QuickMode1, "Quick Mode message 1", "RFC 2409 §5.5", true, kHashSaFirst, kQuickRules},
     MessageRow{MessageKind::QuickMode2, "Quick Mode message 2", "RFC 2409 §5.5", true, kHashSaFirst, kQuickRules},
     MessageRow{MessageKind::QuickMode3, "Quick Mode message 3", "RFC 2409 §5.5", true, kHashFirst, kQuick3Rules},
@@ -125,7 +164,7 @@ std::string_view name(MessageKind k) { return row(k).name; }
 
 std::expected<void, Violation> check_message(MessageKind kind, bool encrypted, const Message& message) {
   const MessageRow& m = row(kind);
-  if (encrypted != m.encrypted)
+  if (m.encrypted && encrypted != *m.encrypted)
     return std::unexpected(violation(m, NotifyType::InvalidFlags, encrypted ? "must not be encrypted" : "must be encrypted"));
   if (auto ok = check_strangers(m, message); !ok) return ok;
   for (const Rule& r : m.rules) {

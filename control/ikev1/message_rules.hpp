@@ -19,6 +19,13 @@ enum class MessageKind : std::uint8_t {
   MainMode4,
   MainMode5,
   MainMode6,
+  MainMode5Signed,  ///< with SIG where the others have HASH (RFC 2409 §5.1)
+  MainMode6Signed,
+  AggressiveMode1,
+  AggressiveMode2,
+  AggressiveMode3,  ///< in clear or encrypted (RFC 2409 §5.4, RFC 3947 §4)
+  AggressiveMode2Signed,
+  AggressiveMode3Signed,
   QuickMode1,
   QuickMode2,
   QuickMode3,

@@ -167,6 +167,10 @@ T read_checked(Reader& r, const char* rule) {
     if (out.spi.size() > kMaxSpi) r.fail(ParseErrc::BadLength, "RFC 2408 §3.14: SPI size");
   if constexpr (std::is_same_v<T, Id>)
     if (out.data.size() > kMaxIdentity) r.fail(ParseErrc::TooMany, "RFC 2407 §4.6.2: identification data above 2 KB");
+  if constexpr (std::is_same_v<T, Sig>)
+    if (out.data.empty() || out.data.size() > kMaxSignature) r.fail(ParseErrc::BadLength, "RFC 2408 §3.12: signature data");
+  if constexpr (std::is_same_v<T, Cert> || std::is_same_v<T, CertReq>)
+    if (out.data.size() > kMaxCertificate) r.fail(ParseErrc::TooMany, "RFC 2408 §3.9: a certificate above 16 KB");
   return out;
 }
 
@@ -194,6 +198,12 @@ Content read_content(PayloadType type, Reader& r) {
       return read_checked<NatD>(r, "RFC 3947 §3.2");
     case PayloadType::NatOa:
       return read_checked<NatOa>(r, "RFC 3947 §5.2");
+    case PayloadType::Sig:
+      return read_checked<Sig>(r, "RFC 2408 §3.12");
+    case PayloadType::Cert:
+      return read_checked<Cert>(r, "RFC 2408 §3.9");
+    case PayloadType::CertReq:
+      return read_checked<CertReq>(r, "RFC 2408 §3.10");
     default:
       return read<Opaque>(r, "RFC 2408 §3.2");
   }

@@ -23,6 +23,9 @@ inline constexpr std::size_t kMaxConfigAttributes = 128;  ///< of a Mode Config 
 inline constexpr std::size_t kMaxDeleteSpis = 1024;       ///< of a Delete payload: more than a peer has CHILD SAs with us
 inline constexpr std::size_t kMaxSpi = 16;                ///< RFC 2408 §3.5: the SPI of an ISAKMP proposal has 0 to 16 bytes
 inline constexpr std::size_t kMaxIdentity = 2048;         ///< identification data; a distinguished name has some hundred bytes
+inline constexpr std::size_t kMaxCertificate = 16384;     ///< data of a CERT or CERTREQ payload; four times the largest in use
+inline constexpr std::size_t kMaxCertificates = 8;        ///< CERT payloads of a message: an end entity's and a chain of authorities
+inline constexpr std::size_t kMaxSignature = 2048;        ///< data of a SIG payload: RSA with 16,384 bits
 
 enum class PayloadType : std::uint8_t {
   None = 0,
@@ -96,6 +99,23 @@ using Hash = Blob<PayloadType::Hash>;      ///< RFC 2408 §3.11
 using Nonce = Blob<PayloadType::Nonce>;    ///< RFC 2408 §3.13
 using Vendor = Blob<PayloadType::Vendor>;  ///< RFC 2408 §3.16
 using NatD = Blob<PayloadType::NatD>;      ///< RFC 3947 §3.2
+using Sig = Blob<PayloadType::Sig>;        ///< RFC 2408 §3.12
+
+///  |  Encoding     |  Certificate Data, or Certificate Authority ...     RFC 2408 §3.9, §3.10
+template <PayloadType Type>
+struct Certificate {
+  static constexpr PayloadType kType = Type;
+  std::uint8_t encoding = 0;  ///< kX509Signature, ...
+  Bytes data;
+  static void wire(auto& io, auto& self) {
+    io.be(self.encoding);
+    io.rest(self.data);
+  }
+  friend bool operator==(const Certificate&, const Certificate&) = default;
+};
+inline constexpr std::uint8_t kX509Signature = 4;  ///< RFC 2408 §3.9
+using Cert = Certificate<PayloadType::Cert>;
+using CertReq = Certificate<PayloadType::CertReq>;  ///< no data: any authority
 
 /// RFC 2407 §4.6.2.1.
 enum class IdType : std::uint8_t {
@@ -225,14 +245,14 @@ struct ConfigPayload {
   friend bool operator==(const ConfigPayload&, const ConfigPayload&) = default;
 };
 
-/// A payload that nobody here reads: certificates, signatures, unknown and private numbers.
+/// A payload that nobody here reads: unknown and private numbers.
 struct Opaque {
   Bytes data;
   static void wire(auto& io, auto& self) { io.rest(self.data); }
   friend bool operator==(const Opaque&, const Opaque&) = default;
 };
 
-using Content = std::variant<Sa, Ke, Id, Hash, Nonce, Notify, Delete, Vendor, NatD, NatOa, ConfigPayload, Opaque>;
+using Content = std::variant<Sa, Ke, Id, Hash, Nonce, Notify, Delete, Vendor, NatD, NatOa, ConfigPayload, Sig, Cert, CertReq, Opaque>;
 
 /// Parses a body (without the generic payload header) of the given type; unknown types become Opaque.
 Parsed<Content> parse_body(PayloadType type, ByteView body);

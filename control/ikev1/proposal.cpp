@@ -17,21 +17,22 @@ namespace {
 using namespace judging;
 constexpr std::size_t kCookie = 8;  // an ISAKMP proposal's SPI is empty or a cookie
 
-bool fits(const ReadIkeTransform& t, const IkeSuite& s) {
+bool fits(const ReadIkeTransform& t, const IkeSuite& s, std::uint16_t method) {
   const EncrInfo* e = t.encr_info();
   const PrfInfo* p = t.prf_info();
   const DhInfo* d = t.dh_info();
-  return t.problem.empty() && t.auth == oakley::kPreSharedKey && e && p && d && e->id == s.encr && e->key_bits == s.key_bits &&
-         p->id == s.prf && d->id == s.group;
+  return t.problem.empty() && t.auth == method && e && p && d && e->id == s.encr && e->key_bits == s.key_bits && p->id == s.prf &&
+         d->id == s.group;
 }
 
-std::array<Field, 4> compare(const ReadIkeTransform& t, const IkeSuite& s) {
+std::array<Field, 4> compare(const ReadIkeTransform& t, const IkeSuite& s, std::uint16_t method) {
   const EncrInfo* e = t.encr_info();
   const PrfInfo* p = t.prf_info();
   const DhInfo* d = t.dh_info();
-  return {Field{t.auth == oakley::kPreSharedKey,
-                t.auth ? not_acceptable("authentication method " + std::to_string(*t.auth) + " (" + auth_method_name(*t.auth) + ")")
-                       : "no authentication method is offered"},
+  return {Field{t.auth == method,
+                (t.auth ? not_acceptable("authentication method " + std::to_string(*t.auth) + " (" + auth_method_name(*t.auth) + ")")
+                        : "no authentication method is offered") +
+                    ", " + auth_method_name(method) + " is wanted"},
           Field{e && e->id == s.encr && e->key_bits == s.key_bits,
                 t.cipher ? not_acceptable("encryption " + ike_cipher_name(*t.cipher, t.key_bits)) : "no encryption is offered"},
           Field{p && p->id == s.prf, t.hash ? not_acceptable("hash " + ike_hash_name(*t.hash)) : "no hash is offered"},
@@ -40,7 +41,7 @@ std::array<Field, 4> compare(const ReadIkeTransform& t, const IkeSuite& s) {
 
 bool usable_ike(const Proposal& p) { return p.protocol == kProtoIsakmp && (p.spi.empty() || p.spi.size() == kCookie); }
 
-Mismatch ike_mismatch(std::span<const IkeSuite> ours, const Sa& offered) {
+Mismatch ike_mismatch(std::span<const IkeSuite> ours, const Sa& offered, std::uint16_t method) {
   Closest closest;
   std::size_t looked_at = 0;
   for (const Proposal& p : offered.proposals) {
@@ -55,11 +56,18 @@ Mismatch ike_mismatch(std::span<const IkeSuite> ours, const Sa& offered) {
       if (!read.problem.empty())
         closest.fallback(read.problem);
       else
-        for (const IkeSuite& s : ours) closest.consider(compare(read, s));
+        for (const IkeSuite& s : ours) closest.consider(compare(read, s, method));
     }
   }
-  return {NotifyType::NoProposalChosen, describe(offered), wanted_text(ours), closest.text(),
-          configurable_ike(offered, std::array{oakley::kPreSharedKey})};
+  const std::string with = method == oakley::kPreSharedKey ? "" : " (" + auth_method_name(method) + ")";
+  return {NotifyType::NoProposalChosen, describe(offered), wanted_text(ours) + with, closest.text(),
+          configurable_ike(offered, std::array{method})};
+}
+
+/// 0, which is no method (RFC 2409 App. A), where none is registered.
+std::uint16_t method_number(const Phase1Auth& auth) {
+  const Phase1AuthInfo* info = find_phase1_auth(auth);
+  return info ? info->number : std::uint16_t{0};
 }
 
 }  // namespace
@@ -83,7 +91,14 @@ std::string describe(const Sa& sa) {
   return finish(std::move(list), count);
 }
 
-Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds) {
+std::vector<IkeSuite> same_group(std::span<const IkeSuite> suites) {
+  std::vector<IkeSuite> out;
+  for (const IkeSuite& s : suites)
+    if (s.group == suites.front().group) out.push_back(s);
+  return out;
+}
+
+Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds, const Phase1Auth& auth) {
   Proposal p{1, kProtoIsakmp, {}, {}};
   for (const IkeSuite& s : suites) {
     const EncrInfo* e = find_encr(s.encr, s.key_bits);
@@ -94,14 +109,15 @@ Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds)
     if (!e->fixed_key) t.attributes.push_back(Attribute::tv(oakley::kKeyLength, e->key_bits));
     t.attributes.push_back(Attribute::tv(oakley::kHash, prf->ikev1_hash));
     t.attributes.push_back(Attribute::tv(oakley::kGroup, static_cast<std::uint16_t>(s.group)));
-    t.attributes.push_back(Attribute::tv(oakley::kAuthMethod, oakley::kPreSharedKey));
+    t.attributes.push_back(Attribute::tv(oakley::kAuthMethod, method_number(auth)));
     if (life_seconds != 0) add_lifetime(t.attributes, oakley::kLifeType, oakley::kLifeDuration, kSeconds, life_seconds);
     p.transforms.push_back(std::move(t));
   }
   return {{std::move(p)}};
 }
 
-std::expected<IkeChoice, Mismatch> select_ike(std::span<const IkeSuite> ours, const Sa& offered) {
+std::expected<IkeChoice, Mismatch> select_ike(std::span<const IkeSuite> ours, const Sa& offered, const Phase1Auth& auth) {
+  const std::uint16_t method = method_number(auth);
   struct Candidate {
     const Proposal* proposal;
     const Transform* transform;
@@ -113,9 +129,9 @@ std::expected<IkeChoice, Mismatch> select_ike(std::span<const IkeSuite> ours, co
       for (const Transform& t : p.transforms) candidates.push_back({&p, &t, read_ike_transform(t)});
   for (const IkeSuite& s : ours)
     for (const Candidate& c : candidates)
-      if (fits(c.read, s))
+      if (method != 0 && fits(c.read, s, method))
         return IkeChoice{s, c.read.life.seconds, Sa{{Proposal{c.proposal->number, kProtoIsakmp, c.proposal->spi, {*c.transform}}}}};
-  return std::unexpected(ike_mismatch(ours, offered));
+  return std::unexpected(ike_mismatch(ours, offered, method));
 }
 
 std::expected<IkeChoice, Mismatch> accept_ike(const Sa& offer, const Sa& reply) {

@@ -13,6 +13,7 @@
 #include "common/ipsec/algorithms.hpp"
 #include "common/types.hpp"
 #include "control/ikev1/payloads.hpp"
+#include "control/ikev1/phase1_auth.hpp"
 
 namespace culvert::ikev1 {
 
@@ -35,16 +36,18 @@ struct Lifetime {
 
 // ------------------------------------------------------------------------------------------------ phase 1
 
-/// One proposal, a transform a suite in order, pre-shared key, lifetime in seconds. At most kMaxTransforms suites are used.
-Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds);
+/// One proposal, a transform a suite in order, all with one method, lifetime in seconds. At most kMaxTransforms suites are used.
+Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds, const Phase1Auth& auth = {});
+/// Aggressive Mode has one KE payload beside its offer, so that all suites have the group of the first one (RFC 2409 §5).
+std::vector<IkeSuite> same_group(std::span<const IkeSuite> suites);
 
 struct IkeChoice {
   IkeSuite suite;
   std::optional<std::uint64_t> life_seconds;  ///< as the peer states it, from 1; absent: not stated
   Sa reply;                                   ///< for message 2: the chosen transform, unaltered (RFC 2409 §5)
 };
-/// Responder: the first of `ours` that the peer offers with pre-shared keys.
-std::expected<IkeChoice, Mismatch> select_ike(std::span<const IkeSuite> ours, const Sa& offered);
+/// Responder: the first of `ours` that the peer offers with this method.
+std::expected<IkeChoice, Mismatch> select_ike(std::span<const IkeSuite> ours, const Sa& offered, const Phase1Auth& auth = {});
 /// Initiator: the reply must be exactly one transform of our offer (RFC 2408 §4.2: unaltered).
 std::expected<IkeChoice, Mismatch> accept_ike(const Sa& offer, const Sa& reply);
 

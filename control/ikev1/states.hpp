@@ -1,8 +1,7 @@
 // The states of an ISAKMP SA and of a Quick Mode, as types: a field exists only where it means something.
 // Owns no behaviour: exchange_*.cpp move an SA from one state to the next.
 //
-//   initiator   AwaitSa -2-> MakingKey -dh-> AwaitKe -4-> Deriving -dh-> AwaitAuth -6-> Established -> Closing
-//   responder   AwaitKeInit -3-> Responding -dh-> AwaitAuthInit -5-> Established -> Closing      (or -> Refused)
+//   phase 1: see phase1_states.hpp; behind it Established -> Closing
 //
 //   initiator   MakingKey -dh-> AwaitReply -2-> Deriving -dh-> Installing -ack-> Done       (MakingKey, Deriving: PFS only)
 //   responder   Answering -dh-> InstallingInbound -ack-> AwaitConfirm -3-> Done
@@ -22,22 +21,18 @@
 #include "control/ike/retransmit.hpp"
 #include "control/ike/sa_table.hpp"
 #include "control/ikev1/access_states.hpp"
-#include "control/ikev1/cipher.hpp"
 #include "control/ikev1/keymat.hpp"
 #include "control/ikev1/payloads.hpp"
+#include "control/ikev1/phase1_states.hpp"
 #include "control/ikev1/proposal.hpp"
 #include "control/ikev1/trace.hpp"
 #include "control/ikev1/vendor_ids.hpp"
 
 namespace culvert::ikev1 {
 
-using ike::JobId;
-using ike::Outstanding;
 using ike::Reason;
 using ike::ReplyCache;
-using ike::Role;
 using ike::SaId;
-using ike::TimePoint;
 
 // ---------------------------------------------------------------------------------------------------------------- CHILD SAs
 
@@ -164,70 +159,6 @@ struct QuickMode {
 
 // ---------------------------------------------------------------------------------------------------------------- phase 1
 
-/// What messages 1 and 2 settled.
-struct Negotiated {
-  IkeSuite suite;
-  Bytes sa_i_body;
-  std::uint64_t life_seconds = 0;
-  bool dpd = false;                     ///< the peer sent the vendor id of RFC 3706
-  std::vector<std::string> vendor_ids;  ///< of the peer, those that we know
-  VendorId nat_text{};                  ///< the best of the texts of NAT traversal that the peer speaks
-  bool fragmentation = false;           ///< both sides announce the fragmentation of IKE messages
-};
-/// What messages 3 and 4 exchanged.
-struct KeyExchange {
-  Bytes g_xi, g_xr, nonce_i, nonce_r;
-};
-/// SKEYID and what follows from it; `iv` is the last block of phase 1 so far.
-struct Keys {
-  Phase1Secrets secrets;
-  Cipher cipher;
-  Iv iv{};
-  /// Of the first message of another exchange.
-  [[nodiscard]] Iv exchange_iv(MessageId id) const { return ikev1::exchange_iv(secrets.prf, iv, cipher.block(), id); }
-};
-
-struct MmAwaitSa {
-  Sa offer;
-  Outstanding tx;
-};
-struct MmMakingKey {
-  Negotiated negotiated;
-  JobId job{};
-};
-struct MmAwaitKe {
-  Negotiated negotiated;
-  std::shared_ptr<crypto::DhKey> key;
-  Bytes nonce_i, g_xi;
-  unsigned bad_ke = 0;  ///< values of the peer that its group forbids
-  Outstanding tx;
-};
-struct MmDeriving {
-  MmAwaitKe before;  ///< to go on waiting with, should message 4 turn out to be nonsense
-  KeyExchange ke;
-  JobId job{};
-};
-struct MmAwaitAuth {
-  Negotiated negotiated;
-  KeyExchange ke;
-  Keys keys;
-  Outstanding tx;
-};
-struct MmAwaitKeInit {
-  Negotiated negotiated;
-};
-struct MmResponding {
-  Negotiated negotiated;
-  KeyExchange ke;
-  JobId job{};
-};
-struct MmAwaitAuthInit {
-  Negotiated negotiated;
-  KeyExchange ke;
-  Keys keys;
-  unsigned bad_messages = 0;  ///< undecryptable or wrong message 5s so far
-};
-
 /// Failed at the price of a key exchange. It keeps its place among the half-open ones until its time is over, so that a stranger
 /// cannot make us compute more often than ike.half_open_limit and ike.half_open_timeout allow. Answers nothing.
 struct MmRefused {};
@@ -252,6 +183,7 @@ struct MmEstablished {
   std::optional<TimePoint> remove_at;  ///< a newer ISAKMP SA took its place
   Dpd dpd;
   Access access{};  ///< what must still happen before Quick Modes
+  std::optional<Outstanding> unconfirmed{};  ///< message 3 of Aggressive Mode, until something of the peer shows that it has it
 };
 /// We sent the Delete. A peer that missed it gets it again when it says something.
 struct MmClosing {
@@ -261,8 +193,10 @@ struct MmClosing {
   unsigned repeats = 0;
   TimePoint forget_at;
 };
-using MmState = std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmAwaitAuth, MmAwaitKeInit, MmResponding, MmAwaitAuthInit,
-                             MmRefused, MmEstablished, MmClosing>;
+using MmState =
+    std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmSigning, MmAwaitAuth, MmVerifying, MmAwaitKeInit, MmResponding,
+                 MmAwaitAuthInit, MmVerifyingInit, MmSigningReply, AmMakingKey, AmAwaitReply, AmDeriving, AmVerifying, AmSigning,
+                 AmResponding, AmSigningReply, AmAwaitProof, AmVerifyingProof, MmRefused, MmEstablished, MmClosing>;
 
 /// What an unauthenticated notification claimed: not acted on, but named when the exchange has failed anyway.
 struct Hint {
@@ -313,6 +247,8 @@ struct IsakmpSa {
   bool dead = false;            ///< out of the table; memory is freed when the engine returns
   bool watched = false;         ///< somebody is, perhaps this one
   mutable SealedNotes notes{};  ///< while it is
+  ike::Exchange mode = ike::Exchange::MainMode;  ///< of phase 1: it never changes under a pair of cookies
+  ike::Allowance allowance;                      ///< until the peer has proved itself
 
   [[nodiscard]] const MmEstablished* established() const { return std::get_if<MmEstablished>(&state); }
   [[nodiscard]] MmEstablished* established() { return std::get_if<MmEstablished>(&state); }

@@ -21,17 +21,13 @@ constexpr std::array kGroups{Named{1, "modp768"},   Named{2, "modp1024"},      N
                              Named{21, "ecp521"},   Named{22, "modp1024s160"}, Named{23, "modp2048s224"}, Named{24, "modp2048s256"},
                              Named{25, "ecp192"},   Named{26, "ecp224"},       Named{27, "ecp224bp"},     Named{28, "ecp256bp"},
                              Named{29, "ecp384bp"}, Named{30, "ecp512bp"},     Named{31, "curve25519"},   Named{32, "curve448"}};
-constexpr std::array kAuthMethods{Named{1, "pre-shared key"},
-                                  Named{2, "DSS signatures"},
-                                  Named{3, "RSA signatures"},
+// Those that are not in the table of phase1_auth.hpp.
+constexpr std::array kAuthMethods{Named{2, "DSS signatures"},
                                   Named{4, "RSA encryption"},
                                   Named{5, "revised RSA encryption"},
-                                  Named{9, "ECDSA-256"},
-                                  Named{10, "ECDSA-384"},
-                                  Named{11, "ECDSA-521"},
-                                  Named{64221, "hybrid RSA"},
-                                  Named{65001, "XAuth with pre-shared key"},
-                                  Named{65005, "XAuth with RSA signatures"}};
+                                  Named{64223, "hybrid DSS"},
+                                  Named{65003, "XAuth with DSS signatures"},
+                                  Named{65007, "XAuth with RSA encryption"}};
 constexpr std::array kEspTransforms{
     Named{1, "des-iv64"},  Named{2, "des"},      Named{3, "3des"},      Named{4, "rc5"},       Named{5, "idea"},     Named{6, "cast"},
     Named{7, "blowfish"},  Named{8, "3idea"},    Named{9, "des-iv32"},  Named{10, "rc4"},      Named{11, "null"},    Named{12, "aes"},
@@ -86,7 +82,10 @@ std::string ike_cipher_name(std::uint16_t cipher, std::optional<std::uint16_t> k
   return with_key_bits(lookup(kCiphers, cipher, "cipher"), key_bits);
 }
 std::string ike_hash_name(std::uint16_t hash) { return lookup(kHashes, hash, "hash"); }
-std::string auth_method_name(std::uint16_t method) { return lookup(kAuthMethods, method, "method"); }
+std::string auth_method_name(std::uint16_t method) {
+  const Phase1AuthInfo* info = find_phase1_auth(method);
+  return info ? std::string(info->name) : lookup(kAuthMethods, method, "method");
+}
 std::string esp_transform_name(std::uint8_t id, std::optional<std::uint16_t> key_bits) {
   return with_key_bits(lookup(kEspTransforms, id, "transform"), key_bits);
 }

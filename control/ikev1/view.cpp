@@ -131,7 +131,7 @@ std::map<std::size_t, const IsakmpSa*> newest_sas(const Core& core) {
 }
 
 unsigned unanswered_message(const MmState& state) {
-  if (std::holds_alternative<MmAwaitSa>(state)) return 1;
+  if (std::holds_alternative<MmAwaitSa>(state) || std::holds_alternative<AmAwaitReply>(state)) return 1;
   if (std::holds_alternative<MmAwaitKe>(state)) return 3;
   return std::holds_alternative<MmAwaitAuth>(state) ? 5 : 0;
 }

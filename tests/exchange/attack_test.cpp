@@ -172,7 +172,7 @@ TEST_CASE("another exchange type or version under the cookies of a running Main 
     world.deliver(changed);
   }
   CHECK(b.sent_datagrams == before);
-  CHECK(b.counted(Exchange::Informational, Reason::Unexpected) == 1);
+  CHECK(b.counted(Exchange::AggressiveMode, Reason::Unexpected) == 1);
   CHECK(b.counted(Exchange::Informational, Reason::OtherVersion) == 1);
   CHECK(world.run_until([&] { return a.up() && b.up(); }, 10s));
 }

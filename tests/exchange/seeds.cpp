@@ -26,6 +26,8 @@ void require(bool condition, const std::string& what) {
 
 struct Plan {
   bool both_start = false, a_starts = true, timers = false, pfs = false, second_child = false, encap = false, nat = false;
+  bool aggressive = false;
+  std::optional<ike::AuthMethod> signatures;
 };
 
 Plan draw_plan(World& w) {
@@ -37,6 +39,8 @@ Plan draw_plan(World& w) {
   p.second_child = w.random(4) == 0;
   p.encap = w.random(5) == 0;
   p.nat = !p.both_start && p.a_starts && w.random(5) == 0;
+  if (w.random(3) == 0) p.signatures = static_cast<ike::AuthMethod>(1 + w.random(4));
+  p.aggressive = w.random(3) == 0;
   return p;
 }
 
@@ -44,6 +48,8 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
   const bool starts = p.both_start || p.a_starts == a;
   config::Connection& conn = c.connections[0];
   conn.encap = p.encap && a;
+  conn.aggressive = conn.aggressive_psk_exposes_hash = p.aggressive;
+  if (p.signatures) conn.local_auth.auth = conn.remote_auth.auth = config::Proof::Pubkey;
   if (p.nat && !a) conn.remote_addrs.clear();
   conn.dpd_delay = Seconds{10};
   conn.dpd_timeout = Seconds{60};
@@ -119,6 +125,8 @@ void run_seed(std::uint64_t seed, std::string& transcript) {
   if (plan.nat) w.add_nat(IpAddress::parse("192.168.7.1").value(), IpAddress::parse("10.9.0.1").value());
   w.link = {static_cast<double>(w.random(26)) / 100, static_cast<double>(w.random(21)) / 100, 1ms, w.between(2ms, 400ms)};
   for (Host* h : {&a, &b}) h->install_max = w.between(1ms, 60ms);
+  if (plan.signatures)
+    for (Host* h : {&a, &b}) h->keys["c"] = *plan.signatures;
   try {
     a.start();
     w.run(w.between(0ms, 50ms));

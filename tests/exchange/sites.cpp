@@ -41,6 +41,23 @@ Pair two_sites(World& world, const std::function<void(config::GatewayConfig&, co
   return {host_a, host_b};
 }
 
+Pair two_signing_sites(World& world, ike::AuthMethod method,
+                       const std::function<void(config::GatewayConfig&, config::GatewayConfig&)>& change) {
+  Pair out = two_sites(world, [&](auto& a, auto& b) {
+    for (auto* g : {&a, &b}) {
+      g->connections[0].local_auth.auth = g->connections[0].remote_auth.auth = config::Proof::Pubkey;
+      g->connections[0].local_id = {config::Identity::Type::Fqdn, g == &a ? "a.example" : "b.example"};
+      g->connections[0].remote_id = {config::Identity::Type::Fqdn, g == &a ? "b.example" : "a.example"};
+    }
+    if (change) change(a, b);
+  });
+  for (Host* h : {&out.a, &out.b}) {
+    h->secrets.clear();
+    for (const config::Connection& c : h->config.connections) h->keys[c.name] = method;
+  }
+  return out;
+}
+
 // ---------------------------------------------------------------------------------------------------------------- messages
 
 std::optional<Seen> look(const ike::Datagram& datagram) {

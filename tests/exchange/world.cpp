@@ -62,11 +62,14 @@ std::expected<ike::AuthMethod, std::string> Host::signing_method(const std::stri
 }
 
 std::vector<Bytes> Host::certificates(const std::string& connection) {
-  return keys.contains(connection) ? std::vector<Bytes>{to_bytes(name)} : std::vector<Bytes>{};
+  if (!keys.contains(connection) || hides_certificate) return {};
+  std::vector<Bytes> out{to_bytes(certificate.empty() ? name : certificate)};
+  if (chain_size != 0) out.emplace_back(chain_size, 'i');
+  return out;
 }
 
 std::vector<Bytes> Host::authorities(const std::string& connection) {
-  return keys.contains(connection) ? std::vector<Bytes>{to_bytes("the authority")} : std::vector<Bytes>{};
+  return keys.contains(connection) ? std::vector<Bytes>{Bytes(authorities_size, 'a')} : std::vector<Bytes>{};
 }
 
 void Host::start(std::vector<ike::OrphanSa> orphans) {
@@ -136,16 +139,20 @@ void Host::sign(const ike::Sign& job) {
   ike::Engine* asker = engine.get();
   world.at(world.now + dh_time, [this, job, asker] {
     if (engine.get() != asker) return;
-    engine->on_signed(world.now, {job.job, true, signature_of(name, job.octets), {}});
+    if (cannot_sign)
+      engine->on_signed(world.now, {job.job, false, {}, "refused by the test"});
+    else
+      engine->on_signed(world.now, {job.job, true, signature.value_or(signature_of(name, job.octets)), {}});
     perform();
   });
 }
 
 void Host::verify(const ike::VerifyPeer& job) {
   ike::Engine* asker = engine.get();
+  verified.push_back(job);
   world.at(world.now + dh_time, [this, job, asker] {
     if (engine.get() != asker) return;
-    const std::string signer = job.certificates.empty() ? "" : printable(job.certificates.front().data);
+    const std::string signer = job.certificates.empty() ? pinned : printable(job.certificates.front().data);
     const bool good = job.signature == signature_of(signer, job.octets);
     const Reason reason = !good ? Reason::AuthFailed : distrusted.contains(signer) ? Reason::CertUntrusted : Reason::Ok;
     engine->on_verified(world.now, {job.job, reason == Reason::Ok, reason, reason == Reason::Ok ? "" : "refused by the test", signer});

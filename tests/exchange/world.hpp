@@ -74,6 +74,14 @@ class Host final : public ike::Services {
   std::map<std::string, std::string> users;     ///< who may come by XAuth, and their passwords
   std::string password;                         ///< ours, for XAuth; empty: unreadable
   unsigned checks = 0;                          ///< of users, so far
+  std::string certificate;                      ///< in its CERT payloads instead of its name: a stolen one
+  std::size_t chain_size = 0;                   ///< bytes of an intermediate authority's certificate that it sends, too
+  bool hides_certificate = false;               ///< sends none
+  std::string pinned;                           ///< the peer's certificate, configured here for a peer that sends none
+  std::optional<Bytes> signature;               ///< what it sends as its signature, whatever it should sign
+  bool cannot_sign = false;
+  std::size_t authorities_size = 20;      ///< bytes of the name in its CERTREQ payload
+  std::vector<ike::VerifyPeer> verified;  ///< what it was asked to verify
   std::vector<ike::Report> log;
   std::vector<TimePoint> times;                  ///< of the reports in `log`
   std::map<std::uint32_t, PlaneSa> inbound;      ///< by SPI
@@ -169,6 +177,9 @@ struct Pair {
   Host& b;
 };
 Pair two_sites(World& world, const std::function<void(config::GatewayConfig&, config::GatewayConfig&)>& change = {});
+/// The same with signatures of this kind; the certificates are "A" and "B".
+Pair two_signing_sites(World& world, ike::AuthMethod method,
+                       const std::function<void(config::GatewayConfig&, config::GatewayConfig&)>& change = {});
 
 /// What an IKE message says without keys: its header, and its payloads where it is in clear.
 struct Seen {

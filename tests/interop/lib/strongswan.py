@@ -103,6 +103,13 @@ class StrongSwan:
         self.process = None
         self.configure(connections, secret)
 
+    def add_options(self, text):
+        """More lines for charon's section of strongswan.conf, before `start`."""
+        with open(self.conf, encoding="utf-8") as f:
+            known = f.read()
+        with open(self.conf, "w", encoding="utf-8") as f:
+            f.write(known.replace("charon-systemd {\n", "charon-systemd {\n  " + text + "\n", 1))
+
     def configure(self, connections, secret):
         """Writes swanctl.conf; `load` makes a running charon read it."""
         secrets = secret if isinstance(secret, dict) else {"ike-all": {"secret": f'"{secret}"'}}

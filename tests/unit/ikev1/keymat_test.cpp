@@ -2,6 +2,7 @@
 #include "control/ikev1/keymat.hpp"
 
 #include <array>
+#include <filesystem>
 #include <map>
 #include <sstream>
 
@@ -9,6 +10,7 @@
 
 #include "control/ikev1/cipher.hpp"
 #include "control/ikev1/message.hpp"
+#include "control/ikev1/phase1_auth.hpp"
 #include "tests/support/vectors.hpp"
 
 using namespace culvert;
@@ -104,10 +106,10 @@ TEST_CASE("every key and hash equals an independent recomputation", "[ikev1][key
   }
 }
 
-TEST_CASE("NIST CAVS: IKEv1 with pre-shared keys, the whole set", "[ikev1][keymat][D6][vectors]") {
-  const auto folder = test::vectors("NIST ikev1_psk");
-  if (!folder) return;
-  std::istringstream text(unpack(test::read_file(*folder / "kdf" / "ikev1_psk.fax.xz")));
+namespace {
+/// Runs each case of one of NIST's files through derive_phase1.
+std::size_t run_cavs(const std::filesystem::path& file, bool signatures) {
+  std::istringstream text(unpack(test::read_file(file)));
   const std::map<std::string, Prf> hashes{
       {"[SHA-1]", Prf::HmacSha1}, {"[SHA-256]", Prf::HmacSha2_256}, {"[SHA-384]", Prf::HmacSha2_384}, {"[SHA-512]", Prf::HmacSha2_512}};
   Prf prf{};
@@ -121,8 +123,8 @@ TEST_CASE("NIST CAVS: IKEv1 with pre-shared keys, the whole set", "[ikev1][keyma
     c[line.substr(0, equals)] = hex(line.substr(equals + 3));
     if (!line.starts_with("SKEYID_e")) continue;
     const Phase1Secrets s =
-        derive_phase1({prf, c.at("pre-shared-key"), c.at("Ni"), c.at("Nr"), c.at("g^xy"), IkeSpi{Reader(c.at("CKY_I")).be<std::uint64_t>()},
-                       IkeSpi{Reader(c.at("CKY_R")).be<std::uint64_t>()}});
+        derive_phase1({prf, signatures ? ByteView{} : ByteView(c.at("pre-shared-key")), c.at("Ni"), c.at("Nr"), c.at("g^xy"),
+                       IkeSpi{Reader(c.at("CKY_I")).be<std::uint64_t>()}, IkeSpi{Reader(c.at("CKY_R")).be<std::uint64_t>()}, signatures});
     CHECK(to_hex(s.skeyid) == to_hex(c.at("SKEYID")));
     CHECK(to_hex(s.skeyid_d) == to_hex(c.at("SKEYID_d")));
     CHECK(to_hex(s.skeyid_a) == to_hex(c.at("SKEYID_a")));
@@ -130,8 +132,35 @@ TEST_CASE("NIST CAVS: IKEv1 with pre-shared keys, the whole set", "[ikev1][keyma
     c.clear();
     ++ran;
   }
-  std::cout << "NIST ikev1_psk: " << ran << " cases\n";
-  CHECK(ran > 1000);
+  std::cout << "NIST " << file.filename().string() << ": " << ran << " cases\n";
+  return ran;
+}
+}  // namespace
+
+TEST_CASE("NIST CAVS: IKEv1 with pre-shared keys, the whole set", "[ikev1][keymat][D6][vectors]") {
+  const auto folder = test::vectors("NIST ikev1_psk");
+  if (folder) CHECK(run_cavs(*folder / "kdf" / "ikev1_psk.fax.xz", false) > 1000);
+}
+
+TEST_CASE("NIST CAVS: IKEv1 with signatures, the whole set", "[ikev1][keymat][D6][vectors][rfc2409-5.1]") {
+  const auto folder = test::vectors("NIST ikev1_dsa");
+  if (folder) CHECK(run_cavs(*folder / "kdf" / "ikev1_dsa.fax.xz", true) > 1000);
+}
+
+TEST_CASE("ECDSA signs a hash that its curve brings, RSA the negotiated one", "[ikev1][keymat][rfc4754]") {
+  using ike::AuthMethod;
+  CHECK(proof_prf(AuthMethod::RsaSignature, Prf::HmacSha1) == Prf::HmacSha1);
+  CHECK(proof_prf(AuthMethod::EcdsaP256, Prf::HmacSha1) == Prf::HmacSha2_256);
+  CHECK(proof_prf(AuthMethod::EcdsaP384, Prf::HmacSha1) == Prf::HmacSha2_384);
+  CHECK(proof_prf(AuthMethod::EcdsaP521, Prf::HmacSha2_256) == Prf::HmacSha2_512);
+  const Bytes psk = to_bytes("x"), n = fill(1, 16), g = fill(2, 64);
+  const Phase1Secrets s = derive_phase1({Prf::HmacSha1, psk, n, n, g, cookie(6), cookie(7)});
+  const Phase1HashInputs plain{g, g, cookie(6), cookie(7), n, n};
+  Phase1HashInputs signed_256 = plain;
+  signed_256.prf = Prf::HmacSha2_256;
+  CHECK(hash_i(s, plain).size() == 20);
+  CHECK(hash_i(s, signed_256).size() == 32);
+  CHECK(hash_r(s, signed_256).size() == 32);
 }
 
 TEST_CASE("messages: padding, IVs in succession, and what cannot be opened", "[ikev1][cipher][rfc2409-B]") {

@@ -82,6 +82,20 @@ TEST_CASE("fields land where they belong", "[ikev1][payload]") {
   CHECK(to_hex(d.spis[1]) == "c0ffee02");
 }
 
+TEST_CASE("certificates and signatures within their bounds", "[ikev1][payload][E7][rfc2408-3.9][rfc2408-3.12]") {
+  const Cert cert = parse_as<Cert>("04 3082");
+  CHECK(cert.encoding == kX509Signature);
+  CHECK(to_hex(cert.data) == "3082");
+  CHECK(parse_as<CertReq>("04").data.empty());
+  CHECK_FALSE(parse_body(PayloadType::Cert, {}));
+  CHECK_FALSE(parse_body(PayloadType::CertReq, {}));
+  CHECK(parse_body(PayloadType::Cert, Bytes(1 + kMaxCertificate, 4)));
+  CHECK_FALSE(parse_body(PayloadType::Cert, Bytes(2 + kMaxCertificate, 4)));
+  CHECK_FALSE(parse_body(PayloadType::Sig, {}));
+  CHECK(parse_body(PayloadType::Sig, Bytes(kMaxSignature, 4)));
+  CHECK_FALSE(parse_body(PayloadType::Sig, Bytes(kMaxSignature + 1, 4)));
+}
+
 TEST_CASE("SA: lengths and counts that lie, level by level", "[ikev1][payload][A5][rfc2408-3.5]") {
   // Offsets in the golden body: 0 DOI, 4 situation, 8 proposal (10 length, 14 SPI size, 15 count), 16 transform (18 length).
   CHECK(sa_error(sa_with(3, 2)) == ParseErrc::BadValue);  // DOI

@@ -10,7 +10,7 @@ using namespace culvert::ikev1;
 using culvert::test::hex;
 
 namespace {
-std::vector<IkeSuite> ike(std::string_view text) {
+std::vector<IkeSuite> phase1(std::string_view text) {
   auto suites = parse_ike_proposal(text);
   REQUIRE(suites);
   return *suites;
@@ -37,7 +37,7 @@ Sa offer2(int id, int bits, int auth, int group = 0, int mode = 1, const std::ve
   return {{Proposal{1, kProtoEsp, hex("c0ffee01"), {t}}}};
 }
 std::string difference1(std::string_view ours, const Sa& offered) {
-  const auto suites = ike(ours);
+  const auto suites = phase1(ours);
   const auto choice = select_ike(suites, offered);
   REQUIRE_FALSE(choice);
   CHECK(choice.error().notify == NotifyType::NoProposalChosen);
@@ -64,13 +64,13 @@ std::vector<EspSuite> every_suite() {
 }  // namespace
 
 TEST_CASE("phase 1: an offer's bytes", "[ikev1][proposal][rfc2409-A]") {
-  const Sa sa = build_ike_offer(ike("aes256-sha256-modp2048"), 86400);
+  const Sa sa = build_ike_offer(phase1("aes256-sha256-modp2048"), 86400);
   CHECK(to_hex(encode_body(sa)) ==
         "0000000100000001"
         "0000003001010001"
         "0000002801010000"
         "80010007800e0100800200048004000e80030001800b0001000c000400015180");
-  CHECK(to_hex(encode_body(build_ike_offer(ike("aes128-sha1-ecp521"), 0))) ==
+  CHECK(to_hex(encode_body(build_ike_offer(phase1("aes128-sha1-ecp521"), 0))) ==
         "0000000100000001"
         "0000002401010001"
         "0000001c01010000"
@@ -78,7 +78,7 @@ TEST_CASE("phase 1: an offer's bytes", "[ikev1][proposal][rfc2409-A]") {
 }
 
 TEST_CASE("phase 1: every suite of the table is offered, chosen, and its reply accepted", "[ikev1][proposal]") {
-  const auto all = ike("aes128-aes192-aes256-sha1-sha256-sha384-sha512-modp2048-modp3072-modp4096-ecp256-ecp384-ecp521");
+  const auto all = phase1("aes128-aes192-aes256-sha1-sha256-sha384-sha512-modp2048-modp3072-modp4096-ecp256-ecp384-ecp521");
   CHECK(all.size() == 72);
   const Sa offer = build_ike_offer(all, 14400);
   const auto wire = parse_body(PayloadType::Sa, encode_body(offer));
@@ -98,16 +98,16 @@ TEST_CASE("phase 1: every suite of the table is offered, chosen, and its reply a
 }
 
 TEST_CASE("phase 1: the responder's order decides, and the reply is the offer's transform as it was", "[ikev1][proposal][rfc2408-4.2]") {
-  const auto initiator = ike("aes128-aes256-sha1-sha256-modp2048");
+  const auto initiator = phase1("aes128-aes256-sha1-sha256-modp2048");
   const Sa offer = build_ike_offer(initiator, 3600);
-  const auto choice = select_ike(ike("aes256-sha256-sha1-modp2048"), offer);
+  const auto choice = select_ike(phase1("aes256-sha256-sha1-modp2048"), offer);
   REQUIRE(choice);
   CHECK(choice->suite.to_string() == "aes256-sha256-modp2048");
   CHECK(choice->reply.proposals[0].transforms[0] == offer.proposals[0].transforms[3]);
 }
 
 TEST_CASE("phase 1: a refusal says what was offered, what was wanted and the first difference", "[ikev1][proposal]") {
-  const auto choice = select_ike(ike("aes256-sha256-modp2048"), offer1(7, 128, 2, 2));
+  const auto choice = select_ike(phase1("aes256-sha256-modp2048"), offer1(7, 128, 2, 2));
   REQUIRE_FALSE(choice);
   CHECK(choice.error().text() ==
         "offered aes128-sha1-modp1024; wanted aes256-sha256-modp2048; first difference: encryption aes128 is not acceptable here");
@@ -116,18 +116,18 @@ TEST_CASE("phase 1: a refusal says what was offered, what was wanted and the fir
   CHECK(difference1("aes256-sha256-modp2048", offer1(5, 0, 4, 14)) == "encryption 3des is not acceptable here");
   CHECK(difference1("aes256-sha256-modp2048", offer1(77, 0, 4, 14)) == "encryption cipher 77 is not acceptable here");
   CHECK(difference1("aes256-sha256-modp2048", offer1(7, 256, 4, 14, 3)) ==
-        "authentication method 3 (RSA signatures) is not acceptable here");
+        "authentication method 3 (RSA signatures) is not acceptable here, pre-shared key is wanted");
   CHECK(difference1("aes256-sha256-modp2048", offer1(7, 256, 4, 1025)) == "Diffie-Hellman group 1025 (group 1025) is not acceptable here");
   // The nearest of several is explained, not the first one.
   Sa two = offer1(5, 0, 1, 2);
   two.proposals[0].transforms.push_back(offer1(7, 256, 4, 5).proposals[0].transforms[0]);
   CHECK(difference1("aes256-sha256-modp2048", two) == "Diffie-Hellman group 5 (modp1536) is not acceptable here");
-  const auto both = select_ike(ike("aes256-sha256-modp2048"), two);
+  const auto both = select_ike(phase1("aes256-sha256-modp2048"), two);
   CHECK(both.error().offered == "3des-md5-modp1024, aes256-sha256-modp1536");
 }
 
 TEST_CASE("phase 1: every value of every attribute gives a suite of the table or a refusal", "[ikev1][proposal][C1][A13][E9]") {
-  const auto all = ike("aes128-aes192-aes256-sha1-sha256-sha384-sha512-modp2048-modp3072-modp4096-ecp256-ecp384-ecp521");
+  const auto all = phase1("aes128-aes192-aes256-sha1-sha256-sha384-sha512-modp2048-modp3072-modp4096-ecp256-ecp384-ecp521");
   std::size_t accepted = 0;
   const auto count = [&](const Sa& sa) { accepted += select_ike(all, sa) ? 1U : 0U; };
   for (int v = 0; v < 65536; v += v < 1100 ? 1 : 97) {
@@ -139,6 +139,37 @@ TEST_CASE("phase 1: every value of every attribute gives a suite of the table or
   }
   CHECK(accepted == 1 + 4 + 6 + 1 + 3);
   CHECK_FALSE(select_ike(all, offer1(7, 0, 2, 14)));  // AES without a key length
+}
+
+TEST_CASE("phase 1: each authentication method is taken by who wants it, and by nobody else", "[ikev1][proposal][E9][E14][rfc4754]") {
+  const auto suites = phase1("aes256-sha256-modp2048");
+  for (int v = 0; v < 65536; ++v) {
+    const auto number = static_cast<std::uint16_t>(v);
+    for (const Phase1AuthInfo& wanted : phase1_auth_table()) {
+      if (v > 300 && v < 64000 && v % 997 != 0) break;
+      const bool taken = select_ike(suites, offer1(7, 256, 4, 14, v), wanted.auth).has_value();
+      if (taken != (number == wanted.number)) FAIL("method " << v << " where " << wanted.number << " is wanted");
+    }
+  }
+  for (const std::uint16_t never : {0, 2, 4, 5, 64223, 65003, 65007, 65009}) CHECK(find_phase1_auth(never) == nullptr);
+  for (const Phase1AuthInfo& row : phase1_auth_table()) {
+    const Sa offer = build_ike_offer(suites, 3600, row.auth);
+    const auto choice = select_ike(suites, offer, row.auth);
+    REQUIRE(choice);
+    CHECK(accept_ike(offer, choice->reply));
+    CHECK(offer.proposals[0].transforms[0].attributes[4] == tv(3, row.number));
+  }
+  // A combination without a number is neither offered nor taken.
+  const Phase1Auth none{ike::AuthMethod::EcdsaP256, false, ike::Role::Initiator};
+  CHECK_FALSE(select_ike(suites, build_ike_offer(suites, 3600, none), none));
+}
+
+TEST_CASE("Aggressive Mode offers the suites of its first one's group", "[ikev1][proposal][rfc2409-5]") {
+  const auto suites = phase1("aes256-aes128-sha256-ecp256-modp2048");
+  const auto same = same_group(suites);
+  REQUIRE(same.size() == 2);
+  CHECK(same[0].group == suites[0].group);
+  CHECK(same[1].group == suites[0].group);
 }
 
 TEST_CASE("phase 1: odd attributes", "[ikev1][proposal][A11][C3][rfc2409-A]") {
@@ -161,7 +192,7 @@ TEST_CASE("phase 1: odd attributes", "[ikev1][proposal][A11][C3][rfc2409-A]") {
   CHECK(refused({tv(11, 1), tv(12, 60), tv(11, 1), tv(12, 60)}) == "attribute 12 stands there twice");
   // A private attribute is ignored, and goes back unaltered in the reply.
   const auto odd = select_ike(
-      ike(suite), offer1(7, 256, 4, 14, 1, {tv(11, 2), tv(12, 1000), tv(11, 1), Attribute{12, false, Bytes(8, 0xff)}, tv(20000, 5)}));
+      phase1(suite), offer1(7, 256, 4, 14, 1, {tv(11, 2), tv(12, 1000), tv(11, 1), Attribute{12, false, Bytes(8, 0xff)}, tv(20000, 5)}));
   REQUIRE(odd);
   CHECK(odd->life_seconds == 0xffffffffffffffff);
   CHECK(odd->reply.proposals[0].transforms[0].attributes.size() == 10);
@@ -178,13 +209,13 @@ TEST_CASE("phase 1: proposals that are none of ISAKMP", "[ikev1][proposal][A5]")
     CHECK(difference1("aes256-sha256-modp2048", sa) == "an SPI of " + std::to_string(n) + " bytes in an ISAKMP proposal");
   }
   sa.proposals[0].spi = Bytes(8);
-  CHECK(select_ike(ike("aes256-sha256-modp2048"), sa));
+  CHECK(select_ike(phase1("aes256-sha256-modp2048"), sa));
   sa.proposals[0].transforms[0].id = 2;
   CHECK(difference1("aes256-sha256-modp2048", sa) == "transform 2 is not KEY_IKE");
 }
 
 TEST_CASE("phase 1: a reply must be one transform of the offer, whatever the form of its numbers", "[ikev1][proposal][C5][rfc2408-4.2]") {
-  const Sa offer = build_ike_offer(ike("aes256-aes128-sha256-modp2048"), 14400);
+  const Sa offer = build_ike_offer(phase1("aes256-aes128-sha256-modp2048"), 14400);
   Sa reply{{Proposal{1, kProtoIsakmp, {}, {offer.proposals[0].transforms[1]}}}};
   REQUIRE(accept_ike(offer, reply));
   CHECK(accept_ike(offer, reply)->suite.to_string() == "aes128-sha256-modp2048");
@@ -401,7 +432,7 @@ TEST_CASE("an offer as large as the bounds allow is judged in linear time", "[ik
     p.transforms.assign(kMaxTransforms, offer1(7, 128, 1, 2).proposals[0].transforms[0]);
     sa.proposals.push_back(p);
   }
-  const auto choice = select_ike(ike("aes256-sha256-modp2048"), sa);
+  const auto choice = select_ike(phase1("aes256-sha256-modp2048"), sa);
   REQUIRE_FALSE(choice);
   CHECK(choice.error().offered.size() < 400);
   CHECK(choice.error().offered.find("and 4088 more") != std::string::npos);

@@ -49,6 +49,16 @@ const std::vector<Normal>& normals() {
       {MessageKind::MainMode4, false, {P::Ke, P::Nonce, P::NatD, P::NatD}, {P::Ke, P::Nonce}},
       {MessageKind::MainMode5, true, {P::Id, P::Hash, P::Notify}, {P::Id, P::Hash}},
       {MessageKind::MainMode6, true, {P::Id, P::Hash}, {P::Id, P::Hash}},
+      {MessageKind::MainMode5Signed, true, {P::Id, P::Cert, P::Cert, P::Sig, P::CertReq}, {P::Id, P::Sig}},
+      {MessageKind::MainMode6Signed, true, {P::Id, P::Cert, P::Sig}, {P::Id, P::Sig}},
+      {MessageKind::AggressiveMode1, false, {P::Sa, P::Ke, P::Nonce, P::Id, P::Vendor}, {P::Sa, P::Ke, P::Nonce, P::Id}},
+      {MessageKind::AggressiveMode2, false, {P::Sa, P::Ke, P::Nonce, P::Id, P::Hash}, {P::Sa, P::Ke, P::Nonce, P::Id, P::Hash}},
+      {MessageKind::AggressiveMode3, true, {P::NatD, P::NatD, P::Hash}, {P::Hash}},
+      {MessageKind::AggressiveMode2Signed,
+       false,
+       {P::Sa, P::Ke, P::Nonce, P::Id, P::Cert, P::Sig},
+       {P::Sa, P::Ke, P::Nonce, P::Id, P::Sig}},
+      {MessageKind::AggressiveMode3Signed, true, {P::Cert, P::Sig}, {P::Sig}},
       {MessageKind::QuickMode1, true, {P::Hash, P::Sa, P::Nonce, P::Ke, P::Id, P::Id}, {P::Hash, P::Sa, P::Nonce}},
       {MessageKind::QuickMode2, true, {P::Hash, P::Sa, P::Nonce, P::Ke, P::Id, P::Id}, {P::Hash, P::Sa, P::Nonce}},
       {MessageKind::QuickMode3, true, {P::Hash}, {P::Hash}},
@@ -66,6 +76,10 @@ TEST_CASE("each message as the RFC draws it", "[ikev1][rules][rfc2409-5.4][rfc24
     INFO(name(n.kind));
     CHECK(check_message(n.kind, n.encrypted, message(n.types)));
     const auto wrong = check_message(n.kind, !n.encrypted, message(n.types));
+    if (n.kind == MessageKind::AggressiveMode3 || n.kind == MessageKind::AggressiveMode3Signed) {
+      CHECK(wrong);  // RFC 2409 §5.4 draws it in clear
+      continue;
+    }
     REQUIRE_FALSE(wrong);
     CHECK(wrong.error().notify == NotifyType::InvalidFlags);
   }
@@ -102,12 +116,22 @@ TEST_CASE("strangers: unknown numbers, numbers of IKEv2, payloads of other messa
         REQUIRE_FALSE(result);
         CHECK(result.error().notify == NotifyType::InvalidPayloadType);
         CHECK(result.error().text.find("unknown type " + std::to_string(type)) != std::string::npos);
-      } else if ((t == P::Attributes && n.kind != MessageKind::Transaction) || t == P::Sig || t == P::Cert) {
+      } else if (t == P::Cert && std::find(n.types.begin(), n.types.end(), t) != n.types.end()) {
+        CHECK(result);  // one more of a chain
+      } else if ((t == P::Attributes && n.kind != MessageKind::Transaction) || ((t == P::Sig || t == P::Cert) && std::find(n.types.begin(), n.types.end(), t) == n.types.end())) {
         REQUIRE_FALSE(result);
         CHECK(result.error().text.find("may not carry") != std::string::npos);
       }
     }
   }
+}
+
+TEST_CASE("as many certificates as a chain may have, and no more", "[ikev1][rules][E7]") {
+  std::vector<P> types{P::Id, P::Sig};
+  types.resize(2 + kMaxCertificates, P::Cert);
+  CHECK(check_message(MessageKind::MainMode5Signed, true, message(types)));
+  types.push_back(P::Cert);
+  CHECK_FALSE(check_message(MessageKind::MainMode5Signed, true, message(types)));
 }
 
 TEST_CASE("order: SA first in phase 1, HASH then SA in Quick Mode", "[ikev1][rules][rfc2409-5]") {
