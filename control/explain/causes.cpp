@@ -29,6 +29,7 @@ constexpr std::array kCauses{
     Row{"peer_identity", "The peer calls itself otherwise than is configured here."},
     Row{"own_identity", "The peer does not accept the identity that we give."},
     Row{"certificate", "The peer's certificate is refused."},
+    Row{"own_certificate", "The peer does not accept our certificate, or our signature: it must trust the authority of ours."},
     Row{"signature", "A signature of phase 1 does not verify: the private key does not go with the certificate, or the peer's does not."},
     Row{"user", "User name or password are wrong."},
     Row{"pool", "No virtual address is free."},
@@ -66,6 +67,13 @@ std::vector<Likely> silence(const Failure& f) {
   return {likely("silence"), likely("one_way")};
 }
 
+/// Authentication failed, and no secret is in it: signatures.
+std::vector<Likely> unproven(const Failure& f) {
+  if (f.by == RefusedBy::Us) return {likely("secret"), likely("signature")};
+  if (f.by == RefusedBy::Nobody) return {on_4500(f) ? likely("port_4500") : likely("own_certificate"), likely("silence")};
+  return {likely("own_certificate"), likely("own_identity")};
+}
+
 std::vector<Likely> by_reason(const Failure& f) {
   switch (f.reason) {
     case Reason::Timeout:
@@ -74,7 +82,9 @@ std::vector<Likely> by_reason(const Failure& f) {
     case Reason::PeerNoProposal:
       return {likely(f.exchange == Exchange::QuickMode ? "phase2_proposal" : "phase1_proposal")};
     case Reason::AuthFailed:
-      return {likely("secret")};
+      return unproven(f);
+    case Reason::OtherMode:
+      return {likely("aggressive")};
     case Reason::WrongIdentity:
       return {likely("peer_identity")};
     case Reason::CertUntrusted:
@@ -122,7 +132,7 @@ std::vector<Likely> by_reason(const Failure& f) {
     case Reason::Count_:
       return {likely("internal")};
     default:
-      return {likely("peer_refused")};
+      return {likely(f.cause.said.starts_with("INVALID-EXCHANGE-TYPE") ? "aggressive" : "peer_refused")};
   }
 }
 
@@ -138,12 +148,17 @@ struct ByEvidence {
     return out;
   }
   std::vector<Likely> operator()(const ike::IdentityEvidence& e) const {
-    if (e.ours) return {likely("own_identity", "The peer does not accept that we call ourselves " + e.received + ".")};
+    if (e.ours) {
+      std::vector<Likely> out{likely("own_identity", "The peer does not accept that we call ourselves " + e.received + ".")};
+      if (!e.proven) out.insert(out.begin(), likely("own_certificate"));  // no shared secret: a certificate goes with it
+      return out;
+    }
     return {likely("peer_identity", "The peer calls itself " + e.received + "; " + e.expected + " is configured.")};
   }
   std::vector<Likely> operator()(const ike::CertificateEvidence& e) const {
-    return {
-        likely("certificate", "The certificate of " + (e.subject.empty() ? std::string("the peer") : e.subject) + ": " + e.check + ".")};
+    std::string text = "The certificate of " + (e.subject.empty() ? std::string("the peer") : e.subject) + ": " + e.check;
+    if (!text.ends_with('.')) text += '.';
+    return {likely(f.reason == Reason::AuthFailed ? "signature" : "certificate", std::move(text))};
   }
   std::vector<Likely> operator()(const ike::SelectorEvidence& e) const {
     return {likely("selectors", e.taken ? "Another peer has SAs for these networks at the moment." : std::string{})};

@@ -123,6 +123,14 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
         {},
         "No check is to be left out. Renew or replace the certificate, or add its authority to `remote: {cacerts: [...]}` after comparing "
         "its fingerprint with the peer's administrator."};
+  if (cause == "own_certificate")
+    return {{}, "The peer must trust the authority that issued ours, and expect the identity that is in it: see its log."};
+  if (cause == "aggressive" && f.exchange == Exchange::MainMode && c != nullptr)
+    return {{"aggressive: false"}, "The peer begins Main Mode, which shows less to whoever listens."};
+  if (cause == "aggressive")
+    return {{},
+            "Better have the peer use Main Mode. Aggressive Mode with a pre-shared key gives a hash of it to whoever asks, to guess at in "
+            "peace."};
   if (cause == "user") return {{}, "Compare user name and password with the peer's administrator."};
   if (cause == "pool") return {{}, "Give the pool more addresses, or wait until leases end."};
   if (cause == "dataplane") return {{}, "See `culvert log` and the log of culvert-dataplane."};

@@ -36,6 +36,7 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
   X(BadNonce,            "bad_nonce",             "a nonce has a length that is not allowed") \
   X(UnknownSa,           "unknown_sa",            "a message for cookies that nobody here has") \
   X(Unexpected,          "unexpected",            "a message that does not fit the state of its exchange") \
+  X(OtherMode,           "other_mode",            "the peer begins phase 1 in the other mode, main or aggressive") \
   X(OtherVersion,        "other_version",         "the peer speaks another version of IKE") \
   X(Limit,               "limit",                 "refused because a bound is reached (half-open SAs, SAs, SPIs)") \
   X(DpdTimeout,          "dpd_timeout",           "the peer stopped answering dead-peer detection") \

@@ -97,14 +97,14 @@ void note_walkout(Core& core, TimePoint now, const IsakmpSa& sa) {
   if (made_pairs) return;
   ike::Failure f;
   f.when = now;
-  f.exchange = Exchange::MainMode;
+  f.exchange = sa.mode;
   f.role = sa.role;
   f.reason = Reason::DeletedByPeer;
   f.by = ike::RefusedBy::Peer;
   f.message = "The peer deleted the ISAKMP SA as soon as it was there: it does not accept message 6, in which we call ourselves " +
               est.local_id + ".";
   f.peer = sa.remote;
-  f.cause = {.number = 6, .evidence = ike::IdentityEvidence{{}, est.local_id, true, true}};
+  f.cause = {.number = 6, .evidence = ike::IdentityEvidence{{}, est.local_id, true, est.negotiated.auth.psk()}};
   core.failures.add(c.name, std::move(f));
 }
 

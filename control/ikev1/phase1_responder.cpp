@@ -83,7 +83,7 @@ std::optional<Selection> select_connection(Core& core, const Incoming& in, Excha
   if (first)
     core.refused(in.now, first->connection, peer, mode, first->reason, std::move(first->text), std::move(first->cause));
   else if (other_mode)
-    core.refused(in.now, options.front(), peer, mode, Reason::NoConnection, other_mode_text(core.connection(options.front()), mode),
+    core.refused(in.now, options.front(), peer, mode, Reason::OtherMode, other_mode_text(core.connection(options.front()), mode),
                  {.number = 1});
   else
     core.junk(in.now, peer, mode, Reason::NoConnection,

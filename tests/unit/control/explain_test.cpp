@@ -135,6 +135,26 @@ TEST_CASE("explain: the likeliest cause first", "[explain]") {
   CHECK(explain::causes(theirs)[1].cause == "no_peer_connection");
 }
 
+TEST_CASE("explain: with signatures it is a certificate that the peer does not accept", "[explain]") {
+  const auto refused = failure(Exchange::MainMode, Role::Initiator, Reason::AuthFailed,
+                               {.number = 5, .said = "AUTHENTICATION-FAILED", .said_proven = true, .by = RefusedBy::Peer});
+  CHECK(first_cause(refused) == "own_certificate");
+  const auto walkout = failure(Exchange::MainMode, Role::Responder, Reason::DeletedByPeer,
+                               {.number = 6, .evidence = ike::IdentityEvidence{"", "gw-a.example", true, false}});
+  CHECK(first_cause(walkout) == "own_certificate");
+  CHECK(explain::causes(walkout)[1].cause == "own_identity");
+  const auto revoked = failure(Exchange::MainMode, Role::Responder, Reason::CertRevoked,
+                               {.number = 5, .evidence = ike::CertificateEvidence{"CN=x", "it is revoked."}});
+  CHECK(explain::causes(revoked).front().text == "The certificate of CN=x: it is revoked.");
+  CHECK(remedy(revoked).yaml.empty());
+}
+
+TEST_CASE("explain: Aggressive Mode is never suggested, Main Mode is", "[explain]") {
+  const auto of = [](Exchange theirs) { return remedy(failure(theirs, Role::Responder, Reason::OtherMode, {.number = 1})); };
+  CHECK(of(Exchange::AggressiveMode).yaml.empty());
+  CHECK(of(Exchange::MainMode).yaml == std::vector<std::string>{"aggressive: false"});
+}
+
 TEST_CASE("explain: every reason has a cause of the table", "[explain]") {
   const auto known = explain::all_causes();
   for (std::size_t r = 0; r < static_cast<std::size_t>(Reason::Count_); ++r)
