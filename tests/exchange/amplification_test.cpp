@@ -127,7 +127,7 @@ TEST_CASE("every exchange type, with and without cookies, in clear and not", "[a
   Meter m;
   const auto tunnel = m.gateway->engine->ike_sas().at(0);
   for (unsigned exchange = 0; exchange < 256; ++exchange)
-    for (const std::uint8_t flags : {0, 1, 2, 4})
+    for (const std::uint8_t flags : std::initializer_list<std::uint8_t>{0, 1, 2, 4})
       for (const bool known : {false, true}) {
         ike::Header h = header(static_cast<std::uint8_t>(exchange), IkeSpi{exchange + 1}, IkeSpi{known ? 7U : 0U});
         if (known) h.spi_i = tunnel.spi_i, h.spi_r = tunnel.spi_r;
@@ -151,8 +151,8 @@ TEST_CASE("junk, what is cut off, other versions, fragments of nothing, keepaliv
     return d.data;
   }();
   for (std::size_t n = 0; n < first.size(); ++n) m.say(Bytes(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(n)));
-  for (const std::uint8_t version : {0x00, 0x11, 0x1f, 0x20, 0x2f, 0x30, 0xf0})
-    for (const std::uint8_t exchange : {2, 34, 35, 36, 37}) {
+  for (const std::uint8_t version : std::initializer_list<std::uint8_t>{0x00, 0x11, 0x1f, 0x20, 0x2f, 0x30, 0xf0})
+    for (const std::uint8_t exchange : std::initializer_list<std::uint8_t>{2, 34, 35, 36, 37}) {
       Bytes other = first;
       other[0] = version;
       other[17] = version;

@@ -84,7 +84,7 @@ TEST_CASE("every byte of a certificate changed: never taken, never a crash", "[a
   const ike::VerifyPeer good = p.job();
   std::size_t taken = 0, tried = 0;
   for (std::size_t i = 0; i < good.certificates[0].data.size(); ++i)
-    for (const std::uint8_t flip : {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff}) {
+    for (const std::uint8_t flip : std::initializer_list<std::uint8_t>{0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff}) {
       ike::VerifyPeer job = good;
       job.certificates[0].data[i] ^= flip;
       const auto result = control::auth::verify(p.trust, job, p.now).result;

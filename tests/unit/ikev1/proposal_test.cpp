@@ -151,7 +151,8 @@ TEST_CASE("phase 1: each authentication method is taken by who wants it, and by 
       if (taken != (number == wanted.number)) FAIL("method " << v << " where " << wanted.number << " is wanted");
     }
   }
-  for (const std::uint16_t never : {0, 2, 4, 5, 64223, 65003, 65007, 65009}) CHECK(find_phase1_auth(never) == nullptr);
+  for (const std::uint16_t never : std::initializer_list<std::uint16_t>{0, 2, 4, 5, 64223, 65003, 65007, 65009})
+    CHECK(find_phase1_auth(never) == nullptr);
   for (const Phase1AuthInfo& row : phase1_auth_table()) {
     const Sa offer = build_ike_offer(suites, 3600, row.auth);
     const auto choice = select_ike(suites, offer, row.auth);
