@@ -94,9 +94,14 @@ void access_ended_by_peer(Core& core, TimePoint now, IsakmpSa& sa) {
 void on_config_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request) {
   Access& access = *access_of(sa);
   if (on_xauth_request(core, now, sa, id, request)) return;
-  if (!access.proved())
+  if (!access.proved()) {
+    // It may only have overtaken the end of XAuth: when it is repeated it is looked at again, not taken for a copy.
+    Transaction& early = access.transactions.at(id);
+    early.replies = {};
+    early.iv = sa.established()->keys.exchange_iv(id);
     return core.say(sa, Severity::Info, Exchange::Xauth, Reason::Unexpected,
                     "The peer asks for something else before XAuth is done; it gets no answer.");
+  }
   if (request.type == ConfigType::Request) return on_pull_request(core, now, sa, id, request);
   if (std::holds_alternative<ConfigAwaitSet>(access.state)) return on_push_request(core, now, sa, id, request);
   // A SET that changes nothing here, a client's version for instance, is acknowledged as such.
