@@ -37,7 +37,8 @@ class SaTable {
   /// Starts loading what stands in the SPI's slot, and tells it: find() without the comparison of the SPI.
   Sa* prefetch(Spi spi) const {
     Sa* sa = slots_[spi.value & mask_].load(std::memory_order_acquire);
-    for (int line = 0; line < 3; ++line) __builtin_prefetch(reinterpret_cast<const char*>(sa) + 64 * line);
+    const auto start = reinterpret_cast<std::uintptr_t>(sa);  // an empty slot has no object to point into
+    for (std::uintptr_t line = 0; line < 3; ++line) __builtin_prefetch(reinterpret_cast<const void*>(start + 64 * line));
     return sa;
   }
 
