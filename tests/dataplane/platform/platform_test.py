@@ -63,6 +63,15 @@ def test_nothing_is_forwarded_before_the_first_attach(rig):
     assert rig.wan.expect(lambda p: UDP in p, 0.4) is None
 
 
+POLICIES = [
+    "policy 1 protect 1 500 10.1.0.0/24 10.2.0.0/24",
+    "policy 2 discard 0 900 0.0.0.0/0 198.51.100.66",
+    "policy 3 bypass 0 1000 10.1.0.0/24 198.51.100.0/24",
+    "policy 4 bypass 0 1000 10.1.0.0/24 203.0.113.0/24",
+    "policy 5 bypass 0 1000 10.1.0.0/24 192.0.2.0/24",
+]
+
+
 def test_attach(rig):
     client = rig.attach()
     assert client.greeting == "attached", client.greeting
@@ -70,11 +79,9 @@ def test_attach(rig):
     second = Client(rig.client_program, f"{rig.folder.name}/dp.sock")
     assert second.greeting == "error refused 3", second.greeting
     second.kill()
-    client.ok("policy 1 protect 1 500 10.1.0.0/24 10.2.0.0/24")
-    client.ok("policy 2 discard 0 900 0.0.0.0/0 198.51.100.66")
-    client.ok("policy 3 bypass 0 1000 10.1.0.0/24 198.51.100.0/24")
-    client.ok("policy 4 bypass 0 1000 10.1.0.0/24 203.0.113.0/24")
-    client.ok("policy 5 bypass 0 1000 10.1.0.0/24 192.0.2.0/24")
+    for policy in POLICIES:
+        client.ok(policy)
+    client.ok("policy 8 bypass 0 1000 10.1.0.0/24 10.9.0.0/24")
     # Nothing is forwarded before all policies are said to be there, whatever time passes and whoever died meanwhile.
     open_packet = IP(src=LAN, dst=OPEN) / UDP(dport=9) / b"early"
     rig.lan.send(open_packet)
@@ -84,8 +91,11 @@ def test_attach(rig):
     rig.lan.send(open_packet)
     assert rig.wan.expect(lambda p: UDP in p, 0.3) is None
     client = rig.attach()
+    for policy in POLICIES:
+        client.ok(policy)
     client.ok("complete")
     client.ok("complete")
+    assert client.ask("unpolicy 8") == "not_found", "what an earlier culvertd had and this one has not is gone"
     assert client.ask("policy 0 bypass 0 1 10.0.0.0/8 10.0.0.0/8") == "bad_message"
     assert client.ask("policy 16385 bypass 0 1 10.0.0.0/8 10.0.0.0/8") == "bad_message"
     assert client.ask("policy 9 bypass 0 1 2001:db8::/32 2001:db8::/32") == "unsupported"
@@ -531,7 +541,9 @@ def test_culvertd_dies_and_returns(rig):
         assert rig.lan.expect(lambda p: p.src == FAR)
         assert rig.attach().greeting == "attached"
         assert "spi=1001 current=1" in rig.client.ask(f"record out {slot}")
-        rig.client.ok("policy 1 protect 1 500 10.1.0.0/24 10.2.0.0/24")  # the same again
+        for policy in POLICIES:  # the same again
+            rig.client.ok(policy)
+        rig.client.ok("complete")
     remove(rig, slot)
 
 
