@@ -127,6 +127,13 @@ struct SideSelector {
   TrafficSelector ts;    ///< of a dynamic one only protocol and ports count
   bool dynamic = false;  ///< the address of that side: a virtual one, else the outer one
 };
+/// What becomes of a child whose peer dead-peer detection has given up.
+enum class DpdAction : std::uint8_t {
+  None,     ///< it is only said
+  Clear,    ///< its SAs go, and nothing else happens
+  Trap,     ///< ... and the next packet that wants them negotiates
+  Restart,  ///< ... and new ones are negotiated at once
+};
 struct Child {
   std::string name;                                     ///< "net"; "net/1x2" of more than one pair of selectors (selectors.hpp)
   std::vector<SideSelector> local_sides, remote_sides;  ///< as the file has them
@@ -136,6 +143,7 @@ struct Child {
   std::vector<EspSuite> esp_proposals, ah_proposals;  ///< in order of preference; at least one in all
   SaMode mode = SaMode::Tunnel;
   StartAction start_action{};
+  DpdAction dpd_action = DpdAction::Clear;
   Seconds rekey_time{3600}, life_time{3960};
   Seconds rand_time{360};                                                              ///< a random part of it is taken off rekey_time
   std::uint64_t rekey_bytes = 0, life_bytes = 0, rekey_packets = 0, life_packets = 0;  ///< 0: none
@@ -155,6 +163,13 @@ enum class Unique : std::uint8_t {
   Keep,     ///< they stay, and the newcomer is refused
   Never,    ///< the identity is shared: each address and port that it calls from is a peer
 };
+/// Fragmentation of IKE messages, as Cisco and Microsoft do it.
+enum class Fragmentation : std::uint8_t {
+  No,      ///< neither sent nor taken in
+  Accept,  ///< taken in
+  Yes,     ///< ... and sent to a peer that says that it takes them in
+  Force,   ///< ... and sent to any peer
+};
 struct Connection {
   std::string name;
   std::vector<IpAddress> local_addrs;   ///< first one: source when initiating
@@ -171,9 +186,10 @@ struct Connection {
   ModeConfig mode_config{};        ///< pull: the one that wants an address asks; push: the one that gives it begins
   std::vector<IpAddress> vips;     ///< virtual addresses that we ask for; 0.0.0.0: any
   Unique unique{};
-  bool aggressive = false;                                      ///< phase 1 is Aggressive Mode instead of Main Mode
-  bool aggressive_psk_exposes_hash = false;                     ///< ... and is answered, too, with a pre-shared key
-  bool encap = false;                                           ///< force UDP encapsulation
+  bool aggressive = false;                   ///< phase 1 is Aggressive Mode instead of Main Mode
+  bool aggressive_psk_exposes_hash = false;  ///< ... and is answered, too, with a pre-shared key
+  bool encap = false;                        ///< force UDP encapsulation
+  Fragmentation fragmentation = Fragmentation::Yes;
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD
   std::vector<Child> children;
@@ -188,7 +204,8 @@ struct Ike {
   std::uint32_t half_open_limit = 1000, half_open_per_source = 10;
   Seconds half_open_timeout{30};
   std::uint32_t crypto_threads = 2;
-  Seconds retry_delay{5};  ///< until start_action: start tries again after a failure; doubles to 60 s
+  std::uint16_t fragment_size = 1280;  ///< of an IP packet with a fragment of an IKE message in it
+  Seconds retry_delay{5};              ///< until start_action: start tries again after a failure; doubles to 60 s
 };
 
 enum class LogFormat : std::uint8_t { Text, Json };

@@ -109,6 +109,8 @@ Section<Ike> ike_section() {
       .key("half_open_per_source", &Ike::half_open_per_source, number<std::uint32_t>(1, 1'000'000), "The same, for each source address.")
       .key("half_open_timeout", &Ike::half_open_timeout, duration<Seconds>(1s, 10min), "A negotiation that takes longer is dropped.")
       .key("crypto_threads", &Ike::crypto_threads, number<std::uint32_t>(1, 64), "Threads for Diffie-Hellman.")
+      .key("fragment_size", &Ike::fragment_size, number<std::uint16_t>(576, 9000, "bytes"),
+           "An IKE message that makes a longer IP packet is sent in fragments of this size, to peers that take them in.")
       .key("retry_delay", &Ike::retry_delay, duration<Seconds>(1s, 60s),
            "Wait before start_action: start tries again after a failure; doubles up to 60s.");
 }
@@ -119,6 +121,10 @@ std::uint64_t behind(std::uint64_t soft) { return soft + soft / 10; }
 Seconds tenth(Seconds s) { return std::max(s / 10, Seconds{1}); }
 
 void finish_child(const At& at, Child& c) {
+  if (!at.given("dpd_action"))
+    c.dpd_action = c.start_action == StartAction::Start  ? DpdAction::Restart
+                   : c.start_action == StartAction::Trap ? DpdAction::Trap
+                                                         : DpdAction::Clear;
   if (!at.given("life_time")) c.life_time = c.rekey_time + tenth(c.rekey_time);
   if (!at.given("rand_time")) c.rand_time = c.rekey_time > Seconds{1} ? tenth(c.rekey_time) : Seconds{0};
   if (!at.given("life_bytes")) c.life_bytes = behind(c.rekey_bytes);
@@ -155,6 +161,12 @@ Section<Child> child_section() {
            choice<StartAction>({{"none", StartAction::None}, {"start", StartAction::Start}, {"trap", StartAction::Trap}}),
            "none: wait for the peer or the operator. start: negotiate at once, and again whenever it is lost. trap: negotiate when a "
            "packet wants it.")
+      .key("dpd_action", &Child::dpd_action,
+           choice<DpdAction>(
+               {{"none", DpdAction::None}, {"clear", DpdAction::Clear}, {"trap", DpdAction::Trap}, {"restart", DpdAction::Restart}}),
+           "When the peer is dead. none: it is only logged. clear: the SAs are removed. trap: and the next packet negotiates. restart: and "
+           "they are negotiated again at once.")
+      .derived("restart with start_action: start, trap with trap, else clear")
       .key("rekey_time", &Child::rekey_time, duration<Seconds>(1s, 720h), "Age at which the IPsec SAs are replaced.")
       .key("life_time", &Child::life_time, duration<Seconds>(1s, 720h), "Age at which they end, replaced or not.")
       .derived("110 % of rekey_time")
@@ -268,6 +280,12 @@ Section<Connection> connection_section() {
            "random "
            "characters and more.")
       .key("encap", &Connection::encap, boolean(), "Put ESP into UDP even without a NAT between.")
+      .key(
+          "fragmentation", &Connection::fragmentation,
+          choice<Fragmentation>(
+              {{"no", Fragmentation::No}, {"accept", Fragmentation::Accept}, {"yes", Fragmentation::Yes}, {"force", Fragmentation::Force}}),
+          "Fragments of IKE messages (Cisco and Microsoft). accept: they are taken in. yes: and sent to a peer that takes them in. force: "
+          "and sent to any peer.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
       .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h), "From then, time to its end, replaced or not.")
       .derived("10 % of rekey_time")

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "control/ike/connection_select.hpp"
 #include "control/ike/header.hpp"
 #include "control/ike/nat_traversal.hpp"
 #include "control/ikev1/access.hpp"
@@ -36,11 +37,15 @@ class Engine::Impl {
                  },
                  [&](const ikev1::IsakmpSa& sa) {
                    return ikev1::earliest(ikev1::earliest(ikev1::phase1_deadline(sa), ikev1::quick_modes_deadline(sa)),
-                                          ikev1::earliest(ikev1::access_deadline(sa), ikev1::established_deadline(core, sa)));
+                                          ikev1::earliest(ikev1::earliest(ikev1::access_deadline(sa), sa.fragments.deadline()),
+                                                          ikev1::established_deadline(core, sa)));
                  },
                  [&](std::size_t run) { return ikev1::connection_deadline(core, run); }});
   }
   void dispatch(TimePoint now, const Datagram& datagram);
+  void fragment(TimePoint now, const Datagram& datagram, const Framed& piece);
+  [[nodiscard]] bool takes_fragments(const Datagram& datagram, const ikev1::IsakmpSa* sa) const;
+  void exchange(TimePoint now, const Datagram& datagram, const Framed& framed);
 
   ikev1::Core core;
 };
@@ -60,12 +65,47 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
   if (!framed) return junk(Reason::Malformed, "A datagram is no IKE message: " + std::string(name(framed.error().fault)) + ".");
   if (framed->header.major != 1)
     return core.not_spoken(now, datagram, Reason::OtherVersion, "A message of IKEv2, which this gateway does not speak.");
-  ikev1::Incoming in{now, datagram, *framed};
+  if (framed->header.next_payload == ikev1::kFragmentPayload) return fragment(now, datagram, *framed);
+  exchange(now, datagram, *framed);
+}
+
+/// A piece of a message: the whole goes its way when it is complete. Nothing says who sent it; what it says is judged as ever.
+void Engine::Impl::fragment(TimePoint now, const Datagram& datagram, const Framed& piece) {
+  const auto junk = [&](Reason reason, const std::string& text) {
+    core.junk(now, datagram.remote, Exchange::Informational, reason, "A fragment is not taken in: " + text + ".");
+  };
+  const auto parsed = ikev1::parse_fragment(piece.body);
+  if (!parsed) return junk(Reason::Malformed, "it does not parse");
+  const Header& h = piece.header;
+  auto id = core.table.find(h.spi_i, h.spi_r);
+  if (!id && h.spi_r) id = core.table.find_initiating(h.spi_i);
+  ikev1::IsakmpSa* sa = id ? core.find(*id) : nullptr;
+  if (!sa && h.spi_r) return junk(Reason::UnknownSa, "it names cookies that nobody here has");
+  if (!takes_fragments(datagram, sa)) return junk(Reason::Unexpected, "the connection does not want any (fragmentation: no)");
+  auto whole = sa ? sa->fragments.add(now, *parsed) : core.first_fragments.add(now, datagram.remote, h.spi_i, *parsed);
+  if (!whole) return junk(Reason::Limit, whole.error());
+  if (!*whole) return;
+  const auto framed = parse_header(**whole);
+  if (!framed || framed->header.major != 1 || framed->header.spi_i != h.spi_i || framed->header.spi_r != h.spi_r ||
+      framed->header.next_payload == ikev1::kFragmentPayload)
+    return junk(Reason::Malformed, "what was put together is no message of its own SA");
+  exchange(now, frame(datagram.local, datagram.remote, **whole), *framed);
+}
+
+bool Engine::Impl::takes_fragments(const Datagram& datagram, const ikev1::IsakmpSa* sa) const {
+  const auto wanted = [&](std::size_t connection) { return core.connection(connection).fragmentation != config::Fragmentation::No; };
+  if (sa) return wanted(sa->connection);
+  const auto options = candidates(core.config, datagram.local.address, datagram.remote.address);
+  return std::any_of(options.begin(), options.end(), wanted);
+}
+
+void Engine::Impl::exchange(TimePoint now, const Datagram& datagram, const Framed& framed) {
+  ikev1::Incoming in{now, datagram, framed};
   std::optional<std::function<void(const std::string&)>> opened;
   if (!core.watches.empty()) opened = ikev1::trace_received(core, in);
   if (opened) in.opened = &*opened;
-  if (framed->header.message_id && ikev1::comes_early(core, in)) return;
-  switch (framed->header.exchange) {
+  if (framed.header.message_id && ikev1::comes_early(core, in)) return;
+  switch (framed.header.exchange) {
     case kExchangeMainMode:
       return ikev1::on_main_mode(core, in);
     case kExchangeAggressive:
@@ -79,7 +119,7 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
     default:
       return core.not_spoken(
           now, datagram, Reason::Unexpected,
-          "A message of an exchange that this gateway does not do (type " + std::to_string(framed->header.exchange) + ").");
+          "A message of an exchange that this gateway does not do (type " + std::to_string(framed.header.exchange) + ").");
   }
 }
 
@@ -99,6 +139,7 @@ void Engine::on_datagram(TimePoint now, const Datagram& datagram) {
 void Engine::on_timer(TimePoint now) {
   const auto expired = impl_->core.take_expired(now);
   for (const ikev1::SaId id : expired.sas) {
+    if (ikev1::IsakmpSa* sa = impl_->core.find(id)) sa->fragments.expire(now);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_quick_modes_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_phase1_timer(impl_->core, now, *sa);
     if (ikev1::IsakmpSa* sa = impl_->core.find(id)) ikev1::on_access_timer(impl_->core, now, *sa);

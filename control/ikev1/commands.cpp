@@ -97,7 +97,7 @@ std::pair<std::size_t, std::size_t> end(Core& core, TimePoint now, std::size_t i
   std::vector<SaName> names;
   for (const std::size_t i : target.children) {
     ChildRun& c = core.run(index).children[i];
-    c.persistent = c.requested = c.rekey_due = false;
+    c.persistent = c.requested = c.rekey_due = c.trapped = false;
     const std::size_t ended = remove_all(core, index, i, names);
     pairs += ended;
     abandon_child(core, index, i, names);
@@ -195,7 +195,7 @@ void shutdown(Core& core, TimePoint now) {
     std::vector<SaName> names;
     for (std::size_t k = 0; k < core.connection(i).children.size(); ++k) {
       ChildRun& c = core.run(i).children[k];
-      c.persistent = c.requested = c.rekey_due = false;
+      c.persistent = c.requested = c.rekey_due = c.trapped = false;
       remove_all(core, i, k, names);
       abandon_child(core, i, k, names);
     }

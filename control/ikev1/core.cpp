@@ -4,12 +4,14 @@
 
 #include "control/ike/connection_select.hpp"
 #include "control/ikev1/traced.hpp"
+#include "control/ikev1/transport.hpp"
 
 namespace culvert::ikev1 {
 
 namespace {
 /// Lines about watched peers: so many at once, then so many a second.
 constexpr double kTraceBurst = 400, kTracePerSecond = 100;
+constexpr std::size_t kIpv4AndUdp = 28;  // of a datagram's packet
 
 std::uint64_t number(ByteView bytes) {
   std::uint64_t v = 0;
@@ -29,6 +31,13 @@ ike::Failure record(TimePoint now, std::optional<Exchange> exchange, std::option
   out.peer = peer;
   out.cause = std::move(cause);
   return out;
+}
+
+bool sends_fragments(const Core& core, const IsakmpSa& sa) {
+  const config::Fragmentation configured = core.connection(sa).fragmentation;
+  const Negotiated* negotiated = negotiated_of(sa);
+  return configured == config::Fragmentation::Force ||
+         (configured == config::Fragmentation::Yes && negotiated && negotiated->fragmentation);
 }
 }  // namespace
 
@@ -196,6 +205,12 @@ void Core::send(TimePoint now, IsakmpSa& sa, ByteView message) {
   sa.last_sent = now;
   touch(sa);
   if (!watches.empty()) trace_sent(*this, now, sa, message);
+  if (sends_fragments(*this, sa)) {
+    const std::size_t overhead = kIpv4AndUdp + (sa.local.port == ike::kNatPort ? ike::kNonEspMarker : 0);
+    const auto pieces = cut_message(message, config.ike.fragment_size - overhead, static_cast<std::uint16_t>(ike::fingerprint(message)));
+    for (const Bytes& piece : pieces) actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, piece)});
+    if (!pieces.empty()) return;
+  }
   actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, message)});
 }
 

@@ -18,6 +18,7 @@
 #include "control/ike/header.hpp"
 #include "control/ike/watch.hpp"
 #include "control/ikev1/attempts.hpp"
+#include "control/ikev1/fragments.hpp"
 #include "control/ikev1/leases.hpp"
 #include "control/ikev1/message.hpp"
 #include "control/ikev1/message_rules.hpp"
@@ -59,6 +60,9 @@ inline constexpr std::size_t kMaxTransactions = 16;      ///< of one ISAKMP SA, 
 inline constexpr std::size_t kMaxRuns = ike::kMaxIkeSas;
 inline constexpr std::size_t kRefusalsRemembered = 64;     ///< so that a peer's retransmissions make one report, not eight
 inline constexpr std::uint64_t kMinLife = 10;              ///< seconds; a peer's shorter lifetime is taken for this
+inline constexpr std::uint64_t kMinLifeKbytes = 1024;      ///< the same: less is a rekeying every few packets
+inline constexpr std::size_t kMaxContacted = 65536;        ///< peers beyond are not told that they are the first
+inline constexpr auto kConnectedWait = seconds{5};         ///< for CONNECTED: as long as a lost packet or two take
 inline constexpr std::uint64_t kMaxSequence = 0xffffffff;  ///< packets of an SA without ESN (RFC 4303 §3.3.3)
 
 /// What is wanted of a child, and what there is.
@@ -66,6 +70,7 @@ struct ChildRun {
   bool persistent = false;  ///< start_action: start, and no operator ended it
   bool requested = false;   ///< once: by an operator, a packet, or for the sake of an SA that was lost
   bool rekey_due = false;   ///< its newest pair is to be replaced
+  bool trapped = false;     ///< dead-peer detection took its pairs: a packet may ask for new ones, whatever start_action says
   TimePoint retry_at{};
   unsigned failures = 0;
   std::vector<ChildSa> pairs;  ///< in order of establishment
@@ -126,6 +131,8 @@ class Core {
   std::vector<ike::Action> actions;
   std::vector<ike::Datagram> deferred;  ///< came before their time, which is now
   ike::SaTable table;
+  FirstFragments first_fragments;
+  std::set<IpAddress> contacted;  ///< peers that we have, or had, SAs with: they get no INITIAL-CONTACT. At most kMaxContacted
   ike::FailureBook failures;
   Leases leases;
   Attempts attempts;
@@ -189,6 +196,7 @@ class Core {
   void forget_installs();
 
   // -------------------------------------------------------------------------------- out
+  /// In fragments where the message is too long for ike.fragment_size, and the peer takes them in.
   void send(TimePoint now, IsakmpSa& sa, ByteView message);
   /// A clear-text message that belongs to no SA.
   void send_stateless(const ike::Datagram& to, Bytes message);

@@ -5,6 +5,7 @@
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/notifications.hpp"
 #include "control/ikev1/peers.hpp"
 #include "control/ikev1/targets.hpp"
 
@@ -37,6 +38,7 @@ void begin(Core& core, TimePoint now, std::vector<ike::OrphanSa> orphans) {
       core.actions.emplace_back(ike::RemoveSa{orphan.pair, orphan.direction, orphan.spi});
       continue;
     }
+    note_contact(core, orphan.remote.address);
     ChildRun& run = core.run(*index).children[target->children.front()];
     auto it = std::ranges::find(run.pairs, orphan.pair, &ChildSa::pair);
     if (it == run.pairs.end()) {
@@ -74,7 +76,8 @@ void acquire(Core& core, TimePoint now, const std::string& connection, const std
     ChildRun& c = run.children[i];
     if (std::ranges::any_of(c.pairs, live)) continue;
     // Ended by an operator: its packets still ask, and do not undo that (a `trap` child has no other way to come up).
-    if (core.connection(target->connection).children[i].start_action == config::StartAction::Start && !c.persistent) continue;
+    const config::StartAction action = core.connection(target->connection).children[i].start_action;
+    if (!c.trapped && (action == config::StartAction::None || (action == config::StartAction::Start && !c.persistent))) continue;
     // Packets ask again every second: after a failure the next attempt still waits its turn.
     if (now < c.retry_at || now < run.retry_at) continue;
     c.requested = true;

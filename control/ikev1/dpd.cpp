@@ -46,6 +46,7 @@ void peer_lives(Core& core, MmEstablished& est, const config::Connection& c, Tim
   if (at < est.dpd.last_heard) return;
   est.dpd.last_heard = at;
   est.dpd.unanswered_from.reset();
+  est.dpd.given_up = false;
   if (est.dpd.next_probe) est.dpd.next_probe = at + ike::jitter(core.services, c.dpd_delay);
 }
 
@@ -80,7 +81,10 @@ void on_dpd_timer(Core& core, TimePoint now, IsakmpSa& sa) {
     est->dpd.next_probe.reset();
     return;
   }
-  if (est->dpd.unanswered_from && now >= est->dpd.last_heard + std::max(c.dpd_timeout, c.dpd_delay)) return peer_is_dead(core, now, sa);
+  if (est->dpd.unanswered_from && !est->dpd.given_up && now >= est->dpd.last_heard + std::max(c.dpd_timeout, c.dpd_delay)) {
+    peer_is_dead(core, now, sa);
+    if (sa.dead) return;
+  }
   const std::uint32_t sequence = est->dpd.next_sequence++;
   if (!est->dpd.unanswered_from) est->dpd.unanswered_from = sequence;
   const std::uint32_t asked = sequence - *est->dpd.unanswered_from;
@@ -88,8 +92,8 @@ void on_dpd_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   std::chrono::nanoseconds wait = core.config.ike.retransmit_timeout * (1U << std::min(asked, 5U));
   wait = std::min<std::chrono::nanoseconds>(wait, c.dpd_delay);
   const TimePoint end = est->dpd.last_heard + std::max(c.dpd_timeout, c.dpd_delay);
-  est->dpd.next_probe = now + ike::jitter(core.services, wait);
-  if (*est->dpd.next_probe > end) est->dpd.next_probe = std::max(end, now + core.config.ike.retransmit_timeout);
+  est->dpd.next_probe = now + ike::jitter(core.services, est->dpd.given_up ? c.dpd_delay : wait);
+  if (!est->dpd.given_up && *est->dpd.next_probe > end) est->dpd.next_probe = std::max(end, now + core.config.ike.retransmit_timeout);
   core.send(now, sa, dpd_message(core, sa, *est, NotifyType::RUThere, sequence));
 }
 

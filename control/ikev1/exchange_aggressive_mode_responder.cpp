@@ -77,7 +77,7 @@ void send_aggressive_2(Core& core, TimePoint now, IsakmpSa& sa, AmSigningReply s
   Builder b;
   b.add(state.reply).add(Ke{state.ke.g_xr}).add(Nonce{state.ke.nonce_r}).add(own_id(core, sa));
   add_proof(core, sa, state, signature, b, state.certificates_wanted);
-  answer_extensions(sa, negotiated, b);
+  answer_extensions(core.connection(sa), sa, negotiated, b);
   if (sa.nat.supported) add_nat_d(core, sa, negotiated.suite.prf, b);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
   add_cert_requests(core, sa, negotiated.auth, sa.allowance.left() - std::min(size, sa.allowance.left()), b);

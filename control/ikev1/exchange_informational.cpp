@@ -1,10 +1,13 @@
 #include "control/ikev1/exchange_informational.hpp"
 
+#include <algorithm>
+
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/notifications.hpp"
 
 namespace culvert::ikev1 {
 
@@ -73,9 +76,16 @@ void on_notify(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, cons
       return on_r_u_there_ack(core, now, sa, est, n);
     case NotifyType::InitialContact:
       return on_initial_contact(core, now, sa);
+    case NotifyType::ResponderLifetime:
+      return on_responder_lifetime(core, now, sa, est, n);
+    case NotifyType::ReplayStatus:  // RFC 2407 §4.6.3.2: 0 is off; our own detection does not depend on it
+      if (std::ranges::all_of(n.data, [](std::uint8_t b) { return b == 0; }))
+        core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok, "The peer does not detect replays (REPLAY-STATUS).");
+      return;
     default:
       break;
   }
+  if (n.type == NotifyType::InvalidSpi) on_invalid_spi(core, now, sa, est, n);
   if (!is_error(n.type)) return;  // status notifications that mean nothing to us are ignored
   core.say(sa, Severity::Info, Exchange::Informational, Reason::PeerRefused, "The peer sends " + name(n.type) + ".");
   on_quick_mode_refused(core, now, sa, n);
@@ -100,6 +110,21 @@ void apply(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
   if (isakmp) peer_deleted_isakmp(core, now, sa);
 }
 
+/// Whether a message in clear says that an SA is not known there.
+bool doubts_an_spi(const Incoming& in) {
+  const auto message = open_clear(in, MessageKind::InformationalClear);
+  if (!message) return false;
+  const auto all = message->all<Notify>();
+  return std::ranges::any_of(all,
+                             [](const Notify* n) { return n->type == NotifyType::InvalidSpi || n->type == NotifyType::InvalidCookie; });
+}
+
+/// RFC 2408 §3.1: CONNECTED comes under the message id of the exchange that it ends.
+bool waits_for_connected(const IsakmpSa& sa, MessageId id) {
+  const auto qm = sa.quick_modes.find(id);
+  return qm != sa.quick_modes.end() && std::holds_alternative<QmAwaitConnected>(qm->second.state);
+}
+
 }  // namespace
 
 void on_informational(Core& core, const Incoming& in) {
@@ -117,13 +142,14 @@ void on_informational(Core& core, const Incoming& in) {
   MmEstablished* est = sa->established();
   const bool waiting = sa->role == Role::Initiator && !est;
   if (!h.encrypted()) {
-    if (!waiting || peer.address != sa->remote.address) return junk(Reason::Unexpected, "A notification in clear is not believed.");
-    return on_clear(core, in, *sa);
+    if (waiting && peer.address == sa->remote.address) return on_clear(core, in, *sa);
+    if (est && doubts_an_spi(in)) ask_whether_alive(core, in.now, *sa, *est);
+    return junk(Reason::Unexpected, "A notification in clear is not believed.");
   }
   Keys* keys = keys_of(*sa);
   if (!keys || (!est && !waiting) || !h.message_id)
     return junk(Reason::Unexpected, "An encrypted Informational message came before phase 1 was over.");
-  if (sa->used_ids.contains(h.message_id)) return;
+  if (sa->used_ids.contains(h.message_id) && !waits_for_connected(*sa, h.message_id)) return;
   const auto opened = open_sealed(in, MessageKind::Informational, keys->cipher, keys->exchange_iv(h.message_id));
   const bool verified = opened && equal_constant_time(informational_hash(keys->secrets, h.message_id, opened->message.behind(0)),
                                                       opened->message.find<Hash>()->data);
@@ -142,6 +168,8 @@ void on_informational(Core& core, const Incoming& in) {
     for (const Notify* n : opened->message.all<Notify>())
       if (is_error(n->type) && reason_of(n->type) == Reason::AuthFailed) return last_message_refused(core, in.now, *sa, n->type);
   heard_from(core, in, *sa);
+  for (const Notify* n : opened->message.all<Notify>())
+    if (n->type == NotifyType::Connected) on_connected(core, in.now, *sa, h.message_id, n->spi);
   apply(core, in.now, *sa, opened->message);
 }
 
@@ -152,7 +180,12 @@ bool says_initial_contact(const Message& message) {
 }
 
 void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
-  if (says_initial_contact(message) && sa.established() && !sa.dead) on_initial_contact(core, now, sa);
+  for (const Notify* n : message.all<Notify>()) {
+    MmEstablished* est = sa.established();
+    if (!est || sa.dead) return;
+    if (n->type == NotifyType::InitialContact) on_initial_contact(core, now, sa);
+    if (n->type == NotifyType::ResponderLifetime && n->protocol == kProtoIsakmp) on_responder_lifetime(core, now, sa, *est, *n);
+  }
 }
 
 Builder refusal(const IsakmpSa& sa, NotifyType type, SaName about) {

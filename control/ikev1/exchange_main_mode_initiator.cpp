@@ -5,6 +5,7 @@
 #include "control/ikev1/extensions.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/nat_payloads.hpp"
+#include "control/ikev1/notifications.hpp"
 
 namespace culvert::ikev1 {
 
@@ -23,7 +24,7 @@ bool start_main_mode(Core& core, TimePoint now, const Phase1Start& start) {
   Sa offer = build_ike_offer(c.proposals, offered_life(c), auth);
   Builder b;
   b.add(offer);
-  offer_extensions(auth, b);
+  offer_extensions(c, auth, b);
   Bytes message = main_mode_message(*sa, b);
   sa->state = MmAwaitSa{std::move(offer), auth, Outstanding(now, message, core.config.ike, core.services)};
   core.say(*sa, Severity::Info, Exchange::MainMode, Reason::Ok, "Main Mode begins towards " + sa->remote.to_string() + ".");
@@ -114,6 +115,7 @@ void send_message_5(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, co
   b.add(own_id(core, sa));
   add_proof(core, sa, derived, signature, b);
   add_cert_requests(core, sa, derived.negotiated.auth, kMaxCertificate, b);
+  add_initial_contact(core, sa, b);
   move_to_nat_port(sa);
   Bytes message = sealed_message(sa, derived.keys.cipher, derived.keys.iv, ike::kExchangeMainMode, MessageId{}, b);
   sa.state = MmAwaitAuth{std::move(derived), Outstanding(now, message, core.config.ike, core.services)};

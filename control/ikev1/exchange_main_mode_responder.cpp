@@ -8,6 +8,7 @@
 #include "control/ikev1/extensions.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/nat_payloads.hpp"
+#include "control/ikev1/notifications.hpp"
 
 namespace culvert::ikev1 {
 
@@ -33,7 +34,7 @@ void on_message_1(Core& core, const Incoming& in) {
   note_extensions(*message, negotiated, sa.nat);
   Builder b;
   b.add(selected->choice.reply);
-  answer_extensions(sa, negotiated, b);
+  answer_extensions(core.connection(selected->connection), sa, negotiated, b);
   sa.state = MmAwaitKeInit{std::move(negotiated)};
   core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, peer);
   core.add(std::move(owned));
@@ -144,6 +145,7 @@ void send_message_6(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, co
   Builder b;
   b.add(own);
   add_proof(core, sa, derived, signature, b);
+  add_initial_contact(core, sa, b);
   sa.replies.set_reply(sealed_message(sa, derived.keys.cipher, derived.keys.iv, ike::kExchangeMainMode, MessageId{}, b));
   core.send(now, sa, Bytes(sa.replies.reply()));
   become_established(core, now, sa, std::move(derived), to_text(own), to_text(claim.id));

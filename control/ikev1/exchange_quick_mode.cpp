@@ -56,6 +56,7 @@ void on_quick_mode(Core& core, const Incoming& in) {
   }
   if (auto* s = std::get_if<QmAwaitReply>(&qm.state)) return on_quick_message_2(core, in, *sa, qm, *s);
   if (auto* s = std::get_if<QmAwaitConfirm>(&qm.state)) return on_quick_message_3(core, in, *sa, qm, *s);
+  if (std::holds_alternative<QmAwaitConnected>(qm.state)) return on_quick_message_4(core, in, *sa, qm);
   drop_unproven(core, in, *sa, Reason::Unexpected, "A Quick Mode message does not fit the state of its exchange.");
 }
 
@@ -97,9 +98,8 @@ void on_quick_mode_installed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode&
     const Bytes message3 = std::move(s->message3);
     PendingPair pending = std::move(s->pending);
     qm.replies.set_reply(message3);
-    qm.state = QmDone{now + kQuickModeMemory};
     core.send(now, sa, message3);
-    return pair_ready(core, now, sa, qm, pending);
+    return wait_or_go_on(core, now, sa, qm, std::move(pending));
   }
   if (auto* s = std::get_if<QmInstallingInbound>(&qm.state); s && s->job == job) {
     if (!ok) return refused();
@@ -113,7 +113,39 @@ void on_quick_mode_installed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode&
 }
 
 void on_quick_mode_traffic(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
-  if (auto* s = std::get_if<QmAwaitConfirm>(&qm.state)) confirm(core, now, sa, qm, *s);
+  if (auto* s = std::get_if<QmAwaitConfirm>(&qm.state)) return confirm(core, now, sa, qm, *s);
+  go_on(core, now, sa, qm);
+}
+
+void wait_or_go_on(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair pending) {
+  if (qm.commit && !qm.early_out) {
+    qm.state = QmAwaitConnected{std::move(pending), now + kConnectedWait};
+    core.touch(sa);
+    return;
+  }
+  qm.state = QmDone{now + kQuickModeMemory};
+  pair_ready(core, now, sa, qm, pending);
+}
+
+void go_on(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
+  auto* s = std::get_if<QmAwaitConnected>(&qm.state);
+  if (!s) return;
+  PendingPair pending = std::move(s->pending);
+  qm.state = QmDone{now + kQuickModeMemory};
+  core.touch(sa);
+  pair_ready(core, now, sa, qm, pending);
+}
+
+void on_quick_message_4(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode& qm) {
+  const MmEstablished& est = *sa.established();
+  const auto opened = open_sealed(in, MessageKind::Informational, est.keys.cipher, qm.iv);
+  if (!opened) return drop_unproven(core, in, sa, opened.error().reason, opened.error().text);
+  if (!equal_constant_time(informational_hash(est.keys.secrets, qm.id, opened->message.behind(0)), opened->message.find<Hash>()->data))
+    return drop_unproven(core, in, sa, Reason::BadHash, "The hash of a Quick Mode's fourth message is wrong.");
+  heard_from(core, in, sa);
+  qm.replies.accept(in.framed.message);
+  const auto all = opened->message.all<Notify>();
+  if (std::ranges::any_of(all, [](const Notify* n) { return n->type == NotifyType::Connected; })) go_on(core, in.now, sa, qm);
 }
 
 namespace {
@@ -131,6 +163,10 @@ Outstanding* outstanding(QmState& state) {
 
 /// False: the exchange is gone.
 void poll(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
+  if (const auto* waiting = std::get_if<QmAwaitConnected>(&qm.state)) {
+    if (now >= waiting->give_up_at) go_on(core, now, sa, qm);
+    return;
+  }
   if (const auto* done = std::get_if<QmDone>(&qm.state)) {
     if (now >= done->forget_at) sa.quick_modes.erase(qm.id);
     return;
@@ -173,6 +209,7 @@ std::optional<TimePoint> quick_modes_deadline(const IsakmpSa& sa) {
       consider(s->forget_at);
       continue;
     }
+    if (const auto* s = std::get_if<QmAwaitConnected>(&qm.state)) consider(s->give_up_at);
     consider(qm.give_up_at);
     if (const auto* s = std::get_if<QmAwaitReply>(&qm.state)) consider(s->tx.deadline());
     if (const auto* s = std::get_if<QmAwaitConfirm>(&qm.state)) consider(s->tx.deadline());
@@ -184,7 +221,7 @@ namespace {
 /// Takes back what the exchange has in the data plane.
 void give_back(Core& core, const QuickMode& qm) {
   const bool installed = std::holds_alternative<QmInstalling>(qm.state) || std::holds_alternative<QmInstallingInbound>(qm.state) ||
-                         std::holds_alternative<QmAwaitConfirm>(qm.state);
+                         std::holds_alternative<QmAwaitConfirm>(qm.state) || std::holds_alternative<QmAwaitConnected>(qm.state);
   if (installed) core.actions.emplace_back(ike::RemoveSa{qm.pair, Direction::Inbound, qm.spi_in});
   if (qm.early_out) core.actions.emplace_back(ike::RemoveSa{qm.pair, Direction::Outbound, qm.early_out});
   if (qm.spi_in) core.release_spi(qm.spi_in);
@@ -244,8 +281,10 @@ JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction dir
   out.remote = sa.remote;
   if (!sa.nat.encapsulate()) out.local.port = out.remote.port = 0;
   out.follow = in && sa.nat.remote && out.local.port != 0;
-  out.original_local = pair.original_local;
-  out.original_remote = pair.original_remote;
+  if (pair.mode == SaMode::Transport && out.local.port != 0) {
+    out.original_local = qm.original_local;
+    out.original_remote = qm.original_remote;
+  }
   out.local_ts = pair.local_ts;
   out.remote_ts = pair.remote_ts;
   out.suite = pair.suite;

@@ -6,6 +6,8 @@
 //   I <- R   2  HDR*, HASH(2), SA, Nr [, KE], IDci, IDcr  | N*(NO-PROPOSAL-CHOSEN), N*(INVALID-ID-INFORMATION) under HASH(1)
 //               I installs its inbound SA and waits for the acknowledgement
 //   I -> R   3  HDR*, HASH(3)                             then both install their outbound SAs
+//        or  4  HDR*, HASH, N(CONNECTED)                  before, from a peer that sets the commit bit: as a fourth message of the
+//                                                         exchange, or as an Informational one with its message id (RFC 2408 §3.1)
 //
 // Nobody answers message 3: the responder repeats message 2 until it comes, and the initiator repeats message 3 for each. Traffic on
 // the responder's new inbound SA says as much as message 3 does.
@@ -26,6 +28,8 @@ void try_next_group(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm);
 void on_quick_mode(Core& core, const Incoming& in);
 void on_quick_mode_dh(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, const ike::DhResult& result, JobId job);
 void on_quick_mode_installed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, JobId job, bool ok, const std::string& error);
+/// The peer, which set the commit bit, is ready, or uses the SA, or has been waited for long enough.
+void go_on(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm);
 /// The peer uses the SA that message 3 would have confirmed.
 void on_quick_mode_traffic(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm);
 /// The peer refused by a notification under HASH(1), or deleted what was being negotiated.
@@ -51,6 +55,9 @@ void on_quick_message_3(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
 void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, std::shared_ptr<crypto::DhKey> key, const Bytes& ke);
 void install_initiators_inbound(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmDeriving& state, const SecretBytes& g_xy);
 void install_responders_inbound(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmAnswering& state, const ike::DhResult* dh);
+void on_quick_message_4(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode& qm);
+/// Message 3 was the last one, or, where the peer has set the commit bit, the last but one.
+void wait_or_go_on(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair pending);
 void confirm(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmAwaitConfirm& state);
 /// Hands one direction to the data plane.
 JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction direction, PendingPair& pair);

@@ -8,6 +8,7 @@
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/lifetimes.hpp"
+#include "control/ikev1/nat_payloads.hpp"
 
 namespace culvert::ikev1 {
 
@@ -82,6 +83,7 @@ void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm
   b.add(next.offer).add(Nonce{next.nonce_i});
   if (!ke.empty()) b.add(Ke{ke});
   b.add(*to_proxy_id(qm.local_ts)).add(*to_proxy_id(qm.remote_ts));
+  if (c.mode == SaMode::Transport && sa.nat.encapsulate()) add_nat_oa(sa, Role::Initiator, b);
   b.prepend_hash(quick_hash_1(est->keys.secrets, qm.id, b.chain()));
   qm.iv = est->keys.exchange_iv(qm.id);
   const Bytes message = sealed_message(sa, est->keys.cipher, qm.iv, ike::kExchangeQuickMode, qm.id, b);
@@ -140,6 +142,7 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
   heard_from(core, in, sa);
   qm.replies.accept(in.framed.message);
   qm.iv = opened->next;
+  qm.commit = (in.header().flags & ike::kFlagCommit) != 0;
 
   const auto fail = [&](Reason reason, NotifyType notify, const std::string& text, ike::Evidence found = {}) {
     core.send(in.now, sa,
@@ -164,6 +167,9 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
                     " that are not inside ours (" + qm.local_ts.to_string() + " - " + qm.remote_ts.to_string() + ").",
                 selector_evidence(core.connection(sa), to_text(*message.find<Id>(0)), to_text(*message.find<Id>(1))));
 
+  const OriginalAddresses original = read_nat_oa(sa, message);
+  qm.original_local = original.initiator;
+  qm.original_remote = original.responder;
   QmDeriving next{*choice, stated_life(*choice, message), selectors->first, selectors->second, state.nonce_i, message.find<Nonce>()->data,
                   0};
   if (!pfs) return install_initiators_inbound(core, in.now, sa, qm, next, {});

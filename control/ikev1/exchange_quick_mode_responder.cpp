@@ -5,6 +5,8 @@
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/nat_payloads.hpp"
+#include "control/ikev1/notifications.hpp"
 
 namespace culvert::ikev1 {
 
@@ -123,7 +125,11 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   qm.give_up_at = in.now + kQuickModeLimit;
   qm.spi_in = *spi;
   qm.iv = opened->next;
+  qm.commit = (in.header().flags & ike::kFlagCommit) != 0;
   qm.replies.accept(in.framed.message);
+  const OriginalAddresses original = read_nat_oa(sa, message);
+  qm.original_local = original.responder;
+  qm.original_remote = original.initiator;
   QmAnswering next{std::move(*choice), qm.local_ts, qm.remote_ts, {}, message.find<Nonce>()->data, 0};
   for (std::size_t i = 0; i < message.count(PayloadType::Id); ++i) next.id_bodies.push_back(message.raw(PayloadType::Id, i)->body);
   if (!ke) return install_responders_inbound(core, in.now, sa, qm, next, nullptr);
@@ -146,6 +152,8 @@ void install_responders_inbound(Core& core, TimePoint now, IsakmpSa& sa, QuickMo
   b.add(state.choice.reply).add(Nonce{nonce_r});
   if (dh) b.add(Ke{dh->public_value});
   for (const Bytes& body : state.id_bodies) b.add_raw(PayloadType::Id, body);
+  if (state.choice.mode == SaMode::Transport && sa.nat.encapsulate()) add_nat_oa(sa, Role::Responder, b);
+  add_responder_lifetime(core.connection(sa).children.at(qm.child), state.choice, qm.spi_in, b);
   b.prepend_hash(quick_hash_2(est->keys.secrets, qm.id, nonce_i, b.chain()));
   Bytes message2 = sealed_message(sa, est->keys.cipher, qm.iv, ike::kExchangeQuickMode, qm.id, b);
   const JobId job = install(core, sa, qm, Direction::Inbound, pending);
@@ -161,7 +169,9 @@ void on_quick_message_3(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
     return drop_unproven(core, in, sa, Reason::BadHash, "HASH(3) of a Quick Mode is wrong.");
   heard_from(core, in, sa);
   qm.replies.accept(in.framed.message);
-  confirm(core, in.now, sa, qm, state);
+  qm.iv = opened->next;
+  if ((in.header().flags & ike::kFlagCommit) != 0) qm.commit = true;
+  wait_or_go_on(core, in.now, sa, qm, std::move(state.pending));
 }
 
 void confirm(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmAwaitConfirm& state) {

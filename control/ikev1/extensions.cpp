@@ -21,18 +21,33 @@ constexpr std::array kNatTexts{
     NatText{VendorId::NatTDraft02Newline, NatDialect::Draft02}, NatText{VendorId::NatTDraft02, NatDialect::Draft02},
     NatText{VendorId::NatTDraft01, NatDialect::Draft00},        NatText{VendorId::NatTDraft00, NatDialect::Draft00},
 };
+
+/// The capabilities behind the id, where there are some: the highest bit is Main and Aggressive Mode.
+bool fragments_announced(const Bytes& id) {
+  constexpr std::size_t kHash = 16;
+  return id.size() == kHash || (id.size() > kHash && (id[kHash] & 0x80) != 0);
+}
+
+Bytes first_bytes(Bytes bytes, std::size_t most) {
+  bytes.resize(std::min(bytes.size(), most));
+  return bytes;
+}
 }  // namespace
 
-void offer_extensions(const Phase1Auth& auth, Builder& out) {
+void offer_extensions(const config::Connection& c, const Phase1Auth& auth, Builder& out) {
   for (const NatText& text : kNatTexts) out.add(Vendor{vendor_id(text.id)});
   out.add(Vendor{vendor_id(VendorId::Dpd)});
+  if (c.fragmentation != config::Fragmentation::No) out.add(Vendor{vendor_id(VendorId::Fragmentation)});
   if (auth.user) out.add(Vendor{vendor_id(VendorId::XAuth)});  // draft-beaulieu-ike-xauth-02 §3.2
 }
 
-void answer_extensions(const IsakmpSa& sa, const Negotiated& negotiated, Builder& out) {
+void answer_extensions(const config::Connection& c, const IsakmpSa& sa, const Negotiated& negotiated, Builder& out) {
   if (sa.nat.supported) out.add(Vendor{vendor_id(negotiated.nat_text)});
   if (negotiated.dpd) out.add(Vendor{vendor_id(VendorId::Dpd)});
   if (negotiated.auth.user && negotiated.xauth) out.add(Vendor{vendor_id(VendorId::XAuth)});
+  // As long as the peer's: Windows sends no capabilities.
+  if (negotiated.fragmentation && c.fragmentation != config::Fragmentation::No)
+    out.add(Vendor{first_bytes(vendor_id(VendorId::Fragmentation), negotiated.fragmentation_id_bytes)});
 }
 
 void note_extensions(const Message& message, Negotiated& out, ike::NatStatus& nat) {
@@ -44,6 +59,10 @@ void note_extensions(const Message& message, Negotiated& out, ike::NatStatus& na
     best = std::min(best, text);
     if (known->id == VendorId::Dpd) out.dpd = true;
     if (known->id == VendorId::XAuth) out.xauth = true;
+    if (known->id == VendorId::Fragmentation && fragments_announced(v->data)) {
+      out.fragmentation = true;
+      out.fragmentation_id_bytes = v->data.size();
+    }
     if (std::ranges::find(out.vendor_ids, known->name) == out.vendor_ids.end()) out.vendor_ids.emplace_back(known->name);
   }
   if (best == kNatTexts.size()) return;

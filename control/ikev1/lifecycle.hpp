@@ -72,8 +72,8 @@ void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t
 void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, SaName outbound);
 /// Tells the peer, on whatever ISAKMP SA there is, that these inbound SAs of ours are gone.
 void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<SaName>& pairs);
-/// All pairs with this peer are gone at once, for a reason that is not ours.
-void pairs_lost(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id, Reason reason, const std::string& text);
+/// Dead-peer detection has given the peer up: with each child's pairs happens what its dpd_action says.
+void pairs_of_dead_peer(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id);
 /// Takes both halves out of the data plane and forgets the pair.
 void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uint64_t pair);
 /// Makes room for a Quick Mode by forgetting the oldest finished one; false: all are unfinished.

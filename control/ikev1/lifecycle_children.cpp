@@ -53,6 +53,7 @@ void settle_life(Core& core, const IsakmpSa& sa, std::size_t child, Life& life) 
   const config::Child& c = core.connection(sa).children.at(child);
   const auto ours = static_cast<std::uint64_t>(std::max<std::int64_t>(1, c.life_time.count()));
   life.seconds = life.seconds == 0 ? ours : std::min(ours, std::max(life.seconds, kMinLife));
+  if (life.kbytes != 0) life.kbytes = std::max(life.kbytes, kMinLifeKbytes);
 }
 
 void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair& pending) {
@@ -96,7 +97,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
     const bool orphan = std::holds_alternative<ChildOrphan>(old.life) || std::holds_alternative<ChildDoubted>(old.life);
     if (replaced || (orphan && covers(pair, old))) old.life = ChildSuperseded{now + kGrace};
   }
-  run.requested = run.rekey_due = false;
+  run.requested = run.rekey_due = run.trapped = false;
   run.failures = 0;
   run.retry_at = {};
   std::string text = std::string(again ? "Pair of IPsec SAs rekeyed: " : "Pair of IPsec SAs established: ") + describe(pair) + ".";
@@ -174,15 +175,21 @@ void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::
   core.send(now, *sa, informational(core, *sa, sa->established()->keys, std::move(b)));
 }
 
-void pairs_lost(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id, Reason reason, const std::string& text) {
+void pairs_of_dead_peer(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id) {
+  constexpr Reason reason = Reason::DpdTimeout;
+  const std::string text = "The peer is dead, and the pair with it.";
   ConnectionRun& run = core.run(connection);
   for (std::size_t i = 0; i < run.children.size(); ++i) {
     ChildRun& child = run.children[i];
     std::vector<std::uint64_t> gone;
+    const config::DpdAction action = core.connection(connection).children[i].dpd_action;
+    if (action == config::DpdAction::None) continue;
     for (const ChildSa& pair : child.pairs)
       if (!std::holds_alternative<ChildOrphan>(pair.life) && pair.peer_id == peer_id) gone.push_back(pair.pair);
     for (const std::uint64_t pair : gone) remove_pair(core, connection, i, pair);
     if (gone.empty()) continue;
+    child.persistent = action == config::DpdAction::Restart;
+    child.trapped = action == config::DpdAction::Trap;
     core.lost(now, connection, i, Exchange::QuickMode, reason, text);
     child.retry_at = now + backoff(core, 1);
     child.rekey_due = false;
@@ -222,8 +229,10 @@ void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, SaName outbound)
   const MmEstablished* est = sa.established();
   if (!est) return;
   for (auto& [id, qm] : sa.quick_modes) {
-    const auto* waiting = std::get_if<QmAwaitConfirm>(&qm.state);
-    if (waiting && waiting->pending.spi_out == outbound.spi && waiting->pending.suite.protocol == outbound.protocol)
+    const auto* unconfirmed = std::get_if<QmAwaitConfirm>(&qm.state);
+    const auto* unconnected = std::get_if<QmAwaitConnected>(&qm.state);
+    const PendingPair* pending = unconfirmed ? &unconfirmed->pending : unconnected ? &unconnected->pending : nullptr;
+    if (pending && pending->spi_out == outbound.spi && pending->suite.protocol == outbound.protocol)
       return quick_mode_failed(core, now, sa, qm, Reason::DeletedByPeer, "The peer deleted the pair before it had confirmed it.");
   }
   for (ChildRun& run : core.run(sa.connection).children)

@@ -8,6 +8,7 @@
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/notifications.hpp"
 #include "control/ikev1/peers.hpp"
 #include "control/ikev1/times.hpp"
 
@@ -123,6 +124,7 @@ void main_mode_established(Core& core, TimePoint now, IsakmpSa& sa) {
 
 void access_opened(Core& core, TimePoint now, IsakmpSa& sa) {
   ConnectionRun& run = core.run(sa.connection);
+  note_contact(core, sa.remote.address);
   run.failures = 0;
   run.retry_at = {};
   for (const IsakmpSa* sibling : core.sas_of(sa.connection)) core.touch(*sibling);
@@ -214,9 +216,13 @@ void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
 void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa) {
   const auto silence = std::chrono::duration_cast<seconds>(now - sa.established()->dpd.last_heard);
   core.ended(now, sa, Exchange::Dpd, Role::Initiator, Reason::DpdTimeout,
-             "Nothing was heard of " + sa.remote.to_string() + " for " + std::to_string(silence.count()) + " s; its SAs are given up.");
+             "Nothing was heard of " + sa.remote.to_string() + " for " + std::to_string(silence.count()) + " s: it is dead.");
   const std::string peer_id = sa.established()->remote_id;
   const std::size_t index = sa.connection;
+  if (std::ranges::all_of(core.connection(sa).children, [](const config::Child& c) { return c.dpd_action == config::DpdAction::None; })) {
+    sa.established()->dpd.given_up = true;
+    return;
+  }
   abandon_quick_modes(core, sa);
   core.drop(sa);
   // A dead peer is dead on all its ISAKMP SAs that are no newer than this one; one that is newer was heard of since.
@@ -234,23 +240,25 @@ void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa) {
     abandon_quick_modes(core, *other);
     core.drop(*other);
   }
-  if (!newer_left) pairs_lost(core, now, index, peer_id, Reason::DpdTimeout, "The peer is dead, and the pair with it.");
+  if (!newer_left) pairs_of_dead_peer(core, now, index, peer_id);
 }
 
 void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa) {
   MmEstablished& own = *sa.established();
   own.access.initial_contact = !own.access.proved();  // of whom, XAuth will tell
   if (own.access.initial_contact) return;
-  core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok,
-           "The peer says that this is its first contact with us: it has restarted.");
+  core.say(sa, Severity::Debug, Exchange::Informational, Reason::Ok,
+           "The peer says that this is its first contact with us: what we had with it before ends.");
   for (IsakmpSa* other : core.sas_of(sa.connection)) {
     const MmEstablished* est = other->established();
     if (other->id == sa.id || !est || est->remote_id != own.remote_id || est->local_id != own.local_id) continue;
+    if (est->established > sa.created) continue;  // the peer may have said so before it was there
     close_isakmp(core, now, *other, Reason::Replaced, "An ISAKMP SA of before the peer's restart ends.");
   }
   for (ChildRun& child : core.run(sa.connection).children)
     for (ChildSa& pair : child.pairs)
-      if (std::holds_alternative<ChildLive>(pair.life) && pair.made_by != sa.id && pair.peer_id == own.remote_id)
+      if (std::holds_alternative<ChildLive>(pair.life) && pair.made_by != sa.id && pair.peer_id == own.remote_id &&
+          pair.established <= sa.created)
         pair.life = ChildDoubted{now, now + kGrace};
 }
 

@@ -36,10 +36,11 @@ struct Negotiated {
   IkeSuite suite;
   Bytes sa_i_body;
   std::uint64_t life_seconds = 0;
-  bool dpd = false;                     ///< the peer sent the vendor id of RFC 3706
-  std::vector<std::string> vendor_ids;  ///< of the peer, those that we know
-  VendorId nat_text{};                  ///< the best of the texts of NAT traversal that the peer speaks
-  bool fragmentation = false;           ///< both sides announce the fragmentation of IKE messages
+  bool dpd = false;                        ///< the peer sent the vendor id of RFC 3706
+  std::vector<std::string> vendor_ids;     ///< of the peer, those that we know
+  VendorId nat_text{};                     ///< the best of the texts of NAT traversal that the peer speaks
+  std::size_t fragmentation_id_bytes = 0;  ///< of the vendor id that says so
+  bool fragmentation = false;              ///< both sides announce the fragmentation of IKE messages
   Phase1Auth auth = {};
   bool xauth = false;  ///< the peer sent the vendor id of XAuth
 };

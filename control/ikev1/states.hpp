@@ -5,6 +5,7 @@
 //
 //   initiator   MakingKey -dh-> AwaitReply -2-> Deriving -dh-> Installing -ack-> Done       (MakingKey, Deriving: PFS only)
 //   responder   Answering -dh-> InstallingInbound -ack-> AwaitConfirm -3-> Done
+//               before Done: AwaitConnected, where the peer sets the commit bit
 #pragma once
 
 #include <map>
@@ -21,6 +22,7 @@
 #include "control/ike/retransmit.hpp"
 #include "control/ike/sa_table.hpp"
 #include "control/ikev1/access_states.hpp"
+#include "control/ikev1/fragments.hpp"
 #include "control/ikev1/keymat.hpp"
 #include "control/ikev1/payloads.hpp"
 #include "control/ikev1/phase1_states.hpp"
@@ -93,7 +95,6 @@ struct PendingPair {
   TrafficSelector local_ts, remote_ts;
   Life life;
   EspKeys inbound, outbound;
-  std::optional<IpAddress> original_local{}, original_remote{};  ///< in transport mode in UDP: of the packets, as the peer makes them
 };
 
 struct QmMakingKey {
@@ -137,11 +138,17 @@ struct QmAwaitConfirm {
   Bytes nonce_i, nonce_r;
   Outstanding tx;
 };
+/// All is installed but the outbound SA: the peer has set the commit bit, and says by CONNECTED when it is ready (RFC 2408 §3.1).
+struct QmAwaitConnected {
+  PendingPair pending;
+  TimePoint give_up_at;  ///< then it goes on without: the notification may be lost, and nobody repeats it
+};
 /// Over, but a peer that missed our last message may still ask for it.
 struct QmDone {
   TimePoint forget_at;
 };
-using QmState = std::variant<QmMakingKey, QmAwaitReply, QmDeriving, QmInstalling, QmAnswering, QmInstallingInbound, QmAwaitConfirm, QmDone>;
+using QmState = std::variant<QmMakingKey, QmAwaitReply, QmDeriving, QmInstalling, QmAnswering, QmInstallingInbound, QmAwaitConfirm,
+                             QmAwaitConnected, QmDone>;
 
 struct QuickMode {
   MessageId id;
@@ -153,8 +160,10 @@ struct QuickMode {
   std::vector<std::uint64_t> replaces;  ///< pairs that were there when we began; initiator only
   std::vector<DhGroup> groups;          ///< for PFS, this attempt's first, then those of further ones; initiator only
   Spi spi_in;
-  Spi early_out;  ///< of our outbound SA, if it was installed before message 3 came; responder only
-  Iv iv{};        ///< of the next message, whichever side sends it
+  Spi early_out;        ///< of our outbound SA, if it was installed before message 3 came; responder only
+  Iv iv{};              ///< of the next message, whichever side sends it
+  bool commit = false;  ///< the peer has set the commit bit
+  std::optional<IpAddress> original_local, original_remote;  ///< of NAT-OA: our addresses and the peer's, as the peer knows them
   ReplyCache replies;
   QmState state;
 };
@@ -173,6 +182,8 @@ struct Dpd {
   std::uint32_t next_sequence = 0;               ///< of ours
   std::optional<std::uint32_t> unanswered_from;  ///< first sequence number since we heard from the peer
   std::optional<std::uint32_t> peer_sequence;    ///< highest of theirs
+  bool given_up = false;                         ///< the peer is dead, and its children want nothing done about it
+  TimePoint doubted{};                           ///< when somebody last said that the peer has lost an SA
   TimePoint answer_window{};
   unsigned answers = 0;  ///< in this window
 };
@@ -252,6 +263,7 @@ struct IsakmpSa {
   ike::Allowance allowance;                      ///< until the peer has proved itself
   bool watched = false;                          ///< somebody is, perhaps this one
   mutable SealedNotes notes{};                   ///< while it is
+  FragmentSet fragments{};                       ///< of the message that is being put together
 
   [[nodiscard]] const MmEstablished* established() const { return std::get_if<MmEstablished>(&state); }
   [[nodiscard]] MmEstablished* established() { return std::get_if<MmEstablished>(&state); }

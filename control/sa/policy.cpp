@@ -26,7 +26,7 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
       p.order = config::waits_for_many(connection) ? kLast + order : order;
       p.action = shm::PolicyAction::Protect;
       // Also for `start`: a child that lost its SA comes back when a packet asks for it. `none` waits for the operator or the peer.
-      p.acquire = child.start_action != config::StartAction::None;
+      p.acquire = child.start_action != config::StartAction::None || child.dpd_action == config::DpdAction::Trap;
       p.local_ts = selectors->first;
       p.remote_ts = selectors->second;
       p.name = c.name;

@@ -52,15 +52,15 @@ TEST_CASE("Main Mode and Quick Mode between two gateways, message by message", "
   REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
   INFO(a.transcript() << b.transcript());
   CHECK(ladder(world) == std::vector<std::string>{
-                             "10.9.0.1:500 2 SA VID VID VID VID VID VID VID",  // I -> R  1
-                             "10.9.0.2:500 2 SA VID VID",                      // I <- R  2
-                             "10.9.0.1:500 2 KE NONCE NAT-D NAT-D",            // I -> R  3
-                             "10.9.0.2:500 2 KE NONCE NAT-D NAT-D",            // I <- R  4
-                             "10.9.0.1:500 2*",                                // I -> R  5
-                             "10.9.0.2:500 2*",                                // I <- R  6
-                             "10.9.0.1:500 32*",                               // Quick Mode 1
-                             "10.9.0.2:500 32*",                               // 2
-                             "10.9.0.1:500 32*",                               // 3
+                             "10.9.0.1:500 2 SA VID VID VID VID VID VID VID VID",  // I -> R  1
+                             "10.9.0.2:500 2 SA VID VID VID",                      // I <- R  2
+                             "10.9.0.1:500 2 KE NONCE NAT-D NAT-D",                // I -> R  3
+                             "10.9.0.2:500 2 KE NONCE NAT-D NAT-D",                // I <- R  4
+                             "10.9.0.1:500 2*",                                    // I -> R  5
+                             "10.9.0.2:500 2*",                                    // I <- R  6
+                             "10.9.0.1:500 32*",                                   // Quick Mode 1
+                             "10.9.0.2:500 32*",                                   // 2
+                             "10.9.0.1:500 32*",                                   // 3
                          });
   require_matching(a, b);
   CHECK(a.current_out("net")->sa.local.port == 0);  // native ESP

@@ -25,8 +25,8 @@ Insider::Insider(const World& world) {
   cipher_ = std::make_unique<ikev1::Cipher>(suite.encr, ikev1::phase1_encryption_key(secrets_, suite.key_bits / 8U));
 }
 
-ike::Datagram Insider::informational(const ikev1::Builder& payloads, bool to_initiator) const {
-  return message(ike::kExchangeInformational, MessageId{0xabcd0001}, payloads, to_initiator);
+ike::Datagram Insider::informational(const ikev1::Builder& payloads, bool to_initiator, MessageId id) const {
+  return message(ike::kExchangeInformational, id, payloads, to_initiator);
 }
 
 ike::Datagram Insider::message(std::uint8_t exchange, MessageId id, const ikev1::Builder& payloads, bool to_initiator) const {

@@ -13,7 +13,7 @@ class Insider {
   /// After the Main Mode of "c", the first thing that `world` recorded.
   explicit Insider(const World& world);
   /// An encrypted Informational message under HASH(1) (RFC 2409 §5.7), as it arrives: for World::deliver().
-  [[nodiscard]] ike::Datagram informational(const ikev1::Builder& payloads, bool to_initiator) const;
+  [[nodiscard]] ike::Datagram informational(const ikev1::Builder& payloads, bool to_initiator, MessageId id = MessageId{0xabcd0001}) const;
   /// The first message of a Quick Mode, Informational or Transaction exchange under HASH(1).
   [[nodiscard]] ike::Datagram message(std::uint8_t exchange, MessageId id, const ikev1::Builder& payloads, bool to_initiator) const;
 

@@ -96,7 +96,7 @@ TEST_CASE("of several texts of NAT traversal the newest is chosen, and the only 
   REQUIRE(message2 != world.wire.end());
   std::vector<VendorId> answered;
   for (const auto* v : look(*message2)->clear->all<ikev1::Vendor>()) answered.push_back(ikev1::recognise_vendor(v->data)->id);
-  CHECK(answered == std::vector{VendorId::NatTDraft03, VendorId::Dpd});
+  CHECK(answered == std::vector{VendorId::NatTDraft03, VendorId::Dpd, VendorId::Fragmentation});
 }
 
 TEST_CASE("without a common text nothing is encapsulated, and no NAT is looked for", "[nat][rfc3947-3.1]") {
@@ -230,4 +230,29 @@ TEST_CASE("a hundred NAT-D payloads are refused, sixteen are looked at", "[nat][
   b.start();
   REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 30s));
   CHECK(b.reports(Reason::Malformed).size() == (many ? 1U : 0U));
+}
+
+TEST_CASE("NAT-OA: both sides learn which addresses the checksums of transport mode are made over", "[nat][rfc3947-5.2]") {
+  const bool draft = GENERATE(false, true);
+  World world;
+  auto [a, b] = behind_nat(world);
+  for (Host* h : {&a, &b}) {
+    config::Child& c = h->config.connections[0].children[0];
+    c.mode = SaMode::Transport;
+    const auto one = [](const char* address) { return TrafficSelector::parse(address).value(); };
+    c.local_ts = one(h == &a ? "10.9.0.1/32" : "10.9.0.2/32");
+    c.remote_ts = one(h == &a ? "10.9.0.2/32" : "10.9.0.1/32");
+    h->engine = std::make_unique<ike::Engine>(h->config, *h);
+  }
+  if (draft) world.hook = only(a, {VendorId::NatTDraft02});
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 30s));
+  const auto text = [](const std::optional<IpAddress>& address) { return address ? address->to_string() : "none"; };
+  const auto& at_a = a.inbound.begin()->second.sa;
+  const auto& at_b = b.inbound.begin()->second.sa;
+  CHECK(text(at_a.original_local) == "10.9.0.1");  // as B sees us
+  CHECK(text(at_a.original_remote) == "10.9.0.2");
+  CHECK(text(at_b.original_local) == "10.9.0.2");
+  CHECK(text(at_b.original_remote) == "192.168.7.1");  // as A sees itself
 }

@@ -30,6 +30,7 @@ struct Plan {
   bool aggressive = false;
   std::optional<ike::AuthMethod> signatures;
   bool remote_access = false, xauth = false, push = false;  ///< the one that starts is a user, who gets an address
+  bool fragments = false;
 };
 
 Plan draw_plan(World& w) {
@@ -47,6 +48,7 @@ Plan draw_plan(World& w) {
   p.xauth = w.random(4) != 0;
   p.push = w.random(2) == 0;
   if (p.remote_access && p.signatures) p.signatures = ike::AuthMethod::RsaSignature;  // XAuth has no numbers for others
+  p.fragments = w.random(4) == 0;
   return p;
 }
 
@@ -67,6 +69,11 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
   conn.mode_config = p.push ? config::ModeConfig::Push : config::ModeConfig::Pull;
   config::Child& net = conn.children[0];
   net.start_action = starts ? config::StartAction::Start : config::StartAction::Trap;
+  net.dpd_action = starts ? config::DpdAction::Restart : config::DpdAction::Trap;
+  if (p.fragments) {
+    c.ike.fragment_size = 230;  // of which all messages but the shortest make two to four
+    conn.fragmentation = config::Fragmentation::Force;
+  }
   if (p.pfs) net.esp_proposals = parse_esp_proposal("aes128-sha256-ecp256").value();
   if (p.timers) {
     net.rekey_time = Seconds{20 + static_cast<int>(w.random(20))};

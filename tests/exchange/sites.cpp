@@ -14,6 +14,8 @@ config::Child child(const std::string& name, const std::string& local_ts, const 
   c.remote_ts = TrafficSelector::parse(remote_ts).value();
   c.esp_proposals = parse_esp_proposal(proposals).value();
   c.start_action = start;
+  if (start != config::StartAction::None)
+    c.dpd_action = start == config::StartAction::Start ? config::DpdAction::Restart : config::DpdAction::Trap;
   return c;
 }
 

@@ -1,0 +1,84 @@
+#include "control/ikev1/notifications.hpp"
+
+#include <algorithm>
+
+#include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/lifetimes.hpp"
+
+namespace culvert::ikev1 {
+
+namespace {
+constexpr std::uint64_t kDefaultSeconds = 28800;  // RFC 2407 §4.5: an offer that says nothing means eight hours
+constexpr auto kAskAgain = seconds{30};           // for a flood of doubts: one question, or one rekeying
+}  // namespace
+
+void add_responder_lifetime(const config::Child& child, const EspChoice& choice, Spi spi_in, Builder& out) {
+  Lifetime ours;
+  const auto own_seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(1, child.life_time.count()));
+  if (own_seconds < choice.life_seconds.value_or(kDefaultSeconds)) ours.seconds = own_seconds;
+  const std::uint64_t own_kbytes = child.life_bytes / 1024;
+  if (own_kbytes != 0 && (!choice.life_kbytes || own_kbytes < *choice.life_kbytes)) ours.kbytes = own_kbytes;
+  if (!ours.seconds && !ours.kbytes) return;
+  Notify n;
+  n.protocol = static_cast<std::uint8_t>(choice.suite.protocol);
+  n.type = NotifyType::ResponderLifetime;
+  n.spi = spi_bytes(spi_in);
+  n.data = encode_responder_lifetime(ours);
+  out.add(n);
+}
+
+void on_responder_lifetime(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
+  const auto stated = parse_responder_lifetime(n.data);
+  if (!stated || !stated->seconds) return;
+  const auto life = seconds{static_cast<std::int64_t>(std::clamp<std::uint64_t>(*stated->seconds, kMinLife, 1ULL << 31))};
+  const auto shorten = [&](TimePoint since, TimePoint& rekey_at, TimePoint& expires_at) {
+    const TimePoint end = std::max(since + life, now + seconds{kMinLife});
+    if (end >= expires_at) return;
+    expires_at = end;
+    rekey_at = std::min(rekey_at, now + (end - now) / 10 * 9 - ike::random_part(core.services, (end - now) / 10));
+  };
+  if (n.protocol == kProtoIsakmp) return shorten(est.established, est.rekey_at, est.expires_at);
+  for (ChildRun& child : core.run(sa.connection).children)
+    for (ChildSa& pair : child.pairs)
+      if (auto* live = std::get_if<ChildLive>(&pair.life); live && pair.peer_id == est.remote_id && n.spi == spi_bytes(pair.spi_out))
+        shorten(pair.established, live->rekey_at, pair.expires_at);
+}
+
+void note_contact(Core& core, const IpAddress& peer) {
+  if (core.contacted.size() < kMaxContacted) core.contacted.insert(peer);
+}
+
+void add_initial_contact(Core& core, const IsakmpSa& sa, Builder& out) {
+  if (core.contacted.contains(sa.remote.address) || core.contacted.size() >= kMaxContacted) return;
+  Notify n;
+  n.protocol = kProtoIsakmp;
+  n.type = NotifyType::InitialContact;
+  n.spi = cookies(sa);
+  out.add(n);
+}
+
+void on_connected(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, ByteView spi) {
+  for (auto& [of, qm] : sa.quick_modes) {
+    const auto* waiting = std::get_if<QmAwaitConnected>(&qm.state);
+    const auto names = [spi](Spi one) { return std::ranges::equal(spi_bytes(one), spi); };
+    if (waiting && (of == id || names(qm.spi_in) || names(waiting->pending.spi_out))) return go_on(core, now, sa, qm);
+  }
+}
+
+void on_invalid_spi(Core& core, TimePoint now, IsakmpSa& sa, const MmEstablished& est, const Notify& n) {
+  for (ChildRun& child : core.run(sa.connection).children)
+    for (const ChildSa& pair : child.pairs)
+      if (std::holds_alternative<ChildLive>(pair.life) && pair.peer_id == est.remote_id && n.spi == spi_bytes(pair.spi_out) &&
+          now >= pair.established + kAskAgain)
+        child.rekey_due = true;
+}
+
+void ask_whether_alive(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est) {
+  if (!est.dpd.next_probe || now < est.dpd.doubted + kAskAgain) return;
+  est.dpd.doubted = now;
+  est.dpd.next_probe = now;
+  core.touch(sa);
+}
+
+}  // namespace culvert::ikev1
