@@ -39,6 +39,13 @@ bool sends_fragments(const Core& core, const IsakmpSa& sa) {
   return configured == config::Fragmentation::Force ||
          (configured == config::Fragmentation::Yes && negotiated && negotiated->fragmentation);
 }
+
+/// Of a message that has to be cut; else none.
+std::vector<Bytes> pieces_of(const Core& core, const IsakmpSa& sa, ByteView message) {
+  if (!sends_fragments(core, sa)) return {};
+  const std::size_t overhead = kIpv4AndUdp + (sa.local.port == ike::kNatPort ? ike::kNonEspMarker : 0);
+  return cut_message(message, core.config.ike.fragment_size - overhead, static_cast<std::uint16_t>(ike::fingerprint(message)));
+}
 }  // namespace
 
 Core::Core(const config::GatewayConfig& configuration, ike::Services& svc)
@@ -205,13 +212,16 @@ void Core::send(TimePoint now, IsakmpSa& sa, ByteView message) {
   sa.last_sent = now;
   touch(sa);
   if (!watches.empty()) trace_sent(*this, now, sa, message);
-  if (sends_fragments(*this, sa)) {
-    const std::size_t overhead = kIpv4AndUdp + (sa.local.port == ike::kNatPort ? ike::kNonEspMarker : 0);
-    const auto pieces = cut_message(message, config.ike.fragment_size - overhead, static_cast<std::uint16_t>(ike::fingerprint(message)));
-    for (const Bytes& piece : pieces) actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, piece)});
-    if (!pieces.empty()) return;
-  }
+  const auto pieces = pieces_of(*this, sa, message);
+  for (const Bytes& piece : pieces) actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, piece)});
+  if (!pieces.empty()) return;
   actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, message)});
+}
+
+std::size_t Core::size_on_wire(const IsakmpSa& sa, ByteView message) const {
+  std::size_t size = 0;
+  for (const Bytes& piece : pieces_of(*this, sa, message)) size += piece.size();
+  return size == 0 ? message.size() : size;
 }
 
 void Core::send_stateless(const ike::Datagram& to, Bytes message) {

@@ -173,12 +173,6 @@ void on_informational(Core& core, const Incoming& in) {
   apply(core, in.now, *sa, opened->message);
 }
 
-bool says_initial_contact(const Message& message) {
-  for (const Notify* n : message.all<Notify>())
-    if (n->type == NotifyType::InitialContact) return true;
-  return false;
-}
-
 void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const Message& message) {
   for (const Notify* n : message.all<Notify>()) {
     MmEstablished* est = sa.established();

@@ -11,9 +11,6 @@
 
 namespace culvert::ikev1 {
 
-/// Whether a message of phase 1 carries INITIAL-CONTACT (RFC 2407 §4.6.3.3); of use only once it is authenticated.
-[[nodiscard]] bool says_initial_contact(const Message& message);
-
 void on_informational(Core& core, const Incoming& in);
 /// Notifications that came with message 5 or 6: INITIAL-CONTACT (RFC 2407 §4.6.3.3).
 void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const Message& message);

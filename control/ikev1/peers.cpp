@@ -64,11 +64,11 @@ std::optional<std::size_t> run_for(Core& core, std::size_t connection, Peer peer
 }
 
 namespace {
-std::expected<void, Refusal> settle(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id, bool initial_contact) {
+std::expected<void, Refusal> settle(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id) {
   const config::Connection& c = core.config.connections.at(connection);
   const auto run = run_for(core, connection, peer_of(c, id, sa.remote));
   if (!run) return std::unexpected(Refusal{Reason::Limit, NotifyType::AuthenticationFailed, "There are too many peers."});
-  if (c.unique == config::Unique::Keep && !initial_contact && alive_elsewhere(core, sa, *run))
+  if (c.unique == config::Unique::Keep && alive_elsewhere(core, sa, *run))
     return std::unexpected(Refusal{Reason::AlreadyConnected, NotifyType::AuthenticationFailed,
                                    to_text(id) + " has an ISAKMP SA from another address, which stays (unique: keep)."});
   if (*run == sa.connection) return {};
@@ -81,16 +81,15 @@ std::expected<void, Refusal> settle(Core& core, TimePoint now, IsakmpSa& sa, std
 
 }  // namespace
 
-std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id,
-                                         bool initial_contact) {
-  if (!asks_for_user(core.config.connections.at(connection))) return settle(core, now, sa, connection, id, initial_contact);
+std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id) {
+  if (!asks_for_user(core.config.connections.at(connection))) return settle(core, now, sa, connection, id);
   if (sa.connection != connection) core.reassign(sa, connection);  // who it is, XAuth will tell
   return {};
 }
 
 std::expected<void, Refusal> settle_user(Core& core, TimePoint now, IsakmpSa& sa, const Bytes& user) {
   const std::size_t connection = core.quiet_run(sa.connection).connection;
-  return settle(core, now, sa, connection, {IdType::KeyId, 0, 0, user}, sa.established()->access.initial_contact);
+  return settle(core, now, sa, connection, {IdType::KeyId, 0, 0, user});
 }
 
 void peer_moved(Core& core, std::size_t index, const Endpoint& at) {

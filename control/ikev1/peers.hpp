@@ -2,8 +2,8 @@
 // Owns the rule of uniqueness (`unique`): it is asked before the last message of phase 1 goes out, never of what is unproven.
 //
 //   unique   replace   one peer an identity: a newcomer's SAs take the place of the old ones, wherever it calls from
-//            keep      one peer an identity: a newcomer from elsewhere is refused while the old one's ISAKMP SA lives, unless it says
-//                      INITIAL-CONTACT
+//            keep      one peer an identity: a newcomer from elsewhere is refused while the old one's ISAKMP SA lives, INITIAL-CONTACT or
+//                      not: two devices of one identity both say so when they start
 //            never     an identity is shared (a group's name): each place that it calls from, address and port, is a peer
 #pragma once
 
@@ -20,8 +20,7 @@ namespace culvert::ikev1 {
 std::optional<std::size_t> run_for(Core& core, std::size_t connection, Peer peer);
 /// Puts an SA whose peer has proved to be `id` into the run where it belongs, of the configured connection that its identity means.
 /// Error: it may not be established (too many peers, or `unique: keep`); the notification that says so goes under HASH(1).
-std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id,
-                                         bool initial_contact);
+std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id);
 /// The same for a user whom XAuth has proved. Until then the SA of a connection that asks for users is in the connection's own run.
 std::expected<void, Refusal> settle_user(Core& core, TimePoint now, IsakmpSa& sa, const Bytes& user);
 /// The peer of a run has another address than before.

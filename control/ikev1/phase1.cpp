@@ -194,9 +194,7 @@ void refuse_claim(Core& core, TimePoint now, IsakmpSa& sa, const Derived& d, con
 bool admit(Core& core, TimePoint now, IsakmpSa& sa, const Derived& d, const Claim& claim) {
   sa.local = claim.local;
   sa.remote = claim.remote;
-  // A message in clear (Aggressive Mode's second) proves nothing beyond what its HASH or SIG covers.
-  const bool initial = sa.mode == Exchange::MainMode && says_initial_contact(claim.message);
-  const auto settled = settle_peer(core, now, sa, core.run(sa.connection).connection, claim.id, initial);
+  const auto settled = settle_peer(core, now, sa, core.run(sa.connection).connection, claim.id);
   if (settled) return true;
   const NotifyType why = settled.error().notify;
   core.send(now, sa, informational(core, sa, d.keys, sa.role == Role::Initiator ? refusal_and_delete(sa, why) : refusal(sa, why)));

@@ -112,7 +112,7 @@ std::unique_ptr<IsakmpSa> new_responder(Core& core, const Incoming& in, std::siz
 
 bool answer_stranger(Core& core, TimePoint now, IsakmpSa& sa) {
   const Bytes reply = sa.replies.reply();
-  if (reply.empty() || !sa.allowance.spend(reply.size())) return false;
+  if (reply.empty() || !sa.allowance.spend(core.size_on_wire(sa, reply))) return false;
   core.send(now, sa, reply);
   return true;
 }
