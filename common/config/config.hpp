@@ -157,6 +157,8 @@ struct Child {
     return all;
   }
 };
+/// Pre-shared keys of connections with the same addresses: each may be tried on a stranger's message (RFC 2409 §5.4).
+inline constexpr std::size_t kMaxSecrets = 8;
 /// What becomes of an identity's SAs when it connects from elsewhere.
 enum class Unique : std::uint8_t {
   Replace,  ///< the new ones take their place

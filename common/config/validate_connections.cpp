@@ -156,29 +156,25 @@ void check_child(const Connection& connection, const Child& c, const Where& at, 
     warn_weak(c.esp_proposals, at.key("esp_proposals"), [](const EspSuite& s) { return s.integ == Integ::HmacSha1_96; });
 }
 
-/// Main Mode chooses the pre-shared key before it knows the peer's identity, by address alone (RFC 2409 §5.4).
+/// Main Mode chooses the pre-shared key before it knows the peer's identity, by address alone (RFC 2409 §5.4): all that may be meant are
+/// tried, which is bounded.
 void check_ambiguous(const GatewayConfig& config, const Where& here) {
-  struct Pair {
-    std::size_t connection;
-  };
-  std::map<std::pair<IpAddress, IpAddress>, Pair> by_addresses;  // remote of family None: %any
+  std::map<std::pair<IpAddress, IpAddress>, std::set<std::string>> secrets;  // remote of family None: %any
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
     if (c.local_auth.auth != Proof::Psk || c.aggressive || !at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
     const std::vector<IpAddress> remotes = c.remote_addrs.empty() ? std::vector<IpAddress>{IpAddress{}} : c.remote_addrs;
-    bool reported = false;
+    bool too_many = false;
     for (const auto& local : c.local_addrs)
       for (const auto& remote : remotes) {
-        const auto [known, fresh] = by_addresses.emplace(std::pair{local, remote}, Pair{i});
-        if (fresh || reported || known->second.connection == i) continue;
-        const Connection& other = config.connections[known->second.connection];
-        if (other.secret.kind == c.secret.kind && other.secret.where == c.secret.where) continue;
-        at.key("secret").error("expected the secret of connection " + quoted(other.name) + ", which has the same addresses (" +
-                               local.to_string() + ", " + (remotes.front().family == Family::None ? "%any" : remote.to_string()) +
-                               "): Main Mode chooses the pre-shared key by address alone (RFC 2409 §5.4)");
-        reported = true;
+        auto& known = secrets[{local, remote}];
+        known.insert((c.secret.kind == SecretRef::Kind::File ? "file:" : "env:") + c.secret.where);
+        too_many = too_many || known.size() > kMaxSecrets;
       }
+    if (too_many)
+      at.key("secret").error("expected a secret of another connection with the same addresses, which have " + std::to_string(kMaxSecrets) +
+                             " already: each is tried on a peer, since Main Mode chooses it by address alone (RFC 2409 §5.4)");
   }
 }
 

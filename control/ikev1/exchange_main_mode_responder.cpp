@@ -72,6 +72,7 @@ void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state
   ke.g_xr = result.public_value;
   ke.nonce_r = core.random(kNonceBytes);
   auto keys = make_keys(core, sa, negotiated, ke, result.shared.view());
+  SecretBytes g_xy = negotiated.auth.psk() ? SecretBytes(result.shared.view()) : SecretBytes();
   if (!keys)
     return phase1_failed(core, now, sa, Reason::NoSecret, "The pre-shared key cannot be read: " + keys.error() + ".",
                          {.number = 3, .evidence = unreadable(keys.error())});
@@ -80,12 +81,36 @@ void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state
   if (sa.nat.supported) add_nat_d(core, sa, negotiated.suite.prf, b);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
   add_cert_requests(core, sa, negotiated.auth, sa.allowance.left() - std::min(size, sa.allowance.left()), b);
-  sa.state = MmAwaitAuthInit{{std::move(negotiated), std::move(ke), std::move(*keys)}, 0};
+  sa.state = MmAwaitAuthInit{{std::move(negotiated), std::move(ke), std::move(*keys)}, 0, std::move(g_xy)};
   sa.replies.set_reply(clear_message(sa, ike::kExchangeMainMode, MessageId{}, b));
   answer_stranger(core, now, sa);
 }
 
 namespace {
+
+/// The pre-shared key is chosen before the peer's identity is known, by address alone (RFC 2409 §5.4). Other connections that these
+/// addresses may mean have others: where message 5 proves one of them, that connection is the one.
+void find_secret(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit& state) {
+  const auto proves = [&](const Keys& keys) {
+    const auto opened = open_sealed(in, MessageKind::MainMode5, keys.cipher, keys.iv);
+    if (!opened) return false;
+    const Derived tried{state.negotiated, state.ke, keys};
+    return hash_proves(sa, tried, Role::Initiator, opened->message.raw(PayloadType::Id)->body, opened->message);
+  };
+  if (!state.negotiated.auth.psk() || proves(state.keys)) return;
+  std::vector<SecretBytes> known;
+  if (auto first = core.services.secret(core.connection(sa).name)) known.push_back(std::move(*first));
+  for (const std::size_t index : other_candidates(core, sa, state.negotiated)) {
+    auto secret = core.services.secret(core.connection(index).name);
+    if (!secret || std::ranges::find(known, *secret) != known.end()) continue;
+    if (known.size() >= config::kMaxSecrets) return;
+    auto keys = make_keys(core, sa, state.negotiated, state.ke, state.g_xy.view(), &*secret);
+    known.push_back(std::move(*secret));
+    if (!keys || !proves(*keys)) continue;
+    state.keys = std::move(*keys);
+    return core.reassign(sa, index);
+  }
+}
 
 /// The peer is who it says: our own proof.
 void accept_initiator(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, Claim claim) {
@@ -106,6 +131,7 @@ void on_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit&
   };
   const Phase1Auth auth = state.negotiated.auth;
   const bool signs = auth.signs(Role::Initiator);
+  find_secret(core, in, sa, state);
   auto opened = open_sealed(in, signs ? MessageKind::MainMode5Signed : MessageKind::MainMode5, state.keys.cipher, state.keys.iv);
   if (!opened) return bad(opened.error().text);
   const Bytes id_body = opened->message.raw(PayloadType::Id)->body;

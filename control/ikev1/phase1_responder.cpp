@@ -149,17 +149,26 @@ IsakmpSa* sa_of_message(Core& core, const Incoming& in, Exchange mode) {
   return nullptr;
 }
 
-std::optional<std::size_t> connection_of(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id& peer) {
-  if (matches(core.connection(sa).remote_id, peer)) return sa.connection;
+std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const Negotiated& negotiated) {
   const bool aggressive = sa.mode == Exchange::AggressiveMode;
-  const auto secret = core.services.secret(core.connection(sa).name);
+  std::vector<std::size_t> out;
   for (const std::size_t index : ike::candidates(core.config, sa.local.address, sa.remote.address)) {
     const config::Connection& c = core.connection(index);
-    if (index == sa.connection || c.aggressive != aggressive || !matches(c.remote_id, peer)) continue;
+    if (index == sa.connection || c.aggressive != aggressive) continue;
     if (std::ranges::find(c.proposals, negotiated.suite) == c.proposals.end()) continue;
     const auto auth = wanted_auth(core, index, Role::Responder);
-    if (!auth || *auth != negotiated.auth) continue;
-    if (!auth->psk()) return index;
+    if (auth && *auth == negotiated.auth) out.push_back(index);
+  }
+  return out;
+}
+
+std::optional<std::size_t> connection_of(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id& peer) {
+  if (matches(core.connection(sa).remote_id, peer)) return sa.connection;
+  const auto secret = core.services.secret(core.connection(sa).name);
+  for (const std::size_t index : other_candidates(core, sa, negotiated)) {
+    const config::Connection& c = core.connection(index);
+    if (!matches(c.remote_id, peer)) continue;
+    if (!negotiated.auth.psk()) return index;
     const auto other = core.services.secret(c.name);
     if (secret && other && *secret == *other) return index;
   }

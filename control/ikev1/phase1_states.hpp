@@ -111,6 +111,7 @@ struct MmResponding {
 };
 struct MmAwaitAuthInit : Derived {
   unsigned bad_messages = 0;  ///< undecryptable or wrong message 5s so far
+  SecretBytes g_xy;           ///< with a pre-shared key: message 5 may prove that of another connection
 };
 struct MmVerifyingInit : Derived {
   Claim claim;

@@ -327,3 +327,33 @@ TEST_CASE("a peer that answers with more than it was asked for, at a rekey, chan
   CHECK(a.live_pairs() == 1);
   CHECK(b.current_out("net")->sa.remote_ts.to_string() == "10.1.0.0/24");
 }
+
+TEST_CASE(
+    "connections with the same addresses and different secrets: the one whose secret is proved, and a wrong secret is not a wrong name",
+    "[peers][main_mode][rfc2409-5.4]") {
+  World world;
+  auto config = site("10.9.0.1", "", config::StartAction::None);
+  config.connections[0].remote_id = name("p.example");
+  for (const char* other : {"q", "r"}) {
+    config::Connection more = config.connections[0];
+    more.name = other;
+    more.remote_id = name(std::string(other) + ".example");
+    config.connections.push_back(more);
+  }
+  Host& gateway = world.add("gateway", std::move(config));
+  gateway.secrets["q"] = "the secret of q";
+  gateway.secrets["r"] = "the secret of r";
+  const std::string who = GENERATE("p", "q", "r");
+  const std::string secret = GENERATE("secret", "the secret of q", "the secret of r", "nobody's");
+  Host& peer = add_peer(world, "10.9.0.2", who + ".example");
+  peer.secrets["c"] = secret;
+  gateway.start();
+  peer.start();
+  world.run(20s);
+  const bool right = secret == (who == "p" ? std::string("secret") : "the secret of " + who);
+  INFO(gateway.transcript());
+  CHECK(connected(peer) == right);
+  if (right) CHECK(gateway.engine->ike_sas().at(0).connection == (who == "p" ? "c" : who));
+  CHECK((gateway.counted(ike::Exchange::MainMode, Reason::AuthFailed) > 0) == (secret == "nobody's"));
+  CHECK((gateway.counted(ike::Exchange::MainMode, Reason::WrongIdentity) > 0) == (!right && secret != "nobody's"));
+}

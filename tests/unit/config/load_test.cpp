@@ -94,3 +94,15 @@ TEST_CASE("a child with several selectors is a child for each pair of them", "[c
   }
   CHECK_FALSE(is_child("network", "net"));
 }
+
+TEST_CASE("connections with the same addresses may have eight secrets", "[config][rfc2409-5.4]") {
+  std::string text = kExample;
+  for (int i = 1; i < 9; ++i)
+    text += "  other-" + std::to_string(i) + ":\n    local_addrs: [10.9.0.1]\n    remote_addrs: [10.9.0.2]\n" +
+            "    proposals: [aes256-sha256-modp2048]\n    secret: file:/run/x/psk-" + std::to_string(i) +
+            "\n    children: {net: {local_ts: 10.1.0.0/24, remote_ts: 10.3." + std::to_string(i) + ".0/24, esp_proposals: aes128gcm16}}\n";
+  const auto loaded = load_text(text, "gw.yaml");
+  REQUIRE_FALSE(loaded);
+  REQUIRE(loaded.error().size() == 1);
+  CHECK(loaded.error()[0].to_string().find("other-8.secret: expected a secret of another connection") != std::string::npos);
+}
