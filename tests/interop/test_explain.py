@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from lib import gateway, report, sites, strongswan  # noqa: E402
+from lib import gateway, pki, report, sites, strongswan  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
 
 SETTINGS = {"retransmit_timeout": "300ms", "retransmit_base": 1.5, "retransmit_tries": 4, "half_open_timeout": "6s"}
@@ -39,6 +39,10 @@ def proposal(name, theirs, differs, phase=1):
 
 def selectors(name, **theirs):
     return Fault(f"selectors: {name}", {"selectors"}, theirs=theirs, by={"initiator": "peer", "responder": "us"})
+
+
+def certificate(name, **change):
+    return Fault(f"certificate: {name}", {"certificate"}, by={"initiator": "us", "responder": "us"}, certificate=change)
 
 
 FAULTS = [
@@ -75,9 +79,52 @@ FAULTS = [
     Fault("UDP 4500 is dropped on the way to us", {"port_4500"}, roles=("responder",), by={"responder": "nobody"}, out="udp dport 4500 ip saddr {address} drop"),
     Fault("no connection for the address", {"no_peer_connection", "no_connection"}, by={"initiator": "peer", "responder": "us"}, theirs={"elsewhere": True}),
     Fault("IKEv2 only", {"ike_version", "no_peer_connection"}, by={"initiator": "peer", "responder": "us"}, theirs={"version": 2}),
+    Fault("aggressive mode there, main mode here", {"aggressive"}, roles=("responder",), by={"responder": "us"}, theirs={"aggressive": "yes"}),
+    Fault("main mode there, aggressive mode here", {"aggressive"}, roles=("responder",), by={"responder": "us"}, ours={"aggressive": True}),
+    certificate("expired", since=-20 * pki.DAY, until=-pki.DAY),
+    certificate("not valid yet", since=pki.DAY),
+    certificate("of another authority", issuer="other"),
+    certificate("for another use", usage=("key_encipherment",)),
+    certificate("revoked", revoked=True),
+    Fault("certificate: with another name", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, certificate={"san": ["DNS:else.example"]}),
+    Fault("certificate: ours, of an authority that the peer does not trust", {"own_certificate"}, by={"initiator": "peer", "responder": "peer"}, certificate={"own": "other"}),
     Fault("the peer dies", {"dead_peer"}, roles=("initiator",), by={"initiator": "nobody"}, then="die"),
     Fault("the peer deletes the tunnel", {"deleted_by_peer"}, by={"initiator": "peer", "responder": "peer"}, then="delete"),
 ]
+
+
+class Authorities:
+    """Two, of which both sides trust the first; and the certificates of both sides."""
+
+    def __init__(self):
+        self.root, self.other = (pki.Issued(f"C=CH, O=Example, CN={name}", pki.key("p256", n), ca=True) for n, name in enumerate(("Root", "Other"), 1))
+        self.own = {name: pki.Issued("C=CH, O=Example, CN=gw-a", pki.key("p256", 3), getattr(self, name), san=["DNS:gw-a.example"]) for name in ("root", "other")}
+        self.peers, self.revoked = {}, []
+
+    def issue(self, case):
+        change = dict(case.fault.change["certificate"])
+        issuer, revoked = getattr(self, change.pop("issuer", "root")), change.pop("revoked", False)
+        change.pop("own", None)
+        found = pki.Issued(f"C=CH, O=Example, CN={case.conn}", pki.key("p256", 4), issuer, **{"san": [f"DNS:{case.conn}.example"], **change})
+        self.peers[case.conn] = found
+        if revoked:
+            self.revoked.append(found)
+
+    def write(self, gw):
+        """Culvert's files by name."""
+        files = {"root": gw.lab.write(f"{gw.name}/root.pem", self.root.pem()), "key": gw.lab.write(f"{gw.name}/own.key", pki.pem(pki.key("p256", 3)))}
+        for name, own in self.own.items():
+            files["own-" + name] = gw.lab.write(f"{gw.name}/own-{name}.pem", own.pem())
+        files["crl"] = gw.lab.path(gw.name, "root.crl")
+        with open(files["crl"], "wb") as f:
+            f.write(self.root.crl(self.revoked))
+        return files
+
+    def write_theirs(self, lab):
+        lab.write("strongswan/swanctl/x509ca/root.pem", self.root.pem())
+        lab.write("strongswan/swanctl/private/peer.pem", pki.pem(pki.key("p256", 4)))
+        for name, issued in self.peers.items():
+            lab.write(f"strongswan/swanctl/x509/{name}.pem", issued.pem())
 
 
 class Case:
@@ -91,13 +138,20 @@ class Case:
     def text(self, value):
         return value.replace("{n}", str(self.number)).replace("{address}", self.address).replace("%s", self.conn)
 
-    def culvert(self, gw, good, bad):
+    def culvert(self, gw, good, bad, files):
         get = lambda key, default: self.text(self.ours.get(key, default))
         child = gateway.child(get("local_ts", "10.1.{n}.0/24"), get("remote_ts", "10.2.{n}.0/24"), self.ours.get("esp", ESP))
         # Of "no connection for the address", as responder: the peer comes from an address that is nobody's here.
         remote = f"10.9.3.{self.number}" if self.elsewhere and self.role == "responder" else self.address
-        return gateway.connection(sites.ADDRESS["a"], remote, get("local_id", sites.IDENTITY["a"]), f"{self.conn}.example", self.ours.get("ike", IKE),
+        conn = gateway.connection(sites.ADDRESS["a"], remote, get("local_id", sites.IDENTITY["a"]), f"{self.conn}.example", self.ours.get("ike", IKE),
                                   bad if self.ours.get("no_secret") else good, {"net": child}, dpd_delay="1s", dpd_timeout="3s")
+        if self.ours.get("aggressive"):
+            conn.update(aggressive=True, aggressive_psk_exposes_hash_to_offline_guessing=True)
+        if "certificate" in self.fault.change:
+            del conn["secret"]
+            conn["local"].update(auth="pubkey", certs=[files["own-" + self.fault.change["certificate"].get("own", "root")]], key=f"file:{files['key']}")
+            conn["remote"].update(auth="pubkey", cacerts=[files["root"]], crls=[files["crl"]])
+        return conn
 
     def strongswan(self):
         get = lambda key, default: self.text(self.theirs.get(key, default))
@@ -110,6 +164,10 @@ class Case:
         conn = strongswan.connection(local, sites.ADDRESS["a"], get("local_id", f"{self.conn}.example"), get("remote_id", sites.IDENTITY["a"]),
                                      self.theirs.get("ike", IKE), {self.conn: child}, keyingtries=1, aggressive=self.theirs.get("aggressive", "no"))
         conn["version"] = self.theirs.get("version", 1)
+        if "certificate" in self.fault.change:
+            conn["local"].update(auth="pubkey", certs=f"{self.conn}.pem")
+            conn["remote"]["auth"] = "pubkey"
+            conn["send_cert"] = "always"
         if "auth" in self.theirs:
             conn["local"]["auth"] = conn["remote"]["auth"] = self.theirs["auth"]
         return conn
@@ -179,15 +237,19 @@ def safe(yaml):
 
 
 def body(r, lab):
-    everything = cases()
+    everything, authorities = cases(), Authorities()
+    for c in everything:
+        if "certificate" in c.fault.change:
+            authorities.issue(c)
 
     def connections(gw):
-        good, bad = gw.secret(sites.SECRET), gw.secret("", name="empty")
-        return {c.conn: c.culvert(gw, good, bad) for c in everything}
+        good, bad, files = gw.secret(sites.SECRET), gw.secret("", name="empty"), authorities.write(gw)
+        return {c.conn: c.culvert(gw, good, bad, files) for c in everything}
     theirs = {c.conn: c.strongswan() for c in everything}
     secrets = {f"ike-{c.number}": {"id": c.text(c.theirs.get("local_id", f"{c.conn}.example")), "secret": f'"{c.theirs.get("secret", sites.SECRET)}"'}
                for c in everything}
     site = sites.CulvertAndStrongSwan(lab, connections, theirs, secret=secrets, ike=SETTINGS)
+    authorities.write_theirs(lab)
     site.outside.addresses("cl0", [f"{c.address}/16" for c in everything if not c.theirs.get("absent")])
     site.outside.addresses("lo", [f"10.2.{c.number}.1/24" for c in everything])
     into = "; ".join(c.text(c.fault.change["rule"]) for c in everything if "rule" in c.fault.change)
