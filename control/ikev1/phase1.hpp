@@ -92,9 +92,9 @@ bool answer_stranger(Core& core, TimePoint now, IsakmpSa& sa);
 bool first_message_again(Core& core, const Incoming& in);
 /// The SA of a message that is not the first one, if it is this exchange's and new; otherwise it has been dealt with.
 IsakmpSa* sa_of_message(Core& core, const Incoming& in, Exchange mode);
-/// The connection that the identity means: the one chosen before it was known, or another with the same addresses, suite and method,
 /// Other connections that an SA of these addresses may mean, with the same exchange, suite and authentication, best first.
 std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const Negotiated& negotiated);
+/// The connection that the identity means: the one chosen before it was known, or another with the same addresses, suite and method,
 /// and with the same pre-shared key where there is one.
 std::optional<std::size_t> connection_of(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id& peer);
 /// A last message that proves nothing: a wrong pre-shared key, or somebody else's message. The first one is answered and reported;
