@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""vpnc, the Cisco client, as a remote-access client: Aggressive Mode with a group's secret, XAuth, Mode Config; raw ESP and ESP in UDP.
+
+Time limit: 90 s
+It must get an address, the name server, the networks and the banner of the pool, and ping the host behind the gateway; get the same
+address when it comes again; and be refused with a wrong password.
+"""
+import os
+import sys
+
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from lib import gateway, report, sites  # noqa: E402
+from lib.lab import LabError, wait_for  # noqa: E402
+from lib.traffic import Capture, ping, tshark  # noqa: E402
+
+GROUP, USER, PASSWORD = "group.lab", "alice", "alicepw"
+SCRIPT = """#!/bin/sh
+env | grep -E '^(INTERNAL|CISCO|TUNDEV|VPNGATEWAY|reason)' > "$VPNC_FOLDER/env.$reason"
+case "$reason" in
+  connect) ip link set dev "$TUNDEV" up mtu 1300
+           ip addr add "$INTERNAL_IP4_ADDRESS/32" dev "$TUNDEV"
+           ip route add 10.1.0.0/16 dev "$TUNDEV" src "$INTERNAL_IP4_ADDRESS";;
+esac
+"""
+
+
+class Vpnc:
+    def __init__(self, lab, namespace, name, mode, password=PASSWORD):
+        self.folder = lab.path(name, "x")[:-2]
+        os.makedirs(self.folder, exist_ok=True)
+        script = lab.write(f"{name}/script.sh", SCRIPT, mode=0o700)
+        conf = lab.write(f"{name}/vpnc.conf", f"""IPSec gateway {sites.ADDRESS['a']}
+IPSec ID {GROUP}
+IPSec secret {sites.SECRET}
+IKE Authmode psk
+IKE DH Group dh2
+Perfect Forward Secrecy nopfs
+NAT Traversal Mode {mode}
+Xauth username {USER}
+Xauth password {password}
+Interface name vpnc0
+Script {script}
+Local Port 500
+DPD idle timeout (our side) 30
+No Detach
+""")
+        self.process = namespace.start(f"vpnc-{name}", "vpnc", "--non-inter", "--debug", "1", "--pid-file", f"{self.folder}/pid", conf, env={"VPNC_FOLDER": self.folder})
+
+    def connected(self, seconds=12):
+        """What the gateway has told it, as vpnc's script sees it; None: it gave up."""
+        path = f"{self.folder}/env.connect"
+        try:
+            wait_for(lambda: os.path.exists(path) or not self.process.alive(), seconds, "vpnc to connect")
+        except LabError:
+            return None
+        if not os.path.exists(path):
+            return None
+        with open(path, encoding="utf-8") as f:
+            return dict(line.rstrip("\n").split("=", 1) for line in f if "=" in line)
+
+
+def connect(r, site, mode, protocol, known=None):
+    lab, name = site.lab, f"{mode}{'2' if known else ''}"
+    capture = Capture(site.outside, "cl0", f"wire-{name}")
+    client = Vpnc(lab, site.outside, name, mode)
+    told = client.connected()
+    r.check(f"vpnc connects, {mode}", bool(told), client.process.output()[-400:])
+    if told:
+        address = told.get("INTERNAL_IP4_ADDRESS", "")
+        r.check("... with an address of the pool", address.startswith("10.3.0.") and (known is None or address == known), f"{address}, before {known}")
+        r.check("... and the pool's name server, network, domain and banner",
+                told.get("INTERNAL_IP4_DNS") == "10.1.0.53" and told.get("CISCO_SPLIT_INC_0_ADDR") == "10.1.0.0" and told.get("CISCO_DEF_DOMAIN") == "lab.example"
+                and "Welcome" in told.get("CISCO_BANNER", ""), str(told))
+        wait_for(lambda: "vpnc0" in site.outside.sh("ip", "-br", "addr"), 3, "the tunnel device")
+        r.check("... and pings the host behind the gateway", ping(site.outside, sites.HOST["a"], count=3)[0])
+        known = address
+    client.process.stop()
+    capture.stop()
+    seen = tshark(lab, capture.file, "-Y", protocol)
+    r.check(f"... with ESP as {protocol}", len(seen.splitlines()) >= 6, seen[:200])
+    wait_for(lambda: not site.culvert.ike_sas("people"), 10, "the end of vpnc's SAs")
+    return known
+
+
+class Site:
+    def __init__(self, lab):
+        self.lab = lab
+        self.host, self.inside = sites.host_and_gateway(lab, "a")
+        self.outside = lab.namespace("peer")
+        lab.link(self.inside, "gw0", None, self.outside, "cl0", f"{sites.ADDRESS['b']}/16")
+        self.culvert = sites.culvert(lab, self.inside, "a", ["b"])
+        users = lab.write(f"{self.culvert.name}/users", f"{USER}:{lab.sh('openssl', 'passwd', '-6', PASSWORD).strip()}\n")
+        people = gateway.connection(sites.ADDRESS["a"], "%any", sites.ADDRESS["a"], "%any", "aes256-sha1-modp1024", self.culvert.secret(sites.SECRET),
+                                    {"net": gateway.child("0.0.0.0/0", "dynamic", ["aes256-sha1"])}, allow_weak=["modp1024"], pools=["clients"], **AGGRESSIVE)
+        people["remote"] = {"xauth": {"users": f"file:{users}"}}
+        self.culvert.config["connections"] = {"people": people}
+        self.culvert.config["pools"] = {"clients": {"addrs": "10.3.0.0/24", "dns": ["10.1.0.53"], "split_include": ["10.1.0.0/16"], "banner": "Welcome to the lab.",
+                                                    "domain": "lab.example"}}
+        self.culvert.config["routes"].append({"to": "10.3.0.0/24", "via": sites.ADDRESS["b"]})
+        self.culvert.write()
+        self.culvert.start()
+
+
+AGGRESSIVE = {"aggressive": True, "aggressive_psk_exposes_hash_to_offline_guessing": True}
+
+
+def body(r, lab):
+    site = Site(lab)
+    address = connect(r, site, "natt", "esp && ip.proto == 50")
+    connect(r, site, "natt", "esp && ip.proto == 50", known=address)
+    connect(r, site, "force-natt", "udp.port == 4500 && esp", known=address)
+    refused = Vpnc(lab, site.outside, "wrong", "natt", password="guess")
+    r.check("a wrong password is refused", refused.connected() is None and site.culvert.exchange_counts("xauth_failed")["xauth"] == 1,
+            refused.process.output()[-300:])
+    r.check("... and no address is leased", site.culvert.result("list-pools")["pools"][0]["online"] == 0)
+    refused.process.stop()
+
+
+report.run("vpnc", body)
