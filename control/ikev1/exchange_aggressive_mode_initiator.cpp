@@ -43,7 +43,7 @@ void send_aggressive_1(Core& core, TimePoint now, IsakmpSa& sa, const AmMakingKe
   Builder b;
   b.add(offer).add(Ke{result.public_value}).add(Nonce{nonce}).add(own_id(core, sa));
   add_cert_requests(core, sa, state.auth, kMaxCertificate, b);
-  offer_extensions(core.connection(sa), state.auth, b);
+  offer_extensions(c, state.auth, b);
   Bytes message = clear_message(sa, ike::kExchangeAggressive, MessageId{}, b);
   sa.state = AmAwaitReply{state.auth,
                           std::move(offer),

@@ -32,6 +32,9 @@ Bytes first_bytes(Bytes bytes, std::size_t most) {
   bytes.resize(std::min(bytes.size(), most));
   return bytes;
 }
+
+/// Mode Config is spoken, and Cisco's attributes with it.
+bool has_addresses(const config::Connection& c) { return !c.pools.empty() || !c.vips.empty(); }
 }  // namespace
 
 void offer_extensions(const config::Connection& c, const Phase1Auth& auth, Builder& out) {
@@ -39,12 +42,14 @@ void offer_extensions(const config::Connection& c, const Phase1Auth& auth, Build
   out.add(Vendor{vendor_id(VendorId::Dpd)});
   if (c.fragmentation != config::Fragmentation::No) out.add(Vendor{vendor_id(VendorId::Fragmentation)});
   if (auth.user) out.add(Vendor{vendor_id(VendorId::XAuth)});  // draft-beaulieu-ike-xauth-02 §3.2
+  if (has_addresses(c)) out.add(Vendor{vendor_id(VendorId::Unity)});
 }
 
 void answer_extensions(const config::Connection& c, const IsakmpSa& sa, const Negotiated& negotiated, Builder& out) {
   if (sa.nat.supported) out.add(Vendor{vendor_id(negotiated.nat_text)});
   if (negotiated.dpd) out.add(Vendor{vendor_id(VendorId::Dpd)});
   if (negotiated.auth.user && negotiated.xauth) out.add(Vendor{vendor_id(VendorId::XAuth)});
+  if (has_addresses(c) && negotiated.unity) out.add(Vendor{vendor_id(VendorId::Unity)});
   // As long as the peer's: Windows sends no capabilities.
   if (negotiated.fragmentation && c.fragmentation != config::Fragmentation::No)
     out.add(Vendor{first_bytes(vendor_id(VendorId::Fragmentation), negotiated.fragmentation_id_bytes)});
@@ -59,6 +64,7 @@ void note_extensions(const Message& message, Negotiated& out, ike::NatStatus& na
     best = std::min(best, text);
     if (known->id == VendorId::Dpd) out.dpd = true;
     if (known->id == VendorId::XAuth) out.xauth = true;
+    if (known->id == VendorId::Unity) out.unity = true;
     if (known->id == VendorId::Fragmentation && fragments_announced(v->data)) {
       out.fragmentation = true;
       out.fragmentation_id_bytes = v->data.size();

@@ -1,4 +1,5 @@
-// What both sides of an ISAKMP SA can do beyond RFC 2409, as they announce it by vendor ids: NAT traversal, DPD, fragments.
+// What both sides of an ISAKMP SA can do beyond RFC 2409, as they announce it by vendor ids: NAT traversal, DPD, fragments, XAuth,
+// and Mode Config with Cisco's attributes.
 // Owns which ids go into a first message and into its answer. As responder we answer with no id that the peer has not sent: a stranger
 // gets no more back than it gave.
 #pragma once

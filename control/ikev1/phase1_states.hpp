@@ -43,6 +43,7 @@ struct Negotiated {
   bool fragmentation = false;              ///< both sides announce the fragmentation of IKE messages
   Phase1Auth auth = {};
   bool xauth = false;  ///< the peer sent the vendor id of XAuth
+  bool unity = false;  ///< ... and of Cisco's attributes of Mode Config
 };
 /// What messages 3 and 4 exchanged.
 struct KeyExchange {

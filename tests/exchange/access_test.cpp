@@ -63,6 +63,11 @@ TEST_CASE("XAuth and a pulled address, message by message",
   CHECK(b.counted(Exchange::ModeConfig, Reason::Ok) == 1);
   const auto client = a.engine->ike_sas().at(0), server = b.engine->ike_sas().at(0);
   CHECK(server.xauth_user == "alice");
+  for (const char* id : {"XAuth", "Cisco Unity", "DPD"}) {  // asked, and answered
+    CAPTURE(id);
+    CHECK(std::ranges::count(server.vendor_ids, id) == 1);
+    CHECK(std::ranges::count(client.vendor_ids, id) == 1);
+  }
   REQUIRE(client.virtual_address);
   CHECK(client.virtual_address == server.virtual_address);
   CHECK(Prefix::parse("10.3.0.0/24")->contains(*client.virtual_address));

@@ -3,7 +3,7 @@
 
 Time limit: 90 s
 It must get an address, the name server, the networks and the banner of the pool, and ping the host behind the gateway; get the same
-address when it comes again; and be refused with a wrong password.
+address when it comes again, also from behind a NAT box; and be refused with a wrong password.
 """
 import os
 import sys
@@ -15,12 +15,13 @@ from lib.traffic import Capture, ping, tshark  # noqa: E402
 
 GROUP, USER, PASSWORD = "group.lab", "alice", "alicepw"
 SCRIPT = """#!/bin/sh
-env | grep -E '^(INTERNAL|CISCO|TUNDEV|VPNGATEWAY|reason)' > "$VPNC_FOLDER/env.$reason"
+env | grep -E '^(INTERNAL|CISCO|TUNDEV|VPNGATEWAY|reason)' > "$VPNC_FOLDER/env.new"
 case "$reason" in
   connect) ip link set dev "$TUNDEV" up mtu 1300
            ip addr add "$INTERNAL_IP4_ADDRESS/32" dev "$TUNDEV"
            ip route add 10.1.0.0/16 dev "$TUNDEV" src "$INTERNAL_IP4_ADDRESS";;
 esac
+mv "$VPNC_FOLDER/env.new" "$VPNC_FOLDER/env.$reason"
 """
 
 
@@ -59,25 +60,28 @@ No Detach
             return dict(line.rstrip("\n").split("=", 1) for line in f if "=" in line)
 
 
-def connect(r, site, mode, protocol, known=None):
-    lab, name = site.lab, f"{mode}{'2' if known else ''}"
+def connect(r, site, what, mode, protocol, known=None, namespace=None):
+    """Connects, looks at everything, disconnects. Returns the virtual address."""
+    lab, name, here = site.lab, what.replace(" ", "-"), namespace or site.outside
     capture = Capture(site.outside, "cl0", f"wire-{name}")
-    client = Vpnc(lab, site.outside, name, mode)
+    client = Vpnc(lab, here, name, mode)
     told = client.connected()
-    r.check(f"vpnc connects, {mode}", bool(told), client.process.output()[-400:])
+    r.check(f"vpnc connects, {what}", bool(told), client.process.output()[-400:])
     if told:
         address = told.get("INTERNAL_IP4_ADDRESS", "")
         r.check("... with an address of the pool", address.startswith("10.3.0.") and (known is None or address == known), f"{address}, before {known}")
         r.check("... and the pool's name server, network, domain and banner",
                 told.get("INTERNAL_IP4_DNS") == "10.1.0.53" and told.get("CISCO_SPLIT_INC_0_ADDR") == "10.1.0.0" and told.get("CISCO_DEF_DOMAIN") == "lab.example"
                 and "Welcome" in told.get("CISCO_BANNER", ""), str(told))
-        wait_for(lambda: "vpnc0" in site.outside.sh("ip", "-br", "addr"), 3, "the tunnel device")
-        r.check("... and pings the host behind the gateway", ping(site.outside, sites.HOST["a"], count=3)[0])
+        r.check("... and pings the host behind the gateway", ping(here, sites.HOST["a"], count=3)[0])
+        mine = site.culvert.ike_sas("people")[0]
+        r.check("list-sas shows who it is and what it can", mine["xauth_user"] == USER and {"XAuth", "DPD", "Cisco Unity"} <= set(mine["vendor_ids"])
+                and mine["nat"]["remote"] == (mode == "force-natt" or namespace is not None), f"{mine['xauth_user']}, {mine['vendor_ids']}, {mine['nat']}")
         known = address
     client.process.stop()
     capture.stop()
     seen = tshark(lab, capture.file, "-Y", protocol)
-    r.check(f"... with ESP as {protocol}", len(seen.splitlines()) >= 6, seen[:200])
+    r.check(f"... with ESP as {protocol}", len(seen.splitlines()) >= 6, f"{len(seen.splitlines())} packets")
     wait_for(lambda: not site.culvert.ike_sas("people"), 10, "the end of vpnc's SAs")
     return known
 
@@ -88,6 +92,10 @@ class Site:
         self.host, self.inside = sites.host_and_gateway(lab, "a")
         self.outside = lab.namespace("peer")
         lab.link(self.inside, "gw0", None, self.outside, "cl0", f"{sites.ADDRESS['b']}/16")
+        self.road = lab.namespace("road")                        # behind a NAT box, which is the peer's namespace
+        lab.link(self.outside, "road0", "192.168.50.1/24", self.road, "r0", "192.168.50.2/24")
+        self.road.route("default", "192.168.50.1")
+        self.outside.sh("nft", "-f", lab.write("nat.nft", MASQUERADE))
         self.culvert = sites.culvert(lab, self.inside, "a", ["b"])
         users = lab.write(f"{self.culvert.name}/users", f"{USER}:{lab.sh('openssl', 'passwd', '-6', PASSWORD).strip()}\n")
         people = gateway.connection(sites.ADDRESS["a"], "%any", sites.ADDRESS["a"], "%any", "aes256-sha1-modp1024", self.culvert.secret(sites.SECRET),
@@ -101,14 +109,21 @@ class Site:
         self.culvert.start()
 
 
+MASQUERADE = """table ip nat {
+  chain post {
+    type nat hook postrouting priority 100
+    iifname "road0" masquerade random
+  }
+}
+"""
 AGGRESSIVE = {"aggressive": True, "aggressive_psk_exposes_hash_to_offline_guessing": True}
 
 
 def body(r, lab):
     site = Site(lab)
-    address = connect(r, site, "natt", "esp && ip.proto == 50")
-    connect(r, site, "natt", "esp && ip.proto == 50", known=address)
-    connect(r, site, "force-natt", "udp.port == 4500 && esp", known=address)
+    address = connect(r, site, "no NAT", "natt", "esp && ip.proto == 50")
+    connect(r, site, "UDP forced", "force-natt", "udp.port == 4500 && esp", known=address)
+    connect(r, site, "behind NAT", "natt", "udp.port == 4500 && esp", known=address, namespace=site.road)
     refused = Vpnc(lab, site.outside, "wrong", "natt", password="guess")
     r.check("a wrong password is refused", refused.connected() is None and site.culvert.exchange_counts("xauth_failed")["xauth"] == 1,
             refused.process.output()[-300:])
