@@ -34,15 +34,17 @@ ArpVerdict arp_in(Packet& p, const Interface& interface, std::uint16_t port, con
   }
   // A probe (RFC 5227 §1.1) has no sender address: it is answered, nothing is learned.
   const bool probe = from.is_unspecified();
-  if (!probe && interface.network_of(from) == nullptr) return v;
+  Neighbor* known = probe ? nullptr : neighbors.find({from, port});
+  const bool asks_us = op == kRequest && own(target);
+  // A host asks in the name of what it wants to send from, which may be an address of no network here (a virtual one, behind a route
+  // of ours): it is answered, and learned where we have asked for it ourselves.
+  if (!probe && !known && !asks_us && interface.network_of(from) == nullptr) return v;
   v.counted = false;
-  if (!probe) {
-    if (Neighbor* known = neighbors.find({from, port})) {
-      v.learned = known->state() != NeighborState::Reachable;
-      known->confirm(sender);
-    }
+  if (known) {
+    v.learned = known->state() != NeighborState::Reachable;
+    known->confirm(sender);
   }
-  if (op != kRequest || !own(target)) return v;
+  if (!asks_us) return v;
   store_be16(p.data + kOp, kReply);
   std::copy(sender.begin(), sender.end(), p.data + kTha);
   std::memcpy(p.data + kTpa, p.data + kSpa, 4);

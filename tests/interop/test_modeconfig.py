@@ -3,7 +3,7 @@
 
 Time limit: 150 s
 One Culvert and one strongSwan. Culvert's server gives the four addresses of a pool to strongSwan's clients, told apart by an address of
-strongSwan's each; then it is a client of strongSwan's server itself and is given one: who uses that address behind it is not looked at here.
+strongSwan's each; then it is a client of strongSwan's server itself, and a host behind it uses the address that it was given.
 """
 import concurrent.futures
 import sys
@@ -136,6 +136,8 @@ def as_client(r, site):
         address = sa["virtual_address"]
         r.check("... with an address of strongSwan's pool and its user name", (address or "").startswith("10.3.7.") and sa["xauth_user"] == f"visitor-{mode}", str(sa))
         wait_for(lambda m=mode: any(c.get("state") == "INSTALLED" for c in peer.child_sas(f"serve-{m}")), 5, "the SA at strongSwan")
+        site.host.address("h0", f"{address}/32")
+        r.check("... which a host behind it uses", ping(site.host, sites.INSIDE["b"], address, count=2)[0])
         culvert.terminate(f"visit-{mode}")
         wait_for(lambda m=mode: f"serve-{m}" not in peer.list_sas(), 5, "the end at strongSwan")
 

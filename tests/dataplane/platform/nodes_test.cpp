@@ -152,6 +152,24 @@ TEST_CASE("ARP: a request for our address is answered, and teaches only what is 
   CHECK(asked->link.load() == Neighbor::encode(NeighborState::Reachable, {2, 9, 9, 9, 9, 9}));
 }
 
+TEST_CASE("ARP: a host that asks for us in the name of an address beyond our networks is answered", "[arp][rfc826]") {
+  NeighborTable table;
+  const Interface i = lan();
+  Bytes wire{0, 1, 8, 0, 6, 4, 0, 1, 2, 9, 9, 9, 9, 9, 10, 3, 7, 1, 0, 0, 0, 0, 0, 0, 10, 1, 0, 1};
+  wire.resize(46);
+  OwnedPacket request(wire, 14, 0);
+  const ArpVerdict v = arp_in(request.view, i, 1, table);
+  CHECK((v.reply && !v.learned && !v.counted));
+  CHECK(table.size() == 0);
+
+  wire[7] = 2;  // as an answer that nobody asked for
+  OwnedPacket unasked(wire, 14, 0);
+  CHECK(arp_in(unasked.view, i, 1, table).counted);
+  table.add({IpAddress::parse("10.3.7.1").value(), 1});  // we have a packet for it
+  OwnedPacket asked(wire, 14, 0);
+  CHECK((arp_in(asked.view, i, 1, table).learned));
+}
+
 TEST_CASE("ARP: what is wrong is refused, at every length", "[arp]") {
   NeighborTable table;
   const Interface i = lan();
