@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/times.hpp"
 
 namespace culvert::ikev1 {
 
 namespace {
 
-/// Traffic is noticed once a second: a peer that was silent for longer sends none.
-constexpr auto kSilence = seconds{2};
+/// What is left of a keepalive interval for the question and its way: traffic is noticed once a second.
+constexpr std::chrono::nanoseconds kMargin = seconds{2};
 
 std::optional<std::uint32_t> sequence_of(const Notify& n) {
   if (n.data.size() != 4) return std::nullopt;  // RFC 3706 §5.3: always four bytes
@@ -28,6 +29,20 @@ Bytes dpd_message(Core& core, IsakmpSa& sa, const MmEstablished& est, NotifyType
   Builder b;
   b.add(n);
   return informational(core, sa, est.keys, std::move(b));
+}
+
+bool behind_nat(const Core& core, const IsakmpSa& sa) {
+  const MmEstablished* est = sa.established();
+  return est && !est->remove_at && core.config.ike.keepalive.count() > 0 && sa.local.port == ike::kNatPort &&
+         (sa.nat.local || sa.nat.forced);
+}
+
+/// A keepalive proves nothing. Where the peer is silent, the NAT may have given us another address since: a question that it can
+/// believe shows it the way (RFC 3947 §4), and it is no question whether it lives.
+std::optional<TimePoint> show_deadline(const Core& core, const MmEstablished& est) {
+  if (!est.dpd.next_probe) return std::nullopt;
+  const std::chrono::nanoseconds interval = core.config.ike.keepalive;
+  return std::max(est.dpd.last_heard, est.dpd.shown) + std::max(interval - kMargin, interval / 2);
 }
 
 }  // namespace
@@ -98,23 +113,21 @@ void on_dpd_timer(Core& core, TimePoint now, IsakmpSa& sa) {
 }
 
 std::optional<TimePoint> keepalive_deadline(const Core& core, const IsakmpSa& sa) {
-  const MmEstablished* est = sa.established();
-  if (!est || est->remove_at || core.config.ike.keepalive.count() <= 0 || sa.local.port != ike::kNatPort) return std::nullopt;
-  if (!sa.nat.local && !sa.nat.forced) return std::nullopt;
-  return sa.last_sent + core.config.ike.keepalive;
+  if (!behind_nat(core, sa)) return std::nullopt;
+  return earliest(sa.last_sent + core.config.ike.keepalive, show_deadline(core, *sa.established()));
 }
 
 void on_keepalive_timer(Core& core, TimePoint now, IsakmpSa& sa) {
-  const auto due = keepalive_deadline(core, sa);
-  if (!due || now < *due) return;
+  if (!behind_nat(core, sa)) return;
+  MmEstablished* est = sa.established();
+  if (const auto due = show_deadline(core, *est); due && now >= *due) {
+    est->dpd.shown = now;
+    core.send(now, sa, dpd_message(core, sa, *est, NotifyType::RUThere, est->dpd.next_sequence++));
+  }
+  if (now < sa.last_sent + core.config.ike.keepalive) return;
   sa.last_sent = now;
   core.touch(sa);
   core.actions.emplace_back(ike::SendDatagram{{sa.local, sa.remote, Bytes{ike::kNatKeepalive}}});
-  // A keepalive proves nothing. Where the peer is silent, the NAT may have given us another address since: a question that it can
-  // believe shows it the way (RFC 3947 §4), and it is no question whether it lives.
-  MmEstablished* est = sa.established();
-  if (!est->dpd.next_probe || now - est->dpd.last_heard < kSilence) return;
-  core.send(now, sa, dpd_message(core, sa, *est, NotifyType::RUThere, est->dpd.next_sequence++));
 }
 
 }  // namespace culvert::ikev1

@@ -1,6 +1,6 @@
 // Dead-peer detection (RFC 3706), both ways, and NAT keepalives (RFC 3948 §4).
-// Owns when a peer is asked and when it counts as dead. Asks only when nothing else shows that it lives, and behind a NAT with each
-// keepalive to a silent peer: the NAT may have given us another address, which only an authenticated message can show.
+// Owns when a peer is asked and when it counts as dead. Asks only when nothing else shows that it lives, and behind a NAT within a
+// keepalive interval of its last word: the NAT may have given us another address, which only an authenticated message can show.
 #pragma once
 
 #include "control/ikev1/core.hpp"
@@ -17,7 +17,7 @@ void on_r_u_there_ack(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& es
 /// Asks, or gives the peer up (lifecycle.hpp: peer_is_dead).
 void on_dpd_timer(Core& core, TimePoint now, IsakmpSa& sa);
 void on_keepalive_timer(Core& core, TimePoint now, IsakmpSa& sa);
-/// When a keepalive is due; nullopt: no NAT asks for it.
+/// When a keepalive is due, or our address to be shown; nullopt: no NAT asks for it.
 [[nodiscard]] std::optional<TimePoint> keepalive_deadline(const Core& core, const IsakmpSa& sa);
 
 }  // namespace culvert::ikev1

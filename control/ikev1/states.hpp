@@ -183,6 +183,7 @@ struct Dpd {
   std::optional<std::uint32_t> unanswered_from;  ///< first sequence number since we heard from the peer
   std::optional<std::uint32_t> peer_sequence;    ///< highest of theirs
   bool given_up = false;                         ///< the peer is dead, and its children want nothing done about it
+  TimePoint shown{};                             ///< when we last showed the peer our address (dpd.hpp)
   TimePoint doubted{};                           ///< when somebody last said that the peer has lost an SA
   TimePoint answer_window{};
   unsigned answers = 0;  ///< in this window

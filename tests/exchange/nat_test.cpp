@@ -183,9 +183,30 @@ TEST_CASE("a peer that hears nothing shows its new address within a keepalive in
   world.run(60s);
   const Endpoint before = b.engine->ike_sas().front().remote;
   world.forget_nat();
-  REQUIRE(world.run_until([&] { return b.engine->ike_sas().front().remote != before; }, a.config.ike.keepalive + 1s));
+  REQUIRE(world.run_until([&] { return b.engine->ike_sas().front().remote != before; }, a.config.ike.keepalive));
   world.run(1s);
   CHECK(b.current_out("net")->sa.remote == b.engine->ike_sas().front().remote);
+}
+
+TEST_CASE("the last packet from the peer came at any time of the keepalive interval: its next one comes within one", "[nat][rfc3948-4]") {
+  const auto phase = std::chrono::milliseconds{GENERATE(range(0, 5000, 250))};
+  World world;
+  auto [a, b] = behind_nat(world);
+  for (Host* h : {&a, &b}) h->config.ike.keepalive = config::Seconds{5};
+  for (Host* h : {&a, &b}) h->config.connections[0].dpd_delay = config::Seconds{300};
+  for (Host* h : {&a, &b}) h->config.connections[0].dpd_timeout = config::Seconds{900};
+  for (Host* h : {&a, &b}) h->engine = std::make_unique<ike::Engine>(h->config, *h);
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 30s));
+  world.run(20s + phase);
+  const Endpoint before = b.engine->ike_sas().front().remote;
+  world.forget_nat();
+  const ike::TimePoint last = world.now;
+  world.run(1s);  // it is noticed once a second
+  a.engine->on_traffic(world.now, a.inbound.begin()->second.sa.spi, last);
+  a.perform();
+  REQUIRE(world.run_until([&] { return b.engine->ike_sas().front().remote != before; }, 4s));
 }
 
 TEST_CASE("NAT-D payloads that are no hashes: the message is dropped, a good one still goes through", "[nat][attack-L1]") {
