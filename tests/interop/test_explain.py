@@ -86,8 +86,10 @@ FAULTS = [
     certificate("of another authority", issuer="other"),
     certificate("for another use", usage=("key_encipherment",)),
     certificate("revoked", revoked=True),
-    Fault("certificate: with another name", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, certificate={"san": ["DNS:else.example"]}),
-    Fault("certificate: ours, of an authority that the peer does not trust", {"own_certificate"}, by={"initiator": "peer", "responder": "peer"}, certificate={"own": "other"}),
+    Fault("certificate: with another name", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, theirs={"local_id": "else-{n}.example"},
+          certificate={"san": ["DNS:else-{n}.example"]}, sides=("else-{n}.example", "f{n}.example")),
+    Fault("certificate: ours, of an authority that the peer does not trust", {"own_certificate"}, by={"initiator": "peer", "responder": "peer"}, ours={"local_id": "gw-o.example"},
+          theirs={"remote_id": "gw-o.example"}, certificate={"own": "other"}),
     Fault("the peer dies", {"dead_peer"}, roles=("initiator",), by={"initiator": "nobody"}, then="die"),
     Fault("the peer deletes the tunnel", {"deleted_by_peer"}, by={"initiator": "peer", "responder": "peer"}, then="delete"),
 ]
@@ -98,13 +100,17 @@ class Authorities:
 
     def __init__(self):
         self.root, self.other = (pki.Issued(f"C=CH, O=Example, CN={name}", pki.key("p256", n), ca=True) for n, name in enumerate(("Root", "Other"), 1))
-        self.own = {name: pki.Issued("C=CH, O=Example, CN=gw-a", pki.key("p256", 3), getattr(self, name), san=["DNS:gw-a.example"]) for name in ("root", "other")}
+        # Keys and names of their own: strongSwan takes any trusted certificate that it has seen for the key or the name.
+        self.own = {name: pki.Issued(f"C=CH, O=Example, CN={gw}", pki.key("p256", n), getattr(self, name), san=[f"DNS:{gw}.example"])
+                    for name, gw, n in (("root", "gw-a", 3), ("other", "gw-o", 5))}
         self.peers, self.revoked = {}, []
 
     def issue(self, case):
         change = dict(case.fault.change["certificate"])
         issuer, revoked = getattr(self, change.pop("issuer", "root")), change.pop("revoked", False)
         change.pop("own", None)
+        if "san" in change:
+            change["san"] = [case.text(name) for name in change["san"]]
         found = pki.Issued(f"C=CH, O=Example, CN={case.conn}", pki.key("p256", 4), issuer, **{"san": [f"DNS:{case.conn}.example"], **change})
         self.peers[case.conn] = found
         if revoked:
@@ -112,9 +118,10 @@ class Authorities:
 
     def write(self, gw):
         """Culvert's files by name."""
-        files = {"root": gw.lab.write(f"{gw.name}/root.pem", self.root.pem()), "key": gw.lab.write(f"{gw.name}/own.key", pki.pem(pki.key("p256", 3)))}
+        files = {"root": gw.lab.write(f"{gw.name}/root.pem", self.root.pem())}
         for name, own in self.own.items():
             files["own-" + name] = gw.lab.write(f"{gw.name}/own-{name}.pem", own.pem())
+            files["key-" + name] = gw.lab.write(f"{gw.name}/own-{name}.key", pki.pem(own.private))
         files["crl"] = gw.lab.path(gw.name, "root.crl")
         with open(files["crl"], "wb") as f:
             f.write(self.root.crl(self.revoked))
@@ -149,7 +156,8 @@ class Case:
             conn.update(aggressive=True, aggressive_psk_exposes_hash_to_offline_guessing=True)
         if "certificate" in self.fault.change:
             del conn["secret"]
-            conn["local"].update(auth="pubkey", certs=[files["own-" + self.fault.change["certificate"].get("own", "root")]], key=f"file:{files['key']}")
+            own = self.fault.change["certificate"].get("own", "root")
+            conn["local"].update(auth="pubkey", certs=[files["own-" + own]], key=f"file:{files['key-' + own]}")
             conn["remote"].update(auth="pubkey", cacerts=[files["root"]], crls=[files["crl"]])
         return conn
 
