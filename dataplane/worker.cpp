@@ -166,6 +166,7 @@ inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
     case LocalKind::Esp:
       return esp.push_back(&p);
     case LocalKind::Ike:
+    case LocalKind::UdpFragment:  // IKE's are put together there
       return punt_ike(p);
     case LocalKind::Keepalive:
       return drops_.drop(p, Drop::NatKeepalive);

@@ -11,6 +11,7 @@
 
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/arp.hpp"
+#include "dataplane/nodes/classify.hpp"
 
 namespace culvert::dp {
 
@@ -117,6 +118,7 @@ void Manager::tick(std::uint64_t now) {
   server_->serve(now);
   resolver_.tick(now);
   rcu_.reclaim();
+  count(Drop::LocalFragment, reassembly_.expire(now));
   for (const shm::Expire& e : commands_.expirations(now)) {
     spdlog::info("{} SA {:08x}: {} lifetime reached", e.direction == Direction::Inbound ? "inbound" : "outbound", e.spi.value,
                  e.hard ? "hard" : "soft");
@@ -165,20 +167,35 @@ bool Manager::take_ike() {
   for (std::size_t i = 0; i < n; ++i) {
     Packet p;
     load_view(buffers[i], p);
-    std::optional<Drop> refused = Drop::PuntFull;  // nobody is attached
-    if (!parse_ip(p)) {
-      refused = Drop::PuntInvalid;
-    } else if (session_) {
-      refused = punt(p, session_->punt);
-    }
-    if (refused) {
+    if (const auto refused = punt_packet(p)) {
       end(buffers[i], *refused, false);
     } else {
-      notify_ = true;
       BufferPool::release(nullptr, std::span(&buffers[i], 1));
     }
   }
   return n == buffers.size();
+}
+
+/// A datagram for culvertd, or a fragment of one.
+std::optional<Drop> Manager::punt_packet(Packet& p) {
+  if (!session_) return Drop::PuntFull;  // nobody is attached
+  if (!parse_ip(p)) return Drop::PuntInvalid;
+  if (p.fragment) return reassemble(p);
+  const auto refused = punt(p, session_->punt);
+  if (!refused) notify_ = true;
+  return refused;
+}
+
+/// Counts what is given up; the fragment itself is the caller's.
+std::optional<Drop> Manager::reassemble(const Packet& fragment) {
+  Reassembly::Result result = reassembly_.add(fragment, monotonic_ns());
+  count(Drop::LocalFragment, result.ended);
+  if (!result.whole) return std::nullopt;
+  Packet p;
+  p.data = result.whole->data();
+  p.length = static_cast<std::uint32_t>(result.whole->size());
+  if (parse_ip(p) && classify_local(p) == LocalKind::Ike) return punt_packet(p);
+  return Drop::PuntInvalid;
 }
 
 bool Manager::take_slow() {
@@ -270,8 +287,10 @@ void Manager::give_to_worker(const Packet& packet, HandoffNote note) {
   drop(packet.handle, note.kind == Handoff::Unreachable ? note.reason : Drop::HandoffFull);
 }
 
+void Manager::count(Drop reason, std::size_t packets) { segment_.manager().drops[static_cast<std::size_t>(reason)].add(packets); }
+
 void Manager::drop(void* buffer, Drop reason) {
-  segment_.manager().drops[static_cast<std::size_t>(reason)].add(1);
+  count(reason, 1);
   BufferPool::release(nullptr, std::span(&buffer, 1));
 }
 

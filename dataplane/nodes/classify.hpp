@@ -52,12 +52,13 @@ enum class LocalKind : std::uint8_t {
   Ike,        ///< UDP 500, or 4500 with the non-ESP marker (RFC 3948 §2.2)
   Keepalive,  ///< RFC 3948 §2.3
   Icmp,
-  Fragment,   ///< of any protocol
+  Fragment,  ///< of any protocol but UDP
+  UdpFragment,
   Malformed,  ///< a UDP datagram for IKE whose length is wrong
   Other,
 };
 inline LocalKind classify_local(const Packet& p) {
-  if (p.fragment) return LocalKind::Fragment;
+  if (p.fragment) return p.protocol == kProtocolUdp ? LocalKind::UdpFragment : LocalKind::Fragment;
   if (p.protocol == kProtocolEsp || p.protocol == kProtocolAh) return LocalKind::Esp;
   if (p.protocol == kProtocolIcmp) return LocalKind::Icmp;
   if (p.protocol != kProtocolUdp || (p.destination_port != kIkePort && p.destination_port != kNatTPort)) return LocalKind::Other;
