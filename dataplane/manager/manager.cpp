@@ -35,8 +35,7 @@ void drain(int fd) {
 }  // namespace
 
 Manager::Manager(const Setup& s)
-    : config_(s.config),
-      env_(s.environment),
+    : env_(s.environment),
       segment_(s.tables.segment),
       rcu_(s.tables.rcu),
       commands_(s.tables),

@@ -72,7 +72,6 @@ class Manager {
   std::array<int, shm::kHandshakeFds> attach();
   void detach();
 
-  const config::GatewayConfig& config_;
   const WorkerEnvironment& env_;
   shm::Segment& segment_;
   Rcu& rcu_;
