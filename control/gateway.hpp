@@ -85,6 +85,7 @@ class Gateway final : private ike::Services {
   [[nodiscard]] const Link* link() const { return link_.get(); }
   [[nodiscard]] bool started() const { return started_; }
   [[nodiscard]] std::vector<ike::IkeSaInfo> ike_sas() const { return engine_.ike_sas(); }
+  [[nodiscard]] std::size_t newcomers() const { return engine_.newcomers(); }
   [[nodiscard]] std::vector<ike::LonePairs> lone_pairs() const { return engine_.lone_pairs(); }
   /// As the engine has it, but nothing is up while there is no data plane to carry it. Every configured child is there.
   [[nodiscard]] std::vector<ike::ConnectionStatus> connections() const;

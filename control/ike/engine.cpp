@@ -80,9 +80,11 @@ void Engine::Impl::fragment(TimePoint now, const Datagram& datagram, const Frame
   auto id = core.table.find(h.spi_i, h.spi_r);
   if (!id && h.spi_r) id = core.table.find_initiating(h.spi_i);
   ikev1::IsakmpSa* sa = id ? core.find(*id) : nullptr;
-  if (!sa && h.spi_r) return junk(Reason::UnknownSa, "it names cookies that nobody here has");
+  const bool newcomer = core.newcomers.knows(h.spi_i, h.spi_r, datagram.local, datagram.remote);
+  if (!sa && h.spi_r && !newcomer) return junk(Reason::UnknownSa, "it names cookies that nobody here has");
   if (!takes_fragments(datagram, sa)) return junk(Reason::Unexpected, "the connection does not want any (fragmentation: no)");
-  auto whole = sa ? sa->fragments.add(now, *parsed) : core.first_fragments.add(now, datagram.remote, h.spi_i, *parsed);
+  auto& strangers = newcomer ? core.newcomer_fragments : core.first_fragments;
+  auto whole = sa ? sa->fragments.add(now, *parsed) : strangers.add(now, datagram.remote, h.spi_i, *parsed);
   if (!whole) return junk(Reason::Limit, whole.error());
   if (!*whole) return;
   const auto framed = parse_header(**whole);
@@ -147,6 +149,7 @@ void Engine::on_timer(TimePoint now) {
   }
   for (const std::size_t run : expired.runs)
     if (impl_->core.has_run(run)) ikev1::on_connection_timer(impl_->core, now, run);
+  ikev1::forget_newcomers(impl_->core, now);
   impl_->settle(now);
 }
 
@@ -252,7 +255,11 @@ void Engine::shutdown(TimePoint now) {
   impl_->settle(now);
 }
 
-std::optional<TimePoint> Engine::deadline() const { return impl_->core.deadline(); }
+std::optional<TimePoint> Engine::deadline() const {
+  const ikev1::Core& core = impl_->core;
+  return ikev1::earliest(core.deadline(), core.newcomers.deadline(core.config.ike.half_open_timeout));
+}
+std::size_t Engine::newcomers() const { return impl_->core.newcomers.size(); }
 std::vector<Action> Engine::take_actions() { return std::exchange(impl_->core.actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const { return ikev1::view_ike_sas(impl_->core); }
 std::vector<LonePairs> Engine::lone_pairs() const { return ikev1::view_lone_pairs(impl_->core); }

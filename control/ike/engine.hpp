@@ -70,6 +70,8 @@ class Engine {
   [[nodiscard]] std::vector<Action> take_actions();
 
   [[nodiscard]] std::vector<IkeSaInfo> ike_sas() const;
+  /// Strangers who have been sent message 2 and have not answered it: no SAs yet.
+  [[nodiscard]] std::size_t newcomers() const;
   /// Those that no entry of `ike_sas` shows.
   [[nodiscard]] std::vector<LonePairs> lone_pairs() const;
   [[nodiscard]] std::vector<ConnectionStatus> connections() const;

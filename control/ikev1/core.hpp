@@ -16,6 +16,7 @@
 #include "control/ike/engine_types.hpp"
 #include "control/ike/failure.hpp"
 #include "control/ike/header.hpp"
+#include "control/ike/newcomers.hpp"
 #include "control/ike/watch.hpp"
 #include "control/ikev1/attempts.hpp"
 #include "control/ikev1/fragments.hpp"
@@ -131,8 +132,9 @@ class Core {
   std::vector<ike::Action> actions;
   std::vector<ike::Datagram> deferred;  ///< came before their time, which is now
   ike::SaTable table;
-  FirstFragments first_fragments;
+  FirstFragments first_fragments, newcomer_fragments;  ///< the latter of message 3: nobody fills it in another's name
   std::set<IpAddress> contacted;  ///< peers that we have, or had, SAs with: they get no INITIAL-CONTACT. At most kMaxContacted
+  ike::Newcomers newcomers;
   ike::FailureBook failures;
   Leases leases;
   Attempts attempts;

@@ -75,7 +75,7 @@ ike::Datagram clear_informational(const ike::IkeSaInfo& sa, bool to_initiator, c
 
 }  // namespace
 
-TEST_CASE("forged deletes and notifications in clear change nothing", "[informational][G1][B8][G7]") {
+TEST_CASE("forged deletes and notifications in clear change nothing", "[informational][attack-G1][attack-B8][attack-G7]") {
   World world;
   auto [a, b] = two_sites(world);
   begin(a, b);
@@ -106,7 +106,7 @@ TEST_CASE("forged deletes and notifications in clear change nothing", "[informat
   CHECK_FALSE(b.reports(Reason::Unexpected).empty());
 }
 
-TEST_CASE("an encrypted Delete with one bit changed, and one that is replayed", "[informational][G1][G2]") {
+TEST_CASE("an encrypted Delete with one bit changed, and one that is replayed", "[informational][attack-G1][attack-G2]") {
   World world;
   auto [a, b] = two_sites(world);
   begin(a, b);
@@ -142,7 +142,7 @@ TEST_CASE("an encrypted Delete with one bit changed, and one that is replayed", 
   CHECK(b.log.size() == lines);
 }
 
-TEST_CASE("Quick Mode before phase 1 is done, or with message id 0", "[quick_mode][B9]") {
+TEST_CASE("Quick Mode before phase 1 is done, or with message id 0", "[quick_mode][attack-B9]") {
   World world;
   auto [a, b] = two_sites(world);
   const ike::Datagram five = capture(world, a, b, 5);
@@ -161,7 +161,7 @@ TEST_CASE("Quick Mode before phase 1 is done, or with message id 0", "[quick_mod
   CHECK(b.established() == 1);  // the good message 5 still works
 }
 
-TEST_CASE("another exchange type or version under the cookies of a running Main Mode", "[main_mode][B10]") {
+TEST_CASE("another exchange type or version under the cookies of a running Main Mode", "[main_mode][attack-B10]") {
   World world;
   auto [a, b] = two_sites(world);
   const ike::Datagram three = capture(world, a, b, 3);
@@ -172,12 +172,12 @@ TEST_CASE("another exchange type or version under the cookies of a running Main 
     world.deliver(changed);
   }
   CHECK(b.sent_datagrams == before);
-  CHECK(b.counted(Exchange::AggressiveMode, Reason::Unexpected) == 1);
+  CHECK(b.counted(Exchange::AggressiveMode, Reason::UnknownSa) == 1);
   CHECK(b.counted(Exchange::Informational, Reason::OtherVersion) == 1);
   CHECK(world.run_until([&] { return a.up() && b.up(); }, 10s));
 }
 
-TEST_CASE("zero cookies", "[main_mode][B11]") {
+TEST_CASE("zero cookies", "[main_mode][attack-B11]") {
   World world;
   auto [a, b] = two_sites(world);
   const ike::Datagram three = capture(world, a, b, 3);
@@ -188,10 +188,10 @@ TEST_CASE("zero cookies", "[main_mode][B11]") {
   world.deliver(none);
   world.deliver(no_responder);
   CHECK(b.sent_datagrams == before);
-  CHECK(b.engine->ike_sas().size() == 1);
+  CHECK(b.engine->newcomers() == 1);
 }
 
-TEST_CASE("our own messages, reflected", "[main_mode][B5]") {
+TEST_CASE("our own messages, reflected", "[main_mode][attack-B5]") {
   World world;
   auto [a, b] = two_sites(world);
   world.hook = [&](ike::Datagram& d) {
@@ -204,7 +204,7 @@ TEST_CASE("our own messages, reflected", "[main_mode][B5]") {
   CHECK(b.established() == 1);
 }
 
-TEST_CASE("degenerate key exchange values: no state, no SA", "[main_mode][D1][D3]") {
+TEST_CASE("degenerate key exchange values: no state, no SA", "[main_mode][attack-D1][attack-D3]") {
   const auto group = GENERATE("ecp256", "modp2048");
   const int number = GENERATE(3, 4);
   const int kind = GENERATE(0, 1, 2, 3, 4);
@@ -235,7 +235,7 @@ TEST_CASE("degenerate key exchange values: no state, no SA", "[main_mode][D1][D3
     CHECK(a.counted(Exchange::MainMode, Reason::BadKe) == 1);
 }
 
-TEST_CASE("nonces are 8 to 256 bytes long", "[main_mode][D4][rfc2409-5]") {
+TEST_CASE("nonces are 8 to 256 bytes long", "[main_mode][attack-D4][rfc2409-5]") {
   const std::size_t size = GENERATE(0, 1, 7, 257, 1000);
   const int number = GENERATE(3, 4);
   World world;
@@ -251,7 +251,7 @@ TEST_CASE("nonces are 8 to 256 bytes long", "[main_mode][D4][rfc2409-5]") {
   CHECK(b.engine->ike_sas().empty());
 }
 
-TEST_CASE("forged refusals and replies do not keep the connection from coming up", "[main_mode][B3]") {
+TEST_CASE("forged refusals and replies do not keep the connection from coming up", "[main_mode][attack-B3]") {
   World world;
   auto [a, b] = two_sites(world);
   world.hook = [&](ike::Datagram& d) {
@@ -273,7 +273,7 @@ TEST_CASE("forged refusals and replies do not keep the connection from coming up
   begin(a, b);
 }
 
-TEST_CASE("a changed proposal in message 1 fails authentication", "[main_mode][C5]") {
+TEST_CASE("a changed proposal in message 1 fails authentication", "[main_mode][attack-C5]") {
   World world;
   auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
     ca.connections[0].children[0].start_action = config::StartAction::None;
@@ -290,7 +290,7 @@ TEST_CASE("a changed proposal in message 1 fails authentication", "[main_mode][C
   CHECK(a.established() + b.established() == 0);
 }
 
-TEST_CASE("a stranger gets no more bytes than it sends, however often it repeats itself", "[main_mode][H3]") {
+TEST_CASE("a stranger gets no more bytes than it sends, however often it repeats itself", "[main_mode][attack-H3]") {
   World world;
   auto [a, b] = two_sites(world);
   const ike::Datagram one = capture(world, a, b, 1);
@@ -314,33 +314,44 @@ TEST_CASE("a stranger gets no more bytes than it sends, however often it repeats
   CHECK(said <= fresh.data.size());
 }
 
-TEST_CASE("half-open SAs are bounded, by source and in all", "[main_mode][H1]") {
+TEST_CASE("half-open SAs are bounded, by source and in all; message 1 alone makes none", "[main_mode][attack-H1]") {
   World world;
   auto [a, b] = two_sites(world, [](auto&, auto& cb) {
     cb.connections[0].remote_addrs.clear();
     cb.ike.half_open_limit = 25;
   });
-  const ike::Datagram one = capture(world, a, b, 1);
-  const auto flood = [&](int sources) {
-    for (int s = 0; s < sources; ++s)
-      for (int i = 0; i < 30; ++i) {
-        ike::Datagram d = one;
-        for (std::size_t k = 0; k < 8; ++k) d.data[k] = static_cast<std::uint8_t>(world.rng());
-        d.remote = endpoint("10.77.0." + std::to_string(s + 1));
-        world.deliver(d);
-      }
-  };
-  flood(1);
-  CHECK(b.engine->ike_sas().size() == 10);
-  flood(20);
-  CHECK(b.engine->ike_sas().size() == 25);
-  CHECK_FALSE(b.reports(Reason::Limit).empty());
+  const ike::Datagram one = capture(world, a, b, 1), three = capture(world, a, b, 3);
   world.run(31s);
-  CHECK(b.engine->ike_sas().size() <= 1);
-  CHECK(world.run_until([&] { return a.up() && b.up(); }, 20s));
+  const auto flood = [&](int sources, bool hears) {  // 30 first messages each; who hears us goes on with message 3
+    for (int i = 0; i < 30 * sources; ++i) {
+      ike::Datagram d = one, next = three;
+      for (std::size_t k = 0; k < 8; ++k) next.data[k] = d.data[k] = static_cast<std::uint8_t>(world.rng());
+      next.remote = d.remote = endpoint("10.77.0." + std::to_string(i / 30 + 1));
+      world.hook = [&next](ike::Datagram& reply) {
+        if (reply.remote == next.remote) std::copy_n(reply.data.begin() + 8, 8, next.data.begin() + 8);
+        return false;
+      };
+      world.deliver(d);
+      if (hears) world.deliver(next);
+    }
+  };
+  const auto half_open = [&] { return b.engine->ike_sas().size() - b.established(); };
+  flood(20, false);
+  CHECK(half_open() == 0);
+  CHECK(b.engine->newcomers() == 600);
+  CHECK(b.reports(Reason::Limit).empty());
+  flood(1, true);
+  CHECK(half_open() == 10);
+  flood(20, true);
+  CHECK(half_open() == 25);
+  CHECK_FALSE(b.reports(Reason::Limit).empty());
+  world.hook = nullptr;
+  world.run(31s);
+  CHECK(half_open() + b.engine->newcomers() == 0);
+  CHECK((a.up() && b.up()));
 }
 
-TEST_CASE("junk on both ports is counted and forgotten; the log is not flooded", "[A1][A2][K8][L3]") {
+TEST_CASE("junk on both ports is counted and forgotten; the log is not flooded", "[attack-A1][attack-A2][attack-K8][attack-L3]") {
   World world;
   auto [a, b] = two_sites(world);
   begin(a, b);
@@ -358,7 +369,7 @@ TEST_CASE("junk on both ports is counted and forgotten; the log is not flooded",
   require_untouched(a, b);
 }
 
-TEST_CASE("too many wrong message 5s end a half-open SA; a few do not", "[main_mode][H6]") {
+TEST_CASE("too many wrong message 5s end a half-open SA; a few do not", "[main_mode][attack-H6]") {
   World world;
   auto [a, b] = two_sites(world);
   const ike::Datagram five = capture(world, a, b, 5);
@@ -373,7 +384,7 @@ TEST_CASE("too many wrong message 5s end a half-open SA; a few do not", "[main_m
   CHECK(b.counted(Exchange::MainMode, Reason::AuthFailed) == 1);
 }
 
-TEST_CASE("an authenticated peer's flood of Quick Modes keeps within the bounds", "[quick_mode][H7]") {
+TEST_CASE("an authenticated peer's flood of Quick Modes keeps within the bounds", "[quick_mode][attack-H7]") {
   World world;
   auto [a, b] = two_sites(world);
   begin(a, b);

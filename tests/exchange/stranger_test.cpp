@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "control/ike/newcomers.hpp"
 #include "control/ikev1/proposal.hpp"
 #include "tests/exchange/world.hpp"
 
@@ -41,7 +42,7 @@ std::size_t warnings(const Host& h) {
 
 }  // namespace
 
-TEST_CASE("a stranger buys no more key exchanges than the half-open bounds allow", "[main_mode][D7][H6]") {
+TEST_CASE("a stranger buys no more key exchanges than the half-open bounds allow", "[main_mode][attack-D7][attack-H6]") {
   World world;
   world.record = true;
   auto [a, b] = two_sites(world);
@@ -71,13 +72,14 @@ TEST_CASE("a stranger buys no more key exchanges than the half-open bounds allow
   }
   const Reason reason = good_value ? Reason::AuthFailed : Reason::BadKe;
   CHECK(b.counted(Exchange::MainMode, reason) == b.config.ike.half_open_per_source);
-  CHECK(b.counted(Exchange::MainMode, Reason::Limit) == 40 - b.config.ike.half_open_per_source);
+  const std::size_t kept_out = 40 - b.config.ike.half_open_per_source;
+  CHECK(b.counted(Exchange::MainMode, Reason::Limit) == kept_out * 21);  // message 3 and 20 more
   world.run(b.config.ike.half_open_timeout + 1s);
   CHECK(b.engine->ike_sas().empty());
-  CHECK(b.counted(Exchange::MainMode, Reason::Timeout) == 0);  // each was reported once
+  CHECK(b.counted(Exchange::MainMode, Reason::Timeout) == kept_out);  // the others were reported before
 }
 
-TEST_CASE("refusals of strangers are all counted, and a handful a second is logged", "[main_mode][A10]") {
+TEST_CASE("refusals of strangers are all counted, and a handful a second is logged", "[main_mode][attack-A10]") {
   World world;
   auto [a, b] = two_sites(world);
   static_cast<void>(a);
@@ -154,4 +156,70 @@ TEST_CASE("a message of long ago does not move a peer behind a NAT", "[nat][repl
   const Endpoint there = b.engine->ike_sas()[0].remote;
   world.deliver({{kGateway.address, 4500}, {IpAddress::parse("203.0.113.66").value(), 4500}, captured});
   CHECK(b.engine->ike_sas()[0].remote == there);
+}
+
+TEST_CASE("a flood of spoofed first messages harms neither a tunnel nor newcomers", "[main_mode][attack-H1][attack-D7]") {
+  constexpr std::size_t kNewcomers = 20;
+  World world;
+  auto a_config = site("10.9.0.1", "10.9.0.2", config::StartAction::Start);
+  auto b_config = site("10.9.0.2", "10.9.0.1", config::StartAction::None);
+  config::GatewayConfig others = a_config;
+  others.connections.clear();
+  for (std::size_t i = 0; i < kNewcomers; ++i) {
+    config::Connection c = a_config.connections[0], d = b_config.connections[0];
+    c.name = d.name = "n" + std::to_string(i);
+    c.local_addrs = d.remote_addrs = {IpAddress::parse("10.64.0." + std::to_string(i)).value()};
+    const auto network = TrafficSelector::parse("10.128.0." + std::to_string(i) + "/32").value();
+    c.children[0].local_ts = d.children[0].remote_ts = network;
+    others.connections.push_back(c);
+    b_config.connections.push_back(d);
+  }
+  config::Connection anybody = b_config.connections[0];
+  anybody.name = "anybody";
+  anybody.remote_addrs.clear();
+  b_config.connections.push_back(anybody);
+  Host& a = world.add("A", a_config);
+  Host& n = world.add("N", others);
+  Host& b = world.add("B", b_config);
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 10s));
+  world.begin_traffic();
+  world.link.delay_min = 80ms;  // a long way: the newcomers must not be forgotten before they can answer
+  world.link.delay_max = 120ms;
+  ike::Datagram first{kGateway, kStranger, {}};
+  ike::Header h;
+  h.exchange = ike::kExchangeMainMode;
+  h.spi_i = IkeSpi{1};
+  rewrite(first, h, offer("aes128-sha256-ecp256"));
+  std::size_t said_to_nobody = 0;
+  world.hook = [&](ike::Datagram& d) {
+    const std::uint32_t to = d.remote.address.v4_host();
+    if (to >> 24 != 11) return true;
+    ++said_to_nobody;
+    return false;
+  };
+  std::function<void()> flood = [&] {  // 40,000 a second, each from another address
+    for (int i = 0; i < 40; ++i) {
+      for (std::size_t k = 0; k < 8; ++k) first.data[k] = static_cast<std::uint8_t>(world.rng());
+      first.remote.address = IpAddress::v4(0x0b000000 | static_cast<std::uint32_t>(world.random(1U << 24)));
+      world.deliver(first);
+    }
+    world.at(world.now + 1ms, flood);
+  };
+  flood();
+  world.run(500ms);
+  const unsigned keys_before = b.key_exchanges;
+  n.start();
+  const auto all_up = [&] { return n.outbound.size() == kNewcomers && b.live_pairs() == kNewcomers + 1; };
+  CHECK(world.run_until(all_up, 5s));
+  CHECK(b.key_exchanges - keys_before == kNewcomers);  // none for the flood
+  CHECK(std::ranges::none_of(world.gaps, [](const std::string& gap) { return gap.starts_with("A/"); }));
+  CHECK(b.engine->newcomers() <= ike::kMaxNewcomers);
+  CHECK(said_to_nobody > 10'000);
+  CHECK(warnings(b) <= 50);
+  flood = [] {};
+  world.run(b.config.ike.half_open_timeout + 35s);
+  CHECK(b.engine->newcomers() == 0);
+  CHECK(b.engine->ike_sas().size() == kNewcomers + 1);
 }

@@ -119,6 +119,7 @@ void Host::perform() {
 }
 
 void Host::compute(const ike::ComputeDh& job) {
+  ++key_exchanges;
   const std::uint64_t pick = world.rng();
   ike::Engine* asker = engine.get();
   world.at(world.now + dh_time, [this, job, pick, asker] {
@@ -299,15 +300,20 @@ void World::transmit(const ike::Datagram& sent) {
   for (int i = 0; i < copies; ++i) at(now + between(link.delay_min, link.delay_max), [this, arriving] { deliver(arriving); });
 }
 
-void World::deliver(const ike::Datagram& arriving) {
+Host* World::at_address(const IpAddress& address) {
+  if (const auto it = by_address_.find(address); it != by_address_.end()) return it->second;
   for (const auto& host : hosts)
     for (const config::Connection& c : host->config.connections)
-      if (!c.local_addrs.empty() && c.local_addrs.front() == arriving.local.address) {
-        host->received_bytes += arriving.data.size();
-        host->engine->on_datagram(now, arriving);
-        host->perform();
-        return;
-      }
+      if (!c.local_addrs.empty() && c.local_addrs.front() == address) return by_address_[address] = host.get();
+  return nullptr;
+}
+
+void World::deliver(const ike::Datagram& arriving) {
+  Host* host = at_address(arriving.local.address);
+  if (!host) return;
+  host->received_bytes += arriving.data.size();
+  host->engine->on_datagram(now, arriving);
+  host->perform();
 }
 
 void World::add_nat(const IpAddress& inside, const IpAddress& outside) { nats_.push_back({inside, outside, {}, {}}); }

@@ -94,7 +94,7 @@ class Host final : public ike::Services {
   bool spi_room = true;
   Duration install_min = 1ms, install_max = 1ms, dh_time = 2ms;
   std::uint64_t sent_bytes = 0, received_bytes = 0;
-  unsigned sent_datagrams = 0;
+  unsigned sent_datagrams = 0, key_exchanges = 0;
 
  private:
   void install(const ike::InstallSa& sa);
@@ -155,9 +155,11 @@ class World {
     bool operator<(const Event& o) const { return std::pair(when, order) > std::pair(o.when, o.order); }
   };
   bool step(TimePoint limit);
+  Host* at_address(const IpAddress& address);  ///< nullptr: nobody's
   void tick();
   std::priority_queue<Event> events_;
   std::uint64_t order_ = 0;
+  std::map<IpAddress, Host*> by_address_;  ///< those that were looked for
   bool traffic_ = false;
   struct Nat {
     IpAddress inside, outside;

@@ -62,6 +62,7 @@ void Engine::shutdown(TimePoint) { engine().calls.emplace_back("shutdown"); }
 std::optional<TimePoint> Engine::deadline() const { return engine().deadline; }
 std::vector<Action> Engine::take_actions() { return std::exchange(engine().actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const { return engine().sas; }
+std::size_t Engine::newcomers() const { return engine().newcomers; }
 std::vector<LonePairs> Engine::lone_pairs() const { return engine().lone; }
 std::vector<PoolInfo> Engine::pools() const { return engine().pools; }
 std::vector<ConnectionStatus> Engine::connections() const { return engine().connections; }

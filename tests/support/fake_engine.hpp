@@ -18,6 +18,7 @@ struct FakeEngine {
   std::vector<ike::Action> actions;
   std::optional<ike::TimePoint> deadline;
   std::vector<ike::IkeSaInfo> sas;
+  std::size_t newcomers = 0;
   std::vector<ike::LonePairs> lone;
   std::vector<ike::PoolInfo> pools;
   std::vector<ike::ConnectionStatus> connections;
