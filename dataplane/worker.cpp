@@ -180,7 +180,7 @@ inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
 }
 
 void Worker::punt_ike(Packet& p) {
-  if (env_.ike == nullptr || !punt_budget_.take(ipv4_source(p), now_)) return drops_.drop(p, Drop::PuntFull);
+  if (env_.ike == nullptr || !punt_budget_.take(ipv4_source(p), begins_negotiation(p), now_)) return drops_.drop(p, Drop::PuntFull);
   note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port};
   to_manager(p, env_.ike, Drop::PuntFull);
 }

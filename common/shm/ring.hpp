@@ -41,6 +41,11 @@ class RingProducer {
     m_->head.store(++head_, std::memory_order_release);
     return true;
   }
+  /// Slots that are free, 0..Capacity; 0 also if the consumer's index is invalid.
+  [[nodiscard]] std::uint32_t room() const {
+    const std::uint32_t filled = head_ - m_->tail.load(std::memory_order_acquire);
+    return filled <= Capacity ? Capacity - filled : 0;
+  }
   bool push(const T& value) {
     return produce([&](T& slot) { slot = value; });
   }

@@ -30,6 +30,7 @@ std::optional<Drop> punt(const Packet& p, PuntProducer& ring) {
   const std::uint32_t source = load_be32(p.data + 12);
   const std::uint32_t destination = load_be32(p.data + 16);
   if (load_be16(udp + 6) != 0 && udp_sum(source, destination, {udp, length}) != 0xffff) return Drop::PuntInvalid;
+  if (begins_negotiation(p) && ring.room() <= shm::kDatagramSlots / 2) return Drop::PuntFull;
   const bool taken = ring.produce([&](shm::Datagram& d) {
     d.local = {IpAddress::v4(destination), p.destination_port};
     d.remote = {IpAddress::v4(source), p.source_port};

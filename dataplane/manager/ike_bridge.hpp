@@ -16,7 +16,7 @@ using PuntProducer = shm::RingProducer<shm::Datagram, shm::kDatagramSlots>;
 using InjectConsumer = shm::RingConsumer<shm::Datagram, shm::kDatagramSlots>;
 
 /// Copies the UDP datagram in `packet` (parsed, checked by classify_local) into the ring. The reason, if it could not be.
-/// RxMalformed: the UDP checksum is wrong.
+/// PuntInvalid: the UDP checksum is wrong. First messages fill no more than half of the ring, whatever they are many of.
 std::optional<Drop> punt(const Packet& packet, PuntProducer& ring);
 
 class Injector {

@@ -77,4 +77,11 @@ inline LocalKind classify_local(const Packet& p) {
   return load_be32(udp + kUdpHeaderBytes) == 0 ? LocalKind::Ike : LocalKind::Esp;
 }
 
+/// Whether a packet that is LocalKind::Ike is a first message: it names no responder's cookie (RFC 2408 §3.1), or is none at all.
+inline bool begins_negotiation(const Packet& p) {
+  const std::uint8_t* udp = p.data + p.l4_offset;
+  const std::uint32_t cookie = kUdpHeaderBytes + (p.destination_port == kNatTPort ? 4U : 0U) + 8U;
+  return load_be16(udp + 4) < cookie + 8 || (load_be32(udp + cookie) | load_be32(udp + cookie + 4)) == 0;
+}
+
 }  // namespace culvert::dp

@@ -27,26 +27,29 @@ class TokenBucket {
   std::uint64_t interval_ = 0, window_ = 0, full_at_ = 0;
 };
 
-/// What of IKE's datagrams goes to culvertd: a budget a source and one in all, so that a flood neither fills the ring nor shuts
-/// out others. Sources share a bucket if their hashes agree under `seed`, which must be random.
+/// What of IKE's datagrams goes to culvertd: a budget a source, and two in all, so that a flood neither fills the ring nor shuts
+/// out others. First messages have one of their own: anybody can send them in anybody's name, and those who already have our
+/// answer, or a tunnel, must not wait behind them. Sources share a bucket if their hashes agree under `seed`, which must be random.
 class PuntLimiter {
  public:
   static constexpr std::uint32_t kSourceRate = 2000, kSourceBurst = 100;  ///< some hundred negotiations a second
-  static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 200;   ///< less than the ring to culvertd holds
+  static constexpr std::uint32_t kFirstRate = 10000, kFirstBurst = 100;   ///< less than half of the ring to culvertd
+  static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 200;   ///< of all others; less than the ring holds
   explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) { sources_.fill(TokenBucket(kSourceRate, kSourceBurst)); }
 
-  bool take(const IpAddress& source, std::uint64_t now) {
+  /// `first`: a message that begins a negotiation.
+  bool take(const IpAddress& source, bool first, std::uint64_t now) {
     std::uint64_t h = seed_;
     for (const std::uint8_t b : source.view()) h = (h ^ b) * 0x100000001b3U;
     h *= 0x9e3779b97f4a7c15U;
     // A source that used up its own budget takes nothing of the common one.
     TokenBucket& own = sources_[h >> 54];
-    return own.would_take(now) && total_.take(now) && own.take(now);
+    return own.would_take(now) && (first ? first_ : total_).take(now) && own.take(now);
   }
 
  private:
   std::uint64_t seed_;
-  TokenBucket total_{kTotalRate, kTotalBurst};
+  TokenBucket first_{kFirstRate, kFirstBurst}, total_{kTotalRate, kTotalBurst};
   std::array<TokenBucket, 1024> sources_;
 };
 

@@ -114,6 +114,26 @@ TEST_CASE("for an own address: ESP, IKE, keepalive and the rest are told apart",
   }
 }
 
+TEST_CASE("IKE's first messages are told from those that name our cookie", "[classify][rfc2408-3.1][K8]") {
+  const auto begins = [](std::uint16_t port, std::size_t bytes, std::size_t set) {
+    Bytes payload(bytes);
+    if (set < bytes) payload[set] = 1;
+    Parsed p(ipv4({kPeer, kWan, 17, udp(500, port, payload)}));
+    return begins_negotiation(p.view());
+  };
+  CHECK(begins(500, 28, 0));
+  CHECK(begins(500, 28, 16));
+  CHECK(begins(500, 15, 9));
+  CHECK(begins(4500, 19, 13));
+  CHECK(begins(4500, 32, 5));
+  CHECK(begins(4500, 32, 20));
+  CHECK(begins(500, 0, 0));
+  for (std::size_t at = 8; at < 16; ++at) {
+    CHECK_FALSE(begins(500, 28, at));
+    CHECK_FALSE(begins(4500, 32, at + 4));
+  }
+}
+
 TEST_CASE("martian sources", "[classify][rfc1812-5.3.7]") {
   const auto interfaces = both();
   const OwnAddresses own(interfaces);
@@ -271,11 +291,25 @@ TEST_CASE("punt limiter: one loud source does not use up the budget of others", 
   int loud = 0, quiet = 0;
   for (int i = 0; i < 100000; ++i) {
     now += 10'000;  // a second in all
-    loud += limit.take(IpAddress::v4(0x0a090066), now) ? 1 : 0;
-    if (i % 1000 == 0) quiet += limit.take(IpAddress::v4(kPeer), now) ? 1 : 0;
+    loud += limit.take(IpAddress::v4(0x0a090066), false, now) ? 1 : 0;
+    if (i % 1000 == 0) quiet += limit.take(IpAddress::v4(kPeer), i % 2000 == 0, now) ? 1 : 0;
   }
   CHECK(quiet == 100);
   CHECK((loud >= 2000 && loud <= 2110));
+}
+
+TEST_CASE("punt limiter: no flood of first messages, from however many sources, keeps those out who have begun",
+          "[limits][K8][attack-H1]") {
+  PuntLimiter limit(42);
+  std::uint64_t now = 1'000'000'000;
+  int first = 0, later = 0, tries = 0;
+  for (std::uint32_t i = 0; i < 200000; ++i) {
+    now += 5'000;  // a second in all
+    first += limit.take(IpAddress::v4(0x0b000000 + i * 7919), true, now) ? 1 : 0;
+    if (i % 20 == 0) ++tries, later += limit.take(IpAddress::v4(0x0a400000 + i), false, now) ? 1 : 0;
+  }
+  CHECK((first >= 9900 && first <= 10200));
+  CHECK(later == tries);
 }
 
 TEST_CASE("what policy means for a packet", "[spd][rfc4301-5]") {

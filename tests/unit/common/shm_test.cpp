@@ -21,7 +21,11 @@ TEST_CASE("a ring keeps order, refuses when full and counts it", "[ring]") {
   auto memory = std::make_unique<SmallRing>();
   RingProducer<std::uint64_t, 8> producer(*memory);
   RingConsumer<std::uint64_t, 8> consumer(*memory);
-  for (std::uint64_t i = 0; i < 8; ++i) CHECK(producer.push(i));
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    CHECK(producer.room() == 8 - i);
+    CHECK(producer.push(i));
+  }
+  CHECK(producer.room() == 0);
   CHECK_FALSE(producer.push(8));
   CHECK(memory->full.load() == 1);
   CHECK(consumer.fill() == 8);
@@ -38,6 +42,7 @@ TEST_CASE("an impossible index of the other side is noticed", "[ring]") {
   CHECK(consumer.consume([](std::uint64_t) { FAIL("read"); }) == RingStatus::Corrupt);
   memory->head.store(0);
   memory->tail.store(5);  // claims to have read what was never written: looks full
+  CHECK(producer.room() == 0);
   CHECK_FALSE(producer.push(1));
 }
 
