@@ -158,7 +158,7 @@ TEST_CASE("replays, within a burst and across bursts", "[esp][replay][rfc4303-3.
   CHECK(pair.counters_in->sequence.get() == 201);
 }
 
-TEST_CASE("authentic, but wrong inside", "[esp][drop][rfc4303-2.4]") {
+TEST_CASE("authentic, but wrong inside", "[esp][drop][rfc4303-2.4][attack-I4]") {
   const auto& suite = suite_of_this_run();
   CAPTURE(suite.name);
   Worker worker;
@@ -251,12 +251,23 @@ TEST_CASE("authentic, but wrong inside", "[esp][drop][rfc4303-2.4]") {
     bad[18] = 9;
     set_ipv4_checksum(bad.data());
     offer(pair.padded(bad), Drop::EspSelector);
-    CHECK(pair.counters_in->selector.get() == 2);
+    // Of another tunnel, of the LAN, a group, a loopback, ourselves; a packet of IPv6.
+    const std::vector<Bytes> sources{{10, 7, 0, 1}, {10, 1, 0, 9}, {224, 0, 0, 5}, {127, 0, 0, 1}, {10, 9, 0, 1}};
+    for (const Bytes& source : sources) {
+      bad = inner;
+      std::copy(source.begin(), source.end(), bad.begin() + 12);
+      set_ipv4_checksum(bad.data());
+      offer(pair.padded(bad), Drop::EspSelector);
+    }
+    bad = inner;
+    bad[0] = 0x65;
+    offer(pair.padded(bad), Drop::EspInner);
+    CHECK(pair.counters_in->selector.get() == 7);
     CHECK(pair.counters_in->packets.get() == 0);
   }
 }
 
-TEST_CASE("selectors with protocol and ports", "[esp][selector][rfc4301-5.2]") {
+TEST_CASE("selectors with protocol and ports", "[esp][selector][rfc4301-5.2][attack-I4]") {
   Worker worker;
   auto in = install(kSuites[0], Direction::Inbound), out = install(kSuites[0], Direction::Outbound);
   in.local_ts = *TrafficSelector::parse("10.1.0.0/24[udp/9]");

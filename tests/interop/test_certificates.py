@@ -23,7 +23,7 @@ IKE = {"retransmit_timeout": "1s", "retransmit_base": 1.5, "retransmit_tries": 3
 
 
 class World:
-    """The authorities, and what all cases share. Short names: af_packet cuts what has more than 1,950 bytes (frames of 2 KB in its ring)."""
+    """The authorities, and what all cases share."""
 
     def __init__(self):
         self.root = pki.Issued("C=CH, O=Example, CN=Root", pki.key("p384", 1), ca=True)
