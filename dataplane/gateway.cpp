@@ -47,12 +47,13 @@ std::expected<void, std::string> Gateway::open_ports() {
     interfaces_.push_back({p.name, (*port)->mac(), p.mtu, p.addresses});
     ports_.push_back(std::move(*port));
   }
-  own_ = std::make_unique<OwnAddresses>(interfaces_);
+  for (const auto& t : config_.tunnels) tunnels_.push_back({.name = t.name, .addresses = t.addresses});
+  own_ = std::make_unique<OwnAddresses>(interfaces_, tunnels_);
   return {};
 }
 
 std::expected<void, std::string> Gateway::make_tables() {
-  auto fib = Fib::build(interfaces_, config_.routes, neighbors_);
+  auto fib = Fib::build(interfaces_, config_.routes, neighbors_, tunnels_);
   if (!fib) return std::unexpected(fib.error());
   fib_ = std::move(*fib);
   auto segment = shm::Segment::create(static_cast<std::uint32_t>(config_.dataplane.workers.size()),
@@ -115,7 +116,7 @@ std::expected<void, std::string> Gateway::make_manager(int signal_fd) {
                                   .environment = environment_,
                                   .neighbors = neighbors_,
                                   .tables = {*segment_, *inbound_, *outbound_, environment_.policies, spd_, *rcu_, *manager_crypto_, *own_,
-                                             static_cast<unsigned>(workers_.size())},
+                                             static_cast<unsigned>(workers_.size()), tunnels_},
                                   .signal_fd = signal_fd});
   if (!manager) return std::unexpected(manager.error());
   manager_ = std::move(*manager);

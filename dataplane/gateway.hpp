@@ -40,7 +40,7 @@ class Gateway {
   Eal eal_;
   std::unique_ptr<BufferPool> pool_;
   std::vector<std::unique_ptr<Port>> ports_;
-  std::vector<Interface> interfaces_;
+  std::vector<Interface> interfaces_, tunnels_;
   std::unique_ptr<OwnAddresses> own_;
   NeighborTable neighbors_;
   std::unique_ptr<Fib> fib_;

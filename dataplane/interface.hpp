@@ -1,4 +1,5 @@
-// What the nodes know of a port: its addresses and sizes. Owns no device and no packet; fixed from start to end.
+// What the nodes know of a port: its addresses and sizes; and of a tunnel interface, which is a name and addresses and has no device.
+// Owns no packet; fixed from start to end.
 #pragma once
 
 #include <array>
@@ -30,14 +31,10 @@ struct Interface {
 /// All own addresses; small, read per packet.
 class OwnAddresses {
  public:
-  explicit OwnAddresses(std::span<const Interface> interfaces) {
-    for (const Interface& i : interfaces)
-      for (const Prefix& p : i.addresses) {
-        list_.push_back(p.address);
-        if (p.address.family != Family::V4) continue;
-        v4_.push_back(p.address.v4_host());
-        filter_ |= bit_of(p.address.v4_host());
-      }
+  explicit OwnAddresses(std::span<const Interface> interfaces, std::span<const Interface> tunnels = {}) {
+    for (const auto& some : {interfaces, tunnels})
+      for (const Interface& i : some)
+        for (const Prefix& p : i.addresses) add(p.address);
   }
   [[nodiscard]] bool contains_v4(std::uint32_t host_order) const {
     if ((filter_ & bit_of(host_order)) == 0) [[likely]]
@@ -49,6 +46,12 @@ class OwnAddresses {
   [[nodiscard]] std::span<const IpAddress> all() const { return list_; }
 
  private:
+  void add(const IpAddress& address) {
+    list_.push_back(address);
+    if (address.family != Family::V4) return;
+    v4_.push_back(address.v4_host());
+    filter_ |= bit_of(address.v4_host());
+  }
   static std::uint64_t bit_of(std::uint32_t address) { return std::uint64_t{1} << ((address * 0x9e3779b1U) >> 26); }
   std::uint64_t filter_ = 0;  ///< of all own addresses: most others are told apart by it alone
   std::vector<IpAddress> list_;

@@ -55,7 +55,8 @@ OutboundSa* chosen_sa(const PolicyState& policy, const HandoffNote& note) {
     if (sa->spi == note.spi && sa->manager.slot == note.slot) return sa;
   return youngest != nullptr && !youngest->narrow.load(std::memory_order_relaxed) ? youngest : nullptr;
 }
-bool leaves_by(const NextHop& hop, std::uint16_t port) { return hop.leads_out() && hop.port == port; }
+/// Back to where it came from: by the same port, or into a tunnel (of its own policy, as all are that ask).
+bool turns_back(const NextHop& hop, std::uint16_t port) { return hop.kind == HopKind::Tunnel || (hop.leads_out() && hop.port == port); }
 bool may_not_fragment(const Packet& p) { return (load_be16(p.data + 6) & kIpv4Df) != 0; }
 
 /// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL is 0x0100 more in the checksum.
@@ -301,7 +302,7 @@ void Worker::outbound(Burst& packets) {
     const bool wants_sa = entry != nullptr && entry->action == shm::PolicyAction::Protect;
     const bool same = wants_sa && within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
     const bool from_tunnel = wants_sa && origin == Origin::Tunnel && p.inbound != nullptr;
-    const CameBy came_by = from_tunnel ? CameBy{p.inbound->manager.policy, leaves_by(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
+    const CameBy came_by = from_tunnel ? CameBy{p.inbound->manager.policy, turns_back(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
     switch (outbound_action(entry, origin, came_by, same, env_.default_bypass)) {
       case OutboundAction::Discard:
         drops_.drop(p, Drop::PolicyDiscard);

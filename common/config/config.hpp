@@ -48,6 +48,12 @@ struct Route {
   Prefix to;
   std::optional<IpAddress> via;  ///< next hop; absent: on link
   std::string port;              ///< may be empty with `via`, then found by the next hop
+  std::string tunnel{};          ///< instead of both: into this tunnel interface
+};
+/// A tunnel interface: what is routed into it leaves under the SA of the child that is bound to it.
+struct Tunnel {
+  std::string name;
+  std::vector<Prefix> addresses;  ///< own addresses inside, with the network that is there; none: unnumbered
 };
 
 enum class PolicyAction : std::uint8_t { Bypass, Discard };
@@ -149,6 +155,7 @@ struct Child {
   std::uint64_t rekey_bytes = 0, life_bytes = 0, rekey_packets = 0, life_packets = 0;  ///< 0: none
   std::uint16_t replay_window = 64;
   std::uint32_t priority = 500;
+  std::string tunnel{};  ///< the tunnel interface whose routes choose this child's packets; empty: its selectors do
 
   /// All suites in order of preference, ESP first.
   [[nodiscard]] std::vector<EspSuite> suites() const {
@@ -174,11 +181,13 @@ enum class Fragmentation : std::uint8_t {
 };
 struct Connection {
   std::string name;
-  std::vector<IpAddress> local_addrs;   ///< first one: source when initiating
-  std::vector<IpAddress> remote_addrs;  ///< empty: %any, then it can only respond
-  std::vector<IkeSuite> proposals;      ///< in order of preference
-  std::vector<std::string> allow_weak;  ///< algorithms for legacy peers that its proposals may name: "3des", "modp1024"
-  Identity local_id, remote_id;         ///< a local_id of type Any stands for our address, with a certificate for its subject
+  std::vector<IpAddress> local_addrs;            ///< first one: source when initiating
+  std::vector<TrafficSelector> remotes{};        ///< remote_addrs as the file has them; none: %any
+  std::vector<IpAddress> remote_addrs;           ///< the single ones; empty: it can only respond
+  std::vector<TrafficSelector> remote_ranges{};  ///< networks and ranges, whose peers may begin; empty, as remote_addrs: %any
+  std::vector<IkeSuite> proposals;               ///< in order of preference
+  std::vector<std::string> allow_weak;           ///< algorithms for legacy peers that its proposals may name: "3des", "modp1024"
+  Identity local_id, remote_id;                  ///< a local_id of type Any stands for our address, with a certificate for its subject
   SecretRef secret;
   LocalAuth local_auth;
   RemoteAuth remote_auth;
@@ -228,6 +237,7 @@ struct Control {
 struct GatewayConfig {
   Dataplane dataplane;
   std::vector<Port> ports;
+  std::vector<Tunnel> tunnels;
   std::vector<Route> routes;
   std::vector<Policy> policies;
   PolicyAction default_policy = PolicyAction::Discard;  ///< for forwarded packets that match no entry

@@ -82,7 +82,7 @@ Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms(), or of wh
 Kind<std::vector<IkeSuite>> ike_proposals();
 Kind<std::vector<EspSuite>> esp_proposals();
 Kind<std::vector<EspSuite>> ah_proposals();
-Kind<std::vector<IpAddress>> remote_addresses();  ///< a list, or "%any" as an empty one
+Kind<std::vector<TrafficSelector>> remote_addresses();  ///< a list of addresses, networks and ranges, or "%any" as an empty one
 
 /// Reads a scalar, or reports what was expected.
 const std::string* scalar(const At& at, std::string_view expects);

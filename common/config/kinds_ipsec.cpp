@@ -230,16 +230,45 @@ Kind<std::vector<EspSuite>> esp_proposals() { return proposals<EspSuite>(parse_e
 
 Kind<std::vector<EspSuite>> ah_proposals() { return proposals<EspSuite>(parse_ah_proposal, "sha256 or sha256-ecp256", 0); }
 
-Kind<std::vector<IpAddress>> remote_addresses() {
-  const auto list = list_of(address(), 1, 16);
+namespace {
+/// Where a peer may be: one address, or many.
+Kind<TrafficSelector> peer_addresses() {
+  const std::string expects = address().expects + ", a network such as 10.9.4.0/24 or a range such as 10.9.5.1-10.9.5.9";
+  return {expects,
+          [=, one = address()](const At& at) -> std::optional<TrafficSelector> {
+            const auto* value = scalar(at, expects);
+            if (!value) return std::nullopt;
+            if (value->find_first_of("/-") == std::string::npos) {
+              const auto ip = one.read(at);
+              return ip ? std::optional(TrafficSelector{*ip, *ip, 0, 0xffff, 0}) : std::nullopt;
+            }
+            const auto range = TrafficSelector::parse(*value);
+            const bool network = range && value->find('/') != std::string::npos;
+            if (!range || range->protocol != 0 || !carried(range->first.family)) {
+              at.expected(expects);
+            } else if (range->first.is_unspecified()) {
+              at.expected(expects, "%any");
+            } else if (network && value->substr(0, value->find('/')) != range->first.to_string()) {
+              at.expected(expects + ", without host bits", range->to_string());
+            } else {
+              return *range;
+            }
+            return std::nullopt;
+          },
+          [](const TrafficSelector& v) { return v.first == v.last ? v.first.to_string() : v.to_string(); }};
+}
+}  // namespace
+
+Kind<std::vector<TrafficSelector>> remote_addresses() {
+  const auto list = list_of(peer_addresses(), 1, 16);
   const std::string expects = list.expects + ", or %any";
   return {expects,
-          [=](const At& at) -> std::optional<std::vector<IpAddress>> {
+          [=](const At& at) -> std::optional<std::vector<TrafficSelector>> {
             const bool any = at.node.kind == Node::Kind::Scalar && at.node.text == "%any";
             const bool any_in_list = at.node.kind == Node::Kind::Sequence && at.node.items.size() == 1 && at.node.items[0]->text == "%any";
-            return any || any_in_list ? std::optional(std::vector<IpAddress>{}) : list.read(at);
+            return any || any_in_list ? std::optional(std::vector<TrafficSelector>{}) : list.read(at);
           },
-          [=](const std::vector<IpAddress>& v) { return v.empty() ? "\"%any\"" : list.show(v); }};
+          [=](const std::vector<TrafficSelector>& v) { return v.empty() ? "\"%any\"" : list.show(v); }};
 }
 
 }  // namespace culvert::config

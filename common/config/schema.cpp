@@ -57,7 +57,14 @@ Section<Route> route_section() {
            "Next hop, on a network of a port. Without it the destinations are on link, and port is needed.")
       .example("10.9.0.254")
       .key("port", &Route::port, text("the name of a port", 30), "Port to send from; with via it may be left out.")
-      .example("wan");
+      .example("wan")
+      .key("tunnel", &Route::tunnel, text("the name of a tunnel, or empty", 30),
+           "Instead of via and port: into this tunnel, under the SAs of the child that is bound to it.");
+}
+
+Section<Tunnel> tunnel_section() {
+  return Section<Tunnel>().key("addresses", &Tunnel::addresses, list_of(interface_address(), 0, 16),
+                               "Own addresses inside of the tunnel, with the network that the peer is on; none: it is unnumbered.");
 }
 
 Section<Policy> policy_section() {
@@ -183,11 +190,20 @@ Section<Child> child_section() {
            "How far, in packets, one may be overtaken by others and still be taken.")
       .key("priority", &Child::priority, number<std::uint32_t>(1, 1'000'000),
            "Of the policies and children that match a packet, the smallest number wins.")
+      .key("tunnel", &Child::tunnel, text("the name of a tunnel, or empty", 30),
+           "Route-based: bound to this tunnel. Routes choose what goes into it, of what no policy and no other child protects or discards; "
+           "local_ts and remote_ts only say what it may carry, 0.0.0.0/0 for all.")
       .finish(finish_child);
 }
 
 void finish_connection(const At& at, Connection& c) {
   c.children = expand(c.children);
+  for (const TrafficSelector& r : c.remotes) {
+    if (r.first == r.last)
+      c.remote_addrs.push_back(r.first);
+    else
+      c.remote_ranges.push_back(r);
+  }
   if (!at.given("over_time")) c.over_time = tenth(c.rekey_time);
   if (!at.given("rand_time")) c.rand_time = c.rekey_time > Seconds{1} ? tenth(c.rekey_time) : Seconds{0};
   if (!at.given("dpd_timeout")) c.dpd_timeout = c.dpd_delay == Seconds{0} ? Connection{}.dpd_timeout : 5 * c.dpd_delay;
@@ -245,8 +261,9 @@ Section<Connection> connection_section() {
       .key("local_addrs", &Connection::local_addrs, list_of(address(), 1, 16),
            "Own addresses, each of a port; the first is used to initiate.")
       .required("[10.9.0.1]")
-      .key("remote_addrs", &Connection::remote_addrs, remote_addresses(),
-           "Addresses of the peer, tried in this order; %any: whoever knows the secret, and we only respond.")
+      .key("remote_addrs", &Connection::remotes, remote_addresses(),
+           "Addresses of the peer, tried in this order; networks and ranges, from where it may call; %any: from anywhere. Without a single "
+           "address we only respond.")
       .example("[10.9.0.2]")
       .key("proposals", &Connection::proposals, ike_proposals(), "IKE suites, the preferred one first.")
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
@@ -309,6 +326,8 @@ const Section<GatewayConfig>& schema() {
       Section<GatewayConfig>()
           .map("dataplane", &GatewayConfig::dataplane, dataplane_section(), "The process that carries packets.")
           .named("ports", &GatewayConfig::ports, port_section(), shm::kMaxPorts, "wan", "Network ports by name; at least one.")
+          .named("tunnels", &GatewayConfig::tunnels, tunnel_section(), kMaxTunnels, "st0",
+                 "Tunnel interfaces by name, for route-based children: routes lead into them.")
           .list("routes", &GatewayConfig::routes, route_section(), kMaxRoutes,
                 "Static routes. The networks of the ports' own addresses need none.")
           .list("policies", &GatewayConfig::policies, policy_section(), shm::kConfiguredPolicies,

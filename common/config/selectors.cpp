@@ -49,7 +49,7 @@ std::optional<std::pair<TrafficSelector, TrafficSelector>> fixed_selectors(const
     out.first = at_address(child.local_ts, connection.local_addrs.front());
   }
   if (child.remote_dynamic) {
-    if (connection.remote_addrs.size() != 1 || !connection.pools.empty()) return std::nullopt;
+    if (connection.remote_addrs.size() != 1 || !connection.remote_ranges.empty() || !connection.pools.empty()) return std::nullopt;
     out.second = at_address(child.remote_ts, connection.remote_addrs.front());
   }
   return out;

@@ -126,8 +126,9 @@ void check_route(const GatewayConfig& config, const Route& route, const Where& a
   for (const auto& p : config.ports) names.push_back(p.name);
   const bool known = std::find(names.begin(), names.end(), route.port) != names.end();
   if (!route.port.empty() && !known) return at.key("port").error("there is no port " + quoted(route.port), nearest(route.port, names));
+  if (!route.tunnel.empty()) return;  // validate_tunnels
   if (!route.via) {
-    if (route.port.empty()) at.error("expected via (a next hop) or port (on link)");
+    if (route.port.empty()) at.error("expected via (a next hop), port (on link) or tunnel");
     return;
   }
   if (!networks_known) return;
@@ -192,6 +193,7 @@ void validate(const GatewayConfig& config, const Node& root, Sink& sink) {
   validate_dataplane(config, top);
   validate_ports(config, top);
   validate_routes(config, top);
+  validate_tunnels(config, top);
   validate_policies(config, top);
   validate_connections(config, top);
   validate_remote_access(config, top);

@@ -40,6 +40,7 @@ bool networks_known(const GatewayConfig& config, const Where& root);
 void validate_dataplane(const GatewayConfig& config, const Where& root);
 void validate_ports(const GatewayConfig& config, const Where& root);
 void validate_routes(const GatewayConfig& config, const Where& root);
+void validate_tunnels(const GatewayConfig& config, const Where& root);
 void validate_policies(const GatewayConfig& config, const Where& root);
 void validate_connections(const GatewayConfig& config, const Where& root);
 void validate_auth(const Connection& connection, const Where& at);

@@ -83,7 +83,7 @@ void check_aggressive(const Connection& c, const Where& at) {
   if (psk && !c.aggressive_psk_exposes_hash && c.remote_addrs.empty())
     at.key("aggressive")
         .error("expected " + std::string(kPrice) +
-               " beside it: without, Aggressive Mode with a pre-shared key is only initiated, and remote_addrs %any names "
+               " beside it: without, Aggressive Mode with a pre-shared key is only initiated, and remote_addrs names "
                "nobody to begin with");
   for (const IkeSuite& s : c.proposals)
     if (s.group != c.proposals.front().group) {

@@ -22,6 +22,8 @@ bool own_address(const GatewayConfig& config, const IpAddress& a) {
   });
 }
 
+bool single(const TrafficSelector& remote) { return remote.first == remote.last; }
+
 void check_addresses(const GatewayConfig& config, const Connection& c, const Where& at, bool ports_known) {
   if (at.clean({"local_addrs"}) && ports_known)
     for (std::size_t i = 0; i < c.local_addrs.size(); ++i)
@@ -32,11 +34,11 @@ void check_addresses(const GatewayConfig& config, const Connection& c, const Whe
         at.key("local_addrs").item(i).error("expected an address of a port (" + all + "), got " + c.local_addrs[i].to_string());
       }
   if (at.clean({"remote_addrs"}) && ports_known)
-    for (std::size_t i = 0; i < c.remote_addrs.size(); ++i)
-      if (own_address(config, c.remote_addrs[i]))
+    for (std::size_t i = 0; i < c.remotes.size(); ++i)
+      if (single(c.remotes[i]) && own_address(config, c.remotes[i].first))
         at.key("remote_addrs")
             .item(i)
-            .error("expected an address of the peer, but " + c.remote_addrs[i].to_string() + " is an address of this gateway");
+            .error("expected an address of the peer, but " + c.remotes[i].first.to_string() + " is an address of this gateway");
 }
 
 bool reachable(const GatewayConfig& config, const IpAddress& a) {
@@ -47,11 +49,11 @@ bool reachable(const GatewayConfig& config, const IpAddress& a) {
 }
 
 void warn_unreachable(const GatewayConfig& config, const Connection& c, const Where& at) {
-  for (std::size_t i = 0; i < c.remote_addrs.size(); ++i)
-    if (!reachable(config, c.remote_addrs[i]))
+  for (std::size_t i = 0; i < c.remotes.size(); ++i)
+    if (single(c.remotes[i]) && !reachable(config, c.remotes[i].first))
       at.key("remote_addrs")
           .item(i)
-          .warning("no route leads to " + c.remote_addrs[i].to_string() + ": no port's network and no entry of routes has it");
+          .warning("no route leads to " + c.remotes[i].first.to_string() + ": no port's network and no entry of routes has it");
 }
 
 void check_times(const Connection& c, const Where& at) {
@@ -151,7 +153,8 @@ void check_child(const Connection& connection, const Child& c, const Where& at, 
   check_limits(c, at);
   check_mode(connection, c, at, remotes_known);
   if (remotes_known && at.clean({"start_action"}) && connection.remote_addrs.empty() && c.start_action != StartAction::None)
-    at.key("start_action").error("expected none, since remote_addrs of this connection is %any: there is nobody to send to");
+    at.key("start_action")
+        .error("expected none, since remote_addrs of this connection names no single address: there is nobody to send to");
   if (at.clean({"esp_proposals"}))
     warn_weak(c.esp_proposals, at.key("esp_proposals"), [](const EspSuite& s) { return s.integ == Integ::HmacSha1_96; });
 }
@@ -159,12 +162,12 @@ void check_child(const Connection& connection, const Child& c, const Where& at, 
 /// Main Mode chooses the pre-shared key before it knows the peer's identity, by address alone (RFC 2409 §5.4): all that may be meant are
 /// tried, which is bounded.
 void check_ambiguous(const GatewayConfig& config, const Where& here) {
-  std::map<std::pair<IpAddress, IpAddress>, std::set<std::string>> secrets;  // remote of family None: %any
+  std::map<std::pair<IpAddress, TrafficSelector>, std::set<std::string>> secrets;  // remote of family None: %any
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
     if (c.local_auth.auth != Proof::Psk || c.aggressive || !at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
-    const std::vector<IpAddress> remotes = c.remote_addrs.empty() ? std::vector<IpAddress>{IpAddress{}} : c.remote_addrs;
+    const std::vector<TrafficSelector> remotes = c.remotes.empty() ? std::vector<TrafficSelector>{{}} : c.remotes;
     bool too_many = false;
     for (const auto& local : c.local_addrs)
       for (const auto& remote : remotes) {
@@ -198,7 +201,7 @@ std::vector<SpdEntry> spd_entries(const GatewayConfig& config, const Where& root
       const Child& c = config.connections[i].children[k];
       const Where at = children.entry(c.entry);
       const auto known = fixed_selectors(config.connections[i], c);
-      if (known && at.clean({"local_ts", "remote_ts", "priority"}))
+      if (known && c.tunnel.empty() && at.clean({"local_ts", "remote_ts", "priority"}))
         out.push_back({known->first, known->second, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name),
                        at.key("remote_ts"), true, i, waits_for_many(config.connections[i])});
     }
@@ -234,7 +237,7 @@ void check_shadowed(const std::vector<SpdEntry>& entries) {
 
 void warn_unspecific(const Connection& c, const Where& at) {
   if (at.clean({"proposals"})) warn_weak(c.proposals, at.key("proposals"), [](const IkeSuite& s) { return s.prf == Prf::HmacSha1; });
-  if (at.clean({"remote", "remote_addrs"}) && c.remote_id.type == Identity::Type::Any && c.remote_addrs.empty() &&
+  if (at.clean({"remote", "remote_addrs"}) && c.remote_id.type == Identity::Type::Any && c.remotes.empty() &&
       c.remote_auth.auth == Proof::Psk)
     at.key("remote").warning("with remote_addrs %any and no remote.id, whoever knows the secret is taken for this peer");
 }

@@ -21,7 +21,7 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 4;
+inline constexpr std::uint32_t kContractVersion = 5;
 inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
@@ -56,6 +56,9 @@ enum class PolicyAction : std::uint8_t { Discard = 0, Bypass, Protect };
 
 /// An SPD entry for both directions (RFC 4301 §4.4.1): outbound it selects local -> remote, inbound remote -> local.
 /// Of the entries that match a packet the one with the smallest `priority` wins; equal ones: the smaller `order`, then `policy`.
+/// One with a `tunnel` selects by route instead: packets that no other entry protects or discards, and whose way leads into the data
+/// plane's tunnel interface of this name; NotFound: there is none. Its selectors are for all that can be routed there, so that SAs that
+/// admit less are told apart.
 /// A Protect entry without an outbound SA drops what it selects and, with `acquire`, reports it (at most once a second).
 struct InstallPolicy {
   static constexpr MessageType kType = MessageType::InstallPolicy;
@@ -66,6 +69,7 @@ struct InstallPolicy {
   TrafficSelector local_ts, remote_ts;
   Name name;
   std::uint32_t order = 0;  ///< of equal priority
+  Name tunnel{};
 };
 struct RemovePolicy {
   static constexpr MessageType kType = MessageType::RemovePolicy;

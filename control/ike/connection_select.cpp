@@ -5,15 +5,18 @@
 namespace culvert::ike {
 
 std::vector<std::size_t> candidates(const config::GatewayConfig& config, const IpAddress& local, const IpAddress& remote) {
-  std::vector<std::size_t> named, any;
+  std::vector<std::size_t> named, ranges, any;
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const config::Connection& c = config.connections[i];
     if (!c.local_addrs.empty() && std::ranges::find(c.local_addrs, local) == c.local_addrs.end()) continue;
-    if (c.remote_addrs.empty())
+    if (c.remote_addrs.empty() && c.remote_ranges.empty())
       any.push_back(i);
     else if (std::ranges::find(c.remote_addrs, remote) != c.remote_addrs.end())
       named.push_back(i);
+    else if (std::ranges::any_of(c.remote_ranges, [&](const TrafficSelector& r) { return r.matches(remote, 0, 0); }))
+      ranges.push_back(i);
   }
+  named.insert(named.end(), ranges.begin(), ranges.end());
   named.insert(named.end(), any.begin(), any.end());
   return named;
 }

@@ -129,7 +129,7 @@ ike::CommandResult initiate(Core& core, TimePoint now, const std::string& connec
     runs = core.runs_of(target->connection);
     std::erase_if(runs, [&](std::size_t run) { return current_sa(core, run) == nullptr; });
   }
-  if (runs.empty()) return {false, "\"" + connection + "\" has no address of its peer (remote_addrs: %any), so it can only respond."};
+  if (runs.empty()) return {false, "\"" + connection + "\" has no single address of its peer (remote_addrs), so it can only respond."};
   std::size_t missing = 0;
   for (const std::size_t run : runs) missing += request(core, now, run, target->children);
   if (missing == 0) return {true, "Already up."};

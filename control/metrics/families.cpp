@@ -66,6 +66,16 @@ void add_connections(Builder& b, const std::vector<ike::ConnectionStatus>& conne
       b.sample({label("connection", c.connection), label("child", child.child)}, std::uint64_t{child.up});
 }
 
+void add_tunnels(Builder& b, const std::vector<ike::ConnectionStatus>& connections, const config::GatewayConfig& config) {
+  b.gauge("culvert_tunnel_up", "1 while the child that is bound to the tunnel interface has an IPsec SA pair in use.");
+  for (std::size_t i = 0; i < connections.size(); ++i)
+    for (std::size_t k = 0; k < connections[i].children.size(); ++k)
+      if (const std::string& tunnel = config.connections[i].children[k].tunnel; !tunnel.empty())
+        b.sample(
+            {label("tunnel", tunnel), label("connection", connections[i].connection), label("child", connections[i].children[k].child)},
+            std::uint64_t{connections[i].children[k].up});
+}
+
 void add_ike(Builder& b, const Gateway& gateway) {
   b.counter("culvert_ike_exchanges_total", "IKE exchanges that ended, by kind, our role, result and reason.");
   for (std::size_t e = 0; e < static_cast<std::size_t>(ike::Exchange::Count_); ++e) {
@@ -254,6 +264,7 @@ std::vector<MetricFamily> metric_families(Gateway& gateway) {
   Builder b;
   add_build(b, gateway);
   add_connections(b, gateway.connections());
+  add_tunnels(b, gateway.connections(), gateway.config());
   add_ike(b, gateway);
   add_pools(b, gateway);
   add_certificates(b, gateway.certificates_in_use(), gateway.config());

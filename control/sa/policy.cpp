@@ -29,6 +29,10 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
       p.acquire = child.start_action != config::StartAction::None || child.dpd_action == config::DpdAction::Trap;
       p.local_ts = selectors->first;
       p.remote_ts = selectors->second;
+      if (!child.tunnel.empty()) {
+        p.tunnel = shm::Name(child.tunnel);
+        p.local_ts = p.remote_ts = TrafficSelector::from({IpAddress::v4(0), 0});
+      }
       p.name = c.name;
       c.policy = p.policy;
       entries_.push_back(p);

@@ -2,6 +2,7 @@
 // peer that has SAs of a child beside others, or whose selectors nobody knew before.
 // Owns the numbering and the count of the SAs that need an entry; sends nothing.
 //
+// A child that is bound to a tunnel interface is under an entry that selects by route.
 // A peer's entry stands just before its child's in the order of the SPD: what another child comes before, its peers do not get.
 #pragma once
 

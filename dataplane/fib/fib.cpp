@@ -35,8 +35,16 @@ class Plan {
   std::map<Prefix, HopId> routes_;
 };
 
-std::expected<NextHop, std::string> resolve(const config::Route& route, std::span<const Interface> interfaces, NeighborTable& neighbors) {
+NextHop into(std::size_t tunnel) { return {HopKind::Tunnel, static_cast<std::uint16_t>(tunnel), {}, nullptr}; }
+
+std::expected<NextHop, std::string> resolve(const config::Route& route, std::span<const Interface> interfaces,
+                                            std::span<const Interface> tunnels, NeighborTable& neighbors) {
   const std::string what = "route to " + route.to.to_string() + ": ";
+  if (!route.tunnel.empty()) {
+    const auto named = std::ranges::find(tunnels, route.tunnel, &Interface::name);
+    if (named == tunnels.end()) return std::unexpected(what + "there is no tunnel " + route.tunnel);
+    return into(static_cast<std::size_t>(named - tunnels.begin()));
+  }
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const bool named = interfaces[i].name == route.port;
     if (!route.port.empty() && !named) continue;
@@ -53,16 +61,18 @@ std::expected<NextHop, std::string> resolve(const config::Route& route, std::spa
 }  // namespace
 
 std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Interface> interfaces, std::span<const config::Route> routes,
-                                                            NeighborTable& neighbors) {
+                                                            NeighborTable& neighbors, std::span<const Interface> tunnels) {
   std::unique_ptr<Fib> fib(new Fib);
   Plan plan(fib->hops_);
   for (const auto& [address, length] : kMartians) plan.add({IpAddress::v4(address), length}, {HopKind::Martian, 0, {}, nullptr});
   for (std::size_t i = 0; i < interfaces.size(); ++i)
     for (const Prefix& p : interfaces[i].addresses)
       if (p.address.family == Family::V4) plan.add(p, {HopKind::OnLink, static_cast<std::uint16_t>(i), {}, nullptr});
+  for (std::size_t i = 0; i < tunnels.size(); ++i)
+    for (const Prefix& p : tunnels[i].addresses) plan.add(p, into(i));  // one peer, no broadcast
   for (const config::Route& route : routes) {
     if (route.to.address.family != Family::V4) return std::unexpected("route to " + route.to.to_string() + ": IPv6 is not carried");
-    auto hop = resolve(route, interfaces, neighbors);
+    auto hop = resolve(route, interfaces, tunnels, neighbors);
     if (!hop) return std::unexpected(hop.error());
     plan.add(route.to, *hop);
   }
@@ -77,6 +87,8 @@ std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Inte
   for (std::size_t i = 0; i < interfaces.size(); ++i)
     for (const Prefix& p : interfaces[i].addresses)
       if (p.address.family == Family::V4) plan.add({p.address, 32}, {HopKind::Local, static_cast<std::uint16_t>(i), {}, nullptr});
+  for (const Interface& tunnel : tunnels)
+    for (const Prefix& p : tunnel.addresses) plan.add({p.address, 32}, {HopKind::Local, 0, {}, nullptr});
 
   std::set<std::uint32_t> long_prefixes;
   for (const auto& [to, hop] : plan.routes())

@@ -23,10 +23,11 @@ enum class HopKind : std::uint8_t {
   Martian,  ///< may be no destination: loopback, multicast, reserved, a network's broadcast address
   OnLink,   ///< on a network of ours: the destination itself is the neighbour
   Gateway,  ///< behind another router
+  Tunnel,   ///< into a tunnel interface: under the SA that is bound to it
 };
 struct NextHop {
   HopKind kind{};
-  std::uint16_t port = 0;
+  std::uint16_t port = 0;        ///< of Tunnel: which one of the tunnels
   IpAddress gateway;             ///< of Gateway
   Neighbor* neighbor = nullptr;  ///< of Gateway: its entry, which lives as long as the table
 
@@ -38,7 +39,8 @@ class Fib {
  public:
   /// Routes: own addresses, networks of ours, `routes`, and what is no destination. Fails on a route that leads nowhere.
   static std::expected<std::unique_ptr<Fib>, std::string> build(std::span<const Interface> interfaces,
-                                                                std::span<const config::Route> routes, NeighborTable& neighbors);
+                                                                std::span<const config::Route> routes, NeighborTable& neighbors,
+                                                                std::span<const Interface> tunnels = {});
   ~Fib();
   Fib(const Fib&) = delete;
   Fib& operator=(const Fib&) = delete;

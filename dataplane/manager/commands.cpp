@@ -81,6 +81,10 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
 shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
   if (!valid_policy(m.policy) || !valid_bool(m, &shm::InstallPolicy::acquire)) return shm::AckResult::BadMessage;
   if (const shm::AckResult checked = Spd::check(m); checked != shm::AckResult::Ok) return checked;
+  if (!m.tunnel.view().empty() && std::ranges::find(t_.tunnels, m.tunnel.view(), &Interface::name) == t_.tunnels.end()) {
+    spdlog::warn("policy {} refused: there is no tunnel {}", printable(as_bytes(m.name.view())), printable(as_bytes(m.tunnel.view())));
+    return shm::AckResult::NotFound;
+  }
   policies_[m.policy.value] = m;
   sent_.insert(m.policy.value);
   policies_dirty_ = true;
@@ -106,7 +110,7 @@ void Commands::forget_others() {
 bool Commands::rebuild_spd() {
   std::vector<shm::InstallPolicy> all;
   for (const auto& [id, policy] : policies_) all.push_back(policy);
-  auto spd = Spd::build(all);
+  auto spd = Spd::build(all, t_.tunnels);
   if (!spd) {
     spdlog::error("{}; the policies stay as they were", spd.error());
     return false;

@@ -31,6 +31,7 @@ class Commands {
     CryptoEngine& crypto;
     const OwnAddresses& own;
     unsigned workers;
+    std::span<const Interface> tunnels{};
   };
   explicit Commands(const Tables& tables) : t_(tables) {}
   ~Commands();

@@ -12,6 +12,9 @@
 //   Protect  -> under that policy's SA (hub and spoke); if it is the very policy that it came by, in clear, but never by the port
 //               that it came in on: there its peer is, not what the policy protects (PolicyDiscard)
 //   Discard  -> PolicyDiscard        Bypass, none -> in clear
+// A tunnel interface's policy decides as a Protect of its own, in both directions, where the others say Bypass or nothing and the route
+// to the packet's destination (of what came in clear: to its source) leads into the tunnel. Whatever the SA under it permits may come
+// out of the tunnel, wherever its source would be routed.
 // A packet that we make ourselves (ICMP) is looked up outbound:
 //   Protect  -> under the policy's SA
 //   Discard  -> PolicyDiscard
@@ -63,7 +66,7 @@ inline InboundVerdict inbound_verdict(const SpdEntry* entry, bool same_network) 
 /// The SA that a packet arrived under, and where it would go; of Tunnel only.
 struct CameBy {
   PolicyId policy;          ///< of the SA
-  bool turns_back = false;  ///< its route leaves by the port that it came in on
+  bool turns_back = false;  ///< its route leaves by the port that it came in on, or leads into the tunnel that it came out of
 };
 inline OutboundAction outbound_action(const SpdEntry* entry, Origin origin, CameBy came_by, bool same_network, bool default_bypass) {
   const bool discard = entry != nullptr && entry->action == shm::PolicyAction::Discard;

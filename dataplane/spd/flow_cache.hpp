@@ -43,7 +43,7 @@ class FlowCache {
     std::uint16_t mirrored = kNotAsked;
     HopId hop = 0;
   };
-  static_assert(sizeof(Entry) == 32 && 2 * shm::kMaxPolicies < Entry::kNotAsked);  // a policy has at most two entries
+  static_assert(sizeof(Entry) == 32 && 3 * shm::kMaxPolicies < Entry::kNotAsked);  // a policy has at most two entries, a tunnel one
   using Entries = std::array<Entry, kEntries>;
 
   template <bool kMirrored, class KeyOf, class Take>
@@ -73,10 +73,18 @@ class FlowCache {
     for (std::size_t i = 0; i < keys.size(); ++i) destinations[i] = keys[i].destination();
     fib_.lookup_v4(std::span(destinations).first(keys.size()), std::span(hops).first(keys.size()));
     spd.lookup(keys, std::span(outbound).first(keys.size()));
+    by_route(spd, std::span(outbound).first(keys.size()), hops);
     if constexpr (kMirrored) {
       std::array<FlowKey, kBurstMax> ask;
       for (std::size_t i = 0; i < keys.size(); ++i) ask[i] = keys[i].mirrored();
       spd.lookup(std::span(ask).first(keys.size()), std::span(mirrored).first(keys.size()));
+      // What comes in clear from where a tunnel leads should have come out of the tunnel.
+      if (spd.has_tunnels()) [[unlikely]] {
+        std::array<HopId, kBurstMax> back;
+        for (std::size_t i = 0; i < keys.size(); ++i) destinations[i] = ask[i].destination();
+        fib_.lookup_v4(std::span(destinations).first(keys.size()), std::span(back).first(keys.size()));
+        by_route(spd, std::span(mirrored).first(keys.size()), back);
+      }
     } else {
       mirrored.fill(Entry::kNotAsked);
     }
@@ -87,6 +95,11 @@ class FlowCache {
     }
   }
 
+  void by_route(const Spd& spd, std::span<std::uint32_t> numbers, const std::array<HopId, kBurstMax>& hops) const {
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      if (const NextHop& hop = fib_.hop(hops[i]); hop.kind == HopKind::Tunnel) [[unlikely]]
+        numbers[i] = spd.by_route(numbers[i], hop.port);
+  }
   [[nodiscard]] std::size_t slot(const FlowKey& key) const {
     const std::uint64_t mixed = ((key.first ^ seed_) * 0x9e3779b97f4a7c15U) ^ ((key.second + seed_) * 0xc2b2ae3d27d4eb4fU);
     return static_cast<std::size_t>((mixed * 0x165667b19e3779f9U) >> 52);

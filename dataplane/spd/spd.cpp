@@ -88,23 +88,29 @@ shm::AckResult Spd::check(const shm::InstallPolicy& p) {
   return rules <= kMaxRules ? shm::AckResult::Ok : shm::AckResult::Unsupported;
 }
 
-std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm::InstallPolicy> policies) {
+std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm::InstallPolicy> policies,
+                                                            std::span<const Interface> tunnels) {
   static std::atomic<std::uint64_t> serial{0};
   std::unique_ptr<Spd> spd(new Spd(++serial));
-  if (policies.empty()) return spd;
   std::vector<const shm::InstallPolicy*> order;
   for (const auto& p : policies) order.push_back(&p);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
     return std::tuple(a->priority, a->order, a->policy.value) < std::tuple(b->priority, b->order, b->policy.value);
   });
+  for (const Interface& tunnel : tunnels) {
+    const auto bound = std::ranges::find(order, tunnel.name, [](const auto* p) { return p->tunnel.view(); });
+    spd->tunnels_.push_back(spd->add(bound == order.end() ? SpdEntry{{}, shm::PolicyAction::Discard, false, false, {}}
+                                                          : SpdEntry{(*bound)->policy, (*bound)->action, (*bound)->acquire, false, {}}));
+  }
   std::vector<Rule> rules;
   for (const shm::InstallPolicy* p : order) {
+    if (!p->tunnel.view().empty()) continue;
     // The classifier lets the larger number win, and says nothing of equal ones: every policy has its own.
     const auto add = [&](Ports ports, const SpdEntry& entry) {
       const auto index = static_cast<std::uint32_t>(spd->entries_.size());
       const auto more = rules_of(*p, ports, index, static_cast<std::int32_t>(RTE_ACL_MAX_PRIORITY - index));
       rules.insert(rules.end(), more.begin(), more.end());
-      spd->entries_.push_back(entry);
+      spd->add(entry);
     };
     const bool any_port = p->local_ts.any_port() && p->remote_ts.any_port();
     const auto overlap = [](const TrafficSelector& a, const TrafficSelector& b) { return a.first <= b.last && b.first <= a.last; };
@@ -112,6 +118,7 @@ std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm:
         {p->policy, p->action, p->acquire, overlap(p->local_ts, p->remote_ts), PreparedSelector::from(p->local_ts)});
     if (!any_port) add(Ports::Hidden, {p->policy, shm::PolicyAction::Discard, false, false, {}});
   }
+  if (rules.empty()) return spd;
   const std::string name = "spd" + std::to_string(spd->serial());
   rte_acl_param param{name.c_str(), SOCKET_ID_ANY, RTE_ACL_RULE_SZ(kFields), static_cast<std::uint32_t>(rules.size())};
   spd->acl_ = rte_acl_create(&param);

@@ -1,6 +1,8 @@
 // The security policy database (RFC 4301 §4.4.1) as the packet path asks it: a snapshot, built by the manager, never changed.
 // A fragment that hides its ports must not get past a policy for certain ports (RFC 4301 §7): where it is not ruled out that such a
 // policy means it, it is discarded, whatever the policies behind that one say.
+// A policy that is bound to a tunnel interface selects by route instead (the SPD-ID of RFC 4301 §4.4.1): what the others neither
+// protect nor discard, and whose route leads into the tunnel. A tunnel without a policy discards.
 // Owns DPDK's acl behind it. A new set of policies is a new Spd, swapped in under RCU.
 #pragma once
 
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "common/shm/messages.hpp"
+#include "dataplane/interface.hpp"
 #include "dataplane/packet.hpp"
 #include "dataplane/sad/sa.hpp"
 
@@ -83,8 +86,9 @@ class Spd {
   /// prefixes.
   static shm::AckResult check(const shm::InstallPolicy& policy);
 
-  /// All must have passed check(). Fails when DPDK has no memory for it.
-  static std::expected<std::unique_ptr<Spd>, std::string> build(std::span<const shm::InstallPolicy> policies);
+  /// All must have passed check(), and name one of `tunnels` or none. Fails when DPDK has no memory for it.
+  static std::expected<std::unique_ptr<Spd>, std::string> build(std::span<const shm::InstallPolicy> policies,
+                                                                std::span<const Interface> tunnels = {});
   ~Spd();
   Spd(const Spd&) = delete;
   Spd& operator=(const Spd&) = delete;
@@ -93,15 +97,25 @@ class Spd {
   void lookup(std::span<const FlowKey> keys, std::span<std::uint32_t> out) const;
   /// The entry of a number that lookup() gave; nullptr of 0.
   [[nodiscard]] const SpdEntry* numbered(std::uint32_t number) const { return number == 0 ? nullptr : &entries_[number - 1]; }
-  [[nodiscard]] bool empty() const { return entries_.empty(); }
+  [[nodiscard]] bool has_tunnels() const { return !tunnels_.empty(); }
+  /// What decides about a packet whose route leads into a tunnel, where the classifier has found `number`.
+  [[nodiscard]] std::uint32_t by_route(std::uint32_t number, std::size_t tunnel) const {
+    const SpdEntry* entry = numbered(number);
+    return entry == nullptr || entry->action == shm::PolicyAction::Bypass ? tunnels_[tunnel] : number;
+  }
   /// Of this snapshot; never 0 and never reused, unlike its address.
   [[nodiscard]] std::uint64_t serial() const { return serial_; }
 
  private:
   explicit Spd(std::uint64_t serial) : serial_(serial) {}
+  std::uint32_t add(const SpdEntry& entry) {
+    entries_.push_back(entry);
+    return static_cast<std::uint32_t>(entries_.size());
+  }
   std::uint64_t serial_;
   rte_acl_ctx* acl_ = nullptr;
   std::vector<SpdEntry> entries_;
+  std::vector<std::uint32_t> tunnels_;  ///< the number of each one's entry
 };
 
 }  // namespace culvert::dp

@@ -163,6 +163,8 @@ class Client {
     m.priority = number(in);
     m.local_ts = must(TrafficSelector::parse(word(in)));
     m.remote_ts = must(TrafficSelector::parse(word(in)));
+    std::string tunnel;
+    if (in >> tunnel) m.tunnel = shm::Name(tunnel);
     command(m);
   }
   void sa(Words& in) {

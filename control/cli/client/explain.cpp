@@ -104,7 +104,7 @@ std::string waits(const json::object& child) {
                                                          {"begin", "its turn: it is about to begin"},
                                                          {"operator", "`culvert initiate`: an operator has ended it"},
                                                          {"traffic", "traffic that wants it (start_action: trap)"},
-                                                         {"peer", "the peer: remote_addrs is %any, so only it can begin"},
+                                                         {"peer", "the peer: remote_addrs names no single address, so only it can begin"},
                                                          {"peer_or_operator", "the peer, or `culvert initiate` (start_action: none)"}};
   const auto word = kWords.find(text_of(child, "waits_for"));
   if (word == kWords.end()) return "down";

@@ -42,8 +42,10 @@ std::string render(const json::object& result) {
     if (const auto failure = failure_text(c); !failure.empty()) out += "    " + failure + '\n';
     for (const auto& child_value : list_of(c, "children")) {
       const json::object& child = child_value.as_object();
-      out += fmt::format("    {}: {}, {} - {}, start_action {}\n", text_of(child, "child"), flag_of(child, "up") ? "UP" : "down",
-                         text_of(child, "local_ts"), text_of(child, "remote_ts"), text_of(child, "start_action"));
+      const auto* tunnel = child.if_contains("tunnel");
+      out += fmt::format("    {}: {}, {} - {}, start_action {}{}\n", text_of(child, "child"), flag_of(child, "up") ? "UP" : "down",
+                         text_of(child, "local_ts"), text_of(child, "remote_ts"), text_of(child, "start_action"),
+                         tunnel != nullptr && tunnel->is_string() ? ", tunnel " + text_of(child, "tunnel") : std::string{});
       if (const auto failure = failure_text(child); !failure.empty()) out += "        " + failure + '\n';
     }
   }

@@ -182,7 +182,8 @@ Result explain(Gateway& gateway, const Args& args, TimePoint now) {
     if (!wanted.empty() && c.name != wanted) continue;
     if (wanted.empty() && !peer) continue;  // without either it is about strangers
     json::array failures = failures_of(gateway.failures(c.name), peer, &c, gateway.config(), now);
-    const bool theirs = peer && std::ranges::find(c.remote_addrs, *peer) != c.remote_addrs.end();
+    const bool theirs = peer && (std::ranges::find(c.remote_addrs, *peer) != c.remote_addrs.end() ||
+                                 std::ranges::any_of(c.remote_ranges, [&](const auto& r) { return r.matches(*peer, 0, 0); }));
     if (wanted.empty() && failures.empty() && !theirs) continue;
     json::object state = connection_state(gateway, c, statuses[i], now);
     state["failures"] = std::move(failures);

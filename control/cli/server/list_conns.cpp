@@ -24,6 +24,11 @@ json::array texts(const List& list) {
   for (const auto& item : list) out.emplace_back(item.to_string());
   return out;
 }
+json::array remotes(const config::Connection& c) {
+  json::array out = texts(c.remote_addrs);
+  for (const auto& range : c.remote_ranges) out.emplace_back(range.to_string());
+  return out;
+}
 json::value connecting_json(const std::optional<ike::Attempt>& a, ike::TimePoint now) {
   if (!a) return nullptr;
   return json::object{{"for_s", seconds_between(a->since, now)},
@@ -45,6 +50,7 @@ Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
                                       {"remote_ts", config::text(child.remote_ts, child.remote_dynamic)},
                                       {"esp_proposals", texts(child.esp_proposals)},
                                       {"start_action", name_of(child.start_action)},
+                                      {"tunnel", child.tunnel.empty() ? json::value(nullptr) : json::value(child.tunnel)},
                                       {"failure", failure_json(statuses[i].children[k].failure, now)}});
     }
     connections.push_back(json::object{{"connection", c.name},
@@ -52,7 +58,7 @@ Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
                                        {"peers", statuses[i].peers},
                                        {"connecting", connecting_json(statuses[i].connecting, now)},
                                        {"local_addrs", texts(c.local_addrs)},
-                                       {"remote_addrs", texts(c.remote_addrs)},
+                                       {"remote_addrs", remotes(c)},
                                        {"local_id", c.local_id.text},
                                        {"remote_id", c.remote_id.text},
                                        {"proposals", texts(c.proposals)},

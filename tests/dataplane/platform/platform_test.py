@@ -545,6 +545,60 @@ def test_what_came_under_an_sa_is_not_sent_back_in_clear(rig):
     rig.client.ok("unpolicy 7")
 
 
+def test_route_based(rig):
+    """What is routed into a tunnel leaves under the SA that is bound to it; what comes out of it is accepted by the SA's selectors, then routed."""
+    there, back = IP(src=LAN, dst="10.4.0.9") / UDP(sport=7, dport=8), IP(src="10.4.0.9", dst=LAN) / UDP(sport=8, dport=7)
+    before = rig.client.drops()
+    rig.lan.send(there)                                                # no child is bound to it yet
+    rig.wan.send(back)                                                 # and in clear nothing comes from there
+    assert rig.wan.expect(lambda p: UDP in p, 0.3) is None and rig.dropped(before, policy_discard=2)
+    assert rig.client.ask("policy 8 protect 1 500 0.0.0.0/0 0.0.0.0/0 st7") == "not_found"
+    for number, tunnel in ((8, "st0"), (9, "st1")):
+        rig.client.ok(f"policy {number} protect 1 500 0.0.0.0/0 0.0.0.0/0 {tunnel}")
+    before = rig.client.drops()
+    rig.lan.send(there)
+    assert rig.client.ask("events 1000") == f"acquire 8 {LAN} 10.4.0.9 17 7 8"
+    rig.wan.send(back)
+    assert rig.dropped(before, policy_no_sa=1, policy_clear=1)
+    for slot, policy in ((7, 8), (8, 9)):
+        tail = f"{policy} 10.9.0.1:0 {WAN}:0 0.0.0.0/0 0.0.0.0/0 aes128gcm16 {GCM_KEY.hex()} -"
+        rig.client.ok(f"sa in {slot} {0xC0000000 | slot:x} {tail}")
+        rig.client.ok(f"sa out {slot} {0x1000 + slot:x} {tail}")
+    (to_us, from_us), (to_us_1, _) = (peer_sas(slot, SUITES[0][4], False) for slot in (7, 8))
+    rig.lan.send(there)
+    got = rig.wan.expect(is_esp(7))
+    assert got and from_us.decrypt(got).dst == "10.4.0.9"
+    rig.lan.send(IP(src=LAN, dst="10.5.0.9") / UDP(dport=9))
+    assert rig.wan.expect(is_esp(8)), "the other tunnel"
+    for sequence, source in enumerate(("10.4.0.9", "192.0.2.200"), 1):  # wherever its source would be routed
+        rig.wan.send(sealed(to_us, IP(src=source, dst=LAN) / UDP(sport=8, dport=7), sequence))
+        assert rig.lan.expect(lambda p: p.src == source), source
+    rig.wan.send(sealed(to_us_1, IP(src="10.5.0.9", dst="10.4.0.9") / UDP(dport=9), 1))
+    assert rig.wan.expect(is_esp(7)), "from one tunnel into the other"
+    before = rig.client.drops()
+    rig.wan.send(sealed(to_us, IP(src="10.4.0.9", dst="10.4.0.10") / UDP(dport=9), 3))
+    assert rig.wan.expect(is_esp(7), 0.3) is None and rig.dropped(before, policy_discard=1), "never back into the tunnel that it came out of"
+    rig.wan.send(sealed(to_us, IP(src="169.254.1.2", dst="169.254.1.1") / ICMP(seq=6), 4))
+    got = rig.wan.expect(is_esp(7))
+    assert got and from_us.decrypt(got)[ICMP].type == 0, "our address inside of the tunnel answers"
+    rig.lan.send(IP(src=LAN, dst="10.4.0.9", flags="DF") / UDP(dport=9) / Raw(b"x" * 1400))
+    error = rig.lan.expect(lambda p: ICMP in p and p[ICMP].type == 3)
+    assert error and error[ICMP].code == 4 and error[ICMP].nexthopmtu < 1400, "the tunnel's MTU"
+    # A child that may carry less than everything: what is routed there beyond it stays here.
+    remove(rig, 7)
+    tail = f"8 10.9.0.1:0 {WAN}:0 10.1.0.0/24 10.4.0.0/24 aes128gcm16 {GCM_KEY.hex()} -"
+    rig.client.ok(f"sa in 7 c0000007 {tail}")
+    rig.client.ok(f"sa out 7 1007 {tail}")
+    before = rig.client.drops()
+    rig.lan.send(IP(src=LAN, dst="10.4.1.9") / UDP(dport=9))
+    assert rig.wan.expect(is_esp(7), 0.3) is None and rig.dropped(before, policy_no_sa=1)
+    rig.lan.send(there)
+    assert rig.wan.expect(is_esp(7))
+    for slot, policy in ((7, 8), (8, 9)):
+        remove(rig, slot)
+        rig.client.ok(f"unpolicy {policy}")
+
+
 def test_culvertd_dies_and_returns(rig):
     slot, suite, encr, integ, scapy, udp = SUITES[0]
     install(rig, slot, suite, encr, integ, udp)

@@ -24,7 +24,8 @@ dataplane: {{socket: {dir}/dp.sock, workers: {workers}, main_cpu: 0, idle: adapt
 ports:
   wan: {{device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24], mtu: 1400}}
   lan: {{device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24]}}
-routes: [{{to: 10.2.0.0/24, via: 10.9.0.2}}, {{to: 198.51.100.0/24, via: 10.9.0.2}}, {{to: 203.0.113.0/24, via: 10.9.0.77}}]
+tunnels: {{st0: {{addresses: [169.254.1.1/30]}}, st1: {{}}}}
+routes: [{{to: 10.4.0.0/16, tunnel: st0}}, {{to: 10.5.0.0/16, tunnel: st1}}, {{to: 10.2.0.0/24, via: 10.9.0.2}}, {{to: 198.51.100.0/24, via: 10.9.0.2}}, {{to: 203.0.113.0/24, via: 10.9.0.77}}]
 control: {{socket: {dir}/culvertd.sock, log: {{format: text, level: info}}}}
 connections: {{}}
 """

@@ -1,0 +1,152 @@
+// The SPD's table against a model: what the configuration has, what peers come to have, and the numbers of both.
+#include "control/sa/policy.hpp"
+
+#include <map>
+#include <random>
+#include <set>
+
+#include <catch2/catch.hpp>
+
+#include "common/config/selectors.hpp"
+
+using namespace culvert;
+using namespace culvert::control;
+
+namespace {
+TrafficSelector ts(const char* text) { return *TrafficSelector::parse(text); }
+
+config::Child child(const char* name, const char* local, const char* remote) {
+  config::Child c;
+  c.name = name;
+  c.local_ts = ts(local);
+  c.remote_ts = ts(remote);
+  return c;
+}
+
+/// Peers with addresses of their own on `roads`; two tunnels to one peer on `office`; one bound to an interface on `branch`.
+config::GatewayConfig some() {
+  config::GatewayConfig out;
+  config::Connection roads, office, branch;
+  roads.name = "roads";
+  roads.children = {child("net", "10.1.0.0/16", "10.50.0.0/16"), child("own", "10.1.0.0/16", "0.0.0.0/0")};
+  roads.children[1].remote_dynamic = true;
+  office.name = "office";
+  office.remote_addrs = branch.remote_addrs = {IpAddress::v4(0x0a090014)};
+  office.children = {child("net/1x1", "10.1.0.0/24", "10.60.0.0/16"), child("net/2x1", "10.1.1.0/24", "10.60.0.0/16")};
+  office.children[0].start_action = config::StartAction::Trap;
+  branch.name = "branch";
+  branch.children = {child("all", "10.1.0.0/16", "0.0.0.0/0")};
+  branch.children[0].tunnel = "st0";
+  out.connections = {roads, office, branch};
+  out.policies.push_back({"local", config::PolicyAction::Bypass, ts("10.1.0.0/16"), ts("10.1.0.0/16"), 100});
+  return out;
+}
+shm::PeerTag tag(std::uint8_t n) { return {n}; }
+}  // namespace
+
+TEST_CASE("policies of the configuration: numbered by their place, those that wait for many peers last", "[policies]") {
+  const PolicyTable table(some());
+  const auto entries = table.entries();
+  REQUIRE(entries.size() == 5);
+  for (std::size_t i = 0; i < entries.size(); ++i) CHECK(entries[i].policy.value == i + 1);
+  CHECK(entries[0].name.view() == "roads/net");
+  CHECK(entries[0].order > entries[4].order);
+  CHECK_FALSE(table.of("roads", "own"));  // nobody knows its selectors yet
+  CHECK(table.of("office", "net/2x1") == PolicyId{3});
+  CHECK(*table.child_of(PolicyId{3}) == ChildRef{"office", "net/2x1"});
+  CHECK(*table.child_named("office/net/1x1") == ChildRef{"office", "net/1x1"});
+  CHECK(entries[1].acquire);
+  CHECK_FALSE(entries[2].acquire);
+  CHECK(entries[4].action == shm::PolicyAction::Bypass);
+  CHECK(table.child_of(PolicyId{5}) == nullptr);
+}
+
+TEST_CASE("policies: a child of a tunnel interface selects by route, whatever its selectors are", "[policies][tunnels]") {
+  const PolicyTable table(some());
+  const shm::InstallPolicy entry = table.entries().at(3);
+  CHECK(entry.tunnel.view() == "st0");
+  CHECK(entry.local_ts == ts("0.0.0.0/0"));
+  CHECK(entry.remote_ts == ts("0.0.0.0/0"));
+  CHECK(table.of("branch", "all") == entry.policy);
+  for (const auto& other : table.entries()) CHECK((other.policy == entry.policy || other.tunnel.view().empty()));
+}
+
+TEST_CASE("policies of peers come with the first SA and go with the last, before their child's", "[policies]") {
+  PolicyTable table(some());
+  const ChildRef net{"roads", "net"};
+  const auto first = table.take(net, tag(1), ts("10.1.0.0/16"), ts("10.50.1.0/24"));
+  REQUIRE(first);
+  REQUIRE(first->fresh);
+  CHECK(PolicyTable::is_peers(first->policy));
+  CHECK(first->fresh->remote_ts == ts("10.50.1.0/24"));
+  CHECK(first->fresh->order + 1 < table.entries()[0].order);
+  const auto again = table.take(net, tag(1), ts("10.1.0.0/16"), ts("10.50.1.0/24"));
+  REQUIRE(again);
+  CHECK(again->policy == first->policy);
+  CHECK_FALSE(again->fresh);
+  CHECK(table.take(net, tag(2), ts("10.1.0.0/16"), ts("10.50.1.0/24"))->policy != first->policy);
+  CHECK_FALSE(table.take({"roads", "other"}, tag(1), ts("10.1.0.0/16"), ts("10.50.1.0/24")));
+  CHECK_FALSE(table.release(first->policy));
+  CHECK(table.entries().size() == 7);
+  CHECK(table.release(first->policy));
+  CHECK_FALSE(table.release(first->policy));
+  CHECK(table.entries().size() == 6);
+  CHECK_FALSE(table.release(PolicyId{1}));
+}
+
+TEST_CASE("policies: one that was refused is not given out again, and one that was found is whose it was", "[policies]") {
+  PolicyTable table(some());
+  const ChildRef own{"roads", "own"};
+  const auto bad = table.take(own, tag(1), ts("10.1.0.0/16"), ts("10.50.1.1"));
+  table.refuse(bad->policy, "unsupported");
+  REQUIRE(table.refusal(bad->policy) != nullptr);
+  CHECK(*table.refusal(bad->policy) == "unsupported");
+  CHECK(table.take(own, tag(1), ts("10.1.0.0/16"), ts("10.50.1.1"))->policy != bad->policy);
+  const PolicyId old{shm::kConfiguredPolicies + 100};
+  CHECK(table.adopt(old, own, tag(3), ts("10.1.0.0/16"), ts("10.50.1.3")));
+  CHECK(table.adopt(old, own, tag(3), ts("10.1.0.0/16"), ts("10.50.1.3")));
+  CHECK_FALSE(table.adopt(old, own, tag(4), ts("10.1.0.0/16"), ts("10.50.1.3")));
+  CHECK_FALSE(table.adopt(PolicyId{7}, own, tag(5), ts("10.1.0.0/16"), ts("10.50.1.5")));
+  CHECK_FALSE(table.adopt(PolicyId{shm::kMaxPolicies + 1}, own, tag(5), ts("10.1.0.0/16"), ts("10.50.1.5")));
+  CHECK(table.take(own, tag(3), ts("10.1.0.0/16"), ts("10.50.1.3"))->policy == old);
+  table.lose_all();
+  CHECK(table.refusal(bad->policy) == nullptr);
+  CHECK(table.entries().size() == 5);
+}
+
+TEST_CASE("policies of peers that come and go: never two of one number, never a number lost", "[policies][model]") {
+  PolicyTable table(some());
+  std::mt19937 rng(20260101);
+  const auto pick = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
+  const ChildRef net{"roads", "net"};
+  std::map<std::uint32_t, std::pair<std::uint32_t, unsigned>> model;  // by number: whose, and how often
+  for (int step = 0; step < 20000; ++step) {
+    const std::uint32_t who = pick(64);
+    if (pick(2) == 0) {
+      const auto remote = TrafficSelector::from({IpAddress::v4(0x0a320000 + who), 32});
+      const auto taken = table.take(net, tag(static_cast<std::uint8_t>(who)), ts("10.1.0.0/16"), remote);
+      REQUIRE(taken);
+      const auto known = model.find(taken->policy.value);
+      REQUIRE(taken->fresh.has_value() == (known == model.end()));
+      if (known != model.end()) REQUIRE(known->second.first == who);
+      model[taken->policy.value].first = who;
+      ++model[taken->policy.value].second;
+    } else if (!model.empty()) {
+      const auto it = std::next(model.begin(), pick(static_cast<std::uint32_t>(model.size())));
+      const bool last = --it->second.second == 0;
+      REQUIRE(table.release(PolicyId{it->first}) == last);
+      if (last) model.erase(it);
+    }
+    REQUIRE(table.entries().size() == 5 + model.size());
+  }
+  table.lose_all();
+  // All numbers there are can be had, and no more.
+  std::set<std::uint32_t> numbers;
+  for (std::uint32_t i = 0; i < shm::kMaxPolicies - shm::kConfiguredPolicies; ++i) {
+    const auto taken = table.take(net, tag(0), ts("10.1.0.0/16"), TrafficSelector::from({IpAddress::v4(0x0a320000 + i), 32}));
+    REQUIRE(taken);
+    numbers.insert(taken->policy.value);
+  }
+  CHECK(numbers.size() == shm::kMaxPolicies - shm::kConfiguredPolicies);
+  CHECK_FALSE(table.take(net, tag(0), ts("10.1.0.0/16"), ts("10.60.0.0/16")));
+}
