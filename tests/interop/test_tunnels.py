@@ -22,6 +22,8 @@ ALL = "0.0.0.0/0"
 PEERS = {"b": ("10.9.0.2", ["10.2.0.1/16", "169.254.1.2/30"]), "c": ("10.9.0.3", ["10.3.0.1/16", "198.51.100.1/32"]),
          "d": ("10.9.0.4", ["10.60.0.1/24", "10.61.0.1/24", "10.70.5.1/16"])}
 THEIRS = {"b": {"net": ALL}, "c": {"net": ALL}, "d": {"first": "10.60.0.0/24", "second": "10.61.0.0/24", "narrow": "10.70.5.0/24"}}
+# Its own packets do not go into its own tunnel, although everything is routed there.
+UNMARKED = "plugins { socket-default { fwmark = 0x42 } kernel-netlink { fwmark = !0x42 } }"
 
 
 def connections(gw):
@@ -43,7 +45,7 @@ def peer(lab, wan, letter):
     outside.addresses("lo", inside)
     children = {name: strongswan.child(local, ALL if local == ALL else sites.NET["a"], sites.ESP_SUITE) for name, local in THEIRS[letter].items()}
     conn = strongswan.connection(address, sites.ADDRESS["a"], f"gw-{letter}.example", sites.IDENTITY["a"], sites.IKE_SUITE, children)
-    return StrongSwan(lab, outside, f"strongswan-{letter}", {"to-a": conn}, sites.SECRET)
+    return StrongSwan(lab, outside, f"strongswan-{letter}", {"to-a": conn}, sites.SECRET, extra=UNMARKED)
 
 
 def up(culvert, connection):
