@@ -131,6 +131,7 @@ void access_opened(Core& core, TimePoint now, IsakmpSa& sa) {
   for (const SaId id : sa.replaces)
     if (IsakmpSa* old = core.find(id))
       if (MmEstablished* e = old->established()) e->remove_at = now + kGrace;
+  displace_others(core, now, sa);
 }
 
 void connecting_failed(Core& core, TimePoint now, std::size_t index, const std::vector<SaId>& replaces) {

@@ -92,6 +92,30 @@ std::expected<void, Refusal> settle_user(Core& core, TimePoint now, IsakmpSa& sa
   return settle(core, now, sa, connection, {IdType::KeyId, 0, 0, user});
 }
 
+void displace_others(Core& core, TimePoint now, IsakmpSa& sa) {
+  // A NAT's new port for the same peer is no other place; and what we have begun leads where we wanted it to.
+  const auto displaced = [&](const IsakmpSa& other) {
+    const MmEstablished* est = other.established();
+    return other.id != sa.id && est && other.role == Role::Responder && other.remote.address != sa.remote.address &&
+           est->remote_id == sa.established()->remote_id && est->established <= sa.created;
+  };
+  if (sa.role != Role::Responder || core.connection(sa).unique != config::Unique::Replace) return;
+  for (IsakmpSa* other : core.sas_of(sa.connection)) {
+    if (!displaced(*other)) continue;
+    std::vector<std::pair<std::size_t, std::uint64_t>> pairs;
+    std::vector<SaName> names;
+    for (const ChildRun& child : core.run(sa.connection).children)
+      for (const ChildSa& pair : child.pairs)
+        if (pair.remote.address == other->remote.address && pair.peer_id == sa.established()->remote_id && pair.established <= sa.created) {
+          pairs.emplace_back(pair.child, pair.pair);
+          names.push_back(inbound_name(pair));
+        }
+    for (const auto& [child, pair] : pairs) remove_pair(core, sa.connection, child, pair);
+    close_isakmp(core, now, *other, Reason::Replaced, "The peer has connected from elsewhere: what it had there ends (unique: replace).",
+                 names);
+  }
+}
+
 void peer_moved(Core& core, std::size_t index, const Endpoint& at) {
   const ConnectionRun& run = core.quiet_run(index);
   if (!run.peer || !shared_identity(core.connection(index))) return;

@@ -23,6 +23,8 @@ std::optional<std::size_t> run_for(Core& core, std::size_t connection, Peer peer
 std::expected<void, Refusal> settle_peer(Core& core, TimePoint now, IsakmpSa& sa, std::size_t connection, const Id& id);
 /// The same for a user whom XAuth has proved. Until then the SA of a connection that asks for users is in the connection's own run.
 std::expected<void, Refusal> settle_user(Core& core, TimePoint now, IsakmpSa& sa, const Bytes& user);
+/// `unique: replace`: the peer of this SA has begun it and is in; what it had begun from other addresses ends, both sides told.
+void displace_others(Core& core, TimePoint now, IsakmpSa& sa);
 /// The peer of a run has another address than before.
 void peer_moved(Core& core, std::size_t run, const Endpoint& at);
 

@@ -591,6 +591,8 @@ def test_route_based(rig):
     assert rig.client.ask("policy 8 protect 1 500 0.0.0.0/0 0.0.0.0/0 st7") == "not_found"
     for number, tunnel in ((8, "st0"), (9, "st1")):
         rig.client.ok(f"policy {number} protect 1 500 0.0.0.0/0 0.0.0.0/0 {tunnel}")
+    while rig.client.ask("events 50") != "none":
+        pass
     before = rig.client.drops()
     rig.lan.send(there)
     assert rig.client.ask("events 1000") == f"acquire 8 {LAN} 10.4.0.9 17 7 8"

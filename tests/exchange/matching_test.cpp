@@ -1,0 +1,202 @@
+// What is meant: which connection a peer's address, which pair a packet, which ISAKMP SA a pair of cookies. And tunnels of many peers
+// with the same selectors.
+#include <catch2/catch.hpp>
+
+#include "common/config/selectors.hpp"
+#include "control/ike/connection_select.hpp"
+#include "tests/exchange/world.hpp"
+
+using namespace culvert;
+using namespace culvert::test;
+
+namespace {
+IpAddress ip(const char* text) { return *IpAddress::parse(text); }
+config::Identity name(const std::string& text) { return {config::Identity::Type::Fqdn, text}; }
+
+/// Both ends' child "net" with two selectors on B's side.
+void two_networks(config::GatewayConfig& a, config::GatewayConfig& b) {
+  for (config::GatewayConfig* config : {&a, &b}) {
+    config::Child& net = config->connections[0].children[0];
+    net.start_action = config == &a ? config::StartAction::Trap : config::StartAction::None;
+    const TrafficSelector first = *TrafficSelector::parse("10.2.0.0/24"), second = *TrafficSelector::parse("10.3.0.0/24");
+    const std::vector<config::SideSelector> one{{*TrafficSelector::parse("10.1.0.0/24"), false}}, two{{first, false}, {second, false}};
+    net.local_sides = config == &a ? one : two;
+    net.remote_sides = config == &a ? two : one;
+    config->connections[0].children = config::expand(config->connections[0].children);
+  }
+}
+}  // namespace
+
+TEST_CASE("an address before a network or range, that before anywhere", "[peers]") {
+  config::GatewayConfig config;
+  const auto add = [&](const char* text, const char* address, const char* range) {
+    config::Connection c;
+    c.name = text;
+    c.local_addrs = {ip("10.9.0.1")};
+    if (address != nullptr) c.remote_addrs = {ip(address)};
+    if (range != nullptr) c.remote_ranges = {*TrafficSelector::parse(range)};
+    config.connections.push_back(c);
+  };
+  add("any", nullptr, nullptr);
+  add("network", nullptr, "10.9.4.0/24");
+  add("range", "10.9.7.1", "10.9.4.250-10.9.5.9");
+  add("one", "10.9.4.255", nullptr);
+  using Found = std::vector<std::size_t>;
+  const auto from = [&](const char* remote) { return ike::candidates(config, ip("10.9.0.1"), ip(remote)); };
+  CHECK(from("10.9.4.255") == Found{3, 1, 2, 0});
+  CHECK(from("10.9.4.249") == Found{1, 0});
+  CHECK(from("10.9.5.9") == Found{2, 0});
+  CHECK(from("10.9.5.10") == Found{0});
+  CHECK(from("10.9.7.1") == Found{2, 0});
+  CHECK(ike::candidates(config, ip("10.9.0.2"), ip("10.9.4.1")).empty());
+}
+
+TEST_CASE("a packet brings up the pair for the selectors that it hits, and no other", "[peers][trap][rfc4301-4.4.1.2]") {
+  World world;
+  auto [a, b] = two_sites(world, two_networks);
+  a.start();
+  b.start();
+  world.run(30s);
+  CHECK(a.engine->ike_sas().empty());
+  for (int packet = 0; packet < 5; ++packet) {  // the data plane tells each second
+    a.engine->on_acquire(world.now, "c", "net/1x2");
+    a.perform();
+    world.run(1s);
+  }
+  CHECK(a.live_pairs("net/1x2") == 1);
+  CHECK(b.live_pairs("net/2x1") == 1);
+  CHECK(a.live_pairs("net/1x1") == 0);
+  CHECK(a.counted(ike::Exchange::QuickMode, Reason::Ok) == 1);
+  a.engine->on_acquire(world.now, "c", "net/1x1");
+  a.perform();
+  world.run(2s);
+  CHECK(a.live_pairs("net/1x1") == 1);
+  CHECK(a.established() == 1);
+  CHECK(a.current_out("net/1x1")->sa.remote_ts.to_string() == "10.2.0.0/24");
+  CHECK(a.current_out("net/1x2")->sa.remote_ts.to_string() == "10.3.0.0/24");
+}
+
+TEST_CASE("packets for a pair on demand that cannot be had try again, ever more seldom", "[peers][trap]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ours, auto& theirs) {
+    two_networks(ours, theirs);
+    theirs.connections[0].children.pop_back();  // no second network there
+  });
+  a.start();
+  b.start();
+  for (int second = 0; second < 120; ++second) {
+    a.engine->on_acquire(world.now, "c", "net/1x2");
+    a.perform();
+    world.run(1s);
+  }
+  const std::size_t tries = a.counted(ike::Exchange::QuickMode, Reason::PeerSelectorMismatch);
+  CHECK(tries >= 2);
+  CHECK(tries <= 8);
+  a.engine->on_acquire(world.now, "c", "net/1x1");
+  a.perform();
+  world.run(5s);
+  CHECK(a.live_pairs("net/1x1") == 1);
+}
+
+TEST_CASE("two tunnels with the same selectors to two peers, at the same time", "[peers][tunnels]") {
+  World world;
+  const auto everything = [](config::GatewayConfig& config, const std::string& tunnel) {
+    config::Child& net = config.connections[0].children[0];
+    net.local_ts = net.remote_ts = *TrafficSelector::parse("0.0.0.0/0");
+    net.tunnel = tunnel;
+  };
+  auto config = site("10.9.0.1", "10.9.0.2", config::StartAction::Start);
+  everything(config, "st0");
+  config.connections[0].remote_id = name("b.example");
+  config.connections.push_back(config.connections[0]);
+  config.connections[1].name = "d";
+  config.connections[1].remote_addrs = {ip("10.9.0.3")};
+  config.connections[1].remote_id = name("d.example");
+  config.connections[1].children[0].tunnel = "st1";
+  Host& gateway = world.add("gateway", std::move(config));
+  gateway.secrets["d"] = "secret";
+  std::vector<Host*> peers;
+  for (const auto& [address, id] : {std::pair("10.9.0.2", "b.example"), std::pair("10.9.0.3", "d.example")}) {
+    auto theirs = site(address, "10.9.0.1", config::StartAction::None);
+    everything(theirs, "st0");
+    theirs.connections[0].local_id = name(id);
+    peers.push_back(&world.add(id, std::move(theirs)));
+  }
+  for (Host* peer : peers) peer->start();
+  gateway.start();
+  REQUIRE(world.run_until([&] { return gateway.up("c") && gateway.up("d"); }, 60s));
+  for (const PlaneSa& sa : gateway.outbound) CHECK_FALSE(sa.sa.own_policy);  // each is under its tunnel's policy
+  CHECK(gateway.counted(ike::Exchange::QuickMode, Reason::Ok) == 2);
+  CHECK(gateway.engine->rekey(world.now, "d", "net", false).ok);
+  gateway.perform();
+  world.run(5s);
+  CHECK(gateway.up("c"));
+  CHECK(gateway.up("d"));
+  CHECK(gateway.counted(ike::Exchange::QuickMode, Reason::SelectorMismatch) == 0);
+}
+
+TEST_CASE("several ISAKMP SAs to one peer are told apart by their cookies", "[peers][rfc2408-2.5.3]") {
+  World world;
+  auto ours = site("10.9.0.1", "10.9.0.2", config::StartAction::None);
+  ours.connections[0].children.push_back(child("more", "10.1.1.0/24", "10.2.0.0/24", "aes128gcm16", config::StartAction::None));
+  Host& gateway = world.add("gateway", std::move(ours));
+  auto theirs = site("10.9.0.2", "10.9.0.1", config::StartAction::Start);
+  theirs.connections.push_back(theirs.connections[0]);
+  theirs.connections[1].name = "d";
+  theirs.connections[1].children = {child("more", "10.2.0.0/24", "10.1.1.0/24", "aes128gcm16", config::StartAction::Start)};
+  Host& peer = world.add("peer", std::move(theirs));
+  peer.secrets["d"] = "secret";
+  gateway.start();
+  peer.start();
+  REQUIRE(world.run_until([&] { return gateway.live_pairs("net") == 1 && gateway.live_pairs("more") == 1; }, 60s));
+  CHECK(gateway.established() == 2);
+  const auto sas = gateway.engine->ike_sas();
+  REQUIRE(sas.size() == 2);
+  CHECK(sas[0].spi_i != sas[1].spi_i);
+  CHECK(sas[0].spi_r != sas[1].spi_r);
+  REQUIRE(peer.engine->terminate(world.now, "c", "").ok);
+  peer.perform();
+  world.run(2s);
+  CHECK(gateway.established() == 1);
+  CHECK(gateway.live_pairs("net") == 0);
+  CHECK(gateway.live_pairs("more") == 1);
+  REQUIRE(peer.engine->rekey(world.now, "d", "more", false).ok);
+  peer.perform();
+  world.run(2s);
+  CHECK(gateway.live_pairs("more") >= 1);
+  CHECK(gateway.established() == 1);
+}
+
+TEST_CASE("unique: replace: what an identity had begun from elsewhere ends at once, on both sides", "[peers][unique]") {
+  World world;
+  auto ours = site("10.9.0.1", "", config::StartAction::None);
+  ours.connections[0].children[0].remote_dynamic = true;  // two places are no rivals for traffic
+  Host& gateway = world.add("gateway", std::move(ours));
+  std::vector<Host*> places;
+  for (const char* address : {"10.9.0.2", "10.9.0.3"}) {
+    auto theirs = site(address, "10.9.0.1", config::StartAction::None);
+    theirs.connections[0].local_id = name("p.example");
+    theirs.connections[0].children[0].local_dynamic = true;
+    places.push_back(&world.add(address, std::move(theirs)));
+  }
+  gateway.start();
+  for (Host* place : places) place->start();
+  const auto begin = [&](Host& place) {
+    REQUIRE(place.engine->initiate(world.now, "c", "net").ok);
+    place.perform();
+    world.run(2s);
+  };
+  begin(*places[0]);
+  CHECK(gateway.live_pairs() == 1);
+  begin(*places[1]);
+  CHECK(gateway.established() == 1);
+  CHECK(gateway.live_pairs() == 1);
+  CHECK(gateway.current_out("net")->sa.remote.address == ip("10.9.0.3"));
+  CHECK(places[0]->established() == 0);
+  CHECK(places[0]->live_pairs() == 0);
+  CHECK(places[1]->live_pairs() == 1);
+  begin(*places[0]);  // and back
+  CHECK(gateway.established() == 1);
+  CHECK(gateway.current_out("net")->sa.remote.address == ip("10.9.0.2"));
+  CHECK(places[1]->established() == 0);
+}
