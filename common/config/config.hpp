@@ -58,6 +58,7 @@ struct Tunnel {
 
 enum class PolicyAction : std::uint8_t { Bypass, Discard };
 /// An SPD entry that is no tunnel.
+inline constexpr std::uint32_t kLowestPriority = 1'000'000;  ///< that a file can name
 struct Policy {
   std::string name;
   PolicyAction action{};
@@ -74,13 +75,14 @@ struct SecretRef {
 /// RFC 2407 §4.6.2. A peer's may be a pattern: "*.example" and "*@example" for all names that end so, "C=CH, O=*" for all names with
 /// just these attributes.
 struct Identity {
-  enum class Type : std::uint8_t { Any, Ipv4Addr, Fqdn, UserFqdn, Dn } type{};
-  std::string text = "%any";  ///< "10.9.0.1", "gw.example", "ops@gw.example", "C=CH, O=Example, CN=gw"; "%any" for Any
+  enum class Type : std::uint8_t { Any, Ipv4Addr, Fqdn, UserFqdn, Dn, KeyId } type{};
+  std::string text = "%any";  ///< "10.9.0.1", "gw.example", "ops@gw.example", "C=CH, O=Example, CN=gw", "keyid:group7"; "%any" for Any
   Bytes name{};               ///< Dn: its DER form
   /// Whether several peers may be meant.
   [[nodiscard]] bool pattern() const { return type == Type::Any || text.find('*') != std::string::npos; }
   friend bool operator==(const Identity&, const Identity&) = default;
 };
+inline constexpr std::string_view kKeyIdPrefix = "keyid:";  ///< in front of the name of an ID_KEY_ID, as swanctl has it
 
 /// How a side proves who it is in phase 1 (`auth` of local and remote).
 enum class Proof : std::uint8_t {

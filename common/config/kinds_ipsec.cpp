@@ -70,6 +70,15 @@ std::optional<Identity> distinguished_name(const At& at, const std::string& valu
   return std::nullopt;
 }
 
+/// The name of a group, as Cisco's clients have it.
+std::optional<Identity> key_id(const At& at, const std::string& value) {
+  const std::string_view name = std::string_view(value).substr(kKeyIdPrefix.size());
+  if (!name.empty() && name.size() <= 255 && printable_text(name) && name.find_first_of("*\"\\") == std::string_view::npos)
+    return Identity{Identity::Type::KeyId, value};
+  at.error("expected 1 to 255 printable characters behind keyid:, no star, quotation mark or backslash, got " + quoted(value));
+  return std::nullopt;
+}
+
 /// What stands behind a leading "*" of a pattern; else all.
 std::string_view without_star(std::string_view s) { return s.starts_with("*.") ? s.substr(2) : s; }
 
@@ -77,6 +86,7 @@ std::optional<Identity> read_identity(const At& at, const std::string& expects, 
   const auto* value = scalar(at, expects);
   if (!value) return std::nullopt;
   if (*value == "%any") return Identity{};
+  if (value->starts_with(kKeyIdPrefix)) return key_id(at, *value);
   if (value->find('=') != std::string::npos) return distinguished_name(at, *value, patterns);
   if (const auto ip = IpAddress::parse(*value); ip && ip->family == Family::V4) return Identity{Identity::Type::Ipv4Addr, *value};
   const auto sign = value->find('@');
@@ -95,10 +105,14 @@ std::optional<Identity> read_identity(const At& at, const std::string& expects, 
 Kind<Identity> identity_kind(bool patterns) {
   const std::string expects =
       std::string(
-          "an identity: an IPv4 address, a host name (FQDN), user@domain, a distinguished name such as \"C=CH, O=Example, CN=gw\", ") +
+          "an identity: an IPv4 address, a host name (FQDN), user@domain, a distinguished name such as \"C=CH, O=Example, CN=gw\", "
+          "keyid:name, ") +
       (patterns ? "a pattern (*.domain, *@domain, \"C=CH, O=*\"), or %any" : "or %any");
   return {expects, [=](const At& at) { return read_identity(at, expects, patterns); },
-          [](const Identity& v) { return v.type == Identity::Type::Dn ? "\"" + v.text + "\"" : quote_percent(v.text); }};
+          [](const Identity& v) {
+            const bool free = v.type == Identity::Type::Dn || v.type == Identity::Type::KeyId;
+            return free ? "\"" + v.text + "\"" : quote_percent(v.text);
+          }};
 }
 }  // namespace
 

@@ -78,7 +78,7 @@ Section<Policy> policy_section() {
       .required("10.1.0.0/24[tcp/22]")
       .key("remote_ts", &Policy::remote_ts, selector(), "The other side.")
       .required("192.0.2.0/24")
-      .key("priority", &Policy::priority, number<std::uint32_t>(1, 1'000'000),
+      .key("priority", &Policy::priority, number<std::uint32_t>(1, kLowestPriority),
            "Of the policies and children that match a packet, the smallest number wins.");
 }
 
@@ -188,7 +188,7 @@ Section<Child> child_section() {
       .derived("110 % of rekey_packets")
       .key("replay_window", &Child::replay_window, power_of_two<std::uint16_t>(64, 4096),
            "How far, in packets, one may be overtaken by others and still be taken.")
-      .key("priority", &Child::priority, number<std::uint32_t>(1, 1'000'000),
+      .key("priority", &Child::priority, number<std::uint32_t>(1, kLowestPriority),
            "Of the policies and children that match a packet, the smallest number wins.")
       .key("tunnel", &Child::tunnel, text("the name of a tunnel, or empty", 30),
            "Route-based: bound to this tunnel. Routes choose what goes into it, of what no policy and no other child protects or discards; "
@@ -334,7 +334,8 @@ const Section<GatewayConfig>& schema() {
                 "Traffic that is no tunnel's: forwarded in clear or dropped.")
           .key("default_policy", &GatewayConfig::default_policy,
                choice<PolicyAction>({{"bypass", PolicyAction::Bypass}, {"discard", PolicyAction::Discard}}),
-               "What happens to forwarded packets that match nothing else.")
+               "What happens to forwarded packets that match nothing else. Those of addresses of pools whose client is away are never let "
+               "through.")
           .map("control", &GatewayConfig::control, control_section(), "culvertd: its socket, metrics and log.")
           .map("ike", &GatewayConfig::ike, ike_section(), "IKE settings for all connections.")
           .named("pools", &GatewayConfig::pools, pool_section(), kMaxPools, "clients", "Virtual addresses for peers, by name.")

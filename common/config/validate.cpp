@@ -180,10 +180,11 @@ void validate_policies(const GatewayConfig& config, const Where& root) {
   }
   std::size_t entries = config.policies.size();
   for (const auto& c : config.connections) entries += c.children.size();
+  if (config.default_policy == PolicyAction::Bypass) entries += config.pools.size();
   if (entries > shm::kConfiguredPolicies)
     root.key(config.policies.empty() ? "connections" : "policies")
-        .error("expected at most " + std::to_string(shm::kConfiguredPolicies) + " children and policies together, got " +
-               std::to_string(entries));
+        .error("expected at most " + std::to_string(shm::kConfiguredPolicies) +
+               " children and policies together (with default_policy: bypass pools, too), got " + std::to_string(entries));
   if (root.clean({"default_policy"}) && config.default_policy == PolicyAction::Bypass)
     root.key("default_policy").warning("what matches no child is forwarded in clear, also while a tunnel's selectors are mistyped");
 }

@@ -30,6 +30,11 @@ void about_own(std::vector<Finding>& out, const config::Connection& c, crypto::W
   for (const auto& one : own->chain) about_dates(out, one, "local", "certs", now);
   if (const auto unfit = certificate.unfit_for_ike())
     out.push_back({false, "local", "certs", 0, crypto::described(certificate) + " may be refused by peers: " + *unfit});
+  const bool users = !c.xauth_client.user.empty() || c.xauth_server.users.kind != config::SecretRef::Kind::None;
+  if (users && own->key.method() != ike::AuthMethod::RsaSignature)
+    out.push_back({true, "local", "key", 0,
+                   "expected an RSA key, since users are asked for (xauth): IKEv1 has that with no other; this one is for " +
+                       std::string(ike::name(own->key.method()))});
   if (c.local_id.type == config::Identity::Type::Any) return;  // the subject it will be
   const auto id = ikev1::to_id(c.local_id, IpAddress{});
   if (!carries(certificate, static_cast<std::uint8_t>(id.type), id.data))

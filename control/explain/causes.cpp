@@ -32,6 +32,7 @@ constexpr std::array kCauses{
     Row{"own_certificate", "The peer does not accept our certificate, or our signature: it must trust the authority of ours."},
     Row{"signature", "A signature of phase 1 does not verify: the private key does not go with the certificate, or the peer's does not."},
     Row{"user", "User name or password are wrong."},
+    Row{"user_method", "One side wants users to say name and password (XAuth), the other one does not."},
     Row{"pool", "No virtual address is free."},
     Row{"selectors", "The two sides are configured with different networks (traffic selectors, proxy identities)."},
     Row{"no_connection", "No connection is configured for this peer's address."},
@@ -60,6 +61,9 @@ Likely likely(std::string_view name, std::string text = {}) {
 bool on_4500(const Failure& f) { return f.peer && f.peer->port == ike::kNatPort; }
 
 std::vector<Likely> silence(const Failure& f) {
+  if (f.exchange == Exchange::ModeConfig && f.role == Role::Initiator)
+    return {likely("pool", "The peer gives us no address, or waits for us to ask while we wait for it (mode_config: pull or push)."),
+            likely("silence")};
   if (f.exchange == Exchange::QuickMode || f.exchange == Exchange::Xauth || f.exchange == Exchange::ModeConfig) return {likely("silence")};
   if (f.role == Role::Responder && f.cause.on_4500) return {likely("port_4500"), likely("silence")};
   if (f.role == Role::Responder) return {likely("one_way"), likely("silence")};
@@ -150,7 +154,12 @@ struct ByEvidence {
   std::vector<Likely> operator()(const ike::IdentityEvidence& e) const {
     if (e.ours) {
       std::vector<Likely> out{likely("own_identity", "The peer does not accept that we call ourselves " + e.received + ".")};
-      if (!e.proven) out.insert(out.begin(), likely("own_certificate"));  // no shared secret: a certificate goes with it
+      if (e.user)
+        out.insert(out.begin(), likely("user_method"));
+      else if (!e.proven)
+        out.insert(out.begin(), likely("own_certificate"));  // no shared secret: a certificate goes with it
+      else
+        out.push_back(likely("user_method"));
       return out;
     }
     return {likely("peer_identity", "The peer calls itself " + e.received + "; " + e.expected + " is configured.")};

@@ -89,7 +89,10 @@ Remedy selector_remedy(const ike::SelectorEvidence& e, const Failure& f, const c
 
 Remedy identity_remedy(const ike::IdentityEvidence& e) {
   if (e.ours)
-    return {{}, "The peer does not say whom it expects. `local: {id: ...}` here and its remote identity must be the same, type included."};
+    return {{},
+            std::string(
+                "The peer does not say whom it expects. `local: {id: ...}` here and its remote identity must be the same, type included.") +
+                (e.user ? " XAuth must be on both sides, and the same one the user." : "")};
   if (!e.proven) return {{}, "The peer has not proved who it is: nothing is suggested on its word."};
   const bool plain = !e.received.empty() && std::ranges::all_of(e.received, [](char ch) {
     return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || std::string_view(".-_@:").contains(ch);

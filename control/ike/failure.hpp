@@ -32,6 +32,7 @@ struct IdentityEvidence {
   std::string expected, received;  ///< of the peer; with `ours`: `received` is how we call ourselves, `expected` is unknown (empty)
   bool ours = false;               ///< the peer refused our identity
   bool proven = false;
+  bool user = false;  ///< with `ours`: the method makes one side a user (XAuth), which the peer may refuse as well
   friend bool operator==(const IdentityEvidence&, const IdentityEvidence&) = default;
 };
 struct CertificateEvidence {

@@ -81,9 +81,15 @@ void access_failed(Core& core, TimePoint now, IsakmpSa& sa, Exchange exchange, R
 }
 
 void access_ended_by_peer(Core& core, TimePoint now, IsakmpSa& sa) {
-  const Access& access = *access_of(sa);
-  core.ended(now, sa, step_of(access), sa.role, Reason::PeerRefused,
-             "The peer deleted the ISAKMP SA while we waited for " + waiting_for(access) + ".", {}, {.by = ike::RefusedBy::Peer});
+  const MmEstablished& est = *sa.established();
+  std::string text = "The peer deleted the ISAKMP SA while we waited for " + waiting_for(est.access) + ".";
+  ike::Cause cause{.by = ike::RefusedBy::Peer};
+  // A client that does not like the last message of Main Mode says no more (strongSwan); one whose user gives up takes longer.
+  if (std::holds_alternative<XauthAwaitReply>(est.access.state) && sa.mode == Exchange::MainMode && now - est.established <= kSettle) {
+    text += " It may not accept message 6, in which we call ourselves " + est.local_id + ".";
+    cause.evidence = ike::IdentityEvidence{{}, est.local_id, true, est.negotiated.auth.psk()};
+  }
+  core.ended(now, sa, step_of(est.access), sa.role, Reason::PeerRefused, text, {}, std::move(cause));
   const std::size_t run = sa.connection;
   const std::vector<SaId> replaces = sa.replaces;
   const Role role = sa.role;

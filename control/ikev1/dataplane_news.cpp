@@ -4,6 +4,7 @@
 #include "control/ikev1/commands.hpp"
 #include "control/ikev1/dpd.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lease_holders.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/notifications.hpp"
 #include "control/ikev1/peers.hpp"
@@ -63,6 +64,7 @@ void begin(Core& core, TimePoint now, std::vector<ike::OrphanSa> orphans) {
     } else {
       it->spi_out = orphan.spi;
     }
+    reserve_leased_pair(core, *index, *it);
     // Somebody wanted this pair, whatever start_action says: without keys it cannot be rekeyed, so a successor is made now.
     run.requested = true;
   }

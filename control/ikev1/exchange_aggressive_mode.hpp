@@ -25,9 +25,6 @@ void on_aggressive_mode(Core& core, const Incoming& in);
 void on_aggressive_mode_dh(Core& core, TimePoint now, IsakmpSa& sa, const ike::DhResult& result, JobId job);
 void on_aggressive_mode_signed(Core& core, TimePoint now, IsakmpSa& sa, const ike::SignResult& result);
 void on_aggressive_mode_verified(Core& core, TimePoint now, IsakmpSa& sa, const ike::VerifyResult& result);
-/// A message of phase 2 that overtakes the verification of message 3 is kept, one of them, and taken in when the SA is established:
-/// then it stands in Core::deferred. True: it was kept.
-bool comes_early(Core& core, const Incoming& in);
 
 // ---- between the files of this exchange
 

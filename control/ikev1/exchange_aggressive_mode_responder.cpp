@@ -153,13 +153,4 @@ void on_aggressive_initiator_verified(Core& core, TimePoint now, IsakmpSa& sa, A
   established(core, now, sa, std::move(derived), claim, encrypted);
 }
 
-bool comes_early(Core& core, const Incoming& in) {
-  const auto id = core.table.find(in.header().spi_i, in.header().spi_r);
-  IsakmpSa* sa = id ? core.find(*id) : nullptr;
-  auto* verifying = sa ? std::get_if<AmVerifyingProof>(&sa->state) : nullptr;
-  if (!verifying || verifying->early || !in.header().encrypted() || in.datagram.remote != verifying->claim.remote) return false;
-  verifying->early = in.datagram;
-  return true;
-}
-
 }  // namespace culvert::ikev1

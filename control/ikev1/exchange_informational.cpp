@@ -46,15 +46,18 @@ void on_phase1_error(Core& core, const Incoming& in, IsakmpSa& sa, const Message
     if (!is_error(n->type)) continue;
     // Where the keys come of the pre-shared key (RFC 2409 §5.4), who answers under them has it, and refuses what else message 5 says.
     const Negotiated* negotiated = negotiated_of(sa);
-    const bool psk = negotiated && negotiated->auth.psk();
-    const bool identity = n->type == NotifyType::InvalidIdInformation || (psk && n->type == NotifyType::AuthenticationFailed);
+    const bool psk = negotiated && negotiated->auth.psk(), user = negotiated && negotiated->auth.user;
+    // A user of hybrid authentication has proved nothing yet that could be wrong.
+    const bool nothing_else = negotiated && !negotiated->auth.signs(Role::Initiator);
+    const bool identity = n->type == NotifyType::InvalidIdInformation || (nothing_else && n->type == NotifyType::AuthenticationFailed);
     std::string guess = ".";
     if (identity)
-      guess = std::string(psk ? " under the right pre-shared key" : "") + ": it expects another identity of ours.";
+      guess = std::string(psk ? " under the right pre-shared key" : "") + ": it expects another identity of ours" +
+              (user ? ", or lets in no users (XAuth)." : ".");
     else if (!psk && reason_of(n->type) == Reason::AuthFailed)
       guess = ": it does not accept our certificate, its signature or our identity.";
     ike::Cause cause{.number = 5, .said = name(n->type), .said_proven = true, .by = ike::RefusedBy::Peer};
-    if (identity) cause.evidence = ike::IdentityEvidence{{}, to_text(own_id(core, sa)), true, psk};
+    if (identity) cause.evidence = ike::IdentityEvidence{{}, to_text(own_id(core, sa)), true, psk, user};
     return phase1_failed(core, in.now, sa, identity ? Reason::PeerRefused : reason_of(n->type),
                          "The peer refused message 5 with " + name(n->type) + guess, std::move(cause));
   }

@@ -157,13 +157,15 @@ void on_message_6(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuth& sta
   }
   if (!signs) return established(core, in.now, sa, std::move(derived), claim);
   const JobId job = ask_verification(core, sa, derived, claim);
-  sa.state = MmVerifying{std::move(derived), std::move(claim), job};
+  sa.state = MmVerifying{std::move(derived), std::move(claim), job, std::nullopt};
 }
 
 void on_responder_verified(Core& core, TimePoint now, IsakmpSa& sa, MmVerifying& state, const ike::VerifyResult& result) {
   Derived derived = std::move(static_cast<Derived&>(state));
   const Claim claim = std::move(state.claim);
+  const std::optional<ike::Datagram> early = std::move(state.early);
   if (!result.ok) return refuse_claim(core, now, sa, derived, claim, 6, result);
+  if (early) core.deferred.push_back(*early);
   established(core, now, sa, std::move(derived), claim);
 }
 

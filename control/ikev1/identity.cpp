@@ -1,5 +1,6 @@
 #include "control/ikev1/identity.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cctype>
 
@@ -62,6 +63,8 @@ Id to_id(const config::Identity& identity, const IpAddress& local) {
         return {a->family == Family::V4 ? IdType::Ipv4Addr : IdType::Ipv6Addr, 0, 0, Bytes(v.begin(), v.end())};
       }
       break;
+    case Type::KeyId:
+      return {IdType::KeyId, 0, 0, to_bytes(identity.text.substr(config::kKeyIdPrefix.size()))};
     case Type::Any:
       break;
   }
@@ -80,6 +83,9 @@ bool matches(const config::Identity& expected, const Id& received) {
       return received.type == IdType::UserFqdn && matches_text(expected.text, received.data);
     case Type::Dn:
       return received.type == IdType::DerAsn1Dn && matches_name(expected.name, received.data);
+    case Type::KeyId:  // opaque: each byte counts (RFC 2407 §4.6.2.12)
+      return received.type == IdType::KeyId &&
+             std::ranges::equal(received.data, as_bytes(expected.text).subspan(config::kKeyIdPrefix.size()));
     case Type::Ipv4Addr: {
       const auto want = IpAddress::parse(expected.text);
       const auto got = IpAddress::from_bytes(received.data);
@@ -94,6 +100,7 @@ std::string to_text(const Id& id) {
     if (const auto a = IpAddress::from_bytes(id.data)) return a->to_string();
   if (id.type == IdType::Fqdn || id.type == IdType::UserFqdn) return printable(id.data);
   if (id.type == IdType::DerAsn1Dn) return name_text(id.data);
+  if (id.type == IdType::KeyId) return std::string(config::kKeyIdPrefix) + printable(id.data);
   if (const auto ts = from_proxy_id(id)) return ts->to_string();
   return "identity of type " + std::to_string(static_cast<unsigned>(id.type)) + " (" + std::to_string(id.data.size()) + " bytes) " +
          printable(id.data, 32);

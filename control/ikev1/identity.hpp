@@ -16,7 +16,7 @@ Id to_id(const config::Identity& identity, const IpAddress& local);
 /// Whether the peer may call itself so. Any: every identity will do. Names without regard to case; a pattern matches all of its own type
 /// ("*.example" only FQDNs, "*@example" only user FQDNs); distinguished names RDN by RDN (matches_name).
 bool matches(const config::Identity& expected, const Id& received);
-/// For a log line: "gw-b.example", "10.9.0.2", "C=CH, CN=gw-b", "identity of type 11 (2 bytes) \x30\x31".
+/// For a log line: "gw-b.example", "10.9.0.2", "C=CH, CN=gw-b", "keyid:group7".
 std::string to_text(const Id& id);
 std::string to_text(const config::Identity& identity);
 /// RFC 2407 §4.6.2: protocol and port of a phase 1 identity are zero, or UDP and 500 (4500 behind a NAT).

@@ -57,22 +57,50 @@ std::optional<std::uint64_t> Leases::longest_left(const Book& book) {
   return out;
 }
 
-std::optional<Leases::Granted> Leases::acquire(std::span<const std::string> pools, const std::string& identity,
-                                               const std::optional<IpAddress>& wanted) {
-  std::vector<Book*> allowed;
+std::vector<Leases::Book*> Leases::allowed(std::span<const std::string> pools) {
+  std::vector<Book*> out;
   for (const std::string& name : pools)
     for (Book& book : books_)
-      if (book.pool->name == name && book.size > 0) allowed.push_back(&book);
-  for (Book* book : allowed)
+      if (book.pool->name == name && book.size > 0) out.push_back(&book);
+  return out;
+}
+
+std::optional<Leases::Granted> Leases::acquire(std::span<const std::string> pools, const std::string& identity,
+                                               const std::optional<IpAddress>& wanted) {
+  const std::vector<Book*> open = allowed(pools);
+  for (Book* book : open)
     if (const auto it = book->by_identity.find(identity); it != book->by_identity.end()) return give(*book, it->second, identity);
   if (wanted && !wanted->is_unspecified())
-    for (Book* book : allowed)
+    for (Book* book : open)
       if (const auto p = place(*book, *wanted); p && !book->entries.contains(*p)) return give(*book, *p, identity);
-  for (Book* book : allowed)
+  for (Book* book : open)
     if (const auto p = unused(*book, identity)) return give(*book, *p, identity);
-  for (Book* book : allowed)
+  for (Book* book : open)
     if (const auto p = longest_left(*book)) return give(*book, *p, identity);
   return std::nullopt;
+}
+
+bool Leases::reserve(std::span<const std::string> pools, const std::string& identity, const IpAddress& address) {
+  for (Book* book : allowed(pools)) {
+    const auto p = place(*book, address);
+    if (!p) continue;
+    const auto there = book->entries.find(*p);
+    if (there != book->entries.end() && there->second.identity != identity) return false;
+    give(*book, *p, identity);
+    return true;
+  }
+  return false;
+}
+
+bool Leases::rename(const std::string& from, const std::string& to) {
+  for (Book& book : books_) {
+    const auto it = book.by_identity.find(from);
+    if (it == book.by_identity.end()) continue;
+    if (book.by_identity.contains(to)) return false;
+    give(book, it->second, to);
+    return true;
+  }
+  return false;
 }
 
 void Leases::release(const std::string& identity) {

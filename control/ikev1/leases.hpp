@@ -26,6 +26,10 @@ class Leases {
   /// one whose place follows from the identity, so that a gateway that restarts gives the same peers the same addresses; an address
   /// that was nobody's goes before one that was somebody's. nullopt: none is free.
   std::optional<Granted> acquire(std::span<const std::string> pools, const std::string& identity, const std::optional<IpAddress>& wanted);
+  /// Takes an address of these pools for `identity` if it is nobody's. False: it is somebody's, or of no such pool.
+  bool reserve(std::span<const std::string> pools, const std::string& identity, const IpAddress& address);
+  /// What `from` holds is `to`'s. False: `to` has an address in that pool already, or there is nothing.
+  bool rename(const std::string& from, const std::string& to);
   /// The holder is gone. The address stays its own until somebody else needs it.
   void release(const std::string& identity);
   [[nodiscard]] std::vector<ike::PoolInfo> view() const;
@@ -46,6 +50,7 @@ class Leases {
   };
   [[nodiscard]] static IpAddress address(const Book& book, std::uint64_t place);
   [[nodiscard]] static std::optional<std::uint64_t> place(const Book& book, const IpAddress& address);
+  std::vector<Book*> allowed(std::span<const std::string> pools);
   static Granted give(Book& book, std::uint64_t place, const std::string& identity);
   static std::optional<std::uint64_t> unused(const Book& book, const std::string& identity);
   static std::optional<std::uint64_t> longest_left(const Book& book);

@@ -4,8 +4,8 @@
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lease_holders.hpp"
 #include "control/ikev1/lifecycle.hpp"
-#include "control/ikev1/mode_config.hpp"
 #include "control/ikev1/times.hpp"
 
 namespace culvert::ikev1 {

@@ -19,11 +19,6 @@ void on_push_ack(Core& core, TimePoint now, IsakmpSa& sa);
 /// REQUEST of the client.
 void on_pull_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request);
 
-/// A pair was made with the holder of a lease: the address is kept while the pair is there.
-void note_leased_pair(Core& core, const IsakmpSa& sa, std::uint64_t pair);
-/// Gives back the addresses of those who have neither an ISAKMP SA nor a pair any more.
-void release_leases(Core& core, std::size_t run);
-
 // ---- we want addresses
 
 void pull_config(Core& core, TimePoint now, IsakmpSa& sa);

@@ -1,36 +1,16 @@
 // Mode Config, the side that gives addresses.
 #include <algorithm>
-#include <set>
 
 #include "control/ikev1/access.hpp"
 #include "control/ikev1/config_attributes.hpp"
 #include "control/ikev1/exchange_transaction.hpp"
+#include "control/ikev1/lease_holders.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/mode_config.hpp"
 
 namespace culvert::ikev1 {
 
 namespace {
-
-/// Who a lease belongs to: the connection's peer, and behind a group's secret the user.
-std::string holder(const Core& core, const IsakmpSa& sa) {
-  const MmEstablished& est = *sa.established();
-  const config::Connection& c = core.connection(sa);
-  const std::string who = c.name + "/" + (est.access.user.empty() ? est.remote_id : est.access.user);
-  return c.unique == config::Unique::Never ? who + "@" + sa.remote.to_string() : who;
-}
-
-/// The peer's address; nullopt: none is free, which is reported, and the SA ends when the answer is sent.
-std::optional<Leases::Granted> lease(Core& core, TimePoint now, IsakmpSa& sa, const std::optional<IpAddress>& wanted) {
-  const config::Connection& c = core.connection(sa);
-  const std::string who = holder(core, sa);
-  const auto granted = core.leases.acquire(c.pools, who, wanted);
-  if (!granted) return granted;
-  sa.established()->access.lease = who;
-  core.lease_holders[sa.connection][who];
-  set_virtual_address(core, now, sa, granted->address);
-  return granted;
-}
 
 void add_addresses(std::vector<Attribute>& out, Cfg type, const std::vector<IpAddress>& addresses) {
   for (const IpAddress& a : addresses)
@@ -84,37 +64,25 @@ void no_address(Core& core, TimePoint now, IsakmpSa& sa) {
                 {.evidence = ike::PoolEvidence{joined(core.connection(sa).pools), "all addresses are given away"}});
 }
 
+/// The peer asks for an address of a kind that it does not get. On record, for it will hardly go on without.
+void nothing_to_give(Core& core, TimePoint now, const IsakmpSa& sa, const ConfigPayload& request) {
+  const bool v6 = has(request.attributes, Cfg::Ip6Address), v4 = has(request.attributes, Cfg::Ip4Address);
+  if (!v4 && !v6) return;
+  const bool none = core.connection(sa).pools.empty();
+  const std::string problem = none ? "no pools are configured for the connection" : "no pool has IPv6 addresses, which are not carried yet";
+  core.ended(now, sa, Exchange::ModeConfig, sa.role, Reason::NoAddress,
+             sa.remote.to_string() + " asks for a virtual address, and gets none: " + problem + ".", {},
+             {.evidence = ike::PoolEvidence{joined(core.connection(sa).pools), problem}});
+}
+
 void given(Core& core, TimePoint now, IsakmpSa& sa, const IpAddress& address) {
   core.ended(now, sa, Exchange::ModeConfig, sa.role, Reason::Ok, "The peer has the virtual address " + address.to_string() + ".");
 }
 
 }  // namespace
 
-void note_leased_pair(Core& core, const IsakmpSa& sa, std::uint64_t pair) {
-  const MmEstablished* est = sa.established();
-  if (est && !est->access.lease.empty()) core.lease_holders[sa.connection][est->access.lease].insert(pair);
-}
-
-void release_leases(Core& core, std::size_t run) {
-  const auto known = core.lease_holders.find(run);
-  if (known == core.lease_holders.end()) return;
-  std::set<std::string> here;
-  for (const IsakmpSa* sa : core.sas_of(run))
-    if (const MmEstablished* est = sa->established()) here.insert(est->access.lease);
-  for (auto& [holder, pairs] : known->second)
-    std::erase_if(pairs, [&](std::uint64_t pair) { return core.find_pair(run, pair) == nullptr; });
-  std::erase_if(known->second, [&](const auto& holder) {
-    if (here.contains(holder.first) || !holder.second.empty()) return false;
-    core.leases.release(holder.first);
-    return true;
-  });
-  if (!known->second.empty()) return;
-  core.lease_holders.erase(known);
-  core.quiet_run(run).inner_remote.reset();
-}
-
 void push_config(Core& core, TimePoint now, IsakmpSa& sa) {
-  const auto granted = lease(core, now, sa, std::nullopt);
+  const auto granted = lease_address(core, now, sa, std::nullopt);
   if (!granted) return no_address(core, now, sa);
   std::vector<Attribute> all{address_attribute(Cfg::Ip4Address, granted->address)};
   for (const Cfg type : kAll) add(all, type, *granted->pool, kVersion);
@@ -127,9 +95,12 @@ void on_pull_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, cons
   const config::Connection& c = core.connection(sa);
   Access& access = sa.established()->access;
   const Attribute* wanted = find(request.attributes, Cfg::Ip4Address);
-  if (c.pools.empty() || (!wanted && !access.address)) return answer(core, now, sa, id, request, {});
+  if (c.pools.empty() || (!wanted && !access.address)) {
+    answer(core, now, sa, id, request, {});
+    return nothing_to_give(core, now, sa, request);
+  }
   const bool first = !access.address;
-  const auto granted = lease(core, now, sa, wanted ? address_of(*wanted) : std::nullopt);
+  const auto granted = lease_address(core, now, sa, wanted ? address_of(*wanted) : std::nullopt);
   if (!granted) {
     answer(core, now, sa, id, request, {});
     return no_address(core, now, sa);

@@ -29,7 +29,7 @@ Peer peer_of(const config::Connection& c, const Id& id, const Endpoint& at) {
   }
   const std::uint8_t type[] = {static_cast<std::uint8_t>(id.type), static_cast<std::uint8_t>(place.size())};
   const Bytes hash = crypto::digest(Prf::HmacSha2_256, {type, place.view(), data});
-  Peer out{{}, id, to_text(id)};
+  Peer out{{}, id, asks_for_user(c) ? printable(id.data) : to_text(id)};
   std::copy_n(hash.begin(), out.key.size(), out.key.begin());
   return out;
 }

@@ -202,6 +202,24 @@ bool admit(Core& core, TimePoint now, IsakmpSa& sa, const Derived& d, const Clai
   return false;
 }
 
+namespace {
+template <class Verifying>
+bool keep_early(Verifying& state, const Incoming& in) {
+  if (state.early || !in.header().encrypted() || in.datagram.remote != state.claim.remote) return false;
+  state.early = in.datagram;
+  return true;
+}
+}  // namespace
+
+bool comes_early(Core& core, const Incoming& in) {
+  const auto id = core.table.find(in.header().spi_i, in.header().spi_r);
+  IsakmpSa* sa = id ? core.find(*id) : nullptr;
+  if (!sa) return false;
+  if (auto* s = std::get_if<AmVerifyingProof>(&sa->state)) return keep_early(*s, in);
+  if (auto* s = std::get_if<MmVerifying>(&sa->state)) return keep_early(*s, in);
+  return false;
+}
+
 void become_established(Core& core, TimePoint now, IsakmpSa& sa, Derived d, std::string local_id, std::string remote_id) {
   const config::Connection& c = core.connection(sa);
   const Schedule when = schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, d.negotiated.life_seconds);

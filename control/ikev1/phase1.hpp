@@ -68,6 +68,9 @@ void refuse_claim(Core& core, TimePoint now, IsakmpSa& sa, const Derived& derive
 bool admit(Core& core, TimePoint now, IsakmpSa& sa, const Derived& derived, const Claim& claim);
 std::string wrong_identity_text(const Id& received, const config::Connection& c);
 ike::IdentityEvidence identity_evidence(const Id& received, const config::Connection& c, bool proven);
+/// A message of phase 2 that overtakes the verification of the peer's last one of phase 1 (message 3, message 6) is kept, one of them,
+/// and taken in when the SA is established: then it stands in Core::deferred. True: it was kept.
+bool comes_early(Core& core, const Incoming& in);
 void become_established(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, std::string local_id, std::string remote_id);
 
 // -------------------------------------------------------------------------------------------- responder

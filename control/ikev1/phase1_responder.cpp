@@ -37,7 +37,10 @@ struct NotSelected {
 std::expected<Selection, NotSelected> consider(Core& core, std::size_t index, const Endpoint& peer, const Sa& offered) {
   const auto auth = wanted_auth(core, index, Role::Responder);
   if (!auth)
-    return std::unexpected(NotSelected{index, Reason::NoSecret, "Our private key cannot be used: " + auth.error() + ".", {.number = 1}});
+    return std::unexpected(NotSelected{index,
+                                       Reason::NoSecret,
+                                       "Our private key cannot be used: " + auth.error() + ".",
+                                       {.number = 1, .evidence = unreadable(auth.error())}});
   auto choice = select_ike(core.connection(index).proposals, offered, *auth);
   if (choice) return Selection{index, *auth, std::move(*choice)};
   return std::unexpected(NotSelected{index,

@@ -101,6 +101,7 @@ struct MmAwaitAuth : Derived {
 struct MmVerifying : Derived {
   Claim claim;
   JobId job{};
+  std::optional<ike::Datagram> early{};  ///< what the responder sent behind message 6: XAuth, say
 };
 struct MmAwaitKeInit {
   Negotiated negotiated;

@@ -49,6 +49,19 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
     p.name = shm::Name(policy.name);
     entries_.push_back(p);
   }
+  // Where what no entry names is let through, packets to the address of a client that is away would leave in clear.
+  if (config.default_policy == config::PolicyAction::Bypass)
+    for (const auto& pool : config.pools) {
+      shm::InstallPolicy p;
+      p.policy = PolicyId{static_cast<std::uint32_t>(entries_.size()) + 1};
+      p.priority = config::kLowestPriority + 1;
+      p.order = order += 2;
+      p.action = shm::PolicyAction::Discard;
+      p.local_ts = TrafficSelector::from({IpAddress::v4(0), 0});
+      p.remote_ts = pool.addrs;
+      p.name = shm::Name("pool " + pool.name);
+      entries_.push_back(p);
+    }
   for (std::uint32_t id = shm::kConfiguredPolicies + 1; id <= shm::kMaxPolicies; ++id) free_.push_back(id);
 }
 

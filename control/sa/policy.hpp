@@ -1,5 +1,6 @@
-// The SPD: one Protect entry a child, numbered by its place in the file, then `policies:`; and, as peers come and go, one for each
-// peer that has SAs of a child beside others, or whose selectors nobody knew before.
+// The SPD: one Protect entry a child, numbered by its place in the file, then `policies:`, then what keeps the addresses of pools from
+// leaving in clear; and, as peers come and go, one for each peer that has SAs of a child beside others, or whose selectors nobody
+// knew before.
 // Owns the numbering and the count of the SAs that need an entry; sends nothing.
 //
 // A child that is bound to a tunnel interface is under an entry that selects by route.

@@ -158,3 +158,64 @@ TEST_CASE("several users of one group have SAs and addresses of their own, and c
   CHECK(b.engine->ike_sas().empty());
   CHECK(b.inbound.empty());
 }
+
+TEST_CASE("a server that is restarted gives the address of a client's SAs to nobody but that client", "[xauth][mode_config][attack-F7]") {
+  World world;
+  auto server = site("10.9.0.2", "", config::StartAction::None);
+  serve(server);
+  server.pools[0].addrs = TrafficSelector::parse("10.3.0.7").value();
+  server.connections[0].children[0].remote_ts = TrafficSelector::parse("0.0.0.0/0").value();
+  server.connections[0].children[0].remote_dynamic = true;
+  Host& b = world.add("B", std::move(server));
+  std::vector<Host*> clients;
+  for (const char* n : {"1", "2"}) {
+    auto c = site("10.9.7." + std::string(n), "10.9.0.2", config::StartAction::None);
+    visit(c, "user" + std::string(n));
+    c.connections[0].children = {child("net", "0.0.0.0/0", "10.2.0.0/24", "aes128gcm16", config::StartAction::None)};
+    c.connections[0].children[0].local_dynamic = true;
+    clients.push_back(&world.add("C" + std::string(n), std::move(c)));
+    clients.back()->password = "pw";
+    b.users["user" + std::string(n)] = "pw";
+  }
+  Host &first = *clients[0], &second = *clients[1];
+  const auto connect = [&](Host& c, Duration limit) {
+    c.engine->initiate(world.now, "c", "");
+    c.perform();
+    return world.run_until([&] { return c.up() && c.current_out("net") != nullptr; }, limit);
+  };
+  b.start();
+  for (Host* c : clients) c->start();
+  REQUIRE(connect(first, 10s));
+  world.run(1s);
+  b.restart();
+  CHECK(leased(b) == 1);
+  CHECK_FALSE(connect(second, 5s));
+  CHECK(b.counted(Exchange::ModeConfig, Reason::NoAddress) >= 1);
+  second.engine->terminate(world.now, "c", "");
+  second.perform();
+
+  // The first one comes again, with its pairs still there or without: the address is its own.
+  const bool forgets = GENERATE(false, true);
+  if (forgets) {
+    first.inbound.clear();
+    first.outbound.clear();
+    first.current.clear();
+    first.restart();
+  } else {
+    first.engine->rekey(world.now, "c", "", true);
+    first.perform();
+  }
+  if (forgets) CHECK(connect(first, 20s));
+  world.run_until([&] { return b.engine->pools().at(0).leases.at(0).identity == "c/user1"; }, 20s);
+  INFO(first.transcript() << second.transcript() << b.transcript());
+  const auto pool = b.engine->pools().at(0);
+  REQUIRE(pool.leases.size() == 1);
+  CHECK(pool.leases[0].identity == "c/user1");
+  CHECK(pool.online == 1);
+  world.run(10s);
+  first.engine->terminate(world.now, "c", "");
+  first.perform();
+  world.run(100s);
+  CHECK(leased(b) == 0);
+  CHECK(connect(second, 120s));
+}

@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from lib import gateway, pki, report, sites, strongswan  # noqa: E402
+from lib import gateway, pki, report, sites, strongswan, user_faults  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
 
 SETTINGS = {"retransmit_timeout": "300ms", "retransmit_base": 1.5, "retransmit_tries": 4, "half_open_timeout": "6s"}
@@ -45,6 +45,11 @@ def certificate(name, **change):
     return Fault(f"certificate: {name}", {"certificate"}, by={"initiator": "us", "responder": "us"}, certificate=change)
 
 
+def user(name, causes, by, roles=BOTH, sides=(), **change):
+    return Fault(f"user: {name}", causes, roles=roles, by=by, sides=sides, user=change)
+
+
+OF_THE_SERVER = {"initiator": "peer", "responder": "us"}       # the one that refuses, where Culvert initiates as a client and answers as a server
 FAULTS = [
     Fault("pre-shared key", {"secret"}, by={"initiator": "peer", "responder": "us"}, theirs={"secret": "another secret"}),
     Fault("our secret is empty", {"secret_unreadable"}, by={"initiator": "us", "responder": "us"}, ours={"no_secret": True}),
@@ -90,6 +95,14 @@ FAULTS = [
           certificate={"san": ["DNS:else-{n}.example"]}, sides=("else-{n}.example", "f{n}.example")),
     Fault("certificate: ours, of an authority that the peer does not trust", {"own_certificate"}, by={"initiator": "peer", "responder": "peer"}, ours={"local_id": "gw-o.example"},
           theirs={"remote_id": "gw-o.example"}, certificate={"own": "other"}),
+    user("wrong password", {"user"}, OF_THE_SERVER, says="guess", sides=("user{n}",)),
+    user("unknown", {"user"}, OF_THE_SERVER, known=False, sides=("user{n}",)),
+    user("wanted here, not there", {"phase1_proposal", "user_method"}, OF_THE_SERVER, there=False, sides=("XAuth",)),
+    user("wanted there, not here", {"phase1_proposal", "user_method"}, OF_THE_SERVER, here=False, sides=("XAuth",)),
+    user("wants an address, and there are no pools", {"pool"}, OF_THE_SERVER, asks=True, gives=False),
+    user("hybrid: server's certificate of another authority", {"certificate"}, {"initiator": "us"}, roles=("initiator",), hybrid=True),
+    Fault("user: hybrid: our certificate of another authority", {"own_certificate"}, roles=("responder",), by={"responder": "peer"}, user={"hybrid": True},
+          ours={"local_id": "gw-r.example"}, theirs={"remote_id": "gw-r.example"}),
     Fault("the peer dies", {"dead_peer"}, roles=("initiator",), by={"initiator": "nobody"}, then="die"),
     Fault("the peer deletes the tunnel", {"deleted_by_peer"}, by={"initiator": "peer", "responder": "peer"}, then="delete"),
 ]
@@ -103,15 +116,17 @@ class Authorities:
         # Keys and names of their own: strongSwan takes any trusted certificate that it has seen for the key or the name.
         self.own = {name: pki.Issued(f"C=CH, O=Example, CN={gw}", pki.key("p256", n), getattr(self, name), san=[f"DNS:{gw}.example"])
                     for name, gw, n in (("root", "gw-a", 3), ("other", "gw-o", 5))}
+        self.own["rsa"] = pki.Issued("C=CH, O=Example, CN=gw-r", pki.key("rsa2048", 3), self.other, san=["DNS:gw-r.example"])     # hybrid takes no other keys
         self.peers, self.revoked = {}, []
 
     def issue(self, case):
-        change = dict(case.fault.change["certificate"])
+        hybrid = "user" in case.fault.change
+        change = dict(case.fault.change["certificate"]) if not hybrid else {"issuer": "other"}
         issuer, revoked = getattr(self, change.pop("issuer", "root")), change.pop("revoked", False)
         change.pop("own", None)
         if "san" in change:
             change["san"] = [case.text(name) for name in change["san"]]
-        found = pki.Issued(f"C=CH, O=Example, CN={case.conn}", pki.key("p256", 4), issuer, **{"san": [f"DNS:{case.conn}.example"], **change})
+        found = pki.Issued(f"C=CH, O=Example, CN={case.conn}", pki.key("rsa2048" if hybrid else "p256", 4), issuer, **{"san": [f"DNS:{case.conn}.example"], **change})
         self.peers[case.conn] = found
         if revoked:
             self.revoked.append(found)
@@ -130,6 +145,7 @@ class Authorities:
     def write_theirs(self, lab):
         lab.write("strongswan/swanctl/x509ca/root.pem", self.root.pem())
         lab.write("strongswan/swanctl/private/peer.pem", pki.pem(pki.key("p256", 4)))
+        lab.write("strongswan/swanctl/private/peer-rsa.pem", pki.pem(pki.key("rsa2048", 4)))
         for name, issued in self.peers.items():
             lab.write(f"strongswan/swanctl/x509/{name}.pem", issued.pem())
 
@@ -154,6 +170,8 @@ class Case:
                                   bad if self.ours.get("no_secret") else good, {"net": child}, dpd_delay="1s", dpd_timeout="3s")
         if self.ours.get("aggressive"):
             conn.update(aggressive=True, aggressive_psk_exposes_hash_to_offline_guessing=True)
+        if "user" in self.fault.change:
+            user_faults.ours(self, conn, gw, files)
         if "certificate" in self.fault.change:
             del conn["secret"]
             own = self.fault.change["certificate"].get("own", "root")
@@ -172,6 +190,8 @@ class Case:
         conn = strongswan.connection(local, sites.ADDRESS["a"], get("local_id", f"{self.conn}.example"), get("remote_id", sites.IDENTITY["a"]),
                                      self.theirs.get("ike", IKE), {self.conn: child}, keyingtries=1, aggressive=self.theirs.get("aggressive", "no"))
         conn["version"] = self.theirs.get("version", 1)
+        if "user" in self.fault.change:
+            user_faults.theirs(self, conn)
         if "certificate" in self.fault.change:
             conn["local"].update(auth="pubkey", certs=f"{self.conn}.pem")
             conn["remote"]["auth"] = "pubkey"
@@ -247,7 +267,7 @@ def safe(yaml):
 def body(r, lab):
     everything, authorities = cases(), Authorities()
     for c in everything:
-        if "certificate" in c.fault.change:
+        if "certificate" in c.fault.change or "hybrid" in c.fault.change.get("user", {}):
             authorities.issue(c)
 
     def connections(gw):
@@ -256,15 +276,21 @@ def body(r, lab):
     theirs = {c.conn: c.strongswan() for c in everything}
     secrets = {f"ike-{c.number}": {"id": c.text(c.theirs.get("local_id", f"{c.conn}.example")), "secret": f'"{c.theirs.get("secret", sites.SECRET)}"'}
                for c in everything}
+    for c in everything:
+        if "user" in c.fault.change:
+            secrets |= user_faults.secret(c)
     site = sites.CulvertAndStrongSwan(lab, connections, theirs, secret=secrets, ike=SETTINGS)
     authorities.write_theirs(lab)
     site.outside.addresses("cl0", [f"{c.address}/16" for c in everything if not c.theirs.get("absent")])
     site.outside.addresses("lo", [f"10.2.{c.number}.1/24" for c in everything])
+    site.culvert.config["pools"] = {"faults": {"addrs": "10.3.0.0/24"}}
+    site.culvert.write()
     into = "; ".join(c.text(c.fault.change["rule"]) for c in everything if "rule" in c.fault.change)
     out = "; ".join(c.text(c.fault.change["out"]) for c in everything if "out" in c.fault.change)
     rules = f"table ip t {{ chain in {{ type filter hook input priority 0; {into}; }}; chain out {{ type filter hook output priority 0; {out}; }}; }}\n"
     site.outside.sh("nft", "-f", lab.write("faults.nft", rules))
     site.start()
+    wait_for(lambda: "attached" in site.culvert.log(), 10, "culvertd to attach")
     begun = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         jobs = {pool.submit(judge, c, site): c for c in everything}

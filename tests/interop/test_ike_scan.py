@@ -3,7 +3,8 @@
 
 Time limit: 60 s
 Each policy is a connection with an address of Culvert's. With Aggressive Mode off there is no hash to guess secrets by, and a group that is
-configured is answered like one that is not; where a connection answers it, ike-scan finds what the configuration warns of.
+configured is answered like one that is not; where a connection answers it, ike-scan finds what the configuration warns of
+(attack-E8, attack-E13).
 """
 import os
 import re

@@ -97,12 +97,21 @@ def as_server(r, site):
     r.check("the host pings all of them", answered == [1, 2, 3, 4], str(answered))
     r.check("metrics: pool size and leases", culvert.metric("culvert_pool_leases", pool="clients") == 4 and culvert.metric("culvert_pool_addresses", pool="clients") == 4)
 
+    culvert.control.kill()
+    culvert.start_control()
+    wait_for(lambda: leases(culvert)[0]["online"] == 4, 10, "the addresses of the SAs that a killed culvertd has left")
+    r.check("culvertd was killed: its clients' addresses stay theirs", set(leases(culvert)[1]) == set(given.values()), leases(culvert)[1])
     ok, text = peer.initiate("u5", seconds=15)
     full = refusal(culvert, "mode_config", "no_address")
     r.check("a fifth one finds the pool full", not ok and full, f"{culvert.exchange_counts('no_address')}; {text[-200:]}")
     told = culvert.result("explain", "people")["connections"][0]["failures"]
     r.check("... and explain says which", bool(told) and told[0]["reason"] == "no_address" and "(clients)" in told[0]["message"], str(told)[:400])
     peer.terminate("u5")
+    for n in given:
+        peer.terminate(f"u{n}")
+        peer.initiate(f"u{n}")
+    again = {n: vip(peer, f"u{n}") for n in given}
+    r.check("... also when they come again", again == given and all(f"u{n}" in leases(culvert)[1].get(given[n], "") for n in given), f"{again} {leases(culvert)[1]}")
     peer.terminate("u1")
     wait_for(lambda: leases(culvert)[0]["online"] == 3, 5, "the end of u1's lease")
     ok, text = peer.initiate("u1")

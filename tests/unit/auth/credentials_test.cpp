@@ -1,8 +1,11 @@
 // Files of keys and certificates: what is read, what is refused and why, that a change counts at the next use, and what --check says.
 #include "control/auth/credentials.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <set>
 #include <sstream>
 
 #include <catch2/catch.hpp>
@@ -190,6 +193,7 @@ connections:
       has(check(own + ", id: gw-x.example", ca),
           ":7:" + std::to_string(27 + own.size() + 6) +
               ": connections.c.local.id: expected an identity of the certificate, which says C=CH, O=Example, CN=gw-a, DNS gw-a.example"));
+  CHECK(has(check(own + ", xauth: {user: alice, password: file:/x}", ca), "connections.c.local.key: expected an RSA key"));
   CHECK(has(check(own, "cacerts: [" + s.folder.at("absent.pem") + "]"),
             ":8:56: connections.c.remote.cacerts[0]: " + s.folder.at("absent.pem") + " cannot be opened"));
   CHECK(has(check(own, ca, pki::kNow + std::chrono::hours(24 * 20)),
@@ -263,4 +267,84 @@ TEST_CASE("every job is answered once, whatever happens", "[auth][authenticator]
   REQUIRE(verifies.size() == 3);
   CHECK(verifies[1].reason == ike::Reason::CertUntrusted);
   CHECK(verifies[2].reason == ike::Reason::Limit);
+}
+
+TEST_CASE("places that never answer: a verdict within ten seconds, nobody else waits, and a stranger names none",
+          "[auth][revocation][attack-A14]") {
+  Site s;
+  pki::Time now = pki::kNow;
+  std::vector<std::function<void()>> work;
+  std::multimap<pki::Time, std::function<void()>> later;
+  std::set<std::string> asked;
+  std::map<ike::JobId, std::pair<ike::VerifyResult, pki::Time>> verdicts;
+  Bytes signature;
+  control::auth::Authenticator a(s.config, {.compute =
+                                                [&](std::function<void()> w) {
+                                                  work.push_back(std::move(w));
+                                                  return true;
+                                                },
+                                            .post = [&](std::function<void()> w) { work.push_back(std::move(w)); },
+                                            .on_signed = [&](ike::SignResult r) { signature = std::move(r.signature); },
+                                            .on_verified = [&](ike::VerifyResult r) { verdicts[r.job] = {std::move(r), now}; },
+                                            .fetch =
+                                                [&](const control::auth::Fetch& f, control::auth::Fetched done) {
+                                                  asked.insert(f.url);  // as http_fetch does it with one that is silent
+                                                  later.emplace(now + std::chrono::seconds(4), [done = std::move(done)] {
+                                                    done(std::unexpected("has not answered within 4 seconds"));
+                                                  });
+                                                },
+                                            .now = [&] { return now; }});
+  const auto run = [&] {
+    for (;;) {
+      for (std::size_t i = 0; i < work.size(); ++i) {
+        const auto w = std::move(work[i]);
+        w();
+      }
+      work.clear();
+      if (later.empty()) return;
+      const auto first = later.extract(later.begin());
+      now = first.key();
+      first.mapped()();
+    }
+  };
+  const auto with_places = [](const std::string& name, const pki::Issued& by) {
+    return pki::issue({.subject = "CN=" + name,
+                       .key = pki::key(Kind::P256),
+                       .extensions = {{"basicConstraints", "CA:FALSE"},
+                                      {"subjectAltName", "DNS:" + name},
+                                      {"crlDistributionPoints", "URI:http://" + name + "/list"},
+                                      {"authorityInfoAccess", "OCSP;URI:http://" + name + "/ocsp"}}},
+                      &by);
+  };
+  const auto ask = [&](ike::JobId job, const std::string& name, const Bytes& certificate) {
+    a.verify({.job = job,
+              .connection = "c",
+              .method = ike::AuthMethod::EcdsaP256,
+              .octets = Bytes(32),
+              .signature = signature,
+              .id_type = 2,
+              .id_data = to_bytes(name),
+              .certificates = {{4, certificate}}});
+  };
+  a.sign({.job = 1, .connection = "c", .method = ike::AuthMethod::EcdsaP256, .octets = Bytes(32)});
+  run();
+  constexpr ike::JobId kPeers = 100;
+  for (ike::JobId i = 0; i < kPeers; ++i) {
+    const std::string name = "peer" + std::to_string(i) + ".example";
+    ask(100 + i, name, with_places(name, s.root).der);
+  }
+  const auto strangers = pki::authority("C=CH, CN=Stranger", pki::key(Kind::P256, 11));
+  ask(2, "stranger.example", with_places("stranger.example", strangers).der);
+  ask(3, "gw-a.example", s.own.der);  // names no place: nothing to wait for
+  run();
+  REQUIRE(verdicts.size() == kPeers + 2);
+  for (ike::JobId i = 0; i < kPeers; ++i) {
+    CHECK_FALSE(verdicts.at(100 + i).first.ok);
+    CHECK(verdicts.at(100 + i).second <= pki::kNow + std::chrono::seconds(10));
+  }
+  CHECK(verdicts.at(2).first.reason == ike::Reason::CertUntrusted);
+  CHECK(std::ranges::none_of(asked, [](const std::string& url) { return url.find("stranger") != std::string::npos; }));
+  CHECK(asked.size() > kPeers / 2);
+  CHECK(verdicts.at(3).first.ok);
+  CHECK(verdicts.at(3).second == pki::kNow);
 }

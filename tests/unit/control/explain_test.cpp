@@ -119,6 +119,8 @@ TEST_CASE("explain: the likeliest cause first", "[explain]") {
   using Problem = ike::SecretEvidence::Problem;
   const auto timeout = [](Role role, unsigned number) { return failure(Exchange::MainMode, role, Reason::Timeout, {.number = number}); };
   CHECK(first_cause(timeout(Role::Initiator, 1)) == "unreachable");
+  CHECK(first_cause(failure(Exchange::ModeConfig, Role::Initiator, Reason::Timeout, {})) == "pool");
+  CHECK(first_cause(failure(Exchange::ModeConfig, Role::Responder, Reason::Timeout, {})) == "silence");
   CHECK(first_cause(timeout(Role::Initiator, 3)) == "silence");
   CHECK(first_cause(timeout(Role::Responder, 3)) == "one_way");
   CHECK(first_cause(failure(Exchange::MainMode, Role::Responder, Reason::Timeout, {.number = 5, .on_4500 = true})) == "port_4500");
@@ -141,6 +143,13 @@ TEST_CASE("explain: with signatures it is a certificate that the peer does not a
   CHECK(first_cause(refused) == "own_certificate");
   const auto walkout = failure(Exchange::MainMode, Role::Responder, Reason::DeletedByPeer,
                                {.number = 6, .evidence = ike::IdentityEvidence{"", "gw-a.example", true, false}});
+  const auto refused_as = [](bool proven, bool user) {
+    return first_cause(failure(Exchange::MainMode, Role::Initiator, Reason::PeerRefused,
+                               {.number = 5, .evidence = ike::IdentityEvidence{"", "gw-a.example", true, proven, user}}));
+  };
+  CHECK(refused_as(true, false) == "own_identity");
+  CHECK(refused_as(true, true) == "user_method");
+  CHECK(refused_as(false, true) == "user_method");  // hybrid: there is nothing else that we have said
   CHECK(first_cause(walkout) == "own_certificate");
   CHECK(explain::causes(walkout)[1].cause == "own_identity");
   const auto revoked = failure(Exchange::MainMode, Role::Responder, Reason::CertRevoked,

@@ -20,6 +20,25 @@ TEST_CASE_METHOD(Fixture, "attaching installs the SPD in the order of the file a
   CHECK(test::engine().count("start") == 1);
 }
 
+TEST_CASE_METHOD(Fixture, "where all else is let through, addresses of pools are not: their clients may be away", "[gateway][attack-I5]") {
+  config::Pool pool;
+  pool.name = "clients";
+  pool.addrs = *TrafficSelector::parse("10.3.0.1-10.3.0.99");
+  config.pools = {pool};
+  const bool bypass = GENERATE(false, true);
+  config.default_policy = bypass ? config::PolicyAction::Bypass : config::PolicyAction::Discard;
+  restart();
+  attach();
+  REQUIRE(dp->policies.size() == (bypass ? 4 : 3));
+  if (!bypass) return;
+  const auto& last = dp->policies[4];
+  CHECK(last.action == shm::PolicyAction::Discard);
+  CHECK(last.name.view() == "pool clients");
+  CHECK(last.remote_ts == pool.addrs);
+  CHECK(last.local_ts.prefix() == Prefix{IpAddress::v4(0), 0});
+  CHECK(last.priority > config::kLowestPriority);  // whatever a child or an entry of `policies` says comes first
+}
+
 TEST_CASE_METHOD(Fixture, "an SA goes to the data plane and its ack to the engine", "[gateway]") {
   attach();
   const Spi in = bring_up(1);

@@ -66,6 +66,25 @@ TEST_CASE("an address that is asked for is given if it is in the pool and was no
   CHECK_FALSE(leases.acquire(std::vector<std::string>{"other"}, "a", {}));
 }
 
+TEST_CASE("an address that is reserved is its holder's, under whatever name that proves itself", "[leases]") {
+  const auto config = pools("10.3.0.10-10.3.0.11");
+  Leases leases(config);
+  CHECK(leases.reserve(kNames, "unnamed", ip("10.3.0.10")));
+  CHECK(leases.reserve(kNames, "unnamed", ip("10.3.0.10")));
+  CHECK_FALSE(leases.reserve(kNames, "another", ip("10.3.0.10")));
+  CHECK_FALSE(leases.reserve(kNames, "another", ip("10.4.0.1")));
+  CHECK(leases.online() == 1);
+  CHECK(leases.acquire(kNames, "bob", ip("10.3.0.10"))->address == ip("10.3.0.11"));
+  CHECK_FALSE(leases.acquire(kNames, "carol", {}));
+  CHECK_FALSE(leases.rename("unnamed", "bob"));  // has one
+  CHECK_FALSE(leases.rename("nobody", "alice"));
+  CHECK(leases.rename("unnamed", "alice"));
+  CHECK(leases.acquire(kNames, "alice", {})->address == ip("10.3.0.10"));
+  CHECK(leases.online() == 2);
+  leases.release("alice");
+  CHECK(leases.acquire(kNames, "carol", {})->address == ip("10.3.0.10"));
+}
+
 TEST_CASE("ten thousand that come and go leave nothing behind", "[leases][attack-F7]") {
   const auto config = pools("10.3.0.1-10.3.0.254");
   Leases leases(config);
