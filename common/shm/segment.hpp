@@ -21,7 +21,7 @@ inline constexpr std::uint64_t kSegmentMagic = 0x43554c5645525431;  // "CULVERT1
 inline constexpr std::uint32_t kMaxWorkers = 64;
 inline constexpr std::uint32_t kMaxPorts = 32;
 inline constexpr std::uint32_t kMaxSaCapacity = 1U << 20;
-inline constexpr std::uint32_t kCommandSlots = 1024, kEventSlots = 4096, kDatagramSlots = 256;
+inline constexpr std::uint32_t kCommandSlots = 1024, kEventSlots = 4096, kDatagramSlots = 1024;
 
 /// A counter with one writer and any number of readers: plain loads and stores, never a locked instruction.
 class Counter {

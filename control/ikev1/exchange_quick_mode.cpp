@@ -3,12 +3,13 @@
 
 #include <algorithm>
 
+#include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/selectors.hpp"
 
 namespace culvert::ikev1 {
 
-bool finished(const QuickMode& qm) { return std::holds_alternative<QmDone>(qm.state); }
+bool finished(const QuickMode& qm) { return std::holds_alternative<QmDone>(qm.state) || std::holds_alternative<QmDenied>(qm.state); }
 
 SaName inbound_name(const QuickMode& qm) {
   return std::visit(
@@ -150,6 +151,30 @@ void on_quick_message_4(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
 
 namespace {
 
+/// Takes back what the exchange has in the data plane.
+void give_back(Core& core, const QuickMode& qm) {
+  const bool installed = std::holds_alternative<QmInstalling>(qm.state) || std::holds_alternative<QmInstallingInbound>(qm.state) ||
+                         std::holds_alternative<QmAwaitConfirm>(qm.state) || std::holds_alternative<QmAwaitConnected>(qm.state);
+  if (installed) core.actions.emplace_back(ike::RemoveSa{qm.pair, Direction::Inbound, qm.spi_in});
+  if (qm.early_out) core.actions.emplace_back(ike::RemoveSa{qm.pair, Direction::Outbound, qm.early_out});
+  if (qm.spi_in) core.release_spi(qm.spi_in);
+}
+
+/// Message 3 did not come.
+void deny(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
+  give_back(core, qm);
+  core.ended(now, sa, Exchange::QuickMode, qm.role, Reason::Timeout, "The peer did not confirm with message 3, nor by traffic.", qm.child,
+             {.number = 3});
+  Builder b;
+  add_deletes(b, {inbound_name(qm)});
+  const Bytes message = informational(core, sa, sa.established()->keys, std::move(b));
+  core.send(now, sa, message);
+  qm.replies.set_reply({});
+  qm.state = QmDenied{Outstanding(now, message, core.config.ike, core.services)};
+  core.touch(sa);
+  core.touch(sa.connection);
+}
+
 Outstanding* outstanding(QmState& state) {
   return std::visit(
       [](auto& s) -> Outstanding* {
@@ -174,12 +199,12 @@ void poll(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
   Outstanding* tx = outstanding(qm.state);
   const ike::Due due = tx ? tx->poll(now, core.config.ike, core.services) : ike::Due::Nothing;
   if (due == ike::Due::SendAgain) core.send(now, sa, Bytes(tx->message()));
-  if (due != ike::Due::GiveUp && now < qm.give_up_at) return;
-  if (std::holds_alternative<QmAwaitConfirm>(qm.state)) {
-    const SaName ours = inbound_name(qm);
-    quick_mode_failed(core, now, sa, qm, Reason::Timeout, "The peer did not confirm with message 3, nor by traffic.", {.number = 3});
-    return tell_deleted(core, now, sa.connection, {ours});
+  if (std::holds_alternative<QmDenied>(qm.state)) {
+    if (due == ike::Due::GiveUp) sa.quick_modes.erase(qm.id);
+    return;
   }
+  if (due != ike::Due::GiveUp && now < qm.give_up_at) return;
+  if (std::holds_alternative<QmAwaitConfirm>(qm.state)) return deny(core, now, sa, qm);
   const MmEstablished* est = sa.established();
   const bool mute = tx && est && est->dpd.last_message < qm.begun;
   quick_mode_failed(core, now, sa, qm, Reason::Timeout,
@@ -209,6 +234,10 @@ std::optional<TimePoint> quick_modes_deadline(const IsakmpSa& sa) {
       consider(s->forget_at);
       continue;
     }
+    if (const auto* s = std::get_if<QmDenied>(&qm.state)) {
+      consider(s->tx.deadline());
+      continue;
+    }
     if (const auto* s = std::get_if<QmAwaitConnected>(&qm.state)) consider(s->give_up_at);
     consider(qm.give_up_at);
     if (const auto* s = std::get_if<QmAwaitReply>(&qm.state)) consider(s->tx.deadline());
@@ -216,17 +245,6 @@ std::optional<TimePoint> quick_modes_deadline(const IsakmpSa& sa) {
   }
   return out;
 }
-
-namespace {
-/// Takes back what the exchange has in the data plane.
-void give_back(Core& core, const QuickMode& qm) {
-  const bool installed = std::holds_alternative<QmInstalling>(qm.state) || std::holds_alternative<QmInstallingInbound>(qm.state) ||
-                         std::holds_alternative<QmAwaitConfirm>(qm.state) || std::holds_alternative<QmAwaitConnected>(qm.state);
-  if (installed) core.actions.emplace_back(ike::RemoveSa{qm.pair, Direction::Inbound, qm.spi_in});
-  if (qm.early_out) core.actions.emplace_back(ike::RemoveSa{qm.pair, Direction::Outbound, qm.early_out});
-  if (qm.spi_in) core.release_spi(qm.spi_in);
-}
-}  // namespace
 
 void quick_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, Reason reason, const std::string& message,
                        ike::Cause cause) {

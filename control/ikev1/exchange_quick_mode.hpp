@@ -10,7 +10,8 @@
 //                                                         exchange, or as an Informational one with its message id (RFC 2408 §3.1)
 //
 // Nobody answers message 3: the responder repeats message 2 until it comes, and the initiator repeats message 3 for each. Traffic on
-// the responder's new inbound SA says as much as message 3 does.
+// the responder's new inbound SA says as much as message 3 does. When neither comes, the responder deletes the pair, and says so
+// several times, since the initiator may have it.
 #pragma once
 
 #include "control/ikev1/core.hpp"

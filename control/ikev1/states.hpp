@@ -147,8 +147,13 @@ struct QmAwaitConnected {
 struct QmDone {
   TimePoint forget_at;
 };
+/// The responder gave up waiting for message 3. The peer may have sent it, and have the pair: the Delete of it, which nobody acknowledges,
+/// goes as often as a request would. One alone is lost as easily as message 3 was, and half a pair would stay.
+struct QmDenied {
+  Outstanding tx;
+};
 using QmState = std::variant<QmMakingKey, QmAwaitReply, QmDeriving, QmInstalling, QmAnswering, QmInstallingInbound, QmAwaitConfirm,
-                             QmAwaitConnected, QmDone>;
+                             QmAwaitConnected, QmDone, QmDenied>;
 
 struct QuickMode {
   MessageId id;

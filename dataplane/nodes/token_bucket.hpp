@@ -33,8 +33,8 @@ class TokenBucket {
 class PuntLimiter {
  public:
   static constexpr std::uint32_t kSourceRate = 2000, kSourceBurst = 100;  ///< some hundred negotiations a second
-  static constexpr std::uint32_t kFirstRate = 10000, kFirstBurst = 100;   ///< less than half of the ring to culvertd
-  static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 200;   ///< of all others; less than the ring holds
+  static constexpr std::uint32_t kFirstRate = 10000, kFirstBurst = 400;   ///< less than half of the ring to culvertd
+  static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 800;   ///< of all others; less than the ring holds
   explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) { sources_.fill(TokenBucket(kSourceRate, kSourceBurst)); }
 
   /// `first`: a message that begins a negotiation.

@@ -48,6 +48,41 @@ TEST_CASE("loss of each message in turn: the tunnel comes up all the same", "[ma
   CHECK(b.established() == 1);
 }
 
+TEST_CASE("message 3 of Quick Mode never comes, nor do the first Deletes that say so: no half of a pair stays",
+          "[quick_mode][retransmission]") {
+  const int lost = GENERATE(0, 1, 5);
+  World world;
+  auto [a, b] = two_sites(world);
+  const Host &initiator = a, &responder = b;
+  std::optional<MessageId> first;
+  Bytes farewell;
+  int said = 0;
+  world.hook = [&](ike::Datagram& d) {
+    const auto seen = look(d);
+    const bool forth = seen && d.local.address == initiator.config.connections[0].local_addrs.front();
+    if (forth && seen->header.exchange == ike::kExchangeQuickMode) {
+      if (!first) {
+        first = seen->header.message_id;
+        return true;
+      }
+      return seen->header.message_id != *first;
+    }
+    if (forth || !seen || seen->header.exchange != ike::kExchangeInformational) return true;
+    if (farewell.empty() && responder.counted(Exchange::QuickMode, Reason::Timeout) == 1) farewell = d.data;
+    return d.data != farewell || ++said > lost;
+  };
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&, &host = b] { return host.counted(Exchange::QuickMode, Reason::Timeout) == 1; }, 200s));
+  CHECK(a.current_out("net") != nullptr);  // half of a pair
+  REQUIRE(world.run_until([&, &one = a, &other = b] { return both_up(one, other); }, 120s));
+  world.run(200s);
+  CHECK(one_pair(a));
+  CHECK(one_pair(b));
+  CHECK(b.engine->ike_sas().size() == 1);
+  CHECK(said == 8);  // as often as a request, and no more
+}
+
 TEST_CASE("every datagram arrives three times: one of everything", "[duplicates][B6]") {
   World world;
   auto [a, b] = two_sites(world);
