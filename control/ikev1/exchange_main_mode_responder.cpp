@@ -147,7 +147,8 @@ void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state
   b.add(Ke{ke.g_xr}).add(Nonce{ke.nonce_r});
   if (sa.nat.supported) add_nat_d(core, sa, negotiated.suite.prf, b);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
-  add_cert_requests(core, sa, negotiated.auth, sa.allowance.left() - std::min(size, sa.allowance.left()), b);
+  const auto others = negotiated.auth.psk() ? std::vector<std::size_t>{} : other_candidates(core, sa, negotiated);
+  add_cert_requests(core, sa, negotiated.auth, sa.allowance.left() - std::min(size, sa.allowance.left()), b, others);
   sa.state = MmAwaitAuthInit{{std::move(negotiated), std::move(ke), std::move(*keys)}, 0, std::move(g_xy)};
   sa.replies.set_reply(clear_message(sa, ike::kExchangeMainMode, MessageId{}, b));
   answer_stranger(core, now, sa);
@@ -177,6 +178,27 @@ void find_secret(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit& 
     state.keys = std::move(*keys);
     return core.reassign(sa, index);
   }
+}
+
+/// So many connections a certificate is tried on: each is a verification for somebody who has proved nothing.
+constexpr std::size_t kMaxTrials = 8;
+
+/// Connections that this identity may mean besides the one of the SA: whose the peer is, its certificate's authority tells.
+std::vector<std::size_t> also_meant(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id& peer) {
+  std::vector<std::size_t> out = other_candidates(core, sa, negotiated);
+  std::erase_if(out, [&](std::size_t index) { return !matches(core.connection(index).remote_id, peer); });
+  if (out.size() >= kMaxTrials) out.resize(kMaxTrials - 1);
+  return out;
+}
+
+/// The certificate is of no authority that this connection trusts: another one may.
+bool try_next(Core& core, IsakmpSa& sa, MmVerifyingInit& state, const ike::VerifyResult& result) {
+  if (result.ok || result.reason != Reason::CertUntrusted || state.others.empty()) return false;
+  if (!state.first) state.first.emplace(sa.connection, result);
+  core.reassign(sa, state.others.front());
+  state.others.erase(state.others.begin());
+  state.job = ask_verification(core, sa, state, state.claim);
+  return true;
 }
 
 /// The peer is who it says: our own proof.
@@ -223,12 +245,18 @@ void on_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit&
   if (*connection != sa.connection) core.reassign(sa, *connection);
   if (!signs) return accept_initiator(core, in.now, sa, std::move(derived), std::move(claim));
   const JobId job = ask_verification(core, sa, derived, claim);
-  sa.state = MmVerifyingInit{std::move(derived), std::move(claim), job};
+  auto others = also_meant(core, sa, derived.negotiated, claim.id);
+  sa.state = MmVerifyingInit{std::move(derived), std::move(claim), job, std::move(others), {}};
 }
 
 void on_initiator_verified(Core& core, TimePoint now, IsakmpSa& sa, MmVerifyingInit& state, const ike::VerifyResult& result) {
+  if (try_next(core, sa, state, result)) return;
   Derived derived = std::move(static_cast<Derived&>(state));
   Claim claim = std::move(state.claim);
+  if (const auto first = std::move(state.first); first && result.reason == Reason::CertUntrusted) {
+    core.reassign(sa, first->first);  // nobody trusts it: the connection that came first says so
+    return refuse_claim(core, now, sa, derived, claim, 5, first->second);
+  }
   if (!result.ok) return refuse_claim(core, now, sa, derived, claim, 5, result);
   accept_initiator(core, now, sa, std::move(derived), std::move(claim));
 }

@@ -145,11 +145,15 @@ void add_proof(Core& core, const IsakmpSa& sa, const Derived& d, const Bytes* si
   out.add(Sig{*signature});
 }
 
-void add_cert_requests(Core& core, const IsakmpSa& sa, const Phase1Auth& auth, std::size_t room, Builder& out) {
+void add_cert_requests(Core& core, const IsakmpSa& sa, const Phase1Auth& auth, std::size_t room, Builder& out,
+                       std::span<const std::size_t> others) {
   static constexpr std::size_t kOverhead = 5;  // generic header and encoding
   static constexpr std::size_t kMost = 16;     // as we take from a peer (message_rules.cpp)
   if (!auth.signs(ike::other(sa.role))) return;
-  const std::vector<Bytes> authorities = core.services.authorities(core.connection(sa).name);
+  std::vector<Bytes> authorities = core.services.authorities(core.connection(sa).name);
+  for (const std::size_t other : others)
+    for (Bytes& name : core.services.authorities(core.connection(other).name))
+      if (std::ranges::find(authorities, name) == authorities.end()) authorities.push_back(std::move(name));
   std::size_t size = 0;
   for (const Bytes& name : authorities) size += kOverhead + name.size();
   if (authorities.empty() || authorities.size() > kMost || size > room) {

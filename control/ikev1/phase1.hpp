@@ -56,7 +56,9 @@ JobId ask_verification(Core& core, const IsakmpSa& sa, const Derived& derived, c
 /// HASH; or CERT and, from `signature`, SIG.
 void add_proof(Core& core, const IsakmpSa& sa, const Derived& derived, const Bytes* signature, Builder& out, bool certificates = true);
 /// CERTREQ where the peer will sign: an authority each, or a single empty one if they would take more than `room` bytes.
-void add_cert_requests(Core& core, const IsakmpSa& sa, const Phase1Auth& auth, std::size_t room, Builder& out);
+/// `others`: connections whose authorities are asked for, too.
+void add_cert_requests(Core& core, const IsakmpSa& sa, const Phase1Auth& auth, std::size_t room, Builder& out,
+                       std::span<const std::size_t> others = {});
 /// For the record of a claim in message `number` that is refused.
 ike::Cause refused_claim(Core& core, const IsakmpSa& sa, const Claim& claim, unsigned number, const ike::VerifyResult& why);
 /// The peer's signature, certificate or identity in message `number` is refused: it is told so, and its half-open SA stays closed until its

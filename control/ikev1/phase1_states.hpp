@@ -118,6 +118,9 @@ struct MmAwaitAuthInit : Derived {
 struct MmVerifyingInit : Derived {
   Claim claim;
   JobId job{};
+  std::vector<std::size_t> others{};  ///< connections that may be meant instead, if this one trusts no authority of the certificate
+  /// The connection that was taken for the one meant before, and what it said.
+  std::optional<std::pair<std::size_t, ike::VerifyResult>> first{};
 };
 struct MmSigningReply : Derived {
   Claim claim;  ///< verified

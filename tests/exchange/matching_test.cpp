@@ -167,6 +167,50 @@ TEST_CASE("several ISAKMP SAs to one peer are told apart by their cookies", "[pe
   CHECK(gateway.established() == 1);
 }
 
+TEST_CASE("a certificate means the connection that trusts its authority", "[peers][signatures][main_mode]") {
+  World world;
+  const auto several = [](config::GatewayConfig&, config::GatewayConfig& b) {
+    for (const char* other : {"d", "e"}) {
+      config::Connection more = b.connections[0];
+      more.name = other;
+      more.children[0].local_ts = *TrafficSelector::parse("10.2.0.0/24");
+      b.connections.push_back(more);
+    }
+  };
+  auto [a, b] = two_signing_sites(world, ike::AuthMethod::EcdsaP256, several);
+  b.keys["d"] = b.keys["e"] = ike::AuthMethod::EcdsaP256;
+  const std::string trusted = GENERATE("c", "d", "e", "nobody");
+  for (const std::string one : {"c", "d", "e"})
+    if (one != trusted) b.distrusted.insert(one + ": A");
+  a.start();
+  b.start();
+  world.run(4s);
+  INFO(b.transcript());
+  const bool taken = trusted != "nobody";
+  CHECK(a.established() == (taken ? 1U : 0U));
+  for (const std::string one : {"c", "d", "e"}) CHECK(b.up(one) == (one == trusted));
+  if (taken) return;
+  CHECK(b.counted(ike::Exchange::MainMode, Reason::CertUntrusted) >= 1);
+  CHECK(b.engine->failures("c").size() == 1);  // the first one says it
+  CHECK(b.engine->failures("d").empty());
+  REQUIRE(b.verified.size() % 3 == 0);  // each was asked once an attempt
+}
+
+TEST_CASE("a certificate that its authority's connection refuses is not tried elsewhere", "[peers][signatures][main_mode]") {
+  World world;
+  auto [a, b] = two_signing_sites(world, ike::AuthMethod::EcdsaP256, [](config::GatewayConfig&, config::GatewayConfig& theirs) {
+    theirs.connections.push_back(theirs.connections[0]);
+    theirs.connections[1].name = "d";
+  });
+  b.keys["d"] = ike::AuthMethod::EcdsaP256;
+  a.signature = Bytes(64, 7);
+  a.start();
+  b.start();
+  world.run(300ms);
+  CHECK(b.verified.size() == 1);
+  CHECK(a.established() == 0);
+}
+
 TEST_CASE("unique: replace: what an identity had begun from elsewhere ends at once, on both sides", "[peers][unique]") {
   World world;
   auto ours = site("10.9.0.1", "", config::StartAction::None);

@@ -148,6 +148,10 @@ void Host::sign(const ike::Sign& job) {
   });
 }
 
+bool Host::distrusts(const std::string& connection, const std::string& certificate) const {
+  return distrusted.contains(certificate) || distrusted.contains(connection + ": " + certificate);
+}
+
 void Host::verify(const ike::VerifyPeer& job) {
   ike::Engine* asker = engine.get();
   verified.push_back(job);
@@ -155,7 +159,7 @@ void Host::verify(const ike::VerifyPeer& job) {
     if (engine.get() != asker) return;
     const std::string signer = job.certificates.empty() ? pinned : printable(job.certificates.front().data);
     const bool good = job.signature == signature_of(signer, job.octets);
-    const Reason reason = !good ? Reason::AuthFailed : distrusted.contains(signer) ? Reason::CertUntrusted : Reason::Ok;
+    const Reason reason = !good ? Reason::AuthFailed : distrusts(job.connection, signer) ? Reason::CertUntrusted : Reason::Ok;
     engine->on_verified(world.now, {job.job, reason == Reason::Ok, reason, reason == Reason::Ok ? "" : "refused by the test", signer});
     perform();
   });

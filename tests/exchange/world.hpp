@@ -72,7 +72,7 @@ class Host final : public ike::Services {
   std::unique_ptr<ike::Engine> engine;
   std::map<std::string, std::string> secrets;   ///< by connection; absent: unreadable
   std::map<std::string, ike::AuthMethod> keys;  ///< by connection; absent: no private key. Its certificate is the host's name
-  std::set<std::string> distrusted;             ///< certificates that this host refuses
+  std::set<std::string> distrusted;             ///< certificates that this host refuses; "c: B" for connection c alone
   std::map<std::string, std::string> users;     ///< who may come by XAuth, and their passwords
   std::string password;                         ///< ours, for XAuth; empty: unreadable
   unsigned checks = 0;                          ///< of users, so far
@@ -103,6 +103,7 @@ class Host final : public ike::Services {
   void compute(const ike::ComputeDh& job);
   void sign(const ike::Sign& job);
   void verify(const ike::VerifyPeer& job);
+  [[nodiscard]] bool distrusts(const std::string& connection, const std::string& certificate) const;
   void check(const ike::CheckUser& job);
   TimePoint plane_clock_{};  ///< the data plane does one thing after the other
 };

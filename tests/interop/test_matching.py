@@ -3,7 +3,7 @@
 
 Time limit: 60 s
 Connections for %any have secrets of their own: the one that message 5 of Main Mode proves is meant, and a wrong secret is told apart from a wrong name.
-Others are for networks and ranges of addresses, `*@example.org`, `C=CH, O=*`. We prove ourselves by certificate without an id: its subject is our name.
+Others are for networks and ranges of addresses, `*@example.org`, `C=CH, O=*`, the last one twice, with another authority each. We prove ourselves by certificate without an id: its subject is our name.
 Each peer is a connection of one charon, with an address of its own; all begin at once. Then: one identity from two places; two ISAKMP SAs of one peer.
 """
 import concurrent.futures
@@ -21,9 +21,9 @@ SECRETS = {name: f"the secret of {name}, 0123456789" for name in ("anna", "bert"
 class Peer:
     """`taken`: the connection that it must be taken for, or None. `cause`: why it is refused, and `words` that the record must show."""
 
-    def __init__(self, name, secret, identity, taken, address=None, cause=None, words=(), certificate=None, remote_ts=sites.NET["a"]):
+    def __init__(self, name, secret, identity, taken, address=None, cause=None, words=(), certificate=None, remote_ts=sites.NET["a"], authority="root"):
         self.name, self.secret, self.identity, self.taken, self.address = name, secret, identity, taken, address
-        self.cause, self.words, self.certificate, self.remote_ts = cause, words, certificate, remote_ts
+        self.cause, self.words, self.certificate, self.remote_ts, self.authority = cause, words, certificate, remote_ts, authority
 
     def connection(self):
         child = strongswan.child("dynamic", self.remote_ts, ESP)
@@ -49,6 +49,8 @@ PEERS = [
     Peer("foo", None, "C=CH, O=Foo", "certified", certificate="C=CH, O=Foo"),
     Peer("bar", None, "C=CH, O=Bar", "certified", certificate="C=CH, O=Bar"),
     Peer("german", None, "C=DE, O=Foo", None, certificate="C=DE, O=Foo", cause="peer_identity", words=("C=DE, O=Foo", "C=CH, O=*")),
+    Peer("other", None, "C=CH, O=Other", "of-other", certificate="C=CH, O=Other", authority="other"),
+    Peer("third", None, "C=CH, O=Third", None, certificate="C=CH, O=Third", authority="third", cause="certificate"),
     Peer("longer", None, "C=CH, O=Foo, CN=x", None, certificate="C=CH, O=Foo, CN=x", cause="peer_identity", words=("C=CH, O=Foo, CN=x",)),
 ]
 TWINS = [Peer("twin-1", "twin", "twin.example", "twin"), Peer("twin-2", "twin", "twin.example", "twin")]
@@ -67,25 +69,27 @@ def connections(gw, files):
     found["mail"] = psk("%any", "*@example.org", "mail")
     found["range"] = psk(["10.9.2.0/24", "10.9.3.1-10.9.3.5"], "*.range.example", "range")
     found["double"] = psk("10.9.4.1", "double.example", "anna", {n: gateway.child(f"10.1.{i}.0/24", "dynamic", ESP) for i, n in ((1, "first"), (2, "second"))})
-    certified = gateway.connection(sites.ADDRESS["a"], "%any", None, "C=CH, O=*", IKE, "", {"net": gateway.child(sites.NET["a"], "dynamic", ESP)}, dpd_delay=0)
-    del certified["secret"]
-    certified["local"] = {"auth": "pubkey", "certs": [files["own"]], "key": f"file:{files['key']}"}
-    certified["remote"].update(auth="pubkey", cacerts=[files["root"]])
-    found["certified"] = certified
+    for name, authority in (("certified", "root"), ("of-other", "other")):
+        found[name] = gateway.connection(sites.ADDRESS["a"], "%any", None, "C=CH, O=*", IKE, "", {"net": gateway.child(sites.NET["a"], "dynamic", ESP)}, dpd_delay=0)
+        del found[name]["secret"]
+        found[name]["local"] = {"auth": "pubkey", "certs": [files["own"]], "key": f"file:{files['key']}"}
+        found[name]["remote"].update(auth="pubkey", cacerts=[files[authority]])
     return found
 
 
 def certificates(lab):
     """Issues them all, writes strongSwan's, and returns Culvert's files by name."""
-    root = pki.Issued("C=CH, O=Example, CN=Root", pki.key("p256", 1), ca=True)
-    own = pki.Issued(SUBJECT, pki.key("p256", 3), root)
-    lab.write("strongswan/swanctl/x509ca/root.pem", root.pem())
-    lab.write("strongswan/swanctl/private/peer.pem", pki.pem(pki.key("p256", 4)))
+    authorities = {name: pki.Issued(f"C=CH, O=Example, CN={name}", pki.key("p256", f"ca {name}"), ca=True) for name in ("root", "other", "third")}
+    own = pki.Issued(SUBJECT, pki.key("p256", "own"), authorities["root"])
+    for name, authority in authorities.items():
+        lab.write(f"strongswan/swanctl/x509ca/{name}.pem", authority.pem())
+    lab.write("strongswan/swanctl/private/peer.pem", pki.pem(pki.key("p256", "peer")))
     for peer in PEERS:
         if peer.certificate:
-            lab.write(f"strongswan/swanctl/x509/{peer.name}.pem", pki.Issued(peer.certificate, pki.key("p256", 4), root).pem())
-    return {"root": lab.write("culvert/root.pem", root.pem()), "own": lab.write("culvert/own.pem", own.pem()),
-            "key": lab.write("culvert/own.key", pki.pem(pki.key("p256", 3)))}
+            lab.write(f"strongswan/swanctl/x509/{peer.name}.pem", pki.Issued(peer.certificate, pki.key("p256", "peer"), authorities[peer.authority]).pem())
+    files = {name: lab.write(f"culvert/{name}.pem", authority.pem()) for name, authority in authorities.items()}
+    return {**files, "own": lab.write("culvert/own.pem", own.pem()),
+            "key": lab.write("culvert/own.key", pki.pem(own.private))}
 
 
 def refusals(site, peer):
