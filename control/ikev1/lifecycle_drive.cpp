@@ -93,6 +93,9 @@ bool drive_child(Core& core, TimePoint now, std::size_t index, std::size_t child
   for (const ChildSa& pair : state.pairs)
     if (!std::holds_alternative<ChildSuperseded>(pair.life) && asked.contains({pair.local_ts, pair.remote_ts}))
       replaces.push_back(pair.pair);
+  // A peer that has another ISAKMP SA for this child knows it under that one.
+  if (IsakmpSa* maker = before ? core.find(before->made_by) : nullptr; maker && maker->established() && stand_beside(core, *maker, *sa))
+    sa = maker;
   start_quick_mode(core, now, *sa, child, asked, std::move(replaces));
   return true;
 }

@@ -53,7 +53,8 @@ std::optional<TimePoint> forgotten_at(Core& core, const IsakmpSa& sa) {
   any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& est) {
     // Made by the peer, one after the other: it knew this one when it made that one.
     const bool known = sa.role == Role::Responder && other.role == Role::Responder;
-    if (newer(other, sa)) out = earliest(out, est.established + (known ? std::chrono::nanoseconds(kOverdue) : kForgotten));
+    if (newer(other, sa) && !stand_beside(core, other, sa))
+      out = earliest(out, est.established + (known ? std::chrono::nanoseconds(kOverdue) : kForgotten));
     return false;
   });
   return out;
@@ -112,8 +113,21 @@ void note_walkout(Core& core, TimePoint now, const IsakmpSa& sa) {
 
 }  // namespace
 
+bool stand_beside(const Core& core, const IsakmpSa& a, const IsakmpSa& b) {
+  const auto has_more = [&](const IsakmpSa& one, const IsakmpSa& other) {
+    for (const ChildRun& child : core.runs().at(one.connection).children)
+      for (const ChildSa& pair : child.pairs)
+        if (pair.made_by == one.id && std::holds_alternative<ChildLive>(pair.life) &&
+            std::ranges::none_of(child.pairs, [&](const ChildSa& p) { return p.made_by == other.id && p.remote_ts == pair.remote_ts; }))
+          return true;
+    return false;
+  };
+  return has_more(a, b) && has_more(b, a);
+}
+
 bool newer_isakmp(Core& core, const IsakmpSa& sa) {
-  return any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished&) { return newer(other, sa); });
+  return any_sibling(core, sa,
+                     [&](const IsakmpSa& other, const MmEstablished&) { return newer(other, sa) && !stand_beside(core, other, sa); });
 }
 
 void main_mode_established(Core& core, TimePoint now, IsakmpSa& sa) {

@@ -154,6 +154,15 @@ TEST_CASE("several ISAKMP SAs to one peer are told apart by their cookies", "[pe
   REQUIRE(sas.size() == 2);
   CHECK(sas[0].spi_i != sas[1].spi_i);
   CHECK(sas[0].spi_r != sas[1].spi_r);
+  world.run(60s);  // neither is taken for the other's successor, whose Delete was lost
+  CHECK(gateway.established() == 2);
+  CHECK(peer.up("c"));
+  CHECK(peer.up("d", "more"));
+  REQUIRE(gateway.engine->rekey(world.now, "c", "net", false).ok);  // under the one that the peer knows it by
+  gateway.perform();
+  world.run(10s);
+  CHECK(gateway.live_pairs("net") == 1);
+  CHECK(gateway.counted(ike::Exchange::QuickMode, Reason::PeerSelectorMismatch) == 0);
   REQUIRE(peer.engine->terminate(world.now, "c", "").ok);
   peer.perform();
   world.run(2s);
