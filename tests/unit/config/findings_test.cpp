@@ -340,7 +340,7 @@ std::vector<std::string> findings(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("each broken file gets exactly these findings", "[config][findings][attack-M3]") {
+TEST_CASE("each broken file gets exactly these findings", "[config][findings][attack-M3][attack-C4]") {
   CHECK(findings(kBase).empty());
   for (const auto& row : rows()) {
     INFO(row.what);

@@ -269,6 +269,35 @@ TEST_CASE_METHOD(Fixture, "configured connections and children are in the metric
   CHECK(has(metrics(), R"(culvert_connection_up{connection="site-b"} 0)"));  // nothing carries it
 }
 
+TEST_CASE_METHOD(Fixture, "peers that make up names make no series of metrics", "[gateway][metrics][attack-M5]") {
+  attach();
+  const auto strangers = [&](unsigned count) {
+    test::engine().sas.clear();
+    test::engine().actions.clear();
+    for (unsigned i = 0; i < count; ++i) {
+      ike::Report r;
+      r.peer = Endpoint{IpAddress::v4(0x0b000000 + i), 500};
+      r.exchange = ike::Exchange::MainMode;
+      r.role = ike::Role::Responder;
+      r.reason = ike::Reason::WrongIdentity;
+      r.count = true;
+      r.message = "The peer calls itself name-" + std::to_string(i) + ".";
+      test::engine().actions.emplace_back(r);
+      ike::IkeSaInfo sa;
+      sa.id = i + 1;
+      sa.connection = "site-b";
+      sa.remote_id = "name-" + std::to_string(i);
+      test::engine().sas.push_back(sa);
+    }
+    gateway->on_timer(now);
+    const std::string text = metrics();
+    CHECK_FALSE(has(text, "name-"));
+    return std::ranges::count(text, '\n');
+  };
+  const auto few = strangers(1);
+  CHECK(strangers(2000) == few);
+}
+
 TEST_CASE_METHOD(Fixture, "the engine's deadline and jobs reach the loop", "[gateway]") {
   test::engine().deadline = now + 5s;
   test::engine().actions = {ike::ComputeDh{9, DhGroup::Ecp256, nullptr, std::nullopt}};
