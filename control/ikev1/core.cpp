@@ -219,9 +219,11 @@ void Core::send(TimePoint now, IsakmpSa& sa, ByteView message) {
 }
 
 std::size_t Core::size_on_wire(const IsakmpSa& sa, ByteView message) const {
-  std::size_t size = 0;
-  for (const Bytes& piece : pieces_of(*this, sa, message)) size += piece.size();
-  return size == 0 ? message.size() : size;
+  const auto pieces = pieces_of(*this, sa, message);
+  if (pieces.empty()) return message.size();
+  std::size_t size = (pieces.size() - 1) * kIpv4AndUdp;
+  for (const Bytes& piece : pieces) size += piece.size();
+  return size;
 }
 
 void Core::send_stateless(const ike::Datagram& to, Bytes message) {

@@ -200,7 +200,7 @@ class Core {
   // -------------------------------------------------------------------------------- out
   /// In fragments where the message is too long for ike.fragment_size, and the peer takes them in.
   void send(TimePoint now, IsakmpSa& sa, ByteView message);
-  /// The bytes that send() would put into datagrams.
+  /// The bytes that send() would put into datagrams, with the headers of IP and UDP that fragments have more than one message would.
   [[nodiscard]] std::size_t size_on_wire(const IsakmpSa& sa, ByteView message) const;
   /// A clear-text message that belongs to no SA.
   void send_stateless(const ike::Datagram& to, Bytes message);

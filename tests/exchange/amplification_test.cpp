@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "control/ike/nat_traversal.hpp"
+#include "control/ikev1/fragments.hpp"
 #include "control/ikev1/proposal.hpp"
 #include "control/ikev1/vendor_ids.hpp"
 #include "tests/exchange/world.hpp"
@@ -26,12 +27,18 @@ struct Meter {
   std::size_t in = 0, out = 0;
   std::vector<ike::Datagram> answers;
 
-  Meter() {
-    auto [a, b] = two_sites(world, [](auto&, auto& cb) { cb.connections[0].remote_addrs.clear(); });
+  using Change = std::function<void(config::GatewayConfig&, config::GatewayConfig&)>;
+  explicit Meter(const Change& change = {}, std::optional<ike::AuthMethod> signatures = {}, std::size_t chain = 0) {
+    const Change all = [&](auto& ca, auto& cb) {
+      if (change) change(ca, cb);
+      cb.connections[0].remote_addrs.clear();
+    };
+    auto [a, b] = signatures ? two_signing_sites(world, *signatures, all) : two_sites(world, all);
     gateway = &b;
+    b.chain_size = b.authorities_size = chain;
     a.start();
     b.start();
-    REQUIRE(world.run_until([&, &peer = a, &host = b] { return peer.up() && host.up(); }, 10s));
+    REQUIRE(world.run_until([&, &peer = a, &host = b] { return peer.up() && host.up(); }, 60s));
     world.hook = [this](ike::Datagram& d) {
       if (d.remote.address != kStranger.address) return true;
       out += d.data.size() + 28;  // with the headers of IP and UDP
@@ -69,6 +76,16 @@ ikev1::Builder with_vendors(ikev1::Builder b) {
   for (const ikev1::VendorIdInfo& v : ikev1::vendor_id_table()) b.add(ikev1::Vendor{ikev1::vendor_id(v.id)});
   return b;
 }
+/// The shortest first message of Aggressive Mode.
+ikev1::Builder aggressive_offer(const std::string& proposal, ike::AuthMethod method, Bytes ke) {
+  ikev1::Builder b;
+  b.add(
+      ikev1::build_ike_offer(parse_ike_proposal(proposal).value(), 3600, ikev1::Phase1Auth{.method = method, .hybrid = false, .user = {}}));
+  b.add(ikev1::Ke{std::move(ke)}).add(ikev1::Nonce{Bytes(8, 1)}).add(ikev1::Id{ikev1::IdType::Fqdn, 0, 0, {'x'}});
+  return b;
+}
+/// What a message of `size` bytes becomes with a fragment payload each.
+std::vector<Bytes> in_fragments(const Bytes& message) { return ikev1::cut_message(message, 300, 9); }
 const char* const kPoint =
     "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
 
@@ -175,4 +192,98 @@ TEST_CASE("junk, what is cut off, other versions, fragments of nothing, keepaliv
   CAPTURE(m.in, m.out);
   CHECK(m.ratio() <= kMost);
   CHECK(m.gateway->up());
+}
+
+TEST_CASE("Aggressive Mode, answered or not: once, many times, and message 3s that prove nothing",
+          "[amplification][aggressive_mode][attack-H3][attack-E8]") {
+  const auto method = GENERATE(ike::AuthMethod::Psk, ike::AuthMethod::RsaSignature, ike::AuthMethod::EcdsaP521);
+  const bool on = GENERATE(true, false);
+  const std::size_t chain = GENERATE(20, 3000);
+  const int times = GENERATE(1, 2, 40);
+  const bool psk = method == ike::AuthMethod::Psk;
+  if (psk && chain > 20) return;
+  Meter m(
+      [on](auto& ca, auto& cb) {
+        for (auto* c : {&ca, &cb}) c->connections[0].aggressive = c->connections[0].aggressive_psk_exposes_hash = on;
+      },
+      psk ? std::nullopt : std::optional(method), chain);
+  const ike::Header first = header(ike::kExchangeAggressive);
+  for (int i = 0; i < times; ++i) {
+    m.say(first, with_vendors(aggressive_offer("aes128-sha256-ecp256", method, from_hex(kPoint).value())));
+    CHECK(m.ratio() <= kMost);
+  }
+  const auto answer = std::ranges::find_if(m.answers, [](const ike::Datagram& d) { return look(d)->header.spi_r.value != 0; });
+  CHECK((on || answer == m.answers.end()));
+  const IkeSpi spi_r = answer == m.answers.end() ? IkeSpi{4711} : look(*answer)->header.spi_r;
+  for (std::uint8_t i = 0; i < times; ++i) {
+    ike::Header h = header(ike::kExchangeAggressive, first.spi_i, spi_r);
+    h.flags = ike::kFlagEncryption;
+    h.next_payload = static_cast<std::uint8_t>(PayloadType::Hash);
+    m.say(ike::encode_message(h, Bytes(16, i)));
+    CHECK(m.ratio() <= kMost);
+  }
+  m.world.run(120s);
+  CAPTURE(on, chain, times, m.in, m.out);
+  CHECK(m.out > 0);
+  CHECK(m.ratio() <= kMost);
+}
+
+TEST_CASE("long answers, of which each piece has its own headers", "[amplification][fragments][attack-H3][attack-H4]") {
+  const bool aggressive = GENERATE(false, true);
+  const bool cut = GENERATE(false, true);
+  const auto group = GENERATE("ecp256", "modp4096");
+  const std::size_t chain = GENERATE(600, 2000);
+  Meter m(
+      [&](auto& ca, auto& cb) {
+        for (auto* c : {&ca, &cb}) {
+          c->connections[0].aggressive = aggressive;
+          c->connections[0].proposals = parse_ike_proposal(std::string("aes128-sha256-") + group).value();
+        }
+        cb.connections[0].fragmentation = config::Fragmentation::Force;
+        cb.ike.fragment_size = 576;
+      },
+      ike::AuthMethod::RsaSignature, chain);
+  const std::string proposal = std::string("aes128-sha256-") + group;
+  const Bytes ke = group == std::string("ecp256") ? from_hex(kPoint).value() : Bytes(512, 0x33);
+  const auto send = [&](const ike::Header& h, const ikev1::Builder& payloads) {
+    ike::Datagram d{kStranger, kStranger, {}};
+    rewrite(d, h, payloads);
+    for (const Bytes& piece : cut ? in_fragments(d.data) : std::vector<Bytes>{}) m.say(piece);
+    if (!cut || in_fragments(d.data).empty()) m.say(d.data);
+    CHECK(m.ratio() <= kMost);
+  };
+  CAPTURE(aggressive, cut, group, chain);
+  for (int i = 0; i < 12; ++i) {
+    if (aggressive) {
+      send(header(ike::kExchangeAggressive), aggressive_offer(proposal, ike::AuthMethod::RsaSignature, ke));
+      continue;
+    }
+    ikev1::Builder one;
+    one.add(ikev1::build_ike_offer(parse_ike_proposal(proposal).value(), 3600,
+                                   ikev1::Phase1Auth{.method = ike::AuthMethod::RsaSignature, .hybrid = false, .user = {}}));
+    if (i == 0) send(header(ike::kExchangeMainMode), with_vendors(one));
+    REQUIRE_FALSE(m.answers.empty());
+    ikev1::Builder three;
+    three.add(ikev1::Ke{ke}).add(ikev1::Nonce{Bytes(8, 1)});
+    for (int k = 0; k < 2; ++k) three.add(ikev1::NatD{Bytes(32, 2)});
+    send(header(ike::kExchangeMainMode, IkeSpi{0x1122334455667788}, look(m.answers.front())->header.spi_r), three);
+  }
+  m.world.run(120s);
+  CHECK(m.ratio() <= kMost);
+}
+
+TEST_CASE("messages under cookies that nobody has, of each exchange, encrypted or not", "[amplification][attack-H3][attack-B8]") {
+  Meter m;
+  for (const std::uint8_t exchange :
+       {ike::kExchangeMainMode, ike::kExchangeAggressive, ike::kExchangeQuickMode, ike::kExchangeTransaction, ike::kExchangeInformational})
+    for (const std::uint8_t flags : std::initializer_list<std::uint8_t>{0, ike::kFlagEncryption})
+      for (unsigned i = 0; i < 200; ++i) {
+        ike::Header h = header(exchange, IkeSpi{i + 1}, IkeSpi{i + 77});
+        h.flags = flags;
+        h.message_id = MessageId{exchange == ike::kExchangeMainMode || exchange == ike::kExchangeAggressive ? 0 : i + 1};
+        h.next_payload = static_cast<std::uint8_t>(PayloadType::Hash);
+        m.say(ike::encode_message(h, flags ? Bytes(48, 7) : ikev1::Builder{}.add(ikev1::Hash{Bytes(32, 7)}).chain()));
+      }
+  m.world.run(120s);
+  CHECK(m.out == 0);
 }
