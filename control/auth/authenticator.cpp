@@ -56,7 +56,7 @@ void Authenticator::look_at_revocation(Verified verified, TrustPtr trust) {
     }
     hooks_.on_verified(std::move(result));
   };
-  revocation_.check(std::move(verified.path), std::move(trust), done);
+  revocation_.check(std::move(verified.path), std::move(trust), done, std::move(verified.lists));
 }
 
 std::expected<ike::AuthMethod, std::string> Authenticator::signing_method(const std::string& connection) {

@@ -20,6 +20,8 @@ struct Revocation::Job {
   std::size_t at = 0;  ///< of `path`: asked about now
   bool files_asked = false;
   std::deque<std::string> responders, lists;
+  std::vector<crypto::RevocationList> sent{};  ///< by the peer
+  bool sent_asked = false;
   std::string why = "the certificate names no place to ask, and no revocation list is configured";  ///< of the last source
   bool named = false;                                                                               ///< whether there was any source
 
@@ -30,11 +32,12 @@ struct Revocation::Job {
 Revocation::Revocation(Hooks hooks) : hooks_(std::move(hooks)) {}
 Revocation::~Revocation() = default;
 
-void Revocation::check(std::vector<Certificate> path, TrustPtr trust, Done done) {
+void Revocation::check(std::vector<Certificate> path, TrustPtr trust, Done done, std::vector<crypto::RevocationList> sent) {
   auto job = std::make_shared<Job>();
   job->path = std::move(path);
   job->trust = std::move(trust);
   job->done = std::move(done);
+  job->sent = std::move(sent);
   job->deadline = hooks_.now() + kPatience;
   hooks_.post([this, job] { advance(job); });
 }
@@ -49,7 +52,22 @@ void Revocation::advance(const JobPtr& job) {
   }
   if (!job->responders.empty()) return ask_responder(job, job->responders.front());
   if (!job->lists.empty()) return ask_list(job, job->lists.front());
-  conclude(job);
+  if (!ask_sent(job)) conclude(job);
+}
+
+/// The lists that the peer sent, once for each certificate. False: there is none to ask.
+bool Revocation::ask_sent(const JobPtr& job) {
+  const bool fits = std::ranges::any_of(job->sent, [&](const auto& list) { return list.issuer() == job->issuer().subject(); });
+  if (job->sent_asked || !fits) return false;
+  job->sent_asked = true;
+  ask_lists(job, job->sent);
+  return true;
+}
+
+void Revocation::ask_lists(const JobPtr& job, std::vector<crypto::RevocationList> lists) {
+  compute<Status>([lists = std::move(lists), trust = job->trust, certificate = job->certificate(), issuer = job->issuer(),
+                   now = hooks_.now()] { return crypto::status_by_lists(certificate, issuer, lists, now, trust->strength); },
+                  [this, job](Status status) { judge(job, std::move(status)); }, gives_up(job));
 }
 
 void Revocation::ask_files(const JobPtr& job) {
@@ -60,9 +78,7 @@ void Revocation::ask_files(const JobPtr& job) {
   const bool ours = std::ranges::any_of(files, [&](const auto& list) { return list.issuer() == job->issuer().subject(); });
   job->named = ours || !job->responders.empty() || !job->lists.empty();
   if (!ours) return advance(job);
-  compute<Status>([trust = job->trust, certificate = job->certificate(), issuer = job->issuer(),
-                   now = hooks_.now()] { return crypto::status_by_lists(certificate, issuer, trust->lists, now, trust->strength); },
-                  [this, job](Status status) { judge(job, std::move(status)); }, gives_up(job));
+  ask_lists(job, job->trust->lists);
 }
 
 void Revocation::ask_responder(const JobPtr& job, const std::string& url) {
@@ -99,11 +115,7 @@ void Revocation::ask_list(const JobPtr& job, const std::string& url) {
   }
   if (const auto* list = kept(lists_, url)) {
     job->lists.pop_front();
-    return compute<Status>(
-        [list = *list, trust = job->trust, certificate = job->certificate(), issuer = job->issuer(), now = hooks_.now()] {
-          return crypto::status_by_lists(certificate, issuer, std::span(&list, 1), now, trust->strength);
-        },
-        [this, job](Status status) { judge(job, std::move(status)); }, gives_up(job));
+    return ask_lists(job, {*list});
   }
   using Read = std::expected<crypto::RevocationList, std::string>;
   obtain(job, url, Fetch{url, {}, {}, crypto::kMaxList}, [this, url](Bytes body) {
@@ -134,6 +146,7 @@ void Revocation::judge(const JobPtr& job, Status status) {
   job->files_asked = false;
   job->responders.clear();
   job->lists.clear();
+  job->sent_asked = false;
   advance(job);
 }
 

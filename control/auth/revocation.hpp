@@ -1,4 +1,5 @@
-// Whether the certificates of a path were revoked: by the lists that are configured, else by asking where they say (OCSP, then lists).
+// Whether the certificates of a path were revoked: by the lists that are configured, else by asking where they say (OCSP, then lists),
+// at last by a list that the peer itself has sent: it could keep a newer one back.
 // Owns the order of the questions, what was learnt and how long it holds. Computes in other threads and fetches by a function that it
 // is given: the event loop never waits. Only places named by certificates that already lead to a trusted authority are asked, and
 // only after the peer has proven to have the key.
@@ -42,7 +43,7 @@ class Revocation {
   Revocation& operator=(const Revocation&) = delete;
 
   /// `path` from the end entity to the anchor, which itself is not asked about. `done` is called once, later, in the loop's thread.
-  void check(std::vector<crypto::Certificate> path, TrustPtr trust, Done done);
+  void check(std::vector<crypto::Certificate> path, TrustPtr trust, Done done, std::vector<crypto::RevocationList> sent = {});
 
   static constexpr std::size_t kMaxFetches = 64;            ///< at a time
   static constexpr std::size_t kMaxKept = 256;              ///< lists, answers, failures each
@@ -66,6 +67,8 @@ class Revocation {
   void ask_files(const JobPtr& job);
   void ask_responder(const JobPtr& job, const std::string& url);
   void ask_list(const JobPtr& job, const std::string& url);
+  bool ask_sent(const JobPtr& job);
+  void ask_lists(const JobPtr& job, std::vector<crypto::RevocationList> lists);
   void judge(const JobPtr& job, crypto::Status status);
   void conclude(const JobPtr& job);
   void finish(const JobPtr& job, std::optional<crypto::Refusal> refusal);

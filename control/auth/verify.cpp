@@ -16,7 +16,7 @@ using ike::Reason;
 namespace {
 
 // RFC 2408 §3.9: certificate encodings.
-constexpr std::uint8_t kPkcs7 = 1, kX509Signature = 4;
+constexpr std::uint8_t kPkcs7 = 1, kX509Signature = 4, kCrl = 7;
 
 bool same_word(ByteView a, const std::string& b) {
   const auto lower = [](std::uint8_t c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : int{c}; };
@@ -42,6 +42,17 @@ Path received(const ike::VerifyPeer& job) {
     if (!certificate)
       return std::unexpected(Refusal{Reason::CertInvalid, "a certificate of the peer cannot be read: " + certificate.error()});
     out.push_back(std::move(*certificate));
+  }
+  return out;
+}
+
+/// Those that cannot be read prove nothing, like none.
+std::vector<crypto::RevocationList> received_lists(const ike::VerifyPeer& job) {
+  std::vector<crypto::RevocationList> out;
+  for (const auto& payload : job.certificates) {
+    if (payload.encoding != kCrl) continue;
+    if (out.size() == kMaxSentLists) break;
+    if (auto list = crypto::RevocationList::read(payload.data)) out.push_back(std::move(*list));
   }
   return out;
 }
@@ -177,6 +188,7 @@ Verified verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime
       out.message = std::move(refusal->message);
     } else {
       verified.path = std::move(*path);
+      verified.lists = received_lists(job);
     }
   } catch (const std::exception& e) {
     out.ok = false;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "control/auth/credentials.hpp"
+#include "control/crypto/revocation.hpp"
 #include "control/ike/auth_types.hpp"
 #include "control/ike/engine_types.hpp"
 
@@ -26,7 +27,10 @@ ike::SignResult sign(const Own& own, const ike::Sign& job) noexcept;
 struct Verified {
   ike::VerifyResult result;
   std::vector<crypto::Certificate> path{};  ///< of a good one: from the peer's certificate to the anchor; a pinned one alone
+  /// Revocation lists that a good one sent along (RFC 2408 §3.9); what they say is still to be proved.
+  std::vector<crypto::RevocationList> lists{};
 };
+inline constexpr std::size_t kMaxSentLists = 4;  ///< of a peer's messages that are looked at
 Verified verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) noexcept;
 
 }  // namespace culvert::control::auth

@@ -28,6 +28,7 @@ struct Scene {
   std::vector<std::string> asked;
   std::vector<std::function<void()>> work;
   bool room = true;
+  std::vector<crypto::RevocationList> sent;  ///< by the peer
   control::auth::Revocation checker{
       {.compute =
            [this](std::function<void()> w) {
@@ -68,11 +69,13 @@ struct Scene {
     std::optional<crypto::Refusal> out;
     std::size_t answered = 0;
     for (std::size_t i = 0; i < jobs; ++i)
-      checker.check({certificate(end), certificate(root)}, std::make_shared<const control::auth::Trust>(trust),
-                    [&](std::optional<crypto::Refusal> r) {
-                      ++answered;
-                      out = std::move(r);
-                    });
+      checker.check(
+          {certificate(end), certificate(root)}, std::make_shared<const control::auth::Trust>(trust),
+          [&](std::optional<crypto::Refusal> r) {
+            ++answered;
+            out = std::move(r);
+          },
+          sent);
     CHECK(answered == 0);  // never before the call returns
     for (std::size_t i = 0; i < work.size(); ++i) {
       REQUIRE(i < 10000);
@@ -122,6 +125,40 @@ TEST_CASE("by a list in a file, without asking anybody", "[auth][revocation]") {
   Scene nowhere("");  // a certificate that names no place, but a file that is outdated
   nowhere.trust.lists = {*crypto::RevocationList::read(pki::crl({.from = pki::kNow - 48h, .next = pki::kNow - 1h}, nowhere.root))};
   nowhere.refused("could not be learnt: the revocation list is outdated");
+}
+
+TEST_CASE("by a list that the peer has sent, where nothing else answers", "[auth][revocation][rfc2408-3.9]") {
+  const auto list = [](const Scene& s, const pki::Crl& how, const pki::Issued* by = nullptr) {
+    return *crypto::RevocationList::read(pki::crl(how, by ? *by : s.root));
+  };
+  const auto revoked = [](const Scene& s) { return pki::Crl{.revoked = {{pki::serial_of(s.end), pki::kNow - 1h}}}; };
+  for (const Revocation policy : {Revocation::IfUri, Revocation::Strict}) {
+    Scene s("", policy);
+    if (policy == Revocation::Strict) s.refused("could not be learnt: the certificate names no place");
+    s.sent = {list(s, {})};
+    s.good();
+    s.sent = {list(s, revoked(s))};
+    s.refused("is revoked since 2025-12-31T23:00:00Z by the revocation list of C=CH, CN=Root");
+  }
+  // One that could hide a newer one is asked last.
+  Scene hides("crl");
+  hides.sent = {list(hides, {})};
+  hides.serve_list(revoked(hides));
+  hides.refused("is revoked since");
+  Scene unreachable("crl ocsp");
+  unreachable.sent = {list(unreachable, {})};
+  unreachable.good();
+  CHECK(unreachable.asked.size() == 2);
+  // Outdated, of another authority of that name, of another authority: they say nothing.
+  Scene strict("", Revocation::Strict);
+  strict.sent = {list(strict, {.from = pki::kNow - 48h, .next = pki::kNow - 1h})};
+  strict.refused("outdated");
+  const auto impostor = pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 12)),
+             other = pki::authority("CN=Other", pki::key(Kind::P256, 13));
+  for (const auto* by : {&impostor, &other}) {
+    strict.sent = {list(strict, {}, by)};
+    strict.refused("could not be learnt");
+  }
 }
 
 TEST_CASE("by OCSP", "[auth][revocation][attack-E5][rfc6960]") {

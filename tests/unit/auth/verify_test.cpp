@@ -186,6 +186,66 @@ TEST_CASE("weak keys and weak hashes in certificates are refused", "[auth][x509]
   }
 }
 
+TEST_CASE("revocation lists beside the certificates are read, a few of them, and junk is passed over", "[auth][x509][rfc2408-3.9]") {
+  Peer p(Kind::P256);
+  auto job = p.job();
+  job.certificates.push_back({7, to_bytes("junk")});
+  for (int i = 0; i < 5; ++i) job.certificates.push_back({7, pki::crl({}, p.root)});
+  const auto verified = control::auth::verify(p.trust, job, p.now);
+  CHECK(verified.result.ok);
+  CHECK(verified.lists.size() == control::auth::kMaxSentLists);
+  job.signature[0] ^= 1U;
+  CHECK(control::auth::verify(p.trust, job, p.now).lists.empty());  // of a peer that proves nothing none is read
+}
+
+TEST_CASE("a certificate under RSA-PSS with impossible salts and hashes is refused", "[auth][x509][attack-E4][rfc4055-3.1]") {
+  const auto tlv = [](std::uint8_t tag, const Bytes& content) {
+    Bytes out{tag, 0x82, static_cast<std::uint8_t>(content.size() >> 8U), static_cast<std::uint8_t>(content.size())};
+    out.insert(out.end(), content.begin(), content.end());
+    return out;
+  };
+  const auto join = [](std::initializer_list<Bytes> parts) {
+    Bytes out;
+    for (const Bytes& part : parts) out.insert(out.end(), part.begin(), part.end());
+    return out;
+  };
+  struct Item {
+    std::uint8_t tag;
+    Bytes whole, content;
+  };
+  const auto take = [](ByteView& at) {
+    std::size_t head = 2, size = at[1];
+    if (size == 0x81) head = 3, size = at[2];
+    if (size == 0x82) head = 4, size = at[2] * 256U + at[3];
+    const ByteView whole = at.first(head + size);
+    const ByteView content = whole.subspan(head);
+    at = at.subspan(head + size);
+    return Item{whole[0], Bytes(whole.begin(), whole.end()), Bytes(content.begin(), content.end())};
+  };
+  const Bytes pss{0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a};
+  const std::vector<Bytes> salts{{0x20}, {0x7f, 0xff, 0xff, 0xff}, {0x00, 0x80, 0, 0, 0}, {0x00, 0xff, 0xff, 0xff, 0xff},
+                                 {0xff}, {0x80, 0, 0, 0},          Bytes(40, 0x7f),       {}};
+  Peer p(Kind::Rsa2048);
+  REQUIRE(p.verify().ok);
+  ByteView at = p.end.der;
+  ByteView outer = at;
+  const Item all = take(outer);
+  ByteView inside = all.content;
+  const Item tbs = take(inside);
+  for (const Bytes& salt : salts) {
+    const Bytes algorithm = tlv(0x30, join({pss, tlv(0x30, tlv(0xa2, tlv(0x02, salt)))}));
+    ByteView fields = tbs.content;
+    const Item version = take(fields), serial = take(fields);
+    take(fields);
+    const Bytes rest(fields.begin(), fields.end());
+    const Bytes body = tlv(0x30, join({version.whole, serial.whole, algorithm, rest}));
+    p.end.der = tlv(0x30, join({body, algorithm, tlv(0x03, join({Bytes{0}, Bytes(256, 0x5a)}))}));
+    const auto result = p.verify();
+    CHECK_FALSE(result.ok);
+    CHECK((result.reason == Reason::CertInvalid || result.reason == Reason::CertUntrusted));
+  }
+}
+
 TEST_CASE("what the peer sends is bounded, and PKCS #7 is refused", "[auth][x509][attack-E7]") {
   Peer p(Kind::P256);
   auto job = p.job();
