@@ -97,7 +97,7 @@ std::pair<std::size_t, std::size_t> end(Core& core, TimePoint now, std::size_t i
   std::vector<SaName> names;
   for (const std::size_t i : target.children) {
     ChildRun& c = core.run(index).children[i];
-    c.persistent = c.requested = c.rekey_due = c.trapped = false;
+    c.persistent = c.requested = c.trapped = false;
     const std::size_t ended = remove_all(core, index, i, names);
     pairs += ended;
     abandon_child(core, index, i, names);
@@ -182,9 +182,11 @@ ike::CommandResult rekey(Core& core, TimePoint now, const std::string& connectio
   for (const std::size_t run : runs)
     for (const std::size_t i : target->children) {
       ChildRun& c = core.run(run).children[i];
-      if (!std::ranges::any_of(c.pairs, live)) continue;
-      c.rekey_due = true;
-      ++count;
+      for (ChildSa& pair : c.pairs)
+        if (is_latest(c, pair)) {
+          std::get<ChildLive>(pair.life).due = true;
+          ++count;
+        }
     }
   if (count == 0) return {false, "There is no pair of IPsec SAs to rekey."};
   return {true, "Rekeying " + plural(count, "pair") + " of IPsec SAs."};
@@ -195,7 +197,7 @@ void shutdown(Core& core, TimePoint now) {
     std::vector<SaName> names;
     for (std::size_t k = 0; k < core.connection(i).children.size(); ++k) {
       ChildRun& c = core.run(i).children[k];
-      c.persistent = c.requested = c.rekey_due = c.trapped = false;
+      c.persistent = c.requested = c.trapped = false;
       remove_all(core, i, k, names);
       abandon_child(core, i, k, names);
     }

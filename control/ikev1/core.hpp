@@ -70,7 +70,6 @@ inline constexpr std::uint64_t kMaxSequence = 0xffffffff;  ///< packets of an SA
 struct ChildRun {
   bool persistent = false;  ///< start_action: start, and no operator ended it
   bool requested = false;   ///< once: by an operator, a packet, or for the sake of an SA that was lost
-  bool rekey_due = false;   ///< its newest pair is to be replaced
   bool trapped = false;     ///< dead-peer detection took its pairs: a packet may ask for new ones, whatever start_action says
   TimePoint retry_at{};
   unsigned failures = 0;

@@ -92,10 +92,9 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what) {
     if (!pair || (what.direction == Direction::Inbound ? pair->spi_in : pair->spi_out) != what.spi) continue;
     const std::size_t child = pair->child;
     ChildRun& run = core.run(i).children[child];
-    const auto last = std::find_if(run.pairs.rbegin(), run.pairs.rend(), live);
-    const bool newest = last != run.pairs.rend() && last->pair == what.pair;
+    const bool latest = is_latest(run, *pair);
     if (!what.hard) {
-      if (newest) run.rekey_due = true;
+      if (latest) std::get<ChildLive>(core.find_pair(i, what.pair)->life).due = true;
       if (std::holds_alternative<ChildOrphan>(pair->life)) run.requested = true;  // it cannot be rekeyed: a successor is made
       return;
     }
@@ -104,13 +103,12 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what) {
     const Endpoint peer = pair->remote;
     remove_pair(core, i, child, what.pair);
     tell_deleted(core, now, i, {ours});
-    if (!newest && !orphan) return;
+    if (!latest && !orphan) return;
     const std::string text = "The data plane ended the pair of IPsec SAs at its hard limit, before it was replaced.";
     core.lost(now, i, child, Exchange::QuickMode, Reason::Expired, text, peer);
     core.actions.emplace_back(ike::Report{
         Severity::Warn, core.connection(i).name, core.connection(i).children[child].name, peer, {}, {}, Reason::Expired, false, text});
     run.requested = !orphan;  // it was in use until now
-    run.rekey_due = false;
     return;
   }
 }
@@ -151,7 +149,6 @@ void dataplane_lost(Core& core, TimePoint now) {
       }
       child.pairs.clear();
       child.requested = true;
-      child.rekey_due = false;
       child.retry_at = {};
       const std::string text = "The data plane lost its SAs; the pair is negotiated again.";
       core.lost(now, i, k, {}, Reason::DataplaneLost, text);

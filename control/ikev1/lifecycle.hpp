@@ -70,6 +70,9 @@ void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t
 [[nodiscard]] inline bool covers(const ChildSa& pair, const ChildSa& old) {
   return pair.local_ts.contains(old.local_ts) && pair.remote_ts.contains(old.remote_ts);
 }
+/// Whether no newer pair carries what this one does: then it is the one to be replaced in time. A wide child has several of them where
+/// the peer has asked for several parts of it.
+[[nodiscard]] bool is_latest(const ChildRun& run, const ChildSa& pair);
 /// Whether a pair of a former culvertd is there: it carries traffic that ends with it, so its successor is tried for again and again.
 [[nodiscard]] bool has_orphan(const ChildRun& run);
 void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, SaName outbound);

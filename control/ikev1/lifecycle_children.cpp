@@ -1,5 +1,6 @@
 // The life of pairs: installation, succession, expiry, deletion by either side.
 #include <algorithm>
+#include <ranges>
 
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
@@ -20,11 +21,13 @@ std::string describe(const ChildSa& pair) {
          (pair.udp_encap ? ", in UDP" : "");
 }
 
-/// Whether a Quick Mode that the peer began later than this one is over already. The peer does one after the other, so its later
-/// one replaces this one, whose message 3 was on its way for longer.
-bool overtaken(const ChildRun& run, const QuickMode& qm) {
-  return qm.role == Role::Responder &&
-         std::ranges::any_of(run.pairs, [&](const ChildSa& p) { return p.role == Role::Responder && p.begun > qm.begun && live(p); });
+/// Whether a Quick Mode for this traffic that the peer began later than this one is over already. The peer does one after the other, so its
+/// later one replaces this one, whose message 3 was on its way for longer.
+bool overtaken(const ChildRun& run, const QuickMode& qm, const PendingPair& pending) {
+  return qm.role == Role::Responder && std::ranges::any_of(run.pairs, [&](const ChildSa& p) {
+           return p.role == Role::Responder && p.begun > qm.begun && live(p) && p.local_ts.contains(pending.local_ts) &&
+                  p.remote_ts.contains(pending.remote_ts);
+         });
 }
 
 /// Bounds what a peer that never deletes can pile up: beyond kMaxPairs the oldest goes.
@@ -58,7 +61,7 @@ void settle_life(Core& core, const IsakmpSa& sa, std::size_t child, Life& life) 
 
 void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair& pending) {
   const config::Child& c = core.connection(sa).children.at(qm.child);
-  const bool late = overtaken(core.run(sa.connection).children.at(qm.child), qm);
+  const bool late = overtaken(core.run(sa.connection).children.at(qm.child), qm, pending);
   const bool outbound = !late || qm.early_out;
   if (!late && !qm.early_out) install(core, sa, qm, Direction::Outbound, pending);
   const Schedule when = schedule(core.services, now, {c.rekey_time, c.rand_time, c.life_time}, pending.life.seconds);
@@ -97,7 +100,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
     const bool orphan = std::holds_alternative<ChildOrphan>(old.life) || std::holds_alternative<ChildDoubted>(old.life);
     if (replaced || (orphan && covers(pair, old))) old.life = ChildSuperseded{now + kGrace};
   }
-  run.requested = run.rekey_due = run.trapped = false;
+  run.requested = run.trapped = false;
   run.failures = 0;
   run.retry_at = {};
   std::string text = std::string(again ? "Pair of IPsec SAs rekeyed: " : "Pair of IPsec SAs established: ") + describe(pair) + ".";
@@ -143,6 +146,13 @@ void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm) {
       s->remove_at = std::max(s->remove_at, now + kGrace);
 }
 
+bool is_latest(const ChildRun& run, const ChildSa& pair) {
+  if (!live(pair)) return false;
+  for (auto it = run.pairs.rbegin(); it != run.pairs.rend() && it->pair != pair.pair; ++it)
+    if (live(*it) && covers(*it, pair)) return false;
+  return true;
+}
+
 bool has_orphan(const ChildRun& run) {
   return std::ranges::any_of(run.pairs, [](const ChildSa& pair) { return std::holds_alternative<ChildOrphan>(pair.life); });
 }
@@ -151,10 +161,12 @@ void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t
   ChildRun& run = core.run(connection).children.at(child);
   ++run.failures;
   run.retry_at = now + backoff(core, run.failures);
-  run.rekey_due = false;
   run.requested = has_orphan(run);
   for (ChildSa& pair : run.pairs)
-    if (auto* l = std::get_if<ChildLive>(&pair.life)) l->rekey_at = now + backoff(core, ++l->failures);
+    if (auto* l = std::get_if<ChildLive>(&pair.life); l && l->due) {
+      l->due = false;
+      l->rekey_at = now + backoff(core, ++l->failures);
+    }
 }
 
 void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uint64_t id) {
@@ -192,7 +204,6 @@ void pairs_of_dead_peer(Core& core, TimePoint now, std::size_t connection, const
     child.trapped = action == config::DpdAction::Trap;
     core.lost(now, connection, i, Exchange::QuickMode, reason, text);
     child.retry_at = now + backoff(core, 1);
-    child.rekey_due = false;
     core.actions.emplace_back(ike::Report{
         Severity::Warn, core.connection(connection).name, core.connection(connection).children[i].name, {}, {}, {}, reason, false, text});
   }
@@ -202,7 +213,7 @@ namespace {
 
 void delete_live_pair(Core& core, TimePoint now, IsakmpSa& sa, ChildRun& run, ChildSa& pair) {
   const std::size_t index = sa.connection, child = pair.child;
-  const bool newest = &pair == &run.pairs.back();
+  const bool latest = is_latest(run, pair);
   const bool others = std::ranges::any_of(run.pairs, [&](const ChildSa& p) { return p.pair != pair.pair && live(p); });
   const bool coming = std::ranges::any_of(core.sas_of(index), [&](const IsakmpSa* s) {
     return std::ranges::any_of(s->quick_modes, [&](const auto& q) { return q.second.child == child && !finished(q.second); });
@@ -212,14 +223,15 @@ void delete_live_pair(Core& core, TimePoint now, IsakmpSa& sa, ChildRun& run, Ch
     core.say(sa, Severity::Debug, Exchange::Informational, Reason::Replaced, "The peer deleted a pair that has a successor.", name);
     pair.life = ChildSuperseded{now + kGrace, false};
     // The data plane sends on the newest pair: if that is the one that went, there has to be a newer one.
-    if (newest && others && !coming) run.rekey_due = true;
+    if (coming) return;
+    for (ChildSa& other : std::views::reverse(run.pairs))
+      if (latest && is_latest(run, other) && covers(other, pair)) std::get<ChildLive>(other.life).due = true;
     return;
   }
   const std::string text = "The peer deleted the pair of IPsec SAs.";
   core.say(sa, Severity::Warn, Exchange::Informational, Reason::DeletedByPeer, text, name);
   core.lost(now, index, child, Exchange::Informational, Reason::DeletedByPeer, text, pair.remote);
   run.retry_at = now + backoff(core, 1);
-  run.rekey_due = false;
   remove_pair(core, index, child, pair.pair);
 }
 

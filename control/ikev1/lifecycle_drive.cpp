@@ -22,6 +22,12 @@ const ChildSa* newest_live(const ChildRun& run) {
   return nullptr;
 }
 
+/// The one of the latest pairs that has been due for the longest time.
+const ChildSa* due_pair(const ChildRun& run) {
+  const auto it = std::ranges::find_if(run.pairs, [&](const ChildSa& p) { return is_latest(run, p) && std::get<ChildLive>(p.life).due; });
+  return it == run.pairs.end() ? nullptr : &*it;
+}
+
 const ChildSa* an_orphan(const ChildRun& run) {
   const auto it = std::ranges::find_if(run.pairs, [](const ChildSa& pair) { return std::holds_alternative<ChildOrphan>(pair.life); });
   return it == run.pairs.end() ? nullptr : &*it;
@@ -73,9 +79,9 @@ bool drive_child(Core& core, TimePoint now, std::size_t index, std::size_t child
   ConnectionRun& run = core.quiet_run(index);
   ChildRun& state = run.children[child];
   const ChildSa* newest = newest_live(state);
-  const bool rekey = newest && state.rekey_due;
+  const ChildSa* due = due_pair(state);
   const bool wanted = !newest && (state.persistent || state.requested);
-  if ((!rekey && !wanted) || negotiating(core, index, child)) return true;
+  if ((!due && !wanted) || negotiating(core, index, child)) return true;
   const auto wait_until = [&](TimePoint t) {
     run.wake_at = earliest(run.wake_at, t);
     return true;
@@ -87,7 +93,7 @@ bool drive_child(Core& core, TimePoint now, std::size_t index, std::size_t child
   if (wanted && now < turn && peer_goes_first(core, *sa)) return wait_until(turn);
   if (own_unfinished(*sa) >= kMaxOwnQuickModes) return true;  // the end of one of them brings us here again
   // What is replaced keeps its selectors: a peer may have asked for a part of the child's.
-  const ChildSa* before = rekey ? newest : an_orphan(state);
+  const ChildSa* before = due ? due : an_orphan(state);
   const Selectors asked = before ? Selectors{before->local_ts, before->remote_ts} : selectors_of(core, *sa, child);
   std::vector<std::uint64_t> replaces;
   for (const ChildSa& pair : state.pairs)
@@ -105,14 +111,13 @@ std::pair<std::uint32_t, std::uint32_t> rank(const ChildSa& pair) {
 }
 
 /// Two pairs that both sides made at the same time: when we replace both by a third. The maker of the lower one goes first.
-std::optional<TimePoint> collision_end(const ChildRun& run) {
-  const ChildSa* newest = newest_live(run);
-  if (!newest || run.rekey_due) return std::nullopt;
+std::optional<TimePoint> collision_end(const ChildRun& run, const ChildSa& latest) {
+  if (!is_latest(run, latest) || std::get<ChildLive>(latest.life).due) return std::nullopt;
   for (const ChildSa& other : run.pairs) {
-    if (&other == newest || !live(other) || other.role == newest->role || !same_selectors(other, *newest)) continue;
-    if (newest->established - other.established >= kSimultaneous) continue;
-    const ChildSa& lower = rank(other) < rank(*newest) ? other : *newest;
-    return newest->established + (lower.role == Role::Initiator ? kSettle : 5 * kSettle);
+    if (&other == &latest || !live(other) || other.role == latest.role || !same_selectors(other, latest)) continue;
+    if (latest.established - other.established >= kSimultaneous) continue;
+    const ChildSa& lower = rank(other) < rank(latest) ? other : latest;
+    return latest.established + (lower.role == Role::Initiator ? kSettle : 5 * kSettle);
   }
   return std::nullopt;
 }
@@ -120,8 +125,9 @@ std::optional<TimePoint> collision_end(const ChildRun& run) {
 /// When a pair that the peer replaced, and whose Delete is lost, is removed all the same. That the peer knew it when it began the
 /// replacement is sure if the peer had made it, too, or if it is much older.
 std::optional<TimePoint> forgotten_at(const ChildRun& run, const ChildSa& pair) {
-  const ChildSa* newest = newest_live(run);
-  if (!newest || newest == &pair || !live(pair) || newest->role != Role::Responder || !same_selectors(pair, *newest)) return std::nullopt;
+  const auto newest =
+      std::find_if(run.pairs.rbegin(), run.pairs.rend(), [&](const ChildSa& p) { return live(p) && same_selectors(p, pair); });
+  if (newest == run.pairs.rend() || &*newest == &pair || !live(pair) || newest->role != Role::Responder) return std::nullopt;
   const bool known = pair.role == Role::Responder || newest->established - pair.established >= kSimultaneous;
   return known ? std::optional(newest->established + kOverdue) : std::nullopt;
 }
@@ -172,13 +178,12 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
       if (const Fate f = fate(child, pair, now); f != Fate::Stay) gone.emplace_back(pair.pair, f);
     for (const auto& [id, f] : gone) {
       const ChildSa pair = *core.find_pair(index, id);
-      const bool last = newest_live(child) == core.find_pair(index, id);
+      const bool last = is_latest(child, pair);
       remove_pair(core, index, i, id);
       if (f != Fate::RemoveQuietly) tell_deleted(core, now, index, {inbound_name(pair)});
       if (f != Fate::Expire || !last) continue;
       const std::string text = "The lifetime of the pair of IPsec SAs ended before it was replaced.";
       core.lost(now, index, i, Exchange::QuickMode, Reason::Expired, text, pair.remote);
-      child.rekey_due = false;
       core.actions.emplace_back(ike::Report{Severity::Warn,
                                             core.connection(index).name,
                                             core.connection(index).children[i].name,
@@ -189,14 +194,15 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
                                             false,
                                             text});
     }
-    if (const ChildSa* newest = newest_live(child)) {
-      auto& life = std::get<ChildLive>(core.find_pair(index, newest->pair)->life);
-      if (now >= life.rekey_at) {
-        child.rekey_due = true;
-        life.rekey_at = now + kQuickModeLimit;  // moved again when the attempt fails
-      }
+    for (ChildSa& pair : child.pairs) {
+      if (!is_latest(child, pair)) continue;
+      const auto collision = collision_end(child, pair);
+      auto& life = std::get<ChildLive>(pair.life);
+      if (collision && now >= *collision) life.due = true;
+      if (now < life.rekey_at) continue;
+      life.due = true;
+      life.rekey_at = now + kQuickModeLimit;  // moved again when the attempt fails
     }
-    if (const auto collision = collision_end(child); collision && now >= *collision) child.rekey_due = true;
   }
 }
 
@@ -205,14 +211,13 @@ std::optional<TimePoint> connection_deadline(const Core& core, std::size_t index
   if (core.shutting_down) return std::nullopt;
   std::optional<TimePoint> out = run.wake_at;
   for (const ChildRun& child : run.children) {
-    const ChildSa* newest = newest_live(child);
-    if (newest) out = earliest(out, std::get<ChildLive>(newest->life).rekey_at);
-    out = earliest(out, collision_end(child));
     for (const ChildSa& pair : child.pairs) {
       if (const auto* s = std::get_if<ChildSuperseded>(&pair.life))
         out = earliest(out, s->remove_at);
       else if (const auto* d = std::get_if<ChildDoubted>(&pair.life))
         out = earliest(out, d->remove_at);
+      else if (live(pair) && is_latest(child, pair))
+        out = earliest(earliest(out, pair.expires_at), earliest(std::get<ChildLive>(pair.life).rekey_at, collision_end(child, pair)));
       else if (live(pair))
         out = earliest(earliest(out, pair.expires_at), forgotten_at(child, pair));
     }

@@ -68,7 +68,6 @@ void doubt_pairs(Core& core, TimePoint now, std::size_t index, const std::string
     for (ChildSa& pair : run.children[i].pairs) {
       if (!std::holds_alternative<ChildLive>(pair.life) || pair.peer_id != peer_id) continue;
       pair.life = ChildDoubted{now, now + kDoubt};
-      run.children[i].rekey_due = false;
       run.children[i].requested = core.connection(index).children[i].start_action != config::StartAction::None;
     }
 }

@@ -68,10 +68,10 @@ void on_connected(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, ByteVie
 
 void on_invalid_spi(Core& core, TimePoint now, IsakmpSa& sa, const MmEstablished& est, const Notify& n) {
   for (ChildRun& child : core.run(sa.connection).children)
-    for (const ChildSa& pair : child.pairs)
-      if (std::holds_alternative<ChildLive>(pair.life) && pair.peer_id == est.remote_id && n.spi == spi_bytes(pair.spi_out) &&
-          now >= pair.established + kAskAgain)
-        child.rekey_due = true;
+    for (ChildSa& pair : child.pairs)
+      if (auto* life = std::get_if<ChildLive>(&pair.life);
+          life && pair.peer_id == est.remote_id && n.spi == spi_bytes(pair.spi_out) && now >= pair.established + kAskAgain)
+        life->due = true;
 }
 
 void ask_whether_alive(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est) {

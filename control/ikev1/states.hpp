@@ -49,6 +49,7 @@ struct SaName {
 struct ChildLive {
   TimePoint rekey_at;
   unsigned failures = 0;  ///< of rekeying, in a row
+  bool due = false;       ///< to be replaced, if no newer pair carries its traffic by then (lifecycle.hpp: is_latest)
 };
 /// A newer pair carries the traffic; this one still takes in what was on its way.
 struct ChildSuperseded {

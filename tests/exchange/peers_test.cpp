@@ -239,6 +239,47 @@ TEST_CASE("each peer has the part of a wide child that it asks for, under a poli
   CHECK(gateway.current_out("net", "10.2.3.0/24")->sa.remote_ts.to_string() == "10.2.3.0/24");
 }
 
+TEST_CASE("several pairs of one peer in a wide child: each is replaced in time, by itself", "[peers][policy][rfc2408-4.2]") {
+  World world(GENERATE(1, 2, 3, 4));
+  Host& gateway = add_wide_gateway(world);
+  gateway.config.connections[0].children[0].rekey_time = 60s;
+  gateway.config.connections[0].children[0].rand_time = 10s;
+  gateway.engine = std::make_unique<ike::Engine>(gateway.config, gateway);
+  Host& peer = add_part(world, 2, "10.2.1.0/24");
+  const std::vector<std::string> parts{"10.2.1.0/24", "10.2.2.0/24", "10.2.3.0/24"};
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    peer.config.connections[0].children.push_back(part(parts[i]));
+    peer.config.connections[0].children.back().name = "n" + std::to_string(i);
+  }
+  peer.engine = std::make_unique<ike::Engine>(peer.config, peer);
+  gateway.start();
+  peer.start();
+  const auto spis = [&] {
+    std::vector<Spi> out;
+    for (const std::string& p : parts)
+      if (const PlaneSa* sa = gateway.current_out("net", p)) out.push_back(sa->sa.spi);
+    return out;
+  };
+  REQUIRE(world.run_until([&] { return spis().size() == 3; }, 60s));
+  world.begin_traffic();
+  auto before = spis();
+  for (int round = 0; round < 3; ++round) {
+    world.run(75s);
+    const auto after = spis();
+    REQUIRE(after.size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(after[i] != before[i]);
+    before = after;
+  }
+  CHECK(gateway.engine->rekey(world.now, "c", "net", false).message == "Rekeying 3 pairs of IPsec SAs.");
+  gateway.perform();
+  world.run(30s);
+  world.end_traffic();
+  for (std::size_t i = 0; i < 3; ++i) CHECK(spis()[i] != before[i]);
+  CHECK(world.gaps.empty());
+  CHECK((gateway.live_pairs() == 3 && peer.inbound.size() == 3));
+  CHECK(gateway.counted(ike::Exchange::QuickMode, Reason::Expired) == 0);
+}
+
 TEST_CASE("of two peers that want the same traffic the first one keeps it while its pair is there", "[peers][policy][attack-I6]") {
   World world;
   Host& gateway = add_wide_gateway(world);
