@@ -13,7 +13,8 @@
 //    "connections": [{"connection","up","peers","connecting": null | {"for_s","unanswered_message": null | 1 | 3 | 5},
 //                     "local_addrs":[],"remote_addrs":[],"local_id","remote_id","proposals":[],
 //                     "failure": null | {"exchange","reason","help","message","age_s"},
-//                     "children": [{"child","up","local_ts","remote_ts","esp_proposals":[],"start_action","failure"}]}]}
+//                     "children": [{"child","up","local_ts","remote_ts","esp_proposals":[],"start_action",
+//                                   "tunnel": null | NAME,"failure"}]}]}
 // list-sas {"connection"?}
 //   {"dataplane": {"connected"},
 //    "ike_sas": [{"id","connection","state":"connecting|established|rekeyed|deleting","role":"initiator|responder",

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Which connection a strongSwan peer is taken for: by pre-shared key, address, identity and certificate, all of them calling one gateway address.
 
-Time limit: 60 s
+Time limit: 90 s
 Connections for %any have secrets of their own: the one that message 5 of Main Mode proves is meant, and a wrong secret is told apart from a wrong name.
 Others are for networks and ranges of addresses, `*@example.org`, `C=CH, O=*`, the last one twice,
 with another authority each. We prove ourselves by certificate without an id: its subject is our name.

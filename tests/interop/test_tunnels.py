@@ -5,7 +5,7 @@
                                                       |-- 10.9.0.3 c: 10.3.0.1, 198.51.100.1   through st1, the same selectors
                                                       +-- 10.9.0.4 d: 10.60.0.1, 10.61.0.1, 10.70.5.1   policy children
 
-Time limit: 60 s
+Time limit: 90 s
 st0 comes up when a packet is routed into it, st1 by its peer. Both have the same selectors at the same time; the routes tell them apart. For d a packet
 brings up the pair for its selectors and no other; of a child of 10.70.0.0/16 the peer takes 10.70.5.0/24 only, and the rest goes nowhere.
 """
