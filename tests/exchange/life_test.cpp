@@ -170,6 +170,31 @@ TEST_CASE("a shorter lifetime of the peer is honoured", "[rekey][C3]") {
   CHECK(b.current_out("net")->sa.hard_seconds == 100);
 }
 
+TEST_CASE("phase 1: each side has its own lifetime, a responder honours a shorter offer, and the SA is replaced in time",
+          "[lifetime][rfc2409-5]") {
+  const bool a_short = GENERATE(true, false);
+  World world;
+  auto [a, b] = two_sites(world, [&](auto& ca, auto& cb) {
+    config::Connection& c = (a_short ? ca : cb).connections[0];
+    c.rekey_time = Seconds{60};
+    c.over_time = Seconds{20};
+    c.rand_time = Seconds{0};
+  });
+  begin(a, b);
+  const auto life = [](const Host& h) { return h.engine->ike_sas().front().expires_at - h.engine->ike_sas().front().established; };
+  CHECK((life(b) == 80s && (life(a) == 80s) == a_short));
+  if (!a_short) CHECK(life(a) > 14000s);
+  world.begin_traffic();
+  world.run(600s);
+  CHECK(world.gaps.empty());
+  for (Host* h : {&a, &b}) {
+    CHECK(h->established() == 1);
+    CHECK(h->counted(Exchange::MainMode, Reason::Ok) >= 9);
+    CHECK(h->reports(Reason::Expired).empty());
+    CHECK(h->counted(Exchange::QuickMode, Reason::Ok) == 1);
+  }
+}
+
 TEST_CASE("soft expiry in the data plane rekeys; of an SA on its way out it does not", "[rekey][J6]") {
   World world;
   auto [a, b] = two_sites(world);

@@ -2,11 +2,14 @@
 #include "control/auth/credentials.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <mutex>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include <catch2/catch.hpp>
 #include <sys/stat.h>
@@ -203,6 +206,53 @@ connections:
   s.folder.file("own.key", pki::private_pem(*pki::key(Kind::P256, 4)));
   CHECK(has(check(own, ca),
             "connections.c.local.key: the key file " + s.folder.at("own.key") + " does not fit the certificate C=CH, O=Example, CN=gw-a"));
+}
+
+TEST_CASE("a signature of 4,096 bits is made in another thread, and the loop's does not wait for it", "[auth][authenticator]") {
+  Site s;
+  const auto key = pki::key(Kind::Rsa4096);
+  const auto own = pki::gateway("C=CH, O=Example, CN=gw-a", key, s.root, "DNS:gw-a.example");
+  s.folder.file("own.pem", own.pem());
+  s.folder.file("own.key", pki::private_pem(*key));
+  std::mutex mutex;
+  std::vector<std::function<void()>> posted;
+  std::vector<std::thread> threads;
+  std::vector<ike::SignResult> signs;
+  control::auth::Authenticator a(s.config, {.compute =
+                                                [&](std::function<void()> w) {
+                                                  threads.emplace_back(std::move(w));
+                                                  return true;
+                                                },
+                                            .post =
+                                                [&](std::function<void()> w) {
+                                                  const std::lock_guard lock(mutex);
+                                                  posted.push_back(std::move(w));
+                                                },
+                                            .on_signed = [&](ike::SignResult r) { signs.push_back(std::move(r)); },
+                                            .now = [] { return pki::kNow; }});
+  using Clock = std::chrono::steady_clock;
+  const auto shortest = [](auto&& work) {
+    auto best = Clock::duration::max();
+    for (int i = 0; i < 8; ++i) {
+      const auto begun = Clock::now();
+      work();
+      best = std::min(best, Clock::now() - begun);
+    }
+    return std::chrono::duration_cast<std::chrono::microseconds>(best).count();
+  };
+  const ike::Sign job{.job = 1, .connection = "c", .method = ike::AuthMethod::RsaSignature, .octets = Bytes(32)};
+  REQUIRE(a.signing_method("c") == ike::AuthMethod::RsaSignature);
+  const auto held = shortest([&] { a.sign(job); });
+  for (std::thread& t : threads) t.join();
+  Credentials credentials(s.config);
+  const auto loaded = credentials.own("c");
+  REQUIRE(loaded);
+  const auto takes = shortest([&] { CHECK(control::auth::sign(**loaded, job).ok); });
+  for (const auto& w : posted) w();
+  REQUIRE(signs.size() == 8);
+  for (const ike::SignResult& r : signs) CHECK((r.ok && r.signature.size() == 512));
+  WARN("RSA-4096: a signature takes " << takes << " us, of which the loop's thread sees " << held << " us");
+  CHECK(held * 4 < takes);
 }
 
 TEST_CASE("every job is answered once, whatever happens", "[auth][authenticator]") {

@@ -1,0 +1,57 @@
+#!/usr/bin/python3
+"""Lifetimes with strongSwan: by kilobytes, ours and theirs, and in seconds, each end with its own.
+
+Time limit: 120 s
+Three tunnels at once between one Culvert and one strongSwan. In one Culvert replaces the pair after 300 kB, in another one strongSwan does after 3 MB;
+in the third one Culvert ends pairs after 20 s and says so (RESPONDER-LIFETIME) to a strongSwan that would keep them for an hour. Each carries
+pings that no change of keys may lose.
+"""
+import sys
+import time
+
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from lib import gateway, report, sites, strongswan  # noqa: E402
+from lib.traffic import Ping  # noqa: E402
+
+LONG = {"rekey_time": "1h", "life_time": "2h"}
+# name: (Culvert's limits, strongSwan's, bytes of a ping, least number of rekeyings)
+CASES = {"ours-bytes": ({**LONG, "rekey_bytes": "300KB", "life_bytes": "900KB"}, LONG, 1000, 3),
+         "theirs-bytes": (LONG, {**LONG, "rekey_bytes": 3_000_000, "life_bytes": 4_000_000}, 1300, 1),
+         "ours-seconds": ({"rekey_time": "12s", "life_time": "20s", "rand_time": "0s"}, LONG, 56, 1)}
+SECONDS = 26
+
+
+def body(r, lab):
+    numbers = {name: n for n, name in enumerate(CASES, 1)}
+
+    def ours(gw):
+        return {name: gateway.connection(sites.ADDRESS["a"], f"10.9.1.{n}", sites.IDENTITY["a"], f"{name}.example", sites.IKE_SUITE, gw.secret(sites.SECRET),
+                                         {"net": gateway.child(f"10.1.{n}.0/24", f"10.2.{n}.0/24", sites.ESP_SUITE, **CASES[name][0])}) for name, n in numbers.items()}
+
+    theirs = {name: strongswan.connection(f"10.9.1.{n}", sites.ADDRESS["a"], f"{name}.example", sites.IDENTITY["a"], sites.IKE_SUITE,
+                                          {name: strongswan.child(f"10.2.{n}.0/24", f"10.1.{n}.0/24", sites.ESP_SUITE, **CASES[name][1])}) for name, n in numbers.items()}
+    site = sites.CulvertAndStrongSwan(lab, ours, theirs)
+    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in numbers.values()])
+    site.outside.addresses("lo", [f"10.2.{n}.1/24" for n in numbers.values()])
+    site.host.addresses("h0", [f"10.1.{n}.10/16" for n in numbers.values()])
+    site.start()
+    flows = {}
+    for name, n in numbers.items():
+        ok, detail = site.strongswan.initiate(name)
+        r.check(f"{name}: establishes", ok, "" if ok else detail[-300:])
+    time.sleep(0.5)
+    for name, n in numbers.items():
+        flows[name] = Ping(site.host, name, f"10.2.{n}.1", source=f"10.1.{n}.10", interval=0.006, size=CASES[name][2])
+    time.sleep(SECONDS)
+    for name, flow in flows.items():
+        result = flow.stop()
+        changes = sum("Pair of IPsec SAs rekeyed" in line and name in line for line in site.culvert.log().splitlines())
+        r.check(f"{name}: keys were changed in time", changes >= CASES[name][3], f"{changes} times, {result}")
+        r.check(f"{name}: no echo was lost, or one or two to strongSwan's switch", len(result.lost) <= 2 * changes, f"{len(result.lost)} lost: {result.lost[:10]}")
+        pairs = site.culvert.child_sas(name)
+        r.check(f"{name}: one pair is in use", 1 <= len([p for p in pairs if p["state"] == "installed"]) <= 2 and site.culvert.child_up(name, "net"), [p["state"] for p in pairs])
+    said = site.culvert.drops().get("esp_expired", 0)
+    r.check("no packet met a dead SA", said == 0, f"{said} packets")
+
+
+report.run("lifetimes", body)
