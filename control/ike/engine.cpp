@@ -31,6 +31,7 @@ class Engine::Impl {
 
   /// Ends every event.
   void settle(TimePoint now) {
+    ikev1::welcome_waiting(core, now);
     core.settle({[&](std::size_t run) {
                    ikev1::release_leases(core, run);
                    ikev1::drive(core, now, run);

@@ -1,5 +1,7 @@
 #include "control/ike/newcomers.hpp"
 
+#include <algorithm>
+
 namespace culvert::ike {
 
 std::size_t Newcomers::add(Newcomer newcomer) {
@@ -31,6 +33,31 @@ std::optional<Newcomer> Newcomers::take(IkeSpi spi_i, IkeSpi spi_r, const Endpoi
   return take(index_.find({spi_i, remote})->second);
 }
 
+void Newcomers::wait(Newcomer& newcomer, ByteView third) {
+  if (!newcomer.third.empty() || bytes_ + third.size() > kMaxNewcomerBytes) return;  // it will send message 3 again
+  newcomer.third.assign(third.begin(), third.end());
+  bytes_ += third.size();
+  waiting_[newcomer.remote.address].push_back({newcomer.spi_i, newcomer.remote});
+}
+
+const Newcomer* Newcomers::waiting(const IpAddress& source, TimePoint oldest) {
+  for (auto line = waiting_.find(source); line != waiting_.end(); line = waiting_.find(source)) {
+    Newcomer& first = *index_.at(line->second.front());
+    if (first.since > oldest) return &first;
+    wait_no_longer(first);
+  }
+  return nullptr;
+}
+
+void Newcomers::wait_no_longer(Newcomer& newcomer) {
+  if (newcomer.third.empty()) return;
+  bytes_ -= newcomer.third.size();
+  newcomer.third.clear();
+  const auto line = waiting_.find(newcomer.remote.address);
+  std::erase(line->second, Key{newcomer.spi_i, newcomer.remote});
+  if (line->second.empty()) waiting_.erase(line);
+}
+
 std::optional<Newcomer> Newcomers::take_older(TimePoint limit) {
   if (order_.empty() || order_.front().since > limit) return std::nullopt;
   return take(order_.begin());
@@ -42,6 +69,7 @@ std::optional<TimePoint> Newcomers::deadline(std::chrono::nanoseconds patience) 
 }
 
 Newcomer Newcomers::take(Order::iterator it) {
+  wait_no_longer(*it);
   Newcomer out = std::move(*it);
   bytes_ -= out.message.size();
   index_.erase({out.spi_i, out.remote});

@@ -3,9 +3,11 @@
 // IKEv1 has no cookie exchange that would let us keep nothing (RFC 2408 §2.5.3 asks for it, but HASH_I covers message 1, which no later one
 // repeats). So this is kept as small as can be, for so many that a flood of spoofed first messages needs longer to push somebody out than
 // an honest peer needs to answer: the newest is always taken, the oldest forgotten.
+// Whose message 3 came while its address had all the half-open negotiations that one may have waits with it, and has not to send it again.
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <list>
 #include <map>
 #include <optional>
@@ -32,6 +34,7 @@ struct Newcomer {
   Bytes message;               ///< message 1, as received
   Allowance allowance;
   unsigned repeats = 0;  ///< of our answer to it
+  Bytes third{};         ///< message 3, as received, of one that waits for room
 };
 
 class Newcomers {
@@ -44,6 +47,10 @@ class Newcomers {
   [[nodiscard]] bool knows(IkeSpi spi_i, IkeSpi spi_r, const Endpoint& local, const Endpoint& remote) const;
   /// Message 3 names the cookie that only somebody at `remote` has been told: it is no newcomer any more.
   std::optional<Newcomer> take(IkeSpi spi_i, IkeSpi spi_r, const Endpoint& local, const Endpoint& remote);
+  /// Keeps message 3 of this one; a second one changes nothing.
+  void wait(Newcomer& newcomer, ByteView third);
+  /// Whose turn it is of those from there who began after `oldest`; nullptr: nobody's. Older ones wait no longer: they must ask again.
+  const Newcomer* waiting(const IpAddress& source, TimePoint oldest);
   /// The oldest, if it came at `limit` or before; call again.
   std::optional<Newcomer> take_older(TimePoint limit);
   /// When the oldest has been here for `patience`, on the next full second: so that a flood does not move a timer with each datagram.
@@ -54,9 +61,12 @@ class Newcomers {
  private:
   using Order = std::list<Newcomer>;
   Newcomer take(Order::iterator it);
+  void wait_no_longer(Newcomer& newcomer);
 
+  using Key = std::pair<IkeSpi, Endpoint>;
   Order order_;  ///< the oldest first
-  std::map<std::pair<IkeSpi, Endpoint>, Order::iterator> index_;
+  std::map<Key, Order::iterator> index_;
+  std::map<IpAddress, std::deque<Key>> waiting_;
   std::size_t bytes_ = 0;
 };
 

@@ -27,6 +27,7 @@ void SaTable::leave_half_open(Entry& entry) {
   if (!entry.half_open) return;
   entry.half_open = false;
   --half_open_;
+  freed_.push_back(entry.source->address);
   const auto it = per_source_.find(entry.source->address);
   if (it != per_source_.end() && --it->second == 0) per_source_.erase(it);
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "common/net/ip.hpp"
 #include "common/types.hpp"
@@ -39,6 +40,8 @@ class SaTable {
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] std::size_t half_open() const { return half_open_; }
   [[nodiscard]] std::size_t half_open(const IpAddress& source) const;
+  /// Those of whom one has left the half-open ones since the last call.
+  [[nodiscard]] std::vector<IpAddress> take_freed() { return std::exchange(freed_, {}); }
 
  private:
   struct Entry {
@@ -53,6 +56,7 @@ class SaTable {
   std::map<IkeSpi, SaId> initiating_;
   std::map<std::pair<IkeSpi, Endpoint>, SaId> by_source_;
   std::map<IpAddress, std::size_t> per_source_;
+  std::vector<IpAddress> freed_;
   std::size_t half_open_ = 0;
 };
 

@@ -83,9 +83,12 @@ bool welcome(Core& core, const Incoming& in) {
   const ike::Header& h = in.header();
   const Endpoint& peer = in.datagram.remote;
   if (!core.newcomers.knows(h.spi_i, h.spi_r, in.datagram.local, peer)) return false;
-  if (!has_room(core, in, Exchange::MainMode)) return true;  // it stays a newcomer, and will send message 3 again
   if (const auto message = open_clear(in, MessageKind::MainMode3); !message) {
     core.junk(in.now, peer, Exchange::MainMode, message.error().reason, message.error().text);
+    return true;
+  }
+  if (!has_room(core, in, Exchange::MainMode)) {
+    core.newcomers.wait(*core.newcomers.find(h.spi_i, peer), in.framed.message);
     return true;
   }
   const auto newcomer = core.newcomers.take(h.spi_i, h.spi_r, in.datagram.local, peer);
@@ -99,6 +102,15 @@ bool welcome(Core& core, const Incoming& in) {
   core.add(std::move(owned));
   on_message_3(core, in, sa, std::get<MmAwaitKeInit>(sa.state));
   return true;
+}
+
+void welcome_waiting(Core& core, TimePoint now) {
+  for (const IpAddress& source : core.table.take_freed()) {
+    const ike::Newcomer* next = core.newcomers.waiting(source, now - core.config.ike.half_open_timeout / 2);
+    if (!next) continue;
+    const ike::Datagram third{next->local, next->remote, next->third};
+    if (const auto framed = ike::parse_header(third.data)) welcome(core, {now, third, *framed});
+  }
 }
 
 void forget_newcomers(Core& core, TimePoint now) {

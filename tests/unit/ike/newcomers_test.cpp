@@ -55,6 +55,44 @@ TEST_CASE("long first messages are bounded by their bytes", "[newcomers][attack-
   CHECK(all.find(IkeSpi{2000}, peer(1999)) != nullptr);
 }
 
+TEST_CASE("those whose message 3 has to wait have their turn in order, each address by itself", "[newcomers][attack-H1]") {
+  Newcomers all;
+  const auto from = [](std::uint64_t n, std::uint32_t address) {
+    Newcomer out = newcomer(n);
+    out.remote = {IpAddress::v4(address), static_cast<std::uint16_t>(1000 + n)};
+    return out;
+  };
+  for (std::uint64_t n = 0; n < 6; ++n) all.add(from(n, n % 2 ? 0x0a400001 : 0x0a400002));
+  const TimePoint begun = TimePoint{} - 1s;
+  const IpAddress odd = IpAddress::v4(0x0a400001), even = IpAddress::v4(0x0a400002);
+  CHECK(all.waiting(odd, begun) == nullptr);
+  for (const std::uint64_t n : {std::uint64_t{5}, std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1}}) {
+    Newcomer* one = all.find(IkeSpi{n + 1}, {n % 2 ? odd : even, static_cast<std::uint16_t>(1000 + n)});
+    REQUIRE(one != nullptr);
+    all.wait(*one, Bytes(30, static_cast<std::uint8_t>(n + 1)));
+  }
+  CHECK(all.bytes() == 6 * 100 + 3 * 30);
+  REQUIRE(all.waiting(odd, begun) != nullptr);
+  CHECK(all.waiting(odd, begun)->third == Bytes(30, 6));
+  CHECK(all.waiting(even, begun)->third == Bytes(30, 1));
+  CHECK(all.take(IkeSpi{6}, IkeSpi{~5ULL}, kUs, {odd, 1005}));
+  CHECK(all.waiting(odd, begun)->third == Bytes(30, 2));
+  CHECK(all.waiting(odd, TimePoint{} + 1ms) == nullptr);  // it waits no longer
+  CHECK(all.bytes() == 5 * 100 + 30);
+  CHECK(all.take_older(TimePoint{} + 1ms));
+  CHECK(all.waiting(even, begun) == nullptr);
+  CHECK(all.bytes() == 4 * 100);
+}
+
+TEST_CASE("long message 3s that wait are bounded by their bytes", "[newcomers][attack-H1]") {
+  Newcomers all;
+  for (std::uint64_t n = 0; n < 2000; ++n) {
+    all.add(newcomer(n));
+    all.wait(*all.find(IkeSpi{n + 1}, peer(static_cast<std::uint32_t>(n))), Bytes(60'000, 1));
+    CHECK(all.bytes() <= kMaxNewcomerBytes);
+  }
+}
+
 TEST_CASE("the same one again takes its own place", "[newcomers]") {
   Newcomers all;
   all.add(newcomer(3, 50));
