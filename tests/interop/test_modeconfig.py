@@ -118,6 +118,11 @@ def as_server(r, site):
     r.check("u1 comes back and has its address again", ok and vip(peer, "u1") == given[1], f"{given[1]} {vip(peer, 'u1')} {text[-200:]}")
     peer.terminate("u2")
     wait_for(lambda: leases(culvert)[0]["online"] == 3, 5, "the end of u2's lease")
+    wait_for(lambda: not any(c.get("remote_ts") == f"{given[2]}/32" for c in culvert.child_sas("people")), 5, "the end of u2's SAs")
+    dropped = culvert.drops()["policy_discard"]
+    ping(site.host, given[2], sites.HOST["a"], count=2)
+    r.check("nothing leaves in clear for u2, which is away, though default_policy is bypass", culvert.drops()["policy_discard"] == dropped + 2,
+            f"{culvert.drops()['policy_discard']} {dropped}")
     ok, text = peer.initiate("u5")
     r.check("u5 gets the address that u2 has left", ok and vip(peer, "u5") == given[2], text[-200:])
 
@@ -156,6 +161,7 @@ def body(r, lab):
     pools = {"pools": {"wide": {"addrs": WIDE, "dns": "10.2.0.53"}}}
     site.strongswan.configure(strongswan_connections(), secrets(), **pools)
     site.culvert.config["routes"] += [{"to": "10.3.0.0/25", "via": sites.ADDRESS["b"]}, {"to": WIDE, "port": "lan"}]
+    site.culvert.config["default_policy"] = "bypass"
     site.culvert.config["pools"] = {"clients": {"addrs": "10.3.0.1-10.3.0.4", "dns": ["10.1.0.53"], "banner": "Welcome."}, "pushed": {"addrs": PUSH_POOL}}
     site.culvert.write()
     site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in [*range(1, CLIENTS + 1), 19, 20]] + ["10.9.0.3/16"])
