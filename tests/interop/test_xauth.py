@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Users against strongSwan: Main and Aggressive Mode with XAuth behind a pre-shared key, behind RSA signatures, and alone (hybrid).
 
-Time limit: 150 s
+Time limit: 180 s
 Each combination is established with a virtual address pulled and pushed, with Culvert as the users' gateway and as a user itself; a host
 behind Culvert and strongSwan ping each other through it. One gateway and one strongSwan hold a connection each, told apart by addresses.
 No secret stands in anything that Culvert says (attack-M4).
@@ -16,7 +16,7 @@ from lib.certificates import Authority  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import ping  # noqa: E402
 
-WORKERS = 3
+WORKERS = {"server": 3, "client": 1}        # strongSwan's routes: as a server it loses one, now and then, when another tunnel ends meanwhile
 GW = sites.ADDRESS["a"]
 SUITE = "aes256-sha256-ecp256"
 METHODS = ("psk", "rsa", "hybrid")
@@ -169,13 +169,14 @@ def body(r, lab):
     site = prepare(lab, everything)
     for c in everything[:6]:
         site.culvert.result("debug", c.name, "--for", "60s")
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs = {pool.submit(one, c, site): c for c in everything}
-        for job in concurrent.futures.as_completed(jobs):
-            try:
-                job.result()
-            except LabError as error:
-                jobs[job].result = (False, 0, str(error))
+    for role, workers in WORKERS.items():
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            jobs = {pool.submit(one, c, site): c for c in everything if c.role == role}
+            for job in concurrent.futures.as_completed(jobs):
+                try:
+                    job.result()
+                except LabError as error:
+                    jobs[job].result = (False, 0, str(error))
     r.table(["mode", "method", "Mode Config", "Culvert is", "result", "ms"],
             [[c.mode, "hybrid RSA" if c.method == "hybrid" else f"XAuth+{c.method.upper()}", c.config, c.role, "ok" if c.result[0] else "FAIL", f"{c.result[1]:.0f}"] for c in everything])
     for c in everything:
