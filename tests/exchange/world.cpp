@@ -148,8 +148,8 @@ void Host::sign(const ike::Sign& job) {
   });
 }
 
-bool Host::distrusts(const std::string& connection, const std::string& certificate) const {
-  return distrusted.contains(certificate) || distrusted.contains(connection + ": " + certificate);
+bool Host::distrusts(const std::string& connection, const std::string& signer) const {
+  return distrusted.contains(signer) || distrusted.contains(connection + ": " + signer);
 }
 
 void Host::verify(const ike::VerifyPeer& job) {

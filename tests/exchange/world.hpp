@@ -103,7 +103,7 @@ class Host final : public ike::Services {
   void compute(const ike::ComputeDh& job);
   void sign(const ike::Sign& job);
   void verify(const ike::VerifyPeer& job);
-  [[nodiscard]] bool distrusts(const std::string& connection, const std::string& certificate) const;
+  [[nodiscard]] bool distrusts(const std::string& connection, const std::string& signer) const;
   void check(const ike::CheckUser& job);
   TimePoint plane_clock_{};  ///< the data plane does one thing after the other
 };
