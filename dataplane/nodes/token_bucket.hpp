@@ -32,7 +32,7 @@ class TokenBucket {
 /// answer, or a tunnel, must not wait behind them. Sources share a bucket if their hashes agree under `seed`, which must be random.
 class PuntLimiter {
  public:
-  static constexpr std::uint32_t kSourceRate = 2000, kSourceBurst = 100;  ///< some hundred negotiations a second
+  static constexpr std::uint32_t kSourceRate = 5000, kSourceBurst = 500;  ///< a thousand negotiations a second, as a NAT may have behind it
   static constexpr std::uint32_t kFirstRate = 10000, kFirstBurst = 400;   ///< less than half of the ring to culvertd
   static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 800;   ///< of all others; less than the ring holds
   explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) { sources_.fill(TokenBucket(kSourceRate, kSourceBurst)); }
