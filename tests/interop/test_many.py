@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Two thousand connections begin at once against one responder, and all come up.
 
-Time limit: 270 s
+Time limit: 270 s. Runs alone.
 From 2,000 addresses (culvert-load, all in the same moment); from one address, told apart by their identities, by a Culvert whose connections all
 have start_action: start; and by the same Culvert at strongSwan (without its bound of five half-open negotiations an address). Everything of
 ours at its default, the bounds on half-open negotiations included.

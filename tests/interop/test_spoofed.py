@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A flood of first messages from spoofed addresses, beside a tunnel that carries a ping and twenty newcomers who want one: all of them get it.
 
-Time limit: 150 s
+Time limit: 150 s. Runs alone.
 Rows attack-H1, attack-D7 and attack-K8 of tests/attacks.txt against real processes. The flood is good first messages of Main Mode, each with another
 cookie and source, as many a second as CULVERT_FLOOD_RATE says; their answers go nowhere. Nobody computes a key for them, and they leave nothing.
 """
