@@ -131,7 +131,11 @@ class Gateway:
         self.control_starts += 1
         self.control = self.namespace.start(f"culvertd-{self.control_starts}", self.program("control/culvertd"), "--config", self.file)
         if wait:
-            self._ready(self.control, lambda: self.cli("list-conns")[0] == 0, seconds)
+            self._ready(self.control, self._attached, seconds)
+
+    def _attached(self):
+        status, shown = self.cli("version")
+        return status == 0 and shown["dataplane"]["connected"]
 
     def _ready(self, process, condition, seconds):
         def ended_or_ready():
