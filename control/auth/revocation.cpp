@@ -193,7 +193,7 @@ void Revocation::obtain(const JobPtr& job, const std::string& key, Fetch what, s
     return hooks_.post([this, key] { wake(key); });
   }
   const std::string url = what.url;
-  hooks_.fetch(std::move(what), [this, key, url, use = std::move(use)](std::expected<Bytes, std::string> body) {
+  hooks_.fetch(std::move(what), [this, key, url, use = std::move(use)](std::expected<Bytes, std::string>&& body) {
     if (body) return use(std::move(*body));
     failed(key, url + ": " + body.error());
     wake(key);
