@@ -45,8 +45,8 @@ void peer_is_dead(Core& core, TimePoint now, IsakmpSa& sa);
 void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa);
 /// Whether another established ISAKMP SA of this connection and peer is newer.
 bool newer_isakmp(Core& core, const IsakmpSa& sa);
-/// Whether two ISAKMP SAs of one peer serve it for different things, as where it has a connection for each of our children: each has
-/// brought a live pair that the other has not. A successor has brought none, or its predecessor's again.
+/// Whether two ISAKMP SAs of one peer's making serve it for different things, as where it has a connection for each of our children:
+/// each has live pairs, and none goes on with what a pair of the other did, as a successor's do.
 bool stand_beside(const Core& core, const IsakmpSa& a, const IsakmpSa& b);
 /// Sends a Delete for it and keeps it as a memory that answers latecomers. `pairs`: inbound SPIs whose Delete goes along, lest a
 /// peer that gets this message before theirs takes the pairs for alive (the first payload is the only one that some peers read).

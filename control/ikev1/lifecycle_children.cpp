@@ -1,6 +1,7 @@
 // The life of pairs: installation, succession, expiry, deletion by either side.
 #include <algorithm>
 #include <ranges>
+#include <utility>
 
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev1/exchange_informational.hpp"
@@ -38,6 +39,22 @@ void trim(Core& core, TimePoint now, std::size_t connection, std::size_t child) 
     remove_pair(core, connection, child, run.pairs.front().pair);
     tell_deleted(core, now, connection, {oldest});
   }
+}
+
+/// The pair goes on with what an older one did: their ISAKMP SAs are of one line (stand_beside).
+void note_line(Core& core, IsakmpSa& sa, ChildSa& pair) {
+  ConnectionRun& run = core.run(sa.connection);
+  if (sa.line == 0) sa.line = sa.id;
+  for (const ChildSa& older : run.children.at(pair.child).pairs)
+    if (older.remote_ts == pair.remote_ts && older.line != 0 && older.line != sa.line) {
+      const SaId gone = std::exchange(sa.line, older.line);
+      for (IsakmpSa* other : core.sas_of(sa.connection))
+        if (other->line == gone) other->line = sa.line;
+      for (ChildRun& child : run.children)
+        for (ChildSa& other : child.pairs)
+          if (other.line == gone) other.line = sa.line;
+    }
+  pair.line = sa.line;
 }
 
 }  // namespace
@@ -85,6 +102,8 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   pair.outbound = outbound;
   pair.expires_at = when.expires_at;
   pair.life = ChildLive{when.rekey_at, 0};
+
+  note_line(core, sa, pair);
 
   ChildRun& run = core.run(sa.connection).children.at(qm.child);
   if (late) {

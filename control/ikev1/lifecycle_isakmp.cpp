@@ -113,15 +113,13 @@ void note_walkout(Core& core, TimePoint now, const IsakmpSa& sa) {
 }  // namespace
 
 bool stand_beside(const Core& core, const IsakmpSa& a, const IsakmpSa& b) {
-  const auto has_more = [&](const IsakmpSa& one, const IsakmpSa& other) {
-    for (const ChildRun& child : core.runs().at(one.connection).children)
-      for (const ChildSa& pair : child.pairs)
-        if (pair.made_by == one.id && std::holds_alternative<ChildLive>(pair.life) &&
-            std::ranges::none_of(child.pairs, [&](const ChildSa& p) { return p.made_by == other.id && p.remote_ts == pair.remote_ts; }))
-          return true;
-    return false;
+  const auto serves = [&](const IsakmpSa& sa) {
+    return std::ranges::any_of(core.runs().at(sa.connection).children, [&](const ChildRun& child) {
+      return std::ranges::any_of(
+          child.pairs, [&](const ChildSa& pair) { return pair.made_by == sa.id && std::holds_alternative<ChildLive>(pair.life); });
+    });
   };
-  return has_more(a, b) && has_more(b, a);
+  return a.role == Role::Responder && b.role == Role::Responder && a.line != b.line && serves(a) && serves(b);
 }
 
 bool newer_isakmp(Core& core, const IsakmpSa& sa) {

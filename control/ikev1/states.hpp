@@ -68,6 +68,7 @@ struct ChildSa {
   std::uint64_t pair = 0;
   std::size_t child = 0;  ///< index into the connection's children
   SaId made_by = 0;       ///< ISAKMP SA
+  SaId line = 0;          ///< of that one
   std::string peer_id;    ///< printable identity of the peer it was made with
   Role role{};            ///< of an adopted pair: not known
   bool adopted = false;   ///< of a former culvertd
@@ -264,6 +265,7 @@ struct IsakmpSa {
   bool refused_quick_mode = false;  ///< the peer began one that we did not take
   std::optional<Hint> hint;
   std::vector<SaId> replaces;  ///< ISAKMP SAs that this one is to replace; initiator only
+  SaId line = 0;               ///< the first of the ISAKMP SAs whose pairs this one goes on with; 0: it has made no pair
   TimePoint last_sent;
   bool dead = false;                             ///< out of the table; memory is freed when the engine returns
   ike::Exchange mode = ike::Exchange::MainMode;  ///< of phase 1: it never changes under a pair of cookies

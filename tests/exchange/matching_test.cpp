@@ -176,6 +176,35 @@ TEST_CASE("several ISAKMP SAs to one peer are told apart by their cookies", "[pe
   CHECK(gateway.established() == 1);
 }
 
+TEST_CASE("successors that serve one child each are not taken for two connections of the peer", "[peers][rekey][rfc2408-2.5.3]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ours, auto& theirs) {
+    ours.connections[0].children.push_back(child("more", "10.1.1.0/24", "10.2.0.0/24", "aes128gcm16", config::StartAction::Start));
+    theirs.connections[0].children.push_back(child("more", "10.2.0.0/24", "10.1.1.0/24", "aes128gcm16", config::StartAction::None));
+    ours.connections[0].dpd_delay = theirs.connections[0].dpd_delay = config::Seconds{0};
+  });
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.live_pairs("net") == 1 && a.live_pairs("more") == 1; }, 60s));
+  const auto rekey = [&](const std::string& name, bool isakmp) {
+    REQUIRE(b.engine->rekey(world.now, "c", name, isakmp).ok);
+    b.perform();
+    world.run(4s);
+  };
+  rekey("", true);
+  rekey("net", false);
+  rekey("", true);
+  world.hook = [&](ike::Datagram& d) { return d.local.address != b.config.connections[0].local_addrs[0] || b.established() > 1; };
+  rekey("more", false);
+  world.run(16s);  // the Delete of its second ISAKMP SA is lost
+  world.hook = nullptr;
+  world.run(60s);
+  CHECK(b.established() == 1);
+  CHECK(a.established() == 1);
+  CHECK(a.live_pairs("net") == 1);
+  CHECK(a.live_pairs("more") == 1);
+}
+
 TEST_CASE("a certificate means the connection that trusts its authority", "[peers][signatures][main_mode]") {
   World world;
   const auto several = [](config::GatewayConfig&, config::GatewayConfig& b) {

@@ -148,7 +148,7 @@ void run_seed(std::uint64_t seed, std::string& transcript) {
     h->password = "alicepw";
     h->users = {{"alice", "alicepw"}};
   }
-  w.link = {static_cast<double>(w.random(26)) / 100, static_cast<double>(w.random(21)) / 100, 1ms, w.between(2ms, 400ms)};
+  w.link = {static_cast<double>(w.random(31)) / 100, static_cast<double>(w.random(21)) / 100, 1ms, w.between(2ms, 400ms)};
   for (Host* h : {&a, &b}) h->install_max = w.between(1ms, 60ms);
   if (plan.signatures)
     for (Host* h : {&a, &b}) h->keys["c"] = *plan.signatures;
