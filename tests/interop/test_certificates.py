@@ -178,6 +178,7 @@ def theirs(w, everything, folder):
 
 def one(c, role, site):
     """Starts the negotiation from one side, and waits for its end as Culvert tells it."""
+    begun = time.monotonic()
     if role == "initiator":
         site.culvert.cli("initiate", f"{c.name}/net", "--timeout", 0)
     else:
@@ -187,7 +188,6 @@ def one(c, role, site):
         shown = site.culvert.connection(c.name)
         failure = shown["children"][0]["failure"] or shown["failure"]
         return {"up": True} if shown["children"][0]["up"] else failure if failure and failure["age_s"] < time.monotonic() - begun else None
-    begun = time.monotonic()
     time.sleep(0.2)
     c.ended[role] = wait_for(end, 25, f"the end of {c.name}", step=0.2)
     if c.ended[role].get("up"):
