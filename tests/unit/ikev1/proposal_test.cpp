@@ -355,10 +355,9 @@ TEST_CASE("phase 2: every transform id, key length and authentication algorithm:
           "[ikev1][proposal][attack-C1]") {
   const auto all = every_suite();
   std::size_t accepted = 0;
-  const std::vector<int> lengths{-1, 0, 1, 127, 128, 129, 192, 256, 65535}, few{-1, 128};  // the latter where no id is assigned
   for (const std::uint8_t protocol : {kProtoEsp, kProtoAh})
     for (int id = 0; id < 256; ++id)
-      for (const int bits : id < 32 ? lengths : few)
+      for (const int bits : {-1, 0, 1, 127, 128, 129, 192, 256, 65535})
         for (int auth = 0; auth < 20; ++auth) {
           Sa sa = offer2(id, 0, auth);
           if (bits >= 0) sa.proposals[0].transforms[0].attributes.push_back(tv(6, bits));
