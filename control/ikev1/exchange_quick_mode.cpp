@@ -175,17 +175,6 @@ void deny(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
   core.touch(sa.connection);
 }
 
-Outstanding* outstanding(QmState& state) {
-  return std::visit(
-      [](auto& s) -> Outstanding* {
-        if constexpr (requires { s.tx; })
-          return &s.tx;
-        else
-          return nullptr;
-      },
-      state);
-}
-
 /// False: the exchange is gone.
 void poll(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
   if (const auto* waiting = std::get_if<QmAwaitConnected>(&qm.state)) {

@@ -7,17 +7,6 @@ namespace culvert::ikev1 {
 
 namespace {
 
-Outstanding* outstanding(MmState& state) {
-  return std::visit(
-      [](auto& s) -> Outstanding* {
-        if constexpr (requires { s.tx; })
-          return &s.tx;
-        else
-          return nullptr;
-      },
-      state);
-}
-
 /// Message 5 of Main Mode got no good answer.
 void proof_unanswered(Core& core, TimePoint now, IsakmpSa& sa, const MmAwaitAuth& state, const std::string& hint) {
   const std::string peer = sa.remote.to_string();

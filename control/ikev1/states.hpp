@@ -37,6 +37,19 @@ using ike::SaId;
 
 using ike::PeerKey;
 
+/// Of a state that waits for an answer: what it sent. nullptr: it waits for none.
+template <class... States>
+Outstanding* outstanding(std::variant<States...>& state) {
+  return std::visit(
+      [](auto& s) -> Outstanding* {
+        if constexpr (requires { s.tx; })
+          return &s.tx;
+        else
+          return nullptr;
+      },
+      state);
+}
+
 // ---------------------------------------------------------------------------------------------------------------- CHILD SAs
 
 /// An IPsec SA as Delete and Notify payloads name it.
