@@ -35,9 +35,11 @@ std::optional<Newcomer> Newcomers::take(IkeSpi spi_i, IkeSpi spi_r, const Endpoi
 
 void Newcomers::wait(Newcomer& newcomer, ByteView third) {
   if (!newcomer.third.empty() || bytes_ + third.size() > kMaxNewcomerBytes) return;  // it will send message 3 again
+  std::deque<Key>& line = waiting_[newcomer.remote.address];
+  if (line.size() >= kMaxWaiting) return;
   newcomer.third.assign(third.begin(), third.end());
   bytes_ += third.size();
-  waiting_[newcomer.remote.address].push_back({newcomer.spi_i, newcomer.remote});
+  line.push_back({newcomer.spi_i, newcomer.remote});
 }
 
 const Newcomer* Newcomers::waiting(const IpAddress& source, TimePoint oldest) {

@@ -25,6 +25,8 @@ namespace culvert::ike {
 inline constexpr std::size_t kMaxNewcomers = 65536;
 /// Of their first messages, which a flooder may make long: as much as so many of the common size, which is 200 bytes, and a half.
 inline constexpr std::size_t kMaxNewcomerBytes = 20U << 20;
+/// Who wait in one line: more than come at once from behind one NAT, and few enough to look through.
+inline constexpr std::size_t kMaxWaiting = 4096;
 
 struct Newcomer {
   IkeSpi spi_i, spi_r;

@@ -93,6 +93,18 @@ TEST_CASE("long message 3s that wait are bounded by their bytes", "[newcomers][a
   }
 }
 
+TEST_CASE("those who wait at one address are bounded by their number", "[newcomers][attack-H1]") {
+  Newcomers all;
+  for (std::uint64_t n = 0; n < kMaxWaiting + 10; ++n) {
+    Newcomer one = newcomer(n);
+    one.remote = {IpAddress::v4(0x0a400001), static_cast<std::uint16_t>(1000 + n)};
+    const Endpoint remote = one.remote;
+    all.add(std::move(one));
+    all.wait(*all.find(IkeSpi{n + 1}, remote), Bytes(30, 1));
+  }
+  CHECK(all.bytes() == (kMaxWaiting + 10) * 100 + kMaxWaiting * 30);
+}
+
 TEST_CASE("the same one again takes its own place", "[newcomers]") {
   Newcomers all;
   all.add(newcomer(3, 50));
