@@ -296,11 +296,28 @@ void repeat_delete(Core& core, TimePoint now, IsakmpSa& sa) {
   for (const Bytes& message : closing->deletes) core.send(now, sa, message);
 }
 
+namespace {
+/// Both sides have made an ISAKMP SA at once, and ours goes. A peer that does not learn of it takes ours for the successor of its own,
+/// and gives up the one that stays (forgotten_at): the Delete goes as often as a request would.
+void close_loser(Core& core, TimePoint now, IsakmpSa& sa) {
+  close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA ends: the peer made another one at the same time, which stays.");
+  auto* closing = std::get_if<MmClosing>(&sa.state);
+  if (!closing) return;
+  closing->insisting.emplace(now, closing->deletes.front(), core.config.ike, core.services);
+  closing->forget_at = now + kForgotten;
+}
+
+void on_closing_timer(Core& core, TimePoint now, IsakmpSa& sa, MmClosing& closing) {
+  if (now >= closing.forget_at) return core.drop(sa);
+  if (!closing.insisting) return;
+  const ike::Due due = closing.insisting->poll(now, core.config.ike, core.services);
+  if (due == ike::Due::SendAgain) core.send(now, sa, closing.deletes.front());
+  if (due == ike::Due::GiveUp) closing.insisting.reset();
+}
+}  // namespace
+
 void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
-  if (const auto* closing = std::get_if<MmClosing>(&sa.state)) {
-    if (now >= closing->forget_at) core.drop(sa);
-    return;
-  }
+  if (auto* closing = std::get_if<MmClosing>(&sa.state)) return on_closing_timer(core, now, sa, *closing);
   MmEstablished* est = sa.established();
   if (!est) return;
   const auto collision = collision_end(core, sa, *est);
@@ -309,6 +326,7 @@ void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   const bool overdue = forgotten && now >= *forgotten;
   if (overdue && !est->remove_at) est->remove_at = now;
   if (est->remove_at && now >= *est->remove_at) {
+    if (collision && now >= *collision && !busy(sa, now)) return close_loser(core, now, sa);
     if (!busy(sa, now) || now >= est->expires_at)
       return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends.");
     est->remove_at = now + kGrace;
@@ -327,7 +345,8 @@ void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
 }
 
 std::optional<TimePoint> established_deadline(Core& core, const IsakmpSa& sa) {
-  if (const auto* closing = std::get_if<MmClosing>(&sa.state)) return closing->forget_at;
+  if (const auto* closing = std::get_if<MmClosing>(&sa.state))
+    return closing->insisting ? std::min(closing->forget_at, closing->insisting->deadline()) : closing->forget_at;
   const MmEstablished* est = sa.established();
   if (!est) return std::nullopt;
   std::optional<TimePoint> out = est->expires_at;

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""The drafts of NAT traversal before RFC 3947 with strongSwan, in both roles: payload numbers and encapsulation modes of their own.
+"""The drafts of NAT traversal before RFC 3947 with strongSwan, in both roles, and vpnc: payload numbers and encapsulation modes of their own.
 
 Time limit: 120 s
 A relay between the two is the NAT. It spoils the vendor ids of what shall not be agreed on its way, in both directions, so that either end believes
-that the other one knows only a draft. strongSwan sends the second text of draft 02, and answers the drafts 02 and 03.
+that the other one knows only a draft. strongSwan sends the second text of draft 02, and answers the drafts 02 and 03; vpnc knows them all. In
+drafts 00 and 01 all stays on port 500, with ESP behind eight zero bytes.
 """
 import sys
 
@@ -12,11 +13,13 @@ from lib import gateway, report, sites, strongswan  # noqa: E402
 from lib.lab import wait_for  # noqa: E402
 from lib.strongswan import StrongSwan  # noqa: E402
 from lib.traffic import Capture, ping, tshark  # noqa: E402
+from lib.vpnc import Vpnc, admit  # noqa: E402
 
 INSIDE, BEHIND, OUTSIDE = "192.168.50.1", "192.168.50.2", "10.9.0.254"
 # Vendor ids: MD5 of each text's name.
 TEXTS = {"rfc3947": "4a131c81070358455c5728f20e95452f", "03": "7d9419a65310ca6f2c179d9215529d56", "02": "cd60464335df21f87cfdb2fc68b6a448",
-         "02\\n": "90cb80913ebb696e086381b5ec427b1f"}
+         "02\\n": "90cb80913ebb696e086381b5ec427b1f", "01": "16f6ca16e4a4066d83821a0f0aeaa862", "00": "4485152d18b6bbcd0be8a8469579ddcc"}
+NEWEST_FIRST = ("rfc3947", "03", "02\\n", "02", "01", "00")
 RELAY = '''import select, socket, sys
 inside, outside, target = sys.argv[1:4]
 spoilt = [bytes.fromhex(text) for text in sys.argv[4:]]
@@ -124,9 +127,38 @@ def culvert_calls(r, lab):
         wait_for(lambda: not peer.list_sas(), 10, "strongSwan to forget the tunnel")
 
 
+def vpnc_calls(r, lab):
+    host, inside = lab.namespaces("host-d", "gw-d")
+    lab.link(host, "h0", f"{sites.HOST['a']}/16", inside, "in0", None)
+    host.route("default", sites.INSIDE["a"])
+    client = lab.namespace("vpnc")
+    box = Box(lab, "box-d", client, "cl0", f"{BEHIND}/24", inside, "gw0", None, sites.ADDRESS["a"])
+    culvert = gateway.Gateway(lab, inside, "culvert-d", {"wan": ("gw0", [f"{sites.ADDRESS['a']}/16"]), "lan": ("in0", [f"{sites.INSIDE['a']}/16"])}, [
+        {"to": "10.3.0.0/24", "via": OUTSIDE}])
+    admit(lab, culvert)
+    culvert.write()
+    culvert.start()
+    for draft in ("03", "02", "01", "00"):
+        title, port = f"vpnc calls, draft {draft}", 500 if draft in ("00", "01") else 4500
+        box.spoil([text for text in NEWEST_FIRST if text != draft])
+        capture = Capture(box.namespace, "in0", f"vpnc-{draft}")
+        caller = Vpnc(lab, client, f"draft-{draft}", "natt", gateway_address=INSIDE)
+        told = caller.connected()
+        r.check(f"{title}: connects, ESP in UDP on port {port}", bool(told) and encapsulated(culvert, "people") and culvert.ike_sas("people")[0]["local"].endswith(f":{port}"),
+                caller.process.output()[-400:])
+        r.check(f"{title}: ping", *ping(client, sites.HOST["a"]))
+        caller.process.stop()
+        capture.stop()
+        marked = "esp" if port == 4500 else "udp.payload[0:8] == 00:00:00:00:00:00:00:00"      # tshark does not know ESP on port 500
+        esp = tshark(lab, capture.file, "-Y", f"udp.port == {port} && {marked}").splitlines()
+        r.check(f"{title}: ESP is seen there", len(esp) >= 6, f"{len(esp)} packets")
+        wait_for(lambda: not culvert.ike_sas("people"), 10, "the end of vpnc's SAs")
+
+
 def body(r, lab):
     strongswan_calls(r, lab)
     culvert_calls(r, lab)
+    vpnc_calls(r, lab)
 
 
 report.run("nat_drafts", body)
