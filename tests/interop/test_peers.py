@@ -4,6 +4,7 @@
 Time limit: 90 s
 The three call from addresses of their own and have these for traffic; those behind the NAT have a network each, a part of what the connection allows.
 One that asks for what another has is refused. culvertd is killed: what it had it finds again, and policies of peers that leave leave with them.
+A strongSwan that crashed says INITIAL-CONTACT when it comes again, and so does a Culvert that has lost all: the other end forgets what was before.
 """
 import sys
 import time
@@ -11,7 +12,7 @@ import time
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, report, sites, strongswan  # noqa: E402
 from lib.lab import wait_for  # noqa: E402
-from lib.strongswan import StrongSwan  # noqa: E402
+from lib.strongswan import StrongSwan, parse_raw  # noqa: E402
 from lib.traffic import Capture, ping, tshark  # noqa: E402
 
 ROAD = {f"road{i}": f"10.9.0.{10 + i}" for i in (1, 2, 3)}
@@ -107,7 +108,35 @@ def office(r, culvert, host, peer_of):
     culvert.result("rekey", "office/net/2x1")
     wait_for(lambda: len({c["spi_in"] for c in culvert.child_sas("office")} - before) == 1, 10, "the second pair's rekeying")
     r.check("one of them can be rekeyed alone", len([c for c in culvert.child_sas("office") if c["state"] == "installed"]) == 2)
+    wait_for(lambda: len(culvert.child_sas("office")) == 2 and len(peer_of.child_sas("to-a")) == 2, 20, "the replaced pair to leave")
+    told = peer_of.log_text().count("[ HASH D ]")
+    culvert.result("terminate", "office/net")
+    wait_for(lambda: not peer_of.child_sas("to-a"), 10, "strongSwan to delete both")
+    r.check("a Delete of two SPIs ends both pairs at strongSwan, and the ISAKMP SA stays",
+            peer_of.log_text().count("[ HASH D ]") == told + 1 and len(peer_of.list_sas()) == 1 and len(culvert.ike_sas("office")) == 1)
     peer_of.terminate("to-a")
+
+
+def first_contact(r, culvert, host, roads, office):
+    roads["road3"].process.kill()
+    roads["road3"].start()
+    ok, detail = roads["road3"].initiate("net")
+    r.check("a peer that crashed comes again", ok, "" if ok else detail[-300:])
+    wait_for(lambda: len([c for c in culvert.child_sas("roads") if c["remote_ts"] == ROAD["road3"] + "/32"]) == 1, 20, "its old pair to leave")
+    left = sorted(s["remote"].split(":")[0] for s in culvert.ike_sas("roads") if s["state"] != "deleting")
+    r.check("... and says INITIAL-CONTACT: what it had before ends, and nobody else's", left == [ROAD["road2"], ROAD["road3"]], left)
+    r.check("... and pings", *ping(host, ROAD["road3"]))
+
+    culvert.result("initiate", "office/net")
+    before = {name: sa for event in parse_raw(office.swanctl("list-sas", "--raw")) for name, sa in event.items()}
+    culvert.control.kill()
+    culvert.dataplane.kill()
+    culvert.start()
+    culvert.result("initiate", "office/net")
+    r.check("a Culvert that has lost all says INITIAL-CONTACT to strongSwan", "received INITIAL_CONTACT" in office.log_text())
+    sas = parse_raw(office.swanctl("list-sas", "--raw"))
+    r.check("... which has one ISAKMP SA with it, a new one", len(sas) == 1 and sas[0]["to-a"]["uniqueid"] != before["to-a"]["uniqueid"], len(sas))
+    r.check("... and two pairs", len(office.child_sas("to-a")) == 2 and ping(host, "10.60.0.1")[0], len(office.child_sas("to-a")))
 
 
 def restart_and_leave(r, culvert, host, roads, natted, capture):
@@ -156,6 +185,10 @@ def body(r, lab):
     thief(r, lab, wan, culvert, host)
     office(r, culvert, host, theirs)
     restart_and_leave(r, culvert, host, roads, natted, capture)
+    again = dict(list(roads.items())[1:])
+    for one in again.values():
+        one.initiate("net")
+    first_contact(r, culvert, host, again, theirs)
 
 
 report.run("peers", body)
