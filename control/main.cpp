@@ -56,8 +56,9 @@ void look_at_users(const config::Connection& connection, Journal& journal) {
 
 /// What is wrong with the secrets, keys and certificates is said at start, not at three in the morning when the first peer calls.
 void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
+  auth::ParsedFiles files;
   for (const auto& connection : config.connections) {
-    for (const auto& finding : auth::findings(connection, wall_time())) {
+    for (const auto& finding : auth::findings(connection, files, wall_time())) {
       Event e;
       e.connection = connection.name;
       e.level = finding.error ? ike::Severity::Error : ike::Severity::Warn;
@@ -83,7 +84,7 @@ void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
   }
 }
 
-int run(const config::GatewayConfig& config) {
+int serve(const config::GatewayConfig& config) {
   Journal journal(config.control.log);
   journal.info(fmt::format("culvertd {} starts, {} connection(s) configured", kVersion, config.connections.size()));
   for (const auto& problem : protect_memory()) journal.warn(problem);
@@ -116,7 +117,15 @@ int run(const config::GatewayConfig& config) {
                .on_signed = [&gateway_ptr](ike::SignResult result) { gateway_ptr->on_signed(Clock::now(), std::move(result)); },
                .on_verified = [&gateway_ptr](ike::VerifyResult result) { gateway_ptr->on_verified(Clock::now(), std::move(result)); },
                .fetch = [&loop](auth::Fetch what, auth::Fetched done) { loop.fetch(std::move(what), std::move(done)); },
-               .now = wall_time});
+               .now = wall_time,
+               .complain =
+                   [&journal](const std::string& connection, const std::string& problem) {
+                     Event e;
+                     e.connection = connection;
+                     e.level = ike::Severity::Error;
+                     e.message = problem;
+                     journal.write(std::move(e));
+                   }});
   CryptoPool pool(config.ike.crypto_threads);  // behind what its work refers to: it ends first
   pool_ptr = &pool;
   const auto read_secret = [](const config::SecretRef& ref) -> std::expected<SecretBytes, std::string> {
@@ -168,6 +177,24 @@ int run(const config::GatewayConfig& config) {
   return 0;
 }
 
+int run(const Options& options) {
+  const auto files = [](const config::GatewayConfig& config, const config::Where& root) { auth::check_files(config, root, wall_time()); };
+  if (!options.check.empty()) return config::check(options.check, std::cout, files);
+
+  auto loaded = config::load_file(options.config);
+  if (!loaded) {
+    for (const auto& finding : loaded.error()) std::cerr << finding.to_string() << '\n';
+    return 1;
+  }
+  for (const auto& finding : loaded->warnings) std::cerr << finding.to_string() << '\n';
+  if (options.log_level == "debug") loaded->config.control.log.level = config::LogLevel::Debug;
+  if (options.log_level == "info") loaded->config.control.log.level = config::LogLevel::Info;
+  if (options.log_level == "warn") loaded->config.control.log.level = config::LogLevel::Warn;
+  if (options.log_level == "error") loaded->config.control.log.level = config::LogLevel::Error;
+  auth::fill_identities(loaded->config);
+  return serve(loaded->config);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -183,22 +210,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
-  const auto files = [](const config::GatewayConfig& config, const config::Where& root) { auth::check_files(config, root, wall_time()); };
-  if (!options.check.empty()) return config::check(options.check, std::cout, files);
-
-  auto loaded = config::load_file(options.config);
-  if (!loaded) {
-    for (const auto& finding : loaded.error()) std::cerr << finding.to_string() << '\n';
-    return 1;
-  }
-  for (const auto& finding : loaded->warnings) std::cerr << finding.to_string() << '\n';
-  if (options.log_level == "debug") loaded->config.control.log.level = config::LogLevel::Debug;
-  if (options.log_level == "info") loaded->config.control.log.level = config::LogLevel::Info;
-  if (options.log_level == "warn") loaded->config.control.log.level = config::LogLevel::Warn;
-  if (options.log_level == "error") loaded->config.control.log.level = config::LogLevel::Error;
-  auth::fill_identities(loaded->config);
   try {
-    return run(loaded->config);
+    return run(options);
   } catch (const std::exception& e) {
     std::cerr << "culvertd: " << e.what() << '\n';
     return 1;

@@ -6,8 +6,11 @@ namespace culvert::control::auth {
 
 Authenticator::Authenticator(const config::GatewayConfig& config, Hooks hooks)
     : config_(config),
-      credentials_(config),
       hooks_(std::move(hooks)),
+      credentials_(config,
+                   [this](const std::string& connection, const std::string& problem) {
+                     if (hooks_.complain) hooks_.post([this, connection, problem] { hooks_.complain(connection, problem); });
+                   }),
       revocation_({.compute = hooks_.compute, .post = hooks_.post, .fetch = hooks_.fetch, .now = hooks_.now}) {}
 
 void Authenticator::answer(ike::SignResult result) {
@@ -25,6 +28,21 @@ void Authenticator::sign(ike::Sign job) {
   if (!taken) answer(ike::SignResult{.job = id, .ok = false, .signature = {}, .error = "too many computations wait already"});
 }
 
+namespace {
+/// A pinned certificate is trusted without an issuer, but one of cacerts may have revoked it.
+Verified with_issuer(Verified verified, const Trust& trust, crypto::WallTime now) noexcept {
+  if (!verified.result.ok || verified.path.size() != 1 || trust.revocation == config::Revocation::Ignore) return verified;
+  try {
+    if (auto path = crypto::find_path(verified.path.front(), {}, trust.anchors, now, trust.strength)) verified.path = std::move(*path);
+  } catch (const std::exception& e) {
+    verified.result.ok = false;
+    verified.result.reason = ike::Reason::Internal;
+    verified.result.message = e.what();
+  }
+  return verified;
+}
+}  // namespace
+
 void Authenticator::verify(ike::VerifyPeer job) {
   ike::VerifyResult failed;
   failed.job = job.job;
@@ -35,8 +53,9 @@ void Authenticator::verify(ike::VerifyPeer job) {
     return answer(std::move(failed));
   }
   const bool taken = hooks_.compute([this, trust = *trust, now = hooks_.now(), job = std::move(job)] {
-    hooks_.post(
-        [this, trust, verified = auth::verify(*trust, job, now)]() mutable { look_at_revocation(std::move(verified), std::move(trust)); });
+    hooks_.post([this, trust, verified = with_issuer(auth::verify(*trust, job, now), *trust, now)]() mutable {
+      look_at_revocation(std::move(verified), std::move(trust));
+    });
   });
   if (taken) return;
   failed.reason = ike::Reason::Limit;
@@ -46,8 +65,7 @@ void Authenticator::verify(ike::VerifyPeer job) {
 
 /// The last check, since it may ask others: only of a peer that has proven everything else.
 void Authenticator::look_at_revocation(Verified verified, TrustPtr trust) {
-  if (!verified.result.ok || verified.path.size() < 2 || trust->revocation == config::Revocation::Ignore)
-    return hooks_.on_verified(std::move(verified.result));
+  if (!verified.result.ok || trust->revocation == config::Revocation::Ignore) return hooks_.on_verified(std::move(verified.result));
   const auto done = [this, result = std::move(verified.result)](const std::optional<crypto::Refusal>& refusal) mutable {
     result.ok = !refusal;
     if (refusal) {

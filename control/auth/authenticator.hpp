@@ -23,6 +23,7 @@ class Authenticator {
     std::function<void(ike::VerifyResult)> on_verified;  ///< in the loop's thread
     std::function<void(Fetch, Fetched)> fetch;           ///< over HTTP; answered once, later, in the loop's thread
     std::function<crypto::WallTime()> now;
+    Credentials::Complain complain{};  ///< in the loop's thread
   };
   /// `config` outlives it, and it outlives all work.
   Authenticator(const config::GatewayConfig& config, Hooks hooks);
@@ -45,8 +46,8 @@ class Authenticator {
   void look_at_revocation(Verified verified, TrustPtr trust);
 
   const config::GatewayConfig& config_;
-  Credentials credentials_;
   Hooks hooks_;
+  Credentials credentials_;
   Revocation revocation_;
 };
 

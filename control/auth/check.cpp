@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/dn.hpp"
 #include "control/auth/credentials.hpp"
 #include "control/auth/verify.hpp"
 #include "control/ikev1/identity.hpp"
@@ -20,8 +21,8 @@ void about_dates(std::vector<Finding>& out, const crypto::Certificate& c, const 
   }
 }
 
-void about_own(std::vector<Finding>& out, const config::Connection& c, crypto::WallTime now) {
-  const auto own = read_own(c);
+void about_own(std::vector<Finding>& out, const config::Connection& c, ParsedFiles& files, crypto::WallTime now) {
+  const auto own = read_own(c, files);
   if (!own) {
     out.push_back({true, "local", own.error().key, own.error().index, own.error().message});
     return;
@@ -41,31 +42,51 @@ void about_own(std::vector<Finding>& out, const config::Connection& c, crypto::W
     out.push_back({true, "local", "id", 0, "expected an identity of the certificate, which says " + identities_of(certificate)});
 }
 
-void about_trust(std::vector<Finding>& out, const config::Connection& c, crypto::WallTime now) {
-  const auto trust = read_trust(c);
+/// A certificate that is trusted as it is can be asked about only by its issuer.
+void about_issuer(std::vector<Finding>& out, const crypto::Certificate& c, const Trust& trust,
+                  const std::vector<crypto::RevocationList>& lists) {
+  const auto issued = [&](const Bytes& name) { return same_name(name, c.issuer()); };
+  if (std::ranges::any_of(trust.anchors, [&](const auto& a) { return issued(a.subject()); })) return;
+  const bool listed = std::ranges::any_of(lists, [&](const auto& l) { return issued(l.issuer()); });
+  if (!listed && trust.revocation != config::Revocation::Strict) return;
+  out.push_back({true, "remote", "certs", 0,
+                 crypto::described(c) + " will be refused: whether it is revoked (" +
+                     (listed ? "crls has a list of its issuer" : "revocation: strict") +
+                     ") can be learnt only with its issuer in cacerts"});
+}
+
+void about_trust(std::vector<Finding>& out, const config::Connection& c, ParsedFiles& files, crypto::WallTime now) {
+  const auto trust = read_trust(c, files);
   if (!trust) {
     out.push_back({true, "remote", trust.error().key, trust.error().index, trust.error().message});
     return;
   }
   for (const auto& one : trust->anchors) about_dates(out, one, "remote", "cacerts", now);
   for (const auto& one : trust->pinned) about_dates(out, one, "remote", "certs", now);
+  const auto lists = read_lists(c, files);
+  if (!lists) {
+    out.push_back({true, "remote", lists.error().key, lists.error().index, lists.error().message});
+  } else if (trust->revocation != config::Revocation::Ignore) {
+    for (const auto& one : trust->pinned) about_issuer(out, one, *trust, *lists);
+  }
 }
 
 }  // namespace
 
-std::vector<Finding> findings(const config::Connection& c, crypto::WallTime now) {
+std::vector<Finding> findings(const config::Connection& c, ParsedFiles& files, crypto::WallTime now) {
   std::vector<Finding> out;
-  if (c.local_auth.auth == config::Proof::Pubkey) about_own(out, c, now);
-  if (c.remote_auth.auth == config::Proof::Pubkey) about_trust(out, c, now);
+  if (c.local_auth.auth == config::Proof::Pubkey) about_own(out, c, files, now);
+  if (c.remote_auth.auth == config::Proof::Pubkey) about_trust(out, c, files, now);
   return out;
 }
 
 void check_files(const config::GatewayConfig& config, const config::Where& root, crypto::WallTime now) {
+  ParsedFiles files;
   const config::Where connections = root.key("connections");
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const config::Where here = connections.entry(i);
     if (!here.clean({"local", "remote"})) continue;
-    for (const Finding& f : findings(config.connections[i], now)) {
+    for (const Finding& f : findings(config.connections[i], files, now)) {
       config::Where at = here.key(f.side).key(f.key);
       if (f.key != "key" && f.key != "id") at = at.item(f.index);
       if (f.error) {

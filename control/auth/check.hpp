@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/config/validate.hpp"
+#include "control/auth/parsed_files.hpp"
 #include "control/crypto/x509.hpp"
 
 namespace culvert::control::auth {
@@ -19,7 +20,7 @@ struct Finding {
 };
 /// Files that cannot be read or do not fit, our identity that our certificate lacks: errors. Certificates that are expired, not valid
 /// yet, or end within 14 days: warnings.
-std::vector<Finding> findings(const config::Connection& connection, crypto::WallTime now);
+std::vector<Finding> findings(const config::Connection& connection, ParsedFiles& files, crypto::WallTime now);
 
 /// All of it as findings at the keys of the configuration.
 void check_files(const config::GatewayConfig& config, const config::Where& root, crypto::WallTime now);

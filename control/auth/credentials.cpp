@@ -1,10 +1,12 @@
 #include "control/auth/credentials.hpp"
 
 #include <algorithm>
+#include <mutex>
 
 #include "common/config/kinds.hpp"
 #include "common/dn.hpp"
 #include "control/config/secret.hpp"
+#include "control/crypto/hash.hpp"
 
 namespace culvert::control::auth {
 
@@ -12,22 +14,14 @@ using crypto::Certificate;
 
 namespace {
 
-std::expected<std::vector<Certificate>, std::string> read_certificates(const std::string& path) {
-  const auto content = read_file(path, crypto::kMaxCertificateFile);
-  if (!content) return std::unexpected(content.error());
-  auto certificates = Certificate::read(*content);
-  if (!certificates) return std::unexpected(printable(as_bytes(path), 256) + ": " + certificates.error());
-  return certificates;
-}
-
 using Check = std::string (*)(const Certificate&);
 
 /// All certificates of `files`; each must have a key that is used and pass `check` (empty: it does).
-std::expected<std::vector<Certificate>, ReadError> read_all(const std::vector<std::string>& files, const char* key, Check check,
-                                                            const crypto::Strength& strength) {
+std::expected<std::vector<Certificate>, ReadError> read_all(ParsedFiles& parsed, const std::vector<std::string>& files, const char* key,
+                                                            Check check, const crypto::Strength& strength) {
   std::vector<Certificate> out;
   for (std::size_t i = 0; i < files.size(); ++i) {
-    auto certificates = read_certificates(files[i]);
+    auto certificates = parsed.certificates(files[i]);
     if (!certificates) return std::unexpected(ReadError{key, i, std::move(certificates.error())});
     for (Certificate& c : *certificates) {
       const std::string weak = crypto::unusable_key(c, strength);
@@ -56,31 +50,42 @@ std::vector<std::string> files_of(const config::LocalAuth& auth) {
 std::vector<std::string> files_of(const config::RemoteAuth& auth) {
   std::vector<std::string> out = auth.cacerts;
   out.insert(out.end(), auth.certs.begin(), auth.certs.end());
-  out.insert(out.end(), auth.crls.begin(), auth.crls.end());
   return out;
 }
 
-/// What was kept, or what is there now if a file has changed since. A file that changes while it is read has another stamp afterwards.
-template <class Kept, class Read>
-auto current(Kept& kept, bool fresh, const std::vector<std::string>& files, Read read) {
-  auto now = stamps(files);
-  if (!fresh && now == kept.stamps) return kept.value;
-  kept.stamps = std::move(now);
-  kept.value = read();
-  return kept.value;
+/// Reads again if a file has changed, or if what was read is not what the files hold: that may end without a change of theirs.
+template <class T, class Read>
+void refresh(Kept<T>& kept, const std::vector<std::string>& files, const char* side, Read read,
+             const std::function<void(std::string)>& complain) {
+  auto now = stamps(files);  // before they are read: one that changes meanwhile has another afterwards
+  if (kept.value && kept.problem.empty() && now == kept.stamps) return;
+  std::string problem;
+  try {
+    if (auto value = read()) {
+      kept = {std::move(now), std::make_shared<const T>(std::move(*value)), {}};
+      return;
+    } else {
+      problem = std::string(side) + "." + value.error().key + ": " + value.error().message;
+    }
+  } catch (const crypto::LibraryError& e) {
+    problem = std::string(side) + ": " + e.what();
+  }
+  if (std::ranges::find(now, Stamp{}) != now.end()) kept.value.reset();
+  if (kept.value && problem != kept.problem) complain(problem + "; what was read before stays in use");
+  kept.problem = std::move(problem);
 }
 
 template <class T>
-std::expected<std::shared_ptr<const T>, std::string> shared(std::expected<T, ReadError> value, const char* side) {
-  if (!value) return std::unexpected(std::string(side) + "." + value.error().key + ": " + value.error().message);
-  return std::make_shared<const T>(std::move(*value));
+std::expected<std::shared_ptr<const T>, std::string> usable(const Kept<T>& kept) {
+  if (!kept.value) return std::unexpected(kept.problem);
+  return kept.value;
 }
 
 }  // namespace
 
-std::expected<Own, ReadError> read_own(const config::Connection& connection) {
+std::expected<Own, ReadError> read_own(const config::Connection& connection, ParsedFiles& files) {
   const config::LocalAuth& auth = connection.local_auth;
-  auto chain = read_all(auth.certs, "certs", nullptr, strength_of(connection));
+  auto chain = read_all(files, auth.certs, "certs", nullptr, strength_of(connection));
   if (!chain) return std::unexpected(std::move(chain.error()));
   if (chain->empty()) return std::unexpected(ReadError{"certs", 0, "no certificate is configured"});
   if (chain->size() > crypto::kMaxChain)
@@ -95,29 +100,30 @@ std::expected<Own, ReadError> read_own(const config::Connection& connection) {
   return Own{std::move(*chain), std::move(*key)};
 }
 
-std::expected<Trust, ReadError> read_trust(const config::Connection& connection) {
+std::expected<Trust, ReadError> read_trust(const config::Connection& connection, ParsedFiles& files) {
   const config::RemoteAuth& auth = connection.remote_auth;
   const crypto::Strength strength = strength_of(connection);
-  auto anchors = read_all(auth.cacerts, "cacerts", must_be_authority, strength);
+  auto anchors = read_all(files, auth.cacerts, "cacerts", must_be_authority, strength);
   if (!anchors) return std::unexpected(std::move(anchors.error()));
-  auto pinned = read_all(auth.certs, "certs", nullptr, strength);
+  auto pinned = read_all(files, auth.certs, "certs", nullptr, strength);
   if (!pinned) return std::unexpected(std::move(pinned.error()));
-  std::vector<crypto::RevocationList> lists;
-  for (std::size_t i = 0; i < auth.crls.size(); ++i) {
-    const auto content = read_file(auth.crls[i], crypto::kMaxList);
-    if (!content) return std::unexpected(ReadError{"crls", i, content.error()});
-    auto list = crypto::RevocationList::read(*content);
-    if (!list) return std::unexpected(ReadError{"crls", i, printable(as_bytes(auth.crls[i]), 256) + ": " + list.error()});
-    lists.push_back(std::move(*list));
-  }
-  return Trust{.anchors = std::move(*anchors),
-               .pinned = std::move(*pinned),
-               .lists = std::move(lists),
-               .revocation = auth.revocation,
-               .strength = strength};
+  return Trust{.anchors = std::move(*anchors), .pinned = std::move(*pinned), .revocation = auth.revocation, .strength = strength};
 }
 
-Credentials::Credentials(const config::GatewayConfig& config) : config_(config) {}
+std::expected<std::vector<crypto::RevocationList>, ReadError> read_lists(const config::Connection& connection, ParsedFiles& files) {
+  const auto& paths = connection.remote_auth.crls;
+  std::vector<crypto::RevocationList> out;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    auto list = files.list(paths[i]);
+    if (!list) return std::unexpected(ReadError{"crls", i, std::move(list.error())});
+    out.push_back(std::move(*list));
+  }
+  return out;
+}
+
+Credentials::Credentials(const config::GatewayConfig& config, Complain complain) : config_(config), complain_(std::move(complain)) {
+  if (!complain_) complain_ = [](const std::string&, const std::string&) {};
+}
 
 const config::Connection* Credentials::find(const std::string& name) const {
   const auto it = std::ranges::find(config_.connections, name, &config::Connection::name);
@@ -127,22 +133,59 @@ const config::Connection* Credentials::find(const std::string& name) const {
 std::expected<OwnPtr, std::string> Credentials::own(const std::string& connection) {
   const config::Connection* c = find(connection);
   if (c == nullptr || c->local_auth.auth != config::Proof::Pubkey) return std::unexpected("no private key is configured");
-  const auto [kept, fresh] = own_.try_emplace(connection);
-  return current(kept->second, fresh, files_of(c->local_auth), [&] { return shared(read_own(*c), "local"); });
+  return usable(look_at_own(*c));
 }
 
 std::expected<TrustPtr, std::string> Credentials::trust(const std::string& connection) {
   const config::Connection* c = find(connection);
   if (c == nullptr || c->remote_auth.auth != config::Proof::Pubkey) return std::unexpected("no authority is configured");
-  const auto [kept, fresh] = trust_.try_emplace(connection);
-  return current(kept->second, fresh, files_of(c->remote_auth), [&] { return shared(read_trust(*c), "remote"); });
+  return usable(look_at_trust(*c));
+}
+
+const Kept<Own>& Credentials::look_at_own(const config::Connection& c) {
+  Kept<Own>& kept = own_[c.name];
+  refresh(
+      kept, files_of(c.local_auth), "local", [&] { return read_own(c, *files_); },
+      [&](const std::string& problem) { complain_(c.name, problem); });
+  return kept;
+}
+
+const Kept<Trust>& Credentials::look_at_trust(const config::Connection& c) {
+  const auto read = [&] {
+    auto trust = read_trust(c, *files_);
+    if (trust) trust->lists = lists_of(c);
+    return trust;
+  };
+  Kept<Trust>& kept = trust_[c.name];
+  refresh(kept, files_of(c.remote_auth), "remote", read, [&](const std::string& problem) { complain_(c.name, problem); });
+  return kept;
+}
+
+/// Shares nothing with this object but what may be used from any thread.
+Lists Credentials::lists_of(const config::Connection& connection) {
+  if (connection.remote_auth.crls.empty()) return {};
+  struct State {
+    std::mutex mutex;
+    Kept<std::vector<crypto::RevocationList>> kept;
+  };
+  const auto [lists, fresh] = lists_.try_emplace(connection.name);
+  if (fresh)
+    lists->second = [state = std::make_shared<State>(), files = files_, complain = complain_, &connection] {
+      const std::lock_guard lock(state->mutex);
+      refresh(
+          state->kept, connection.remote_auth.crls, "remote", [&] { return read_lists(connection, *files); },
+          [&](const std::string& problem) { complain(connection.name, problem); });
+      return usable(state->kept);
+    };
+  return lists->second;
 }
 
 void fill_identities(config::GatewayConfig& config) {
+  ParsedFiles files;
   using Type = config::Identity::Type;
   for (config::Connection& c : config.connections) {
     if (c.local_auth.auth != config::Proof::Pubkey || c.local_auth.certs.empty()) continue;
-    const auto certificates = read_certificates(c.local_auth.certs.front());
+    const auto certificates = files.certificates(c.local_auth.certs.front());
     if (!certificates) continue;  // said where the files are looked at
     const Bytes& subject = certificates->front().subject();
     if (c.local_id.type == Type::Any) c.local_id = {Type::Dn, name_text(subject), subject};

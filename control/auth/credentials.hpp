@@ -1,10 +1,12 @@
 // The keys and certificates of all connections, as their files stand.
 // Owns what was read, and reads again what has changed whenever it is asked for: a renewed certificate or a withdrawn authority counts
-// from the next negotiation on, without a restart or a signal. What cannot be read is an error there, never an older content.
+// from the next negotiation on, without a restart or a signal. While what the files hold does not do (half of them replaced), what they
+// held before stays in use, and the operator is told; a file that is gone was taken away, and nothing stays.
 // Used in the event loop's thread alone; what it hands out is immutable, for jobs on other threads to hold.
 #pragma once
 
 #include <expected>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,6 +14,7 @@
 
 #include "common/config/config.hpp"
 #include "control/auth/files.hpp"
+#include "control/auth/parsed_files.hpp"
 #include "control/crypto/revocation.hpp"
 #include "control/crypto/signature.hpp"
 #include "control/crypto/x509.hpp"
@@ -23,11 +26,14 @@ struct Own {
   std::vector<crypto::Certificate> chain;
   crypto::PrivateKey key;
 };
+/// The revocation lists of a connection's files, at the moment of the call; null: none is configured. From any thread, and slow.
+using ListsPtr = std::shared_ptr<const std::vector<crypto::RevocationList>>;
+using Lists = std::function<std::expected<ListsPtr, std::string>()>;
 /// Whom a connection trusts.
 struct Trust {
-  std::vector<crypto::Certificate> anchors;   ///< authorities
-  std::vector<crypto::Certificate> pinned;    ///< peers
-  std::vector<crypto::RevocationList> lists;  ///< of files
+  std::vector<crypto::Certificate> anchors;  ///< authorities
+  std::vector<crypto::Certificate> pinned;   ///< peers
+  Lists lists{};
   config::Revocation revocation{};
   crypto::Strength strength{};
 };
@@ -40,29 +46,44 @@ struct ReadError {
   std::size_t index = 0;  ///< in a list
   std::string message;
 };
-std::expected<Own, ReadError> read_own(const config::Connection& connection);
-std::expected<Trust, ReadError> read_trust(const config::Connection& connection);
+std::expected<Own, ReadError> read_own(const config::Connection& connection, ParsedFiles& files);
+std::expected<Trust, ReadError> read_trust(const config::Connection& connection, ParsedFiles& files);  ///< but the lists
+std::expected<std::vector<crypto::RevocationList>, ReadError> read_lists(const config::Connection& connection, ParsedFiles& files);
+
+/// What some files hold, or held while they were good.
+template <class T>
+struct Kept {
+  std::vector<Stamp> stamps;
+  std::shared_ptr<const T> value;  ///< null: nothing that can be used
+  std::string problem;             ///< of what the files hold now; empty: `value` is that
+};
 
 class Credentials {
  public:
-  /// `config` outlives it.
-  explicit Credentials(const config::GatewayConfig& config);
+  /// Told once that files do not do and what they held before stays in use. From any thread.
+  using Complain = std::function<void(const std::string& connection, const std::string& problem)>;
+
+  /// `config` outlives it, and all that it hands out.
+  explicit Credentials(const config::GatewayConfig& config, Complain complain = {});
 
   /// The error is for an operator. A connection that is not configured has neither.
   std::expected<OwnPtr, std::string> own(const std::string& connection);
   std::expected<TrustPtr, std::string> trust(const std::string& connection);
 
+  /// Of one that is configured, and proves itself or is proven by a certificate.
+  const Kept<Own>& look_at_own(const config::Connection& connection);
+  const Kept<Trust>& look_at_trust(const config::Connection& connection);
+
  private:
-  template <class T>
-  struct Kept {
-    std::vector<Stamp> stamps;
-    std::expected<std::shared_ptr<const T>, std::string> value;
-  };
   const config::Connection* find(const std::string& name) const;
+  Lists lists_of(const config::Connection& connection);
 
   const config::GatewayConfig& config_;
+  Complain complain_;
+  std::shared_ptr<ParsedFiles> files_ = std::make_shared<ParsedFiles>();
   std::map<std::string, Kept<Own>> own_;
   std::map<std::string, Kept<Trust>> trust_;
+  std::map<std::string, Lists> lists_;
 };
 
 /// Gives each connection that proves itself by a certificate and has no identity the subject of that; a configured name that equals the

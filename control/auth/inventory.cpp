@@ -24,23 +24,18 @@ Inventory Authenticator::inventory() {
   Inventory out;
   for (const auto& c : config_.connections) {
     if (c.local_auth.auth == config::Proof::Pubkey) {
-      if (const auto own = credentials_.own(c.name)) {
-        const char* role = "own";
-        for (const auto& certificate : (*own)->chain) {
-          out.certificates.push_back(info_of(certificate, c.name, role));
-          role = "intermediate";
-        }
-      } else {
-        out.problems.push_back({c.name, "local", own.error()});
-      }
+      const Kept<Own>& own = credentials_.look_at_own(c);
+      for (std::size_t i = 0; own.value && i < own.value->chain.size(); ++i)
+        out.certificates.push_back(info_of(own.value->chain[i], c.name, i == 0 ? "own" : "intermediate"));
+      if (!own.problem.empty()) out.problems.push_back({c.name, "local", own.problem});
     }
     if (c.remote_auth.auth == config::Proof::Pubkey) {
-      if (const auto trust = credentials_.trust(c.name)) {
-        for (const auto& certificate : (*trust)->anchors) out.certificates.push_back(info_of(certificate, c.name, "authority"));
-        for (const auto& certificate : (*trust)->pinned) out.certificates.push_back(info_of(certificate, c.name, "peer"));
-      } else {
-        out.problems.push_back({c.name, "remote", trust.error()});
-      }
+      const Kept<Trust>& trust = credentials_.look_at_trust(c);
+      for (std::size_t i = 0; trust.value && i < trust.value->anchors.size(); ++i)
+        out.certificates.push_back(info_of(trust.value->anchors[i], c.name, "authority"));
+      for (std::size_t i = 0; trust.value && i < trust.value->pinned.size(); ++i)
+        out.certificates.push_back(info_of(trust.value->pinned[i], c.name, "peer"));
+      if (!trust.problem.empty()) out.problems.push_back({c.name, "remote", trust.problem});
     }
   }
   return out;

@@ -16,7 +16,7 @@ struct CertificateInfo {
   std::string key;                 ///< "RSA 2048", "ECDSA 256"
   std::chrono::sys_seconds not_before, not_after;
 };
-/// Files that cannot be used, and why.
+/// Files that cannot be used, and why; what they held before may still be in use.
 struct CertificateProblem {
   std::string connection;
   std::string side;  ///< "local" or "remote"

@@ -42,18 +42,24 @@ class Revocation {
   Revocation(const Revocation&) = delete;
   Revocation& operator=(const Revocation&) = delete;
 
-  /// `path` from the end entity to the anchor, which itself is not asked about. `done` is called once, later, in the loop's thread.
+  /// `path` from the end entity to the anchor, which itself is not asked about. A path of one is a certificate that is trusted as it is:
+  /// nobody can be asked about it, so `strict` refuses it, and so does a configured list of the issuer that it names.
+  /// `done` is called once, later, in the loop's thread.
   void check(std::vector<crypto::Certificate> path, TrustPtr trust, Done done, std::vector<crypto::RevocationList> sent = {});
 
   static constexpr std::size_t kMaxFetches = 64;            ///< at a time
+  static constexpr std::size_t kMaxQueued = 1024;           ///< questions that wait for one of these
+  static constexpr std::chrono::seconds kQueueHolds{2};     ///< for so long
   static constexpr std::size_t kMaxKept = 256;              ///< lists, answers, failures each
   static constexpr std::chrono::seconds kFailureHolds{30};  ///< a place that failed is not asked again before
   static constexpr std::chrono::minutes kAnswerHolds{5};    ///< one that says nothing of its end
+  static constexpr std::chrono::hours kMostAnswerHolds{1};  ///< at most: one that is revoked is noticed in an hour
   static constexpr std::chrono::hours kListHolds{24};       ///< at most: a list that is replaced early is noticed in a day
   static constexpr std::chrono::seconds kPatience{15};      ///< for all questions of a path: then the peer has given up
 
  private:
   struct Job;
+  struct Place;
   using JobPtr = std::shared_ptr<Job>;
   template <class T>
   struct Kept {
@@ -63,22 +69,35 @@ class Revocation {
   template <class T>
   using Table = std::map<std::string, Kept<T>>;
 
+  struct Question {
+    std::string key;
+    Fetch what;
+    std::function<void(Bytes)> use;
+    crypto::WallTime since;
+  };
+
   void advance(const JobPtr& job);
+  void ask_alone(const JobPtr& job);
   void ask_files(const JobPtr& job);
-  void ask_responder(const JobPtr& job, const std::string& url);
-  void ask_list(const JobPtr& job, const std::string& url);
+  void ask_responder(const JobPtr& job);
+  void ask_list(const JobPtr& job);
   bool ask_sent(const JobPtr& job);
   void ask_lists(const JobPtr& job, std::vector<crypto::RevocationList> lists);
+  void pass_over(const JobPtr& job, crypto::Status status);
   void judge(const JobPtr& job, crypto::Status status);
   void conclude(const JobPtr& job);
+  void refuse(const JobPtr& job, const std::string& why);
   void finish(const JobPtr& job, std::optional<crypto::Refusal> refusal);
+  static std::string key_of(const Job& job);
   /// Runs `work` in another thread and `then` with its result in the loop's; `otherwise` if nobody can.
   template <class T>
   void compute(std::function<T()> work, std::function<void(T)> then, std::function<void(std::string)> otherwise);
   /// Fetches once for all that want the same; each then advances by itself.
   void obtain(const JobPtr& job, const std::string& key, Fetch what, std::function<void(Bytes)> use);
   std::function<void(std::string)> gives_up(const JobPtr& job);
-  std::function<void(std::string)> fails(const std::string& key);
+  std::function<void(std::string)> gives_up(const std::string& key);
+  void give_up(const std::string& key, const std::string& why);
+  void next_question();
   void failed(const std::string& key, std::string why);
   void wake(const std::string& key);
   template <class T>
@@ -87,10 +106,11 @@ class Revocation {
   const T* kept(Table<T>& table, const std::string& key);
 
   Hooks hooks_;
-  Table<crypto::RevocationList> lists_;  ///< by URL
-  Table<crypto::Status> answers_;        ///< by URL, issuer and serial number
-  Table<std::string> failures_;          ///< by the same
-  std::map<std::string, std::vector<JobPtr>> waiting_;
+  Table<crypto::RevocationList> lists_;                 ///< by URL and issuer
+  Table<crypto::Status> answers_;                       ///< by URL, issuer and serial number
+  Table<std::string> failures_;                         ///< by the same
+  std::map<std::string, std::vector<JobPtr>> waiting_;  ///< for what is asked, or stands in the queue
+  std::deque<Question> queue_;
 };
 
 }  // namespace culvert::control::auth

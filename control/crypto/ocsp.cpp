@@ -38,12 +38,12 @@ RequestPtr make_request(const Certificate& certificate, const Certificate& issue
 }
 
 /// RFC 6960 §4.2.2.2: signed by the issuer, or by a responder whose certificate the issuer has signed for this use.
-bool signature_counts(OCSP_BASICRESP* basic, const Certificate& issuer, WallTime now) {
+bool signature_counts(OCSP_BASICRESP* basic, const Certificate& issuer, WallTime now, const Strength& strength) {
   const Owned<X509_STORE, X509_STORE_free> store(must_have(X509_STORE_new(), "X509_STORE_new"));
   must(X509_STORE_add_cert(store.get(), x509_of(issuer)), "X509_STORE_add_cert");
   const Owned<X509_VERIFY_PARAM, X509_VERIFY_PARAM_free> param(must_have(X509_VERIFY_PARAM_new(), "X509_VERIFY_PARAM_new"));
   X509_VERIFY_PARAM_set_time(param.get(), now.time_since_epoch().count());
-  X509_VERIFY_PARAM_set_auth_level(param.get(), 1);
+  X509_VERIFY_PARAM_set_auth_level(param.get(), strength.sha1 ? 0 : 1);
   must(X509_VERIFY_PARAM_set_flags(param.get(), X509_V_FLAG_PARTIAL_CHAIN), "X509_VERIFY_PARAM_set_flags");
   must(X509_STORE_set1_param(store.get(), param.get()), "X509_STORE_set1_param");
   const Owned<STACK_OF(X509), [](STACK_OF(X509) * s) { sk_X509_free(s); }> others(must_have(sk_X509_new_null(), "sk_X509_new_null"));
@@ -65,7 +65,8 @@ Bytes ocsp_request(const Certificate& certificate, const Certificate& issuer, By
   return out;
 }
 
-Status status_by_ocsp(const Certificate& certificate, const Certificate& issuer, ByteView nonce, ByteView answer, WallTime now) {
+Status status_by_ocsp(const Certificate& certificate, const Certificate& issuer, ByteView nonce, ByteView answer, WallTime now,
+                      const Strength& strength) {
   if (answer.size() > kMaxOcspAnswer) return unknown("the OCSP answer is longer than " + std::to_string(kMaxOcspAnswer) + " bytes");
   const unsigned char* at = answer.data();
   const ResponsePtr response(d2i_OCSP_RESPONSE(nullptr, &at, static_cast<long>(answer.size())));
@@ -79,7 +80,10 @@ Status status_by_ocsp(const Certificate& certificate, const Certificate& issuer,
   const RequestPtr request = make_request(certificate, issuer, nonce);
   const int same_nonce = OCSP_check_nonce(request.get(), basic.get());
   if (same_nonce != 1 && same_nonce != -1) return unknown("the OCSP answer is to another question (its nonce differs)");
-  if (!signature_counts(basic.get(), issuer, now)) return unknown("the OCSP answer is signed by nobody whom the issuer has named");
+  if (weak_hash(OCSP_resp_get0_tbs_sigalg(basic.get()), strength))
+    return unknown("the OCSP answer is signed over a hash that is broken or weak");
+  if (!signature_counts(basic.get(), issuer, now, strength))
+    return unknown("the OCSP answer is signed by nobody whom the issuer has named");
   const IdPtr id = id_of(certificate, issuer);
   int status = -1, reason = -1;
   ASN1_GENERALIZEDTIME* revoked = nullptr;

@@ -48,9 +48,33 @@ std::string why_unknown(int error) {
   }
 }
 
+const X509_ALGOR* algorithm_of(const X509_CRL* crl) {
+  const X509_ALGOR* out = nullptr;
+  X509_CRL_get0_signature(crl, nullptr, &out);
+  return out;
+}
+
+constexpr const char* kWeakList = "the revocation list is signed over a hash that is broken or weak";
+
 }  // namespace
 
+namespace detail {
+bool weak_hash(const X509_ALGOR* signature, const Strength& strength) {
+  const int algorithm = OBJ_obj2nid(signature->algorithm);
+  int hash = NID_undef;
+  if (algorithm == NID_rsassaPss) {
+    const Owned<RSA_PSS_PARAMS, RSA_PSS_PARAMS_free> params(
+        static_cast<RSA_PSS_PARAMS*>(ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS), signature->parameter)));
+    hash = params && params->hashAlgorithm ? OBJ_obj2nid(params->hashAlgorithm->algorithm) : NID_sha1;  // RFC 4055 §3.1
+  } else if (OBJ_find_sigid_algs(algorithm, &hash, nullptr) != 1) {
+    return true;
+  }
+  return hash == NID_md5 || hash == NID_md4 || hash == NID_md2 || hash == NID_mdc2 || (hash == NID_sha1 && !strength.sha1);
+}
+}  // namespace detail
+
 std::expected<RevocationList, std::string> RevocationList::read(ByteView file) {
+  if (file.empty()) return std::unexpected("it is empty");
   if (file.size() > kMaxList) return std::unexpected("it is longer than " + std::to_string(kMaxList) + " bytes");
   const Owned<BIO, BIO_free> bio(must_have(BIO_new_mem_buf(file.data(), static_cast<int>(file.size())), "BIO_new_mem_buf"));
   auto impl = std::make_shared<Impl>();
@@ -89,8 +113,13 @@ Status status_by_lists(const Certificate& certificate, const Certificate& issuer
   const Owned<STACK_OF(X509_CRL), [](STACK_OF(X509_CRL) * s) { sk_X509_CRL_free(s); }> crls(
       must_have(sk_X509_CRL_new_null(), "sk_X509_CRL_new_null"));
   std::optional<WallTime> until;
+  std::string flaw;
   for (const RevocationList& list : lists) {
     if (!same_name(list.issuer(), issuer.subject())) continue;
+    if (weak_hash(algorithm_of(list.impl().crl.get()), strength)) {
+      flaw = kWeakList;
+      continue;
+    }
     if (sk_X509_CRL_push(crls.get(), const_cast<X509_CRL*>(list.impl().crl.get())) == 0) throw LibraryError("sk_X509_CRL_push");
     if (const auto next = list.next_update(); next && *next > now) until = until ? std::min(*until, *next) : *next;
   }
@@ -107,7 +136,8 @@ Status status_by_lists(const Certificate& certificate, const Certificate& issuer
   const int error = X509_STORE_CTX_get_error(ctx.get());
   ERR_clear_error();
   if (result == 1 && error == X509_V_OK) return {Status::Kind::Good, until, {}};
-  if (error != X509_V_ERR_CERT_REVOKED) return {Status::Kind::Unknown, std::nullopt, why_unknown(error)};
+  if (error != X509_V_ERR_CERT_REVOKED)
+    return {Status::Kind::Unknown, std::nullopt, error == X509_V_ERR_UNABLE_TO_GET_CRL && !flaw.empty() ? flaw : why_unknown(error)};
   Status out{Status::Kind::Revoked, until, "by the revocation list of " + issuer.subject_text()};
   for (int i = 0; i < sk_X509_CRL_num(crls.get()); ++i) {
     X509_REVOKED* entry = nullptr;
@@ -116,6 +146,15 @@ Status status_by_lists(const Certificate& certificate, const Certificate& issuer
     break;
   }
   return out;
+}
+
+std::optional<std::string> unproven(const RevocationList& list, const Certificate& issuer, const Strength& strength) {
+  X509_CRL* crl = list.impl().crl.get();
+  if (!same_name(list.issuer(), issuer.subject())) return why_unknown(X509_V_ERR_UNABLE_TO_GET_CRL);
+  if (weak_hash(algorithm_of(crl), strength)) return kWeakList;
+  const bool good = X509_CRL_verify(crl, X509_get0_pubkey(issuer.impl().x509.get())) == 1;
+  ERR_clear_error();
+  return good ? std::nullopt : std::optional(why_unknown(X509_V_ERR_CRL_SIGNATURE_FAILURE));
 }
 
 std::vector<std::string> ocsp_places(const Certificate& certificate) {

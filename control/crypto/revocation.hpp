@@ -46,11 +46,15 @@ class RevocationList {
 Status status_by_lists(const Certificate& certificate, const Certificate& issuer, std::span<const RevocationList> lists, WallTime now,
                        const Strength& strength);
 
+/// Why a list says nothing of certificates of `issuer`: it is another's, or is not signed by that one's key, or over too weak a hash.
+std::optional<std::string> unproven(const RevocationList& list, const Certificate& issuer, const Strength& strength);
+
 /// The body of a POST to a responder (RFC 6960 appendix A.1). `nonce`: kOcspNonce bytes.
 Bytes ocsp_request(const Certificate& certificate, const Certificate& issuer, ByteView nonce);
 /// What the responder's answer says of the certificate. One without a nonce is taken within its dates, since many responders prepare
 /// their answers; another nonce is not.
-Status status_by_ocsp(const Certificate& certificate, const Certificate& issuer, ByteView nonce, ByteView answer, WallTime now);
+Status status_by_ocsp(const Certificate& certificate, const Certificate& issuer, ByteView nonce, ByteView answer, WallTime now,
+                      const Strength& strength);
 
 /// Where to ask: http URLs of the certificate's authorityInfoAccess and cRLDistributionPoints, at most kMaxPlaces of each.
 inline constexpr std::size_t kMaxPlaces = 4;

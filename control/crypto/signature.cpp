@@ -150,6 +150,7 @@ bool PublicKey::verify(ByteView hash, ByteView signature) const {
 }
 
 std::expected<PrivateKey, std::string> PrivateKey::read(ByteView file) {
+  if (file.empty()) return std::unexpected("is empty");
   if (file.size() > kMaxKeyFile) return std::unexpected("is longer than " + std::to_string(kMaxKeyFile) + " bytes");
   const Owned<BIO, BIO_free> bio(must_have(BIO_new_mem_buf(file.data(), static_cast<int>(file.size())), "BIO_new_mem_buf"));
   Pkey pkey(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));

@@ -116,6 +116,7 @@ std::expected<Certificate, std::string> Certificate::parse(ByteView der) {
 
 std::expected<std::vector<Certificate>, std::string> Certificate::read(ByteView file) {
   std::vector<Certificate> out;
+  if (file.empty()) return std::unexpected("it is empty");
   if (file.size() > kMaxCertificateFile) return std::unexpected("it is longer than " + std::to_string(kMaxCertificateFile) + " bytes");
   const Owned<BIO, BIO_free> bio(must_have(BIO_new_mem_buf(file.data(), static_cast<int>(file.size())), "BIO_new_mem_buf"));
   for (;;) {

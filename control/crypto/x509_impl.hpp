@@ -13,6 +13,8 @@ namespace detail {
 using X509Ptr = Owned<X509, X509_free>;
 /// Throws LibraryError for a time that cannot be read: those were refused when the object was read.
 WallTime wall_time(const ASN1_TIME* t);
+/// Whether a list's or an answer's signature is over a hash of yesterday (the path's are the library's to judge).
+bool weak_hash(const X509_ALGOR* signature, const Strength& strength);
 }  // namespace detail
 
 struct Certificate::Impl {

@@ -47,7 +47,7 @@ void certificate(ByteView data) {
   require(!verified.result.ok);
   require_printable(verified.result.message);
   static_cast<void>(crypto::status_by_lists(*c, *c, {}, kNow, {}));
-  require_printable(crypto::status_by_ocsp(*c, *c, Bytes(16), data, kNow).detail);
+  require_printable(crypto::status_by_ocsp(*c, *c, Bytes(16), data, kNow, {}).detail);
 }
 
 void name(ByteView data) {

@@ -239,7 +239,7 @@ Bytes crl(const Crl& list, const Issued& issuer) {
   need(X509_CRL_add1_ext_i2d(c, NID_crl_number, number, 0, 0) == 1, "CRL number");
   ASN1_INTEGER_free(number);
   X509_CRL_sort(c);
-  need(X509_CRL_sign(c, issuer.key->pkey, hash_of(*issuer.key, "SHA256")) > 0, "CRL signature");
+  need(X509_CRL_sign(c, issuer.key->pkey, hash_of(*issuer.key, list.hash)) > 0, "CRL signature");
   unsigned char* der = nullptr;
   const int size = i2d_X509_CRL(c, &der);
   Bytes out(der, der + size);
@@ -267,7 +267,7 @@ Bytes ocsp_answer(ByteView request, const Issued& issuer, const Issued& responde
                               from, next) != nullptr,
        "OCSP status");
   if (how.nonce) need(OCSP_copy_nonce(basic, question) == 1, "nonce");
-  need(OCSP_basic_sign(basic, signer, responder.key->pkey, EVP_sha256(), nullptr, OCSP_NOTIME) == 1, "OCSP signature");
+  need(OCSP_basic_sign(basic, signer, responder.key->pkey, hash_of(*responder.key, how.hash), nullptr, OCSP_NOTIME) == 1, "OCSP signature");
   OCSP_RESPONSE* response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
   unsigned char* der = nullptr;
   const int size = i2d_OCSP_RESPONSE(response, &der);

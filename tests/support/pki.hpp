@@ -56,6 +56,7 @@ struct Crl {
   Time from = kNow - 1h, next = kNow + 24h;
   std::vector<std::pair<std::uint64_t, Time>> revoked{};  ///< serial numbers and since when
   std::uint64_t number = 1;
+  std::string hash = "SHA256";
 };
 Bytes crl(const Crl& list, const Issued& issuer);
 std::uint64_t serial_of(const Issued& certificate);
@@ -65,6 +66,7 @@ struct Ocsp {
   Time from = kNow, next = kNow + 1h;
   bool ends = true;   ///< has a nextUpdate
   bool nonce = true;  ///< repeats the request's
+  std::string hash = "SHA256";
 };
 /// A responder's answer to `request`; signed by `responder`, which is the issuer or has a certificate of it.
 Bytes ocsp_answer(ByteView request, const Issued& issuer, const Issued& responder, const Ocsp& how);

@@ -23,6 +23,7 @@
 
 using namespace culvert;
 using namespace culvert::test;
+using namespace std::chrono_literals;
 using control::auth::Credentials;
 using pki::Kind;
 
@@ -50,7 +51,7 @@ struct Site {
   pki::Issued own = pki::gateway("C=CH, O=Example, CN=gw-a", pki::key(Kind::P256), root, "DNS:gw-a.example");
   config::GatewayConfig config;
   config::Connection& c;
-  Site() : c(config.connections.emplace_back()) {
+  Site() : c((config.connections.reserve(16), config.connections.emplace_back())) {
     c.name = "c";
     c.local_auth = {config::Proof::Pubkey,
                     {folder.file("own.pem", own.pem())},
@@ -82,16 +83,18 @@ TEST_CASE("keys and certificates are read, and read again when they change", "[a
   CHECK((*credentials.trust("c"))->anchors.size() == 1);
   CHECK_FALSE(credentials.own("d"));
 
-  // renewed, in two steps: between them the key does not fit
+  // renewed, in two steps: between them the key does not fit, and the old pair stays
   const auto renewed = pki::gateway("C=CH, O=Example, CN=gw-a", pki::key(Kind::P384, 1), s.root, "DNS:gw-a.example");
   s.folder.file("own.pem", renewed.pem() + s.root.pem());
   const auto between = credentials.own("c");
-  REQUIRE_FALSE(between);
-  CHECK(has(between.error(), "local.key: the key file"));
-  CHECK(has(between.error(), "does not fit the certificate C=CH, O=Example, CN=gw-a"));
+  REQUIRE(between);
+  CHECK(between->get() == first->get());
+  CHECK(has(credentials.look_at_own(s.c).problem, "local.key: the key file"));
+  CHECK(has(credentials.look_at_own(s.c).problem, "does not fit the certificate C=CH, O=Example, CN=gw-a"));
   s.folder.file("own.key", pki::private_pem(*renewed.key));
   const auto second = credentials.own("c");
   REQUIRE(second);
+  CHECK(credentials.look_at_own(s.c).problem.empty());
   CHECK((*second)->chain.size() == 2);
   CHECK((*second)->key.method() == ike::AuthMethod::EcdsaP384);
   CHECK((*first)->key.method() == ike::AuthMethod::EcdsaP256);  // jobs under way keep theirs
@@ -104,6 +107,77 @@ TEST_CASE("keys and certificates are read, and read again when they change", "[a
   CHECK(has(gone.error(), "ca.pem cannot be opened: No such file"));
   s.folder.file("ca.pem", s.root.pem());
   CHECK(credentials.trust("c"));
+}
+
+TEST_CASE("an empty file, or one half written, takes nothing down: what was there stays, and that is said once", "[auth][credentials]") {
+  Site s;
+  const std::string list = [&] {
+    const Bytes der = pki::crl({}, s.root);
+    return std::string(der.begin(), der.end());
+  }();
+  s.c.remote_auth.crls = {s.folder.file("x.crl", list)};
+  const std::map<std::string, std::string> good{
+      {"own.pem", s.own.pem()}, {"own.key", pki::private_pem(*s.own.key)}, {"ca.pem", s.root.pem()}, {"x.crl", list}};
+  std::vector<std::string> said;
+  Credentials credentials(s.config, [&](const std::string& c, const std::string& problem) { said.push_back(c + ": " + problem); });
+  const auto usable = [&] {
+    const auto own = credentials.own("c");
+    const auto trust = credentials.trust("c");
+    return own && trust && !(*own)->chain.empty() && (*trust)->anchors.size() == 1 && (*trust)->lists();
+  };
+  REQUIRE(usable());
+  for (const auto& [name, content] : good) {
+    INFO(name);
+    for (const std::string& half : {std::string(), content.substr(0, content.size() / 2), std::string("junk")}) {
+      said.clear();
+      s.folder.file(name, half);
+      CHECK(usable());
+      CHECK(usable());
+      REQUIRE(said.size() == 1);
+      CHECK(has(said[0], "c: " + std::string(name == "ca.pem" || name == "x.crl" ? "remote." : "local.")));
+      CHECK(has(said[0], name + (name == "own.key" ? " " : ": it ") + (half.empty() ? "is empty" : "holds no")));
+      CHECK(has(said[0], "; what was read before stays in use"));
+      s.folder.file(name, content);
+      CHECK(usable());
+      CHECK(said.size() == 1);
+    }
+    // One that is there from the start is an error that names the file; one that is taken away leaves nothing.
+    s.folder.file(name, "");
+    Credentials late(s.config);
+    const auto own = late.own("c");
+    const auto trust = late.trust("c");
+    const auto lists = trust ? (*trust)->lists() : std::unexpected(std::string());
+    CHECK(int{!own} + int{!trust} + int{trust && !lists} == 1);
+    CHECK(has((own ? "" : own.error()) + (trust ? "" : trust.error()) + (lists ? "" : lists.error()),
+              name + (name == "own.key" ? " is empty" : ": it is empty")));
+    std::filesystem::remove(s.folder.at(name));
+    CHECK_FALSE(usable());
+    s.folder.file(name, content);
+    CHECK(usable());
+  }
+}
+
+TEST_CASE("a file that many connections name is parsed once, and lists not by who only looks", "[auth][credentials]") {
+  Site s;
+  const Bytes der = pki::crl({}, s.root);
+  s.c.remote_auth.crls = {s.folder.file("x.crl", std::string(der.begin(), der.end()))};
+  for (int i = 0; i < 9; ++i) {
+    s.config.connections.push_back(s.config.connections.front());
+    s.config.connections.back().name = "c" + std::to_string(i);
+  }
+  Credentials credentials(s.config);
+  const auto a = *credentials.trust("c0"), b = *credentials.trust("c8");
+  CHECK(&a->anchors[0].impl() == &b->anchors[0].impl());
+  CHECK(&(**a->lists())[0].impl() == &(**b->lists())[0].impl());
+  const auto before = *a->lists();
+  s.folder.file("ca.pem", s.root.pem() + "\n");  // lists that have not changed stay when the authorities are read again
+  CHECK(&(**(*credentials.trust("c0"))->lists())[0].impl() == &(*before)[0].impl());
+
+  s.folder.file("x.crl", "junk");
+  control::auth::Authenticator looks(s.config, {.now = [] { return pki::kNow; }});
+  const auto inventory = looks.inventory();
+  CHECK(inventory.certificates.size() == 20);
+  CHECK(inventory.problems.empty());
 }
 
 TEST_CASE("files that are no good are refused with the reason", "[auth][credentials]") {
@@ -203,6 +277,8 @@ connections:
             "warning: connections.c.local.certs: the certificate C=CH, O=Example, CN=gw-a (serial "));
   CHECK(has(check(own, ca, pki::kNow + std::chrono::hours(24 * 20)), "ends soon: 2026-01-31T00:00:00Z"));
   CHECK(has(check(own, ca, pki::kNow + std::chrono::hours(24 * 40)), "is expired since 2026-01-31T00:00:00Z"));
+  CHECK(has(check(own, "cacerts: " + s.folder.file("empty.pem", "")),
+            ":8:55: connections.c.remote.cacerts: " + s.folder.at("empty.pem") + ": it is empty"));
   s.folder.file("own.key", pki::private_pem(*pki::key(Kind::P256, 4)));
   CHECK(has(check(own, ca),
             "connections.c.local.key: the key file " + s.folder.at("own.key") + " does not fit the certificate C=CH, O=Example, CN=gw-a"));
@@ -317,6 +393,77 @@ TEST_CASE("every job is answered once, whatever happens", "[auth][authenticator]
   REQUIRE(verifies.size() == 3);
   CHECK(verifies[1].reason == ike::Reason::CertUntrusted);
   CHECK(verifies[2].reason == ike::Reason::Limit);
+}
+
+TEST_CASE("one of remote.certs is revoked by its issuer, where cacerts has that", "[auth][revocation][attack-E5]") {
+  Site s;
+  const auto list = [&](const pki::Crl& how) {
+    const Bytes der = pki::crl(how, s.root);
+    s.c.remote_auth.crls = {s.folder.file("x.crl", std::string(der.begin(), der.end()))};
+  };
+  s.c.remote_auth.certs = {s.folder.file("peer.pem", s.own.pem())};
+  std::vector<std::function<void()>> work;
+  ike::SignResult signature;
+  ike::VerifyResult verdict;
+  control::auth::Authenticator a(s.config, {.compute =
+                                                [&](std::function<void()> w) {
+                                                  work.push_back(std::move(w));
+                                                  return true;
+                                                },
+                                            .post = [&](std::function<void()> w) { work.push_back(std::move(w)); },
+                                            .on_signed = [&](ike::SignResult r) { signature = std::move(r); },
+                                            .on_verified = [&](ike::VerifyResult r) { verdict = std::move(r); },
+                                            .now = [] { return pki::kNow; }});
+  const auto run = [&] {
+    for (std::size_t i = 0; i < work.size(); ++i) {
+      const auto w = std::move(work[i]);
+      w();
+    }
+    work.clear();
+  };
+  a.sign({.job = 1, .connection = "c", .method = ike::AuthMethod::EcdsaP256, .octets = Bytes(32)});
+  run();
+  const auto ask = [&] {
+    verdict = {};
+    a.verify({.job = 2,
+              .connection = "c",
+              .method = ike::AuthMethod::EcdsaP256,
+              .octets = Bytes(32),
+              .signature = signature.signature,
+              .id_type = 2,
+              .id_data = to_bytes("gw-a.example"),
+              .certificates = {{4, s.own.der}}});
+    run();
+    REQUIRE(verdict.job == 2);
+    return verdict.ok ? std::string("good") : verdict.message;
+  };
+  const auto said = [&] {
+    std::string out;
+    control::auth::ParsedFiles files;
+    for (const auto& f : control::auth::findings(s.c, files, pki::kNow)) out += f.side + "." + f.key + ": " + f.message + "\n";
+    return out;
+  };
+  const std::vector<std::string> authorities = s.c.remote_auth.cacerts;
+  CHECK(ask() == "good");
+  s.c.remote_auth.cacerts.clear();
+  CHECK(ask() == "good");  // pinned: no issuer is wanted
+  CHECK(said().empty());
+  s.c.remote_auth.revocation = config::Revocation::Strict;
+  s.c.remote_auth.certs = {s.folder.file("again.pem", s.own.pem())};  // read anew
+  CHECK(has(ask(), "could not be learnt: its issuer is none of remote.cacerts"));
+  CHECK(has(said(), "remote.certs: the certificate C=CH, O=Example, CN=gw-a"));
+  CHECK(has(said(), "can be learnt only with its issuer in cacerts"));
+  s.c.remote_auth.cacerts = authorities;
+  CHECK(said().empty());
+  for (const auto policy : {config::Revocation::Strict, config::Revocation::IfUri}) {
+    s.c.remote_auth.revocation = policy;
+    list({});
+    s.folder.file("again.pem", s.own.pem());
+    CHECK(ask() == "good");
+    list({.revoked = {{pki::serial_of(s.own), pki::kNow - 1h}}});
+    s.folder.file("again.pem", s.own.pem());
+    CHECK(has(ask(), "is revoked since"));
+  }
 }
 
 TEST_CASE("places that never answer: a verdict within ten seconds, nobody else waits, and a stranger names none",

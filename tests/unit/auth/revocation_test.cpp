@@ -18,10 +18,13 @@ namespace {
 constexpr const char* kListUrl = "http://crl.example/root.crl";
 constexpr const char* kOcspUrl = "http://ocsp.example/";
 
+control::auth::Lists files(const std::vector<crypto::RevocationList>& lists) {
+  return [all = std::make_shared<const std::vector<crypto::RevocationList>>(lists)] { return all; };
+}
+
 /// A path of two, a scripted network and a clock that a test moves.
 struct Scene {
-  pki::Issued root = pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 10));
-  pki::Issued end;
+  pki::Issued root, end;
   control::auth::Trust trust;
   pki::Time now = pki::kNow;
   std::map<std::string, std::function<std::expected<Bytes, std::string>(const Bytes&)>> network;
@@ -29,6 +32,7 @@ struct Scene {
   std::vector<std::function<void()>> work;
   bool room = true;
   std::vector<crypto::RevocationList> sent;  ///< by the peer
+  bool alone = false;                        ///< the path is the end entity's certificate
   control::auth::Revocation checker{
       {.compute =
            [this](std::function<void()> w) {
@@ -39,7 +43,8 @@ struct Scene {
        .fetch = [this](control::auth::Fetch f, control::auth::Fetched done) { fetch(std::move(f), std::move(done)); },
        .now = [this] { return now; }}};
 
-  explicit Scene(const std::string& places, Revocation policy = Revocation::IfUri) {
+  explicit Scene(const std::string& places, Revocation policy = Revocation::IfUri, Kind kind = Kind::P256)
+      : root(pki::authority("C=CH, CN=Root", pki::key(kind, 10))) {
     pki::Extensions e{{"basicConstraints", "CA:FALSE"}, {"subjectAltName", "DNS:gw-b.example"}};
     if (places.find("crl") != std::string::npos) e.emplace_back("crlDistributionPoints", std::string("URI:") + kListUrl);
     if (places.find("ocsp") != std::string::npos) e.emplace_back("authorityInfoAccess", std::string("OCSP;URI:") + kOcspUrl);
@@ -70,7 +75,8 @@ struct Scene {
     std::size_t answered = 0;
     for (std::size_t i = 0; i < jobs; ++i)
       checker.check(
-          {certificate(end), certificate(root)}, std::make_shared<const control::auth::Trust>(trust),
+          alone ? std::vector{certificate(end)} : std::vector{certificate(end), certificate(root)},
+          std::make_shared<const control::auth::Trust>(trust),
           [&](std::optional<crypto::Refusal> r) {
             ++answered;
             out = std::move(r);
@@ -117,13 +123,13 @@ TEST_CASE("by a list of its distribution point", "[auth][revocation][attack-E5][
 TEST_CASE("by a list in a file, without asking anybody", "[auth][revocation]") {
   Scene s("crl ocsp");
   const auto read = [&](const pki::Crl& list) { return *crypto::RevocationList::read(pki::crl(list, s.root)); };
-  s.trust.lists = {read({})};
+  s.trust.lists = files({read({})});
   s.good();
-  s.trust.lists = {read({.revoked = {{pki::serial_of(s.end), pki::kNow - 1h}}})};
+  s.trust.lists = files({read({.revoked = {{pki::serial_of(s.end), pki::kNow - 1h}}})});
   s.refused("is revoked since 2025-12-31T23:00:00Z");
   CHECK(s.asked.empty());
   Scene nowhere("");  // a certificate that names no place, but a file that is outdated
-  nowhere.trust.lists = {*crypto::RevocationList::read(pki::crl({.from = pki::kNow - 48h, .next = pki::kNow - 1h}, nowhere.root))};
+  nowhere.trust.lists = files({*crypto::RevocationList::read(pki::crl({.from = pki::kNow - 48h, .next = pki::kNow - 1h}, nowhere.root))});
   nowhere.refused("could not be learnt: the revocation list is outdated");
 }
 
@@ -297,4 +303,162 @@ TEST_CASE("no thread to compute, and no answer in time, end it as well", "[auth]
   };
   slow.serve_list({});
   slow.refused("could not be learnt: the answers took too long");
+}
+
+TEST_CASE("a list in a file is its issuer's however the name is encoded", "[auth][revocation][attack-E5][rfc5280-7.1]") {
+  Scene s("");
+  const auto again = pki::issue({.subject = "C=CH, CN=Root",
+                                 .key = pki::key(Kind::P256, 10),
+                                 .extensions = {{"basicConstraints", "critical,CA:TRUE"}},
+                                 .strings = "PRINTABLE"});
+  REQUIRE(certificate(again).subject() != certificate(s.root).subject());
+  for (const auto policy : {Revocation::IfUri, Revocation::Strict}) {
+    s.trust.revocation = policy;
+    s.trust.lists = files({*crypto::RevocationList::read(pki::crl({.revoked = {{pki::serial_of(s.end), pki::kNow - 1h}}}, again))});
+    s.refused("is revoked since");
+    s.trust.lists = files({*crypto::RevocationList::read(pki::crl({}, again))});
+    s.good();
+  }
+}
+
+TEST_CASE("configured lists that cannot be read prove nothing", "[auth][revocation]") {
+  Scene s("ocsp");
+  s.serve_ocsp({});
+  s.trust.lists = [] { return std::unexpected("remote.crls: x.crl cannot be opened"); };
+  s.refused("could not be learnt: remote.crls: x.crl cannot be opened");
+  CHECK(s.asked.empty());
+}
+
+TEST_CASE("a certificate that is trusted as it is, without its issuer", "[auth][revocation][attack-E5]") {
+  Scene s("crl");
+  s.alone = true;
+  s.good();  // nobody could be believed about it, and nobody is asked
+  CHECK(s.asked.empty());
+  const auto other = pki::authority("CN=Other", pki::key(Kind::P256, 13));
+  s.trust.lists = files({*crypto::RevocationList::read(pki::crl({}, other))});
+  s.good();
+  s.trust.lists = files({*crypto::RevocationList::read(pki::crl({}, s.root))});  // a list is wanted that nothing proves
+  s.refused("could not be learnt: its issuer is none of remote.cacerts");
+  s.trust.lists = {};
+  s.trust.revocation = Revocation::Strict;
+  s.refused("could not be learnt: its issuer is none of remote.cacerts");
+}
+
+TEST_CASE("a forged list is not kept: whoever answers once refuses nobody for long", "[auth][revocation][attack-E5]") {
+  Scene s("crl");
+  const auto impostor = pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 30));
+  s.serve_list({}, &impostor);
+  s.refused("is not signed by the certificate's issuer");
+  s.serve_list({});
+  s.now += 31s;
+  s.good();
+  CHECK(s.asked.size() == 2);
+}
+
+TEST_CASE("more questions than may be under way wait, and no place is blamed for it", "[auth][revocation]") {
+  Scene s("");
+  constexpr std::size_t kPeers = 3 * control::auth::Revocation::kMaxFetches;
+  std::vector<control::auth::Fetched> open;
+  std::size_t most = 0, good = 0;
+  std::vector<std::function<void()>> work;
+  const auto list = pki::crl({}, s.root);
+  control::auth::Revocation checker(
+      {.compute =
+           [&](std::function<void()> w) {
+             work.push_back(std::move(w));
+             return true;
+           },
+       .post = [&](std::function<void()> w) { work.push_back(std::move(w)); },
+       .fetch = [&](const control::auth::Fetch&, control::auth::Fetched done) { open.push_back(std::move(done)); },
+       .now = [&] { return s.now; }});
+  const auto run = [&](bool answer) {
+    for (;;) {
+      for (std::size_t i = 0; i < work.size(); ++i) {
+        const auto w = std::move(work[i]);
+        w();
+      }
+      work.clear();
+      most = std::max(most, open.size());
+      if (open.empty() || !answer) return;
+      const auto done = std::move(open.back());
+      open.pop_back();
+      done(list);
+    }
+  };
+  const auto trust = std::make_shared<const control::auth::Trust>(s.trust);
+  const auto ask = [&](std::size_t i) {
+    const auto end = pki::issue(
+        {.subject = "CN=gw",
+         .key = pki::key(Kind::P256),
+         .extensions = {{"basicConstraints", "CA:FALSE"}, {"crlDistributionPoints", "URI:http://h" + std::to_string(i) + "/list"}}},
+        &s.root);
+    checker.check({certificate(end), certificate(s.root)}, trust, [&](const std::optional<crypto::Refusal>& r) { good += !r; });
+  };
+  for (std::size_t i = 0; i < kPeers; ++i) ask(i);
+  run(true);
+  CHECK(most == control::auth::Revocation::kMaxFetches);
+  CHECK(good == kPeers);
+  // Where nobody answers, those that wait are told so in time, and their places are asked as soon as there is room.
+  for (std::size_t i = 0; i < kPeers; ++i) ask(1000 + i);
+  run(false);
+  s.now += 4s;
+  for (auto& done : std::exchange(open, {})) done(std::unexpected("has not answered within 4 seconds"));
+  run(false);
+  CHECK(open.empty());
+  CHECK(good == kPeers);
+  ask(1000 + kPeers - 1);
+  run(true);
+  CHECK(good == kPeers + 1);
+  ask(1000);  // this one was silent itself
+  run(true);
+  CHECK(good == kPeers + 1);
+}
+
+TEST_CASE("what an OCSP responder says holds for an hour at most, and for the certificate's issuer alone", "[auth][revocation][rfc6960]") {
+  Scene s("ocsp");
+  s.serve_ocsp({.next = pki::kNow + 24h});
+  s.good();
+  s.now += 59min;
+  s.good();
+  CHECK(s.asked.size() == 1);
+  s.now += 2min;
+  s.serve_ocsp({.says = pki::Ocsp::Says::Revoked, .from = s.now, .next = s.now + 1h});
+  s.refused("is revoked since");
+  CHECK(s.asked.size() == 2);
+
+  Scene two("ocsp");
+  two.serve_ocsp({});
+  two.good();
+  const auto serial = pki::serial_of(two.end);
+  two.root = pki::authority("C=CH, CN=Root", pki::key(Kind::P256, 30));  // another of the same name
+  two.end = pki::issue({.subject = "CN=gw-b",
+                        .key = pki::key(Kind::P256),
+                        .extensions = {{"basicConstraints", "CA:FALSE"}, {"authorityInfoAccess", std::string("OCSP;URI:") + kOcspUrl}},
+                        .serial = serial},
+                       &two.root);
+  two.serve_ocsp({.says = pki::Ocsp::Says::Revoked});
+  two.refused("is revoked since");
+}
+
+TEST_CASE("lists and answers over SHA-1 count only for a peer that is allowed to, those over MD5 never", "[auth][revocation][attack-E5]") {
+  const auto ask = [](const std::string& hash, bool allowed, const std::string& by) {
+    Scene s(by, Revocation::Strict, Kind::Rsa2048);
+    s.trust.strength.sha1 = allowed;
+    const auto list = *crypto::RevocationList::read(pki::crl({.hash = hash}, s.root));
+    if (by == "file") s.trust.lists = files({list});
+    if (by == "sent") s.sent = {list};
+    s.serve_list({.hash = hash});
+    s.serve_ocsp({.hash = hash});
+    return s.check();
+  };
+  for (const char* by : {"file", "crl", "ocsp", "sent"}) {
+    INFO(by);
+    CHECK_FALSE(ask("SHA256", false, by));
+    CHECK_FALSE(ask("SHA1", true, by));
+    for (const auto& refusal : {ask("SHA1", false, by), ask("MD5", false, by), ask("MD5", true, by)}) {
+      REQUIRE(refusal);
+      INFO(refusal->message);
+      CHECK(refusal->message.find("is signed over a hash that is broken or weak") != std::string::npos);
+    }
+  }
 }
