@@ -354,28 +354,23 @@ ike::CommandResult Gateway::rekey(ike::TimePoint now, const std::string& connect
 
 // ---------------------------------------------------------------------------------------------------------------- to look at
 
-std::vector<ike::ConnectionStatus> Gateway::connections() const {
-  const auto known = engine_.connections();
+std::vector<ike::ConnectionStatus> Gateway::connections(const std::string& only) const {
+  auto known = engine_.connections(only);
+  std::size_t next = 0;  // of `known`, which has the order of the configuration
   std::vector<ike::ConnectionStatus> out;
   for (const auto& configured : config_.connections) {
-    const auto status = std::ranges::find(known, configured.name, &ike::ConnectionStatus::connection);
-    ike::ConnectionStatus c{configured.name, false, std::nullopt, {}};
-    if (status != known.end()) {
-      c.up = status->up && link_ != nullptr;
-      c.peers = status->peers;
-      c.failure = status->failure;
-      if (link_) c.connecting = status->connecting;
-    }
+    if (!only.empty() && configured.name != only) continue;
+    ike::ConnectionStatus& c = out.emplace_back();
+    if (next < known.size() && known[next].connection == configured.name) c = std::move(known[next++]);
+    c.connection = configured.name;
+    c.up = c.up && link_ != nullptr;
+    if (!link_) c.connecting.reset();
+    const auto children = std::exchange(c.children, {});
     for (const auto& child : configured.children) {
-      ike::ChildStatus s{child.name, false, std::nullopt};
-      if (status != known.end()) {
-        const auto k = std::ranges::find(status->children, child.name, &ike::ChildStatus::child);
-        if (k != status->children.end()) s = *k;
-      }
+      const auto k = std::ranges::find(children, child.name, &ike::ChildStatus::child);
+      ike::ChildStatus& s = c.children.emplace_back(k != children.end() ? *k : ike::ChildStatus{.child = child.name});
       s.up = s.up && link_ != nullptr;
-      c.children.push_back(std::move(s));
     }
-    out.push_back(std::move(c));
   }
   return out;
 }

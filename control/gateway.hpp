@@ -87,8 +87,9 @@ class Gateway final : private ike::Services {
   [[nodiscard]] std::vector<ike::IkeSaInfo> ike_sas() const { return engine_.ike_sas(); }
   [[nodiscard]] std::size_t newcomers() const { return engine_.newcomers(); }
   [[nodiscard]] std::vector<ike::LonePairs> lone_pairs() const { return engine_.lone_pairs(); }
-  /// As the engine has it, but nothing is up while there is no data plane to carry it. Every configured child is there.
-  [[nodiscard]] std::vector<ike::ConnectionStatus> connections() const;
+  /// As the engine has it, but nothing is up while there is no data plane to carry it. Every configured child is there,
+  /// in the order of the configuration; `only`: that connection alone, if there is such a name.
+  [[nodiscard]] std::vector<ike::ConnectionStatus> connections(const std::string& only = {}) const;
   [[nodiscard]] std::vector<ike::Failure> failures(const std::string& connection) const { return engine_.failures(connection); }
   [[nodiscard]] std::vector<ike::Failure> strangers() const { return engine_.strangers(); }
   [[nodiscard]] std::vector<ike::PoolInfo> pools() const { return engine_.pools(); }

@@ -276,6 +276,6 @@ std::vector<Failure> Engine::failures(const std::string& connection) const { ret
 std::vector<Failure> Engine::strangers() const { return impl_->core.failures.strangers(); }
 std::vector<PoolInfo> Engine::pools() const { return impl_->core.leases.view(); }
 FailureBook::Counts Engine::failure_counts() const { return impl_->core.failures.counts(); }
-std::vector<ConnectionStatus> Engine::connections() const { return ikev1::view_connections(impl_->core); }
+std::vector<ConnectionStatus> Engine::connections(const std::string& only) const { return ikev1::view_connections(impl_->core, only); }
 
 }  // namespace culvert::ike

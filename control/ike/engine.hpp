@@ -74,7 +74,7 @@ class Engine {
   [[nodiscard]] std::size_t newcomers() const;
   /// Those that no entry of `ike_sas` shows.
   [[nodiscard]] std::vector<LonePairs> lone_pairs() const;
-  [[nodiscard]] std::vector<ConnectionStatus> connections() const;
+  [[nodiscard]] std::vector<ConnectionStatus> connections(const std::string& only = {}) const;
   /// What failed lately, newest first: of a configured connection and its children; of peers and messages that match none.
   [[nodiscard]] std::vector<Failure> failures(const std::string& connection) const;
   [[nodiscard]] std::vector<Failure> strangers() const;

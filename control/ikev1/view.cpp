@@ -170,20 +170,26 @@ std::vector<ike::LonePairs> view_lone_pairs(const Core& core) {
   return out;
 }
 
-std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
-  std::vector<ike::ConnectionStatus> out;
-  for (const config::Connection& c : core.config.connections) {
-    ike::ConnectionStatus& status = out.emplace_back();
-    status.connection = c.name;
-    status.failure = core.failures.current(c.name, {});
+std::vector<ike::ConnectionStatus> view_connections(const Core& core, const std::string& only) {
+  const auto& all = core.config.connections;
+  const auto wanted = [&](std::size_t i) { return only.empty() || all[i].name == only; };
+  std::vector<ike::ConnectionStatus> out(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!wanted(i)) continue;
+    const config::Connection& c = all[i];
+    out[i].connection = c.name;
+    out[i].failure = core.failures.current(c.name, {});
     for (const config::Child& child : c.children)
-      status.children.push_back({.child = child.name, .failure = core.failures.current(c.name, child.name)});
+      out[i].children.push_back({.child = child.name, .failure = core.failures.current(c.name, child.name)});
   }
-  for (const auto& [id, run] : core.runs()) add_run(core, id, run, out[run.connection]);
+  for (const auto& [id, run] : core.runs())
+    if (wanted(run.connection)) add_run(core, id, run, out[run.connection]);
   std::set<std::size_t> with;  // runs that have an established SA
   for (const auto& [id, sa] : core.sas()) {
     if (sa->dead || std::holds_alternative<MmClosing>(sa->state)) continue;
-    ike::ConnectionStatus& status = out[core.runs().at(sa->connection).connection];
+    const std::size_t connection = core.runs().at(sa->connection).connection;
+    if (!wanted(connection)) continue;
+    ike::ConnectionStatus& status = out[connection];
     if (is_open(*sa)) {
       status.up = true;
       if (with.insert(sa->connection).second) ++status.peers;
@@ -193,6 +199,7 @@ std::vector<ike::ConnectionStatus> view_connections(const Core& core) {
   }
   for (ike::ConnectionStatus& status : out)
     if (status.up) status.connecting.reset();
+  if (!only.empty()) std::erase_if(out, [](const ike::ConnectionStatus& c) { return c.connection.empty(); });
   return out;
 }
 

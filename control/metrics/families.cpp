@@ -4,6 +4,7 @@
 #include <array>
 #include <initializer_list>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "control/version.hpp"
@@ -209,22 +210,24 @@ void add_ports(Builder& b, const shm::Segment& segment) {
 
 void add_certificates(Builder& b, const auth::Inventory& inventory, const config::GatewayConfig& config) {
   b.gauge("culvert_certificate_not_after_timestamp_seconds",
-          "Last second of a certificate that the connection uses or trusts, since 1970.");
-  // Two certificates may share all labels (a root that was renewed under its serial number): the first to end is the one to know of.
+          "Last second of a certificate, since 1970: one that a connection uses, or an authority that any of them trusts.");
+  // An authority is one for all who trust it, so that many connections do not multiply it. Two certificates may share all labels (a root
+  // that was renewed under its serial number): the first to end is the one to know of.
   std::map<std::array<std::string, 4>, std::chrono::sys_seconds> ends;
   for (const auto& c : inventory.certificates) {
-    const auto [known, fresh] = ends.try_emplace({c.connection, c.role, c.subject, c.serial}, c.not_after);
+    const auto [known, fresh] = ends.try_emplace({c.role == "authority" ? "" : c.connection, c.role, c.subject, c.serial}, c.not_after);
     if (!fresh) known->second = std::min(known->second, c.not_after);
   }
   for (const auto& [labels, end] : ends)
     b.sample({label("connection", labels[0]), label("role", labels[1]), label("subject", labels[2]), label("serial", labels[3])},
              static_cast<double>(end.time_since_epoch().count()));
+  std::set<std::pair<std::string, std::string>> broken;
+  for (const auto& p : inventory.problems) broken.emplace(p.connection, p.side);
   b.gauge("culvert_certificate_files_usable", "1 while the connection's files of keys and certificates can be read and fit each other.");
   for (const auto& c : config.connections) {
     const auto of = [&](const char* side, config::Proof proof) {
-      if (proof != config::Proof::Pubkey) return;
-      const bool broken = std::ranges::any_of(inventory.problems, [&](const auto& p) { return p.connection == c.name && p.side == side; });
-      b.sample({label("connection", c.name), label("side", side)}, std::uint64_t{!broken});
+      if (proof == config::Proof::Pubkey)
+        b.sample({label("connection", c.name), label("side", side)}, std::uint64_t{!broken.contains({c.name, side})});
     };
     of("local", c.local_auth.auth);
     of("remote", c.remote_auth.auth);
@@ -263,8 +266,9 @@ void add_rings(Builder& b, const Link& link) {
 std::vector<MetricFamily> metric_families(Gateway& gateway) {
   Builder b;
   add_build(b, gateway);
-  add_connections(b, gateway.connections());
-  add_tunnels(b, gateway.connections(), gateway.config());
+  const auto connections = gateway.connections();
+  add_connections(b, connections);
+  add_tunnels(b, connections, gateway.config());
   add_ike(b, gateway);
   add_pools(b, gateway);
   add_certificates(b, gateway.certificates_in_use(), gateway.config());

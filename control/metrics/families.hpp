@@ -1,5 +1,6 @@
 // What Prometheus sees of a gateway: every metric with its name, help and labels, in one place.
-// Owns names and labels, no state. Labels come from the configuration and from fixed tables only, never from a peer.
+// Owns names and labels, no state. Labels come from the configuration and the files that it names, and from fixed tables, never from a
+// peer.
 #pragma once
 
 #include <vector>

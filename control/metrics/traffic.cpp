@@ -25,6 +25,7 @@ Traffic::Traffic(const config::GatewayConfig& config) {
 
 void Traffic::update(Direction direction, std::uint32_t slot, const std::string& connection, const std::string& child,
                      const SaTotals& now) {
+  if (connection.empty()) return;  // of a former culvertd's configuration, on its way out: nobody's
   SaTotals& sum = sums_[{connection, child}][static_cast<std::size_t>(direction)];
   SaTotals& last = last_[key_of(direction, slot)];
   add(sum.packets, last.packets, now.packets);

@@ -77,6 +77,10 @@ TEST_CASE("a connection that waits for its peer says for which message", "[view]
   REQUIRE(status.connecting);
   CHECK(status.connecting->unanswered == static_cast<unsigned>(lost - 1));
   CHECK(world.now - status.connecting->since == 20s);
+  const auto alone = a.engine->connections(status.connection);
+  REQUIRE(alone.size() == 1);
+  CHECK((alone[0].connecting && alone[0].connecting->since == status.connecting->since));
+  CHECK(a.engine->connections("another").empty());
   CHECK_FALSE(b.engine->connections().at(0).connecting);  // it only responds
   world.hook = nullptr;
   CHECK(world.run_until([&] { return a.up(); }, 60s));

@@ -65,7 +65,11 @@ std::vector<IkeSaInfo> Engine::ike_sas() const { return engine().sas; }
 std::size_t Engine::newcomers() const { return engine().newcomers; }
 std::vector<LonePairs> Engine::lone_pairs() const { return engine().lone; }
 std::vector<PoolInfo> Engine::pools() const { return engine().pools; }
-std::vector<ConnectionStatus> Engine::connections() const { return engine().connections; }
+std::vector<ConnectionStatus> Engine::connections(const std::string& only) const {
+  auto out = engine().connections;
+  std::erase_if(out, [&](const ConnectionStatus& c) { return !only.empty() && c.connection != only; });
+  return out;
+}
 FailureBook::Counts Engine::failure_counts() const { return engine().failure_counts; }
 bool Engine::watch(TimePoint now, Watch watch) { return engine().watches.add(now, std::move(watch)); }
 bool Engine::unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer) {

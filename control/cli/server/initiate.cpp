@@ -12,11 +12,6 @@
 namespace culvert::control::cli {
 
 namespace {
-const ike::ConnectionStatus* status_of(const std::vector<ike::ConnectionStatus>& all, const std::string& name) {
-  const auto it = std::ranges::find(all, name, &ike::ConnectionStatus::connection);
-  return it == all.end() ? nullptr : &*it;
-}
-
 Line failed(const std::string& what, const ike::Failure& f) {
   return error_line("failed", fmt::format("{}: {} ({}{}{})", what, f.message.empty() ? std::string(ike::help(f.reason)) : f.message,
                                           f.exchange ? ike::name(*f.exchange) : "", f.exchange ? ", " : "", ike::name(f.reason)));
@@ -25,24 +20,24 @@ Line failed(const std::string& what, const ike::Failure& f) {
 /// Watches an initiation until every child asked for is up, or one of them failed since it began.
 std::optional<Line> progress(const Gateway& gateway, const ChildRef& ref, ike::TimePoint began, ike::TimePoint deadline, double timeout,
                              ike::TimePoint now) {
-  const auto all = gateway.connections();
-  const auto* connection = status_of(all, ref.connection);
-  if (connection == nullptr) return error_line("failed", "the connection is gone");
+  const auto found = gateway.connections(ref.connection);
+  if (found.empty()) return error_line("failed", "the connection is gone");
+  const ike::ConnectionStatus& connection = found.front();
   const auto fresh = [began](const std::optional<ike::Failure>& f) { return f && f->when >= began; };
   json::array children;
   bool up = true;
-  for (const auto& child : connection->children) {
+  for (const auto& child : connection.children) {
     if (!ref.child.empty() && !config::is_child(child.child, ref.child)) continue;
     if (!child.up && fresh(child.failure)) return failed(fmt::format("{}/{} failed", ref.connection, child.child), *child.failure);
     up = up && child.up;
     children.push_back(json::object{{"child", child.child}, {"up", child.up}});
   }
-  if (up && (!children.empty() || connection->up)) {
+  if (up && (!children.empty() || connection.up)) {
     return result_line({{"message", fmt::format("{}{}{} is up", ref.connection, ref.child.empty() ? "" : "/", ref.child)},
                         {"connection", ref.connection},
                         {"children", std::move(children)}});
   }
-  if (!connection->up && fresh(connection->failure)) return failed(fmt::format("{} failed", ref.connection), *connection->failure);
+  if (!connection.up && fresh(connection.failure)) return failed(fmt::format("{} failed", ref.connection), *connection.failure);
   if (now >= deadline)
     return error_line("timeout", fmt::format("{} is not up after {} s; culvertd keeps trying: see `culvert list-sas` and `culvert log`",
                                              ref.connection, timeout));

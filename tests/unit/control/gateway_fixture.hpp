@@ -51,6 +51,7 @@ struct GatewayFixture {
   ike::TimePoint now{1h};
   std::unique_ptr<Gateway> gateway;
   std::vector<ike::ComputeDh> jobs;
+  auth::Inventory inventory;
 
   GatewayFixture() { restart(); }
   void restart() {
@@ -59,6 +60,7 @@ struct GatewayFixture {
     gateway =
         std::make_unique<Gateway>(config, journal,
                                   Gateway::Hooks{.compute = [this](ike::ComputeDh j) { jobs.push_back(std::move(j)); },
+                                                 .inventory = [this] { return inventory; },
                                                  .read_secret = [](const config::SecretRef&) -> std::expected<SecretBytes, std::string> {
                                                    return std::unexpected("no such file");
                                                  },

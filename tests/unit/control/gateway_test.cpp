@@ -155,6 +155,7 @@ TEST_CASE_METHOD(Fixture, "a new culvertd adopts what it knows and removes what 
     CHECK(dp->installed(Direction::Outbound) == 0);
     const auto removed = std::ranges::find(dp->executed, shm::MessageType::RemoveSa);
     CHECK(removed != dp->executed.end());
+    CHECK(metrics().find(R"(connection="",child="")") == std::string::npos);  // what it carried is nobody's
   }
 }
 
@@ -267,6 +268,50 @@ TEST_CASE_METHOD(Fixture, "configured connections and children are in the metric
   CHECK(has(text, R"(culvert_ring_capacity_slots{ring="command"} 1024)"));
   gateway->detached(now, "test");
   CHECK(has(metrics(), R"(culvert_connection_up{connection="site-b"} 0)"));  // nothing carries it
+}
+
+TEST_CASE_METHOD(Fixture, "an authority is one series, however many connections trust it", "[gateway][metrics][certificates]") {
+  config.connections.assign(500, config.connections.front());
+  for (std::size_t i = 0; i < config.connections.size(); ++i) {
+    config::Connection& c = config.connections[i];
+    c.name = "c" + std::to_string(i);
+    c.local_auth.auth = c.remote_auth.auth = config::Proof::Pubkey;
+    inventory.certificates.push_back({.connection = c.name, .role = "own", .subject = "CN=gw", .serial = "01"});
+    inventory.certificates.push_back({.connection = c.name, .role = "authority", .subject = "CN=Root", .serial = "02"});
+  }
+  inventory.problems = {{"c7", "local", "gone"}};
+  restart();
+  const std::string text = metrics();
+  CHECK(has(text, R"(culvert_certificate_not_after_timestamp_seconds{connection="",role="authority",subject="CN=Root",serial="02"} 0)"));
+  CHECK(text.find(R"(role="authority")") == text.rfind(R"(role="authority")"));
+  CHECK(has(text, R"(culvert_certificate_not_after_timestamp_seconds{connection="c499",role="own",subject="CN=gw",serial="01"} 0)"));
+  CHECK(has(text, R"(culvert_certificate_files_usable{connection="c7",side="local"} 0)"));
+  CHECK(has(text, R"(culvert_certificate_files_usable{connection="c7",side="remote"} 1)"));
+}
+
+TEST_CASE_METHOD(Fixture, "one connection of many is looked at alone", "[gateway]") {
+  config.connections.assign(3, config.connections.front());
+  for (std::size_t i = 0; i < 3; ++i) {
+    config.connections[i].name = "c" + std::to_string(i);
+    test::engine().connections.push_back({config.connections[i].name, i == 1, std::nullopt, {{"voice", i == 1, std::nullopt}}});
+  }
+  const auto known = test::engine().connections;
+  restart();
+  test::engine().connections = known;
+  attach();
+  const auto all = gateway->connections();
+  REQUIRE(all.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto one = gateway->connections("c" + std::to_string(i));
+    REQUIRE(one.size() == 1);
+    for (const auto* c : {&one[0], &all[i]}) {
+      CHECK(c->connection == "c" + std::to_string(i));
+      CHECK(c->up == (i == 1));
+      REQUIRE(c->children.size() == 2);
+      CHECK((!c->children[0].up && c->children[1].up == (i == 1)));
+    }
+  }
+  CHECK(gateway->connections("c").empty());
 }
 
 TEST_CASE_METHOD(Fixture, "peers that make up names make no series of metrics", "[gateway][metrics][attack-M5]") {
