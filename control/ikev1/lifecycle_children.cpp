@@ -222,7 +222,7 @@ void pairs_of_dead_peer(Core& core, TimePoint now, std::size_t connection, const
     child.persistent = action == config::DpdAction::Restart;
     child.trapped = action == config::DpdAction::Trap;
     core.lost(now, connection, i, Exchange::QuickMode, reason, text);
-    child.retry_at = now + backoff(core, 1);
+    child.retry_at = {};  // its silence was pause enough
     core.actions.emplace_back(ike::Report{
         Severity::Warn, core.connection(connection).name, core.connection(connection).children[i].name, {}, {}, {}, reason, false, text});
   }

@@ -10,55 +10,12 @@
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/notifications.hpp"
 #include "control/ikev1/peers.hpp"
+#include "control/ikev1/siblings.hpp"
 #include "control/ikev1/times.hpp"
 
 namespace culvert::ikev1 {
 
 namespace {
-
-/// Another established ISAKMP SA of the same connection and peer.
-template <class F>
-bool any_sibling(Core& core, const IsakmpSa& sa, F&& test) {
-  const MmEstablished* own = sa.established();
-  for (const IsakmpSa* other : core.sas_of(sa.connection)) {
-    const MmEstablished* est = other->established();
-    if (other->id != sa.id && est && est->access.open() && (!own || est->remote_id == own->remote_id) && test(*other, *est)) return true;
-  }
-  return false;
-}
-
-bool newer(const IsakmpSa& a, const IsakmpSa& b) {
-  return std::pair(a.established()->established, a.id) > std::pair(b.established()->established, b.id);
-}
-
-std::chrono::nanoseconds apart(TimePoint a, TimePoint b) { return a > b ? a - b : b - a; }
-
-/// When two of our making and the peer's stand side by side, and ours has the higher cookie: when we remove it.
-std::optional<TimePoint> collision_end(Core& core, const IsakmpSa& sa, const MmEstablished& est) {
-  if (sa.role != Role::Initiator) return std::nullopt;
-  std::optional<TimePoint> out;
-  any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& theirs) {
-    const bool knew = theirs.remove_at || theirs.established <= sa.created;  // this one was made to take its place
-    if (knew) return false;
-    if (other.role == Role::Responder && other.spi_i < sa.spi_i && apart(est.established, theirs.established) < kSimultaneous)
-      out = std::max(est.established, theirs.established) + kSettle;
-    return false;
-  });
-  return out;
-}
-
-/// When an SA with a successor that the peer made, and never asked us to remove it, is removed all the same.
-std::optional<TimePoint> forgotten_at(Core& core, const IsakmpSa& sa) {
-  std::optional<TimePoint> out;
-  any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& est) {
-    // Made by the peer, one after the other: it knew this one when it made that one.
-    const bool known = sa.role == Role::Responder && other.role == Role::Responder;
-    if (newer(other, sa) && !stand_beside(core, other, sa))
-      out = earliest(out, est.established + (known ? std::chrono::nanoseconds(kOverdue) : kForgotten));
-    return false;
-  });
-  return out;
-}
 
 /// The last ISAKMP SA is gone, but the peer said nothing of its pairs (RFC 2408 §3.15: a Delete is of what it names). They stay while
 /// traffic shows that the peer has them, and a successor is negotiated where the configuration lets us begin.
@@ -321,20 +278,30 @@ void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   MmEstablished* est = sa.established();
   if (!est) return;
   const auto collision = collision_end(core, sa, *est);
-  if (!est->remove_at && collision && now >= *collision) est->remove_at = now;
-  const auto forgotten = forgotten_at(core, sa);
-  const bool overdue = forgotten && now >= *forgotten;
-  if (overdue && !est->remove_at) est->remove_at = now;
+  const auto unasked = earliest(collision, forgotten_at(core, sa));
+  if (!est->remove_at && unasked && now >= *unasked) {
+    est->remove_at = now;
+    renew_pairs(core, sa);
+  }
+  if (est->remove_at && now >= *est->remove_at && !has_heir(core, sa)) {  // the peer has deleted what was to take its place
+    est->remove_at.reset();
+    if (core.connection(sa).dpd_delay.count() > 0 && est->negotiated.dpd) est->dpd.next_probe = now;
+  }
   if (est->remove_at && now >= *est->remove_at) {
-    if (collision && now >= *collision && !busy(sa, now)) return close_loser(core, now, sa);
-    if (!busy(sa, now) || now >= est->expires_at)
+    const bool renewing = unasked && now >= *unasked && now < *unasked + kRenewal && !pairs_renewed(core, sa);
+    if ((busy(sa, now) || renewing) && now < est->expires_at)
+      est->remove_at = now + kGrace;
+    else if (collision && now >= *collision)
+      return close_loser(core, now, sa);
+    else
       return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends.");
-    est->remove_at = now + kGrace;
   }
   if (now >= est->expires_at && (est->remove_at || newer_isakmp(core, sa)))
     return close_isakmp(core, now, sa, Reason::Replaced, "An ISAKMP SA that has a successor ends with its lifetime.");
-  if (now >= est->expires_at)
+  if (now >= est->expires_at) {
+    renew_pairs(core, sa);
     return close_isakmp(core, now, sa, Reason::Expired, "The lifetime of the ISAKMP SA ended before it was replaced.");
+  }
   if (now >= est->rekey_at && !est->remove_at && !newer_isakmp(core, sa) && worth_replacing(core, sa)) {
     est->rekey_at = now + kQuickModeLimit;  // moved again when the attempt ends
     start_phase1(core, now, {sa.connection, sa.local, sa.remote, {sa.id}});

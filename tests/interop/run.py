@@ -3,7 +3,7 @@
 
 Runs the tests against real peers: every tests/interop/test_*.py, each in a process and network namespaces of its own, with a time limit.
 Each may be run alone, too: /usr/bin/python3 tests/interop/test_suites.py. A test's head says "Time limit: N s"; "Runs alone", if it must not share
-the machine with others; "Needs build-asan", if it runs the sanitizer build (--part asan are these, --part plain are the others). Prints each test's output when it has ended. Needs root.
+the machine with others; "Mostly waits", if it may run beside all --jobs of them; "Needs build-asan", if it runs the sanitizer build (--part asan are these, --part plain are the others). Prints each test's output when it has ended. Needs root.
 """
 import argparse
 import glob
@@ -29,7 +29,7 @@ class Test:
         with open(path, encoding="utf-8") as f:
             head = f.read(4000)
         self.limit = int(re.search(r"Time limit: (\d+) s", head).group(1))
-        self.alone = "Runs alone" in head
+        self.alone, self.idle = "Runs alone" in head, "Mostly waits" in head
         self.part = "asan" if "Needs build-asan" in head else "plain"
         self.passed = self.failed = self.skipped = 0
 
@@ -86,7 +86,8 @@ def main():
     environment = {**os.environ, "CULVERT_BUILD": options.build, "CULVERT_BUILD_ASAN": options.build_asan, "CULVERT_LAB_KEEP": keep}
     if options.keep:
         environment["CULVERT_LAB_KEEP_ALL"] = "1"
-    waiting = sorted((t for t in tests if not t.alone), key=lambda t: -t.limit)
+    shared = sorted((t for t in tests if not t.alone), key=lambda t: -t.limit)
+    waiting, idle = [t for t in shared if not t.idle], [t for t in shared if t.idle]
     lock, output = threading.Lock(), threading.Lock()
 
     def one(test):
@@ -94,15 +95,15 @@ def main():
         with output:
             print(text, flush=True)
 
-    def worker():
+    def worker(queue):
         while True:
             with lock:
-                if not waiting:
+                if not queue:
                     return
-                test = waiting.pop(0)
+                test = queue.pop(0)
             one(test)
 
-    threads = [threading.Thread(target=worker) for _ in range(max(1, options.jobs))]
+    threads = [threading.Thread(target=worker, args=(queue,)) for queue in [waiting] * max(1, options.jobs) + [idle]]
     for thread in threads:
         thread.start()
     for thread in threads:
