@@ -18,6 +18,7 @@
 #include "control/ikev1/exchange_transaction.hpp"
 #include "control/ikev1/lease_holders.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/phase1_newcomers.hpp"
 #include "control/ikev1/times.hpp"
 #include "control/ikev1/traced.hpp"
 #include "control/ikev1/view.hpp"
@@ -31,6 +32,7 @@ class Engine::Impl {
 
   /// Ends every event.
   void settle(TimePoint now) {
+    for (const Datagram& datagram : std::exchange(core.deferred, {})) dispatch(now, datagram);
     ikev1::welcome_waiting(core, now);
     core.settle({[&](std::size_t run) {
                    ikev1::release_leases(core, run);
@@ -81,7 +83,7 @@ void Engine::Impl::fragment(TimePoint now, const Datagram& datagram, const Frame
   auto id = core.table.find(h.spi_i, h.spi_r);
   if (!id && h.spi_r) id = core.table.find_initiating(h.spi_i);
   ikev1::IsakmpSa* sa = id ? core.find(*id) : nullptr;
-  const bool newcomer = core.newcomers.knows(h.spi_i, h.spi_r, datagram.local, datagram.remote);
+  const bool newcomer = core.newcomers.told(h.spi_i, h.spi_r, datagram.local, datagram.remote) != nullptr;
   if (!sa && h.spi_r && !newcomer) return junk(Reason::UnknownSa, "it names cookies that nobody here has");
   if (!takes_fragments(datagram, sa)) return junk(Reason::Unexpected, "the connection does not want any (fragmentation: no)");
   auto& strangers = newcomer ? core.newcomer_fragments : core.first_fragments;
@@ -158,8 +160,11 @@ void Engine::on_dh(TimePoint now, DhResult result) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(result.job);
   ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr;
-  if (!sa) return;
-  if (!owner->quick_mode) {
+  if (owner && owner->reply_key) {
+    ikev1::on_reply_key(core, now, *owner->reply_key, result);
+  } else if (!sa) {
+    return;
+  } else if (!owner->quick_mode) {
     ikev1::on_main_mode_dh(core, now, *sa, result, result.job);
     ikev1::on_aggressive_mode_dh(core, now, *sa, result, result.job);
   } else if (const auto qm = sa->quick_modes.find(*owner->quick_mode); qm != sa->quick_modes.end()) {
@@ -185,7 +190,6 @@ void Engine::on_verified(TimePoint now, VerifyResult result) {
     ikev1::on_main_mode_verified(core, now, *sa, result);
     ikev1::on_aggressive_mode_verified(core, now, *sa, result);
   }
-  for (const Datagram& datagram : std::exchange(core.deferred, {})) impl_->dispatch(now, datagram);
   impl_->settle(now);
 }
 

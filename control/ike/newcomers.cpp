@@ -11,40 +11,48 @@ std::size_t Newcomers::add(Newcomer newcomer) {
     take(order_.begin());
     ++forgotten;
   }
-  if (const auto it = index_.find({newcomer.spi_i, newcomer.remote}); it != index_.end()) take(it->second);
+  if (const auto it = by_peer_.find({newcomer.spi_i, newcomer.remote}); it != by_peer_.end()) take(it->second);
   bytes_ += more;
   order_.push_back(std::move(newcomer));
-  index_[{order_.back().spi_i, order_.back().remote}] = std::prev(order_.end());
+  const auto last = std::prev(order_.end());
+  by_peer_[{last->spi_i, last->remote}] = last;
+  by_cookie_[last->spi_r] = last;
   return forgotten;
 }
 
 Newcomer* Newcomers::find(IkeSpi spi_i, const Endpoint& remote) {
-  const auto it = index_.find({spi_i, remote});
-  return it == index_.end() ? nullptr : &*it->second;
+  const auto it = by_peer_.find({spi_i, remote});
+  return it == by_peer_.end() ? nullptr : &*it->second;
 }
 
-bool Newcomers::knows(IkeSpi spi_i, IkeSpi spi_r, const Endpoint& local, const Endpoint& remote) const {
-  const auto it = index_.find({spi_i, remote});
-  return it != index_.end() && it->second->spi_r == spi_r && it->second->local == local;
+Newcomer* Newcomers::told(IkeSpi spi_i, IkeSpi spi_r, const Endpoint& local, const Endpoint& remote) {
+  const auto it = by_cookie_.find(spi_r);
+  if (it == by_cookie_.end() || it->second->spi_i != spi_i) return nullptr;
+  Newcomer& known = *it->second;
+  const bool there = known.mode == Exchange::AggressiveMode || (known.local == local && known.remote == remote);
+  return there ? &known : nullptr;
 }
 
 std::optional<Newcomer> Newcomers::take(IkeSpi spi_i, IkeSpi spi_r, const Endpoint& local, const Endpoint& remote) {
-  if (!knows(spi_i, spi_r, local, remote)) return std::nullopt;
-  return take(index_.find({spi_i, remote})->second);
+  if (!told(spi_i, spi_r, local, remote)) return std::nullopt;
+  return take(by_cookie_.at(spi_r));
 }
 
-void Newcomers::wait(Newcomer& newcomer, ByteView third) {
-  if (!newcomer.third.empty() || bytes_ + third.size() > kMaxNewcomerBytes) return;  // it will send message 3 again
-  std::deque<Key>& line = waiting_[newcomer.remote.address];
-  if (line.size() >= kMaxWaiting) return;
-  newcomer.third.assign(third.begin(), third.end());
-  bytes_ += third.size();
-  line.push_back({newcomer.spi_i, newcomer.remote});
+void Newcomers::wait(Newcomer& newcomer, Datagram third, const IpAddress& line) {
+  if (newcomer.third && newcomer.line == line) return;
+  wait_no_longer(newcomer);
+  if (bytes_ + third.data.size() > kMaxNewcomerBytes) return;  // it will send message 3 again
+  std::deque<IkeSpi>& all = waiting_[line];
+  if (all.size() >= kMaxWaiting) return;
+  bytes_ += third.data.size();
+  newcomer.third = std::move(third);
+  newcomer.line = line;
+  all.push_back(newcomer.spi_r);
 }
 
-const Newcomer* Newcomers::waiting(const IpAddress& source, TimePoint oldest) {
-  for (auto line = waiting_.find(source); line != waiting_.end(); line = waiting_.find(source)) {
-    Newcomer& first = *index_.at(line->second.front());
+Newcomer* Newcomers::waiting(const IpAddress& line, TimePoint oldest) {
+  for (auto all = waiting_.find(line); all != waiting_.end(); all = waiting_.find(line)) {
+    Newcomer& first = *by_cookie_.at(all->second.front());
     if (first.since > oldest) return &first;
     wait_no_longer(first);
   }
@@ -52,11 +60,11 @@ const Newcomer* Newcomers::waiting(const IpAddress& source, TimePoint oldest) {
 }
 
 void Newcomers::wait_no_longer(Newcomer& newcomer) {
-  if (newcomer.third.empty()) return;
-  bytes_ -= newcomer.third.size();
-  newcomer.third.clear();
-  const auto line = waiting_.find(newcomer.remote.address);
-  std::erase(line->second, Key{newcomer.spi_i, newcomer.remote});
+  if (!newcomer.third) return;
+  bytes_ -= newcomer.third->data.size();
+  newcomer.third.reset();
+  const auto line = waiting_.find(newcomer.line);
+  std::erase(line->second, newcomer.spi_r);
   if (line->second.empty()) waiting_.erase(line);
 }
 
@@ -74,7 +82,8 @@ Newcomer Newcomers::take(Order::iterator it) {
   wait_no_longer(*it);
   Newcomer out = std::move(*it);
   bytes_ -= out.message.size();
-  index_.erase({out.spi_i, out.remote});
+  by_peer_.erase({out.spi_i, out.remote});
+  by_cookie_.erase(out.spi_r);
   order_.erase(it);
   return out;
 }

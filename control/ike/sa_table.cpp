@@ -7,8 +7,9 @@ void SaTable::add_initiator(SaId id, IkeSpi spi_i) {
   initiating_[spi_i] = id;
 }
 
-void SaTable::add_responder(SaId id, IkeSpi spi_i, IkeSpi spi_r, const Endpoint& source) {
+void SaTable::add_responder(SaId id, IkeSpi spi_i, IkeSpi spi_r, const Endpoint& source, bool heard) {
   entries_[id] = {spi_i, spi_r, source, true};
+  if (!heard) unheard_.insert(id);
   by_spis_[{spi_i, spi_r}] = id;
   by_source_[{spi_i, source}] = id;
   ++per_source_[source.address];
@@ -33,10 +34,12 @@ void SaTable::leave_half_open(Entry& entry) {
 }
 
 void SaTable::promote(SaId id) {
+  heard(id);
   if (const auto it = entries_.find(id); it != entries_.end()) leave_half_open(it->second);
 }
 
 void SaTable::remove(SaId id) {
+  heard(id);
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
   Entry& entry = it->second;

@@ -1,11 +1,13 @@
 // Which IKE SA a datagram belongs to, and how many unproven ones there are.
-// Owns the index by cookies and the count of half-open SAs by source. Holds ids only: the SAs are the engine's.
+// Owns the index by cookies and the counts of half-open SAs: by source, and of those whose source may be made up. Holds ids only: the SAs
+// are the engine's.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -23,8 +25,10 @@ class SaTable {
  public:
   /// An SA that we initiate: the peer's cookie is not known yet (RFC 2408 §2.5.3).
   void add_initiator(SaId id, IkeSpi spi_i);
-  /// An SA that a stranger asks for; half-open until `promote`.
-  void add_responder(SaId id, IkeSpi spi_i, IkeSpi spi_r, const Endpoint& source);
+  /// An SA that a stranger asks for; half-open until `promote`. `heard`: it has shown our cookie, and so that it is at `source`.
+  void add_responder(SaId id, IkeSpi spi_i, IkeSpi spi_r, const Endpoint& source, bool heard);
+  /// The stranger has shown our cookie.
+  void heard(SaId id) { unheard_.erase(id); }
   /// Message 2 told us the peer's cookie.
   void complete_initiator(SaId id, IkeSpi spi_i, IkeSpi spi_r);
   /// The peer has proved who it is: no longer half-open.
@@ -40,6 +44,8 @@ class SaTable {
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] std::size_t half_open() const { return half_open_; }
   [[nodiscard]] std::size_t half_open(const IpAddress& source) const;
+  /// Half-open SAs whose source may be made up, the oldest first.
+  [[nodiscard]] const std::set<SaId>& unheard() const { return unheard_; }
   /// Those of whom one has left the half-open ones since the last call.
   [[nodiscard]] std::vector<IpAddress> take_freed() { return std::exchange(freed_, {}); }
 
@@ -56,6 +62,7 @@ class SaTable {
   std::map<IkeSpi, SaId> initiating_;
   std::map<std::pair<IkeSpi, Endpoint>, SaId> by_source_;
   std::map<IpAddress, std::size_t> per_source_;
+  std::set<SaId> unheard_;
   std::vector<IpAddress> freed_;
   std::size_t half_open_ = 0;
 };

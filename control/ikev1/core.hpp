@@ -17,6 +17,7 @@
 #include "control/ike/failure.hpp"
 #include "control/ike/header.hpp"
 #include "control/ike/newcomers.hpp"
+#include "control/ike/repeats.hpp"
 #include "control/ike/watch.hpp"
 #include "control/ikev1/attempts.hpp"
 #include "control/ikev1/fragments.hpp"
@@ -109,7 +110,15 @@ struct JobOwner {
   std::optional<MessageId> quick_mode;  ///< absent: Main Mode
   std::optional<Direction> install;     ///< absent: Diffie-Hellman
   std::uint64_t pair = 0;
-  std::size_t connection = 0;  ///< the run
+  std::size_t connection = 0;          ///< the run
+  std::optional<DhGroup> reply_key{};  ///< nobody's SA: a key pair for answers of Aggressive Mode
+};
+
+/// The key pair of a group for answers of Aggressive Mode, as long as somebody who was answered with it may go on: then it is wiped.
+struct ReplyKeySlot {
+  std::weak_ptr<const ike::ReplyKey> key;
+  JobId job{};                           ///< that makes the next one
+  std::vector<ike::Datagram> waiting{};  ///< first messages that came before there was one (without the non-ESP marker)
 };
 
 /// A datagram that parsed as a message, on its way to its exchange.
@@ -135,6 +144,9 @@ class Core {
   FirstFragments first_fragments, newcomer_fragments;  ///< the latter of message 3: nobody fills it in another's name
   std::set<IpAddress> contacted;  ///< peers that we have, or had, SAs with: they get no INITIAL-CONTACT. At most kMaxContacted
   ike::Newcomers newcomers;
+  ike::Repeats repeats;  ///< first messages whose answer is expensive
+  std::map<DhGroup, ReplyKeySlot> reply_keys;
+  SecretBytes nobodys_secret;  ///< what answers of Aggressive Mode to identities that nobody expects are made with; empty until then
   ike::FailureBook failures;
   Leases leases;
   Attempts attempts;

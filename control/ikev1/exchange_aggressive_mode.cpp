@@ -1,6 +1,8 @@
 // Aggressive Mode: which message or completion goes where. The ladder is in the header.
 #include "control/ikev1/exchange_aggressive_mode.hpp"
 
+#include "control/ikev1/phase1_newcomers.hpp"
+
 namespace culvert::ikev1 {
 
 void on_aggressive_mode(Core& core, const Incoming& in) {
@@ -9,6 +11,7 @@ void on_aggressive_mode(Core& core, const Incoming& in) {
   const auto junk = [&](const char* text) { core.junk(in.now, peer, Exchange::AggressiveMode, Reason::Unexpected, text); };
   if (h.message_id) return junk("An Aggressive Mode message has a message id.");  // RFC 2408 §4.1: zero in phase 1
   if (!h.spi_r) return on_aggressive_1(core, in);
+  if (welcome(core, in, Exchange::AggressiveMode)) return;
   IsakmpSa* sa = sa_of_message(core, in, Exchange::AggressiveMode);
   if (!sa) return;
   const bool same_peer = peer == sa->remote && in.datagram.local == sa->local;
@@ -20,6 +23,7 @@ void on_aggressive_mode(Core& core, const Incoming& in) {
 void on_aggressive_mode_dh(Core& core, TimePoint now, IsakmpSa& sa, const ike::DhResult& result, JobId job) {
   if (auto* s = std::get_if<AmMakingKey>(&sa.state); s && s->job == job) return send_aggressive_1(core, now, sa, *s, result);
   if (auto* s = std::get_if<AmResponding>(&sa.state); s && s->job == job) return on_aggressive_key(core, now, sa, *s, result);
+  if (auto* s = std::get_if<AmAnswered>(&sa.state); s && s->job == job) return on_aggressive_newcomer_key(core, now, sa, *s, result);
   if (auto* s = std::get_if<AmDeriving>(&sa.state); s && s->job == job) return on_aggressive_secret(core, now, sa, *s, result);
 }
 

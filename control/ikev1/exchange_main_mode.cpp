@@ -1,6 +1,8 @@
 // Main Mode: which message or completion goes where. The ladder is in the header.
 #include "control/ikev1/exchange_main_mode.hpp"
 
+#include "control/ikev1/phase1_newcomers.hpp"
+
 namespace culvert::ikev1 {
 
 void on_main_mode(Core& core, const Incoming& in) {
@@ -9,7 +11,7 @@ void on_main_mode(Core& core, const Incoming& in) {
   if (h.message_id)  // RFC 2408 §4.1: zero in phase 1
     return core.junk(in.now, peer, Exchange::MainMode, Reason::Unexpected, "A Main Mode message has a message id.");
   if (!h.spi_r) return on_message_1(core, in);
-  if (welcome(core, in)) return;
+  if (welcome(core, in, Exchange::MainMode)) return;
   IsakmpSa* sa = sa_of_message(core, in, Exchange::MainMode);
   if (!sa) return;
   // Until the peer is authenticated its address is the one that we know (message 5 and 6 prove a change themselves).

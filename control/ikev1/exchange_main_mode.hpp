@@ -32,12 +32,6 @@ void on_main_mode_verified(Core& core, TimePoint now, IsakmpSa& sa, const ike::V
 
 void on_message_1(Core& core, const Incoming& in);
 void on_message_2(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitSa& state);
-/// A message 3 that shows that a newcomer hears us makes a half-open SA of it, if there is room. False: it is nobody's whom we know as one.
-bool welcome(Core& core, const Incoming& in);
-/// Newcomers for whom half-open negotiations of their addresses have made room.
-void welcome_waiting(Core& core, TimePoint now);
-/// Those whose time is over.
-void forget_newcomers(Core& core, TimePoint now);
 void on_message_3(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKeInit& state);
 void on_message_4(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKe& state);
 void on_message_5(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitAuthInit& state);

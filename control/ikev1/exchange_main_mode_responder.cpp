@@ -9,17 +9,11 @@
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/nat_payloads.hpp"
 #include "control/ikev1/notifications.hpp"
+#include "control/ikev1/phase1_newcomers.hpp"
 
 namespace culvert::ikev1 {
 
-namespace {
-
-/// So many reports of newcomers whose time is over in one go: thousands end together after a flood.
-constexpr std::size_t kNewcomersAtOnce = 1024;
-
-/// What message 1 leads to: an SA that waits for message 3, not in the table, and message 2 as its reply. Message 1 alone decides it, so
-/// that nothing else need be kept until message 3 comes. nullptr: refused, and said so.
-std::unique_ptr<IsakmpSa> answer_to(Core& core, const Incoming& in, std::optional<IkeSpi> cookie) {
+std::unique_ptr<IsakmpSa> answer_main_mode(Core& core, const Incoming& in, const ike::Newcomer& newcomer) {
   const auto message = open_clear(in, MessageKind::MainMode1);
   if (!message) {
     core.junk(in.now, in.datagram.remote, Exchange::MainMode, message.error().reason, message.error().text);
@@ -27,8 +21,7 @@ std::unique_ptr<IsakmpSa> answer_to(Core& core, const Incoming& in, std::optiona
   }
   auto selected = select_connection(core, in, Exchange::MainMode, *message->find<Sa>(), nullptr);
   if (!selected) return nullptr;
-  auto sa = new_responder(core, in, selected->connection, Exchange::MainMode);
-  if (cookie) sa->spi_r = *cookie;
+  auto sa = new_responder(core, in, selected->connection, Exchange::MainMode, newcomer.spi_r);
   Negotiated negotiated{.suite = selected->choice.suite,
                         .sa_i_body = message->raw(PayloadType::Sa)->body,
                         .life_seconds = selected->choice.life_seconds.value_or(0),
@@ -44,82 +37,13 @@ std::unique_ptr<IsakmpSa> answer_to(Core& core, const Incoming& in, std::optiona
   return sa;
 }
 
-void send_message_2(Core& core, const Incoming& in, ike::Newcomer& newcomer, const Bytes& reply) {
-  newcomer.allowance.received(in.datagram.data.size());
-  if (newcomer.allowance.spend(reply.size())) core.send_stateless({newcomer.local, newcomer.remote, {}}, reply);
-}
-
-}  // namespace
-
 void on_message_1(Core& core, const Incoming& in) {
   const ike::Header& h = in.header();
-  const Endpoint& peer = in.datagram.remote;
-  if (ike::Newcomer* known = core.newcomers.find(h.spi_i, peer)) {
-    const bool same = std::ranges::equal(known->message, in.framed.message);
-    if (!same || known->local != in.datagram.local || ++known->repeats > ike::kMaxRepeatsUnproven) return;
-    if (const auto sa = answer_to(core, in, known->spi_r)) send_message_2(core, in, *known, sa->replies.reply());
-    return;
-  }
-  if (first_message_again(core, in)) return;
+  if (begins_again(core, in, Exchange::MainMode)) return;
   if (h.encrypted() || core.table.find_initiating(h.spi_i))  // the latter: our own message, reflected
-    return core.junk(in.now, peer, Exchange::MainMode, Reason::Unexpected, "A first message of Main Mode is encrypted, or our own.");
-  if (core.shutting_down) return;
-  const auto sa = answer_to(core, in, std::nullopt);
-  if (!sa) return;
-  ike::Newcomer newcomer{.spi_i = h.spi_i,
-                         .spi_r = sa->spi_r,
-                         .local = in.datagram.local,
-                         .remote = peer,
-                         .since = in.now,
-                         .connection = sa->connection,
-                         .message = Bytes(in.framed.message.begin(), in.framed.message.end())};
-  send_message_2(core, in, newcomer, sa->replies.reply());
-  if (core.newcomers.add(std::move(newcomer)) > 0)
-    core.junk(in.now, peer, Exchange::MainMode, Reason::Limit,
-              "Others who began Main Mode and have not gone on are forgotten for this one.");
-}
-
-bool welcome(Core& core, const Incoming& in) {
-  const ike::Header& h = in.header();
-  const Endpoint& peer = in.datagram.remote;
-  if (!core.newcomers.knows(h.spi_i, h.spi_r, in.datagram.local, peer)) return false;
-  if (const auto message = open_clear(in, MessageKind::MainMode3); !message) {
-    core.junk(in.now, peer, Exchange::MainMode, message.error().reason, message.error().text);
-    return true;
-  }
-  if (!has_room(core, in, Exchange::MainMode)) {
-    core.newcomers.wait(*core.newcomers.find(h.spi_i, peer), in.framed.message);
-    return true;
-  }
-  const auto newcomer = core.newcomers.take(h.spi_i, h.spi_r, in.datagram.local, peer);
-  const ike::Datagram first{newcomer->local, newcomer->remote, newcomer->message};
-  auto owned = answer_to(core, {in.now, first, *ike::parse_header(first.data)}, h.spi_r);
-  if (!owned) return true;  // the configured connection is not there any more
-  IsakmpSa& sa = *owned;
-  sa.allowance = newcomer->allowance;
-  sa.allowance.received(in.datagram.data.size());
-  core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, peer);
-  core.add(std::move(owned));
-  on_message_3(core, in, sa, std::get<MmAwaitKeInit>(sa.state));
-  return true;
-}
-
-void welcome_waiting(Core& core, TimePoint now) {
-  for (const IpAddress& source : core.table.take_freed()) {
-    const ike::Newcomer* next = core.newcomers.waiting(source, now - core.config.ike.half_open_timeout / 2);
-    if (!next) continue;
-    const ike::Datagram third{next->local, next->remote, next->third};
-    if (const auto framed = ike::parse_header(third.data)) welcome(core, {now, third, *framed});
-  }
-}
-
-void forget_newcomers(Core& core, TimePoint now) {
-  for (std::size_t i = 0; i < kNewcomersAtOnce; ++i) {
-    const auto gone = core.newcomers.take_older(now - core.config.ike.half_open_timeout);
-    if (!gone) return;
-    core.refused(now, gone->connection, gone->remote, Exchange::MainMode, Reason::Timeout,
-                 gone->remote.to_string() + " began Main Mode and did not finish it in time.", {.number = 3});
-  }
+    return core.junk(in.now, in.datagram.remote, Exchange::MainMode, Reason::Unexpected,
+                     "A first message of Main Mode is encrypted, or our own.");
+  if (!core.shutting_down) begin_newcomer(core, in, {.mode = Exchange::MainMode});
 }
 
 void on_message_3(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKeInit& state) {

@@ -50,12 +50,14 @@ SecretBytes signature_skeyid(const Phase1Inputs& in) {
 }
 }  // namespace
 
+SecretBytes psk_skeyid(Prf prf, ByteView psk, ByteView nonce_i, ByteView nonce_r) { return crypto::hmac(prf, psk, {nonce_i, nonce_r}); }
+
 Phase1Secrets derive_phase1(const Phase1Inputs& in) {
   const Big64 cky_i(in.spi_i.value), cky_r(in.spi_r.value);
   const Big8 zero(0), one(1), two(2);
   Phase1Secrets s;
   s.prf = in.prf;
-  s.skeyid = in.signatures ? signature_skeyid(in) : crypto::hmac(in.prf, in.psk, {in.nonce_i, in.nonce_r});
+  s.skeyid = in.signatures ? signature_skeyid(in) : psk_skeyid(in.prf, in.psk, in.nonce_i, in.nonce_r);
   s.skeyid_d = crypto::hmac(in.prf, s.skeyid.view(), {in.g_xy, cky_i, cky_r, zero});
   s.skeyid_a = crypto::hmac(in.prf, s.skeyid.view(), {s.skeyid_d.view(), in.g_xy, cky_i, cky_r, one});
   s.skeyid_e = crypto::hmac(in.prf, s.skeyid.view(), {s.skeyid_a.view(), in.g_xy, cky_i, cky_r, two});

@@ -25,6 +25,8 @@ struct Phase1Inputs {
   IkeSpi spi_i, spi_r;
   bool signatures = false;  ///< no `psk` then
 };
+/// SKEYID with a pre-shared key: all that HASH_R of Aggressive Mode needs, and no key exchange.
+SecretBytes psk_skeyid(Prf prf, ByteView psk, ByteView nonce_i, ByteView nonce_r);
 /// SKEYID = prf(psk, Ni_b | Nr_b), with signatures prf(Ni_b | Nr_b, g^xy); and SKEYID_d, _a, _e from it (RFC 2409 §5, §5.1, §5.4).
 Phase1Secrets derive_phase1(const Phase1Inputs& in);
 /// SKEYID_e, cut or expanded (Ka, RFC 2409 App. B) to the cipher's key length in bytes.

@@ -207,9 +207,9 @@ bool admit(Core& core, TimePoint now, IsakmpSa& sa, const Derived& d, const Clai
 }
 
 namespace {
-template <class Verifying>
-bool keep_early(Verifying& state, const Incoming& in) {
-  if (state.early || !in.header().encrypted() || in.datagram.remote != state.claim.remote) return false;
+template <class Busy>
+bool keep_early(Busy& state, const Incoming& in, const Endpoint& peer) {
+  if (state.early || !in.header().encrypted() || in.datagram.remote != peer) return false;
   state.early = in.datagram;
   return true;
 }
@@ -219,8 +219,9 @@ bool comes_early(Core& core, const Incoming& in) {
   const auto id = core.table.find(in.header().spi_i, in.header().spi_r);
   IsakmpSa* sa = id ? core.find(*id) : nullptr;
   if (!sa) return false;
-  if (auto* s = std::get_if<AmVerifyingProof>(&sa->state)) return keep_early(*s, in);
-  if (auto* s = std::get_if<MmVerifying>(&sa->state)) return keep_early(*s, in);
+  if (auto* s = std::get_if<AmAnswered>(&sa->state)) return keep_early(*s, in, s->third.remote);
+  if (auto* s = std::get_if<AmVerifyingProof>(&sa->state)) return keep_early(*s, in, s->claim.remote);
+  if (auto* s = std::get_if<MmVerifying>(&sa->state)) return keep_early(*s, in, s->claim.remote);
   return false;
 }
 

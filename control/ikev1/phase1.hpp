@@ -70,15 +70,19 @@ void refuse_claim(Core& core, TimePoint now, IsakmpSa& sa, const Derived& derive
 bool admit(Core& core, TimePoint now, IsakmpSa& sa, const Derived& derived, const Claim& claim);
 std::string wrong_identity_text(const Id& received, const config::Connection& c);
 ike::IdentityEvidence identity_evidence(const Id& received, const config::Connection& c, bool proven);
-/// A message of phase 2 that overtakes the verification of the peer's last one of phase 1 (message 3, message 6) is kept, one of them,
+/// A message of phase 2 that overtakes what we compute for the peer's last one of phase 1 (message 3, message 6) is kept, one of them,
 /// and taken in when the SA is established: then it stands in Core::deferred. True: it was kept.
 bool comes_early(Core& core, const Incoming& in);
 void become_established(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, std::string local_id, std::string remote_id);
 
 // -------------------------------------------------------------------------------------------- responder
 
-/// The bounds on what strangers may make us keep. False: refused, and said so.
-bool has_room(Core& core, const Incoming& in, Exchange mode);
+/// The bounds on what strangers may make us keep. Said so if there is none.
+enum class Room : std::uint8_t { Yes, NotForThisSource, NotForAnybody };
+Room look_for_room(Core& core, TimePoint now, const Endpoint& peer, Exchange mode);
+/// The half-open SA of somebody who did not go on in time; and the words for that.
+void not_finished(Core& core, TimePoint now, IsakmpSa& sa);
+std::string not_finished_text(const Endpoint& peer, Exchange mode);
 void refuse_statelessly(Core& core, const Incoming& in, NotifyType type);
 struct Selection {
   std::size_t connection = 0;
@@ -89,8 +93,8 @@ struct Selection {
 /// The first connection with these addresses and this exchange that accepts a proposal with its method, in Aggressive Mode the first
 /// that also expects `id`; nullopt: refused, and said so.
 std::optional<Selection> select_connection(Core& core, const Incoming& in, Exchange mode, const Sa& offered, const Id* id);
-/// A half-open SA, not in the table yet.
-std::unique_ptr<IsakmpSa> new_responder(Core& core, const Incoming& in, std::size_t connection, Exchange mode);
+/// A half-open SA under this cookie, not in the table yet.
+std::unique_ptr<IsakmpSa> new_responder(Core& core, const Incoming& in, std::size_t connection, Exchange mode, IkeSpi cookie);
 /// Sends the cached reply if the stranger's allowance has room for it. False: it has not.
 bool answer_stranger(Core& core, TimePoint now, IsakmpSa& sa);
 /// The first message once more: true if it was that, and has been dealt with.

@@ -84,6 +84,14 @@ std::optional<unsigned> bad_messages(const MmState& state) {
       state);
 }
 
+}  // namespace
+
+std::string not_finished_text(const Endpoint& peer, Exchange mode) {
+  const bool main_mode = mode == Exchange::MainMode;
+  return peer.to_string() + " began " + (main_mode ? "Main Mode" : "Aggressive Mode") + " and did not finish it in time." +
+         (main_mode ? "" : " It has our proof: it may have found that wrong, for want of the same pre-shared key or authority.");
+}
+
 void not_finished(Core& core, TimePoint now, IsakmpSa& sa) {
   const bool main_mode = sa.mode == Exchange::MainMode;
   const auto bad = bad_messages(sa.state);
@@ -94,16 +102,10 @@ void not_finished(Core& core, TimePoint now, IsakmpSa& sa) {
     core.say(sa, Severity::Debug, sa.mode, Reason::AuthFailed, "The half-open ISAKMP SA that never authenticated is gone.");
     return core.drop(sa);
   }
-  const std::string guess =
-      proof ? " It has our proof: it may have found that wrong, for want of the same pre-shared key or authority." : "";
-  core.ended(now, sa, sa.mode, Role::Responder, Reason::Timeout,
-             sa.remote.to_string() + " began " + std::string(main_mode ? "Main Mode" : "Aggressive Mode") +
-                 " and did not finish it in time." + guess,
-             {}, {.number = main_mode && bad ? 5U : 3U});
+  core.ended(now, sa, sa.mode, Role::Responder, Reason::Timeout, not_finished_text(sa.remote, sa.mode), {},
+             {.number = main_mode && bad ? 5U : 3U});
   core.drop(sa);
 }
-
-}  // namespace
 
 void on_phase1_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   if (MmEstablished* est = sa.established(); est && est->unconfirmed) return confirm_again(core, now, sa, *est);

@@ -12,18 +12,18 @@ void refuse_statelessly(Core& core, const Incoming& in, NotifyType type) {
   core.send_stateless({in.datagram.local, in.datagram.remote, {}}, clear_notification(in.header().spi_i, IkeSpi{}, MessageId{}, type));
 }
 
-bool has_room(Core& core, const Incoming& in, Exchange mode) {
+Room look_for_room(Core& core, TimePoint now, const Endpoint& peer, Exchange mode) {
   const config::Ike& limits = core.config.ike;
-  const IpAddress& source = in.datagram.remote.address;
-  const char* why = nullptr;
-  if (core.table.size() >= ike::kMaxIkeSas)
-    why = "There are too many ISAKMP SAs.";
-  else if (core.table.half_open() >= limits.half_open_limit)
-    why = "Too many negotiations of strangers are under way (ike.half_open_limit).";
-  else if (core.table.half_open(source) >= limits.half_open_per_source)
-    why = "This address has too many negotiations under way (ike.half_open_per_source).";
-  if (why) core.junk(in.now, in.datagram.remote, mode, Reason::Limit, why);
-  return why == nullptr;
+  const auto full = [&](Room which, const char* why) {
+    core.junk(now, peer, mode, Reason::Limit, why);
+    return which;
+  };
+  if (core.table.size() >= ike::kMaxIkeSas) return full(Room::NotForAnybody, "There are too many ISAKMP SAs.");
+  if (core.table.half_open() >= limits.half_open_limit)
+    return full(Room::NotForAnybody, "Too many negotiations of strangers are under way (ike.half_open_limit).");
+  if (core.table.half_open(peer.address) >= limits.half_open_per_source)
+    return full(Room::NotForThisSource, "This address has too many negotiations under way (ike.half_open_per_source).");
+  return Room::Yes;
 }
 
 namespace {
@@ -95,12 +95,12 @@ std::optional<Selection> select_connection(Core& core, const Incoming& in, Excha
   return std::nullopt;
 }
 
-std::unique_ptr<IsakmpSa> new_responder(Core& core, const Incoming& in, std::size_t connection, Exchange mode) {
+std::unique_ptr<IsakmpSa> new_responder(Core& core, const Incoming& in, std::size_t connection, Exchange mode, IkeSpi cookie) {
   auto sa = std::make_unique<IsakmpSa>(IsakmpSa{.id = core.new_sa_id(),
                                                 .connection = connection,
                                                 .role = Role::Responder,
                                                 .spi_i = in.header().spi_i,
-                                                .spi_r = core.new_cookie(),
+                                                .spi_r = cookie,
                                                 .local = in.datagram.local,
                                                 .remote = in.datagram.remote,
                                                 .created = in.now,
@@ -146,6 +146,7 @@ IsakmpSa* sa_of_message(Core& core, const Incoming& in, Exchange mode) {
   const auto what = sa->replies.check(in.framed.message, proven ? ike::kMaxRepeatsProven : ike::kMaxRepeatsUnproven);
   const bool stranger = sa->role == Role::Responder && !proven;
   if (stranger) sa->allowance.received(in.datagram.data.size());
+  if (stranger) core.table.heard(sa->id);
   if (what == ike::Duplicate::New) return sa;
   if (what == ike::Duplicate::Answer && stranger && !answer_stranger(core, in.now, *sa)) sa->replies.not_repeated();
   if (what == ike::Duplicate::Answer && !stranger) core.send(in.now, *sa, Bytes(sa->replies.reply()));

@@ -7,6 +7,7 @@
 //
 //   aggressive  initiator   MakingKey -dh-> AwaitReply -2-> Deriving -dh-> (Verifying, Signing) -> Established
 //               responder   Responding -dh-> (SigningReply) -> AwaitProof -3-> (VerifyingProof) -> Established
+//               responder with a pre-shared key, once message 3 is there    Answered -dh-> AwaitProof
 #pragma once
 
 #include <memory>
@@ -169,6 +170,15 @@ struct AmResponding {
   Sa reply;
   bool certificates_wanted = false;
   JobId job{};
+};
+/// A newcomer whose message 3 waits for the key exchange.
+struct AmAnswered {
+  Negotiated negotiated;
+  KeyExchange ke;
+  AmPeer peer;
+  ike::Datagram third{};  ///< without the non-ESP marker
+  JobId job{};
+  std::optional<ike::Datagram> early{};  ///< what it sent behind message 3: it takes itself for established
 };
 struct AmSigningReply : Derived {
   AmPeer peer;

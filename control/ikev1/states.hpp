@@ -231,7 +231,7 @@ struct MmClosing {
 using MmState =
     std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmSigning, MmAwaitAuth, MmVerifying, MmAwaitKeInit, MmResponding,
                  MmAwaitAuthInit, MmVerifyingInit, MmSigningReply, AmMakingKey, AmAwaitReply, AmDeriving, AmVerifying, AmSigning,
-                 AmResponding, AmSigningReply, AmAwaitProof, AmVerifyingProof, MmRefused, MmEstablished, MmClosing>;
+                 AmResponding, AmAnswered, AmSigningReply, AmAwaitProof, AmVerifyingProof, MmRefused, MmEstablished, MmClosing>;
 
 /// What an unauthenticated notification claimed: not acted on, but named when the exchange has failed anyway.
 struct Hint {

@@ -109,7 +109,7 @@ void add_ike(Builder& b, const Gateway& gateway) {
   for (const auto& lone : gateway.lone_pairs()) children += installed(lone.children);
   b.gauge("culvert_ike_sas", "Established ISAKMP SAs.").sample({}, established);
   b.gauge("culvert_ike_half_open_sas", "ISAKMP SAs that are being negotiated.").sample({}, half_open);
-  b.gauge("culvert_ike_newcomers", "Strangers who have been sent message 2 of Main Mode and have not answered it: no SAs yet.")
+  b.gauge("culvert_ike_newcomers", "Strangers who have been sent message 2 and have not answered it: no SAs yet.")
       .sample({}, gateway.newcomers());
   b.gauge("culvert_child_sas", "Installed pairs of IPsec SAs.").sample({}, children);
   b.gauge("culvert_sa_slots_used", "Slots of the data plane's SA tables that are in use or reserved.");

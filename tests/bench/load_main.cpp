@@ -32,14 +32,16 @@ using Clock = std::chrono::steady_clock;
 
 const char* const kUsage =
     "usage: culvert-load --to ADDRESS --secret TEXT [--count N] [--parallel N] [--ike PROPOSAL] [--esp PROPOSAL] [--seconds N]\n"
+    "                    [--aggressive N]\n"
     "  --count N        tunnels, of peers 0 to N-1 (1000)\n"
     "  --parallel N     negotiations under way at once (64)\n"
     "  --ike, --esp     what is offered (aes128-sha256-curve25519, aes128gcm16)\n"
-    "  --seconds N      give up after so long (120)\n";
+    "  --seconds N      give up after so long (120)\n"
+    "  --aggressive N   the last N peers use Aggressive Mode (0)\n";
 
 struct Options {
   std::string to, secret, proposal = "aes128-sha256-curve25519", esp = "aes128gcm16";
-  std::size_t count = 1000, parallel = 64;
+  std::size_t count = 1000, parallel = 64, aggressive = 0;
   std::chrono::seconds patience{120};
 };
 
@@ -135,6 +137,7 @@ class Load {
       config::Connection c = bench::peer_config(i, o.proposal, o.esp).connections.front();
       c.remote_addrs = {IpAddress::parse(o.to).value()};
       c.children.front().start_action = config::StartAction::None;
+      c.aggressive = i + o.aggressive >= o.count;
       all.connections.push_back(std::move(c));
     }
     return all;
@@ -241,6 +244,8 @@ Options parse(int argc, char** argv) {
       o.count = number();
     } else if (name == "--parallel") {
       o.parallel = number();
+    } else if (name == "--aggressive") {
+      o.aggressive = number();
     } else if (name == "--ike") {
       o.proposal = value;
     } else if (name == "--esp") {

@@ -179,10 +179,15 @@ TEST_CASE("a stranger gets no more than one and a half times its bytes, however 
   CHECK(d.sent_bytes > 0);
 }
 
-TEST_CASE("half-open SAs of Aggressive Mode share the bounds", "[aggressive_mode][D7][H1]") {
+TEST_CASE("half-open SAs of Aggressive Mode share the bounds; with a pre-shared key there are none before message 3",
+          "[aggressive_mode][D7][H1]") {
+  const bool signatures = GENERATE(true, false);
   World world;
-  auto [a, b] = two_sites(world, aggressive_once);
-  a.secrets["c"] = "another secret";
+  auto [a, b] = signatures ? two_signing_sites(world, AuthMethod::RsaSignature, aggressive_once) : two_sites(world, aggressive_once);
+  if (signatures)
+    a.distrusted = {"B"};
+  else
+    a.secrets["c"] = "another secret";
   a.start();
   b.start();
   for (int i = 0; i < 40; ++i) {
@@ -192,8 +197,11 @@ TEST_CASE("half-open SAs of Aggressive Mode share the bounds", "[aggressive_mode
     a.engine->terminate(world.now, "c", "");
     a.perform();
   }
-  CHECK(b.engine->ike_sas().size() == b.config.ike.half_open_per_source);
-  CHECK(b.counted(Exchange::AggressiveMode, Reason::Limit) > 0);
-  world.run(b.config.ike.half_open_timeout + 1s);
+  CHECK(b.engine->ike_sas().size() == (signatures ? b.config.ike.half_open_per_source : 0));
+  CHECK((b.counted(Exchange::AggressiveMode, Reason::Limit) > 0) == signatures);
+  CHECK(b.engine->newcomers() == (signatures ? 0 : 40));
+  CHECK(b.key_exchanges <= b.config.ike.half_open_per_source);
+  world.run(b.config.ike.half_open_timeout + 2s);
+  CHECK(b.engine->newcomers() == 0);
   CHECK(b.engine->ike_sas().empty());
 }

@@ -224,3 +224,27 @@ TEST_CASE("a flood of spoofed first messages harms neither a tunnel nor newcomer
   CHECK(b.engine->newcomers() == 0);
   CHECK(b.engine->ike_sas().size() == kNewcomers + 1);
 }
+
+TEST_CASE("whose message 3 came while there was no room for anybody goes on when anybody leaves room", "[main_mode][attack-H1]") {
+  constexpr std::size_t kPeers = 8;
+  World world;
+  auto inside = site("10.9.0.2", "10.9.0.1", config::StartAction::None);
+  auto outside = site("10.9.0.1", "10.9.0.2", config::StartAction::Start);
+  inside.ike.half_open_limit = 1;
+  for (std::size_t i = 1; i < kPeers; ++i) {
+    config::Connection c = outside.connections[0], d = inside.connections[0];
+    c.name = d.name = "n" + std::to_string(i);
+    c.local_addrs = d.remote_addrs = {IpAddress::parse("10.64.0." + std::to_string(i)).value()};
+    c.children[0].local_ts = d.children[0].remote_ts = TrafficSelector::parse("10.128.0." + std::to_string(i) + "/32").value();
+    outside.connections.push_back(c);
+    inside.connections.push_back(d);
+  }
+  Host& b = world.add("B", inside);
+  Host& peers = world.add("N", outside);
+  b.start();
+  peers.start();
+  world.run(450ms);  // before anybody sends a message again
+  CHECK(b.counted(Exchange::MainMode, Reason::Ok) == kPeers);
+  CHECK(b.counted(Exchange::MainMode, Reason::Limit) >= kPeers - 1);
+  CHECK(b.live_pairs() == kPeers);
+}

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""usage: spoofed.py INTERFACE MAC RATE SECONDS
+"""usage: spoofed.py INTERFACE MAC RATE MODE
 
-Sends first messages of Main Mode to 10.9.0.1 (AES-128, SHA-256, pre-shared key, Curve25519) on INTERFACE, RATE a second, each with another cookie
-and another source out of 11.0.0.0/8.
+Sends first messages of MODE (main, aggressive) to 10.9.0.1 (AES-128, SHA-256, pre-shared key, Curve25519) on INTERFACE, RATE a second, each with
+another cookie and one of 50,000 sources out of 11.0.0.0/8, until it is told to stop (SIGTERM).
 """
 import os
 import random
+import signal
 import socket
 import struct
 import sys
@@ -13,6 +14,7 @@ import time
 
 US = bytes([10, 9, 0, 1])
 ATTRIBUTES = bytes.fromhex("80010007800e008080020004800300018004001f800b0001800c0e10")
+COOKIE = 14 + 20 + 8                                             # its place in a frame
 FRAMES, PORTION = 50_000, 50
 
 
@@ -23,15 +25,22 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
-def message_1():
+def payload(following, body):
+    return struct.pack("!BBH", following, 0, 4 + len(body)) + body
+
+
+def message_1(mode):
+    """With an empty cookie."""
     transform = struct.pack("!BBHBBH", 0, 0, 8 + len(ATTRIBUTES), 1, 1, 0) + ATTRIBUTES
     proposal = struct.pack("!BBHBBBB", 0, 0, 8 + len(transform), 1, 1, 0, 1) + transform
-    sa = struct.pack("!BBHII", 0, 0, 12 + len(proposal), 1, 1) + proposal
-    return os.urandom(8) + bytes(8) + struct.pack("!BBBBII", 1, 0x10, 2, 0, 0, 28 + len(sa)) + sa
+    aggressive = mode == "aggressive"
+    chain = payload(4 if aggressive else 0, struct.pack("!II", 1, 1) + proposal)
+    if aggressive:                                               # KE, NONCE, ID (a name)
+        chain += payload(10, os.urandom(32)) + payload(5, os.urandom(16)) + payload(0, b"\x02\0\0\0somebody.example")
+    return bytes(16) + struct.pack("!BBBBII", 1, 0x10, 4 if aggressive else 2, 0, 0, 28 + len(chain)) + chain
 
 
-def packet(source):
-    data = message_1()
+def packet(source, data):
     udp = struct.pack("!HHHH", 500, 500, 8 + len(data), 0) + data
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, source, US)
     return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + udp
@@ -40,16 +49,20 @@ def packet(source):
 def main():
     if len(sys.argv) != 5:
         sys.exit(__doc__)
-    interface, mac, rate, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
+    interface, mac, rate, data = sys.argv[1], sys.argv[2], float(sys.argv[3]), message_1(sys.argv[4])
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
     link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     link.bind((interface, 0))
     head = bytes.fromhex(mac.replace(":", "")) + link.getsockname()[4] + b"\x08\x00"
-    frames = [head + packet(bytes([11, random.randrange(256), random.randrange(256), random.randrange(256)])) for _ in range(FRAMES)]
+    frames = [head + packet(bytes([11, *random.randbytes(3)]), data) for _ in range(FRAMES)]
     print("sending", flush=True)
     begun, sent = time.monotonic(), 0
-    while time.monotonic() - begun < seconds:
-        for _ in range(PORTION):
-            link.send(frames[sent % FRAMES])
+    while not told:
+        cookies = os.urandom(8 * PORTION)
+        for place in range(0, 8 * PORTION, 8):
+            frame = frames[sent % FRAMES]
+            link.send(frame[:COOKIE] + cookies[place:place + 8] + frame[COOKIE + 8:])
             sent += 1
         early = begun + sent / rate - time.monotonic()
         if early > 0:

@@ -2,7 +2,10 @@
 #include "control/crypto/dh.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <thread>
+#include <vector>
 
 #include <boost/json.hpp>
 #include <openssl/bn.h>
@@ -55,6 +58,27 @@ TEST_CASE("both sides agree, in the wire sizes of the table", "[crypto][dh][rfc2
     REQUIRE(ba);
     CHECK(*ab == *ba);
     CHECK(ab->size() == d.shared_bytes);
+  }
+}
+
+TEST_CASE("several threads compute with one key at once", "[crypto][dh]") {
+  for (const DhInfo& d : dh_table()) {
+    INFO(d.name);
+    const auto ours = make(d.id), peer = make(d.id);
+    const auto expected = peer->compute(ours->public_value());
+    REQUIRE(expected);
+    std::array<unsigned, 4> good{};
+    {
+      std::vector<std::jthread> threads;
+      for (unsigned& count : good)
+        threads.emplace_back([&] {
+          for (int i = 0; i < 5; ++i) {
+            const auto shared = ours->compute(peer->public_value());
+            count += shared && *shared == *expected;
+          }
+        });
+    }
+    CHECK(good == std::array<unsigned, 4>{5, 5, 5, 5});
   }
 }
 

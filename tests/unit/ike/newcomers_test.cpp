@@ -18,6 +18,7 @@ Newcomer newcomer(std::uint64_t n, std::size_t bytes = 100) {
           .since = TimePoint{} + n * 1ms,
           .message = Bytes(bytes, 1)};
 }
+Datagram third(std::size_t bytes, std::uint8_t byte) { return {kUs, {}, Bytes(bytes, byte)}; }
 }  // namespace
 
 TEST_CASE("a newcomer is taken by both cookies and both ends", "[newcomers]") {
@@ -69,14 +70,14 @@ TEST_CASE("those whose message 3 has to wait have their turn in order, each addr
   for (const std::uint64_t n : {std::uint64_t{5}, std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1}}) {
     Newcomer* one = all.find(IkeSpi{n + 1}, {n % 2 ? odd : even, static_cast<std::uint16_t>(1000 + n)});
     REQUIRE(one != nullptr);
-    all.wait(*one, Bytes(30, static_cast<std::uint8_t>(n + 1)));
+    all.wait(*one, third(30, static_cast<std::uint8_t>(n + 1)), one->remote.address);
   }
   CHECK(all.bytes() == 6 * 100 + 3 * 30);
   REQUIRE(all.waiting(odd, begun) != nullptr);
-  CHECK(all.waiting(odd, begun)->third == Bytes(30, 6));
-  CHECK(all.waiting(even, begun)->third == Bytes(30, 1));
+  CHECK(all.waiting(odd, begun)->third->data == Bytes(30, 6));
+  CHECK(all.waiting(even, begun)->third->data == Bytes(30, 1));
   CHECK(all.take(IkeSpi{6}, IkeSpi{~5ULL}, kUs, {odd, 1005}));
-  CHECK(all.waiting(odd, begun)->third == Bytes(30, 2));
+  CHECK(all.waiting(odd, begun)->third->data == Bytes(30, 2));
   CHECK(all.waiting(odd, TimePoint{} + 1ms) == nullptr);  // it waits no longer
   CHECK(all.bytes() == 5 * 100 + 30);
   CHECK(all.take_older(TimePoint{} + 1ms));
@@ -88,7 +89,8 @@ TEST_CASE("long message 3s that wait are bounded by their bytes", "[newcomers][a
   Newcomers all;
   for (std::uint64_t n = 0; n < 2000; ++n) {
     all.add(newcomer(n));
-    all.wait(*all.find(IkeSpi{n + 1}, peer(static_cast<std::uint32_t>(n))), Bytes(60'000, 1));
+    Newcomer* one = all.find(IkeSpi{n + 1}, peer(static_cast<std::uint32_t>(n)));
+    all.wait(*one, third(60'000, 1), one->remote.address);
     CHECK(all.bytes() <= kMaxNewcomerBytes);
   }
 }
@@ -100,7 +102,7 @@ TEST_CASE("those who wait at one address are bounded by their number", "[newcome
     one.remote = {IpAddress::v4(0x0a400001), static_cast<std::uint16_t>(1000 + n)};
     const Endpoint remote = one.remote;
     all.add(std::move(one));
-    all.wait(*all.find(IkeSpi{n + 1}, remote), Bytes(30, 1));
+    all.wait(*all.find(IkeSpi{n + 1}, remote), third(30, 1), remote.address);
   }
   CHECK(all.bytes() == (kMaxWaiting + 10) * 100 + kMaxWaiting * 30);
 }
