@@ -2,6 +2,7 @@
 //
 //     configuration -> Journal -> Listener, Exporter -> another user -> Loop { Gateway (Engine, SaStore, Link), CryptoPool, Authenticator,
 //     Dispatcher }
+#include <csignal>
 #include <iostream>
 #include <memory>
 
@@ -210,6 +211,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  std::signal(SIGPIPE, SIG_IGN);  // who reads our output, or asks for metrics, may go when it likes
   try {
     return run(options);
   } catch (const std::exception& e) {

@@ -25,21 +25,16 @@ std::string Diagnostic::to_string() const {
 }
 
 void Sink::error(Position at, std::string path, std::string message, std::string suggestion) {
-  ++errors_;
   failed_.insert(path);
-  add({Diagnostic::Severity::Error, file_, at, std::move(path), std::move(message), std::move(suggestion)});
+  add(errors_, {Diagnostic::Severity::Error, file_, at, std::move(path), std::move(message), std::move(suggestion)});
 }
 
 void Sink::warning(Position at, std::string path, std::string message) {
-  add({Diagnostic::Severity::Warning, file_, at, std::move(path), std::move(message), {}});
+  add(warnings_, {Diagnostic::Severity::Warning, file_, at, std::move(path), std::move(message), {}});
 }
 
-void Sink::add(Diagnostic d) {
-  if (found_.size() < kMaxDiagnostics) {
-    found_.push_back(std::move(d));
-  } else {
-    ++left_out_;
-  }
+void Sink::add(std::size_t& count, Diagnostic d) {
+  if (++count <= kMaxDiagnostics) found_.push_back(std::move(d));
 }
 
 bool Sink::clean(std::string_view path) const {
@@ -55,8 +50,12 @@ bool Sink::clean(std::string_view path) const {
 
 std::vector<Diagnostic> Sink::take() && {
   std::stable_sort(found_.begin(), found_.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
-  if (left_out_ != 0)
-    found_.push_back({Diagnostic::Severity::Error, file_, {}, {}, std::to_string(left_out_) + " further findings are not shown", {}});
+  const auto close = [this](Diagnostic::Severity severity, std::size_t count, const char* what) {
+    if (count > kMaxDiagnostics)
+      found_.push_back({severity, file_, {}, {}, std::to_string(count - kMaxDiagnostics) + " further " + what + " are not shown", {}});
+  };
+  close(Diagnostic::Severity::Error, errors_, "errors");
+  close(Diagnostic::Severity::Warning, warnings_, "warnings");
   return std::move(found_);
 }
 

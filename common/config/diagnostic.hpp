@@ -31,7 +31,8 @@ struct Diagnostic {
 /// Collects the findings of one file, and knows which keys have failed, so that no check builds on a value that is not there.
 class Sink {
  public:
-  static constexpr std::size_t kMaxDiagnostics = 1000;  ///< a file that is no configuration at all must not fill a terminal
+  /// Errors, and warnings: a file that is no configuration at all must not fill a terminal, and warnings must not hide an error.
+  static constexpr std::size_t kMaxDiagnostics = 1000;
 
   explicit Sink(std::string file) : file_(std::move(file)) {}
   void error(Position at, std::string path, std::string message, std::string suggestion = {});
@@ -47,12 +48,12 @@ class Sink {
   [[nodiscard]] std::vector<Diagnostic> take() &&;
 
  private:
-  void add(Diagnostic d);
+  void add(std::size_t& count, Diagnostic d);
 
   std::string file_;
   std::vector<Diagnostic> found_;
   std::set<std::string, std::less<>> failed_;
-  std::size_t errors_ = 0, left_out_ = 0;
+  std::size_t errors_ = 0, warnings_ = 0;
 };
 
 /// Text of the file between quotes, made safe and short: "'tunel'".

@@ -180,21 +180,35 @@ class ViewBuffer final : public std::streambuf {
   }
 };
 
-/// Control characters are not YAML, and yaml-cpp takes one of them (0x04) for the end of the file.
-bool refuse_control_characters(std::string_view text, Sink& sink) {
+/// Bytes of the UTF-8 character that `s` begins with (RFC 3629 §4); 0: none.
+std::size_t utf8_character(std::string_view s) {
+  const auto byte = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0U; };
+  const unsigned first = byte(0), second = byte(1);
+  if (first < 0x80) return 1;
+  const std::size_t size = first >= 0xc2 && first < 0xe0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+  for (std::size_t i = 1; i < size; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  const bool longer_than_needed = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
+  const bool no_character = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);  // surrogates; beyond U+10FFFF
+  return longer_than_needed || no_character ? 0 : size;
+}
+
+/// Control characters are not YAML, and yaml-cpp takes one of them (0x04) for the end of the file. What is not UTF-8 would go from names
+/// into JSON and metrics, whose readers refuse it.
+bool refuse_characters(std::string_view text, Sink& sink) {
   Position at{1, 1};
-  for (const char c : text) {
+  while (!text.empty()) {
+    const char c = text.front();
     const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\t' && c != '\n' && c != '\r') || byte == 0x7f) {
-      sink.error(at, {}, "expected text, got the control character \\x" + to_hex(ByteView(&byte, 1)));
+    const std::size_t size = utf8_character(text);
+    const bool control = (byte < 0x20 && c != '\t' && c != '\n' && c != '\r') || byte == 0x7f;
+    if (control || size == 0) {
+      const std::string what = control ? "the control character \\x" : "a byte that is not UTF-8, \\x";
+      sink.error(at, {}, "expected text, got " + what + to_hex(ByteView(&byte, 1)));
       return true;
     }
-    if (c == '\n') {
-      ++at.line;
-      at.column = 1;
-    } else {
-      ++at.column;
-    }
+    at = c == '\n' ? Position{at.line + 1, 1} : Position{at.line, at.column + 1};
+    text.remove_prefix(size);
   }
   return false;
 }
@@ -226,7 +240,7 @@ NodePtr parse_tree(std::string_view text, Sink& sink) {
     sink.error({}, {}, "larger than " + std::to_string(kMaxFileBytes >> 20) + " MB, which is no configuration");
     return nullptr;
   }
-  if (refuse_control_characters(text, sink)) return nullptr;
+  if (refuse_characters(text, sink)) return nullptr;
   ViewBuffer buffer(text);
   std::istream in(&buffer);
   Builder builder(sink);

@@ -92,7 +92,11 @@ asio::awaitable<void> CliSessions::accept() {
       continue;
     }
     sessions_.push_back(session);
-    asio::co_spawn(context_, serve(std::move(session)), asio::detached);
+    // Whatever ends it: one that stayed behind would keep an operator out.
+    asio::co_spawn(context_, serve(session), [this, session](const std::exception_ptr&) {
+      session->close();
+      sessions_.remove(session);
+    });
   }
 }
 
@@ -108,14 +112,19 @@ asio::awaitable<void> CliSessions::serve(std::shared_ptr<Session> session) {
     std::string request = session->input.substr(0, n - 1);
     session->input.erase(0, n);
     session->busy = true;
-    const bool go_on = co_await answer(session, std::move(request));
+    std::string problem;
+    bool go_on = false;
+    try {
+      go_on = co_await answer(session, std::move(request));
+    } catch (const std::exception& e) {
+      problem = e.what();
+    }
+    if (!problem.empty()) (void)co_await write(session, cli::error_line("failed", "internal error: " + problem));
     session->busy = false;
     if (!go_on) break;
     sessions_.remove(session);  // to the end: it was active just now
     sessions_.push_back(session);
   }
-  session->close();
-  sessions_.remove(session);
 }
 
 /// False: the client is gone.

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -33,6 +32,10 @@ constexpr std::chrono::seconds kReminderInterval{60};     // of saying that it i
 constexpr std::chrono::milliseconds kQuietInterval{20};   // of looking whether shutdown is complete
 
 auto token(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
+/// What a coroutine of the loop throws ends culvertd: without one of them it would be deaf, and nobody would know.
+void fatal(const std::exception_ptr& e) {
+  if (e) std::rethrow_exception(e);
+}
 }  // namespace
 
 struct Loop::Impl {
@@ -124,7 +127,7 @@ asio::awaitable<void> Loop::Impl::keep_attached() {
     last_error.clear();
     gateway().attached(Clock::now(), std::move(*attachment));
     watch = std::make_shared<Watch>(context, *gateway().link());
-    asio::co_spawn(context, watch_events(watch), asio::detached);
+    asio::co_spawn(context, watch_events(watch), fatal);
     co_await watch_link(watch);
     const std::string why = watch->why;
     watch->close();
@@ -178,9 +181,15 @@ asio::awaitable<void> Loop::Impl::each_second() {
 }
 
 asio::awaitable<void> Loop::Impl::await_signal() {
-  asio::signal_set signals(context, SIGTERM, SIGINT);
+  asio::signal_set signals(context, SIGTERM, SIGINT, SIGHUP);
   error_code error;
-  const int signal = co_await signals.async_wait(token(error));
+  int signal = SIGHUP;
+  for (;;) {
+    signal = co_await signals.async_wait(token(error));
+    if (signal != SIGHUP) break;
+    gateway().journal().reopen();
+    gateway().journal().warn("SIGHUP: the log is opened anew; the configuration is read at start only");
+  }
   gateway().journal().info(fmt::format("ending on {}: telling the peers", signal == SIGTERM ? "SIGTERM" : "SIGINT"));
   gateway().shutdown(Clock::now());
   const auto until = Clock::now() + kShutdownTime;
@@ -199,9 +208,6 @@ void Loop::run(Parts parts) {
   CliSessions sessions(i.context, parts.listener,
                        [&parts](std::string_view request) { return parts.dispatcher.handle(request, Clock::now()); });
   sessions.start();
-  const auto fatal = [](const std::exception_ptr& e) {
-    if (e) std::rethrow_exception(e);
-  };
   asio::co_spawn(i.context, i.await_signal(), fatal);
   asio::co_spawn(i.context, i.keep_attached(), fatal);
   asio::co_spawn(i.context, i.each_second(), fatal);

@@ -4,6 +4,7 @@
 //
 //     begin_attach .. finish_attach -> gateway.attached     eventfd -> gateway.drain      socket's end -> gateway.detached
 //     wake_at -> timer -> gateway.on_timer                  each second -> on_second      SIGTERM, SIGINT -> gateway.shutdown
+//     SIGHUP -> journal.reopen
 #pragma once
 
 #include <functional>
@@ -36,7 +37,8 @@ class Loop {
     cli::Dispatcher& dispatcher;
     Listener& listener;  ///< of the CLI's socket
   };
-  /// Runs until a signal ends it: the peers are told, and the data plane has up to kShutdownTime to confirm.
+  /// Runs until a signal ends it: the peers are told, and the data plane has up to kShutdownTime to confirm. Throws what an event's
+  /// handler has thrown: nothing goes on without it.
   void run(Parts parts);
   static constexpr std::chrono::seconds kShutdownTime{2};
 

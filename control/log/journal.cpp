@@ -102,24 +102,34 @@ struct Journal::Sink {
   spdlog::logger logger;
 };
 
-Journal::Journal(const config::Log& log) : format_(log.format) {
-  spdlog::sink_ptr sink;
+namespace {
+spdlog::sink_ptr open_sink(const std::string& file) {
   try {
-    if (log.file.empty()) {
-      sink = std::make_shared<spdlog::sinks::stderr_sink_st>();
-    } else {
-      sink = std::make_shared<spdlog::sinks::basic_file_sink_st>(log.file);
-    }
+    if (file.empty()) return std::make_shared<spdlog::sinks::stderr_sink_st>();
+    return std::make_shared<spdlog::sinks::basic_file_sink_st>(file);
   } catch (const spdlog::spdlog_ex& e) {
-    throw std::runtime_error(fmt::format("cannot open the log file {}: {}", log.file, e.what()));
+    throw std::runtime_error(fmt::format("cannot open the log file {}: {}", file, e.what()));
   }
-  sink_ = std::make_unique<Sink>(Sink{spdlog::logger("culvertd", sink)});
+}
+}  // namespace
+
+Journal::Journal(const config::Log& log) : file_(log.file), format_(log.format) {
+  sink_ = std::make_unique<Sink>(Sink{spdlog::logger("culvertd", open_sink(file_))});
   sink_->logger.set_pattern("%v");
   sink_->logger.set_level(spd_level(log.level));
   sink_->logger.flush_on(spdlog::level::debug);
 }
 
 Journal::~Journal() = default;
+
+void Journal::reopen() {
+  try {
+    sink_->logger.sinks() = {open_sink(file_)};
+    sink_->logger.set_pattern("%v");
+  } catch (const std::runtime_error& e) {
+    error(fmt::format("{}; it cannot be opened anew, so the old one stays", e.what()));
+  }
+}
 
 void Journal::write(Event event, bool always) {
   event.sequence = ++sequence_;

@@ -42,6 +42,8 @@ class Journal {
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
+  /// Opens the file anew, for who has renamed it (logrotate). Where that fails the old one stays, and says so.
+  void reopen();
   /// `always`: into the sink whatever its level, for somebody who is watched.
   void write(Event event, bool always = false);
   void debug(std::string message) { write_plain(ike::Severity::Debug, std::move(message)); }
@@ -58,6 +60,7 @@ class Journal {
   void write_plain(ike::Severity level, std::string message);
   struct Sink;
   std::unique_ptr<Sink> sink_;
+  std::string file_;
   config::LogFormat format_;
   std::deque<Event> recent_;
   std::uint64_t sequence_ = 0;

@@ -27,7 +27,10 @@ void Engine::start(TimePoint, std::vector<OrphanSa> orphans) {
   engine().calls.emplace_back("start");
   engine().orphans = std::move(orphans);
 }
-void Engine::on_datagram(TimePoint, const Datagram& datagram) { engine().datagrams.push_back(datagram); }
+void Engine::on_datagram(TimePoint, const Datagram& datagram) {
+  engine().datagrams.push_back(datagram);
+  if (engine().on_datagram) engine().on_datagram();
+}
 void Engine::on_timer(TimePoint) { engine().calls.emplace_back("on_timer"); }
 void Engine::on_dh(TimePoint, DhResult result) { engine().dh.push_back(std::move(result)); }
 void Engine::on_signed(TimePoint, SignResult) { engine().calls.emplace_back("on_signed"); }

@@ -27,7 +27,8 @@ struct FakeEngine {
   ike::WatchList watches;
   ike::FailureBook::Counts failure_counts{};
   ike::CommandResult answer{true, "done"};
-  std::function<void()> on_command;  ///< runs in initiate, terminate, rekey
+  std::function<void()> on_datagram;  ///< runs in on_datagram
+  std::function<void()> on_command;   ///< runs in initiate, terminate, rekey
 
   struct Installed {
     ike::JobId job;

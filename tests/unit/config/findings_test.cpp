@@ -379,7 +379,7 @@ TEST_CASE("a file full of nonsense does not fill the terminal", "[config][findin
   for (int i = 0; i < 5000; ++i) text += "key" + std::to_string(i) + ": x\n";
   const auto found = findings(text);
   REQUIRE(found.size() == Sink::kMaxDiagnostics + 1);
-  CHECK(found.back() == ": 4001 further findings are not shown");
+  CHECK(found.back() == ": 4001 further errors are not shown");
 }
 
 TEST_CASE("what cannot be read is said", "[config][findings]") {

@@ -106,3 +106,32 @@ TEST_CASE("connections with the same addresses may have eight secrets", "[config
   REQUIRE(loaded.error().size() == 1);
   CHECK(loaded.error()[0].to_string().find("other-8.secret: expected a secret of another connection") != std::string::npos);
 }
+
+TEST_CASE("however many warnings there are, an error is shown", "[config][findings]") {
+  Sink sink("gw.yaml");
+  for (std::uint32_t i = 0; i < 1200; ++i) sink.warning({i + 1, 1}, "a", "weak");
+  sink.error({2000, 1}, "b", "wrong");
+  CHECK_FALSE(sink.ok());
+  const auto found = std::move(sink).take();
+  REQUIRE(found.size() == Sink::kMaxDiagnostics + 2);
+  CHECK(found[Sink::kMaxDiagnostics].to_string() == "gw.yaml:2000:1: b: wrong");
+  CHECK(found.back().to_string() == "gw.yaml: warning: 200 further warnings are not shown");
+}
+
+TEST_CASE("what is not UTF-8 is refused where it stands: JSON and metrics could not show it", "[config][attack-M3]") {
+  const std::vector<std::pair<std::string, std::string>> rows{{"\xe9", "e9"},              // Latin-1
+                                                              {"\xed\xa0\x80", "ed"},      // half a surrogate
+                                                              {"\xc0\xaf", "c0"},          // in more bytes than it needs
+                                                              {"\xf4\x90\x80\x80", "f4"},  // beyond the last
+                                                              {"\xe2\x82", "e2"},          // cut off
+                                                              {"\x80", "80"}};
+  for (const auto& [bytes, shown] : rows) {
+    const auto result = load_text("connections:\n  \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" + bytes + "x: {}\n", "gw.yaml");
+    REQUIRE_FALSE(result);
+    REQUIRE(result.error().size() == 1);
+    CHECK(result.error()[0].to_string() == "gw.yaml:2:6: expected text, got a byte that is not UTF-8, \\x" + shown);
+  }
+  const auto fine = load_text("# \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\n", "gw.yaml");
+  REQUIRE_FALSE(fine);
+  CHECK(fine.error()[0].to_string().find("the file holds nothing") != std::string::npos);
+}

@@ -1,8 +1,13 @@
 // The form of a log line: one line, valid JSON, nothing unprintable; and the bounded memory of recent events.
 #include "control/log/journal.hpp"
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 #include <boost/json.hpp>
 #include <catch2/catch.hpp>
+#include <unistd.h>
 
 #include "common/log_line.hpp"
 
@@ -67,4 +72,31 @@ TEST_CASE("a log file that cannot be opened is an error with its name", "[log]")
   config::Log log;
   log.file = "/dev/null/culvertd.log";
   CHECK_THROWS_WITH(Journal(log), Catch::Contains("/dev/null/culvertd.log"));
+}
+
+TEST_CASE("a log file that was renamed is opened anew, and stays if that cannot be", "[log]") {
+  const auto folder = std::filesystem::temp_directory_path() / ("culvert-journal-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  const auto text_of = [&](const char* name) {
+    std::ifstream in(folder / name);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  config::Log log;
+  log.file = (folder / "culvertd.log").string();
+  {
+    Journal journal(log);
+    journal.info("one");
+    std::filesystem::rename(log.file, folder / "old.log");
+    journal.info("two");
+    journal.reopen();
+    journal.info("three");
+    std::filesystem::rename(log.file, folder / "older.log");
+    std::filesystem::create_directory(log.file);
+    journal.reopen();
+    journal.info("four");
+  }
+  CHECK_THAT(text_of("old.log"), Catch::Contains("info  one\n") && Catch::Contains("info  two\n") && !Catch::Contains("three"));
+  CHECK_THAT(text_of("older.log"),
+             Catch::Contains("info  three\n") && Catch::Contains("cannot be opened anew") && Catch::Contains("info  four\n"));
+  std::filesystem::remove_all(folder);
 }

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "control/cli/protocol.hpp"
+#include "control/io/cli_sessions.hpp"
 #include "tests/support/fake_dataplane.hpp"
 #include "tests/support/fake_engine.hpp"
 
@@ -63,6 +64,8 @@ struct Daemon {
   std::unique_ptr<cli::Dispatcher> dispatcher;
   std::unique_ptr<io::Listener> listener;
   std::thread thread;
+  std::string died_of;  ///< once `ended`
+  std::atomic<bool> ended = false;
   const std::string socket = temp_path("cli.sock");
 
   Daemon() {
@@ -81,7 +84,14 @@ struct Daemon {
     auto opened = io::Listener::open(socket, "");
     REQUIRE(opened);
     listener = std::make_unique<io::Listener>(std::move(*opened));
-    thread = std::thread([this] { loop->run({*gateway, *dispatcher, *listener}); });
+    thread = std::thread([this] {
+      try {
+        loop->run({*gateway, *dispatcher, *listener});
+      } catch (const std::exception& e) {
+        died_of = e.what();
+      }
+      ended = true;
+    });
   }
   ~Daemon() {
     if (thread.joinable()) stop();
@@ -137,6 +147,37 @@ TEST_CASE("the loop attaches, notices the end of the data plane, and attaches ag
   REQUIRE(::write(dp->to_control, &one, sizeof one) == sizeof one);
   REQUIRE(d.eventually([&] { return d.gateway->reattaches() == 2; }, serve));
   CHECK(test::engine().count("start") == 1);
+}
+
+TEST_CASE("an exception where messages are received ends culvertd: it is not left deaf", "[loop]") {
+  Daemon d;
+  test::FakeDataplane dp(64U);
+  dp.listen(d.config.dataplane.socket);
+  REQUIRE(d.eventually([&] { return test::engine().count("start") == 1 && d.gateway->quiet(); },
+                       [&] {
+                         (void)dp.accept();
+                         (void)dp.pump();
+                       }));
+  test::engine().on_datagram = [] { throw std::runtime_error("no memory"); };
+  dp.punt({IpAddress::v4(1), 500}, {IpAddress::v4(2), 500}, Bytes{1, 2, 3});
+  for (int i = 0; i < 1000 && !d.ended; ++i) std::this_thread::sleep_for(3ms);
+  REQUIRE(d.ended);
+  d.thread.join();
+  CHECK(d.died_of == "no memory");
+}
+
+TEST_CASE("SIGHUP opens the log anew and ends nothing", "[loop]") {
+  Daemon d;
+  REQUIRE_THAT(d.request_version(), Catch::Contains("\"ok\":true"));
+  for (const std::size_t times : {1U, 2U}) {
+    ::kill(::getpid(), SIGHUP);
+    CHECK(d.eventually([&] {
+      const auto events = d.journal->since(0);
+      return static_cast<std::size_t>(std::ranges::count_if(events, [](const Event& e) { return e.message.starts_with("SIGHUP: "); })) ==
+             times;
+    }));
+  }
+  CHECK_THAT(d.request_version(), Catch::Contains("\"ok\":true"));
 }
 
 TEST_CASE("the engine's timer fires", "[loop]") {
@@ -225,6 +266,34 @@ TEST_CASE("a thousand idle clients do not keep an operator out", "[loop][cli][at
     ::close(fd);
   }
   CHECK(open <= cli::kMaxClients);
+}
+
+TEST_CASE("a reply that throws is the end of its session alone, and of its place", "[loop][cli]") {
+  const std::string path = temp_path("throws.sock");
+  auto listener = io::Listener::open(path, "");
+  REQUIRE(listener);
+  boost::asio::io_context context;
+  io::CliSessions sessions(context, *listener, [](std::string_view request) {
+    if (request == "good") return cli::Reply{R"({"ok":true})", {}, {}};
+    if (request == "later")
+      return cli::Reply{{}, [](ike::TimePoint) -> std::optional<cli::Line> { throw std::runtime_error("no memory"); }, {}};
+    return cli::Reply{{}, {}, []() -> std::optional<cli::Line> { throw std::runtime_error("no memory"); }};
+  });
+  sessions.start();
+  std::thread thread([&] { context.run(); });
+  std::vector<int> clients;
+  for (std::size_t i = 0; i < 2 * cli::kMaxClients; ++i) {
+    clients.push_back(connect_to(path));
+    CHECK_THAT(request(clients.back(), i % 2 == 0 ? "stream\n" : "later\n"), Catch::Contains("no memory"));
+  }
+  const int good = connect_to(path);
+  CHECK_THAT(request(good, "good\n"), Catch::Contains("\"ok\":true"));
+  context.stop();
+  thread.join();
+  CHECK(sessions.clients() == 1);
+  clients.push_back(good);
+  for (const int fd : clients) ::close(fd);
+  ::unlink((path + ".lock").c_str());
 }
 
 TEST_CASE("one socket, one culvertd: a second is refused, a stale socket is replaced, a file is left alone",
