@@ -59,7 +59,7 @@ void each_to_renew(Core& core, const IsakmpSa& ending, F&& f) {
 }  // namespace
 
 bool has_heir(Core& core, const IsakmpSa& sa) {
-  return any_sibling(core, sa, [](const IsakmpSa&, const MmEstablished& est) { return !est.remove_at; });
+  return any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& est) { return !est.remove_at || newer(other, sa); });
 }
 
 void renew_pairs(Core& core, const IsakmpSa& ending) {

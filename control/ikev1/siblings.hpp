@@ -29,7 +29,7 @@ inline bool newer(const IsakmpSa& a, const IsakmpSa& b) {
 /// When an SA with a successor that the peer made, and never asked us to remove it, is removed all the same.
 [[nodiscard]] std::optional<TimePoint> forgotten_at(Core& core, const IsakmpSa& sa);
 
-/// Whether another one stays when this one ends.
+/// Whether another one stays when this one ends, or is nearer to staying.
 [[nodiscard]] bool has_heir(Core& core, const IsakmpSa& sa);
 /// Before an ISAKMP SA ends that the peer did not replace itself: some peers (strongSwan) count their pairs to one of their ISAKMP SAs, do
 /// not say to which, and drop them with it. Asks for new pairs, under the one that stays or comes.
