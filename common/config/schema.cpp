@@ -115,7 +115,8 @@ Section<Ike> ike_section() {
            "Negotiations begun by others that may be under way in all.")
       .key("half_open_per_source", &Ike::half_open_per_source, number<std::uint32_t>(1, 1'000'000), "The same, for each source address.")
       .key("half_open_timeout", &Ike::half_open_timeout, duration<Seconds>(1s, 10min), "A negotiation that takes longer is dropped.")
-      .key("crypto_threads", &Ike::crypto_threads, number<std::uint32_t>(1, 64), "Threads for Diffie-Hellman.")
+      .key("crypto_threads", &Ike::crypto_threads, number<std::uint32_t>(1, 64),
+           "Threads for Diffie-Hellman, signatures, certificates and passwords.")
       .key("fragment_size", &Ike::fragment_size, number<std::uint16_t>(576, 9000, "bytes"),
            "An IKE message that makes a longer IP packet is sent in fragments of this size, to peers that take them in.")
       .key("retry_delay", &Ike::retry_delay, duration<Seconds>(1s, 60s),

@@ -87,20 +87,18 @@ bool hash_matches(ByteView hash, const SecretBytes& password) {
 std::expected<bool, std::string> check_user(const config::SecretRef& ref, ByteView user, const SecretBytes& password) {
   const auto file = read(ref);
   if (!file) return std::unexpected(file.error());
-  // All names are looked at, and for one that is not there somebody's hash is computed.
+  // All names are looked at, and a hash is computed whoever it is: for a name that is not there, or one with its password in clear, it
+  // is somebody's. A file with passwords in clear alone has none to compute for anybody.
   const User *found = nullptr, *stand_in = nullptr;
   for (const User& u : file->users) {
     if (equal_constant_time(u.name, user)) found = &u;
     if (!stand_in && !text(u.proof).starts_with(kPlain)) stand_in = &u;
   }
   if (std::ranges::find(password.view(), std::uint8_t{0}) != password.view().end()) return false;  // crypt(3) would end there
-  const User* compared = found ? found : stand_in;
-  if (!compared) return false;
-  bool same = false;
-  if (text(compared->proof).starts_with(kPlain))
-    same = equal_constant_time(compared->proof.subspan(kPlain.size()), password.view());
-  else
-    same = hash_matches(compared->proof, password);
+  const bool plain = found && text(found->proof).starts_with(kPlain);
+  const User* hashed = found && !plain ? found : stand_in;
+  const bool same = hashed && hash_matches(hashed->proof, password);
+  if (plain) return equal_constant_time(found->proof.subspan(kPlain.size()), password.view());
   return same && found != nullptr;
 }
 

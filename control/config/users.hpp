@@ -4,7 +4,8 @@
 //   alice:$6$cw1kT0bQ$Lq1...          a hash of crypt(3), as `openssl passwd -6` and `mkpasswd` make it: $5$, $6$, $y$, $gy$, $7$, $2b$
 //   bob:{plain}his password           the password as it is, to the end of the line
 //
-// Owns reading the file and comparing. A name that is not there costs as much time as a wrong password does. Never prints a line.
+// Owns reading the file and comparing. A name that is not there costs as much time as a wrong password does, of either
+// form. Never prints a line.
 #pragma once
 
 #include <expected>

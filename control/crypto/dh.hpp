@@ -1,4 +1,4 @@
-// Diffie-Hellman for IKE: MODP groups 14-16 (RFC 3526) and ECP groups 19-21 (RFC 5903), in the wire form of a KE payload.
+// Diffie-Hellman for IKE: the groups of dh_table() (RFC 2409, 3526, 5114, 5903, 8031), in the wire form of a KE payload.
 // Owns the validation of a peer's public value: nothing that this class returns came from a value that the group forbids.
 // A key does not change: several threads may compute with one at once, and with several peers' values, each of which is judged as RFC 6989
 // asks where a key is used again. Slow (up to milliseconds): not for the event loop.

@@ -11,6 +11,7 @@ namespace {
 using ike::Exchange;
 using ike::Failure;
 using ike::RefusedBy;
+using ike::Role;
 
 template <class Suite>
 std::string listed(const std::vector<Suite>& suites) {
@@ -32,7 +33,6 @@ std::string unwise(const EspSuite& s, const std::vector<EspSuite>& ours) {
   if (const auto weak = weak_algorithms(s); !weak.empty())
     return s.to_string() + " has " + std::string(weak.front()) + ", which is broken or weak";
   if (s.integ == Integ::HmacSha1_96) return s.to_string() + " has SHA-1, which is for old peers only";
-  if (s.to_string().starts_with("null") || s.to_string().contains("gmac")) return s.to_string() + " does not encrypt";
   const bool all_pfs = std::ranges::all_of(ours, [](const EspSuite& o) { return o.pfs != DhGroup::None; });
   if (s.pfs == DhGroup::None && all_pfs) return s.to_string() + " has no perfect forward secrecy, which every proposal here has";
   return {};
@@ -40,13 +40,13 @@ std::string unwise(const EspSuite& s, const std::vector<EspSuite>& ours) {
 
 template <class Suite, class Parse>
 Remedy proposal_remedy(const ike::ProposalEvidence& e, const std::vector<Suite>& ours, const std::string& key, Parse&& parse) {
+  const std::string have = ours.empty() ? "" : listed(ours) + ", ";
   std::string why;
   for (const std::string& text : e.usable) {
     const auto parsed = parse(text);
     if (!parsed || parsed->size() != 1) continue;
     const std::string objection = unwise(parsed->front(), ours);
-    if (objection.empty())
-      return {{key + ": " + "[" + listed(ours) + ", " + text + "]"}, "This is what the peer offers, and it is not weak."};
+    if (objection.empty()) return {{key + ": [" + have + text + "]"}, "This is what the peer offers, and it is not weak."};
     if (why.empty()) why = objection;
   }
   if (!why.empty())
@@ -70,16 +70,38 @@ bool overlaps_others(const config::GatewayConfig& all, const config::Connection&
   return false;
 }
 
+/// What of ours a remote network would take traffic from; empty: nothing. Networks that are nearly everything are nobody's.
+std::string ours_in(const config::GatewayConfig& all, const TrafficSelector& remote) {
+  const auto hit = [&](const TrafficSelector& s) { return !too_wide(s) && s.intersect(remote).has_value(); };
+  for (const config::Connection& c : all.connections)
+    for (const config::Child& child : c.children)
+      if (hit(child.local_ts)) return "the local_ts of " + c.name + "/" + child.name;
+  for (const config::Port& port : all.ports)
+    for (const Prefix& address : port.addresses)
+      if (hit(TrafficSelector::from(address))) return "the network of the port " + port.name;
+  for (const config::Pool& pool : all.pools)
+    if (pool.addrs.intersect(remote)) return "the pool " + pool.name;
+  for (const config::Policy& policy : all.policies)
+    if (hit(policy.remote_ts)) return "the policy " + policy.name;
+  return {};
+}
+
 Remedy selector_remedy(const ike::SelectorEvidence& e, const Failure& f, const config::Connection& c, const config::GatewayConfig& all) {
   if (e.taken) return {{}, "Nothing to configure: the peer that has them must go first, or each needs networks of its own."};
   if (f.by == RefusedBy::Peer)
     return {{}, "The peer does not say what it has. Its local and remote networks must be ours, the other way round."};
   const auto local = TrafficSelector::parse(e.asked.local), remote = TrafficSelector::parse(e.asked.remote);
   if (!local || !remote) return {{}, "What the peer asks for is no pair of networks that can be configured here."};
+  if (std::ranges::any_of(c.children, [&](const config::Child& child) { return child.local_ts == *remote && child.remote_ts == *local; }))
+    return {{}, "The peer has its two networks the wrong way round: " + e.asked.remote + " is behind us. Exchange them there."};
   if (too_wide(*local) || too_wide(*remote))
     return {{}, "No line is suggested: the peer asks for nearly everything, and what is accepted here is let through. Narrow it there."};
   if (overlaps_others(all, c, *remote))
     return {{}, "No line is suggested: " + e.asked.remote + " belongs to another connection here, whose traffic would go to this peer."};
+  const bool itself =
+      f.peer && *remote == TrafficSelector::from({f.peer->address, 32}, remote->protocol);  // a host, such as in transport mode
+  if (const std::string taken = ours_in(all, *remote); !taken.empty() && !itself)
+    return {{}, "No line is suggested: " + e.asked.remote + " overlaps " + taken + " here, whose traffic would go to this peer."};
   const std::string child = c.children.size() == 1 ? c.children.front().name : "NAME";
   return {{"children:", "  " + child + ": {local_ts: " + e.asked.local + ", remote_ts: " + e.asked.remote + ", ...}"},
           "If " + e.asked.remote + " is indeed behind this peer, and it may reach " + e.asked.local + "."};
@@ -128,8 +150,9 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
         "its fingerprint with the peer's administrator."};
   if (cause == "own_certificate")
     return {{}, "The peer must trust the authority that issued ours, and expect the identity that is in it: see its log."};
-  if (cause == "aggressive" && f.exchange == Exchange::MainMode && c != nullptr)
-    return {{"aggressive: false"}, "The peer begins Main Mode, which shows less to whoever listens."};
+  const bool peer_wants_main = (f.exchange == Exchange::MainMode) == (f.role == Role::Responder);  // the exchange is whose who begins
+  if (cause == "aggressive" && peer_wants_main && c != nullptr)
+    return {{"aggressive: false"}, "The peer wants Main Mode, which shows less to whoever listens."};
   if (cause == "aggressive")
     return {{},
             "Better have the peer use Main Mode. Aggressive Mode with a pre-shared key gives a hash of it to whoever asks, to guess at in "
@@ -157,6 +180,8 @@ Remedy remedy(const Failure& f, const config::Connection* c, const config::Gatew
   if (!phase2) return proposal_remedy(*e, c->proposals, "proposals", parse_ike_proposal);
   const auto child = std::ranges::find(c->children, f.child, &config::Child::name);
   if (child == c->children.end()) return {};
+  // A suite that would authenticate alone is no answer to one that encrypts, nor the other way round.
+  if (child->esp_proposals.empty()) return proposal_remedy(*e, child->ah_proposals, "ah_proposals", parse_ah_proposal);
   return proposal_remedy(*e, child->esp_proposals, "esp_proposals", parse_esp_proposal);
 }
 

@@ -1,6 +1,8 @@
 // The users file: which hashes and lines are taken, and who is let in.
 #include "control/config/users.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -68,6 +70,24 @@ TEST_CASE("users are let in with their password alone", "[users][xauth]") {
   CHECK_FALSE(good(ref, "eve@example.org", "y"));
   for (const char* nobody : {"", "mallory", "alice:", "# remote access", "Alice"}) CHECK_FALSE(good(ref, nobody, "alicepw"));
   CHECK_FALSE(good(users(folder, ""), "alice", "alicepw"));
+}
+
+TEST_CASE("who is there, and how the password is kept, cannot be told by the time that an answer takes", "[users][xauth]") {
+  const Folder folder;
+  const SecretRef ref = users(folder, "alice:$6$rounds=60000$saltsalt$" + std::string(86, 'a') + "\nbob:{plain}secret\n");
+  const auto shortest = [&](const char* user) {
+    auto best = std::chrono::steady_clock::duration::max();
+    for (int i = 0; i < 5; ++i) {
+      const auto begun = std::chrono::steady_clock::now();
+      CHECK_FALSE(good(ref, user, "guess"));
+      best = std::min(best, std::chrono::steady_clock::now() - begun);
+    }
+    return best;
+  };
+  const auto hashed = shortest("alice"), plain = shortest("bob"), absent = shortest("carol");
+  CHECK(plain * 2 > hashed);
+  CHECK(absent * 2 > hashed);
+  CHECK(good(ref, "bob", "secret"));
 }
 
 TEST_CASE("a users file that others could read, or with a line that makes no sense, lets nobody in", "[users][xauth]") {

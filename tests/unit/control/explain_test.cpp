@@ -79,6 +79,18 @@ TEST_CASE("explain: a line of YAML for a proposal, unless it would weaken the co
   CHECK_THAT(without.note, Contains("perfect forward secrecy"));
 }
 
+TEST_CASE("explain: a child with AH alone is offered AH, and nothing that does not encrypt goes to one with ESP", "[explain]") {
+  config::GatewayConfig c = configured();
+  const auto of = [&](std::vector<std::string> usable) {
+    return explain::remedy(refused_proposal(Exchange::QuickMode, std::move(usable)), &c.connections[0], c).yaml;
+  };
+  for (const char* clear : {"aes128gmac", "aes256gmac", "null-sha256", "sha256"}) CHECK(of({clear}).empty());
+  c.connections[0].children[0].esp_proposals.clear();
+  c.connections[0].children[0].ah_proposals = parse_ah_proposal("sha256").value();
+  CHECK(of({"sha512"}) == std::vector<std::string>{"ah_proposals: [sha256, sha512]"});
+  CHECK(of({"aes256gcm16"}).empty());
+}
+
 TEST_CASE("explain: no weak algorithm of the table is ever suggested", "[explain]") {
   for (const auto& e : encr_table())
     for (const auto& p : prf_table())
@@ -113,6 +125,37 @@ TEST_CASE("explain: selectors are suggested where they take nobody else's traffi
   CHECK(of("10.1.0.0/24", "0.0.0.0/0").yaml.empty());
   CHECK(of("10.1.0.0/24", "10.66.3.0/24").yaml.empty());  // site-c's
   CHECK(of("10.1.0.0/24", "").yaml.empty());
+}
+
+TEST_CASE("explain: selectors that would give a network of ours away are not suggested", "[explain]") {
+  config::GatewayConfig c = configured();
+  config::Port lan;
+  lan.name = "lan";
+  lan.addresses = {Prefix{IpAddress::parse("10.40.0.1").value(), 24}};
+  c.ports = {lan};
+  config::Pool pool;
+  pool.name = "clients";
+  pool.addrs = *TrafficSelector::parse("10.50.0.0/24");
+  c.pools = {pool};
+  const auto of = [&](const char* local, const char* remote) {
+    ike::SelectorEvidence e{{"", local, remote}, {{"net", "10.1.0.0/24", "10.2.0.0/24"}}, false};
+    return explain::remedy(failure(Exchange::QuickMode, Role::Responder, Reason::SelectorMismatch, {.number = 1, .evidence = std::move(e)}),
+                           &c.connections[0], c);
+  };
+  CHECK(of("10.1.0.0/24", "10.77.0.0/24").yaml.size() == 2);
+  const auto swapped = of("10.2.0.0/24", "10.1.0.0/24");
+  CHECK(swapped.yaml.empty());
+  CHECK_THAT(swapped.note, Contains("the wrong way round: 10.1.0.0/24 is behind us"));
+  for (const auto& [remote, whose] : std::vector<std::pair<const char*, const char*>>{{"10.1.0.128/25", "the local_ts of site-b/net"},
+                                                                                      {"10.40.0.0/16", "the network of the port lan"},
+                                                                                      {"10.50.0.7", "the pool clients"},
+                                                                                      {"192.0.2.5", "the policy mgmt"}}) {
+    const auto r = of("10.9.9.0/24", remote);
+    CHECK(r.yaml.empty());
+    CHECK_THAT(r.note, Contains(std::string(remote) + " overlaps " + whose));
+  }
+  c.ports[0].addresses = {Prefix{IpAddress::parse("10.9.0.1").value(), 24}};
+  CHECK(of("10.1.0.0/24", "10.9.0.2").yaml.size() == 2);  // the peer itself, on the link
 }
 
 TEST_CASE("explain: the likeliest cause first", "[explain]") {
@@ -162,6 +205,13 @@ TEST_CASE("explain: Aggressive Mode is never suggested, Main Mode is", "[explain
   const auto of = [](Exchange theirs) { return remedy(failure(theirs, Role::Responder, Reason::OtherMode, {.number = 1})); };
   CHECK(of(Exchange::AggressiveMode).yaml.empty());
   CHECK(of(Exchange::MainMode).yaml == std::vector<std::string>{"aggressive: false"});
+  // Where we begin, it is the other mode that the peer wants.
+  const auto ours = [](Exchange mode) {
+    return remedy(failure(mode, Role::Initiator, Reason::PeerRefused, {.number = 1, .said = "INVALID-EXCHANGE-TYPE"}));
+  };
+  CHECK(ours(Exchange::AggressiveMode).yaml == std::vector<std::string>{"aggressive: false"});
+  CHECK(ours(Exchange::MainMode).yaml.empty());
+  CHECK_THAT(ours(Exchange::MainMode).note, Contains("have the peer use Main Mode"));
 }
 
 TEST_CASE("explain: every reason has a cause of the table", "[explain]") {
