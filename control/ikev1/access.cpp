@@ -2,7 +2,9 @@
 
 #include "control/ikev1/config_attributes.hpp"
 #include "control/ikev1/exchange_informational.hpp"
+#include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/exchange_transaction.hpp"
+#include "control/ikev1/lease_holders.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/mode_config.hpp"
 #include "control/ikev1/times.hpp"
@@ -31,6 +33,38 @@ std::string waiting_for(const Access& access) {
   return "the check of user name and password";
 }
 
+/// When a user that replaces its ISAKMP SA takes it that the server, which knows it, asks for no password again, nor gives an address,
+/// as Cisco's do. nullopt: it asks, or we are nobody's user.
+std::optional<TimePoint> not_asked_at(const IsakmpSa& sa) {
+  const MmEstablished* est = sa.established();
+  if (!est || sa.replaces.empty() || !std::holds_alternative<XauthAwaitRequest>(est->access.state)) return std::nullopt;
+  return est->established + kNotAskedAgain;
+}
+
+/// The address that we have is the one that we go on with.
+void go_on_unasked(Core& core, TimePoint now, IsakmpSa& sa) {
+  access_of(sa)->address = core.run(sa.connection).inner_local;
+  open_access(core, now, sa);
+}
+
+/// The step behind XAuth: addresses, where there are pools or vips.
+void begin_config(Core& core, TimePoint now, IsakmpSa& sa) {
+  const config::Connection& c = core.connection(sa);
+  Access& access = *access_of(sa);
+  const bool pull = c.mode_config == config::ModeConfig::Pull;
+  if (c.pools.empty() && c.vips.empty()) return open_access(core, now, sa);
+  if (!c.pools.empty() && !pull) return push_config(core, now, sa);
+  if (!c.pools.empty()) {
+    // A client that replaces its ISAKMP SA has its address, and need not ask again.
+    if (keep_lease(core, sa)) return open_access(core, now, sa);
+    access.state = ConfigAwaitRequest{};
+  } else if (pull) {
+    pull_config(core, now, sa);
+  } else {
+    access.state = ConfigAwaitSet{};
+  }
+}
+
 }  // namespace
 
 bool asks_for_user(const config::Connection& c) { return c.xauth_server.users.kind != config::SecretRef::Kind::None; }
@@ -47,19 +81,7 @@ void begin_access(Core& core, TimePoint now, IsakmpSa& sa) {
 }
 
 void after_xauth(Core& core, TimePoint now, IsakmpSa& sa) {
-  const config::Connection& c = core.connection(sa);
-  Access& access = *access_of(sa);
-  const bool pull = c.mode_config == config::ModeConfig::Pull;
-  if (!c.pools.empty() && !pull)
-    push_config(core, now, sa);
-  else if (!c.pools.empty())
-    access.state = ConfigAwaitRequest{};
-  else if (!c.vips.empty() && pull)
-    pull_config(core, now, sa);
-  else if (!c.vips.empty())
-    access.state = ConfigAwaitSet{};
-  else
-    return open_access(core, now, sa);
+  begin_config(core, now, sa);
   core.touch(sa);
   if (access_of(sa) && access_of(sa)->initial_contact) peer_restarted(core, now, sa);
 }
@@ -93,21 +115,14 @@ void access_ended_by_peer(Core& core, TimePoint now, IsakmpSa& sa) {
   const std::size_t run = sa.connection;
   const std::vector<SaId> replaces = sa.replaces;
   const Role role = sa.role;
+  abandon_quick_modes(core, sa);  // those of the peer are taken before its address is settled
   core.drop(sa);
   if (role == Role::Initiator) connecting_failed(core, now, run, replaces);
 }
 
 void on_config_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request) {
-  Access& access = *access_of(sa);
-  if (on_xauth_request(core, now, sa, id, request)) return;
-  if (!access.proved()) {
-    // It may only have overtaken the end of XAuth: when it is repeated it is looked at again, not taken for a copy.
-    Transaction& early = access.transactions.at(id);
-    early.replies = {};
-    early.iv = sa.established()->keys.exchange_iv(id);
-    return core.say(sa, Severity::Info, Exchange::Xauth, Reason::Unexpected,
-                    "The peer asks for something else before XAuth is done; it gets no answer.");
-  }
+  const Access& access = *access_of(sa);
+  if (!access.proved()) return on_xauth_request(core, now, sa, id, request);
   if (request.type == ConfigType::Request) return on_pull_request(core, now, sa, id, request);
   if (std::holds_alternative<ConfigAwaitSet>(access.state)) return on_push_request(core, now, sa, id, request);
   // A SET that changes nothing here, a client's version for instance, is acknowledged as such.
@@ -129,6 +144,7 @@ void on_access_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   const bool answered = poll_transactions(core, now, sa);
   Access& access = *access_of(sa);
   if (access.open() || std::holds_alternative<ConfigAwaitRequest>(access.state)) return;
+  if (const auto at = not_asked_at(sa); at && now >= *at) return go_on_unasked(core, now, sa);
   if (answered && now < access.give_up_at) return;
   // A refusal that nobody acknowledged is a refusal all the same, and reported as one.
   if (const auto* told = std::get_if<XauthAwaitAck>(&access.state); told && !told->ok) return on_xauth_ack(core, now, sa);
@@ -141,11 +157,10 @@ std::optional<TimePoint> access_deadline(const IsakmpSa& sa) {
   std::optional<TimePoint> out = transactions_deadline(est->access);
   if (const auto* holding = std::get_if<XauthHolding>(&est->access.state)) out = earliest(out, holding->until);
   if (!est->access.open() && !std::holds_alternative<ConfigAwaitRequest>(est->access.state)) out = earliest(out, est->access.give_up_at);
-  return out;
+  return earliest(out, not_asked_at(sa));
 }
 
-void set_virtual_address(Core& core, TimePoint now, IsakmpSa& sa, const IpAddress& address) {
-  static_cast<void>(now);
+void set_virtual_address(Core& core, IsakmpSa& sa, const IpAddress& address) {
   access_of(sa)->address = address;
   ConnectionRun& run = core.run(sa.connection);
   (core.connection(sa).pools.empty() ? run.inner_local : run.inner_remote) = address;

@@ -36,7 +36,7 @@ void on_access_timer(Core& core, TimePoint now, IsakmpSa& sa);
 [[nodiscard]] std::optional<TimePoint> access_deadline(const IsakmpSa& sa);
 
 /// The virtual address of the peer (we have pools) or ours: children with dynamic selectors are about it.
-void set_virtual_address(Core& core, TimePoint now, IsakmpSa& sa, const IpAddress& address);
+void set_virtual_address(Core& core, IsakmpSa& sa, const IpAddress& address);
 [[nodiscard]] std::optional<IpAddress> virtual_address_of(Core& core, const IsakmpSa& sa);
 
 /// Whether the peer has proved all that it must, and its addresses are settled.

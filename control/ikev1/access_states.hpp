@@ -26,8 +26,7 @@ struct Transaction {
   ike::ReplyCache replies;             ///< the peer's requests and our answers
   std::optional<ike::Outstanding> tx;  ///< our request, while its answer is awaited
   ConfigType asked{};                  ///< what our request was
-  std::uint16_t identifier = 0;
-  ike::TimePoint forget_at;  ///< without `tx`
+  ike::TimePoint forget_at;            ///< without `tx`
 };
 
 /// Nothing is known of it yet: neither side may begin anything.

@@ -5,8 +5,8 @@
 namespace culvert::ikev1 {
 
 unsigned Attempts::left(const Entry& e, ike::TimePoint now) {
-  const auto faded = now > e.last ? static_cast<std::uint64_t>((now - e.last) / kForgiven) : 0;
-  return faded >= e.count ? 0 : e.count - static_cast<unsigned>(faded);
+  if (now >= e.forgiven_at) return 0;
+  return static_cast<unsigned>((e.forgiven_at - now + kForgiven - ike::TimePoint::duration{1}) / kForgiven);
 }
 
 template <class Key>
@@ -14,10 +14,11 @@ void Attempts::note(std::map<Key, Entry>& all, const Key& key, ike::TimePoint no
   if (!all.contains(key) && all.size() >= kMaxRemembered) {
     std::erase_if(all, [now](const auto& e) { return left(e.second, now) == 0; });
     if (all.size() >= kMaxRemembered)
-      all.erase(std::min_element(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.second.last < b.second.last; }));
+      all.erase(std::min_element(all.begin(), all.end(),
+                                 [](const auto& a, const auto& b) { return a.second.forgiven_at < b.second.forgiven_at; }));
   }
   Entry& e = all[key];
-  e = {left(e, now) + 1, now};
+  e.forgiven_at = std::min(std::max(e.forgiven_at, now) + kForgiven, now + kSourceLimit * kForgiven);
 }
 
 void Attempts::failed(ike::TimePoint now, ByteView user, const IpAddress& source) {

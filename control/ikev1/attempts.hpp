@@ -14,12 +14,14 @@ namespace culvert::ikev1 {
 
 class Attempts {
  public:
-  static constexpr std::size_t kMaxRemembered = 4096;           ///< of names, and of addresses; the least recent are forgotten
+  static constexpr std::size_t kMaxRemembered = 4096;           ///< of names, and of addresses; those next to be forgiven are forgotten
   static constexpr auto kForgiven = std::chrono::seconds{30};   ///< one failure less after each
   static constexpr auto kFirstDelay = std::chrono::seconds{1};  ///< of a refusal; doubles with each failure before it ...
   static constexpr auto kMaxDelay = std::chrono::seconds{16};   ///< ... up to this
-  static constexpr unsigned kSourceLimit = 20;                  ///< failures of one address, beyond which nothing of it is checked
+  static constexpr unsigned kSourceLimit = 20;                  ///< failures of one address, beyond which nothing of it is checked. None
+                                                                ///< counts beyond: behind a NAT, others are at the same address
 
+  /// A password was checked, and is wrong.
   void failed(ike::TimePoint now, ByteView user, const IpAddress& source);
   void succeeded(ByteView user);
   /// How long a refusal is held back; the same for users that exist and for those that do not.
@@ -32,8 +34,7 @@ class Attempts {
 
  private:
   struct Entry {
-    unsigned count = 0;
-    ike::TimePoint last;
+    ike::TimePoint forgiven_at{};  ///< all of its failures
   };
   static unsigned left(const Entry& e, ike::TimePoint now);
   template <class Key>

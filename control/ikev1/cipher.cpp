@@ -40,6 +40,7 @@ Sealed Cipher::seal(const Iv& iv, ByteView chain) const {
   Bytes padded(std::max<std::size_t>((chain.size() + block_ - 1) / block_, 1) * block_);
   std::copy(chain.begin(), chain.end(), padded.begin());
   auto body = crypto::cbc_encrypt(cipher_, key_.view(), ByteView(iv).first(block_), padded);
+  wipe(padded);  // it may hold a password
   if (!body) throw std::logic_error("cbc_encrypt refused lengths that were just made right");
   const Iv next = last_block(*body, block_);
   return {std::move(*body), next};

@@ -38,7 +38,9 @@ inline constexpr std::size_t kNonceBytes = 32;  ///< of ours; RFC 2409 §5 allow
 inline constexpr std::size_t kMinNonce = 8, kMaxNonce = 256;
 inline constexpr std::size_t kMaxQuickModes = 64;    ///< of one ISAKMP SA, finished ones included: four times a busy peer's children
 inline constexpr std::size_t kMaxOwnQuickModes = 8;  ///< begun by us and not finished; the other children wait their turn
-inline constexpr std::size_t kMaxPairs = 8;          ///< of one child: one in use, collisions, and those on their way out
+inline constexpr std::size_t kMaxPairs = 8;          ///< for the same traffic: one in use, collisions, and those on their way out
+inline constexpr std::size_t kMaxParts = 128;        ///< pairs of one child, from which on the peer gets none for other parts of it:
+                                                     ///< some peers make one for each line of an access list
 inline constexpr unsigned kMaxBadAuth = 10;          ///< wrong message 5s before a half-open SA is given up (each costs a decryption)
 inline constexpr unsigned kMaxDeleteRepeats = 5;     ///< of a Delete that a peer seems to have missed
 inline constexpr unsigned kMaxDpdAnswers = 20;       ///< a second and ISAKMP SA; a peer sends one every few seconds
@@ -57,6 +59,7 @@ inline constexpr auto kRenewal = seconds{30};  ///< an ISAKMP SA waits so long f
 inline constexpr auto kClosingMemory = seconds{20};  ///< a deleted ISAKMP SA answers a peer that does not know
 inline constexpr auto kMaxRetryDelay = seconds{60};
 inline constexpr auto kAccessLimit = seconds{120};       ///< of XAuth and Mode Config together: a person may have to type a password
+inline constexpr auto kNotAskedAgain = seconds{10};      ///< after which a server that knows the user asks no more
 inline constexpr auto kTransactionMemory = seconds{60};  ///< how long our answer to a request can be asked for again
 inline constexpr std::size_t kMaxTransactions = 16;      ///< of one ISAKMP SA, finished ones included; XAuth and Mode Config need three
 /// Runs of peers, beside those of the configured connections: as many as there may be ISAKMP SAs, without which none begins.

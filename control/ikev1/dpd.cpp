@@ -11,6 +11,8 @@ namespace {
 
 /// What is left of a keepalive interval for the question and its way: traffic is noticed once a second.
 constexpr std::chrono::nanoseconds kMargin = seconds{2};
+/// Questions that a dead peer has left unanswered, whatever dpd_timeout says: one datagram is lost easily.
+constexpr std::uint32_t kMinAsked = 3;
 
 std::optional<std::uint32_t> sequence_of(const Notify& n) {
   if (n.data.size() != 4) return std::nullopt;  // RFC 3706 §5.3: always four bytes
@@ -68,8 +70,8 @@ void peer_lives(Core& core, MmEstablished& est, const config::Connection& c, Tim
 void on_r_u_there(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
   const auto sequence = sequence_of(n);
   if (!sequence || n.spi != cookies(sa)) return;
-  // RFC 3706 §7: a sequence number that does not rise is a replay.
-  if (est.dpd.peer_sequence && static_cast<std::int32_t>(*sequence - *est.dpd.peer_sequence) <= 0) return;
+  // RFC 3706 §7: a sequence number that falls is a replay. The last one again, in a new message, is a peer that has had no answer (vpnc).
+  if (est.dpd.peer_sequence && static_cast<std::int32_t>(*sequence - *est.dpd.peer_sequence) < 0) return;
   est.dpd.peer_sequence = sequence;
   if (now - est.dpd.answer_window >= seconds{1}) {
     est.dpd.answer_window = now;
@@ -79,36 +81,29 @@ void on_r_u_there(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, c
   core.send(now, sa, dpd_message(core, sa, est, NotifyType::RUThereAck, *sequence));
 }
 
-void on_r_u_there_ack(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
-  const auto sequence = sequence_of(n);
-  if (!sequence) return;
-  // Whatever its number, the message was fresh and verified: the peer lives, which heard_from() has noted.
-  core.say(sa, Severity::Debug, Exchange::Dpd, Reason::Ok, "The peer answered dead-peer detection.");
-  static_cast<void>(est);
-  static_cast<void>(now);
-}
-
 void on_dpd_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   MmEstablished* est = sa.established();
   if (!est || !est->dpd.next_probe || now < *est->dpd.next_probe) return;
   const config::Connection& c = core.connection(sa);
-  if (est->remove_at || newer_isakmp(core, sa)) {  // its successor is watched instead
-    est->dpd.next_probe.reset();
+  if (est->remove_at) return est->dpd.next_probe.reset();
+  if (newer_isakmp(core, sa)) {  // is watched instead, while it is there
+    est->dpd.next_probe = now + ike::jitter(core.services, c.dpd_delay);
     return;
   }
-  if (est->dpd.unanswered_from && !est->dpd.given_up && now >= est->dpd.last_heard + std::max(c.dpd_timeout, c.dpd_delay)) {
+  const TimePoint end = est->dpd.last_heard + std::max(c.dpd_timeout, c.dpd_delay);
+  const std::uint32_t unanswered = est->dpd.unanswered_from ? est->dpd.next_sequence - *est->dpd.unanswered_from : 0;
+  if (unanswered >= kMinAsked && !est->dpd.given_up && now >= end) {
     peer_is_dead(core, now, sa);
     if (sa.dead) return;
   }
   const std::uint32_t sequence = est->dpd.next_sequence++;
   if (!est->dpd.unanswered_from) est->dpd.unanswered_from = sequence;
-  const std::uint32_t asked = sequence - *est->dpd.unanswered_from;
   // The first few come quickly, since a lost datagram is more likely than a dead peer; later ones at the pace of dpd_delay.
-  std::chrono::nanoseconds wait = core.config.ike.retransmit_timeout * (1U << std::min(asked, 5U));
+  std::chrono::nanoseconds wait = core.config.ike.retransmit_timeout * (1U << std::min(unanswered, 5U));
   wait = std::min<std::chrono::nanoseconds>(wait, c.dpd_delay);
-  const TimePoint end = est->dpd.last_heard + std::max(c.dpd_timeout, c.dpd_delay);
   est->dpd.next_probe = now + ike::jitter(core.services, est->dpd.given_up ? c.dpd_delay : wait);
-  if (!est->dpd.given_up && *est->dpd.next_probe > end) est->dpd.next_probe = std::max(end, now + core.config.ike.retransmit_timeout);
+  if (!est->dpd.given_up && unanswered + 1 >= kMinAsked && *est->dpd.next_probe > end)
+    est->dpd.next_probe = std::max(end, now + core.config.ike.retransmit_timeout);
   core.send(now, sa, dpd_message(core, sa, *est, NotifyType::RUThere, sequence));
 }
 

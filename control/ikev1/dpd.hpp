@@ -13,7 +13,6 @@ void start_dpd(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est);
 /// An authenticated message or authenticated traffic: the peer lived at that time.
 void peer_lives(Core& core, MmEstablished& est, const config::Connection& c, TimePoint at);
 void on_r_u_there(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n);
-void on_r_u_there_ack(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n);
 /// Asks, or gives the peer up (lifecycle.hpp: peer_is_dead).
 void on_dpd_timer(Core& core, TimePoint now, IsakmpSa& sa);
 void on_keepalive_timer(Core& core, TimePoint now, IsakmpSa& sa);

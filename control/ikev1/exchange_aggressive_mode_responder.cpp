@@ -49,7 +49,7 @@ Builder begin_message_2(Core& core, const IsakmpSa& sa, const Sa& reply, const K
   return b;
 }
 void end_message_2(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, Builder& b) {
-  answer_extensions(core.connection(sa), sa, negotiated, b);
+  answer_extensions(core.connection(sa), negotiated, b);
   if (sa.nat.supported) add_nat_d(core, sa, negotiated.suite.prf, b);
 }
 
@@ -274,6 +274,7 @@ void look_for_nat_in_3(IsakmpSa& sa, Prf hash, const Claim& claim) {
 void established(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, const Claim& claim, bool encrypted) {
   if (sa.nat.supported) look_for_nat_in_3(sa, derived.negotiated.suite.prf, claim);
   if (!admit(core, now, sa, derived, claim)) return;
+  if (encrypted) note_extensions(claim.message, derived.negotiated);
   become_established(core, now, sa, std::move(derived), to_text(own_id(core, sa)), to_text(claim.id));
   if (encrypted) apply_phase1_notifications(core, now, sa, claim.message);  // HASH_I covers none of them
 }

@@ -69,16 +69,14 @@ Spi spi_of(ByteView bytes) {
   return Spi{r.be<std::uint32_t>()};
 }
 
-void on_initial_contact(Core& core, TimePoint now, IsakmpSa& sa) { peer_restarted(core, now, sa); }
-
 void on_notify(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
   switch (n.type) {
     case NotifyType::RUThere:
       return on_r_u_there(core, now, sa, est, n);
-    case NotifyType::RUThereAck:
-      return on_r_u_there_ack(core, now, sa, est, n);
+    case NotifyType::RUThereAck:  // whatever its number: the message was fresh and verified, so that the peer lives (heard_from)
+      return core.say(sa, Severity::Debug, Exchange::Dpd, Reason::Ok, "The peer answered dead-peer detection.");
     case NotifyType::InitialContact:
-      return on_initial_contact(core, now, sa);
+      return peer_restarted(core, now, sa);
     case NotifyType::ResponderLifetime:
       return on_responder_lifetime(core, now, sa, est, n);
     case NotifyType::ReplayStatus:  // RFC 2407 §4.6.3.2: 0 is off; our own detection does not depend on it
@@ -180,7 +178,7 @@ void apply_phase1_notifications(Core& core, TimePoint now, IsakmpSa& sa, const M
   for (const Notify* n : message.all<Notify>()) {
     MmEstablished* est = sa.established();
     if (!est || sa.dead) return;
-    if (n->type == NotifyType::InitialContact) on_initial_contact(core, now, sa);
+    if (n->type == NotifyType::InitialContact) peer_restarted(core, now, sa);
     if (n->type == NotifyType::ResponderLifetime && n->protocol == kProtoIsakmp) on_responder_lifetime(core, now, sa, *est, *n);
   }
 }

@@ -82,6 +82,7 @@ void on_message_4(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKe& state
     return phase1_hint(core, in.now, sa, {Reason::Malformed, "In message 4 " + bad + ".", {.number = 4}});
   sa.replies.accept(in.framed.message);
   if (sa.nat.supported) look_for_nat(sa, state.negotiated.suite.prf, *message);
+  note_extensions(*message, state.negotiated);
   KeyExchange ke{state.g_xi, message->find<Ke>()->data, state.nonce_i, message->find<Nonce>()->data};
   const JobId job = core.add_job({.sa = sa.id});
   core.actions.emplace_back(ike::ComputeDh{job, state.negotiated.suite.group, state.key, ke.g_xr});
@@ -125,6 +126,7 @@ void send_message_5(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, co
 namespace {
 void established(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, const Claim& claim) {
   if (!admit(core, now, sa, derived, claim)) return;
+  note_extensions(claim.message, derived.negotiated);
   become_established(core, now, sa, std::move(derived), to_text(own_id(core, sa)), to_text(claim.id));
   apply_phase1_notifications(core, now, sa, claim.message);
 }

@@ -30,7 +30,7 @@ std::unique_ptr<IsakmpSa> answer_main_mode(Core& core, const Incoming& in, const
   note_extensions(*message, negotiated, sa->nat);
   Builder b;
   b.add(selected->choice.reply);
-  answer_extensions(core.connection(selected->connection), *sa, negotiated, b);
+  answer_extensions(core.connection(selected->connection), negotiated, b);
   sa->state = MmAwaitKeInit{std::move(negotiated)};
   sa->replies.accept(in.framed.message);
   sa->replies.set_reply(clear_message(*sa, ike::kExchangeMainMode, MessageId{}, b));
@@ -56,6 +56,7 @@ void on_message_3(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitKeInit& s
     return core.junk(in.now, sa.remote, Exchange::MainMode, Reason::Malformed, "In message 3 " + bad + ".");
   sa.replies.accept(in.framed.message);
   if (sa.nat.supported) look_for_nat(sa, state.negotiated.suite.prf, *message);
+  note_extensions(*message, state.negotiated);
   KeyExchange ke{message->find<Ke>()->data, {}, message->find<Nonce>()->data, {}};
   const JobId job = core.add_job({.sa = sa.id});
   core.actions.emplace_back(ike::ComputeDh{job, state.negotiated.suite.group, nullptr, ke.g_xi});
@@ -82,6 +83,7 @@ void send_message_4(Core& core, TimePoint now, IsakmpSa& sa, MmResponding& state
   Builder b;
   b.add(Ke{ke.g_xr}).add(Nonce{ke.nonce_r});
   if (sa.nat.supported) add_nat_d(core, sa, negotiated.suite.prf, b);
+  answer_extensions(core.connection(sa), negotiated, b);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
   const auto others = negotiated.auth.psk() ? std::vector<std::size_t>{} : other_candidates(core, sa, negotiated);
   add_cert_requests(core, sa, negotiated.auth, sa.allowance.left() - std::min(size, sa.allowance.left()), b, others);
@@ -199,9 +201,11 @@ void on_initiator_verified(Core& core, TimePoint now, IsakmpSa& sa, MmVerifyingI
 
 void send_message_6(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, const Claim& claim, const Bytes* signature) {
   const Id own = own_id(core, sa);
+  note_extensions(claim.message, derived.negotiated);
   Builder b;
   b.add(own);
   add_proof(core, sa, derived, signature, b);
+  answer_extensions(core.connection(sa), derived.negotiated, b);
   add_initial_contact(core, sa, b);
   sa.replies.set_reply(sealed_message(sa, derived.keys.cipher, derived.keys.iv, ike::kExchangeMainMode, MessageId{}, b));
   core.send(now, sa, Bytes(sa.replies.reply()));

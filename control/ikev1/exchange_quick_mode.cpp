@@ -227,7 +227,10 @@ std::optional<TimePoint> quick_modes_deadline(const IsakmpSa& sa) {
       consider(s->tx.deadline());
       continue;
     }
-    if (const auto* s = std::get_if<QmAwaitConnected>(&qm.state)) consider(s->give_up_at);
+    if (const auto* s = std::get_if<QmAwaitConnected>(&qm.state)) {
+      consider(s->give_up_at);
+      continue;
+    }
     consider(qm.give_up_at);
     if (const auto* s = std::get_if<QmAwaitReply>(&qm.state)) consider(s->tx.deadline());
     if (const auto* s = std::get_if<QmAwaitConfirm>(&qm.state)) consider(s->tx.deadline());

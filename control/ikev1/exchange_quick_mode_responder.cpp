@@ -95,6 +95,10 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   if (taken_by_another(core, sa, match->child, match->selectors))
     return refuse(Reason::SelectorMismatch, NotifyType::InvalidIdInformation, "Another peer has SAs for these selectors at the moment.",
                   match->child, taken_evidence(c, *match));
+  if (too_many_parts(core, sa.connection, match->child, match->selectors))
+    return refuse(Reason::Limit, NotifyType::NoProposalChosen,
+                  "The peer has " + std::to_string(kMaxParts) + " pairs of IPsec SAs of this child, and gets none for other traffic.",
+                  match->child);
   if (!make_room(sa))
     return refuse(Reason::Limit, NotifyType::NoProposalChosen, "Too many Quick Modes are under way on this ISAKMP SA.", match->child);
 

@@ -5,6 +5,7 @@
 #include "control/ikev1/access.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/times.hpp"
+#include "control/ikev1/xauth.hpp"
 
 namespace culvert::ikev1 {
 
@@ -85,6 +86,11 @@ void on_transaction(Core& core, const Incoming& in) {
   const Message& message = opened->message;
   if (!equal_constant_time(informational_hash(est->keys.secrets, h.message_id, message.behind(0)), message.find<Hash>()->data))
     return junk(core, in, Reason::BadHash, "HASH(1) of a Transaction message is wrong.");
+  const ConfigPayload& payload = *message.find<ConfigPayload>();
+  const bool request = payload.type == ConfigType::Request || payload.type == ConfigType::Set;
+  // It may only have overtaken the end of XAuth: nothing is noted of it, so that its repetition is looked at again.
+  if (request && !est->access.proved() && !takes_xauth_request(*est, payload))
+    return junk(core, in, Reason::Unexpected, "The peer asks for something else before XAuth is done; it gets no answer.");
   heard_from(core, in, *sa);
   if (it == all.end()) {
     if (!has_room(est->access)) return junk(core, in, Reason::Limit, "Too many Transaction exchanges are under way on this ISAKMP SA.");
@@ -95,9 +101,7 @@ void on_transaction(Core& core, const Incoming& in) {
   t.replies.accept(in.framed.message);
   t.iv = opened->next;
   t.forget_at = in.now + kTransactionMemory;
-  const ConfigPayload& payload = *message.find<ConfigPayload>();
-  if (payload.type == ConfigType::Request || payload.type == ConfigType::Set)
-    return on_config_request(core, in.now, *sa, h.message_id, payload);
+  if (request) return on_config_request(core, in.now, *sa, h.message_id, payload);
   if (!take_answer(t, payload)) return junk(core, in, Reason::Unexpected, "A Transaction message answers what nobody asked.");
   on_config_answer(core, in.now, *sa, payload);
 }
@@ -110,7 +114,6 @@ void ask(Core& core, TimePoint now, IsakmpSa& sa, ConfigType type, std::uint16_t
   Transaction& t = est.access.transactions[id];
   t.iv = est.keys.exchange_iv(id);
   t.asked = type;
-  t.identifier = identifier;
   t.forget_at = now + kTransactionMemory;
   const Bytes message = sealed(sa, est.keys, id, t, {type, identifier, attributes});
   t.tx.emplace(now, message, core.config.ike, core.services);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "control/ikev1/vendor_ids.hpp"
 
@@ -45,36 +46,44 @@ void offer_extensions(const config::Connection& c, const Phase1Auth& auth, Build
   if (has_addresses(c)) out.add(Vendor{vendor_id(VendorId::Unity)});
 }
 
-void answer_extensions(const config::Connection& c, const IsakmpSa& sa, const Negotiated& negotiated, Builder& out) {
-  if (sa.nat.supported) out.add(Vendor{vendor_id(negotiated.nat_text)});
-  if (negotiated.dpd) out.add(Vendor{vendor_id(VendorId::Dpd)});
-  if (negotiated.auth.user && negotiated.xauth) out.add(Vendor{vendor_id(VendorId::XAuth)});
-  if (has_addresses(c) && negotiated.unity) out.add(Vendor{vendor_id(VendorId::Unity)});
+void answer_extensions(const config::Connection& c, const Negotiated& negotiated, Builder& out) {
+  const auto asked = [&](VendorId id) { return std::ranges::find(negotiated.announced, id) != negotiated.announced.end(); };
+  if (asked(negotiated.nat_text)) out.add(Vendor{vendor_id(negotiated.nat_text)});
+  if (asked(VendorId::Dpd)) out.add(Vendor{vendor_id(VendorId::Dpd)});
+  if (negotiated.auth.user && asked(VendorId::XAuth)) out.add(Vendor{vendor_id(VendorId::XAuth)});
+  if (has_addresses(c) && asked(VendorId::Unity)) out.add(Vendor{vendor_id(VendorId::Unity)});
   // As long as the peer's: Windows sends no capabilities.
-  if (negotiated.fragmentation && c.fragmentation != config::Fragmentation::No)
+  if (asked(VendorId::Fragmentation) && c.fragmentation != config::Fragmentation::No)
     out.add(Vendor{first_bytes(vendor_id(VendorId::Fragmentation), negotiated.fragmentation_id_bytes)});
 }
 
-void note_extensions(const Message& message, Negotiated& out, ike::NatStatus& nat) {
-  std::size_t best = kNatTexts.size();
+void note_extensions(const Message& message, Negotiated& out) {
+  out.announced.clear();
   for (const Vendor* v : message.all<Vendor>()) {
     const VendorIdInfo* known = recognise_vendor(v->data);
     if (!known) continue;
-    const auto text = static_cast<std::size_t>(std::ranges::find(kNatTexts, known->id, &NatText::id) - kNatTexts.begin());
-    best = std::min(best, text);
-    if (known->id == VendorId::Dpd) out.dpd = true;
-    if (known->id == VendorId::XAuth) out.xauth = true;
-    if (known->id == VendorId::Unity) out.unity = true;
-    if (known->id == VendorId::Fragmentation && fragments_announced(v->data)) {
-      out.fragmentation = true;
+    if (known->id == VendorId::Dpd && !std::exchange(out.dpd, true)) out.announced.push_back(known->id);
+    if (known->id == VendorId::XAuth && !std::exchange(out.xauth, true)) out.announced.push_back(known->id);
+    if (known->id == VendorId::Unity && !std::exchange(out.unity, true)) out.announced.push_back(known->id);
+    if (known->id == VendorId::Fragmentation && fragments_announced(v->data) && !std::exchange(out.fragmentation, true)) {
       out.fragmentation_id_bytes = v->data.size();
+      out.announced.push_back(known->id);
     }
     if (std::ranges::find(out.vendor_ids, known->name) == out.vendor_ids.end()) out.vendor_ids.emplace_back(known->name);
   }
+}
+
+void note_extensions(const Message& message, Negotiated& out, ike::NatStatus& nat) {
+  note_extensions(message, out);
+  std::size_t best = kNatTexts.size();
+  for (const Vendor* v : message.all<Vendor>())
+    if (const VendorIdInfo* known = recognise_vendor(v->data))
+      best = std::min(best, static_cast<std::size_t>(std::ranges::find(kNatTexts, known->id, &NatText::id) - kNatTexts.begin()));
   if (best == kNatTexts.size()) return;
   nat.supported = true;
   nat.dialect = kNatTexts[best].dialect;
   out.nat_text = kNatTexts[best].id;
+  out.announced.push_back(out.nat_text);
 }
 
 }  // namespace culvert::ikev1

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "control/ikev1/core.hpp"
+#include "control/ikev1/selectors.hpp"
 #include "control/ikev1/transport.hpp"
 
 namespace culvert::ikev1 {
@@ -46,7 +47,7 @@ void peer_restarted(Core& core, TimePoint now, IsakmpSa& sa);
 /// Whether another established ISAKMP SA of this connection and peer is newer.
 bool newer_isakmp(Core& core, const IsakmpSa& sa);
 /// Whether two ISAKMP SAs of one peer's making serve it for different things, as where it has a connection for each of our children:
-/// each has live pairs, and none goes on with what a pair of the other did, as a successor's do.
+/// they are of different lines, and each line has live pairs.
 bool stand_beside(const Core& core, const IsakmpSa& a, const IsakmpSa& b);
 /// Sends a Delete for it and keeps it as a memory that answers latecomers. `pairs`: inbound SPIs whose Delete goes along, lest a
 /// peer that gets this message before theirs takes the pairs for alive (the first payload is the only one that some peers read).
@@ -64,7 +65,11 @@ void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, boo
 /// The peer asked for message 3 again: it still sends on the old pair.
 void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm);
 /// As a Delete names it.
-inline SaName inbound_name(const ChildSa& pair) { return {pair.spi_in, pair.suite.protocol}; }
+inline SaName inbound_name(const ChildSa& pair) { return {pair.spi_in, pair.suite.protocol, pair.line}; }
+[[nodiscard]] inline bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
+[[nodiscard]] inline bool same_selectors(const ChildSa& a, const ChildSa& b) {
+  return a.local_ts == b.local_ts && a.remote_ts == b.remote_ts;
+}
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child);
 /// Whether all that the old pair carries can go by the new one.
 [[nodiscard]] inline bool covers(const ChildSa& pair, const ChildSa& old) {
@@ -75,13 +80,17 @@ void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t
 [[nodiscard]] bool is_latest(const ChildRun& run, const ChildSa& pair);
 /// Whether a pair of a former culvertd is there: it carries traffic that ends with it, so its successor is tried for again and again.
 [[nodiscard]] bool has_orphan(const ChildRun& run);
+/// Whether a Quick Mode for this child is not over; with `old`: one that may carry on what that pair does.
+[[nodiscard]] bool negotiating(Core& core, std::size_t connection, std::size_t child, const ChildSa* old = nullptr);
 void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, SaName outbound);
-/// Tells the peer, on whatever ISAKMP SA there is, that these inbound SAs of ours are gone.
+/// Tells the peer that these inbound SAs of ours are gone: under the ISAKMP SA of their line, or whatever other there is.
 void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<SaName>& pairs);
 /// Dead-peer detection has given the peer up: with each child's pairs happens what its dpd_action says.
 void pairs_of_dead_peer(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id);
 /// Takes both halves out of the data plane and forgets the pair.
 void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uint64_t pair);
+/// Whether the peer has, or negotiates, so many pairs of this child that it gets none for other traffic.
+[[nodiscard]] bool too_many_parts(Core& core, std::size_t connection, std::size_t child, const Selectors& asked);
 /// Makes room for a Quick Mode by forgetting the oldest finished one; false: all are unfinished.
 bool make_room(IsakmpSa& sa);
 
@@ -93,5 +102,7 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t connection);
 [[nodiscard]] std::optional<TimePoint> connection_deadline(const Core& core, std::size_t connection);
 /// The established ISAKMP SA for new exchanges: the newest that nothing is about to replace.
 IsakmpSa* current_sa(Core& core, std::size_t connection);
+/// The one for what the peer has made under this line: another one than the newest where it has several for different things.
+IsakmpSa* sa_for(Core& core, std::size_t connection, SaId line);
 
 }  // namespace culvert::ikev1

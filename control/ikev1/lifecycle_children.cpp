@@ -14,8 +14,6 @@ namespace culvert::ikev1 {
 
 namespace {
 
-bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
-
 std::string describe(const ChildSa& pair) {
   return std::string(pair.suite.protocol == SaProtocol::Ah ? "AH " : "ESP ") + pair.suite.to_string() +
          (pair.mode == SaMode::Transport ? ", transport mode, " : ", ") + pair.local_ts.to_string() + " - " + pair.remote_ts.to_string() +
@@ -31,14 +29,18 @@ bool overtaken(const ChildRun& run, const QuickMode& qm, const PendingPair& pend
          });
 }
 
-/// Bounds what a peer that never deletes can pile up: beyond kMaxPairs the oldest goes.
-void trim(Core& core, TimePoint now, std::size_t connection, std::size_t child) {
-  ChildRun& run = core.run(connection).children.at(child);
-  while (run.pairs.size() > kMaxPairs) {
-    const SaName oldest = inbound_name(run.pairs.front());
-    remove_pair(core, connection, child, run.pairs.front().pair);
-    tell_deleted(core, now, connection, {oldest});
-  }
+/// Bounds what a peer that never deletes can pile up for the same traffic: beyond kMaxPairs the oldest goes, one that is superseded first.
+void trim(Core& core, TimePoint now, std::size_t connection, std::size_t child, std::uint64_t newest) {
+  const ChildRun& run = core.run(connection).children.at(child);
+  const ChildSa& like = *core.find_pair(connection, newest);
+  const auto same = [&](const ChildSa& p) { return same_selectors(p, like); };
+  if (static_cast<std::size_t>(std::ranges::count_if(run.pairs, same)) <= kMaxPairs) return;
+  auto oldest =
+      std::ranges::find_if(run.pairs, [&](const ChildSa& p) { return same(p) && std::holds_alternative<ChildSuperseded>(p.life); });
+  if (oldest == run.pairs.end()) oldest = std::ranges::find_if(run.pairs, same);
+  const SaName name = inbound_name(*oldest);
+  remove_pair(core, connection, child, oldest->pair);
+  tell_deleted(core, now, connection, {name});
 }
 
 /// The pair goes on with what an older one did: their ISAKMP SAs are of one line (stand_beside).
@@ -111,7 +113,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
                qm.child);
     pair.life = ChildSuperseded{now + kOverdue};
     run.pairs.insert(run.pairs.begin(), std::move(pair));
-    return trim(core, now, sa.connection, qm.child);
+    return trim(core, now, sa.connection, qm.child, qm.pair);
   }
   const bool again = std::ranges::any_of(run.pairs, live);
   for (ChildSa& old : run.pairs) {
@@ -127,7 +129,7 @@ void pair_ready(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingP
   run.pairs.push_back(std::move(pair));
   note_leased_pair(core, sa, qm.pair);
   for (const IsakmpSa* any : core.sas_of(sa.connection)) core.touch(*any);  // now worth replacing
-  trim(core, now, sa.connection, qm.child);
+  trim(core, now, sa.connection, qm.child, qm.pair);
 }
 
 namespace {
@@ -176,6 +178,24 @@ bool has_orphan(const ChildRun& run) {
   return std::ranges::any_of(run.pairs, [](const ChildSa& pair) { return std::holds_alternative<ChildOrphan>(pair.life); });
 }
 
+bool negotiating(Core& core, std::size_t connection, std::size_t child, const ChildSa* old) {
+  const auto wanted = [&](const QuickMode& qm) {
+    return qm.child == child && !finished(qm) && (!old || (qm.local_ts.contains(old->local_ts) && qm.remote_ts.contains(old->remote_ts)));
+  };
+  return std::ranges::any_of(core.sas_of(connection), [&](const IsakmpSa* sa) {
+    return std::ranges::any_of(sa->quick_modes, [&](const auto& q) { return wanted(q.second); });
+  });
+}
+
+bool too_many_parts(Core& core, std::size_t connection, std::size_t child, const Selectors& asked) {
+  const std::vector<ChildSa>& pairs = core.runs().at(connection).children.at(child).pairs;
+  auto count = static_cast<std::ptrdiff_t>(pairs.size());
+  for (const IsakmpSa* sa : core.sas_of(connection))
+    count += std::ranges::count_if(sa->quick_modes, [&](const auto& q) { return q.second.child == child && !finished(q.second); });
+  return count >= static_cast<std::ptrdiff_t>(kMaxParts) &&
+         std::ranges::none_of(pairs, [&](const ChildSa& p) { return Selectors{p.local_ts, p.remote_ts} == asked; });
+}
+
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child) {
   ChildRun& run = core.run(connection).children.at(child);
   ++run.failures;
@@ -199,11 +219,15 @@ void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uin
 }
 
 void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<SaName>& pairs) {
-  IsakmpSa* sa = current_sa(core, connection);
-  if (!sa || pairs.empty()) return;
-  Builder b;
-  add_deletes(b, pairs);
-  core.send(now, *sa, informational(core, *sa, sa->established()->keys, std::move(b)));
+  std::map<SaId, std::vector<SaName>> told;
+  for (const SaName& pair : pairs)
+    if (const IsakmpSa* sa = sa_for(core, connection, pair.line)) told[sa->id].push_back(pair);
+  for (const auto& [id, names] : told) {
+    IsakmpSa& sa = *core.find(id);
+    Builder b;
+    add_deletes(b, names);
+    core.send(now, sa, informational(core, sa, sa.established()->keys, std::move(b)));
+  }
 }
 
 void pairs_of_dead_peer(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id) {
@@ -233,10 +257,8 @@ namespace {
 void delete_live_pair(Core& core, TimePoint now, IsakmpSa& sa, ChildRun& run, ChildSa& pair) {
   const std::size_t index = sa.connection, child = pair.child;
   const bool latest = is_latest(run, pair);
-  const bool others = std::ranges::any_of(run.pairs, [&](const ChildSa& p) { return p.pair != pair.pair && live(p); });
-  const bool coming = std::ranges::any_of(core.sas_of(index), [&](const IsakmpSa* s) {
-    return std::ranges::any_of(s->quick_modes, [&](const auto& q) { return q.second.child == child && !finished(q.second); });
-  });
+  const bool others = std::ranges::any_of(run.pairs, [&](const ChildSa& p) { return p.pair != pair.pair && live(p) && covers(p, pair); });
+  const bool coming = negotiating(core, index, child, &pair);
   const std::string& name = core.connection(sa).children.at(child).name;
   if (others || coming) {
     core.say(sa, Severity::Debug, Exchange::Informational, Reason::Replaced, "The peer deleted a pair that has a successor.", name);

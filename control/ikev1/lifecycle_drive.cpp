@@ -12,10 +12,6 @@ namespace culvert::ikev1 {
 
 namespace {
 
-bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
-
-bool same_selectors(const ChildSa& a, const ChildSa& b) { return a.local_ts == b.local_ts && a.remote_ts == b.remote_ts; }
-
 const ChildSa* newest_live(const ChildRun& run) {
   for (auto it = run.pairs.rbegin(); it != run.pairs.rend(); ++it)
     if (live(*it)) return &*it;
@@ -31,12 +27,6 @@ const ChildSa* due_pair(const ChildRun& run) {
 const ChildSa* an_orphan(const ChildRun& run) {
   const auto it = std::ranges::find_if(run.pairs, [](const ChildSa& pair) { return std::holds_alternative<ChildOrphan>(pair.life); });
   return it == run.pairs.end() ? nullptr : &*it;
-}
-
-bool negotiating(Core& core, std::size_t connection, std::size_t child) {
-  return std::ranges::any_of(core.sas_of(connection), [&](const IsakmpSa* sa) {
-    return std::ranges::any_of(sa->quick_modes, [&](const auto& q) { return q.second.child == child && !finished(q.second); });
-  });
 }
 
 std::size_t own_unfinished(const IsakmpSa& sa) {
@@ -87,21 +77,18 @@ bool drive_child(Core& core, TimePoint now, std::size_t index, std::size_t child
     return true;
   };
   if (wanted && now < state.retry_at) return wait_until(state.retry_at);
-  IsakmpSa* sa = current_sa(core, index);
+  const ChildSa* before = due ? due : an_orphan(state);
+  IsakmpSa* sa = sa_for(core, index, before ? before->line : 0);
   if (!sa) return false;
   const TimePoint turn = sa->established()->established + kResponderPause;
   if (wanted && now < turn && peer_goes_first(core, *sa)) return wait_until(turn);
   if (own_unfinished(*sa) >= kMaxOwnQuickModes) return true;  // the end of one of them brings us here again
   // What is replaced keeps its selectors: a peer may have asked for a part of the child's.
-  const ChildSa* before = due ? due : an_orphan(state);
   const Selectors asked = before ? Selectors{before->local_ts, before->remote_ts} : selectors_of(core, *sa, child);
   std::vector<std::uint64_t> replaces;
   for (const ChildSa& pair : state.pairs)
     if (!std::holds_alternative<ChildSuperseded>(pair.life) && asked.contains({pair.local_ts, pair.remote_ts}))
       replaces.push_back(pair.pair);
-  // A peer that has another ISAKMP SA for this child knows it under that one.
-  if (IsakmpSa* maker = before ? core.find(before->made_by) : nullptr; maker && maker->established() && stand_beside(core, *maker, *sa))
-    sa = maker;
   start_quick_mode(core, now, *sa, child, asked, std::move(replaces));
   return true;
 }
@@ -110,9 +97,12 @@ std::pair<std::uint32_t, std::uint32_t> rank(const ChildSa& pair) {
   return {std::min(pair.spi_in.value, pair.spi_out.value), std::max(pair.spi_in.value, pair.spi_out.value)};
 }
 
-/// Two pairs that both sides made at the same time: when we replace both by a third. The maker of the lower one goes first.
+/// Two pairs that both sides made at the same time: when we replace both by a third. The maker of the lower one goes first. Where that
+/// has failed it is tried again as any rekeying is.
 std::optional<TimePoint> collision_end(const ChildRun& run, const ChildSa& latest) {
-  if (!is_latest(run, latest) || std::get<ChildLive>(latest.life).due) return std::nullopt;
+  if (!is_latest(run, latest)) return std::nullopt;
+  const auto& life = std::get<ChildLive>(latest.life);
+  if (life.due || life.failures > 0) return std::nullopt;
   for (const ChildSa& other : run.pairs) {
     if (&other == &latest || !live(other) || other.role == latest.role || !same_selectors(other, latest)) continue;
     if (latest.established - other.established >= kSimultaneous) continue;
@@ -146,17 +136,32 @@ Fate fate(const ChildRun& run, const ChildSa& pair, TimePoint now) {
 
 }  // namespace
 
-IsakmpSa* current_sa(Core& core, std::size_t connection) {
+namespace {
+template <class F>
+IsakmpSa* newest_where(Core& core, std::size_t connection, F&& test) {
   IsakmpSa* best = nullptr;
   for (IsakmpSa* sa : core.sas_of(connection)) {
-    const MmEstablished* est = sa->established();
-    if (!est || !est->access.open()) continue;
+    if (!is_open(*sa) || !test(*sa)) continue;
     const auto key = [](const IsakmpSa& s) {
       return std::tuple(!s.established()->remove_at.has_value(), s.established()->established, s.id);
     };
     if (!best || key(*sa) > key(*best)) best = sa;
   }
   return best ? core.find(best->id) : nullptr;
+}
+}  // namespace
+
+IsakmpSa* current_sa(Core& core, std::size_t connection) {
+  return newest_where(core, connection, [](const IsakmpSa&) { return true; });
+}
+
+IsakmpSa* sa_for(Core& core, std::size_t connection, SaId line) {
+  IsakmpSa* newest = current_sa(core, connection);
+  if (!newest || line == 0 || newest->line == 0 || newest->line == line || newest->role == Role::Initiator) return newest;
+  IsakmpSa* own = newest_where(core, connection, [line](const IsakmpSa& sa) {
+    return sa.line == line && sa.role == Role::Responder && !sa.established()->remove_at;
+  });
+  return own ? own : newest;
 }
 
 void drive(Core& core, TimePoint now, std::size_t index) {

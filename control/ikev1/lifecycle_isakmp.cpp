@@ -7,6 +7,7 @@
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/exchange_quick_mode.hpp"
+#include "control/ikev1/lease_holders.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/notifications.hpp"
 #include "control/ikev1/peers.hpp"
@@ -67,14 +68,21 @@ void note_walkout(Core& core, TimePoint now, const IsakmpSa& sa) {
   core.failures.add(c.name, std::move(f));
 }
 
+/// The peer deletes what it has replaced: the SA that it made last, and that has not shown yet what it is for, goes on for this one.
+void hand_over_line(Core& core, const IsakmpSa& gone) {
+  IsakmpSa* last = nullptr;
+  for (IsakmpSa* sa : core.sas_of(gone.connection))
+    if (is_open(*sa) && sa->established()->remote_id == gone.established()->remote_id && newer(*sa, last ? *last : gone)) last = sa;
+  if (last && last->line == 0 && last->role == gone.role) last->line = gone.line;
+}
+
 }  // namespace
 
 bool stand_beside(const Core& core, const IsakmpSa& a, const IsakmpSa& b) {
   const auto serves = [&](const IsakmpSa& sa) {
-    return std::ranges::any_of(core.runs().at(sa.connection).children, [&](const ChildRun& child) {
-      return std::ranges::any_of(
-          child.pairs, [&](const ChildSa& pair) { return pair.made_by == sa.id && std::holds_alternative<ChildLive>(pair.life); });
-    });
+    return sa.line != 0 && std::ranges::any_of(core.runs().at(sa.connection).children, [&](const ChildRun& child) {
+             return std::ranges::any_of(child.pairs, [&](const ChildSa& pair) { return pair.line == sa.line && live(pair); });
+           });
   };
   return a.role == Role::Responder && b.role == Role::Responder && a.line != b.line && serves(a) && serves(b);
 }
@@ -116,6 +124,7 @@ namespace {
 /// The peer's NAT has given it another address: what else led to the old one leads to the new one, in the data plane, too.
 void follow_peer(Core& core, std::size_t index, const std::string& peer_id, const Endpoint& old, const Endpoint& now_at) {
   peer_moved(core, index, now_at);
+  holders_moved(core, index, old, now_at);
   core.actions.emplace_back(
       ike::Report{Severity::Info,
                   core.connection(index).name,
@@ -177,6 +186,7 @@ void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
   if (!sibling) note_walkout(core, now, sa);
   const std::string peer_id = sa.established()->remote_id;
   const std::size_t index = sa.connection;
+  hand_over_line(core, sa);
   abandon_quick_modes(core, sa);
   core.drop(sa);
   if (!sibling) doubt_pairs(core, now, index, peer_id);

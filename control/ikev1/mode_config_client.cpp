@@ -10,7 +10,7 @@ namespace culvert::ikev1 {
 namespace {
 
 /// Takes what the server gives. False: there is no address of ours in it.
-bool take(Core& core, TimePoint now, IsakmpSa& sa, const std::vector<Attribute>& attributes) {
+bool take(Core& core, IsakmpSa& sa, const std::vector<Attribute>& attributes) {
   Access& access = sa.established()->access;
   std::optional<IpAddress> address;
   ReceivedConfig received;
@@ -41,7 +41,7 @@ bool take(Core& core, TimePoint now, IsakmpSa& sa, const std::vector<Attribute>&
   }
   if (!address) return false;
   access.received = std::move(received);
-  set_virtual_address(core, now, sa, *address);
+  set_virtual_address(core, sa, *address);
   return true;
 }
 
@@ -81,11 +81,11 @@ void pull_config(Core& core, TimePoint now, IsakmpSa& sa) {
 }
 
 void on_pull_reply(Core& core, TimePoint now, IsakmpSa& sa, const ConfigPayload& reply) {
-  return take(core, now, sa, reply.attributes) ? taken(core, now, sa) : refused(core, now, sa);
+  return take(core, sa, reply.attributes) ? taken(core, now, sa) : refused(core, now, sa);
 }
 
 void on_push_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request) {
-  const bool good = take(core, now, sa, request.attributes);
+  const bool good = take(core, sa, request.attributes);
   std::vector<Attribute> accepted;  // draft-dukes-ike-mode-cfg-02 §3.2: those that are taken, without their values
   if (good)
     for (const Attribute& a : request.attributes) accepted.push_back(empty_attribute(static_cast<Cfg>(a.type)));

@@ -82,7 +82,7 @@ void given(Core& core, TimePoint now, IsakmpSa& sa, const IpAddress& address) {
 }  // namespace
 
 void push_config(Core& core, TimePoint now, IsakmpSa& sa) {
-  const auto granted = lease_address(core, now, sa, std::nullopt);
+  const auto granted = lease_address(core, sa, std::nullopt);
   if (!granted) return no_address(core, now, sa);
   std::vector<Attribute> all{address_attribute(Cfg::Ip4Address, granted->address)};
   for (const Cfg type : kAll) add(all, type, *granted->pool, kVersion);
@@ -100,7 +100,7 @@ void on_pull_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, cons
     return nothing_to_give(core, now, sa, request);
   }
   const bool first = !access.address;
-  const auto granted = lease_address(core, now, sa, wanted ? address_of(*wanted) : std::nullopt);
+  const auto granted = lease_address(core, sa, wanted ? address_of(*wanted) : std::nullopt);
   if (!granted) {
     answer(core, now, sa, id, request, {});
     return no_address(core, now, sa);

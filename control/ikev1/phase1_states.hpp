@@ -39,6 +39,7 @@ struct Negotiated {
   std::uint64_t life_seconds = 0;
   bool dpd = false;                        ///< the peer sent the vendor id of RFC 3706
   std::vector<std::string> vendor_ids;     ///< of the peer, those that we know
+  std::vector<VendorId> announced = {};    ///< by its last message, and not before
   VendorId nat_text{};                     ///< the best of the texts of NAT traversal that the peer speaks
   std::size_t fragmentation_id_bytes = 0;  ///< of the vendor id that says so
   bool fragmentation = false;              ///< both sides announce the fragmentation of IKE messages

@@ -165,18 +165,16 @@ std::expected<EspChoice, Mismatch> select_esp(const EspWanted& wanted, const Sa&
   for (const Proposal& p : offered.proposals)
     if (unusable(offered, p).empty())
       for (const Transform& t : p.transforms) candidates.push_back({&p, &t, *sa_spi(p), read(p, t)});
-  // The wanted mode with any suite before the other mode.
-  std::stable_partition(candidates.begin(), candidates.end(),
-                        [&](const Candidate& c) { return same_mode(c.read.mode, wanted.encapsulation); });
-  for (const EspSuite& s : wanted.suites)
-    for (const Candidate& c : candidates)
-      if (fits(c.read, s, wanted))
-        return EspChoice{s,
-                         c.spi,
-                         c.read.life.seconds,
-                         c.read.life.kbytes,
-                         Sa{{Proposal{c.proposal->number, c.proposal->protocol, spi_field(our_spi), {*c.transform}}}},
-                         *wanted_mode(c.read, wanted)};
+  for (const bool first_choice : {true, false})  // the wanted mode with any suite before the other mode
+    for (const EspSuite& s : wanted.suites)
+      for (const Candidate& c : candidates)
+        if (same_mode(c.read.mode, wanted.encapsulation) == first_choice && fits(c.read, s, wanted))
+          return EspChoice{s,
+                           c.spi,
+                           c.read.life.seconds,
+                           c.read.life.kbytes,
+                           Sa{{Proposal{c.proposal->number, c.proposal->protocol, spi_field(our_spi), {*c.transform}}}},
+                           *wanted_mode(c.read, wanted)};
   return std::unexpected(esp_mismatch(wanted, offered));
 }
 

@@ -28,9 +28,12 @@ std::optional<TimePoint> collision_end(Core& core, const IsakmpSa& sa, const MmE
 
 std::optional<TimePoint> forgotten_at(Core& core, const IsakmpSa& sa) {
   std::optional<TimePoint> out;
+  // Where the peer has several for different things, a new one has to show which of them it goes on for.
+  const bool one_of_several =
+      any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished&) { return stand_beside(core, other, sa); });
   any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& est) {
     // Made by the peer, one after the other: it knew this one when it made that one.
-    const bool known = sa.role == Role::Responder && other.role == Role::Responder;
+    const bool known = sa.role == Role::Responder && other.role == Role::Responder && !(one_of_several && other.line == 0);
     if (newer(other, sa) && !stand_beside(core, other, sa))
       out = earliest(out, est.established + (known ? std::chrono::nanoseconds(kOverdue) : kForgotten));
     return false;

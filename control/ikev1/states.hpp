@@ -56,6 +56,7 @@ Outstanding* outstanding(std::variant<States...>& state) {
 struct SaName {
   Spi spi;
   SaProtocol protocol = SaProtocol::Esp;
+  SaId line = 0;  ///< of the ISAKMP SA under which the peer knows it
 };
 
 /// In use, or ready for it.
@@ -279,7 +280,7 @@ struct IsakmpSa {
   bool refused_quick_mode = false;  ///< the peer began one that we did not take
   std::optional<Hint> hint;
   std::vector<SaId> replaces;  ///< ISAKMP SAs that this one is to replace; initiator only
-  SaId line = 0;               ///< the first of the ISAKMP SAs whose pairs this one goes on with; 0: it has made no pair
+  SaId line = 0;               ///< the first of the ISAKMP SAs that this one goes on for; 0: that has not shown yet
   TimePoint last_sent;
   bool dead = false;                             ///< out of the table; memory is freed when the engine returns
   ike::Exchange mode = ike::Exchange::MainMode;  ///< of phase 1: it never changes under a pair of cookies

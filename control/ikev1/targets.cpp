@@ -31,6 +31,7 @@ void abandon_child(Core& core, std::size_t run, std::size_t child, std::vector<S
       if (qm.child == child && !finished(qm)) ids.push_back(id);
     for (const MessageId id : ids) {
       names.push_back(inbound_name(sa->quick_modes.at(id)));
+      names.back().line = sa->line;
       abandon_quick_mode(core, *sa, sa->quick_modes.at(id));
     }
   }

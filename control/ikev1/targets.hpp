@@ -15,6 +15,5 @@ std::optional<Target> locate(const Core& core, const std::string& connection, co
 std::vector<std::size_t> all_runs(const Core& core);
 /// Ends the unfinished Quick Modes of a child, quietly. `names`: those that are to be deleted at the peer are added.
 void abandon_child(Core& core, std::size_t run, std::size_t child, std::vector<SaName>& names);
-inline bool live(const ChildSa& pair) { return std::holds_alternative<ChildLive>(pair.life); }
 
 }  // namespace culvert::ikev1

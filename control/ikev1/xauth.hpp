@@ -26,7 +26,9 @@ void on_xauth_ack(Core& core, TimePoint now, IsakmpSa& sa);
 
 // ---- we are asked
 
-/// Whether it is about XAuth, and has been answered.
-bool on_xauth_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request);
+/// Whether this is a request of XAuth that we wait for.
+[[nodiscard]] bool takes_xauth_request(const MmEstablished& est, const ConfigPayload& request);
+/// One that takes_xauth_request().
+void on_xauth_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request);
 
 }  // namespace culvert::ikev1

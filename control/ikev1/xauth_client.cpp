@@ -68,20 +68,19 @@ void on_question(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const Co
 
 }  // namespace
 
-bool on_xauth_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request) {
-  const AccessState& state = sa.established()->access.state;
+bool takes_xauth_request(const MmEstablished& est, const ConfigPayload& request) {
+  const AccessState& state = est.access.state;
   const bool waiting = std::holds_alternative<XauthAwaitRequest>(state), told = std::holds_alternative<XauthAwaitStatus>(state);
   // A status is of an answer of ours: before we gave one, or when we are the one that asks, it means nothing.
-  if (request.type == ConfigType::Set && told && has(request.attributes, Cfg::XauthStatus)) {
-    on_status(core, now, sa, id, request);
-    return true;
-  }
+  if (request.type == ConfigType::Set) return told && has(request.attributes, Cfg::XauthStatus);
   const bool asks = has(request.attributes, Cfg::XauthUserName) || has(request.attributes, Cfg::XauthUserPassword) ||
                     has(request.attributes, Cfg::XauthPasscode) || has(request.attributes, Cfg::XauthType) ||
                     has(request.attributes, Cfg::XauthChallenge) || has(request.attributes, Cfg::XauthNextPin);
-  if (request.type != ConfigType::Request || !asks || (!waiting && !told)) return false;
-  on_question(core, now, sa, id, request);
-  return true;
+  return request.type == ConfigType::Request && asks && (waiting || told);
+}
+
+void on_xauth_request(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const ConfigPayload& request) {
+  return request.type == ConfigType::Set ? on_status(core, now, sa, id, request) : on_question(core, now, sa, id, request);
 }
 
 }  // namespace culvert::ikev1

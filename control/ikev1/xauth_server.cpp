@@ -41,10 +41,9 @@ std::optional<ByteView> credential(const Attribute* a, bool may_end_in_zero) {
   return value;
 }
 
-/// Refused: remembered, and told when the time has come.
+/// Refused, which is told when the time has come.
 void hold(Core& core, TimePoint now, IsakmpSa& sa, TimePoint since, Bytes user) {
   const auto delay = core.attempts.delay(now, user, sa.remote.address);
-  core.attempts.failed(now, user, sa.remote.address);
   sa.established()->access.state = XauthHolding{std::move(user), std::max(now, since + delay)};
   core.touch(sa);
 }
@@ -86,7 +85,10 @@ void on_user_checked(Core& core, TimePoint now, IsakmpSa& sa, const ike::UserChe
   Bytes user = std::move(checking->user);
   if (!result.error.empty())
     core.say(sa, Severity::Error, Exchange::Xauth, Reason::NoSecret, "No user can be checked: " + result.error + ".");
-  if (!result.ok) return hold(core, now, sa, checking->since, std::move(user));
+  if (!result.ok) {
+    hold(core, now, sa, checking->since, user);
+    return core.attempts.failed(now, user, sa.remote.address);
+  }
   core.attempts.succeeded(user);
   if (const auto settled = settle_user(core, now, sa, user); !settled)
     return tell(core, now, sa, {false, std::move(user), settled.error().reason, settled.error().text});

@@ -3,7 +3,10 @@
 
 #include <catch2/catch.hpp>
 
+#include "control/ike/nat_traversal.hpp"
 #include "control/ikev1/config_attributes.hpp"
+#include "control/ikev1/identity.hpp"
+#include "control/ikev1/proposal.hpp"
 #include "tests/exchange/insider.hpp"
 #include "tests/exchange/remote_access.hpp"
 #include "tests/exchange/world.hpp"
@@ -36,6 +39,24 @@ struct Silenced {
     world.run(100ms);
   }
 };
+
+ikev1::Builder asks_for_address() {
+  ikev1::Builder b;
+  b.add(ikev1::ConfigPayload{ikev1::ConfigType::Request, 1, {ikev1::empty_attribute(ikev1::Cfg::Ip4Address)}});
+  return b;
+}
+ikev1::Builder delete_of(const ike::IkeSaInfo& sa) {
+  Writer w;
+  w.be(sa.spi_i.value);
+  w.be(sa.spi_r.value);
+  ikev1::Builder b;
+  b.add(ikev1::Delete{ikev1::kIpsecDoi, ikev1::kProtoIsakmp, 16, {std::move(w).take()}});
+  return b;
+}
+bool transaction(const ike::Datagram& d) {
+  const auto seen = look(d);
+  return seen && seen->header.exchange == ike::kExchangeTransaction;
+}
 
 void without_users(config::GatewayConfig& a, config::GatewayConfig& b) {
   a.connections[0].xauth_client = {};
@@ -117,4 +138,150 @@ TEST_CASE("groups of clients behind one address are told by ID_KEY_ID", "[aggres
   CHECK(b.engine->ike_sas().at(0).remote_id == "keyid:Sales Road");
   CHECK(b.engine->ike_sas().at(0).connection == "d");
   CHECK(b.counted(Exchange::AggressiveMode, Reason::WrongIdentity) == 0);
+}
+
+TEST_CASE("a server that ends the SA before it has given an address leaves nothing of its Quick Modes behind", "[mode_config][delete]") {
+  World world;
+  world.record = true;
+  auto [a, b] = client_and_server(world, [](auto& ca, auto& cb) {
+    without_users(ca, cb);
+    ca.connections[0].mode_config = cb.connections[0].mode_config = config::ModeConfig::Push;
+  });
+  world.hook = [](ike::Datagram& d) {
+    const auto seen = look(d);
+    return d.local.address.to_string() != "10.9.0.2" || !seen || seen->header.exchange == ike::kExchangeMainMode;
+  };
+  a.start();
+  b.start();
+  world.run(300ms);
+  const Insider server(world);
+  const auto suites = parse_esp_proposal("aes128gcm16").value();
+  ikev1::Builder quick;
+  quick.add(ikev1::build_esp_offer({suites, Spi{0x12345678}, ikev1::Encapsulation::Tunnel, 3600, 0})).add(ikev1::Nonce{Bytes(32, 7)});
+  quick.add(*ikev1::to_proxy_id(TrafficSelector::parse("10.2.0.0/24").value()));
+  quick.add(*ikev1::to_proxy_id(TrafficSelector::parse("10.1.0.0/24").value()));
+  world.deliver(server.message(ike::kExchangeQuickMode, MessageId{0x77}, quick, true));
+  world.run(50ms);
+  REQUIRE(a.inbound.size() == 1);
+  world.deliver(server.informational(delete_of(a.engine->ike_sas().at(0)), true));
+  world.run(50ms);
+  CHECK(a.engine->ike_sas().empty());
+  CHECK(a.inbound.empty());
+  CHECK(a.outbound.empty());
+  CHECK(a.spis.empty());
+}
+
+TEST_CASE("a server that asks a user whom it knows for nothing: the client goes on with the address that it has", "[xauth][rekey]") {
+  const bool asks_late = GENERATE(false, true);
+  World world;
+  auto [a, b] = client_and_server(world);
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
+  const auto address = a.engine->ike_sas().at(0).virtual_address;
+  REQUIRE(address);
+  world.hook = [](ike::Datagram& d) { return !transaction(d); };
+  REQUIRE(a.engine->rekey(world.now, "c", "", true).ok);
+  a.perform();
+  world.run(5s);
+  if (asks_late) world.hook = nullptr;
+  world.run(14s);
+  INFO(a.transcript());
+  CHECK(a.established() == 1);
+  CHECK(a.engine->ike_sas().back().state == ike::IkeState::Established);
+  CHECK(a.engine->ike_sas().back().virtual_address == address);
+  CHECK(a.live_pairs() == 1);
+  CHECK(a.counted(Exchange::MainMode, Reason::Ok) == 2);
+  CHECK(a.counted(Exchange::Xauth, Reason::Ok) == (asks_late ? 2 : 1));
+  CHECK(a.counted(Exchange::Xauth, Reason::Timeout) == 0);
+}
+
+TEST_CASE("a client that replaces its ISAKMP SA, and asks for its address late or never, keeps address and pairs", "[mode_config][rekey]") {
+  World world;
+  world.record = true;
+  auto [a, b] = client_and_server(world, [](auto& ca, auto& cb) {
+    without_users(ca, cb);
+    ca.connections[0].dpd_delay = cb.connections[0].dpd_delay = config::Seconds{0};
+  });
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
+  const Insider client(world);
+  const auto first = b.engine->ike_sas().at(0);
+  world.hook = [](ike::Datagram& d) { return !transaction(d); };
+  REQUIRE(a.engine->rekey(world.now, "c", "", true).ok);
+  a.perform();
+  world.run(1s);
+  world.deliver(client.informational(delete_of(first), false));
+  world.run(1s);
+  REQUIRE(b.engine->ike_sas().size() == 1);
+  CHECK(b.established() == 1);
+  CHECK(b.engine->ike_sas().at(0).virtual_address == first.virtual_address);
+  CHECK(b.reports(Reason::DeletedByPeer).empty());
+  CHECK(b.live_pairs() == 1);
+  CHECK(leased(b) == 1);
+  world.hook = nullptr;
+  world.run(60s);
+  CHECK(a.engine->ike_sas().at(0).virtual_address == first.virtual_address);
+  CHECK(b.live_pairs() == 1);
+  CHECK(leased(b) == 1);
+}
+
+TEST_CASE("INITIAL-CONTACT of a user counts when XAuth has told who it is, whether it gets an address or not",
+          "[xauth][initial_contact][rfc2407-4.6.3.3]") {
+  const bool pools = GENERATE(false, true);
+  World world;
+  auto [a, b] = client_and_server(world, [&](auto& ca, auto& cb) {
+    if (pools) return;
+    ca.connections[0].vips.clear();
+    cb.connections[0].pools.clear();
+  });
+  const auto first_contacts = [&] {
+    return std::ranges::count_if(
+        b.log, [](const ike::Report& r) { return r.message.starts_with("The peer says that this is its first contact"); });
+  };
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
+  CHECK(first_contacts() == 1);
+  a.inbound.clear();  // its machine dies, and comes back without any memory
+  a.outbound.clear();
+  a.current.clear();
+  a.restart();
+  REQUIRE(world.run_until([&] { return a.current_out("net") != nullptr; }, 10s));
+  CHECK(first_contacts() == 2);
+  CHECK(b.established() == 1);
+  CHECK(leased(b) == (pools ? 1 : 0));
+}
+
+TEST_CASE("a request that comes before XAuth is over, copied from another address, moves nothing", "[xauth][nat][attack-L2]") {
+  World world;
+  world.record = true;
+  auto [a, b] = client_and_server(world, [](auto& ca, auto& cb) {
+    ca = site("192.168.7.1", "10.9.0.2", config::StartAction::Start);
+    visit(ca, "alice");
+    cb.connections[0].remote_addrs.clear();
+  });
+  world.add_nat(IpAddress::parse("192.168.7.1").value(), IpAddress::parse("10.9.0.1").value());
+  world.hook = [](ike::Datagram& d) { return !transaction(d); };
+  a.start();
+  b.start();
+  world.run(300ms);
+  REQUIRE(b.engine->ike_sas().size() == 1);
+  const auto before = b.engine->ike_sas().at(0);
+  REQUIRE(before.nat_remote);
+  ike::Datagram request = Insider(world).message(ike::kExchangeTransaction, MessageId{0x1001}, asks_for_address(), false);
+  request.data = ike::with_non_esp_marker(request.data);
+  world.deliver(request);
+  for (std::uint16_t i = 1; i <= 5; ++i) {
+    ike::Datagram copy = request;
+    copy.remote.port = static_cast<std::uint16_t>(copy.remote.port + i);
+    world.deliver(copy);
+  }
+  CHECK(b.counted(Exchange::ModeConfig, Reason::Unexpected) == 6);
+  CHECK(b.engine->ike_sas().at(0).remote == before.remote);
+  // It had only overtaken XAuth's end: when that has come it is answered, once.
+  world.hook = nullptr;
+  REQUIRE(world.run_until([&] { return b.counted(Exchange::Xauth, Reason::Ok) == 1; }, 10s));
+  CHECK(leased(b) <= 1);
 }

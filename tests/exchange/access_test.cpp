@@ -162,7 +162,8 @@ TEST_CASE("thousands of wrong passwords cost a bounded number of checks, and a u
     REQUIRE(world.run_until([&] { return guesses() == 1; }, 60s));
   }
   CHECK(world.now - begun > 15s * kGuesses);  // one after the other
-  CHECK(b.checks < 60);                       // an address that guesses on and on is refused unchecked
+  // An address that guesses on and on is refused unchecked, but for one attempt in thirty seconds: others may be at the same address.
+  CHECK(b.checks <= 21 + (world.now - begun) / 30s);
   alice.engine->initiate(world.now, "c", "");
   alice.perform();
   CHECK(world.run_until([&] { return alice.up() && alice.current_out("net"); }, 5s));

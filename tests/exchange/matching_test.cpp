@@ -135,21 +135,39 @@ TEST_CASE("two tunnels with the same selectors to two peers, at the same time", 
   CHECK(gateway.counted(ike::Exchange::QuickMode, Reason::SelectorMismatch) == 0);
 }
 
-TEST_CASE("several ISAKMP SAs to one peer are told apart by their cookies", "[peers][rfc2408-2.5.3]") {
+namespace {
+
+/// One connection of ours with two children; the peer has a connection for each of them, "c" and "d".
+struct TwoConnections {
   World world;
-  auto ours = site("10.9.0.1", "10.9.0.2", config::StartAction::None);
-  ours.connections[0].children.push_back(child("more", "10.1.1.0/24", "10.2.0.0/24", "aes128gcm16", config::StartAction::None));
-  Host& gateway = world.add("gateway", std::move(ours));
-  auto theirs = site("10.9.0.2", "10.9.0.1", config::StartAction::Start);
-  theirs.connections.push_back(theirs.connections[0]);
-  theirs.connections[1].name = "d";
-  theirs.connections[1].children = {child("more", "10.2.0.0/24", "10.1.1.0/24", "aes128gcm16", config::StartAction::Start)};
-  Host& peer = world.add("peer", std::move(theirs));
-  peer.secrets["d"] = "secret";
-  gateway.start();
-  peer.start();
-  REQUIRE(world.run_until([&] { return gateway.live_pairs("net") == 1 && gateway.live_pairs("more") == 1; }, 60s));
-  CHECK(gateway.established() == 2);
+  Host& gateway;
+  Host& peer;
+  TwoConnections() : gateway(add_gateway(world)), peer(add_peer(world)) {
+    peer.secrets["d"] = "secret";
+    gateway.start();
+    peer.start();
+    REQUIRE(world.run_until([&] { return gateway.live_pairs("net") == 1 && gateway.live_pairs("more") == 1; }, 60s));
+    CHECK(gateway.established() == 2);
+  }
+  static Host& add_gateway(World& w) {
+    auto ours = site("10.9.0.1", "10.9.0.2", config::StartAction::None);
+    ours.connections[0].children.push_back(child("more", "10.1.1.0/24", "10.2.0.0/24", "aes128gcm16", config::StartAction::None));
+    return w.add("gateway", std::move(ours));
+  }
+  static Host& add_peer(World& w) {
+    auto theirs = site("10.9.0.2", "10.9.0.1", config::StartAction::Start);
+    theirs.connections.push_back(theirs.connections[0]);
+    theirs.connections[1].name = "d";
+    theirs.connections[1].children = {child("more", "10.2.0.0/24", "10.1.1.0/24", "aes128gcm16", config::StartAction::Start)};
+    return w.add("peer", std::move(theirs));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("several ISAKMP SAs to one peer are told apart by their cookies", "[peers][rfc2408-2.5.3]") {
+  TwoConnections t;
+  auto& [world, gateway, peer] = t;
   const auto sas = gateway.engine->ike_sas();
   REQUIRE(sas.size() == 2);
   CHECK(sas[0].spi_i != sas[1].spi_i);
@@ -174,6 +192,43 @@ TEST_CASE("several ISAKMP SAs to one peer are told apart by their cookies", "[pe
   world.run(2s);
   CHECK(gateway.live_pairs("more") >= 1);
   CHECK(gateway.established() == 1);
+}
+
+TEST_CASE("one child of a peer with a connection for each ends: the peer learns of it under the right one",
+          "[peers][delete][rfc2408-2.5.3]") {
+  TwoConnections t;
+  auto& [world, gateway, peer] = t;
+  const std::string ended = GENERATE("net", "more");
+  world.run(10s);
+  REQUIRE(gateway.engine->terminate(world.now, "c", ended).ok);
+  gateway.perform();
+  world.run(100ms);
+  CHECK(peer.reports(Reason::DeletedByPeer).size() == 1);
+  CHECK(peer.up("c", "net") == (ended != "net"));
+  CHECK(peer.up("d", "more") == (ended != "more"));
+}
+
+TEST_CASE("a peer with two connections replaces the ISAKMP SA of one: the other one's stays", "[peers][rekey][rfc2408-2.5.3]") {
+  TwoConnections t;
+  auto& [world, gateway, peer] = t;
+  const std::string replaced = GENERATE("c", "d");
+  world.run(30s);
+  for (int round = 0; round < 2; ++round) {
+    REQUIRE(peer.engine->rekey(world.now, replaced, "", true).ok);
+    peer.perform();
+    world.run(90s);
+    CHECK(gateway.established() == 2);
+    CHECK(peer.established() == 2);
+  }
+  CHECK(peer.reports(Reason::DeletedByPeer).empty());
+  for (const char* name : {"net", "more"}) {
+    REQUIRE(gateway.engine->rekey(world.now, "c", name, false).ok);
+    gateway.perform();
+    world.run(30s);
+    CHECK(gateway.live_pairs(name) == 1);
+  }
+  CHECK(gateway.counted(ike::Exchange::QuickMode, Reason::PeerSelectorMismatch) == 0);
+  CHECK(gateway.established() == 2);
 }
 
 TEST_CASE("successors that serve one child each are not taken for two connections of the peer", "[peers][rekey][rfc2408-2.5.3]") {

@@ -2,6 +2,8 @@
 // limits that an algorithm sets.
 #include <catch2/catch.hpp>
 
+#include "control/ikev1/identity.hpp"
+#include "control/ikev1/proposal.hpp"
 #include "tests/exchange/insider.hpp"
 #include "tests/exchange/world.hpp"
 
@@ -259,4 +261,29 @@ TEST_CASE("what is configured stays below what the algorithm allows", "[quick_mo
   CHECK(sa.soft_bytes == 900'000'000);
   CHECK(sa.hard_packets == 1100);
   CHECK(sa.soft_packets == 990);
+}
+
+TEST_CASE("transport mode with any suite goes before tunnel mode with a better one", "[quick_mode][rfc2407-4.5]") {
+  Ends ends([](auto& a, auto& b) {
+    transport(a, b);
+    b.connections[0].children[0].esp_proposals = parse_esp_proposal("aes256gcm16-aes128gcm16").value();
+  });
+  REQUIRE(ends.up());
+  const auto& child = ends.pair.a.config.connections[0].children[0];
+  const auto better = parse_esp_proposal("aes256gcm16").value(), worse = parse_esp_proposal("aes128gcm16").value();
+  ikev1::Sa offer = ikev1::build_esp_offer({better, Spi{0x4711}, ikev1::Encapsulation::Tunnel, 3600, 0});
+  offer.proposals[0].transforms.push_back(
+      ikev1::build_esp_offer({worse, Spi{0x4711}, ikev1::Encapsulation::Transport, 3600, 0}).proposals[0].transforms[0]);
+  offer.proposals[0].transforms[1].number = 2;
+  ikev1::Builder message;
+  message.add(offer).add(ikev1::Nonce{Bytes(32, 7)}).add(*ikev1::to_proxy_id(child.local_ts)).add(*ikev1::to_proxy_id(child.remote_ts));
+  const auto before = ends.pair.b.inbound;
+  ends.world.deliver(Insider(ends.world).message(ike::kExchangeQuickMode, MessageId{0x4711}, message, false));
+  ends.world.run(50ms);
+  REQUIRE(ends.pair.b.inbound.size() == before.size() + 1);
+  for (const auto& [spi, sa] : ends.pair.b.inbound) {
+    if (before.contains(spi)) continue;
+    CHECK(sa.sa.mode == SaMode::Transport);
+    CHECK(sa.sa.suite.to_string() == "aes128gcm16");
+  }
 }

@@ -1,4 +1,5 @@
 // Pools of virtual addresses with those who come for one: a full pool, users of one group, and that nothing is leaked.
+#include <algorithm>
 #include <set>
 
 #include <catch2/catch.hpp>
@@ -218,4 +219,35 @@ TEST_CASE("a server that is restarted gives the address of a client's SAs to nob
   world.run(100s);
   CHECK(leased(b) == 0);
   CHECK(connect(second, 120s));
+}
+
+TEST_CASE("unique: never: a client whose NAT gives it another port keeps its address", "[mode_config][unique][nat]") {
+  World world;
+  auto [a, b] = client_and_server(world, [](auto& ca, auto& cb) {
+    ca = site("192.168.7.1", "10.9.0.2", config::StartAction::Start);
+    visit(ca, "alice");
+    cb.connections[0].remote_addrs.clear();
+    cb.connections[0].unique = config::Unique::Never;
+  });
+  world.add_nat(IpAddress::parse("192.168.7.1").value(), IpAddress::parse("10.9.0.1").value());
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
+  const auto before = b.engine->ike_sas().at(0);
+  world.forget_nat();
+  REQUIRE(a.engine->rekey(world.now, "c", "net", false).ok);
+  a.perform();
+  REQUIRE(world.run_until([&] { return b.engine->ike_sas().at(0).remote != before.remote; }, 5s));
+  world.run(1s);
+  REQUIRE(a.engine->rekey(world.now, "c", "", true).ok);
+  a.perform();
+  world.run(20s);
+  CHECK(b.established() == 1);
+  const auto after = b.engine->ike_sas().back();
+  CHECK(after.spi_i != before.spi_i);
+  CHECK(after.virtual_address == before.virtual_address);
+  CHECK(a.engine->ike_sas().back().virtual_address == before.virtual_address);
+  CHECK(leased(b) == 1);
+  const auto pool = b.engine->pools().at(0);
+  CHECK(std::ranges::any_of(pool.leases, [&](const auto& l) { return l.online && l.identity == "c/alice@" + after.remote.to_string(); }));
 }

@@ -112,6 +112,19 @@ TEST_CASE("wrong passwords are remembered by name and by address, for a while, a
   CHECK(a.blocked(now, ip("10.9.0.9")));
   CHECK_FALSE(a.blocked(now, ip("10.9.0.1")));
   CHECK_FALSE(a.blocked(now + 31s, ip("10.9.0.9")));
+  // Behind a NAT others are at the same address: however often one of them fails, they wait no longer than from its last failure on.
+  for (int i = 0; i < 5000; ++i) a.failed(now, bob, ip("10.9.0.9"));
+  CHECK(a.failures(now, ip("10.9.0.9")) == 20);
+  CHECK_FALSE(a.blocked(now + 31s, ip("10.9.0.9")));
+  for (int i = 0; i < 100; ++i) {  // one failure each 20 s takes what is forgiven each 30, and is refused unchecked in between
+    now += 20s;
+    if (!a.blocked(now, ip("10.9.0.9"))) a.failed(now, bob, ip("10.9.0.9"));
+  }
+  CHECK_FALSE(a.blocked(now + 30s, ip("10.9.0.9")));
+  CHECK(a.failures(now + 600s, ip("10.9.0.9")) == 0);
+  a.succeeded(alice);
+  a.failed(now, alice, ip("10.9.0.1"));
+  CHECK(a.failures(now + 29s, alice) == 1);
   CHECK(a.failures(now + 61s, alice) == 0);
   a.succeeded(alice);
   CHECK(a.failures(now, alice) == 0);
