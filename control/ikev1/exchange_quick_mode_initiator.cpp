@@ -107,14 +107,19 @@ void try_next_group(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
 
 namespace {
 
-/// The selectors of message 2. RFC 2409 §5.5 wants ours back; less than ours is taken, more is not.
-std::optional<std::pair<TrafficSelector, TrafficSelector>> agreed_selectors(const QuickMode& qm, const Message& message) {
+/// The selectors of message 2. RFC 2409 §5.5 wants ours back; less than ours is taken, more is not. A responder outside of our NAT may
+/// name the address that it knows.
+std::optional<Selectors> agreed_selectors(const IsakmpSa& sa, const QuickMode& qm, SaMode mode, const Message& message) {
+  const Selectors ours{qm.local_ts, qm.remote_ts};
   const Id* local = message.find<Id>(0);
   const Id* remote = message.find<Id>(1);
-  if (!local || !remote) return std::pair(qm.local_ts, qm.remote_ts);
+  if (!local || !remote) return ours;
   const auto l = from_proxy_id(*local), r = from_proxy_id(*remote);
-  if (!l || !r || !qm.local_ts.contains(*l) || !qm.remote_ts.contains(*r)) return std::nullopt;
-  return std::pair(*l, *r);
+  if (!l || !r) return std::nullopt;
+  const Selectors named{*l, *r};
+  if (ours.contains(named)) return named;
+  const Selectors meant = through_nat(sa, {qm.original_local, qm.original_remote}, named);
+  return mode == SaMode::Transport && ours.contains(meant) ? std::optional(meant) : std::nullopt;
 }
 
 /// Lifetimes that the peer states: in its choice, or in a notification (RFC 2407 §4.6.3.1).
@@ -160,17 +165,17 @@ void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode&
   const Ke* ke = message.find<Ke>();
   if (pfs != (ke != nullptr))
     return fail(Reason::BadPayloads, NotifyType::InvalidKeyInformation, "Message 2 has a KE payload without PFS, or lacks it with PFS.");
-  const auto selectors = agreed_selectors(qm, message);
+  const OriginalAddresses original = read_nat_oa(sa, Role::Initiator, message);
+  qm.original_local = original.local;
+  qm.original_remote = original.remote;
+  const auto selectors = agreed_selectors(sa, qm, choice->mode, message);
   if (!selectors)
     return fail(Reason::PeerSelectorMismatch, NotifyType::InvalidIdInformation,
                 "The peer answers with proxy identities " + to_text(*message.find<Id>(0)) + " - " + to_text(*message.find<Id>(1)) +
                     " that are not inside ours (" + qm.local_ts.to_string() + " - " + qm.remote_ts.to_string() + ").",
                 selector_evidence(core.connection(sa), to_text(*message.find<Id>(0)), to_text(*message.find<Id>(1))));
 
-  const OriginalAddresses original = read_nat_oa(sa, message);
-  qm.original_local = original.initiator;
-  qm.original_remote = original.responder;
-  QmDeriving next{*choice, stated_life(*choice, message), selectors->first, selectors->second, state.nonce_i, message.find<Nonce>()->data,
+  QmDeriving next{*choice, stated_life(*choice, message), selectors->local, selectors->remote, state.nonce_i, message.find<Nonce>()->data,
                   0};
   if (!pfs) return install_initiators_inbound(core, in.now, sa, qm, next, {});
   next.job = core.add_job({.sa = sa.id, .quick_mode = qm.id});

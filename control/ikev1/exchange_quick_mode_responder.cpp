@@ -15,15 +15,19 @@ namespace {
 struct Match {
   std::size_t child = 0;
   Selectors selectors;
+  bool renamed = false;  ///< the peer names them otherwise, behind its NAT or outside of ours
 };
 
-/// The child that the peer's proxy identities mean: the one that has exactly these, else the first one that has room for them.
-std::optional<Match> match_child(const Core& core, const IsakmpSa& sa, const Selectors& asked) {
-  const std::size_t count = core.connection(sa).children.size();
-  for (std::size_t i = 0; i < count; ++i)
-    if (selectors_of(core, sa, i) == asked) return Match{i, asked};
-  for (std::size_t i = 0; i < count; ++i)
-    if (selectors_of(core, sa, i).contains(asked)) return Match{i, asked};
+/// The child that the peer's proxy identities mean: the one that has exactly these, else the first one that has room for them. Through a
+/// NAT children in transport mode are the hosts that the peer means, not those that it names.
+std::optional<Match> match_child(const Core& core, const IsakmpSa& sa, const Selectors& named, const OriginalAddresses& original = {}) {
+  const auto& children = core.connection(sa).children;
+  const Selectors meant = through_nat(sa, original, named);
+  const auto asked = [&](std::size_t i) -> const Selectors& { return children[i].mode == SaMode::Transport ? meant : named; };
+  for (std::size_t i = 0; i < children.size(); ++i)
+    if (selectors_of(core, sa, i) == asked(i)) return Match{i, asked(i), asked(i) != named};
+  for (std::size_t i = 0; i < children.size(); ++i)
+    if (selectors_of(core, sa, i).contains(asked(i))) return Match{i, asked(i), asked(i) != named};
   return std::nullopt;
 }
 
@@ -43,7 +47,7 @@ SaName offered_name(const Sa& sa) {
 }
 
 /// Without proxy identities the SA is for the two peers themselves (RFC 2409 §5.5).
-std::optional<Match> match_message(const Core& core, const IsakmpSa& sa, const Message& message) {
+std::optional<Match> match_message(const Core& core, const IsakmpSa& sa, const Message& message, const OriginalAddresses& original) {
   const Id* theirs = message.find<Id>(0);
   const Id* ours = message.find<Id>(1);
   if (!theirs || !ours) {
@@ -51,7 +55,7 @@ std::optional<Match> match_message(const Core& core, const IsakmpSa& sa, const M
     return match_child(core, sa, {host(sa.local.address), host(sa.remote.address)});
   }
   const auto remote = from_proxy_id(*theirs), local = from_proxy_id(*ours);
-  return remote && local ? match_child(core, sa, {*local, *remote}) : std::nullopt;
+  return remote && local ? match_child(core, sa, {*local, *remote}, original) : std::nullopt;
 }
 
 ike::Evidence taken_evidence(const config::Connection& c, const Match& match) {
@@ -82,7 +86,8 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   if (core.shutting_down) return refuse(Reason::Shutdown, NotifyType::NoProposalChosen, "This gateway is shutting down.", {});
   if (!nonce_ok(message))
     return refuse(Reason::BadNonce, NotifyType::PayloadMalformed, "The peer's nonce is not 8 to 256 bytes long (RFC 2409 §5).", {});
-  const auto match = match_message(core, sa, message);
+  const OriginalAddresses original = read_nat_oa(sa, Role::Responder, message);
+  const auto match = match_message(core, sa, message, original);
   if (!match) {
     const Id *theirs = message.find<Id>(0), *ours = message.find<Id>(1);
     const std::string asked =
@@ -110,7 +115,8 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   const bool udp = sa.nat.encapsulate();
   const std::vector<EspSuite> suites = usable_suites(sa, child);
   EspWanted wanted{suites, encapsulation_of(child.mode, udp), ke != nullptr};
-  if (child.mode == SaMode::Transport) wanted.or_else = encapsulation_of(SaMode::Tunnel, udp);  // transport where both ask for it
+  if (child.mode == SaMode::Transport && !match->renamed)
+    wanted.or_else = encapsulation_of(SaMode::Tunnel, udp);  // transport where both ask for it
   auto choice = select_esp(wanted, offered, *spi);
   if (!choice) {
     core.release_spi(*spi);
@@ -131,9 +137,8 @@ void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablis
   qm.iv = opened->next;
   qm.commit = (in.header().flags & ike::kFlagCommit) != 0;
   qm.replies.accept(in.framed.message);
-  const OriginalAddresses original = read_nat_oa(sa, message);
-  qm.original_local = original.responder;
-  qm.original_remote = original.initiator;
+  qm.original_local = original.local;
+  qm.original_remote = original.remote;
   QmAnswering next{std::move(*choice), qm.local_ts, qm.remote_ts, {}, message.find<Nonce>()->data, 0};
   for (std::size_t i = 0; i < message.count(PayloadType::Id); ++i) next.id_bodies.push_back(message.raw(PayloadType::Id, i)->body);
   if (!ke) return install_responders_inbound(core, in.now, sa, qm, next, nullptr);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/config/selectors.hpp"
 #include "control/ikev1/keymat.hpp"
 
 namespace culvert::ikev1 {
@@ -67,12 +68,21 @@ void add_nat_oa(const IsakmpSa& sa, Role role, Builder& out) {
     out.add_raw(nat_oa_type(sa.nat), encode_body(original((initiator == we_begin ? sa.local : sa.remote).address)));
 }
 
-OriginalAddresses read_nat_oa(const IsakmpSa& sa, const Message& message) {
+OriginalAddresses read_nat_oa(const IsakmpSa& sa, Role role, const Message& message) {
   const auto received = bodies(message, nat_oa_type(sa.nat));
-  OriginalAddresses out;
-  if (!received.empty()) out.initiator = address_of(*received[0]);
-  if (received.size() > 1) out.responder = address_of(*received[1]);
-  return out;
+  std::optional<IpAddress> initiator, responder;
+  if (!received.empty()) initiator = address_of(*received[0]);
+  if (received.size() > 1) responder = address_of(*received[1]);
+  return role == Role::Initiator ? OriginalAddresses{initiator, responder} : OriginalAddresses{responder, initiator};
+}
+
+Selectors through_nat(const IsakmpSa& sa, const OriginalAddresses& original, const Selectors& named) {
+  if (!sa.nat.encapsulate()) return named;
+  const auto meant = [](const TrafficSelector& ts, const std::optional<IpAddress>& was, const IpAddress& is) {
+    const bool host = was && ts.first == *was && ts.last == *was;
+    return host ? config::at_address(ts, is) : ts;
+  };
+  return {meant(named.local, original.local, sa.local.address), meant(named.remote, original.remote, sa.remote.address)};
 }
 
 }  // namespace culvert::ikev1

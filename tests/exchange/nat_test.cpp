@@ -252,28 +252,3 @@ TEST_CASE("a hundred NAT-D payloads are refused, sixteen are looked at", "[nat][
   REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 30s));
   CHECK(b.reports(Reason::Malformed).size() == (many ? 1U : 0U));
 }
-
-TEST_CASE("NAT-OA: both sides learn which addresses the checksums of transport mode are made over", "[nat][rfc3947-5.2]") {
-  const bool draft = GENERATE(false, true);
-  World world;
-  auto [a, b] = behind_nat(world);
-  for (Host* h : {&a, &b}) {
-    config::Child& c = h->config.connections[0].children[0];
-    c.mode = SaMode::Transport;
-    const auto one = [](const char* address) { return TrafficSelector::parse(address).value(); };
-    c.local_ts = one(h == &a ? "10.9.0.1/32" : "10.9.0.2/32");
-    c.remote_ts = one(h == &a ? "10.9.0.2/32" : "10.9.0.1/32");
-    h->engine = std::make_unique<ike::Engine>(h->config, *h);
-  }
-  if (draft) world.hook = only(a, {VendorId::NatTDraft02});
-  a.start();
-  b.start();
-  REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 30s));
-  const auto text = [](const std::optional<IpAddress>& address) { return address ? address->to_string() : "none"; };
-  const auto& at_a = a.inbound.begin()->second.sa;
-  const auto& at_b = b.inbound.begin()->second.sa;
-  CHECK(text(at_a.original_local) == "10.9.0.1");  // as B sees us
-  CHECK(text(at_a.original_remote) == "10.9.0.2");
-  CHECK(text(at_b.original_local) == "10.9.0.2");
-  CHECK(text(at_b.original_remote) == "192.168.7.1");  // as A sees itself
-}

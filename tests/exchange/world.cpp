@@ -322,6 +322,12 @@ void World::deliver(const ike::Datagram& arriving) {
 
 void World::add_nat(const IpAddress& inside, const IpAddress& outside) { nats_.push_back({inside, outside, {}, {}}); }
 
+void World::add_open_nat(const IpAddress& inside, const IpAddress& outside) {
+  Nat nat{inside, outside, {}, {}};
+  for (const std::uint16_t port : {ike::kIkePort, ike::kNatPort}) nat.out[port] = nat.in[port] = port;
+  nats_.push_back(std::move(nat));
+}
+
 void World::forget_nat() {
   for (Nat& nat : nats_) {
     nat.out.clear();

@@ -126,6 +126,8 @@ class World {
   void deliver(const ike::Datagram& datagram);
   /// `inside` reaches the others through `outside`, as several may; ports are mapped from 20000 up. Only what it sent to may answer.
   void add_nat(const IpAddress& inside, const IpAddress& outside);
+  /// The same for a server: ports 500 and 4500 of `outside` are those of `inside`, for everybody.
+  void add_open_nat(const IpAddress& inside, const IpAddress& outside);
   /// The NAT forgets its mappings: the inside host gets new ports.
   void forget_nat();
   /// From now on packets flow through every current outbound SA, all the time: whenever a data plane changes, and each second, it is
