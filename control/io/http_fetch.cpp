@@ -60,11 +60,13 @@ namespace {
 struct Query {
   auth::Fetch what;
   auth::Fetched done;
-  tcp::resolver resolver;
+  Names& names;
+  Names::Addresses addresses = std::unexpected("its name is not resolved");
   beast::tcp_stream stream;
-  asio::steady_timer timer;
+  asio::steady_timer timer, resolved;  ///< `resolved` is cancelled when it is
   bool late = false;
-  explicit Query(asio::io_context& c) : resolver(c), stream(c), timer(c) {}
+  bool elsewhere = false;  ///< a host that is not this one has answered
+  Query(asio::io_context& c, Names& n) : names(n), stream(c), timer(c), resolved(c, asio::steady_timer::time_point::max()) {}
 
   void finish(std::expected<Bytes, std::string> result) {
     if (auto call = std::exchange(done, {})) call(std::move(result));
@@ -84,8 +86,17 @@ struct Answer {
 /// One request to one place.
 asio::awaitable<std::expected<Answer, std::string>> ask(QueryPtr q, HttpUrl url) {
   error_code error;
-  const auto places = co_await q->resolver.async_resolve(url.host, url.port, token(error));
-  if (error) co_return std::unexpected("its name cannot be resolved: " + error.message());
+  q->names.resolve(url.host, [q](Names::Addresses addresses) {
+    q->addresses = std::move(addresses);
+    q->resolved.cancel();
+  });
+  co_await q->resolved.async_wait(token(error));
+  if (q->late) co_return std::unexpected("is late");
+  if (!q->addresses) co_return std::unexpected(q->addresses.error());
+  std::vector<tcp::endpoint> places;
+  for (const auto& address : *q->addresses)
+    if (may_ask(address, q->elsewhere)) places.emplace_back(address, static_cast<std::uint16_t>(std::stoi(url.port)));
+  if (places.empty()) co_return std::unexpected("leads to an address of this host or its link, where nobody is asked");
   co_await q->stream.async_connect(places, token(error));
   if (error) co_return std::unexpected("cannot be connected to: " + error.message());
   http::request<http::vector_body<std::uint8_t>> request(q->what.body.empty() ? http::verb::get : http::verb::post, url.target, 11);
@@ -106,6 +117,7 @@ asio::awaitable<std::expected<Answer, std::string>> ask(QueryPtr q, HttpUrl url)
   co_await http::async_read(q->stream, buffer, parser, token(error));
   if (error == http::error::body_limit) co_return std::unexpected("answers with more than " + std::to_string(q->what.max) + " bytes");
   if (error) co_return std::unexpected("gives no complete answer: " + error.message());
+  q->elsewhere = q->elsewhere || !q->stream.socket().remote_endpoint(error).address().is_loopback();
   q->stream.close();
   Answer out;
   auto response = parser.release();
@@ -135,15 +147,26 @@ asio::awaitable<void> run(QueryPtr q) {
 
 }  // namespace
 
-void http_fetch(asio::io_context& context, auth::Fetch what, auth::Fetched done) {
-  auto q = std::make_shared<Query>(context);
+bool may_ask(const asio::ip::address& address, bool sent_here) {
+  if (address.is_v6()) {
+    const auto v6 = address.to_v6();
+    if (v6.is_v4_mapped()) return may_ask(asio::ip::make_address_v4(asio::ip::v4_mapped, v6), sent_here);
+    if (v6.is_link_local()) return false;
+  } else if ((address.to_v4().to_uint() >> 16) == 0xa9fe) {
+    return false;
+  }
+  return !sent_here || !(address.is_loopback() || address.is_unspecified());
+}
+
+void http_fetch(asio::io_context& context, Names& names, auth::Fetch what, auth::Fetched done) {
+  auto q = std::make_shared<Query>(context, names);
   q->what = std::move(what);
   q->done = std::move(done);
   q->timer.expires_after(kFetchTime);
   q->timer.async_wait([q](const error_code& error) {
     if (error) return;
     q->late = true;
-    q->resolver.cancel();
+    q->resolved.cancel();
     q->stream.cancel();
     // A name that is being looked up cannot be called back: the answer does not wait for it.
     q->finish(std::unexpected("has not answered within " + std::to_string(kFetchTime.count()) + " seconds"));

@@ -7,14 +7,19 @@
 #include <boost/asio/io_context.hpp>
 
 #include "control/auth/revocation.hpp"
+#include "control/io/names.hpp"
 
 namespace culvert::control::io {
 
 inline constexpr std::chrono::seconds kFetchTime{4};  ///< names, connecting, redirects and the answer
 inline constexpr unsigned kMaxRedirects = 3;
 
-/// `done` is called once, later, in the thread of `context`.
-void http_fetch(boost::asio::io_context& context, auth::Fetch what, auth::Fetched done);
+/// `done` is called once, later, in the thread of `context`. `names` outlives the context's work.
+void http_fetch(boost::asio::io_context& context, Names& names, auth::Fetch what, auth::Fetched done);
+
+/// Whether an address may be asked: none of the link (169.254/16, fe80::/10), where a cloud keeps its secrets. One of this host only where
+/// the certificate itself names it, and not at the word of another host that redirects us (`sent_here`).
+bool may_ask(const boost::asio::ip::address& address, bool sent_here);
 
 /// "http://HOST[:PORT]/PATH?QUERY" in its parts; nullopt: something else. An IPv6 address stands in brackets.
 struct HttpUrl {

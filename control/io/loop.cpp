@@ -40,6 +40,7 @@ void fatal(const std::exception_ptr& e) {
 
 struct Loop::Impl {
   asio::io_context context{1};
+  Names names{context};
   asio::steady_timer deadline{context};
   std::optional<ike::TimePoint> armed;
   std::optional<Parts> parts;
@@ -72,7 +73,7 @@ Loop::Loop() : impl_(std::make_unique<Impl>()) {}
 Loop::~Loop() = default;
 
 void Loop::post(std::function<void()> work) { asio::post(impl_->context, std::move(work)); }
-void Loop::fetch(auth::Fetch what, auth::Fetched done) { http_fetch(impl_->context, std::move(what), std::move(done)); }
+void Loop::fetch(auth::Fetch what, auth::Fetched done) { http_fetch(impl_->context, impl_->names, std::move(what), std::move(done)); }
 void Loop::wake_at(std::optional<ike::TimePoint> when) { impl_->arm(when); }
 
 void Loop::Impl::arm(std::optional<ike::TimePoint> when) {

@@ -60,7 +60,8 @@ std::expected<Bytes, std::string> fetch(const std::string& url, Bytes body = {},
   asio::io_context context;
   std::optional<std::expected<Bytes, std::string>> out;
   unsigned calls = 0;
-  io::http_fetch(context, {url, "application/ocsp-request", std::move(body), max}, [&](std::expected<Bytes, std::string> r) {
+  io::Names names(context);
+  io::http_fetch(context, names, {url, "application/ocsp-request", std::move(body), max}, [&](std::expected<Bytes, std::string> r) {
     ++calls;
     out = std::move(r);
   });
@@ -123,6 +124,56 @@ TEST_CASE("what is too large, broken, refused or late is an error", "[http]") {
   const auto begin = std::chrono::steady_clock::now();
   fails(silent.url("/"), "has not answered within 4 seconds");
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(8));
+}
+
+TEST_CASE("nobody is asked on the link, nor on this host at the word of another", "[http][attack-E5]") {
+  const auto may = [](const char* address, bool sent_here) { return io::may_ask(asio::ip::make_address(address), sent_here); };
+  for (const char* link : {"169.254.169.254", "fe80::1", "::ffff:169.254.1.1"}) {
+    CHECK_FALSE(may(link, false));
+    CHECK_FALSE(may(link, true));
+  }
+  for (const char* here : {"127.0.0.1", "127.1.2.3", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1"}) {
+    CHECK(may(here, false));
+    CHECK_FALSE(may(here, true));
+  }
+  for (const char* fine : {"192.0.2.1", "10.0.0.1", "2001:db8::1"}) CHECK((may(fine, false) && may(fine, true)));
+  fails("http://169.254.169.254/latest/meta-data", "leads to an address of this host or its link");
+  Server away(
+      [](const std::string&) { return std::string("HTTP/1.1 301 Moved\r\nLocation: http://[fe80::1]/\r\nContent-Length: 0\r\n\r\n"); });
+  fails(away.url("/"), "leads to an address of this host or its link");
+}
+
+TEST_CASE("a name is looked up once for all who ask, beside others that take long", "[http]") {
+  asio::io_context context;
+  std::atomic<unsigned> asked = 0;
+  std::atomic<bool> end = false;
+  io::Names names(context, [&](const std::string& host) -> io::Names::Addresses {
+    ++asked;
+    for (int i = 0; host.starts_with("slow") && !end && i < 10000; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (host.starts_with("bad")) return std::unexpected("unknown");
+    return std::vector{asio::ip::make_address("192.0.2.1")};
+  });
+  unsigned slow = 0, good = 0, bad = 0;
+  for (int i = 0; i < 50; ++i) names.resolve("slow.example", [&](const io::Names::Addresses&) { ++slow; });
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 50; ++i) {
+      names.resolve("good.example", [&](const io::Names::Addresses& a) { good += a.has_value(); });
+      names.resolve("bad.example", [&](const io::Names::Addresses& a) { bad += !a; });
+      names.resolve("192.0.2.7", [&](const io::Names::Addresses& a) { good += a && a->front().to_string() == "192.0.2.7"; });
+    }
+    CHECK((good == 100U * static_cast<unsigned>(round) && bad == 50U * static_cast<unsigned>(round)));  // never before the call returns
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+    while ((good < 100U * static_cast<unsigned>(round + 1) || bad < 50U * static_cast<unsigned>(round + 1)) &&
+           std::chrono::steady_clock::now() < until) {
+      context.restart();
+      context.run_for(std::chrono::milliseconds(5));
+    }
+  }
+  CHECK(good == 200);
+  CHECK(bad == 100);
+  CHECK(asked == 3);
+  CHECK(slow == 0);
+  end = true;
 }
 
 TEST_CASE("URLs", "[http]") {
