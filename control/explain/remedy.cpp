@@ -20,6 +20,9 @@ std::string listed(const std::vector<Suite>& suites) {
   return out;
 }
 
+/// A scalar within { }, where brackets and commas mean something. It holds no quote.
+std::string flow_scalar(const std::string& text) { return text.find_first_of("[],=") == std::string::npos ? text : "'" + text + "'"; }
+
 // -------------------------------------------------------------------------------------------- proposals
 
 /// Why a suite is not to be suggested; empty: nothing speaks against it.
@@ -103,8 +106,9 @@ Remedy selector_remedy(const ike::SelectorEvidence& e, const Failure& f, const c
   if (const std::string taken = ours_in(all, *remote); !taken.empty() && !itself)
     return {{}, "No line is suggested: " + e.asked.remote + " overlaps " + taken + " here, whose traffic would go to this peer."};
   const std::string child = c.children.size() == 1 ? c.children.front().name : "NAME";
-  return {{"children:", "  " + child + ": {local_ts: " + e.asked.local + ", remote_ts: " + e.asked.remote + ", ...}"},
-          "If " + e.asked.remote + " is indeed behind this peer, and it may reach " + e.asked.local + "."};
+  return {
+      {"children:", "  " + child + ": {local_ts: " + flow_scalar(e.asked.local) + ", remote_ts: " + flow_scalar(e.asked.remote) + ", ...}"},
+      "If " + e.asked.remote + " is indeed behind this peer, and it may reach " + e.asked.local + "."};
 }
 
 // -------------------------------------------------------------------------------------------- the others
@@ -117,10 +121,10 @@ Remedy identity_remedy(const ike::IdentityEvidence& e) {
                 (e.user ? " XAuth must be on both sides, and the same one the user." : "")};
   if (!e.proven) return {{}, "The peer has not proved who it is: nothing is suggested on its word."};
   const bool plain = !e.received.empty() && std::ranges::all_of(e.received, [](char ch) {
-    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || std::string_view(".-_@:").contains(ch);
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || std::string_view(".-_@:=, ").contains(ch);
   });
   if (!plain) return {{}, "The identity is of a kind that is not suggested here: write it as the peer's administrator gives it to you."};
-  return {{"remote: {id: " + e.received + "}"},
+  return {{"remote: {id: " + flow_scalar(e.received) + "}"},
           "If that is indeed the peer that this connection is for: it has shown that it holds the key."};
 }
 
@@ -181,8 +185,10 @@ Remedy remedy(const Failure& f, const config::Connection* c, const config::Gatew
   const auto child = std::ranges::find(c->children, f.child, &config::Child::name);
   if (child == c->children.end()) return {};
   // A suite that would authenticate alone is no answer to one that encrypts, nor the other way round.
-  if (child->esp_proposals.empty()) return proposal_remedy(*e, child->ah_proposals, "ah_proposals", parse_ah_proposal);
-  return proposal_remedy(*e, child->esp_proposals, "esp_proposals", parse_esp_proposal);
+  Remedy found = child->esp_proposals.empty() ? proposal_remedy(*e, child->ah_proposals, "ah_proposals", parse_ah_proposal)
+                                              : proposal_remedy(*e, child->esp_proposals, "esp_proposals", parse_esp_proposal);
+  if (!found.yaml.empty()) found.yaml = {"children:", "  " + child->name + ": {" + found.yaml.front() + ", ...}"};
+  return found;
 }
 
 }  // namespace culvert::control::explain

@@ -13,6 +13,8 @@ import os
 import sys
 import time
 
+import yaml
+
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, pki, report, sites, strongswan, user_faults  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
@@ -38,11 +40,12 @@ def proposal(name, theirs, differs, phase=1):
 
 
 def selectors(name, **theirs):
-    return Fault(f"selectors: {name}", {"selectors"}, theirs=theirs, by={"initiator": "peer", "responder": "us"})
+    """Shown are what the peer asks for and what is configured."""
+    return Fault(f"selectors: {name}", {"selectors"}, theirs=theirs, by={"initiator": "peer", "responder": "us"}, sides=(*theirs.values(), "10.1.{n}.0/24", "10.2.{n}.0/24"))
 
 
-def certificate(name, **change):
-    return Fault(f"certificate: {name}", {"certificate"}, by={"initiator": "us", "responder": "us"}, certificate=change)
+def certificate(name, *sides, **change):
+    return Fault(f"certificate: {name}", {"certificate"}, by={"initiator": "us", "responder": "us"}, sides=sides, certificate=change)
 
 
 def user(name, causes, by, roles=BOTH, sides=(), **change):
@@ -86,11 +89,11 @@ FAULTS = [
     Fault("IKEv2 only", {"ike_version", "no_peer_connection"}, by={"initiator": "peer", "responder": "us"}, theirs={"version": 2}),
     Fault("aggressive mode there, main mode here", {"aggressive"}, roles=("responder",), by={"responder": "us"}, theirs={"aggressive": "yes"}),
     Fault("main mode there, aggressive mode here", {"aggressive"}, roles=("responder",), by={"responder": "us"}, ours={"aggressive": True}),
-    certificate("expired", since=-20 * pki.DAY, until=-pki.DAY),
-    certificate("not valid yet", since=pki.DAY),
-    certificate("of another authority", issuer="other"),
-    certificate("for another use", usage=("key_encipherment",)),
-    certificate("revoked", revoked=True),
+    certificate("expired", "expired", since=-20 * pki.DAY, until=-pki.DAY),
+    certificate("not valid yet", "not valid", since=pki.DAY),
+    certificate("of another authority", "Other", issuer="other"),
+    certificate("for another use", "use", usage=("key_encipherment",)),
+    certificate("revoked", "revoked", revoked=True),
     Fault("certificate: with another name", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, theirs={"local_id": "else-{n}.example"},
           certificate={"san": ["DNS:else-{n}.example"]}, sides=("else-{n}.example", "f{n}.example")),
     Fault("certificate: ours, of an authority that the peer does not trust", {"own_certificate"}, by={"initiator": "peer", "responder": "peer"}, ours={"local_id": "gw-o.example"},
@@ -259,9 +262,37 @@ def watched(r, case, site):
     r.check("culvert debug: ended when told to", not listed, listed)
 
 
-def safe(yaml):
+def merge(into, change):
+    """As an operator puts a suggested line into his file."""
+    for key, value in change.items():
+        if isinstance(value, dict):
+            merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = value
+
+
+def accepts(r, everything, site):
+    """The suggested lines, put into the configuration: with them the peer is accepted."""
+    mended = [c for c in everything if c.shown and c.shown["yaml"]]
+    for c in mended:
+        merge(site.culvert.config["connections"][c.conn], yaml.safe_load("\n".join(c.shown["yaml"]).replace(", ...}", "}")))
+    site.culvert.control.stop()
+    site.culvert.write()
+    site.culvert.start_control()
+    for c in mended:
+        provoke(c, site)
+    up = lambda: [c.conn for c in mended if site.culvert.child_up(c.conn, "net")]
+    try:
+        wait_for(lambda: len(up()) == len(mended), 15, "the mended connections")
+    except LabError:
+        pass
+    left = [f"{c.fault.name}, {c.role}: {c.shown['yaml']}" for c in mended if c.conn not in up()]
+    r.check("with the suggested lines the peer is accepted", not left and len(mended) >= 12, left or f"{len(mended)} connections")
+
+
+def safe(lines):
     """No line may weaken the gateway."""
-    return not any(word in line for line in yaml for word in ("%any", "3des", "md5", "sha1", "modp1024", "allow_weak", "revocation", "0.0.0.0/0"))
+    return not any(word in line for line in lines for word in ("%any", "3des", "md5", "sha1", "modp1024", "allow_weak", "revocation", "0.0.0.0/0"))
 
 
 def body(r, lab):
@@ -282,7 +313,7 @@ def body(r, lab):
     site = sites.CulvertAndStrongSwan(lab, connections, theirs, secret=secrets, ike=SETTINGS)
     authorities.write_theirs(lab)
     site.outside.addresses("cl0", [f"{c.address}/16" for c in everything if not c.theirs.get("absent")])
-    site.outside.addresses("lo", [f"10.2.{c.number}.1/24" for c in everything])
+    site.outside.addresses("lo", [f"10.2.{c.number}.1/24" for c in everything] + [f"10.77.{c.number}.1/24" for c in everything if "10.77" in c.theirs.get("local_ts", "")])
     site.culvert.config["pools"] = {"faults": {"addrs": "10.3.0.0/24"}}
     site.culvert.write()
     into = "; ".join(c.text(c.fault.change["rule"]) for c in everything if "rule" in c.fault.change)
@@ -315,6 +346,7 @@ def body(r, lab):
     uncounted = {reason for reason in reasons if site.culvert.metric("culvert_failures_total", reason=reason) < 1}
     r.check("each reason that was shown is counted in the metrics under the same name", not uncounted, uncounted or ", ".join(sorted(reasons)))
     watched(r, everything[0], site)
+    accepts(r, everything, site)
     for c in everything[:1] + [c for c in everything if c.fault.name.startswith("selectors: peer asks")]:
         r.note("\n".join("  " + line for line in site.culvert.cli_text("explain", c.conn).splitlines()))
     if os.environ.get("CULVERT_LAB_DEBUG"):

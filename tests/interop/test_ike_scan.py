@@ -1,18 +1,20 @@
 #!/usr/bin/python3
 """ike-scan, the prober, and psk-crack: what a stranger learns of a gateway in Main and in Aggressive Mode, and what it does not.
 
-Time limit: 60 s
-Each policy is a connection with an address of Culvert's. With Aggressive Mode off there is no hash to guess secrets by, and a group that is
+Time limit: 220 s
+Mostly waits: for two minutes, in which nothing of all that may be answered with more than one and a half times what it took. Each policy is a connection with an address of Culvert's. With Aggressive Mode off there is no hash to guess secrets by, and a group that is
 configured is answered like one that is not; where a connection answers it, ike-scan finds what the configuration warns of
 (attack-E8, attack-E13).
 """
 import os
 import re
 import sys
+import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, report, sites  # noqa: E402
 from lib.certificates import Authority  # noqa: E402
+from lib.traffic import Capture, tshark  # noqa: E402
 
 MAIN, OPEN, SIGNED, ASKS, GROUP = (f"10.9.0.{n}" for n in (1, 11, 12, 13, 14))
 SECRET = "winter2026"                                          # as bad as those that are found in the field
@@ -132,12 +134,23 @@ class Site:
         self.culvert.start()
 
 
+def amplification(r, lab, capture):
+    """Bytes of IP on the wire, whatever was repeated included."""
+    time.sleep(120)
+    capture.stop()
+    sent, got = (sum(map(int, tshark(lab, capture.file, "-Y", f"udp && {field} == {sites.ADDRESS['b']}", "-T", "fields", "-e", "ip.len").split()))
+                 for field in ("ip.src", "ip.dst"))
+    r.check("bytes out over bytes in, over two minutes, are at most 1.5 for a stranger", 0 < got <= 1.5 * sent, f"{got} out, {sent} in: {got / max(sent, 1):.2f}")
+
+
 def body(r, lab):
     site = Site(lab)
     scanner = Scanner(site)
+    capture = Capture(site.outside, "cl0", "strangers")
     main_mode(r, scanner, site.culvert)
     aggressive_off(r, scanner, site.culvert)
     aggressive_on(r, scanner, site.culvert)
+    amplification(r, lab, capture)
 
 
 report.run("ike_scan", body)

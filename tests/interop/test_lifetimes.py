@@ -50,6 +50,8 @@ def body(r, lab):
         r.check(f"{name}: no echo was lost, or one or two to strongSwan's switch", len(result.lost) <= 2 * changes, f"{len(result.lost)} lost: {result.lost[:10]}")
         pairs = site.culvert.child_sas(name)
         r.check(f"{name}: one pair is in use", 1 <= len([p for p in pairs if p["state"] == "installed"]) <= 2 and site.culvert.child_up(name, "net"), [p["state"] for p in pairs])
+    told = [line for line in site.strongswan.log_text().splitlines() if "QUICK_MODE response" in line and "24576" in line]
+    r.check("strongSwan reads RESPONDER-LIFETIME (24576) in message 2 of Quick Mode", told, told[:1] or "not in its log")
     said = site.culvert.drops().get("esp_expired", 0)
     r.check("no packet met a dead SA", said == 0, f"{said} packets")
 

@@ -140,11 +140,11 @@ def body(r, lab):
         r.check(f"{name}: ping", *ping(site.host, f"10.2.{n}.1", source=f"10.1.{n}.10"))
     at_once(site.end, CASES)
     try:
-        wait_for(lambda: not site.culvert.child_sas() and not site.strongswan.child_sas() and not [s for s in site.culvert.ike_sas() if s["state"] != "deleting"], 20, "the end")
+        wait_for(lambda: not site.culvert.child_sas() and not site.strongswan.child_sas() and not [s for s in site.culvert.ike_sas() if s["state"] != "deleting"], 45, "the end")             # a pair of which nothing is said may be doubted for 30 s
     except LabError:
         pass
     r.check("after the end nothing is left", not site.culvert.child_sas() and not site.strongswan.child_sas(), 
-            [(c["connection"], c["state"]) for c in site.culvert.child_sas()] + site.strongswan.child_sas())
+            [(name, c["state"]) for name in CASES for c in site.culvert.child_sas(name)] + site.strongswan.child_sas())
 
 
 report.run("worst_line", body)

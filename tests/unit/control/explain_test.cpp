@@ -70,7 +70,7 @@ TEST_CASE("explain: a line of YAML for a proposal, unless it would weaken the co
   CHECK(remedy(refused_proposal(Exchange::MainMode, {})).yaml.empty());
 
   CHECK(remedy(refused_proposal(Exchange::QuickMode, {"aes256-sha256-ecp256"})).yaml ==
-        Lines{"esp_proposals: [aes256gcm16, aes256-sha256-ecp256]"});
+        Lines{"children:", "  net: {esp_proposals: [aes256gcm16, aes256-sha256-ecp256], ...}"});
   CHECK(remedy(refused_proposal(Exchange::QuickMode, {"aes256-sha1"})).yaml.empty());
   config::GatewayConfig pfs = configured();
   pfs.connections[0].children[0].esp_proposals = parse_esp_proposal("aes256gcm16-ecp256").value();
@@ -87,7 +87,7 @@ TEST_CASE("explain: a child with AH alone is offered AH, and nothing that does n
   for (const char* clear : {"aes128gmac", "aes256gmac", "null-sha256", "sha256"}) CHECK(of({clear}).empty());
   c.connections[0].children[0].esp_proposals.clear();
   c.connections[0].children[0].ah_proposals = parse_ah_proposal("sha256").value();
-  CHECK(of({"sha512"}) == std::vector<std::string>{"ah_proposals: [sha256, sha512]"});
+  CHECK(of({"sha512"}) == std::vector<std::string>{"children:", "  net: {ah_proposals: [sha256, sha512], ...}"});
   CHECK(of({"aes256gcm16"}).empty());
 }
 
@@ -107,6 +107,9 @@ TEST_CASE("explain: an identity is suggested only when it is proven and plain, a
     return remedy(failure(Exchange::MainMode, Role::Responder, Reason::WrongIdentity, {.number = 5, .evidence = std::move(e)})).yaml;
   };
   CHECK(of({"gw-b.example", "else.example", false, true}) == std::vector<std::string>{"remote: {id: else.example}"});
+  CHECK(of({"gw-b.example", "C=CH, O=Else", false, true}) == std::vector<std::string>{"remote: {id: 'C=CH, O=Else'}"});
+  CHECK(of({"gw-b.example", "C=CH, O=*", false, true}).empty());
+  CHECK(of({"gw-b.example", "C=CH, O='", false, true}).empty());
   CHECK(of({"gw-b.example", "else.example", false, false}).empty());
   CHECK(of({"gw-b.example", "%any", false, true}).empty());
   CHECK(of({"gw-b.example", "x, auth: psk}", false, true}).empty());
@@ -121,6 +124,7 @@ TEST_CASE("explain: selectors are suggested where they take nobody else's traffi
   };
   CHECK(of("10.1.0.0/24", "10.77.0.0/24").yaml.size() == 2);
   CHECK_THAT(of("10.1.0.0/24", "10.77.0.0/24").yaml[1], Contains("local_ts: 10.1.0.0/24, remote_ts: 10.77.0.0/24"));
+  CHECK_THAT(of("10.1.0.0/24[tcp/443]", "10.77.0.0/24").yaml[1], Contains("{local_ts: '10.1.0.0/24[tcp/443]', remote_ts: 10.77.0.0/24, "));
   CHECK(of("0.0.0.0/0", "10.77.0.0/24").yaml.empty());
   CHECK(of("10.1.0.0/24", "0.0.0.0/0").yaml.empty());
   CHECK(of("10.1.0.0/24", "10.66.3.0/24").yaml.empty());  // site-c's
