@@ -28,6 +28,11 @@ std::optional<Match> match_child(const Core& core, const IsakmpSa& sa, const Sel
     if (selectors_of(core, sa, i) == asked(i)) return Match{i, asked(i), asked(i) != named};
   for (std::size_t i = 0; i < children.size(); ++i)
     if (selectors_of(core, sa, i).contains(asked(i))) return Match{i, asked(i), asked(i) != named};
+  // Clients with an address of ours ask for everything on our side, or for what they please: they get the child's (draft-dukes leaves what
+  // is behind the gateway to the two). The identities go back unaltered (RFC 2409 §5.5), and nothing else passes.
+  for (std::size_t i = 0; i < children.size() && core.runs().at(sa.connection).inner_remote; ++i)
+    if (const Selectors own = selectors_of(core, sa, i); named.local.contains(own.local) && own.remote.contains(named.remote))
+      return Match{i, {own.local, named.remote}};
   return std::nullopt;
 }
 

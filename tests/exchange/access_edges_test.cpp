@@ -285,3 +285,31 @@ TEST_CASE("a request that comes before XAuth is over, copied from another addres
   REQUIRE(world.run_until([&] { return b.counted(Exchange::Xauth, Reason::Ok) == 1; }, 10s));
   CHECK(leased(b) <= 1);
 }
+
+TEST_CASE("a client with an address of ours that asks for everything gets what its child has; without one it is refused",
+          "[mode_config][rfc2409-5.5]") {
+  const bool leased_one = GENERATE(true, false);
+  World world;
+  auto [a, b] = client_and_server(world, [leased_one](auto& ca, auto& cb) {
+    config::Child &asks = ca.connections[0].children[0], &has = cb.connections[0].children[0];
+    asks.remote_ts = TrafficSelector::parse("0.0.0.0/0").value();
+    if (!leased_one) {
+      ca.connections[0].vips.clear();
+      cb.connections[0].pools.clear();
+      return;
+    }
+    asks.local_dynamic = has.remote_dynamic = true;
+  });
+  a.start();
+  b.start();
+  world.run_until([&] { return a.up() && b.live_pairs() == 1; }, 10s);
+  INFO(a.transcript() << b.transcript());
+  CHECK(a.up() == leased_one);
+  CHECK((b.counted(Exchange::QuickMode, Reason::SelectorMismatch) > 0) == !leased_one);
+  if (!leased_one) return;
+  const auto selectors = [](const ike::InstallSa& sa) { return sa.local_ts.to_string() + " - " + sa.remote_ts.to_string(); };
+  const std::string client = b.engine->ike_sas().at(0).virtual_address->to_string() + "/32";
+  CHECK(selectors(a.outbound.back().sa) == client + " - 0.0.0.0/0");  // the identities came back unaltered
+  CHECK(selectors(b.outbound.back().sa) == "10.2.0.0/24 - " + client);
+  for (const auto& [spi, sa] : b.inbound) CHECK(selectors(sa.sa) == "10.2.0.0/24 - " + client);
+}

@@ -13,6 +13,9 @@ from lib.lab import wait_for  # noqa: E402
 from lib.traffic import Capture, ping, tshark  # noqa: E402
 from lib.vpnc import USER, Vpnc, admit  # noqa: E402
 
+ELSEWHERE = "10.8.0.10"          # of the host behind the gateway, too, which the child does not have
+
+
 def connect(r, site, what, mode, protocol, known=None, namespace=None):
     """Connects, looks at everything, disconnects. Returns the virtual address."""
     lab, name, here = site.lab, what.replace(" ", "-"), namespace or site.outside
@@ -27,6 +30,10 @@ def connect(r, site, what, mode, protocol, known=None, namespace=None):
                 told.get("INTERNAL_IP4_DNS") == "10.1.0.53" and told.get("CISCO_SPLIT_INC_0_ADDR") == "10.1.0.0" and told.get("CISCO_DEF_DOMAIN") == "lab.example"
                 and "Welcome" in told.get("CISCO_BANNER", ""), str(told))
         r.check("... and pings the host behind the gateway", ping(here, sites.HOST["a"], count=3)[0])
+        here.sh("ip", "route", "add", ELSEWHERE, "dev", told["TUNDEV"])
+        before = site.culvert.drops()["esp_selector"]
+        answered, dropped = ping(here, ELSEWHERE, count=2)[0], site.culvert.drops()["esp_selector"] - before
+        r.check("... and nothing that is not in the child, whatever vpnc asked for", not answered and dropped == 2, f"{answered}, {dropped}")
         mine = site.culvert.ike_sas("people")[0]
         r.check("list-sas shows who it is and what it can", mine["xauth_user"] == USER and {"XAuth", "DPD", "Cisco Unity"} <= set(mine["vendor_ids"])
                 and mine["nat"]["remote"] == (mode == "force-natt" or namespace is not None), f"{mine['xauth_user']}, {mine['vendor_ids']}, {mine['nat']}")
@@ -51,7 +58,8 @@ class Site:
         self.outside.sh("nft", "-f", lab.write("nat.nft", MASQUERADE))
         self.culvert = sites.culvert(lab, self.inside, "a", ["b"])
         admit(lab, self.culvert)
-        self.culvert.config["routes"].append({"to": "10.3.0.0/24", "via": sites.ADDRESS["b"]})
+        self.culvert.config["routes"] += [{"to": "10.3.0.0/24", "via": sites.ADDRESS["b"]}, {"to": f"{ELSEWHERE}/32", "via": sites.HOST["a"]}]
+        self.host.address("lo", f"{ELSEWHERE}/32")
         self.culvert.write()
         self.culvert.start()
 

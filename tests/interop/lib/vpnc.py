@@ -55,7 +55,7 @@ def admit(lab, culvert):
     """Configures `culvert` (site a) as the gateway of vpnc's group, with one user."""
     users = lab.write(f"{culvert.name}/users", f"{USER}:{lab.sh('openssl', 'passwd', '-6', PASSWORD).strip()}\n")
     people = gateway.connection(sites.ADDRESS["a"], "%any", sites.ADDRESS["a"], "%any", "aes256-sha1-modp1024", culvert.secret(sites.SECRET),
-                                {"net": gateway.child("0.0.0.0/0", "dynamic", ["aes256-sha1"])}, allow_weak=["modp1024"], pools=["clients"], aggressive=True,
+                                {"net": gateway.child("10.1.0.0/16", "dynamic", ["aes256-sha1"])}, allow_weak=["modp1024"], pools=["clients"], aggressive=True,
                                 aggressive_psk_exposes_hash_to_offline_guessing=True)
     people["remote"] = {"xauth": {"users": f"file:{users}"}}
     culvert.config["connections"] = {"people": people}
