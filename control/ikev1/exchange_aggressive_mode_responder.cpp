@@ -123,7 +123,7 @@ void on_reply_key(Core& core, TimePoint now, DhGroup group, const ike::DhResult&
 std::unique_ptr<IsakmpSa> answer_aggressive_mode(Core& core, const Incoming& in, const ike::Newcomer& newcomer) {
   const auto message = read_message_1(core, in);
   if (!message) return nullptr;
-  const auto selected = select_connection(core, in, Exchange::AggressiveMode, *message->find<Sa>(), message->find<Id>());
+  const auto selected = select_connection(core, in, Exchange::AggressiveMode, *message);
   if (!selected || !selected->auth.psk()) return nullptr;
   auto sa = new_responder(core, in, selected->connection, Exchange::AggressiveMode, newcomer.spi_r);
   AmAnswered state{.negotiated = negotiate(*message, *selected, sa->nat),
@@ -221,7 +221,7 @@ void on_aggressive_1(Core& core, const Incoming& in) {
   if (core.shutting_down) return;
   const auto message = read_message_1(core, in);
   if (!message) return;
-  auto selected = select_connection(core, in, Exchange::AggressiveMode, *message->find<Sa>(), message->find<Id>());
+  auto selected = select_connection(core, in, Exchange::AggressiveMode, *message);
   if (!selected) return;
   if (selected->auth.psk()) return begin_with_psk(core, in, *selected);
   begin_with_signatures(core, in, *message, std::move(*selected));

@@ -19,7 +19,7 @@ std::unique_ptr<IsakmpSa> answer_main_mode(Core& core, const Incoming& in, const
     core.junk(in.now, in.datagram.remote, Exchange::MainMode, message.error().reason, message.error().text);
     return nullptr;
   }
-  auto selected = select_connection(core, in, Exchange::MainMode, *message->find<Sa>(), nullptr);
+  auto selected = select_connection(core, in, Exchange::MainMode, *message);
   if (!selected) return nullptr;
   auto sa = new_responder(core, in, selected->connection, Exchange::MainMode, newcomer.spi_r);
   Negotiated negotiated{.suite = selected->choice.suite,

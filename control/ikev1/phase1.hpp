@@ -90,9 +90,9 @@ struct Selection {
   IkeChoice choice;
   bool stranger = false;  ///< it expects another identity, and so do all others
 };
-/// The first connection with these addresses and this exchange that accepts a proposal with its method, in Aggressive Mode the first
-/// that also expects `id`; nullopt: refused, and said so.
-std::optional<Selection> select_connection(Core& core, const Incoming& in, Exchange mode, const Sa& offered, const Id* id);
+/// The first connection with these addresses and this exchange that accepts a proposal of message 1 with its method, in Aggressive Mode
+/// the first that also expects the identity; nullopt: refused, and said so.
+std::optional<Selection> select_connection(Core& core, const Incoming& in, Exchange mode, const Message& message);
 /// A half-open SA under this cookie, not in the table yet.
 std::unique_ptr<IsakmpSa> new_responder(Core& core, const Incoming& in, std::size_t connection, Exchange mode, IkeSpi cookie);
 /// Sends the cached reply if the stranger's allowance has room for it. False: it has not.

@@ -34,14 +34,22 @@ struct NotSelected {
   ike::Cause cause;
 };
 
-std::expected<Selection, NotSelected> consider(Core& core, std::size_t index, const Endpoint& peer, const Sa& offered) {
+/// Our suites. In Aggressive Mode those go first whose group the peer's public value may be of: it offers no other (RFC 2409 §5), or does
+/// so all the same.
+std::vector<IkeSuite> in_order(const config::Connection& c, const Ke* ke) {
+  std::vector<IkeSuite> out = c.proposals;
+  if (ke) std::ranges::stable_partition(out, [&](const IkeSuite& s) { return find_dh(s.group)->public_bytes == ke->data.size(); });
+  return out;
+}
+
+std::expected<Selection, NotSelected> consider(Core& core, std::size_t index, const Endpoint& peer, const Message& message) {
   const auto auth = wanted_auth(core, index, Role::Responder);
   if (!auth)
     return std::unexpected(NotSelected{index,
                                        Reason::NoSecret,
                                        "Our private key cannot be used: " + auth.error() + ".",
                                        {.number = 1, .evidence = unreadable(auth.error())}});
-  auto choice = select_ike(core.connection(index).proposals, offered, *auth);
+  auto choice = select_ike(in_order(core.connection(index), message.find<Ke>()), *message.find<Sa>(), *auth);
   if (choice) return Selection{index, *auth, std::move(*choice)};
   return std::unexpected(NotSelected{index,
                                      Reason::NoProposalChosen,
@@ -63,7 +71,8 @@ std::string other_mode_text(const config::Connection& c, Exchange mode) {
 }
 }  // namespace
 
-std::optional<Selection> select_connection(Core& core, const Incoming& in, Exchange mode, const Sa& offered, const Id* id) {
+std::optional<Selection> select_connection(Core& core, const Incoming& in, Exchange mode, const Message& message) {
+  const Id* id = message.find<Id>();  // of Aggressive Mode
   const Endpoint &here = in.datagram.local, &peer = in.datagram.remote;
   const auto options = ike::candidates(core.config, here.address, peer.address);
   std::optional<NotSelected> first;    // the best candidate, as far as the addresses say
@@ -71,7 +80,7 @@ std::optional<Selection> select_connection(Core& core, const Incoming& in, Excha
   for (const std::size_t index : options) {
     const config::Connection& c = core.connection(index);
     if (!takes(c, mode)) continue;
-    auto considered = consider(core, index, peer, offered);
+    auto considered = consider(core, index, peer, message);
     if (considered && (!id || matches(c.remote_id, *id))) return std::move(*considered);
     if (considered && !otherwise) otherwise = std::move(*considered);
     if (!considered && !first) first = std::move(considered.error());

@@ -1,4 +1,5 @@
 // Aggressive Mode (RFC 2409 §5.1, §5.4): its ladders, what is refused, and messages that are lost.
+#include "control/ikev1/proposal.hpp"
 #include "tests/exchange/aggressive_helpers.hpp"
 
 using namespace culvert;
@@ -189,4 +190,30 @@ TEST_CASE("INITIAL-CONTACT goes with message 3, once", "[aggressive_mode][initia
   a.restart();
   REQUIRE(world.run_until([&] { return heard() == 2; }, 10s));
   CHECK(b.established() == 1);
+}
+
+TEST_CASE("of several groups that are offered the one of the key exchange value is chosen", "[aggressive_mode][rfc2409-5]") {
+  World world;
+  world.record = true;
+  auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
+    aggressive_once(ca, cb);
+    cb.connections[0].proposals = parse_ike_proposal("aes128-sha256-modp2048-ecp256").value();  // in this order
+  });
+  world.hook = on_aggressive([&, &responder = b](ike::Datagram& d, const Seen& seen) {
+    if (from_b(d) || seen.header.spi_r || !seen.clear) return true;
+    ikev1::Builder changed;
+    changed.add(ikev1::build_ike_offer(responder.config.connections[0].proposals, 3600));
+    for (const auto& p : seen.clear->payloads())
+      if (p.type != PayloadType::Sa) changed.add_raw(p.type, p.body);
+    rewrite(d, seen.header, changed);
+    return true;
+  });
+  attempt(world, a, b);
+  const auto second = std::ranges::find_if(world.wire, [](const ike::Datagram& d) {
+    const auto seen = look(d);
+    return from_b(d) && seen && seen->clear && seen->clear->count(PayloadType::Sa) == 1;
+  });
+  REQUIRE(second != world.wire.end());
+  CHECK_THAT(ikev1::describe(*look(*second)->clear->find<ikev1::Sa>()), Contains("ecp256"));
+  CHECK(b.counted(Exchange::AggressiveMode, Reason::BadKe) == 0);
 }
