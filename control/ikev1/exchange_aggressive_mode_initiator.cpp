@@ -5,7 +5,6 @@
 #include "control/ikev1/extensions.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/nat_payloads.hpp"
-#include "control/ikev1/notifications.hpp"
 
 namespace culvert::ikev1 {
 
@@ -154,7 +153,6 @@ void send_aggressive_3(Core& core, TimePoint now, IsakmpSa& sa, Derived derived,
     add_nat_d(core, sa, derived.negotiated.suite.prf, b);
   }
   add_proof(core, sa, derived, signature, b);
-  add_initial_contact(core, sa, b);
   Bytes message = sealed_message(sa, derived.keys.cipher, derived.keys.iv, ike::kExchangeAggressive, MessageId{}, b);
   core.send(now, sa, message);
   sa.replies.set_reply(message);

@@ -169,29 +169,6 @@ TEST_CASE("several connections in Aggressive Mode: identity, then key", "[aggres
   CHECK_FALSE(b.up("c"));
 }
 
-TEST_CASE("INITIAL-CONTACT goes with message 3, once", "[aggressive_mode][initial_contact][rfc2407-4.6.3.3]") {
-  World world;
-  auto [a, b] = two_sites(world, aggressive);
-  const auto heard = [&] {
-    return std::ranges::count_if(
-        b.log, [](const ike::Report& r) { return r.message.starts_with("The peer says that this is its first contact"); });
-  };
-  a.start();
-  b.start();
-  REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
-  CHECK(heard() == 1);
-  REQUIRE(a.engine->rekey(world.now, "c", "", true).ok);
-  a.perform();
-  world.run(20s);
-  CHECK(heard() == 1);
-  a.inbound.clear();  // its machine dies, and comes back without any memory: what it had ends at once
-  a.outbound.clear();
-  a.current.clear();
-  a.restart();
-  REQUIRE(world.run_until([&] { return heard() == 2; }, 10s));
-  CHECK(b.established() == 1);
-}
-
 TEST_CASE("of several groups that are offered the one of the key exchange value is chosen", "[aggressive_mode][rfc2409-5]") {
   World world;
   world.record = true;
