@@ -49,7 +49,9 @@ struct XauthAwaitAck {
   std::string text;
 };
 struct XauthAwaitRequest {};
-struct XauthAwaitStatus {};
+struct XauthAwaitStatus {
+  bool name = false, secret = false;  ///< what we have given so far: a server may ask for one after the other
+};
 struct ConfigAwaitRequest {};
 struct ConfigAwaitAck {};
 struct ConfigAwaitReply {};

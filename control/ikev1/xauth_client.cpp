@@ -54,15 +54,21 @@ void on_question(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, const Co
   const config::Connection& c = core.connection(sa);
   if (const Attribute* message = find(request.attributes, Cfg::XauthMessage))
     core.say(sa, Severity::Info, Exchange::Xauth, Reason::Ok, "The server says: " + text_of(*message));
-  if (std::holds_alternative<XauthAwaitStatus>(access.state))
-    return give_up(core, now, sa, id, request, Reason::XauthFailed,
-                   "The server asks again: it does not take the name or the password of user \"" + c.xauth_client.user + "\".");
+  const auto* before = std::get_if<XauthAwaitStatus>(&access.state);
+  XauthAwaitStatus given = before ? *before : XauthAwaitStatus{};
+  const bool name = has(request.attributes, Cfg::XauthUserName);
+  const bool secret = has(request.attributes, Cfg::XauthUserPassword) || has(request.attributes, Cfg::XauthPasscode);
   if (const std::string what = unanswerable(request); !what.empty())
     return give_up(core, now, sa, id, request, Reason::XauthFailed, "The server wants " + what + ", which is not supported.");
+  if (before && ((name && given.name) || (secret && given.secret) || (!name && !secret)))
+    return give_up(core, now, sa, id, request, Reason::XauthFailed,
+                   "The server asks again: it does not take the name or the password of user \"" + c.xauth_client.user + "\".");
   const auto password = core.services.xauth_password(c.name);
   if (!password)
     return give_up(core, now, sa, id, request, Reason::NoSecret, "The password of local.xauth cannot be read: " + password.error() + ".");
-  access.state = XauthAwaitStatus{};
+  given.name = given.name || name;
+  given.secret = given.secret || secret;
+  access.state = given;
   answer(core, now, sa, id, request, credentials(request, c.xauth_client.user, password->view()));
 }
 

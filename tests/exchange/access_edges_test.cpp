@@ -313,3 +313,44 @@ TEST_CASE("a client with an address of ours that asks for everything gets what i
   CHECK(selectors(b.outbound.back().sa) == "10.2.0.0/24 - " + client);
   for (const auto& [spi, sa] : b.inbound) CHECK(selectors(sa.sa) == "10.2.0.0/24 - " + client);
 }
+
+TEST_CASE("a server asks for name and password one after the other; what a client cannot answer is refused by its name",
+          "[xauth][draft-beaulieu-ike-xauth-02]") {
+  using ikev1::Attribute;
+  using ikev1::Cfg;
+  struct Row {
+    std::vector<std::vector<Attribute>> requests;
+    std::string refused;  ///< empty: accepted
+  };
+  const auto ask = [](Cfg what) { return ikev1::empty_attribute(what); };
+  const auto row =
+      GENERATE_COPY(Row{{{ask(Cfg::XauthUserName)}, {ask(Cfg::XauthUserPassword)}}, {}},
+                    Row{{{ikev1::number_attribute(Cfg::XauthType, 0), ask(Cfg::XauthUserName)}, {ask(Cfg::XauthPasscode)}}, {}},
+                    Row{{{ask(Cfg::XauthUserName)}, {ask(Cfg::XauthUserName)}}, "asks again"},
+                    Row{{{ask(Cfg::XauthUserName)}, {ask(Cfg::XauthUserPassword)}, {ask(Cfg::XauthPasscode)}}, "asks again"},
+                    Row{{{ask(Cfg::XauthUserName)}, {ask(Cfg::XauthChallenge)}}, "the answer to a challenge"},
+                    Row{{{ask(Cfg::XauthUserName), ask(Cfg::XauthNextPin)}}, "a new PIN"},
+                    Row{{{ask(Cfg::XauthUserName), ask(Cfg::XauthAnswer)}}, "the answer to a question"},
+                    Row{{{ikev1::number_attribute(Cfg::XauthType, 2), ask(Cfg::XauthUserName)}}, "an authentication of type 2"});
+  World world;
+  world.record = true;
+  auto [a, b] = client_and_server(world);
+  world.hook = [](ike::Datagram& d) { return !transaction(d); };
+  a.start();
+  b.start();
+  world.run(200ms);  // Main Mode is over
+  const Insider server(world);
+  std::uint32_t id = 0x1000;
+  const auto say = [&](ikev1::ConfigType type, std::vector<Attribute> attributes) {
+    ikev1::Builder payloads;
+    payloads.add(ikev1::ConfigPayload{type, 7, std::move(attributes)});
+    world.deliver(server.message(ike::kExchangeTransaction, MessageId{++id}, payloads, true));
+    world.run(10ms);
+  };
+  for (const auto& request : row.requests) say(ikev1::ConfigType::Request, request);
+  if (row.refused.empty()) say(ikev1::ConfigType::Set, {ikev1::number_attribute(Cfg::XauthStatus, 1)});
+  INFO(a.transcript());
+  CHECK(a.counted(Exchange::Xauth, Reason::Ok) == (row.refused.empty() ? 1 : 0));
+  CHECK(a.counted(Exchange::Xauth, Reason::XauthFailed) == (row.refused.empty() ? 0 : 1));
+  if (!row.refused.empty()) CHECK(a.reports(Reason::XauthFailed).front().message.find(row.refused) != std::string::npos);
+}

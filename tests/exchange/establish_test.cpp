@@ -72,7 +72,7 @@ TEST_CASE("Main Mode and Quick Mode between two gateways, message by message", "
   CHECK(sa.children.at(0).state == ike::ChildState::Installed);
 }
 
-TEST_CASE("every phase 1 and phase 2 suite, by each role", "[main_mode][quick_mode]") {
+TEST_CASE("suites of each kind of phase 1 and phase 2: hash, group, combined mode or not, PFS or not", "[main_mode][quick_mode]") {
   const auto ike_suite =
       GENERATE("aes256-sha1-modp2048", "aes192-sha256-modp3072", "aes128-sha384-modp4096", "aes128-sha512-ecp384", "aes256-sha256-ecp521");
   const auto esp_suite = GENERATE("aes256gcm16", "aes128-sha1", "aes256-sha256-ecp256");
