@@ -7,6 +7,7 @@
 #include "control/ikev1/lease_holders.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/mode_config.hpp"
+#include "control/ikev1/notifications.hpp"
 #include "control/ikev1/times.hpp"
 #include "control/ikev1/xauth.hpp"
 
@@ -81,6 +82,7 @@ void begin_access(Core& core, TimePoint now, IsakmpSa& sa) {
 }
 
 void after_xauth(Core& core, TimePoint now, IsakmpSa& sa) {
+  note_contact(core, sa.remote.address);  // from here on there may be pairs
   begin_config(core, now, sa);
   core.touch(sa);
   if (access_of(sa) && access_of(sa)->initial_contact) peer_restarted(core, now, sa);

@@ -100,7 +100,6 @@ void main_mode_established(Core& core, TimePoint now, IsakmpSa& sa) {
 
 void access_opened(Core& core, TimePoint now, IsakmpSa& sa) {
   ConnectionRun& run = core.run(sa.connection);
-  note_contact(core, sa.remote.address);
   run.failures = 0;
   run.retry_at = {};
   for (const IsakmpSa* sibling : core.sas_of(sa.connection)) core.touch(*sibling);
