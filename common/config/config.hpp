@@ -115,7 +115,7 @@ struct XauthClient {
 };
 /// The peer proves itself by a user name and a password. No users: none.
 struct XauthServer {
-  SecretRef users;  ///< a file of mode 0600, "name:hash" a line (control/auth/users.hpp)
+  SecretRef users;  ///< a file of mode 0600, "name:hash" a line (control/config/users.hpp)
 };
 
 /// Virtual addresses, and what a peer that gets one is told with it (Mode Config, draft-dukes-ike-mode-cfg-02, Cisco Unity).

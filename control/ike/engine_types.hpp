@@ -117,7 +117,7 @@ struct DhResult {
 struct VerifyResult {
   JobId job{};
   bool ok = false;
-  Reason reason{};      ///< of a refusal: BadCertificate..., AuthFailed for a wrong signature, WrongIdentity
+  Reason reason{};      ///< of a refusal: CertUntrusted, CertInvalid, CertRevoked, AuthFailed for a wrong signature, WrongIdentity
   std::string message;  ///< for an operator: which certificate, and the check that failed
   std::string subject;  ///< printable, of the end entity's certificate, where one was read
 };
