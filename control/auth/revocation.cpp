@@ -100,11 +100,11 @@ void Revocation::ask_files(const JobPtr& job) {
         if (std::ranges::none_of(**lists, [&](const auto& list) { return of_issuer(list, issuer.subject()); })) return std::nullopt;
         return crypto::status_by_lists(certificate, issuer, **lists, now, trust->strength);
       },
-      [this, job](Filed filed) {
+      [this, job](const Filed& filed) {
         if (!filed) return refuse(job, filed.error());
         if (!*filed) return advance(job);
         job->named = true;
-        judge(job, std::move(**filed));
+        judge(job, Status(**filed));
       },
       gives_up(job));
 }

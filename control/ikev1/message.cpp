@@ -18,8 +18,9 @@ Parsed<Message> Message::parse(PayloadType first, ByteView bytes, Trailing trail
   Message out;
   Reader r(bytes);
   if (first == PayloadType::None) r.fail(ParseErrc::BadValue, "RFC 2408 §3.1: a message without payloads");
+  std::size_t vendor_ids = 0, others = 0;
   for (PayloadType type = first; type != PayloadType::None && r.ok();) {
-    if (out.payloads_.size() == kMaxPayloads) {
+    if (type == PayloadType::Vendor ? ++vendor_ids > kMaxVendorIds : ++others > kMaxPayloads) {
       r.fail(ParseErrc::TooMany, kRule);
       break;
     }

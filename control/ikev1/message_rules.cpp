@@ -9,11 +9,11 @@
 namespace culvert::ikev1 {
 
 namespace {
-constexpr std::uint8_t kAny = kMaxPayloads;  // as often as the parser allows
+constexpr std::uint16_t kAny = kMaxVendorIds;  // as often as the parser allows
 
 struct Rule {
   PayloadType type;
-  std::uint8_t min, max;
+  std::uint16_t min, max;
   bool both_or_none = false;  ///< with min 0 and max 2: one alone is a violation
 };
 struct MessageRow {

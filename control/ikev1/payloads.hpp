@@ -15,7 +15,8 @@
 namespace culvert::ikev1 {
 
 // Bounds, each above anything that a sane peer sends and low enough that a message of 64 KB costs microseconds.
-inline constexpr std::size_t kMaxPayloads = 64;           ///< a peer with 40 vendor ids exists; with 60 it does not
+inline constexpr std::size_t kMaxPayloads = 64;           ///< of a message, vendor ids apart
+inline constexpr std::size_t kMaxVendorIds = 512;         ///< of a message: all that are known fit into one
 inline constexpr std::size_t kMaxProposals = 32;          ///< of an SA; Windows offers 5, strongSwan's default 1
 inline constexpr std::size_t kMaxTransforms = 128;        ///< of a proposal; strongSwan's default expands to about 60
 inline constexpr std::size_t kMaxAttributes = 32;         ///< of a transform; 7 are in common use

@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(m.error().offset <= chain.size() && *m.error().rule != '\0');
     return 0;
   }
-  require(m->payloads().size() <= kMaxPayloads && !m->payloads().empty());
+  require(m->payloads().size() <= kMaxPayloads + kMaxVendorIds && !m->payloads().empty());
   require_round_trip(*m, chain.size());
   for (int kind = 0; kind < static_cast<int>(MessageKind::Count_); ++kind)
     for (const bool encrypted : {false, true}) {

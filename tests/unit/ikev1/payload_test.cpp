@@ -208,12 +208,14 @@ TEST_CASE("chains: payload lengths of 0 to 3, beyond the rest, and too many payl
       CHECK_FALSE(Message::parse(static_cast<PayloadType>(type), b, Trailing::Padding));
     }
   Builder b;
-  for (std::size_t i = 0; i < kMaxPayloads; ++i) b.add(Vendor{{}});
+  for (std::size_t i = 0; i < kMaxVendorIds; ++i) b.add(Vendor{{}});
+  for (std::size_t i = 0; i < kMaxPayloads; ++i) b.add(Nonce{Bytes(8)});
   CHECK(Message::parse(b.first(), b.chain(), Trailing::Refused));
+  Builder more = b;
   b.add(Vendor{{}});
   CHECK(Message::parse(b.first(), b.chain(), Trailing::Refused).error().code == ParseErrc::TooMany);
-  for (int i = 0; i < 200; ++i) b.add(Vendor{{}});
-  CHECK_FALSE(Message::parse(b.first(), b.chain(), Trailing::Padding));
+  more.add(Nonce{Bytes(8)});
+  CHECK(Message::parse(more.first(), more.chain(), Trailing::Refused).error().code == ParseErrc::TooMany);
   CHECK_FALSE(Message::parse(PayloadType::None, {}, Trailing::Refused));
   CHECK_FALSE(Message::parse(PayloadType::None, Bytes(16), Trailing::Padding));
 }

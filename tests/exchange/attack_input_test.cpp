@@ -1,0 +1,116 @@
+// What a message may hold too much or too odd of: hundreds of vendor ids, proxy identities of every kind, a thousand copies. Each case
+// carries its number of the list of attacks that the field has met.
+#include <catch2/catch.hpp>
+
+#include "control/ikev1/exchange_informational.hpp"
+#include "control/ikev1/identity.hpp"
+#include "control/ikev1/proposal.hpp"
+#include "control/ikev1/vendor_ids.hpp"
+#include "tests/exchange/insider.hpp"
+#include "tests/exchange/world.hpp"
+#include "tests/support/vectors.hpp"
+
+using namespace culvert;
+using namespace culvert::test;
+using ike::Exchange;
+using ikev1::PayloadType;
+
+namespace {
+
+void begin(World& world, Host& a, Host& b) {
+  world.record = true;
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.current_out("net") && b.current_out("net"); }, 60s));
+  world.run(100ms);
+}
+
+void untouched(Host& a, Host& b) {
+  a.world.run(1s);
+  for (Host* h : {&a, &b}) {
+    CHECK(h->established() == 1);
+    CHECK(h->inbound.size() == 1);
+    CHECK(h->outbound.size() == 1);
+  }
+}
+
+ikev1::Builder r_u_there(const ike::IkeSaInfo& sa, std::uint32_t sequence) {
+  Writer cookies, number;
+  cookies.be(sa.spi_i.value);
+  cookies.be(sa.spi_r.value);
+  number.be(sequence);
+  ikev1::Notify n;
+  n.protocol = ikev1::kProtoIsakmp;
+  n.type = ikev1::NotifyType::RUThere;
+  n.spi = std::move(cookies).take();
+  n.data = std::move(number).take();
+  ikev1::Builder out;
+  out.add(n);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("two hundred vendor ids, and all that are known at once: they are read, and the SA comes up", "[vendor][attack-A15]") {
+  const bool known = GENERATE(false, true);
+  World world;
+  auto [a, b] = two_sites(world);
+  world.hook = [&, &initiator = a](ike::Datagram& d) {
+    const bool from_a = d.local.address == initiator.config.connections[0].local_addrs.front();
+    const int number = main_mode_number(d, from_a);
+    if (number != 1 && number != 2) return true;
+    const auto seen = look(d);
+    ikev1::Builder all;
+    for (const ikev1::Payload& p : seen->clear->payloads()) all.add_raw(p.type, p.body);
+    if (known)
+      for (const ikev1::VendorIdInfo& row : ikev1::vendor_id_table()) all.add(ikev1::Vendor{test::hex(row.hex)});
+    for (std::uint8_t i = 0; i < 200; ++i) all.add(ikev1::Vendor{Bytes(16, i)});
+    rewrite(d, seen->header, all);
+    return true;
+  };
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&, &one = a, &other = b] { return one.current_out("net") && other.current_out("net"); }, 60s));
+  CHECK(a.established() == 1);
+  CHECK(b.established() == 1);
+}
+
+TEST_CASE("proxy identities of every type and length: no pair that the configuration does not know, and nothing falls",
+          "[quick_mode][attack-G4]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  begin(world, a, b);
+  const Insider insider(world);
+  const auto suites = b.config.connections[0].children[0].esp_proposals;
+  const auto ours = ikev1::to_proxy_id(b.config.connections[0].children[0].remote_ts);
+  std::uint32_t id = 0x1000;
+  for (std::uint8_t type = 0; type <= 12; ++type)
+    for (std::size_t length = 0; length <= 40; ++length)
+      for (const bool first : {true, false}) {
+        const ikev1::Id odd{static_cast<ikev1::IdType>(type), 0, 0, Bytes(length, 10)};
+        ikev1::Builder message;
+        message.add(ikev1::build_esp_offer({suites, Spi{0x4711}, ikev1::Encapsulation::Tunnel, 3600, 0})).add(ikev1::Nonce{Bytes(32, 7)});
+        message.add(first ? odd : *ours).add(first ? *ours : odd);
+        world.deliver(insider.message(ike::kExchangeQuickMode, MessageId{++id}, message, false));
+      }
+  world.run(200s);  // what is refused is forgotten
+  CHECK(b.spis.size() == 1);
+  untouched(a, b);
+}
+
+TEST_CASE("a message a thousand times is answered once, and an old message id with new content not at all",
+          "[dpd][duplicates][attack-B6]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  begin(world, a, b);
+  const Insider insider(world);
+  const ike::IkeSaInfo sa = b.engine->ike_sas().front();
+  const unsigned before = b.sent_datagrams;
+  for (int i = 0; i < 1000; ++i) world.deliver(insider.informational(r_u_there(sa, 7), false, MessageId{0x5001}));
+  CHECK(b.sent_datagrams == before + 1);
+  world.deliver(insider.informational(r_u_there(sa, 8), false, MessageId{0x5001}));
+  CHECK(b.sent_datagrams == before + 1);
+  world.deliver(insider.informational(r_u_there(sa, 8), false, MessageId{0x5002}));
+  CHECK(b.sent_datagrams == before + 2);
+  untouched(a, b);
+}
