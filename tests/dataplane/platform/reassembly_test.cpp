@@ -22,9 +22,9 @@ struct Piece {
   bool more = true;
 };
 Bytes packet(const Piece& f) {
-  Bytes b(kIpv4HeaderBytes);
+  Bytes b(kIpv4HeaderBytes + f.data.size());
   b[0] = 0x45;
-  store_be16(b.data() + 2, static_cast<std::uint16_t>(kIpv4HeaderBytes + f.data.size()));
+  store_be16(b.data() + 2, static_cast<std::uint16_t>(b.size()));
   store_be16(b.data() + 4, f.id);
   store_be16(b.data() + 6, static_cast<std::uint16_t>(f.begin / 8 | (f.more ? kIpv4Mf : 0U)));
   b[8] = 64;
@@ -32,7 +32,7 @@ Bytes packet(const Piece& f) {
   store_be32(b.data() + 12, f.source);
   store_be32(b.data() + 16, kWan);
   set_ipv4_checksum(b.data());
-  b.insert(b.end(), f.data.begin(), f.data.end());
+  std::ranges::copy(f.data, b.begin() + kIpv4HeaderBytes);
   return b;
 }
 Bytes datagram(std::size_t payload, std::uint16_t port = 500) {
