@@ -6,8 +6,7 @@
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/proposal.hpp"
 #include "control/ikev1/vendor_ids.hpp"
-#include "tests/exchange/insider.hpp"
-#include "tests/exchange/world.hpp"
+#include "tests/exchange/insider_helpers.hpp"
 #include "tests/support/vectors.hpp"
 
 using namespace culvert;
@@ -17,32 +16,13 @@ using ikev1::PayloadType;
 
 namespace {
 
-void begin(World& world, Host& a, Host& b) {
-  world.record = true;
-  a.start();
-  b.start();
-  REQUIRE(world.run_until([&] { return a.current_out("net") && b.current_out("net"); }, 60s));
-  world.run(100ms);
-}
-
-void untouched(Host& a, Host& b) {
-  a.world.run(1s);
-  for (Host* h : {&a, &b}) {
-    CHECK(h->established() == 1);
-    CHECK(h->inbound.size() == 1);
-    CHECK(h->outbound.size() == 1);
-  }
-}
-
 ikev1::Builder r_u_there(const ike::IkeSaInfo& sa, std::uint32_t sequence) {
-  Writer cookies, number;
-  cookies.be(sa.spi_i.value);
-  cookies.be(sa.spi_r.value);
+  Writer number;
   number.be(sequence);
   ikev1::Notify n;
   n.protocol = ikev1::kProtoIsakmp;
   n.type = ikev1::NotifyType::RUThere;
-  n.spi = std::move(cookies).take();
+  n.spi = cookies_of(sa);
   n.data = std::move(number).take();
   ikev1::Builder out;
   out.add(n);
@@ -79,7 +59,7 @@ TEST_CASE("proxy identities of every type and length: no pair that the configura
           "[quick_mode][attack-G4]") {
   World world;
   auto [a, b] = two_sites(world);
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const Insider insider(world);
   const auto suites = b.config.connections[0].children[0].esp_proposals;
   const auto ours = ikev1::to_proxy_id(b.config.connections[0].children[0].remote_ts);
@@ -102,7 +82,7 @@ TEST_CASE("a message a thousand times is answered once, and an old message id wi
           "[dpd][duplicates][attack-B6]") {
   World world;
   auto [a, b] = two_sites(world);
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const Insider insider(world);
   const ike::IkeSaInfo sa = b.engine->ike_sas().front();
   const unsigned before = b.sent_datagrams;

@@ -2,8 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "control/ikev1/exchange_informational.hpp"
-#include "tests/exchange/insider.hpp"
-#include "tests/exchange/world.hpp"
+#include "tests/exchange/insider_helpers.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
@@ -83,11 +82,8 @@ TEST_CASE("the peer deletes an ISAKMP SA that was to take another one's place: t
   REQUIRE(world.run_until([&, &one = a] { return one.established() == 2; }, 10s));
   ikev1::Builder farewell;
   for (const ike::IkeSaInfo& sa : a.engine->ike_sas()) {
-    Writer cookies;
-    cookies.be(sa.spi_i.value);
-    cookies.be(sa.spi_r.value);
     if (sa.spi_i == look(world.wire.front())->header.spi_i)
-      farewell.add(ikev1::Delete{ikev1::kIpsecDoi, ikev1::kProtoIsakmp, 16, {std::move(cookies).take()}});
+      farewell.add(ikev1::Delete{ikev1::kIpsecDoi, ikev1::kProtoIsakmp, 16, {cookies_of(sa)}});
   }
   world.deliver(Insider(world).informational(farewell, true));
   CHECK(a.established() == 1);

@@ -5,8 +5,7 @@
 
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/lifetimes.hpp"
-#include "tests/exchange/insider.hpp"
-#include "tests/exchange/world.hpp"
+#include "tests/exchange/insider_helpers.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
@@ -16,14 +15,6 @@ using ike::Exchange;
 using ikev1::NotifyType;
 
 namespace {
-
-void begin(World& world, Host& a, Host& b) {
-  world.record = true;
-  a.start();
-  b.start();
-  REQUIRE(world.run_until([&] { return a.current_out("net") && b.current_out("net"); }, 60s));
-  world.run(100ms);
-}
 
 ikev1::Notify notify(NotifyType type, Bytes spi = {}, Bytes data = {}, std::uint8_t protocol = ikev1::kProtoEsp) {
   ikev1::Notify n;
@@ -53,22 +44,6 @@ Bytes bytes_of(Spi spi) {
   w.be(spi.value);
   return std::move(w).take();
 }
-Bytes cookies_of(const ike::IkeSaInfo& sa) {
-  Writer w;
-  w.be(sa.spi_i.value);
-  w.be(sa.spi_r.value);
-  return std::move(w).take();
-}
-
-void untouched(Host& a, Host& b) {
-  a.world.run(1s);
-  for (Host* h : {&a, &b}) {
-    CHECK(h->established() == 1);
-    CHECK(h->inbound.size() == 1);
-    CHECK(h->outbound.size() == 1);
-  }
-}
-
 /// Sets the commit bit in every Quick Mode message that B sends.
 Hook commit_bit(Host& b) {
   return [&b](ike::Datagram& d) {
@@ -90,7 +65,7 @@ TEST_CASE("RESPONDER-LIFETIME: the initiator learns of our shorter lifetime, and
     c.life_time = Seconds{90};
     c.life_bytes = 5'000'000;
   });
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   for (const PlaneSa* sa : {a.current_out("net"), b.current_out("net")}) {
     CHECK(sa->sa.hard_seconds == 90);
     CHECK(sa->sa.hard_bytes / 1024 == 5'000'000 / 1024);
@@ -121,7 +96,7 @@ TEST_CASE("lifetimes that a peer asks for have a lower end", "[lifetime][attack-
 TEST_CASE("a lifetime that comes outside of Quick Mode shortens, and never lengthens", "[lifetime][rfc2407-4.6.3.1]") {
   World world;
   auto [a, b] = two_sites(world);
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const Insider insider(world);
   const auto before = b.engine->ike_sas().front();
   const auto state = [&](std::uint64_t seconds, bool isakmp, std::uint32_t id) {
@@ -190,7 +165,7 @@ TEST_CASE("the commit bit: the SA waits for CONNECTED, and not for ever", "[quic
 TEST_CASE("INITIAL-CONTACT is said once, where there is nothing before", "[initial_contact][rfc2407-4.6.3.3]") {
   World world;
   auto [a, b] = two_sites(world);
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const auto heard = [](const Host& h) {
     return std::ranges::count_if(
         h.log, [](const ike::Report& r) { return r.message.starts_with("The peer says that this is its first contact"); });
@@ -211,7 +186,7 @@ TEST_CASE("INITIAL-CONTACT is said once, where there is nothing before", "[initi
 TEST_CASE("INITIAL-CONTACT in clear changes nothing", "[initial_contact][attack-G1][attack-G5]") {
   World world;
   auto [a, b] = two_sites(world);
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const auto sa = b.engine->ike_sas().front();
   ike::Header h;
   h.spi_i = sa.spi_i;
@@ -231,7 +206,7 @@ TEST_CASE("INITIAL-CONTACT in clear changes nothing", "[initial_contact][attack-
 TEST_CASE("a Delete touches what is ours with the peer that sends it, once, whatever stands beside", "[delete][attack-G2]") {
   World world;
   auto [a, b] = two_sites(world);
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const Insider insider(world);
   const Spi theirs = b.current_out("net")->sa.spi;
   SECTION("foreign SPIs, one of three bytes, none at all") {
@@ -272,7 +247,7 @@ TEST_CASE("a Delete touches what is ours with the peer that sends it, once, what
 TEST_CASE("a flood of R-U-THERE is answered twenty times a second, a replay never", "[dpd][attack-G6]") {
   World world;
   auto [a, b] = two_sites(world);
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const Insider insider(world);
   const Bytes cookies = cookies_of(b.engine->ike_sas().front());
   world.wire.clear();
@@ -300,7 +275,7 @@ TEST_CASE("doubts about an SPI: in clear they cost one question, from the peer i
     for (auto* c : {&ca, &cb}) c->connections[0].dpd_delay = Seconds{300};
     for (auto* c : {&ca, &cb}) c->connections[0].dpd_timeout = Seconds{900};
   });
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const Insider insider(world);
   const auto sa = b.engine->ike_sas().front();
   world.run(60s);
@@ -331,7 +306,7 @@ TEST_CASE("doubts about an SPI: in clear they cost one question, from the peer i
 TEST_CASE("every type of notification, under the right keys: none ends a tunnel", "[attack-G8][attack-G9]") {
   World world;
   auto [a, b] = two_sites(world);
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   const Insider insider(world);
   std::uint32_t id = 0;
   for (unsigned type = 0; type <= 0xffff;) {
@@ -357,7 +332,7 @@ TEST_CASE("dpd_action: what becomes of the children of a dead peer", "[dpd]") {
     ca.connections[0].dpd_timeout = Seconds{40};
     cb.connections[0].dpd_delay = Seconds{0};
   });
-  begin(world, a, b);
+  begin_recorded(world, a, b);
   bool dead = true;
   world.hook = [&](ike::Datagram&) { return !dead; };
   world.run(120s);

@@ -10,7 +10,7 @@ import threading
 import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from lib import gateway, report, sites, strongswan  # noqa: E402
+from lib import report, sites  # noqa: E402
 from lib.strongswan import parse_raw  # noqa: E402
 from lib.traffic import Ping  # noqa: E402
 
@@ -21,17 +21,8 @@ SECONDS = 75
 
 
 def make_site(lab):
-    def ours(gw):
-        return {name: gateway.connection(sites.ADDRESS["a"], f"10.9.1.{n}", sites.IDENTITY["a"], f"{name}.example", sites.IKE_SUITE, gw.secret(sites.SECRET), {
-            "net": gateway.child(f"10.1.{n}.0/24", f"10.2.{n}.0/24", sites.ESP_SUITE, **LONG)}) for name, n in NUMBER.items()}
-
-    theirs = {name: strongswan.connection(f"10.9.1.{n}", sites.ADDRESS["a"], f"{name}.example", sites.IDENTITY["a"], sites.IKE_SUITE, {
-        name: strongswan.child(f"10.2.{n}.0/24", f"10.1.{n}.0/24", sites.ESP_SUITE, **LONG)}) for name, n in NUMBER.items()}
-    site = sites.CulvertAndStrongSwan(lab, ours, theirs)
-    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in NUMBER.values()])
-    site.outside.addresses("lo", [f"10.2.{n}.1/24" for n in NUMBER.values()])
-    site.host.addresses("h0", [f"10.1.{n}.10/16" for n in NUMBER.values()])
-    return site.start()
+    ours, theirs = sites.numbered(KINDS, LONG, lambda name: ({}, {}))
+    return sites.CulvertAndStrongSwan(lab, ours, theirs).number(NUMBER.values()).start()
 
 
 def collide(site, name):

@@ -31,9 +31,7 @@ def body(r, lab):
     theirs = {name: strongswan.connection(f"10.9.1.{n}", sites.ADDRESS["a"], f"{name}.example", sites.IDENTITY["a"], sites.IKE_SUITE,
                                           {name: strongswan.child(f"10.2.{n}.0/24", f"10.1.{n}.0/24", sites.ESP_SUITE, **CASES[name][1])}) for name, n in numbers.items()}
     site = sites.CulvertAndStrongSwan(lab, ours, theirs)
-    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in numbers.values()])
-    site.outside.addresses("lo", [f"10.2.{n}.1/24" for n in numbers.values()])
-    site.host.addresses("h0", [f"10.1.{n}.10/16" for n in numbers.values()])
+    site.number(numbers.values())
     site.start()
     flows = {}
     for name, n in numbers.items():

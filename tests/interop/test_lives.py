@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from lib import gateway, report, sites, strongswan  # noqa: E402
+from lib import report, sites  # noqa: E402
 from lib.lab import wait_for  # noqa: E402
 from lib.traffic import Capture, ping, tshark  # noqa: E402
 
@@ -24,18 +24,8 @@ SILENCE = """table ip silence {
 
 
 def make_site(lab):
-    def ours(gw):
-        return {name: gateway.connection(sites.ADDRESS["a"], f"10.9.1.{n}", sites.IDENTITY["a"], f"{name}.example", sites.IKE_SUITE, gw.secret(sites.SECRET), {
-            "net": gateway.child(f"10.1.{n}.0/24", f"10.2.{n}.0/24", sites.ESP_SUITE, **LONG, **({"dpd_action": name} if name in ACTIONS else {}))},
-            **({"dpd_delay": "1s", "dpd_timeout": "4s"} if name in ACTIONS else {"dpd_delay": 0})) for name, n in NUMBER.items()}
-
-    theirs = {name: strongswan.connection(f"10.9.1.{n}", sites.ADDRESS["a"], f"{name}.example", sites.IDENTITY["a"], sites.IKE_SUITE, {
-        name: strongswan.child(f"10.2.{n}.0/24", f"10.1.{n}.0/24", sites.ESP_SUITE, **LONG)}) for name, n in NUMBER.items()}
-    site = sites.CulvertAndStrongSwan(lab, ours, theirs)
-    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in NUMBER.values()])
-    site.outside.addresses("lo", [f"10.2.{n}.1/24" for n in NUMBER.values()])
-    site.host.addresses("h0", [f"10.1.{n}.10/16" for n in NUMBER.values()])
-    return site.start()
+    ours, theirs = sites.numbered(NUMBER, LONG, lambda name: ({"dpd_delay": "1s", "dpd_timeout": "4s"}, {"dpd_action": name}) if name in ACTIONS else ({"dpd_delay": 0}, {}))
+    return sites.CulvertAndStrongSwan(lab, ours, theirs).number(NUMBER.values()).start()
 
 
 def reaches(site, name, **options):

@@ -62,9 +62,7 @@ def body(r, lab):
     site = sites.CulvertAndStrongSwan(lab, connections, theirs, secret=secrets, keys=True, ike={"keepalive": "5s"},
                                       pools={"users": {"addrs": "10.3.0.0/24", "dns": ["10.1.0.53"], "split_include": ["10.1.0.0/16"], "banner": "Welcome."}})
     site.strongswan.add_options("i_dont_care_about_security_and_use_aggressive_mode_psk = yes")
-    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in numbers.values()])
-    site.outside.addresses("lo", [f"10.2.{n}.1/24" for n in numbers.values()])
-    site.host.addresses("h0", [f"10.1.{n}.10/16" for n in numbers.values()])
+    site.number(numbers.values())
     capture = Capture(site.outside, "cl0", "wire")
     site.start()
     for role in ("initiator", "responder"):

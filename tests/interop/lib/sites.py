@@ -96,3 +96,24 @@ class CulvertAndStrongSwan:
         self.strongswan.start()
         self.culvert.start()
         return self
+
+    def number(self, numbers):
+        """Connections are told apart by their numbers n: strongSwan's 10.9.1.n, 10.2.n.1 behind it, and 10.1.n.10 at the host."""
+        self.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in numbers])
+        self.outside.addresses("lo", [f"10.2.{n}.1/24" for n in numbers])
+        self.host.addresses("h0", [f"10.1.{n}.10/16" for n in numbers])
+        return self
+
+
+def numbered(names, settings, extra):
+    """Plain connections of Culvert and of strongSwan, as CulvertAndStrongSwan wants them: each name's has its number, and a child "net" here and of the
+    connection's name there. `settings`: of all children. `extra`: name -> (more of Culvert's connection, more of its child)."""
+    number = {name: n for n, name in enumerate(names, 1)}
+
+    def ours(gw):
+        return {name: gateway.connection(ADDRESS["a"], f"10.9.1.{n}", IDENTITY["a"], f"{name}.example", IKE_SUITE, gw.secret(SECRET), {
+            "net": gateway.child(f"10.1.{n}.0/24", f"10.2.{n}.0/24", ESP_SUITE, **settings, **extra(name)[1])}, **extra(name)[0]) for name, n in number.items()}
+
+    theirs = {name: strongswan.connection(f"10.9.1.{n}", ADDRESS["a"], f"{name}.example", IDENTITY["a"], IKE_SUITE, {
+        name: strongswan.child(f"10.2.{n}.0/24", f"10.1.{n}.0/24", ESP_SUITE, **settings)}) for name, n in number.items()}
+    return ours, theirs

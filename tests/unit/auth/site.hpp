@@ -1,34 +1,15 @@
 // A folder of files with one connection's key, certificate and authority, for a test to change.
 #pragma once
 
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 #include <catch2/catch.hpp>
-#include <sys/stat.h>
 
 #include "control/auth/credentials.hpp"
+#include "tests/support/folder.hpp"
 #include "tests/support/pki.hpp"
 
 namespace culvert::test {
-
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "culvert-auth-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()));
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string file(const std::string& name, const std::string& content, mode_t mode = 0600) const {
-    const std::string where = (path / name).string();
-    std::ofstream(where, std::ios::binary) << content;
-    ::chmod(where.c_str(), mode);
-    return where;
-  }
-  [[nodiscard]] std::string at(const std::string& name) const { return (path / name).string(); }
-};
 
 struct Site {
   Folder folder;

@@ -2,35 +2,19 @@
 #include "control/config/secret.hpp"
 
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include <catch2/catch.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/support/folder.hpp"
+
 using namespace culvert;
 using culvert::config::SecretRef;
 using culvert::control::resolve_secret;
+using culvert::test::Folder;
 
 namespace {
-/// A folder that goes away with it.
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "culvert-secret-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()));
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string file(const std::string& name, const std::string& content, mode_t mode = 0600) const {
-    const std::string where = (path / name).string();
-    std::ofstream(where, std::ios::binary) << content;
-    ::chmod(where.c_str(), mode);
-    return where;
-  }
-};
-
 std::string text(const SecretBytes& s) { return {s.view().begin(), s.view().end()}; }
 const std::string kGood = "correct horse battery staple";
 }  // namespace
