@@ -94,3 +94,33 @@ TEST_CASE("a message a thousand times is answered once, and an old message id wi
   CHECK(b.sent_datagrams == before + 2);
   untouched(a, b);
 }
+
+TEST_CASE(
+    "notifications with odd protocols, SPI sizes and SPIs, known types and unknown: none ends anything, and at most one gets an answer",
+    "[attack-G3]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  begin_recorded(world, a, b);
+  const Insider insider(world);
+  const ike::IkeSaInfo sa = b.engine->ike_sas().front();
+  const unsigned before = b.sent_datagrams;
+  std::uint32_t id = 0x7000;
+  for (const std::uint16_t type :
+       std::initializer_list<std::uint16_t>{1, 11, 18, 24, 24576, 24577, 24578, 16384, 36136, 36137, 16393, 40960, 65535})
+    for (const std::uint8_t protocol : std::initializer_list<std::uint8_t>{0, 1, 2, 3, 255})
+      for (const std::size_t size : {0, 1, 4, 8, 16, 17, 255}) {
+        ikev1::Notify n;
+        n.protocol = protocol;
+        n.type = static_cast<ikev1::NotifyType>(type);
+        n.spi = Bytes(size, 0x5a);
+        n.data = Bytes(size % 5, 0);
+        if (n.type == ikev1::NotifyType::InitialContact) continue;  // believed under the keys whatever it names (RFC 2407 §4.6.3.3)
+        ikev1::Builder message;
+        message.add(n);
+        world.deliver(insider.informational(message, false, MessageId{++id}));
+      }
+  CHECK(b.sent_datagrams <= before + 1);
+  untouched(a, b);
+  world.deliver(insider.informational(r_u_there(sa, 7), false, MessageId{0x6fff}));
+  CHECK(b.sent_datagrams > before);
+}
