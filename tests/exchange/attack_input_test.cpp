@@ -1,9 +1,14 @@
 // What a message may hold too much or too odd of: hundreds of vendor ids, proxy identities of every kind, a thousand copies. Each case
 // carries its number of the list of attacks that the field has met.
+#include <algorithm>
+#include <map>
+#include <ranges>
+
 #include <catch2/catch.hpp>
 
 #include "control/ikev1/exchange_informational.hpp"
 #include "control/ikev1/identity.hpp"
+#include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/proposal.hpp"
 #include "control/ikev1/vendor_ids.hpp"
 #include "tests/exchange/insider_helpers.hpp"
@@ -123,4 +128,23 @@ TEST_CASE(
   untouched(a, b);
   world.deliver(insider.informational(r_u_there(sa, 7), false, MessageId{0x6fff}));
   CHECK(b.sent_datagrams > before);
+}
+
+TEST_CASE("ten thousand tunnels that came up in one second are not replaced in one, nor asked in one whether they live",
+          "[rekey][dpd][attack-H9]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  const config::Connection& c = a.config.connections[0];
+  const config::Child& child = c.children[0];
+  std::map<std::int64_t, int> pairs, isakmp, probes;
+  const auto second = [](auto t) { return std::chrono::duration_cast<std::chrono::seconds>(t).count(); };
+  for (int i = 0; i < 10'000; ++i) {
+    ++pairs[second(ikev1::schedule(a, {}, {child.rekey_time, child.rand_time, child.life_time}, 0).rekey_at.time_since_epoch())];
+    ++isakmp[second(ikev1::schedule(a, {}, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, 0).rekey_at.time_since_epoch())];
+    ++probes[second(ike::jitter(a, 30s))];
+  }
+  const auto most = [](const std::map<std::int64_t, int>& all) { return std::ranges::max(all | std::views::values); };
+  CHECK(most(pairs) <= 80);  // over a tenth of rekey_time, an hour: 28 a second
+  CHECK(most(isakmp) <= 40);
+  CHECK(most(probes) <= 2'500);  // over a fifth of dpd_delay
 }

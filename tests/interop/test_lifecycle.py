@@ -2,7 +2,7 @@
 """A connection's life between two Culverts: start by traffic (trap), both sides starting at once, a peer that dies, terminate, rekey by hand.
 
 Time limit: 120 s
-Also: what policy says must be protected never crosses the wan in clear, whether a tunnel is up or not.
+Also: what policy says must be protected never crosses the wan in clear, whether a tunnel is up or not (attack-I5).
 """
 import sys
 import time
