@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 
 #include "common/dn.hpp"
 #include "common/net/ip.hpp"
@@ -29,19 +30,24 @@ std::string id_text(const ike::VerifyPeer& job) {
 
 using Path = std::expected<std::vector<Certificate>, Refusal>;  // from the end entity's
 
+/// Those of one CERT payload.
+std::expected<std::vector<Certificate>, std::string> unpack(const ike::CertificatePayload& payload) {
+  if (payload.encoding == kPkcs7) return Certificate::unwrap(payload.data);
+  auto one = Certificate::parse(payload.data);
+  if (!one) return std::unexpected(std::move(one.error()));
+  return std::vector{std::move(*one)};
+}
+
 Path received(const ike::VerifyPeer& job) {
   std::vector<Certificate> out;
   for (const auto& payload : job.certificates) {
-    if (payload.encoding == kPkcs7)
-      return std::unexpected(Refusal{Reason::CertInvalid, "the peer sent its certificate wrapped into PKCS #7"});
-    if (payload.encoding != kX509Signature) continue;
-    if (out.size() == crypto::kMaxChain)
+    if (payload.encoding != kX509Signature && payload.encoding != kPkcs7) continue;
+    auto some = unpack(payload);
+    if (!some) return std::unexpected(Refusal{Reason::CertInvalid, "a certificate of the peer cannot be read: " + some.error()});
+    if (out.size() + some->size() > crypto::kMaxChain)
       return std::unexpected(
           Refusal{Reason::CertInvalid, "the peer sent more than " + std::to_string(crypto::kMaxChain) + " certificates"});
-    auto certificate = Certificate::parse(payload.data);
-    if (!certificate)
-      return std::unexpected(Refusal{Reason::CertInvalid, "a certificate of the peer cannot be read: " + certificate.error()});
-    out.push_back(std::move(*certificate));
+    std::ranges::move(*some, std::back_inserter(out));
   }
   return out;
 }

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include <openssl/pem.h>
+#include <openssl/pkcs7.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
@@ -139,6 +140,28 @@ std::expected<std::vector<Certificate>, std::string> Certificate::read(ByteView 
   auto one = parse(file);
   if (!one) return std::unexpected("it holds no certificate, neither PEM nor DER");
   out.push_back(std::move(*one));
+  return out;
+}
+
+std::expected<std::vector<Certificate>, std::string> Certificate::unwrap(ByteView pkcs7) {
+  if (pkcs7.size() > kMaxPkcs7) return std::unexpected("PKCS #7 of more than " + std::to_string(kMaxPkcs7) + " bytes");
+  const unsigned char* at = pkcs7.data();
+  const Owned<PKCS7, PKCS7_free> wrapped(d2i_PKCS7(nullptr, &at, static_cast<long>(pkcs7.size())));
+  ERR_clear_error();
+  const bool whole = wrapped && at == pkcs7.data() + pkcs7.size() && PKCS7_type_is_signed(wrapped.get()) && wrapped->d.sign != nullptr;
+  const STACK_OF(X509)* certificates = whole ? wrapped->d.sign->cert : nullptr;
+  const int count = certificates != nullptr ? sk_X509_num(certificates) : 0;
+  if (count == 0) return std::unexpected("it is no PKCS #7 with certificates");
+  if (count > static_cast<int>(kMaxChain)) return std::unexpected("PKCS #7 with more than " + std::to_string(kMaxChain) + " certificates");
+  std::vector<Certificate> out;
+  for (int i = 0; i < count; ++i) {
+    unsigned char* der = nullptr;
+    const int size = i2d_X509(sk_X509_value(certificates, i), &der);
+    const Owned<unsigned char, [](unsigned char* p) { OPENSSL_free(p); }> owned(der);
+    auto one = size > 0 ? parse(ByteView(der, static_cast<std::size_t>(size))) : std::unexpected(std::string("it cannot be read"));
+    if (!one) return std::unexpected(std::move(one.error()));
+    out.push_back(std::move(*one));
+  }
   return out;
 }
 

@@ -18,7 +18,8 @@
 namespace culvert::crypto {
 
 inline constexpr std::size_t kMaxCertificate = 16384;  ///< DER bytes: a gateway's has 1 to 2 KB
-inline constexpr std::size_t kMaxChain = 8;            ///< certificates from the end entity to the anchor, and of a peer's message
+inline constexpr std::size_t kMaxPkcs7 = 32768;
+inline constexpr std::size_t kMaxChain = 8;  ///< certificates from the end entity to the anchor, and of a peer's message
 inline constexpr std::size_t kMaxCertificateFile = 1 << 20;
 
 using WallTime = std::chrono::sys_seconds;  ///< certificates live in days of the calendar
@@ -37,6 +38,10 @@ class Certificate {
   static std::expected<Certificate, std::string> parse(ByteView der);
   /// A file: one certificate in DER, or PEM with 1 to 64 of them.
   static std::expected<std::vector<Certificate>, std::string> read(ByteView file);
+
+  /// The certificates of a PKCS #7 SignedData (RFC 2315 §9.1), as Windows and some routers wrap a chain (RFC 2408 §3.9): 1 to kMaxChain of
+  /// them, in any order, in at most kMaxPkcs7 bytes. Its signers and content count for nothing.
+  static std::expected<std::vector<Certificate>, std::string> unwrap(ByteView pkcs7);
 
   [[nodiscard]] const Bytes& der() const;
   [[nodiscard]] const Bytes& subject() const;  ///< DER name

@@ -15,7 +15,7 @@ namespace culvert::ike {
 enum class AuthMethod : std::uint8_t { Psk, RsaSignature, EcdsaP256, EcdsaP384, EcdsaP521, Count_ };
 std::string_view name(AuthMethod m);  ///< "psk", "rsa", "ecdsa-256", ...
 
-/// A CERT payload (RFC 2408 §3.9): encoding 4 is an X.509 certificate, end entity; 7 a CRL.
+/// A CERT payload (RFC 2408 §3.9): encoding 1 is PKCS #7, 4 an X.509 certificate, 7 a CRL.
 struct CertificatePayload {
   std::uint8_t encoding = 0;
   Bytes data;

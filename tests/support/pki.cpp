@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/ocsp.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs7.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -288,6 +289,21 @@ std::uint64_t serial_of(const Issued& certificate) {
   std::uint64_t out = 0;
   need(ASN1_INTEGER_get_uint64(&out, X509_get0_serialNumber(x)) == 1, "serial");
   X509_free(x);
+  return out;
+}
+
+Bytes pkcs7(const std::vector<Issued>& certificates) {
+  PKCS7* p7 = PKCS7_new();
+  need(p7 && PKCS7_set_type(p7, NID_pkcs7_signed) == 1 && PKCS7_content_new(p7, NID_pkcs7_data) == 1, "PKCS #7");
+  for (const Issued& one : certificates) {
+    X509* x = x509_of(one.der);
+    need(PKCS7_add_certificate(p7, x) == 1, "PKCS #7 certificate");
+    X509_free(x);
+  }
+  Bytes out(static_cast<std::size_t>(i2d_PKCS7(p7, nullptr)));
+  unsigned char* at = out.data();
+  need(i2d_PKCS7(p7, &at) > 0, "PKCS #7 DER");
+  PKCS7_free(p7);
   return out;
 }
 

@@ -52,6 +52,9 @@ Issued authority(const std::string& subject, KeyPtr key, const Issued* issuer = 
 /// A gateway's certificate: "CN=NAME" with the DNS name.
 Issued gateway(const std::string& subject, KeyPtr key, const Issued& issuer, const std::string& alt_names = {});
 
+/// All in one, signed by nobody, as `openssl crl2pkcs7 -nocrl` makes it.
+Bytes pkcs7(const std::vector<Issued>& certificates);
+
 struct Crl {
   Time from = kNow - 1h, next = kNow + 24h;
   std::vector<std::pair<std::uint64_t, Time>> revoked{};  ///< serial numbers and since when
