@@ -31,8 +31,10 @@ void make_long(config::GatewayConfig& c) {
   proposals = {};
   for (const char* encr : {"aes128", "aes192", "aes256"})
     for (const char* prf : {"sha256", "sha384"})
-      for (const char* group : {"ecp256", "ecp384", "ecp521", "modp3072", "modp4096"})
-        for (const IkeSuite& s : parse_ike_proposal(std::string(encr) + "-" + prf + "-" + group).value()) proposals.push_back(s);
+      for (const char* group : {"ecp256", "ecp384", "ecp521", "modp3072", "modp4096"}) {
+        const auto suites = parse_ike_proposal(std::string(encr) + "-" + prf + "-" + group).value();
+        proposals.insert(proposals.end(), suites.begin(), suites.end());
+      }
   proposals.push_back(common);
 }
 

@@ -84,7 +84,8 @@ def at_strongswan(r, lab):
     outside.address("lo", "10.1.0.1/24")
     conn = strongswan.connection("10.9.0.2", "%any", "gateway.example", "%any", many.IKE_SUITE,
                                  {"net": strongswan.child(many.INSIDE, many.NETWORKS, many.ESP_SUITE)}, unique="never")
-    peer = strongswan.StrongSwan(lab, outside, "strongswan", {"many": conn}, sites.SECRET, quiet=True, extra="dos_protection = no")
+    peer = strongswan.StrongSwan(lab, outside, "strongswan", {"many": conn}, sites.SECRET, quiet=True,
+                                 extra="dos_protection = no\n  half_open_timeout = 30")     # strongSwan's default: who waits in its queue is not forgotten
     peer.start()
     a = one_address(lab, "culvert-c", gw_a, "10.9.0.1", "10.9.0.2", True, "10.129.0.1/9")
     begun = time.monotonic()

@@ -66,7 +66,7 @@ struct Peer {
   [[nodiscard]] ike::VerifyPeer job() const {
     ike::VerifyPeer out;
     out.job = 7;
-    out.connection = "c";
+    out.connection = std::string(1, 'c');  // g++ 12 sees an overlap in an assignment of "c"
     out.method = method;
     out.octets = Bytes(32, 0x5a);
     out.signature = signature ? *signature : pki::sign(*signer, out.octets);
