@@ -160,7 +160,8 @@ TEST_CASE("the answer announces fragmentation as the peer does: with capabilitie
   REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 30s));
   const auto answer = std::ranges::find_if(world.wire, [&](const ike::Datagram& d) { return d.local != world.wire.front().local; });
   std::size_t size = 0;
-  for (const auto* v : look(*answer)->clear->all<ikev1::Vendor>())
+  const auto seen = look(*answer);  // g++ 12 does not keep it for the loop
+  for (const auto* v : seen->clear->all<ikev1::Vendor>())
     if (ikev1::recognise_vendor(v->data)->id == ikev1::VendorId::Fragmentation) size = v->data.size();
   CHECK(size == (windows ? 16U : 20U));
 }

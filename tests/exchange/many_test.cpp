@@ -29,7 +29,10 @@ config::GatewayConfig sites(bool initiator, bool one_address, std::size_t count)
         gateway{config::Identity::Type::Fqdn, "gateway.example"};
     c.local_id = initiator ? peer : gateway;
     c.remote_id = initiator ? gateway : peer;
-    if (!one_address) (initiator ? c.local_addrs : c.remote_addrs) = {IpAddress::parse(numbered("10.64.", i)).value()};
+    if (!one_address) {
+      auto& theirs = initiator ? c.local_addrs : c.remote_addrs;  // g++ 12 does not evaluate the list for the second of two
+      theirs = {IpAddress::parse(numbered("10.64.", i)).value()};
+    }
     const auto network = TrafficSelector::parse(numbered("10.128.", i) + "/32").value();
     (initiator ? c.children[0].local_ts : c.children[0].remote_ts) = network;
     (initiator ? c.children[0].remote_ts : c.children[0].local_ts) = TrafficSelector::parse("10.1.0.0/24").value();

@@ -95,7 +95,8 @@ TEST_CASE("of several texts of NAT traversal the newest is chosen, and the only 
   });
   REQUIRE(message2 != world.wire.end());
   std::vector<VendorId> answered;
-  for (const auto* v : look(*message2)->clear->all<ikev1::Vendor>()) answered.push_back(ikev1::recognise_vendor(v->data)->id);
+  const auto seen2 = look(*message2);  // g++ 12 does not keep it for the loop
+  for (const auto* v : seen2->clear->all<ikev1::Vendor>()) answered.push_back(ikev1::recognise_vendor(v->data)->id);
   CHECK(answered == std::vector{VendorId::NatTDraft03, VendorId::Dpd, VendorId::Fragmentation});
 }
 
