@@ -307,7 +307,8 @@ void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike:
       const SaEntry* e = store_.at(direction, slot);
       if (e == nullptr || e->spi != spi) return;
       if (link_)
-        traffic_.update(direction, slot, e->connection, e->child, SaTotals::of(link_->segment().records(direction)[slot].counters));
+        traffic_.update(direction, slot, e->connection, e->child,
+                        SaTotals::of(direction, link_->segment().records(direction)[slot].counters));
       traffic_.forget(direction, slot);
       sa_gone(direction, slot, now_);
     } else {
@@ -379,7 +380,8 @@ const Traffic& Gateway::traffic() {
   if (link_) {
     store_.each([&](const SaEntry& e) {
       if (e.state == SlotState::Busy) return;  // the record may still be an older SA's
-      traffic_.update(e.direction, e.slot, e.connection, e.child, SaTotals::of(link_->segment().records(e.direction)[e.slot].counters));
+      traffic_.update(e.direction, e.slot, e.connection, e.child,
+                      SaTotals::of(e.direction, link_->segment().records(e.direction)[e.slot].counters));
     });
   }
   return traffic_;

@@ -153,6 +153,7 @@ void Worker::arp(Packet& p) {
   wake_manager_ |= v.learned;
   if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeArp);
   if (v.counted) return drops_.drop(p, v.reason);
+  counters_.consumed.add(1);
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
 
@@ -340,12 +341,18 @@ void Worker::protect(Burst& packets) {
 
 /// A packet that is too large under its SA.
 void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
-  if (mtu == 0) return refuse(p, Drop::NoRoute, IcmpError::NetUnreachable);
+  const auto count = [&p](Drop reason) {  // this worker need not be the SA's owner
+    p.outbound->counters->drop_shared(Direction::Outbound, reason);
+    return reason;
+  };
+  if (mtu == 0) return refuse(p, count(Drop::NoRoute), IcmpError::NetUnreachable);
   // A fragment may not go under an SA in transport mode (RFC 4301 §7).
-  if (may_not_fragment(p) || p.outbound->geometry.transport) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
+  if (may_not_fragment(p) || p.outbound->geometry.transport) return refuse(p, count(Drop::TooBig), IcmpError::FragmentationNeeded, mtu);
   if (!is_local(origin_of(p))) decrement_ttl(p);
   const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
-  if (n == 0) return drops_.drop(p, Drop::FragmentFailed);
+  if (n == 0) return drops_.drop(p, count(Drop::FragmentFailed));
+  counters_.generated.add(n);
+  counters_.consumed.add(1);
   Burst fragments;
   for (std::size_t i = 0; i < n; ++i)
     if (parse_ip(fragments_[i])) fragments.push_back(&fragments_[i]);
@@ -382,6 +389,8 @@ void Worker::send_fragments(Packet& p, const NextHop& hop) {
   if (!is_local(origin_of(p))) decrement_ttl(p);
   const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
   if (n == 0) return drops_.drop(p, Drop::FragmentFailed);
+  counters_.generated.add(n);
+  counters_.consumed.add(1);
   for (std::size_t i = 0; i < n; ++i) send(fragments_[i], hop);
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
@@ -475,12 +484,14 @@ void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) 
   if (is_local(origin) || !icmp_error_allowed(p)) return drops_.drop(p, reason);
   if (!icmp_budget_.take(now_)) {
     counters_.drops[static_cast<std::size_t>(reason)].add(1);
+    counters_.generated.add(1);
     return drops_.drop(p, Drop::IcmpRateLimited);
   }
   const IpAddress source = error_source(p);
   if (generated_.full() || source.is_unspecified() || !icmp_error(p, error, source, static_cast<std::uint16_t>(mtu)))
     return drops_.drop(p, reason);
   counters_.drops[static_cast<std::size_t>(reason)].add(1);
+  counters_.generated.add(1);
   set_origin(p, answer_to(origin));
   generated_.push_back(&p);
 }
@@ -516,7 +527,11 @@ void Worker::hand_over(Packet& p, unsigned worker, HandoffNote note) {
   note.local = is_local(origin_of(p));
   note_of(p.handle) = note;
   store_view(p);
-  if (worker >= env_.handoff.size() || !env_.handoff[worker]->push(p.handle)) return drops_.drop(p, Drop::HandoffFull);
+  if (worker >= env_.handoff.size() || !env_.handoff[worker]->push(p.handle)) {
+    if (note.kind == Handoff::EspIn) p.inbound->counters->drop_shared(Direction::Inbound, Drop::HandoffFull);
+    if (note.kind == Handoff::EspOut) p.outbound->counters->drop_shared(Direction::Outbound, Drop::HandoffFull);
+    return drops_.drop(p, Drop::HandoffFull);
+  }
   counters_.handoff_out.add(1);
 }
 

@@ -4,7 +4,10 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
+
+#include "common/types.hpp"
 
 namespace culvert {
 
@@ -69,5 +72,31 @@ inline constexpr std::array<DropInfo, kDropReasons> kDropTable{{
 #undef X
 }};
 constexpr const DropInfo& info(Drop d) { return kDropTable[static_cast<std::size_t>(d)]; }
+
+/// What an SA's counters tell apart, by direction: what is dropped after the SA was found (inbound) or chosen (outbound), and until it has
+/// done its work. The last slot of each is for all other reasons. Part of the contract, too.
+inline constexpr std::size_t kSaDropSlots = 16;
+inline constexpr std::string_view kOtherDrop = "other";
+inline constexpr std::array kInboundSaDrops{Drop::EspWrongPeer, Drop::EspExpired,  Drop::EspRunt,  Drop::EspReplay,  Drop::EspOld,
+                                            Drop::EspAuth,      Drop::EspPadding,  Drop::EspDummy, Drop::EspInner,   Drop::EspNextHeader,
+                                            Drop::EspEcn,       Drop::EspSelector, Drop::NoBuffer, Drop::HandoffFull};
+inline constexpr std::array kOutboundSaDrops{Drop::EspSequence, Drop::EspExpired,     Drop::EspTransport,
+                                             Drop::NoBuffer,    Drop::CryptoFailed,   Drop::TooBig,
+                                             Drop::NoRoute,     Drop::FragmentFailed, Drop::HandoffFull};
+static_assert(kInboundSaDrops.size() < kSaDropSlots && kOutboundSaDrops.size() < kSaDropSlots);
+constexpr std::span<const Drop> sa_drops(Direction d) {
+  return d == Direction::Inbound ? std::span<const Drop>(kInboundSaDrops) : std::span<const Drop>(kOutboundSaDrops);
+}
+/// Where an SA counts `reason`: by direction and reason.
+inline constexpr auto kSaDropSlot = [] {
+  std::array<std::array<std::uint8_t, kDropReasons>, 2> t{};
+  for (const Direction d : {Direction::Inbound, Direction::Outbound}) {
+    auto& of = t[static_cast<std::size_t>(d)];
+    of.fill(kSaDropSlots - 1);
+    std::uint8_t slot = 0;
+    for (const Drop reason : sa_drops(d)) of[static_cast<std::size_t>(reason)] = slot++;
+  }
+  return t;
+}();
 
 }  // namespace culvert

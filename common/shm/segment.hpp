@@ -29,17 +29,46 @@ class Counter {
   void add(std::uint64_t n) { v_.store(v_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
   void set(std::uint64_t n) { v_.store(n, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t get() const { return v_.load(std::memory_order_relaxed); }
+  /// For what several threads count, never with add() beside it.
+  void add_shared(std::uint64_t n) { v_.fetch_add(n, std::memory_order_relaxed); }
+  /// Of a writer and its reader: whoever sees this value sees all that was counted before.
+  void publish(std::uint64_t n) { v_.store(n, std::memory_order_release); }
+  [[nodiscard]] std::uint64_t observe() const { return v_.load(std::memory_order_acquire); }
 
  private:
   std::atomic<std::uint64_t> v_{0};
 };
 
-/// Counted by the SA's owner worker only. Bytes are those of inner packets.
+/// Counted by the SA's owner worker, but for drops before a packet reaches its owner. Bytes are those of inner packets.
 struct SaCounters {
   Counter packets, bytes;
   Counter sequence;      ///< highest sequence number sent, or authenticated
   Counter last_used_ns;  ///< CLOCK_MONOTONIC of the latest good packet, to within a burst or so; 0: none
-  Counter auth_failed, replayed, old, selector, malformed, expired, sequence_exhausted, other;
+  Counter refused;       ///< inbound: took a sequence number, being authentic and new, and was dropped by a later check
+  Counter reordered;     ///< inbound: good or refused, and came after a packet with a higher sequence number
+  Counter reserved[2];
+  Counter drops[kSaDropSlots];  ///< by kSaDropSlot
+
+  void drop(Direction d, Drop reason) { slot(d, reason).add(1); }
+  /// By another worker than the owner, or by any: of a reason that is never counted by drop().
+  void drop_shared(Direction d, Drop reason) { slot(d, reason).add_shared(1); }
+  [[nodiscard]] std::uint64_t dropped(Direction d, Drop reason) const {
+    return drops[kSaDropSlot[static_cast<std::size_t>(d)][static_cast<std::size_t>(reason)]].get();
+  }
+  /// Sequence numbers that have not come although a higher one has: on their way, or lost. Exact once the sender pauses.
+  [[nodiscard]] std::uint64_t missing() const {
+    const std::uint64_t top = sequence.observe();
+    const std::uint64_t came = packets.get() + refused.get();
+    return top > came ? top - came : 0;
+  }
+  /// Before the SA is installed.
+  void reset() {
+    for (Counter* c : {&packets, &bytes, &sequence, &last_used_ns, &refused, &reordered}) c->set(0);
+    for (Counter& c : drops) c.set(0);
+  }
+
+ private:
+  Counter& slot(Direction d, Drop reason) { return drops[kSaDropSlot[static_cast<std::size_t>(d)][static_cast<std::size_t>(reason)]]; }
 };
 
 /// One SA as seen from outside. Written by the manager under the seqlock `version` (odd while it writes), counters by the
@@ -67,10 +96,15 @@ struct alignas(64) SaRecord {
 struct alignas(64) WorkerCounters {
   std::array<Counter, kDropReasons> drops;
   Counter rx_packets, tx_packets, polls, busy_polls, sleeps, busy_cycles, handoff_in, handoff_out;
+  // What makes the balance: over all threads rx + generated = tx + drops + consumed, but for what is between two threads or waits.
+  Counter generated;  ///< packets made here: ICMP errors (sent, or over their rate limit), fragments
+  Counter consumed;   ///< packets that have done their work: ARP that was learnt from, what was cut into fragments
 };
 /// Of the data plane's manager thread: what ends there, on its way between workers or to and from culvertd.
 struct alignas(64) ManagerCounters {
   std::array<Counter, kDropReasons> drops;
+  Counter generated;  ///< ARP requests, datagrams of culvertd
+  Counter consumed;   ///< what culvertd has got
 };
 struct alignas(64) PortCounters {
   Name name;

@@ -29,8 +29,8 @@
 //           null | DIRECTION,"out": null | DIRECTION}
 //   "suite" is null while it is not agreed. "adopted" pairs are of a culvertd before this one, their "role" is null; "orphans" are what
 //   the data plane has from it besides.
-//   DIRECTION: {"packets","bytes","sequence","worker","idle_s","auth_failed","replayed","old","selector","malformed","expired",
-//               "sequence_exhausted","other"}; null while the SA is not installed
+//   DIRECTION: {"packets","bytes","sequence","worker","idle_s",TOTALS}; null while the SA is not installed
+//   TOTALS: {"packets","bytes","drops":{REASON: n, "other": n}, of "in" alone: "gaps":{"lost","reordered","duplicated"}}
 // list-pools {"leases"?: bool}
 //   {"pools": [{"pool","size","online","offline","leases"?: [{"address","identity","online"}]}]}
 // list-certs {"connection"?}
@@ -42,11 +42,12 @@
 // rekey {"connection","child"?,"peer"?,"ike"?: bool}            {"message"}
 // counters {}
 //   {"workers":
-//   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","drops":{REASON: n}}],
-//    "manager": {"drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops and rings
-//    "ports": [{"port","up","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
+//   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","generated","consumed",
+//                 "drops":{REASON: n}}],
+//    "manager": {"generated","consumed","drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops
+//    and rings "ports": [{"port","up","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
 //    "drops": [{"reason","help","total"}],
-//    "children": [{"connection","child","in":{"packets","bytes",...errors},"out":{...}}],
+//    "children": [{"connection","child","in": TOTALS,"out": TOTALS}],
 //    "rings": [{"ring","fill","capacity","full"}],
 //    "exchanges": [{"exchange","role","reason","count"}]}
 // log {"follow"?: bool,"connection"?,"level"? (default "info"),"lines"? (default 100)}

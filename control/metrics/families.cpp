@@ -132,19 +132,30 @@ void add_traffic(Builder& b, const Traffic& traffic) {
   const auto each = [&](auto&& emit) {
     for (const auto& [key, sums] : traffic.sums())
       for (std::size_t d = 0; d < sums.size(); ++d)
-        emit(Labels{label("connection", key.first), label("child", key.second), label("direction", direction_name(d))}, sums[d]);
+        emit(Labels{label("connection", key.first), label("child", key.second), label("direction", direction_name(d))}, sums[d],
+             static_cast<Direction>(d));
   };
   b.counter("culvert_child_packets_total", "Inner packets that the child's IPsec SAs carried, over all rekeys.");
-  each([&](Labels l, const SaTotals& t) { b.sample(std::move(l), t.packets); });
+  each([&](Labels l, const SaTotals& t, Direction) { b.sample(std::move(l), t.packets); });
   b.counter("culvert_child_bytes_total", "Bytes of inner packets that the child's IPsec SAs carried, over all rekeys.");
-  each([&](Labels l, const SaTotals& t) { b.sample(std::move(l), t.bytes); });
+  each([&](Labels l, const SaTotals& t, Direction) { b.sample(std::move(l), t.bytes); });
   b.counter("culvert_child_errors_total", "Packets that the child's IPsec SAs dropped, by reason, over all rekeys.");
-  each([&](const Labels& l, const SaTotals& t) {
-    for (std::size_t i = 0; i < kSaErrors.size(); ++i) {
-      Labels with = l;
-      with.push_back(label("reason", kSaErrors[i]));
-      b.sample(std::move(with), t.errors[i]);
-    }
+  const auto with = [](Labels l, const char* name, std::string_view value) {
+    l.push_back(label(name, value));
+    return l;
+  };
+  each([&](const Labels& l, const SaTotals& t, Direction d) {
+    t.each_drop(d, [&](std::string_view reason, std::uint64_t n) { b.sample(with(l, "reason", reason), n); });
+  });
+  b.counter("culvert_child_sequence_gaps_total",
+            "Packets of the child's peer by what became of them on the path, as their sequence numbers tell, over all rekeys: lost, "
+            "reordered, duplicated.");
+  each([&](Labels l, const SaTotals& t, Direction d) {
+    if (d != Direction::Inbound) return;
+    l.pop_back();
+    b.sample(with(l, "kind", "lost"), t.lost);
+    b.sample(with(l, "kind", "reordered"), t.reordered);
+    b.sample(with(l, "kind", "duplicated"), t.duplicated());
   });
 }
 

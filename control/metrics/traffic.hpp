@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -16,15 +17,17 @@
 
 namespace culvert::control {
 
-/// Why an SA dropped packets: label of the metric, key in JSON.
-inline constexpr std::array<std::string_view, 8> kSaErrors{"auth_failed", "replayed",           "old",  "selector", "malformed",
-                                                           "expired",     "sequence_exhausted", "other"};
-
 /// A plain copy of an SA's counters.
 struct SaTotals {
   std::uint64_t packets = 0, bytes = 0;
-  std::array<std::uint64_t, kSaErrors.size()> errors{};  ///< in the order of kSaErrors
-  static SaTotals of(const shm::SaCounters& c);
+  std::array<std::uint64_t, kSaDropSlots> drops{};  ///< by kSaDropSlot
+  std::uint64_t lost = 0, reordered = 0;            ///< inbound: SaCounters::missing(), SaCounters::reordered
+
+  static SaTotals of(Direction direction, const shm::SaCounters& c);
+  /// Calls visit(name, count) for each reason that an SA of this direction can drop a packet for.
+  void each_drop(Direction direction, const std::function<void(std::string_view, std::uint64_t)>& visit) const;
+  /// Inbound: packets whose number had come before.
+  [[nodiscard]] std::uint64_t duplicated() const;
 };
 
 class Traffic {
@@ -32,7 +35,8 @@ class Traffic {
   /// Children of the configuration have sums from the start.
   explicit Traffic(const config::GatewayConfig& config);
 
-  /// Adds what the SA in this slot has carried since the last call. A counter that went backwards adds nothing.
+  /// Adds what the SA in this slot has carried since the last call. A counter that went backwards adds nothing: what was missing and came
+  /// late, between two calls, stays in the sum of what was lost.
   void update(Direction direction, std::uint32_t slot, const std::string& connection, const std::string& child, const SaTotals& now);
   /// The slot's SA is gone; the next one in the slot starts from zero.
   void forget(Direction direction, std::uint32_t slot);

@@ -145,11 +145,7 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   if (m.slot >= table.capacity()) return shm::AckResult::BadMessage;
   if (const auto* there = table.at(m.slot)) return there->spi == m.spi ? shm::AckResult::Exists : shm::AckResult::Busy;
   shm::SaRecord& record = t_.segment.records(m.direction)[m.slot];
-  record.counters.packets.set(0);
-  for (shm::Counter* c : {&record.counters.bytes, &record.counters.sequence, &record.counters.last_used_ns, &record.counters.auth_failed,
-                          &record.counters.replayed, &record.counters.old, &record.counters.selector, &record.counters.malformed,
-                          &record.counters.expired, &record.counters.sequence_exhausted, &record.counters.other})
-    c->set(0);
+  record.counters.reset();
   const auto worker = static_cast<std::uint16_t>(m.slot % t_.workers);
   const SaPlacement placement{worker, &record.counters, now_ns};
   const auto make = [&] {

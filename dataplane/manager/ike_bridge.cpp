@@ -51,7 +51,10 @@ shm::RingStatus Injector::inject(InjectConsumer& ring, const std::function<void(
   if (status != shm::RingStatus::Item) return status;
   std::optional<Drop> refused = check();
   if (!refused) refused = build(emit);
-  if (refused) counters_.drops[static_cast<std::size_t>(*refused)].add(1);
+  if (refused) {
+    counters_.generated.add(1);
+    counters_.drops[static_cast<std::size_t>(*refused)].add(1);
+  }
   return status;
 }
 

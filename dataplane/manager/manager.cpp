@@ -152,8 +152,10 @@ bool Manager::take_commands() {
 
 bool Manager::take_injected() {
   for (std::size_t i = 0; i < kCommandBatch; ++i) {
-    const shm::RingStatus s =
-        injector_.inject(session_->inject, [this](const Packet& p) { give_to_worker(p, {.kind = Handoff::Egress, .local = true}); });
+    const shm::RingStatus s = injector_.inject(session_->inject, [this](const Packet& p) {
+      segment_.manager().generated.add(1);
+      give_to_worker(p, {.kind = Handoff::Egress, .local = true});
+    });
     if (s == shm::RingStatus::Corrupt) corrupt("inject");
     if (s != shm::RingStatus::Item) return false;
   }
@@ -181,15 +183,21 @@ std::optional<Drop> Manager::punt_packet(Packet& p) {
   if (!parse_ip(p)) return Drop::PuntInvalid;
   if (p.fragment) return reassemble(p);
   const auto refused = punt(p, session_->punt);
-  if (!refused) notify_ = true;
-  return refused;
+  if (refused) return refused;
+  notify_ = true;
+  segment_.manager().consumed.add(1);
+  return std::nullopt;
 }
 
 /// Counts what is given up; the fragment itself is the caller's.
 std::optional<Drop> Manager::reassemble(const Packet& fragment) {
   Reassembly::Result result = reassembly_.add(fragment, monotonic_ns());
   count(Drop::LocalFragment, result.ended);
-  if (!result.whole) return std::nullopt;
+  if (!result.whole) {
+    segment_.manager().consumed.add(result.used);
+    return std::nullopt;
+  }
+  segment_.manager().consumed.add(result.used - 1);  // the last one is what becomes of the whole
   Packet p;
   p.data = result.whole->data();
   p.length = static_cast<std::uint32_t>(result.whole->size());
@@ -270,6 +278,7 @@ void Manager::send_arp(const NeighborKey& key, const IpAddress& source) {
   if (const Prefix* network = interface.network_of(key.address)) from = network->address;
   Packet p;
   if (!env_.pool->allocate(p)) return;
+  segment_.manager().generated.add(1);
   arp_request(p, interface, from, key.address);
   p.push(14);
   std::fill_n(p.data, 6, std::uint8_t{0xff});

@@ -61,10 +61,13 @@ Reassembly::Result Reassembly::add(const Packet& p, std::uint64_t now) {
   const std::uint32_t begin = (field & kIpv4OffsetMask) * 8U, length = p.length - p.l4_offset, until = begin + length;
   const bool more = (field & kIpv4Mf) != 0;
   Result out;
-  if (length == 0 || (more && length % 8 != 0) || until > kMaxBytes || (begin == 0 && not_ike(p))) return {.whole = {}, .ended = 1};
+  if (length == 0 || (more && length % 8 != 0) || until > kMaxBytes || (begin == 0 && not_ike(p))) return {.ended = 1};
   const Place d = find_or_make(p, now, out.ended);
   const auto same = [&](const Part& part) { return part.begin == begin && part.end == until; };
-  if (std::any_of(d->parts.begin(), d->parts.end(), same)) return out;
+  if (std::any_of(d->parts.begin(), d->parts.end(), same)) {
+    out.used = 1;
+    return out;
+  }
   const bool overlaps =
       std::any_of(d->parts.begin(), d->parts.end(), [&](const Part& part) { return begin < part.end && part.begin < until; });
   const bool beyond = d->total != 0 ? !more || until > d->total : !more && d->bytes.size() > until;
@@ -80,6 +83,7 @@ Reassembly::Result Reassembly::add(const Packet& p, std::uint64_t now) {
   for (const Part& part : d->parts) there += part.end - part.begin;
   if (d->total == 0 || there != d->total) return out;
   out.whole = with_header(d->source, d->destination, d->id, d->bytes);
+  out.used = d->parts.size();
   datagrams_.erase(d);
   return out;
 }

@@ -28,6 +28,7 @@ class Reassembly {
   struct Result {
     std::optional<Whole> whole{};
     std::size_t ended = 0;  ///< fragments that were given up by this, the new one included
+    std::size_t used = 0;   ///< fragments that are in the whole one; or 1: the new one is a copy of one that is there
   };
   /// Takes a UDP fragment for an own address (parsed: Packet::fragment); copies what it needs.
   Result add(const Packet& fragment, std::uint64_t now);

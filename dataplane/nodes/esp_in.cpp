@@ -25,35 +25,7 @@ struct InBatch {
   std::array<std::uint64_t, kBurstMax> sequence;
 };
 
-void count_drop(InboundSa& sa, Drop reason) {
-  shm::SaCounters& c = *sa.counters;
-  switch (reason) {
-    case Drop::EspAuth:
-      c.auth_failed.add(1);
-      break;
-    case Drop::EspReplay:
-      c.replayed.add(1);
-      break;
-    case Drop::EspOld:
-      c.old.add(1);
-      break;
-    case Drop::EspSelector:
-      c.selector.add(1);
-      break;
-    case Drop::EspExpired:
-      c.expired.add(1);
-      break;
-    case Drop::EspRunt:
-    case Drop::EspPadding:
-    case Drop::EspInner:
-    case Drop::EspNextHeader:
-      c.malformed.add(1);
-      break;
-    default:
-      c.other.add(1);
-      break;
-  }
-}
+void count_drop(InboundSa& sa, Drop reason) { sa.counters->drop(Direction::Inbound, reason); }
 
 /// Where the SPI stands: first in ESP, behind four bytes in AH.
 std::uint32_t spi_offset(const Packet& p) {
@@ -182,14 +154,21 @@ Drop strip_esp(Packet& p, const CryptoOp& op, std::uint8_t& tos) {
   return Drop::Count_;
 }
 
-/// All that is asked of an authenticated packet; leaves the inner packet, parsed.
-Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
-  InboundSa& sa = *p.inbound;
+/// Whether the packet is authentic and new; then it has taken its sequence number.
+Drop admit(InboundSa& sa, const CryptoOp& op, std::uint64_t sequence) {
   if (!op.ok) [[unlikely]]
     return Drop::EspAuth;
   // Again: a packet before this one in the batch may have taken the number, or have moved the window past it.
   if (const Drop verdict = replay_drop(sa.replay.commit(sequence)); verdict != Drop::Count_) [[unlikely]]
     return verdict;
+  if (sa.replay.top() != sequence) [[unlikely]]
+    sa.counters->reordered.add(1);
+  return Drop::Count_;
+}
+
+/// All that is asked of an authentic packet; leaves the inner packet, parsed.
+Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
+  InboundSa& sa = *p.inbound;
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
   if (sa.follows && sa.replay.top() == sequence) sa.follow_peer(load_be32(p.data + 12), p.source_port);
@@ -234,11 +213,12 @@ void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
   std::uint64_t packets = 0, bytes = 0;
   const auto flush = [&] {
     if (sa == nullptr) return;
-    sa->counters->sequence.set(sa->replay.top());
-    if (packets == 0) return;
-    sa->counters->packets.add(packets);
-    sa->counters->bytes.add(bytes);
-    sa->counters->last_used_ns.set(context.now_ns);
+    if (packets > 0) {
+      sa->counters->packets.add(packets);
+      sa->counters->bytes.add(bytes);
+      sa->counters->last_used_ns.set(context.now_ns);
+    }
+    sa->counters->sequence.publish(sa->replay.top());  // the last: who reads it knows how many have come
     packets = bytes = 0;
   };
   for (std::size_t i = 0; i < burst.size(); ++i) {
@@ -247,7 +227,12 @@ void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
       flush();
       sa = p.inbound;
     }
-    const Drop verdict = unwrap(p, batch.ops[i], batch.sequence[i]);
+    Drop verdict = admit(*sa, batch.ops[i], batch.sequence[i]);
+    if (verdict == Drop::Count_) [[likely]] {
+      verdict = unwrap(p, batch.ops[i], batch.sequence[i]);
+      if (verdict != Drop::Count_) [[unlikely]]
+        sa->counters->refused.add(1);
+    }
     if (verdict != Drop::Count_) [[unlikely]] {
       count_drop(*sa, verdict);
       context.drops.drop(p, verdict);

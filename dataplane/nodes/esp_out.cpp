@@ -22,19 +22,7 @@ struct OutBatch {
   std::array<std::uint32_t, kBurstMax> inner_bytes;
 };
 
-void count_drop(OutboundSa& sa, Drop reason) {
-  switch (reason) {
-    case Drop::EspSequence:
-      sa.counters->sequence_exhausted.add(1);
-      break;
-    case Drop::EspExpired:
-      sa.counters->expired.add(1);
-      break;
-    default:
-      sa.counters->other.add(1);
-      break;
-  }
-}
+void count_drop(OutboundSa& sa, Drop reason) { sa.counters->drop(Direction::Outbound, reason); }
 
 /// Transport mode (RFC 4303 §3.1.1): ESP goes between the packet's own IP header and what follows.
 Drop prepare_transport(Packet& p, CryptoEngine& crypto, CryptoOp& op) {

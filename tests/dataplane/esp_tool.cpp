@@ -96,23 +96,22 @@ class Output {
   std::unique_ptr<pcap_dumper_t, PcapCloser> dumper_;
 };
 
-json::object counters_json(const shm::SaCounters& c, const shm::WorkerCounters& w) {
+json::object counters_json(Direction d, const shm::SaCounters& c, const shm::WorkerCounters& w) {
   json::object drops;
   for (std::size_t i = 0; i < kDropReasons; ++i)
     if (w.drops[i].get() != 0) drops[kDropTable[i].name] = w.drops[i].get();
+  json::object by_sa;
+  std::size_t slot = 0;
+  for (const Drop reason : sa_drops(d)) by_sa[info(reason).name] = c.drops[slot++].get();
+  by_sa[kOtherDrop] = c.drops[kSaDropSlots - 1].get();
   return {{"drops", drops},
+          {"sa_drops", by_sa},
           {"sa",
            {{"packets", c.packets.get()},
             {"bytes", c.bytes.get()},
             {"sequence", c.sequence.get()},
-            {"auth_failed", c.auth_failed.get()},
-            {"replayed", c.replayed.get()},
-            {"old", c.old.get()},
-            {"selector", c.selector.get()},
-            {"malformed", c.malformed.get()},
-            {"expired", c.expired.get()},
-            {"sequence_exhausted", c.sequence_exhausted.get()},
-            {"other", c.other.get()}}}};
+            {"missing", d == Direction::Inbound ? c.missing() : 0},
+            {"reordered", c.reordered.get()}}}};
 }
 
 void run(const char* terms_path, const char* in_path, const char* out_path) {
@@ -162,7 +161,7 @@ void run(const char* terms_path, const char* in_path, const char* out_path) {
     }
     for (const Packet* p : burst) output.write(*p);
   }
-  std::cout << counters_json(counters, *worker_counters) << "\n";
+  std::cout << counters_json(m.direction, counters, *worker_counters) << "\n";
 }
 }  // namespace
 

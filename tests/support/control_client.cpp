@@ -4,8 +4,8 @@
 //   policy ID ACTION ACQUIRE PRIORITY LOCAL REMOTE        ACTION: discard bypass protect; selectors as in the YAML
 //   unpolicy ID | complete                                ... all policies are there
 //   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard
-//   seconds|bytes|packets N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX | drops | record in|out SLOT | random
-//   COUNT SEED | corrupt
+//   seconds|bytes|packets N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX | drops | balance | record in|out SLOT
+//   | random COUNT SEED | corrupt
 #include <array>
 #include <chrono>
 #include <iostream>
@@ -81,6 +81,7 @@ class Client {
     if (verb == "punts") return wait(number(in), [this] { return punt(); });
     if (verb == "inject") return inject(in);
     if (verb == "drops") return drops();
+    if (verb == "balance") return balance();
     if (verb == "record") return record(in);
     if (verb == "random") return random(in);
     if (verb == "corrupt") return corrupt();
@@ -217,6 +218,26 @@ class Client {
     }
     std::cout << "." << std::endl;
   }
+  /// What has gone in and what has become of it, in all threads.
+  void balance() {
+    const auto drops = [](const auto& c) {
+      std::uint64_t n = 0;
+      for (const shm::Counter& reason : c.drops) n += reason.get();
+      return n;
+    };
+    const shm::ManagerCounters& m = segment_->manager();
+    std::uint64_t rx = 0, tx = 0, generated = m.generated.get(), consumed = m.consumed.get(), dropped = drops(m), missed = 0;
+    for (const auto& w : segment_->workers()) {
+      rx += w.rx_packets.get();
+      tx += w.tx_packets.get();
+      generated += w.generated.get();
+      consumed += w.consumed.get();
+      dropped += drops(w);
+    }
+    for (const auto& p : segment_->ports()) missed += p.rx_missed.get();
+    std::cout << "rx=" << rx << " tx=" << tx << " generated=" << generated << " consumed=" << consumed << " dropped=" << dropped
+              << " missed=" << missed << std::endl;
+  }
   void record(Words& in) {
     const Direction d = direction(in);
     const auto& r = segment_->records(d)[number(in)];
@@ -226,8 +247,11 @@ class Client {
       return;
     }
     std::cout << "spi=" << std::hex << s.spi.value << std::dec << " current=" << s.current << " packets=" << r.counters.packets.get()
-              << " bytes=" << r.counters.bytes.get() << " sequence=" << r.counters.sequence.get()
-              << " replayed=" << r.counters.replayed.get() << " auth_failed=" << r.counters.auth_failed.get() << std::endl;
+              << " bytes=" << r.counters.bytes.get() << " sequence=" << r.counters.sequence.get() << " missing=" << r.counters.missing()
+              << " reordered=" << r.counters.reordered.get();
+    for (const Drop reason : sa_drops(d))
+      if (const auto n = r.counters.dropped(d, reason); n > 0) std::cout << " " << info(reason).name << "=" << n;
+    std::cout << std::endl;
   }
   void random(Words& in) {
     const std::uint32_t count = number(in);

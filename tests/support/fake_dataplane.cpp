@@ -191,14 +191,20 @@ std::vector<FakeDataplane::Sent> FakeDataplane::take_injected() {
   return out;
 }
 
-void FakeDataplane::count_traffic(Direction direction, Spi spi, std::uint64_t packets, std::uint64_t bytes) {
+SaCounters* FakeDataplane::counters(Direction direction, Spi spi) {
   for (SaRecord& record : segment_->records(direction)) {
     SaSnapshot sa;
-    if (!read_record(record, sa) || sa.spi != spi) continue;
-    record.counters.packets.add(packets);
-    record.counters.bytes.add(bytes);
-    record.counters.last_used_ns.set(static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
+    if (read_record(record, sa) && sa.spi == spi) return &record.counters;
   }
+  return nullptr;
+}
+
+void FakeDataplane::count_traffic(Direction direction, Spi spi, std::uint64_t packets, std::uint64_t bytes) {
+  SaCounters* c = counters(direction, spi);
+  if (c == nullptr) return;
+  c->packets.add(packets);
+  c->bytes.add(bytes);
+  c->last_used_ns.set(static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
 }
 
 std::size_t FakeDataplane::installed(Direction direction) const {

@@ -43,6 +43,8 @@ class FakeDataplane {
     Bytes data;
   };
   std::vector<Sent> take_injected();
+  /// The counters of an installed SA, to be counted in; nullptr: there is none.
+  shm::SaCounters* counters(Direction direction, Spi spi);
   void count_traffic(Direction direction, Spi spi, std::uint64_t packets, std::uint64_t bytes);
 
   [[nodiscard]] shm::Segment& segment() { return *segment_; }

@@ -42,19 +42,15 @@ std::string drops_text(const json::object& result, bool all) {
 }
 
 std::string children_text(const json::object& result) {
-  Table table({"CHILD", "DIRECTION", "PACKETS", "BYTES", "DROPPED BY ITS SAS"});
+  Table table({"CHILD", "DIRECTION", "PACKETS", "BYTES", "ON THE PATH", "DROPPED BY ITS SAS"});
   table.right({2, 3});
   for (const auto& value : list_of(result, "children")) {
     const json::object& c = value.as_object();
     for (const char* direction : {"in", "out"}) {
       const json::object& d = c.at(direction).as_object();
-      std::string dropped;
-      for (const auto& [key, n] : d) {
-        if (key == "packets" || key == "bytes" || count_of(d, key) == 0) continue;
-        dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", std::string_view(key), human_count(count_of(d, key)));
-      }
+      const std::string dropped = counts_text(d, "drops"), gaps = counts_text(d, "gaps");
       table.row({text_of(c, "connection") + "/" + text_of(c, "child"), direction, human_count(count_of(d, "packets")),
-                 human_bytes(count_of(d, "bytes")), dropped.empty() ? "none" : dropped});
+                 human_bytes(count_of(d, "bytes")), gaps.empty() ? "-" : gaps, dropped.empty() ? "none" : dropped});
     }
   }
   return table.text();

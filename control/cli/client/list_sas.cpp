@@ -32,8 +32,8 @@ std::string direction_text(std::string_view name, std::string_view spi, const js
   std::string out = fmt::format("        {:<3} {}  {:>12} packets  {:>9}  worker {}", name, spi, human_count(count_of(d, "packets")),
                                 human_bytes(count_of(d, "bytes")), count_of(d, "worker"));
   if (!d.at("idle_s").is_null()) out += fmt::format("  last {} ago", human_seconds(d.at("idle_s")));
-  for (const char* error : {"auth_failed", "replayed", "old", "selector", "malformed", "expired", "sequence_exhausted", "other"})
-    if (const auto n = count_of(d, error); n > 0) out += fmt::format("  {} {}", error, human_count(n));
+  if (const std::string dropped = counts_text(d, "drops"); !dropped.empty()) out += "\n            dropped: " + dropped;
+  if (const std::string gaps = counts_text(d, "gaps"); !gaps.empty()) out += "\n            on the path: " + gaps;
   return out + '\n';
 }
 

@@ -93,6 +93,16 @@ const boost::json::array& list_of(const boost::json::object& o, std::string_view
   if (v == nullptr || !v->is_array()) unexpected(key);
   return v->get_array();
 }
+std::string counts_text(const boost::json::object& o, std::string_view key) {
+  const boost::json::value* v = o.if_contains(key);
+  if (v == nullptr || !v->is_object()) return {};
+  std::string out;
+  for (const auto& [name, n] : v->get_object())
+    if (const auto count = count_of(v->get_object(), name); count > 0)
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", std::string_view(name), human_count(count));
+  return out;
+}
+
 std::string joined(const boost::json::array& texts, std::string_view separator) {
   std::string out;
   for (const auto& t : texts) {

@@ -39,6 +39,8 @@ std::string text_of(const boost::json::object& o, std::string_view key);     ///
 std::uint64_t count_of(const boost::json::object& o, std::string_view key);  ///< 0 for null and absent
 bool flag_of(const boost::json::object& o, std::string_view key);
 const boost::json::array& list_of(const boost::json::object& o, std::string_view key);
+/// "a 1, b 2": the members of `o`'s object `key` that are not 0; "" where there is none.
+std::string counts_text(const boost::json::object& o, std::string_view key);
 std::string joined(const boost::json::array& texts, std::string_view separator = ", ");
 
 }  // namespace culvert::control::cli

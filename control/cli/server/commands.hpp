@@ -51,6 +51,6 @@ Line result_line(json::object result);
 /// Seconds from `a` to `b`, to the millisecond; null if either is not set.
 json::value seconds_between(ike::TimePoint a, ike::TimePoint b);
 json::value failure_json(const std::optional<ike::Failure>& failure, ike::TimePoint now);
-json::object totals_json(const SaTotals& totals);
+json::object totals_json(Direction direction, const SaTotals& totals);
 
 }  // namespace culvert::control::cli

@@ -31,6 +31,8 @@ json::array workers_json(const shm::Segment& segment, Totals& totals) {
                                {"busy_cycles", w.busy_cycles.get()},
                                {"handoff_in", w.handoff_in.get()},
                                {"handoff_out", w.handoff_out.get()},
+                               {"generated", w.generated.get()},
+                               {"consumed", w.consumed.get()},
                                {"drops", drops_json(w.drops, totals)}});
   }
   return out;
@@ -78,14 +80,18 @@ Result counters(Gateway& gateway, const Args&, ike::TimePoint) {
   json::object out{{"workers", json::array{}}, {"ports", json::array{}}, {"drops", json::array{}}, {"rings", json::array{}}};
   json::array children;
   for (const auto& [key, sums] : gateway.traffic().sums())
-    children.push_back(
-        json::object{{"connection", key.first}, {"child", key.second}, {"in", totals_json(sums[0])}, {"out", totals_json(sums[1])}});
+    children.push_back(json::object{{"connection", key.first},
+                                    {"child", key.second},
+                                    {"in", totals_json(Direction::Inbound, sums[0])},
+                                    {"out", totals_json(Direction::Outbound, sums[1])}});
   out["children"] = std::move(children);
   out["exchanges"] = exchanges_json(gateway.exchanges());
   if (const Link* link = gateway.link()) {
     Totals totals{};
     out["workers"] = workers_json(link->segment(), totals);
-    out["manager"] = json::object{{"drops", drops_json(link->segment().manager().drops, totals)}};
+    const shm::ManagerCounters& manager = link->segment().manager();
+    out["manager"] = json::object{
+        {"generated", manager.generated.get()}, {"consumed", manager.consumed.get()}, {"drops", drops_json(manager.drops, totals)}};
     out["ports"] = ports_json(link->segment());
     json::array drops;
     for (std::size_t r = 0; r < kDropReasons; ++r)

@@ -50,9 +50,12 @@ json::value failure_json(const std::optional<ike::Failure>& f, ike::TimePoint no
                       {"age_s", seconds_between(f->when, now)}};
 }
 
-json::object totals_json(const SaTotals& totals) {
-  json::object out{{"packets", totals.packets}, {"bytes", totals.bytes}};
-  for (std::size_t i = 0; i < kSaErrors.size(); ++i) out[kSaErrors[i]] = totals.errors[i];
+json::object totals_json(Direction direction, const SaTotals& totals) {
+  json::object drops;
+  totals.each_drop(direction, [&drops](std::string_view reason, std::uint64_t n) { drops[reason] = n; });
+  json::object out{{"packets", totals.packets}, {"bytes", totals.bytes}, {"drops", std::move(drops)}};
+  if (direction == Direction::Inbound)
+    out["gaps"] = json::object{{"lost", totals.lost}, {"reordered", totals.reordered}, {"duplicated", totals.duplicated()}};
   return out;
 }
 

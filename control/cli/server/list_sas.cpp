@@ -12,7 +12,7 @@ namespace {
 std::string_view name_of(ike::Role role) { return role == ike::Role::Initiator ? "initiator" : "responder"; }
 
 json::object record_json(const shm::SaRecord& record, const shm::SaSnapshot& sa, ike::TimePoint now) {
-  json::object out = totals_json(SaTotals::of(record.counters));
+  json::object out = totals_json(sa.direction, SaTotals::of(sa.direction, record.counters));
   out["sequence"] = record.counters.sequence.get();
   out["worker"] = sa.worker;
   const std::uint64_t used = record.counters.last_used_ns.get();

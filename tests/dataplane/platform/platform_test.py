@@ -14,6 +14,7 @@ if os.geteuid() != 0:
     print("skipped: network namespaces need root")
     sys.exit(77)
 
+import balance  # noqa: E402
 from rig import Rig, Client  # noqa: E402
 from scapy.all import ARP, ESP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, SecurityAssociation, fragment, defragment  # noqa: E402
 
@@ -306,6 +307,8 @@ def test_bad_esp(rig):
     del stolen.chksum
     rig.wan.send(stolen)
     assert rig.lan.expect(lambda p: UDP in p, 0.25) is None and rig.dropped(before, esp_wrong_peer=1)
+    record = rig.client.ask(f"record in {slot}")  # the SA's own account: number 101 took its place, though it was refused
+    assert record.endswith("packets=1 bytes=28 sequence=101 missing=99 reordered=0 esp_wrong_peer=1 esp_replay=2 esp_old=2 esp_selector=1"), record
     remove(rig, slot)
 
 
@@ -651,6 +654,25 @@ def test_culvertd_dies_and_returns(rig):
         for policy in POLICIES:  # the same again
             rig.client.ok(policy)
         rig.client.ok("complete")
+    remove(rig, slot)
+
+
+def test_in_is_out_plus_drops_by_reason(rig):
+    """Of all the cases before, and of seconds of overload by both sides."""
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    balance.balanced(rig)
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, _ = peer_sas(slot, scapy, udp)
+    esp = [sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9) / Raw(os.urandom(700)), sequence) for sequence in range(1, 60)]
+    before, (put_before, out_before) = balance.balanced(rig), balance.cables(rig)
+    balance.flood(rig, esp, 2)
+    after, (put, out) = balance.balanced(rig), balance.cables(rig)
+    grown = {key: after[key] - before[key] for key in after}
+    print(f"      put in {put - put_before}, came out {out - out_before}, the data plane says {grown}", flush=True)
+    assert put - put_before == grown["rx"] + grown["missed"], "what was put in was received, or counted as missed by the port"
+    assert out - out_before == grown["tx"], "what came out was counted as sent"
+    record = dict(w.split("=") for w in rig.client.ask(f"record in {slot}").split())
+    assert int(record["missing"]) == int(record["sequence"]) - int(record["packets"]), record
     remove(rig, slot)
 
 

@@ -6,6 +6,7 @@
 
 using namespace culvert::control::cli;
 using Catch::Contains;
+using Catch::EndsWith;
 using Catch::StartsWith;
 namespace json = boost::json;
 
@@ -81,6 +82,21 @@ TEST_CASE("list-sas shows pairs under their connection when its ISAKMP SA is gon
                       R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[{"connection":"site-b","children":[)" +
                           child + R"(]}],"orphans":[]})"),
              StartsWith("site-b: no ISAKMP SA\n    net: installed, initiator, ESP aes128gcm16\n"));
+}
+
+TEST_CASE("list-sas shows what an SA dropped and what the path lost", "[cli]") {
+  const std::string child =
+      R"({"child":"net","state":"installed","role":"initiator","adopted":false,"suite":"aes128gcm16","encap":"native","local_ts":"10.1.0.0/24",
+    "remote_ts":"10.2.0.0/24","age_s":90,"rekey_in_s":null,"expires_in_s":null,"spi_in":"c0000001","spi_out":"0000dddd",
+    "in":{"packets":7,"bytes":700,"worker":0,"idle_s":null,"drops":{"esp_auth":3,"esp_old":0,"other":1},"gaps":{"lost":2,"reordered":0,"duplicated":1}},
+    "out":{"packets":1,"bytes":100,"worker":0,"idle_s":null,"drops":{"too_big":0,"other":0}}})";
+  const std::string text =
+      text_for(add_list_sas, "list-sas",
+               R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[{"connection":"site-b","children":[)" + child +
+                   R"(]}],"orphans":[]})");
+  CHECK_THAT(text,
+             Contains("            dropped: esp_auth 3, other 1\n            on the path: lost 2, duplicated 1\n        out 0000dddd"));
+  CHECK_THAT(text, EndsWith("worker 0\n"));
 }
 
 TEST_CASE("list-sas says when a suite is not agreed yet, or was a former culvertd's matter", "[cli]") {

@@ -244,6 +244,38 @@ TEST_CASE_METHOD(Fixture, "traffic sums survive a rekey and never go backwards",
   CHECK(has(metrics(), R"(culvert_child_packets_total{connection="site-b",child="net",direction="in"} 16)"));
 }
 
+TEST_CASE_METHOD(Fixture, "what an SA dropped, and what its sequence numbers tell of the path, is summed by child", "[gateway][metrics]") {
+  attach();
+  const Spi first = bring_up(1), second = bring_up(2);
+  const auto expect = [&](const char* kind, int n) {
+    return has(metrics(), "culvert_child_sequence_gaps_total{connection=\"site-b\",child=\"net\",kind=\"" + std::string(kind) + "\"} " +
+                              std::to_string(n));
+  };
+  CHECK(expect("lost", 0));
+  const auto arrive = [&](Spi spi, std::uint64_t packets, std::uint64_t refused, std::uint64_t top) {
+    shm::SaCounters& c = *dp->counters(Direction::Inbound, spi);
+    c.packets.add(packets);
+    c.refused.add(refused);
+    c.sequence.publish(top);
+  };
+  arrive(first, 10, 2, 15);
+  arrive(second, 100, 0, 101);
+  dp->counters(Direction::Inbound, first)->reordered.add(3);
+  dp->counters(Direction::Inbound, second)->drop(Direction::Inbound, Drop::EspReplay);
+  CHECK(expect("lost", 3 + 1));
+  CHECK(expect("reordered", 3));
+  CHECK(expect("duplicated", 1));
+  arrive(first, 1, 0, 15);  // it was late, not lost: what was said is not taken back
+  CHECK(expect("lost", 4));
+  dp->counters(Direction::Inbound, first)->drop(Direction::Inbound, Drop::EspSelector);
+  dp->counters(Direction::Inbound, first)->drop(Direction::Inbound, Drop::RxMartian);
+  dp->counters(Direction::Outbound, Spi{0xdddd})->drop_shared(Direction::Outbound, Drop::TooBig);
+  const std::string of = R"(culvert_child_errors_total{connection="site-b",child="net",)";
+  CHECK(has(metrics(), of + R"(direction="in",reason="esp_selector"} 1)"));
+  CHECK(has(metrics(), of + R"(direction="in",reason="other"} 1)"));
+  CHECK(has(metrics(), of + R"(direction="out",reason="too_big"} 1)"));
+}
+
 TEST_CASE_METHOD(Fixture, "configured connections and children are in the metrics whatever happens; reports are counted",
                  "[gateway][metrics]") {
   auto text = metrics();
