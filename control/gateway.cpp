@@ -232,6 +232,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   std::ranges::copy(action.encr_key.view(), m.encr_key.begin());
   std::ranges::copy(action.integ_key.view(), m.integ_key.begin());
   m.replay_window = action.replay_window;
+  m.rules = action.rules;
   m.follow = action.follow;
   m.soft = {action.soft_seconds, action.soft_bytes, action.soft_packets};
   m.hard = {action.hard_seconds, action.hard_bytes, action.hard_packets};

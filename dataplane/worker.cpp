@@ -20,6 +20,7 @@
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/arp.hpp"
 #include "dataplane/nodes/classify.hpp"
+#include "dataplane/nodes/mss.hpp"
 
 namespace culvert::dp {
 
@@ -78,6 +79,7 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       arp_budget_(kArpRate, kArpBurst),
       punt_budget_(environment.hash_seed + id),
       flows_(*environment.fib, environment.hash_seed ^ id),
+      fragment_id_(static_cast<std::uint16_t>(environment.hash_seed + id * (0x10000U / shm::kMaxWorkers))),
       tx_(environment.ports.size()) {
   for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
 }
@@ -194,12 +196,22 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   esp_in(esp, esp_);
   esp.filter([&](Packet& p) {
     set_origin(p, Origin::Tunnel);
+    if (opens_tcp(p)) [[unlikely]]
+      clamp_opened(p);
     if (!martian_source_v4(load_be32(p.data + 12), *env_.own)) return true;
     drops_.drop(p, Drop::RxMartian);
     return false;
   });
   look_up_ways(esp);
   inner.append(esp);
+}
+
+/// A connection that comes out of a tunnel shall send nothing back that does not fit into it.
+void Worker::clamp_opened(Packet& p) {
+  OutboundSa* back = env_.policies[p.inbound->manager.policy.value].current.load(std::memory_order_acquire);
+  if (back == nullptr) return;
+  const std::uint32_t most = back->largest_segment(tunnel(*back).mtu, p.l4_offset);
+  if (most != 0) clamp_mss(p, most);
 }
 
 /// ESP packets of SAs that another worker owns go there.
@@ -329,6 +341,8 @@ void Worker::protect(Burst& packets) {
   packets.filter([&](Packet& p) {
     const Tunnel& way = tunnel(*p.outbound);
     p.tx_port = way.hop;
+    if (opens_tcp(p)) [[unlikely]]
+      if (const std::uint32_t most = p.outbound->largest_segment(way.mtu, p.l4_offset); most != 0) clamp_mss(p, most);
     if (p.length > way.mtu) [[unlikely]] {
       does_not_fit(p, way.mtu);
       return false;
@@ -346,9 +360,13 @@ void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
     return reason;
   };
   if (mtu == 0) return refuse(p, count(Drop::NoRoute), IcmpError::NetUnreachable);
+  const OutboundSa& sa = *p.outbound;
+  const std::uint16_t df = load_be16(p.data + 6) & kIpv4Df;
+  const bool whole = (sa.cut_after ? (df & sa.df_copied) | sa.df_set : df) != 0;
   // A fragment may not go under an SA in transport mode (RFC 4301 §7).
-  if (may_not_fragment(p) || p.outbound->geometry.transport) return refuse(p, count(Drop::TooBig), IcmpError::FragmentationNeeded, mtu);
+  if (whole || sa.geometry.transport) return refuse(p, count(Drop::TooBig), IcmpError::FragmentationNeeded, mtu);
   if (!is_local(origin_of(p))) decrement_ttl(p);
+  if (sa.cut_after) return encapsulate_whole(p);
   const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
   if (n == 0) return drops_.drop(p, count(Drop::FragmentFailed));
   counters_.generated.add(n);
@@ -360,14 +378,38 @@ void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
 
-void Worker::encapsulate(Burst& packets) {
+/// A packet that is fragmented behind its encryption, by the SA's owner. Routers may do the same to it: DF is clear.
+void Worker::encapsulate_whole(Packet& p) {
+  Burst one;
+  one.push_back(&p);
+  if (!keep_own_outbound(one)) return;
+  esp_out(one, esp_);
+  if (one.empty()) return;
+  const NextHop& hop = env_.fib->hop(p.tx_port);
+  if (!hop.leads_out()) return drops_.drop(p, Drop::NoRoute);
+  // Packets of several SAs with one peer may have one number. What AH protects must stay as it is (RFC 4302 §3.3.3.1.1.1).
+  if (!p.outbound->geometry.ah) store_be16(p.data + 4, ++fragment_id_);
+  const std::size_t n = fragment_ipv4(p, tunnel(*p.outbound).outer_mtu, *env_.pool, fragments_);
+  if (n == 0) return drops_.drop(p, Drop::FragmentFailed);
+  counters_.generated.add(n);
+  counters_.consumed.add(1);
+  for (std::size_t i = 0; i < n; ++i) send(fragments_[i], hop);
+  BufferPool::release(nullptr, std::span(&p.handle, 1));
+}
+
+/// Packets for SAs that another worker owns go there. False: there are no others.
+bool Worker::keep_own_outbound(Burst& packets) {
   packets.filter([&](Packet& p) {
     if (p.outbound->worker == id_) return true;
     const OutboundSa& sa = *p.outbound;
     hand_over(p, sa.worker, {.kind = Handoff::EspOut, .policy = sa.manager.policy, .slot = sa.manager.slot, .spi = sa.spi});
     return false;
   });
-  if (packets.empty()) return;
+  return !packets.empty();
+}
+
+void Worker::encapsulate(Burst& packets) {
+  if (!keep_own_outbound(packets)) return;
   esp_out(packets, esp_);
   for (Packet* p : packets) send(*p, env_.fib->hop(p->tx_port));
 }
@@ -592,13 +634,15 @@ void Worker::handed_over(std::span<void* const> handles) {
 }
 
 /// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
-const Worker::Tunnel& Worker::tunnel(const OutboundSa& sa) {
+const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
   if (&sa == tunnel_.sa) return tunnel_;
   const std::uint32_t peer = peer_address(sa.peer.load(std::memory_order_relaxed));
   tunnel_.sa = &sa;
   env_.fib->lookup_v4(std::span(&peer, 1), std::span(&tunnel_.hop, 1));
   const NextHop& hop = env_.fib->hop(tunnel_.hop);
-  tunnel_.mtu = hop.leads_out() ? effective_mtu(sa, env_.interfaces[hop.port].mtu) : 0;
+  tunnel_.outer_mtu = hop.leads_out() ? env_.interfaces[hop.port].mtu : 0U;
+  tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
+  if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
   return tunnel_;
 }
 

@@ -69,7 +69,8 @@ class Worker {
   /// Where an SA's packets go.
   struct Tunnel {
     const OutboundSa* sa = nullptr;
-    HopId hop = 0;          // to the peer
+    HopId hop = 0;  // to the peer
+    std::uint32_t outer_mtu = 0;
     std::uint32_t mtu = 0;  // of what goes in; 0: there is no route
   };
 
@@ -94,6 +95,8 @@ class Worker {
   void protect(Burst& packets);
   void does_not_fit(Packet& p, std::uint32_t mtu);
   void encapsulate(Burst& packets);
+  void encapsulate_whole(Packet& p);
+  bool keep_own_outbound(Burst& packets);
   void send_clear(Packet& p);
   void send_fragments(Packet& p, const NextHop& hop);
   void send(Packet& p, const NextHop& hop);
@@ -110,7 +113,8 @@ class Worker {
 
   void look_up_ways(Burst& packets);
   bool possible_destination(Packet& p);
-  const Tunnel& tunnel(const OutboundSa& sa);
+  const Tunnel& tunnel(OutboundSa& sa);
+  void clamp_opened(Packet& p);
   Neighbor* neighbor_of(std::uint32_t address, std::uint16_t port);
   [[nodiscard]] IpAddress error_source(const Packet& p) const;
 
@@ -127,8 +131,9 @@ class Worker {
   const Spd* policies_now_ = nullptr;  // the snapshot of this pass
   FlowCache flows_;
   bool wake_manager_ = false;
-  Tunnel tunnel_;      // the one asked for last, within a pass
-  LastNeighbor last_;  // the one sent to last, within a pass
+  std::uint16_t fragment_id_;  // of the latest packet that was fragmented outside
+  Tunnel tunnel_;              // the one asked for last, within a pass
+  LastNeighbor last_;          // the one sent to last, within a pass
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
   Burst generated_;  // ICMP of our own, to be sent at the end of the pass

@@ -11,6 +11,7 @@
 
 #include "common/bytes.hpp"
 #include "common/ipsec/algorithms.hpp"
+#include "common/ipsec/packet_rules.hpp"
 #include "common/ipsec/selector.hpp"
 #include "common/net/ip.hpp"
 
@@ -156,6 +157,7 @@ struct Child {
   Seconds rand_time{360};                                                              ///< a random part of it is taken off rekey_time
   std::uint64_t rekey_bytes = 0, life_bytes = 0, rekey_packets = 0, life_packets = 0;  ///< 0: none
   std::uint16_t replay_window = 64;
+  PacketRules rules{};
   std::uint32_t priority = 500;
   std::string tunnel{};  ///< the tunnel interface whose routes choose this child's packets; empty: its selectors do
 

@@ -67,6 +67,32 @@ Kind<std::size_t> word(std::vector<std::string> words, std::vector<RefusedWord> 
           [=](const std::size_t& i) { return words.at(i); }};
 }
 
+Kind<std::uint16_t> number_or(std::vector<std::pair<std::string, std::uint16_t>> words, std::uint16_t low, std::uint16_t high,
+                              std::string what) {
+  const Kind<std::uint16_t> plain = number<std::uint16_t>(low, high, std::move(what));
+  std::string expects;
+  for (const auto& w : words) expects += w.first + (words.size() > 1 ? ", " : " ");
+  expects += "or " + plain.expects;
+  return {expects,
+          [=](const At& at) -> std::optional<std::uint16_t> {
+            const auto* value = scalar(at, expects);
+            if (!value) return std::nullopt;
+            for (const auto& w : words)
+              if (w.first == *value) return w.second;
+            const auto parsed = parse_unsigned(*value);
+            if (parsed && *parsed >= low && *parsed <= high) return static_cast<std::uint16_t>(*parsed);
+            std::vector<std::string_view> known;
+            for (const auto& w : words) known.emplace_back(w.first);
+            at.expected(expects, value->size() <= kSuggestBytes ? nearest(*value, known) : "");
+            return std::nullopt;
+          },
+          [=](const std::uint16_t& v) {
+            for (const auto& w : words)
+              if (w.second == v) return w.first;
+            return plain.show(v);
+          }};
+}
+
 Kind<bool> boolean() {
   return {"true or false",
           [](const At& at) -> std::optional<bool> {

@@ -104,6 +104,10 @@ Kind<M> number(M low, M high, std::string what = "a number") {
           [](const M& v) { return std::to_string(v); }};
 }
 
+/// The same, or one of some words that stand for numbers.
+Kind<std::uint16_t> number_or(std::vector<std::pair<std::string, std::uint16_t>> words, std::uint16_t low, std::uint16_t high,
+                              std::string what);
+
 /// A power of two between two others.
 template <std::unsigned_integral M>
 Kind<M> power_of_two(M low, M high) {

@@ -139,6 +139,29 @@ void finish_child(const At& at, Child& c) {
   if (!at.given("life_packets")) c.life_packets = behind(c.rekey_packets);
 }
 
+Section<PacketRules> packet_rules_section() {
+  using R = PacketRules;
+  return Section<R>()
+      .key("copy_df", &R::df, choice<CopyDf>({{"yes", CopyDf::Yes}, {"no", CopyDf::No}, {"set", CopyDf::Set}}),
+           "The outer packet's DF bit. yes: the inner packet's. no: clear, so that routers may fragment it. set: always set.")
+      .key("copy_ecn", &R::ecn, choice<CopyEcn>({{"yes", CopyEcn::Yes}, {"no", CopyEcn::No}}),
+           "Congestion marks go outside with the packet (RFC 6040, normal mode). no: outer packets say that they do not take part "
+           "(compatibility mode), for a peer that would lose marks. Marks of outer packets that arrive are heeded in any case.")
+      .key("copy_dscp", &R::dscp,
+           choice<CopyDscp>({{"out", CopyDscp::Out}, {"in", CopyDscp::In}, {"yes", CopyDscp::Yes}, {"no", CopyDscp::No}}),
+           "The class of service (DSCP) is copied to outer packets (out), from them to inner ones (in), both (yes), or neither (no). What "
+           "arrives outside is not authenticated: in and yes believe the network between.")
+      .key("fragmentation", &R::cut, choice<CutWhen>({{"before", CutWhen::Before}, {"after", CutWhen::After}}),
+           "Where a packet that is too large may be fragmented. before: into packets that are encrypted each, so that the peer has nothing "
+           "to put together. after: it is encrypted whole, and the outer packet is fragmented, if its DF bit is clear.")
+      .key("mss", &R::mss, number_or({{"auto", R::kByMtu}, {"off", R::kOff}}, 536, 8960, "bytes"),
+           "The largest TCP segment that connections through the tunnel agree on, in both directions, where hosts ask for more. auto: what "
+           "fits into one packet, which follows the path. So TCP works where ICMP is blocked.")
+      .key("tfc_padding", &R::tfc_padding, number_or({{"mtu", R::kByMtu}}, 0, 9000, "bytes"),
+           "Smaller packets are padded to so many bytes before they are encrypted, so that their size tells less (RFC 4303 §2.7); mtu: to "
+           "the largest that fits; 0: not at all. For ESP in tunnel mode.");
+}
+
 Section<Child> child_section() {
   const auto packets = number<std::uint64_t>(0, 1ULL << 40, "packets (0: no limit)");
   return Section<Child>()
@@ -187,8 +210,9 @@ Section<Child> child_section() {
       .key("rekey_packets", &Child::rekey_packets, packets, "The same by packets: replaced after so many ...")
       .key("life_packets", &Child::life_packets, packets, "... and ended after so many.")
       .derived("110 % of rekey_packets")
-      .key("replay_window", &Child::replay_window, power_of_two<std::uint16_t>(64, 4096),
+      .key("replay_window", &Child::replay_window, power_of_two<std::uint16_t>(32, 8192),
            "How far, in packets, one may be overtaken by others and still be taken.")
+      .keys_of(&Child::rules, packet_rules_section())
       .key("priority", &Child::priority, number<std::uint32_t>(1, kLowestPriority),
            "Of the policies and children that match a packet, the smallest number wins.")
       .key("tunnel", &Child::tunnel, text("the name of a tunnel, or empty", 30),

@@ -138,6 +138,19 @@ void check_mode(const Connection& connection, const Child& c, const Where& at, b
     at.key("ah_proposals").error("expected none with encap: true of the connection: AH does not go into UDP");
 }
 
+/// RFC 4303 §2.7: inner packets say how long they are, so that padding behind them can be told.
+void check_padding(const Child& c, const Where& at) {
+  if (c.rules.tfc_padding == PacketRules::kOff || !at.clean({"tfc_padding", "mode", "ah_proposals"})) return;
+  if (c.mode == SaMode::Transport) at.key("tfc_padding").error("expected 0 with mode transport: only packets in tunnel mode can be padded");
+  if (!c.ah_proposals.empty()) at.key("tfc_padding").error("expected 0 with ah_proposals: AH hides nothing");
+}
+
+/// RFC 4301 §8.1: with DF set outside nothing can be fragmented there.
+void check_fragmentation(const Child& c, const Where& at) {
+  if (c.rules.cut == CutWhen::After && c.rules.df == CopyDf::Set && at.clean({"fragmentation", "copy_df"}))
+    at.key("fragmentation").error("expected before with copy_df: set, which forbids that outer packets are fragmented");
+}
+
 void check_selectors(const Child& c, const Where& at) {
   if (at.clean({"local_ts", "remote_ts"})) {
     if (c.local_ts.first.family != c.remote_ts.first.family)
@@ -152,6 +165,8 @@ void check_selectors(const Child& c, const Where& at) {
 void check_child(const Connection& connection, const Child& c, const Where& at, bool remotes_known) {
   check_limits(c, at);
   check_mode(connection, c, at, remotes_known);
+  check_padding(c, at);
+  check_fragmentation(c, at);
   if (remotes_known && at.clean({"start_action"}) && connection.remote_addrs.empty() && c.start_action != StartAction::None)
     at.key("start_action")
         .error("expected none, since remote_addrs of this connection names no single address: there is nobody to send to");

@@ -15,6 +15,7 @@
 #include <type_traits>
 
 #include "common/ipsec/algorithms.hpp"
+#include "common/ipsec/packet_rules.hpp"
 #include "common/ipsec/selector.hpp"
 #include "common/net/ip.hpp"
 #include "common/types.hpp"
@@ -112,8 +113,9 @@ struct InstallSa {
   std::uint8_t integ_key_bytes = 0;           ///< with the salt of GMAC behind the key
   std::array<std::uint8_t, kMaxEncrKey> encr_key{};
   std::array<std::uint8_t, kMaxIntegKey> integ_key{};
-  std::uint16_t replay_window = 64;  ///< packets; 64..4096, a power of two; inbound only
+  std::uint16_t replay_window = 64;  ///< packets; 32..8192, a power of two; inbound only
   bool follow = false;               ///< inbound in UDP: the peer is behind a NAT, and authentic packets may come from anywhere (see Moved)
+  PacketRules rules;                 ///< padding is for ESP in tunnel mode
   Lifetime soft, hard;
   std::uint64_t pair = 0;  ///< the same number on both SAs of a pair: culvertd's handle, kept for its successor
   PeerTag peer{};          ///< kept for its successor, too

@@ -75,6 +75,7 @@ std::uint64_t layout_hash() {
                                                                 offsetof(InstallSa, encr_key),
                                                                 offsetof(InstallSa, integ_key),
                                                                 offsetof(InstallSa, soft),
+                                                                offsetof(InstallSa, rules),
                                                                 offsetof(InstallSa, name),
                                                                 offsetof(SaRecord, counters),
                                                                 offsetof(SaRecord, name),

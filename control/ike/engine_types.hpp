@@ -14,6 +14,7 @@
 
 #include "common/bytes.hpp"
 #include "common/ipsec/algorithms.hpp"
+#include "common/ipsec/packet_rules.hpp"
 #include "common/ipsec/selector.hpp"
 #include "common/net/ip.hpp"
 #include "common/secret.hpp"
@@ -70,6 +71,7 @@ struct InstallSa {
   SaMode mode = SaMode::Tunnel;
   SecretBytes encr_key, integ_key;  ///< each with the salt behind it
   std::uint16_t replay_window = 64;
+  PacketRules rules;
   std::uint64_t soft_seconds = 0, hard_seconds = 0, soft_bytes = 0, hard_bytes = 0, soft_packets = 0, hard_packets = 0;
 };
 struct RemoveSa {

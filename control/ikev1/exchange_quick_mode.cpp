@@ -303,6 +303,7 @@ JobId install(Core& core, const IsakmpSa& sa, const QuickMode& qm, Direction dir
   out.encr_key = std::move(keys.encr);
   out.integ_key = std::move(keys.integ);
   out.replay_window = c.replay_window;
+  out.rules = c.rules;
   // The engine's own timer rekeys earlier (rand_time); the soft limit stands in where the engine does not live to do it.
   out.hard_seconds = pair.life.seconds;
   out.soft_seconds = std::min<std::uint64_t>(static_cast<std::uint64_t>(c.rekey_time.count()), pair.life.seconds);

@@ -48,8 +48,8 @@ Drop ah_out_prepare(Packet& p, CryptoOp& op) {
   if (g.transport) {
     move_header(p, kIpv4HeaderBytes, -static_cast<std::int32_t>(front), kProtocolAh);
   } else {
-    const std::uint8_t tos = p.data[1];
-    const std::uint16_t df = load_be16(p.data + 6) & kIpv4Df;
+    const std::uint8_t tos = p.data[1] & sa.class_mask;
+    const auto df = static_cast<std::uint16_t>((load_be16(p.data + 6) & sa.df_copied) | sa.df_set);
     p.push(front);
     std::memcpy(p.data, sa.header.data(), kIpv4HeaderBytes);
     finish_ipv4(p.data, sa, peer_address(peer), p.length, tos, static_cast<std::uint16_t>(sequence), df);

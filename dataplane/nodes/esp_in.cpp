@@ -96,16 +96,24 @@ Drop prepare(Packet& p, CryptoOp& op, std::uint64_t& sequence) {
   return replay_drop(sa.replay.check(sequence));
 }
 
-/// The congestion mark of the inner header given the outer one's (RFC 6040 §4.2). False: the packet must be dropped.
-bool merge_ecn(Packet& p, std::uint8_t outer_tos) {
-  const std::uint8_t outer = outer_tos & kEcnMask;
-  if (outer == kNotEct || outer == kEct0) [[likely]]
-    return true;
-  const std::uint8_t inner = p.data[1] & kEcnMask;
-  if (outer == kEct1 && inner != kEct0) return true;
-  if (inner == kNotEct) return false;
-  if (inner == outer || inner == kCe) return true;
-  p.data[1] = static_cast<std::uint8_t>((p.data[1] & ~kEcnMask) | outer);
+/// RFC 6040 §4.2: the inner mark that results, by the inner and the outer one that arrive. kDropped: the packet must not go on.
+constexpr std::uint8_t kDropped = 0xff;
+constexpr std::array<std::array<std::uint8_t, 4>, 4> kMergedEcn = {{
+    // outer: Not-ECT  ECT(1)   ECT(0)   CE
+    {{kNotEct, kNotEct, kNotEct, kDropped}},  // inner: Not-ECT
+    {{kEct1, kEct1, kEct1, kCe}},             //        ECT(1)
+    {{kEct0, kEct1, kEct0, kCe}},             //        ECT(0)
+    {{kCe, kCe, kCe, kCe}},                   //        CE
+}};
+
+/// The inner DSCP and ECN given those of the outer header, which differ. False: the packet must be dropped.
+[[gnu::noinline]] bool merge_class(Packet& p, std::uint8_t outer, const InboundSa& sa) {
+  const std::uint8_t inner = p.data[1];
+  const std::uint8_t ecn = kMergedEcn[inner & kEcnMask][outer & kEcnMask];
+  if (ecn == kDropped) return false;
+  const auto merged = static_cast<std::uint8_t>(((sa.copy_dscp ? outer : inner) & ~kEcnMask) | ecn);
+  if (merged == inner) return true;
+  p.data[1] = merged;
   set_ipv4_checksum(p.data, p.l4_offset);
   return true;
 }
@@ -179,7 +187,7 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
     return Drop::EspInner;
   if (sa.geometry.transport) [[unlikely]]
     repair_checksum(p, sa.checksum_repair);
-  else if (!merge_ecn(p, outer_tos)) [[unlikely]]
+  else if (p.data[1] != outer_tos && !merge_class(p, outer_tos, sa)) [[unlikely]]  // the same outside and inside is what it was
     return Drop::EspEcn;
   if (!selected(p, sa)) [[unlikely]]
     return Drop::EspSelector;

@@ -72,11 +72,13 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   if (g.transport) [[unlikely]]
     return prepare_transport(p, crypto, op);
   const std::uint32_t inner = p.length;
-  const std::uint32_t text = (inner + kEspTrailerBytes + g.align - 1U) & ~(g.align - 1U);
-  const std::uint32_t pad = text - kEspTrailerBytes - inner;
+  const std::uint32_t shown = std::max(inner, sa.pad_to);  // as far as its size tells (RFC 4303 §2.7)
+  const std::uint32_t text = (shown + kEspTrailerBytes + g.align - 1U) & ~(g.align - 1U);
+  const std::uint32_t pad = text - kEspTrailerBytes - shown;
   const std::uint32_t front = sa.header_bytes + std::uint32_t{g.iv};
   const std::uint32_t back = text - inner + g.icv;
-  if (p.headroom < front || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || front + inner + back > kMaxIpLength) [[unlikely]]
+  if (p.headroom < front || p.tailroom < std::max<std::uint32_t>(back, shown - inner + std::uint32_t{kPadding.size()}) ||
+      front + inner + back > kMaxIpLength) [[unlikely]]
     return Drop::NoBuffer;
 
   std::uint8_t* payload = p.data;
@@ -84,9 +86,11 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   std::uint8_t* esp = outer + sa.header_bytes - kEspHeaderBytes;
   if (g.iv_source == IvSource::Random && !crypto.next_cbc_iv(esp + kEspHeaderBytes, g.iv)) [[unlikely]]
     return Drop::CryptoFailed;
-  const std::uint8_t tos = payload[1];
-  const std::uint16_t df = load_be16(payload + 6) & kIpv4Df;
-  std::uint8_t* trailer = payload + inner;
+  const std::uint8_t tos = payload[1] & sa.class_mask;
+  const auto df = static_cast<std::uint16_t>((load_be16(payload + 6) & sa.df_copied) | sa.df_set);
+  if (shown != inner) [[unlikely]]
+    std::memset(payload + inner, 0, shown - inner);
+  std::uint8_t* trailer = payload + shown;
   std::memcpy(trailer, kPadding.data(), kPadding.size());  // the rest is overwritten: by the trailer, then by the ICV
   trailer[pad] = static_cast<std::uint8_t>(pad);
   trailer[pad + 1] = kProtocolIpip;

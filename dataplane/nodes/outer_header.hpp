@@ -8,7 +8,7 @@ namespace culvert::dp {
 
 inline constexpr std::uint32_t kMaxIpLength = 0xffff;
 
-/// Tunnel mode: the fields that depend on the packet or on where the peer is (RFC 4301 §5.1.2.1, RFC 6040 §4.1: DSCP and ECN are copied).
+/// Tunnel mode: the fields that depend on the packet or on where the peer is (RFC 4301 §5.1.2.1, RFC 6040 §4.1).
 inline void finish_ipv4(std::uint8_t* outer, const OutboundSa& sa, std::uint32_t peer, std::uint32_t length, std::uint8_t tos,
                         std::uint16_t id, std::uint16_t df) {
   outer[1] = tos;

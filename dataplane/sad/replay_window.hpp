@@ -18,10 +18,10 @@ enum class ReplayVerdict : std::uint8_t {
 
 class ReplayWindow {
  public:
-  static constexpr std::uint32_t kMin = 64, kMax = 4096;
+  static constexpr std::uint32_t kMin = 32, kMax = 8192;
 
   /// `size` packets: a power of two, kMin..kMax.
-  explicit ReplayWindow(std::uint32_t size = kMin) : size_(size), word_mask_(size / 32 - 1) {}
+  explicit ReplayWindow(std::uint32_t size = kMin) : size_(size), word_mask_(std::max(size, 64U) / 32 - 1) {}
   static constexpr bool valid_size(std::uint32_t size) { return size >= kMin && size <= kMax && std::has_single_bit(size); }
 
   /// The whole number of a packet that carries its lower half (RFC 4303 App. A2.2): of those from the window's left edge on the next one
@@ -52,7 +52,8 @@ class ReplayWindow {
   [[nodiscard]] std::uint32_t size() const { return size_; }
 
  private:
-  // Twice as many bits as the window, so that its left edge is exact to the packet while words are cleared whole (RFC 6479).
+  // Twice as many bits as the window, and two words at least, so that its left edge is exact to the packet while words are cleared whole
+  // (RFC 6479).
   static constexpr std::size_t kWords = kMax / 32;
   [[nodiscard]] const std::uint64_t& word(std::uint64_t sequence) const { return bits_[(sequence >> 6) & word_mask_]; }
   std::uint64_t& word(std::uint64_t sequence) { return bits_[(sequence >> 6) & word_mask_]; }

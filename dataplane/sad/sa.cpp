@@ -1,6 +1,8 @@
 // Selectors, lifetimes and the MTU arithmetic of SAs.
 #include "dataplane/sad/sa.hpp"
 
+#include <algorithm>
+
 #include "dataplane/ip_header.hpp"
 
 namespace culvert::dp {
@@ -114,6 +116,12 @@ OutboundSa* admitting_sa(OutboundSa* youngest, const Packet& p) {
         sa->destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden))
       return sa;
   return nullptr;
+}
+
+std::uint32_t OutboundSa::largest_segment(std::uint32_t inner_mtu, std::uint32_t ip_header) const {
+  constexpr std::uint32_t kTcpHeaderBytes = 20;  // the segment size counts no options (RFC 9293 §3.7.1, RFC 6691)
+  if (mss == PacketRules::kOff || inner_mtu <= ip_header + kTcpHeaderBytes) return 0;
+  return std::min<std::uint32_t>(mss, inner_mtu - ip_header - kTcpHeaderBytes);
 }
 
 std::uint32_t effective_mtu(const OutboundSa& sa, std::uint32_t outer_mtu) {

@@ -110,6 +110,7 @@ struct alignas(64) InboundSa : SaBase {
   alignas(64) SaKeys keys;
   std::uint16_t checksum_repair = 0;  ///< transport mode behind NAT: added to TCP and UDP checksums (RFC 3948 §3.1.2); 0: nothing
   bool follows = false;               ///< its peer is behind a NAT: see follow_peer()
+  bool copy_dscp = false;             ///< the outer code point goes to the inner packet
   std::atomic<PeerWord> moved_to{0};  ///< by the owner: where the peer is now; the manager takes it
   shm::Lifetime soft, hard;
   ManagerView manager;
@@ -126,17 +127,26 @@ struct alignas(64) OutboundSa : SaBase {
   alignas(64) std::array<std::uint8_t, kMaxTemplate> header{};
   std::uint8_t header_bytes = 0;  ///< through the ESP header (SPI and sequence number)
   std::uint8_t ip_bytes = 0;
+  std::uint8_t class_mask = 0xff;   ///< what of the inner DSCP and ECN goes outside
+  bool cut_after = false;           ///< what is too large may be fragmented outside
+  std::uint16_t df_copied = 0;      ///< kIpv4Df: the inner DF goes outside
+  std::uint16_t df_set = 0;         ///< kIpv4Df: it is always set
+  std::uint16_t mss = 0;            ///< PacketRules::mss
+  std::uint32_t pad_to = 0;         ///< by the owner: smaller inner packets are padded to this many bytes
   std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags, destination
   std::atomic<PeerWord> peer{0};    ///< outer destination; by the manager
   alignas(64) SaKeys keys;
   PreparedSelector source, destination;     ///< inner: our side, their side
   std::atomic<OutboundSa*> older{nullptr};  ///< the policy's next older SA; by the manager, under RCU
+  std::uint16_t tfc_padding = 0;            ///< PacketRules::tfc_padding
   shm::Lifetime soft, hard;
   ManagerView manager;
 
   /// Sequence number of the latest packet: as many as were sent, since they count from 1 (RFC 4303 §2.2).
   [[nodiscard]] std::uint64_t sequence() const { return usage.packets; }
   void reach_mark();
+  /// The largest TCP segment that fits into an inner packet of `mtu` bytes behind an IP header of `ip_header`, as configured; 0: any.
+  [[nodiscard]] std::uint32_t largest_segment(std::uint32_t mtu, std::uint32_t ip_header) const;
 };
 // The hot part: what every packet touches, besides the keys and the window's words, is two cache lines.
 static_assert(sizeof(SaBase) == 64);

@@ -83,6 +83,8 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   }
   const auto geometry = esp_geometry(m.suite);
   if (!geometry || (m.mode != SaMode::Tunnel && m.mode != SaMode::Transport)) return AckResult::Unsupported;
+  if (!valid(m.rules)) return AckResult::BadMessage;
+  if (m.rules.tfc_padding != PacketRules::kOff && (geometry->ah || m.mode == SaMode::Transport)) return AckResult::BadMessage;
   if (geometry->ah && m.local.port != 0) return AckResult::BadMessage;  // AH covers what a NAT changes (RFC 3947 §1)
   if (!engine.expand(m.suite, ByteView(m.encr_key).first(m.encr_key_bytes), ByteView(m.integ_key).first(m.integ_key_bytes), sa.keys))
     return AckResult::BadMessage;
@@ -131,6 +133,19 @@ void write_header(const shm::InstallSa& m, OutboundSa& sa) {
   sa.header_bytes = static_cast<std::uint8_t>(esp + kEspHeaderBytes - h);
 }
 
+/// What is not the same in every packet: RFC 4301 §5.1.2.1, RFC 6040 §4.1.
+void apply_rules(const PacketRules& r, OutboundSa& sa) {
+  constexpr std::uint8_t kDscp = 0xfc, kEcn = 0x03;
+  const bool dscp = r.dscp == CopyDscp::Out || r.dscp == CopyDscp::Yes;
+  sa.class_mask = static_cast<std::uint8_t>((dscp ? kDscp : 0) | (r.ecn == CopyEcn::Yes ? kEcn : 0));
+  sa.df_copied = r.df == CopyDf::Yes ? kIpv4Df : std::uint16_t{0};
+  sa.df_set = r.df == CopyDf::Set ? kIpv4Df : std::uint16_t{0};
+  sa.cut_after = r.cut == CutWhen::After;
+  sa.mss = r.mss;
+  sa.tfc_padding = r.tfc_padding;
+  sa.pad_to = r.tfc_padding == PacketRules::kByMtu ? 0U : r.tfc_padding;  // until the owner knows what fits
+}
+
 /// What a checksum over the original addresses lacks to be one over those that stand in our packets.
 std::uint16_t checksum_repair(const shm::InstallSa& m) {
   std::uint64_t sum = 0;
@@ -165,6 +180,7 @@ std::expected<SaPtr<InboundSa>, AckResult> make_inbound(const shm::InstallSa& m,
   sa->replay = ReplayWindow(m.replay_window);
   if (m.mode == SaMode::Transport) sa->checksum_repair = checksum_repair(m);
   sa->follows = m.follow && sa->udp;
+  sa->copy_dscp = m.rules.dscp == CopyDscp::In || m.rules.dscp == CopyDscp::Yes;
   return sa;
 }
 
@@ -178,6 +194,7 @@ std::expected<SaPtr<OutboundSa>, AckResult> make_outbound(const shm::InstallSa& 
   sa->destination = PreparedSelector::from(m.remote_ts);
   sa->peer.store(peer_word(m.remote.address.v4_host(), m.remote.port), std::memory_order_relaxed);
   write_header(m, *sa);
+  apply_rules(m.rules, *sa);
   return sa;
 }
 

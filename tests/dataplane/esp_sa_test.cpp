@@ -206,7 +206,8 @@ TEST_CASE("an SA that contradicts itself is refused", "[esp][install]") {
   CHECK(in([](M& m) { m.direction = Direction::Outbound; }) == AckResult::BadMessage);
   CHECK(out([](M& m) { m.direction = Direction::Inbound; }) == AckResult::BadMessage);
   CHECK(in([](M& m) { m.replay_window = 63; }) == AckResult::BadMessage);
-  CHECK(in([](M& m) { m.replay_window = 8192; }) == AckResult::BadMessage);
+  CHECK(in([](M& m) { m.replay_window = 16384; }) == AckResult::BadMessage);
+  CHECK(in([](M& m) { m.replay_window = 0; }) == AckResult::BadMessage);
   CHECK(in([](M& m) { m.encr_key_bytes = 15; }) == AckResult::BadMessage);
   CHECK(in([](M& m) { m.encr_key_bytes = 255; }) == AckResult::BadMessage);
   CHECK(in([](M& m) { m.integ_key_bytes = 255; }) == AckResult::BadMessage);

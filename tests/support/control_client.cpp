@@ -4,8 +4,8 @@
 //   policy ID ACTION ACQUIRE PRIORITY LOCAL REMOTE        ACTION: discard bypass protect; selectors as in the YAML
 //   unpolicy ID | complete                                ... all policies are there
 //   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard
-//   seconds|bytes|packets N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX | drops | balance | record in|out SLOT
-//   | random COUNT SEED | corrupt
+//   seconds|bytes|packets N | rule df|ecn|dscp|cut|mss|tfc N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX |
+//   drops | balance | record in|out SLOT | random COUNT SEED | corrupt
 #include <array>
 #include <chrono>
 #include <iostream>
@@ -190,12 +190,26 @@ class Client {
     std::copy(integ.begin(), integ.end(), m.integ_key.begin());
     std::string which;
     while (in >> which) {
+      if (which == "rule") {
+        rule(in, m.rules);
+        continue;
+      }
       shm::Lifetime& life = which == "soft" ? m.soft : m.hard;
       const std::string unit = word(in);
       (unit == "seconds" ? life.seconds : unit == "bytes" ? life.bytes : life.packets) = number(in);
     }
     m.name = shm::Name("test/child");
     command(m);
+  }
+  static void rule(Words& in, PacketRules& rules) {
+    const std::string name = word(in);
+    const auto value = static_cast<std::uint16_t>(number(in));
+    if (name == "df") rules.df = static_cast<CopyDf>(value);
+    if (name == "ecn") rules.ecn = static_cast<CopyEcn>(value);
+    if (name == "dscp") rules.dscp = static_cast<CopyDscp>(value);
+    if (name == "cut") rules.cut = static_cast<CutWhen>(value);
+    if (name == "mss") rules.mss = value;
+    if (name == "tfc") rules.tfc_padding = value;
   }
   void inject(Words& in) {
     const Endpoint local = endpoint(word(in));

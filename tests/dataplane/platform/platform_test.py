@@ -7,7 +7,6 @@ import os
 import random
 import sys
 import time
-import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 if os.geteuid() != 0:
@@ -15,7 +14,7 @@ if os.geteuid() != 0:
     sys.exit(77)
 
 import balance  # noqa: E402
-from rig import Rig, Client  # noqa: E402
+from rig import Client, run_all  # noqa: E402
 from scapy.all import ARP, ESP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, SecurityAssociation, fragment, defragment  # noqa: E402
 
 LAN, WAN, FAR, OPEN = "10.1.0.10", "10.9.0.2", "10.2.0.5", "198.51.100.7"
@@ -712,38 +711,5 @@ def test_hostile_culvertd(rig):
     rig.client.ok("unpolicy 4000")
 
 
-def main():
-    dataplane, client = sys.argv[1:3]
-    pattern = sys.argv[3] if len(sys.argv) > 3 else ""
-    tests = [(n, f) for n, f in globals().items() if n.startswith("test_")]
-    ran = failed = 0
-    for workers in ("[0]", "[0, 0]"):
-        with Rig(dataplane, client, workers) as rig:
-            for name, test in tests:
-                if pattern and pattern not in name and name not in ("test_arp", "test_nothing_is_forwarded_before_the_first_attach", "test_attach"):
-                    continue
-                ran += 1
-                try:
-                    test(rig)
-                    rig.lan.drain()
-                    rig.wan.drain()
-                    print(f"ok    workers {workers} {name[5:]}", flush=True)
-                except Exception:
-                    failed += 1
-                    print(f"FAIL  workers {workers} {name[5:]}\n{traceback.format_exc()}", flush=True)
-                    if rig.process.poll() is not None:
-                        break
-        ran += 1
-        code, log = rig.end
-        if code != 0 or "ERROR" in log or "runtime error" in log:
-            failed += 1
-            print(f"FAIL  workers {workers}: the data plane ended {code}\n" + log[-6000:])
-        elif failed:
-            print(log[-3000:])
-    print(f"All tests passed ({ran} assertions in {ran} test cases)" if not failed else
-          f"test cases: {ran} | {ran - failed} passed | {failed} failed")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run_all(sys.argv, globals(), ("test_arp", "test_nothing_is_forwarded_before_the_first_attach", "test_attach"))

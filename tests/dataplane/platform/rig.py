@@ -10,8 +10,10 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import traceback
 
 from scapy.all import ARP, ICMP, IP, UDP, Ether, Raw, conf  # noqa: F401
 
@@ -199,3 +201,35 @@ class Rig:
             subprocess.run(["ip", "netns", "del", ns], capture_output=True)
         self.end = (code, self.log() if self.process else "")
         self.folder.cleanup()
+
+
+def run_all(arguments, names, always):
+    """Runs every test_* of a module against one gateway, with one worker and with two; arguments: program, DATAPLANE, CLIENT, [PATTERN]. Ends the process."""
+    dataplane, client = arguments[1:3]
+    pattern = arguments[3] if len(arguments) > 3 else ""
+    tests = [(n, f) for n, f in names.items() if n.startswith("test_") and (pattern in n or n in always)]
+    ran = failed = 0
+    for workers in ("[0]", "[0, 0]"):
+        with Rig(dataplane, client, workers) as rig:
+            for name, test in tests:
+                ran += 1
+                try:
+                    test(rig)
+                    rig.lan.drain()
+                    rig.wan.drain()
+                    print(f"ok    workers {workers} {name[5:]}", flush=True)
+                except Exception:
+                    failed += 1
+                    print(f"FAIL  workers {workers} {name[5:]}\n{traceback.format_exc()}", flush=True)
+                    if rig.process.poll() is not None:
+                        break
+        ran += 1
+        code, log = rig.end
+        if code != 0 or "ERROR" in log or "runtime error" in log:
+            failed += 1
+            print(f"FAIL  workers {workers}: the data plane ended {code}\n" + log[-6000:])
+        elif failed:
+            print(log[-3000:])
+    print(f"All tests passed ({ran} assertions in {ran} test cases)" if not failed else
+          f"test cases: {ran} | {ran - failed} passed | {failed} failed")
+    sys.exit(1 if failed else 0)

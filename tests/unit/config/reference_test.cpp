@@ -142,6 +142,7 @@ connections:
     CHECK(k.rekey_packets == Child{}.rekey_packets);
     CHECK(k.life_packets == Child{}.life_packets);
     CHECK(k.replay_window == Child{}.replay_window);
+    CHECK(k.rules == Child{}.rules);
     CHECK(k.priority == Child{}.priority);
   }
   CHECK(f.policies.at(0).priority == Policy{}.priority);
