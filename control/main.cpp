@@ -127,7 +127,8 @@ int serve(const config::GatewayConfig& config) {
                      e.message = problem;
                      journal.write(std::move(e));
                    }});
-  CryptoPool pool(config.ike.crypto_threads);  // behind what its work refers to: it ends first
+  CryptoPool pool(config.ike.crypto_threads,
+                  [&loop](std::exception_ptr why) { loop.fail(std::move(why)); });  // behind what its work refers to: it ends first
   pool_ptr = &pool;
   const auto read_secret = [](const config::SecretRef& ref) -> std::expected<SecretBytes, std::string> {
     auto secret = resolve_secret(ref);
@@ -174,7 +175,12 @@ int serve(const config::GatewayConfig& config) {
       journal.warn(fmt::format("control.user is {}, but dataplane.control_user is not: the data plane will not let us attach", user->name));
   }
   look_at_secrets(config, journal);
-  loop.run({gateway, dispatcher, *listener});
+  try {
+    loop.run({gateway, dispatcher, *listener});
+  } catch (const std::exception& e) {
+    journal.error(fmt::format("ended by an error that nothing can go on after: {}; the data plane keeps what it has", e.what()));
+    return 1;
+  }
   return 0;
 }
 

@@ -1,7 +1,7 @@
 // culvert-dataplane: reads the configuration, starts the data plane, ends on SIGTERM or SIGINT.
 // Owns command line, logging and exit codes only.
 //
-// Exit codes: 0 ended by a signal; 1 wrong command line or configuration; 2 the data plane could not start.
+// Exit codes: 0 ended by a signal; 1 wrong command line or configuration; 2 the data plane could not start; 3 it ran, and cannot go on.
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -17,7 +17,7 @@
 #include "dataplane/io/privileges.hpp"
 
 namespace {
-constexpr int kBadConfiguration = 1, kCannotStart = 2;
+constexpr int kBadConfiguration = 1, kCannotStart = 2, kCannotGoOn = 3;
 
 const char* const kUsage =
     "usage: culvert-dataplane --config FILE\n"
@@ -128,5 +128,10 @@ int main(int argc, char** argv) {
   }
   set_up_log(loaded->config.control.log);
   for (const auto& d : loaded->warnings) spdlog::warn("{}", d.to_string());
-  return run(loaded->config);
+  try {
+    return run(loaded->config);
+  } catch (const std::exception& e) {  // memory ran out: the workers have been stopped, and culvertd sees its socket close
+    spdlog::error("culvert-dataplane cannot go on: {}", e.what());
+    return kCannotGoOn;
+  }
 }

@@ -5,7 +5,7 @@
 
 namespace culvert::control {
 
-CryptoPool::CryptoPool(std::uint32_t threads) {
+CryptoPool::CryptoPool(std::uint32_t threads, Failed failed) : failed_(std::move(failed)) {
   for (std::uint32_t i = 0; i < std::max(threads, 1U); ++i) threads_.emplace_back([this] { run(); });
 }
 
@@ -42,7 +42,12 @@ void CryptoPool::run() {
       work = std::move(queue_.front());
       queue_.pop_front();
     }
-    work();
+    try {
+      work();
+    } catch (...) {
+      if (!failed_) throw;
+      failed_(std::current_exception());
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -14,10 +15,12 @@ namespace culvert::control {
 
 class CryptoPool {
  public:
-  using Work = std::function<void()>;  ///< called once, in a thread of the pool; must not throw
+  using Work = std::function<void()>;  ///< called once, in a thread of the pool
+  /// Hears what a piece of work has thrown (memory ran out), in the pool's thread; must not throw. Its result will never come.
+  using Failed = std::function<void(std::exception_ptr)>;
 
-  /// `threads` at least 1.
-  explicit CryptoPool(std::uint32_t threads);
+  /// `threads` at least 1. Without `failed`, what work throws ends the process.
+  explicit CryptoPool(std::uint32_t threads, Failed failed = {});
   ~CryptoPool();  ///< waits for the work that runs; drops what waits
   CryptoPool(const CryptoPool&) = delete;
   CryptoPool& operator=(const CryptoPool&) = delete;
@@ -30,6 +33,7 @@ class CryptoPool {
 
  private:
   void run();
+  Failed failed_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Work> queue_;

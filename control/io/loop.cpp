@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <mutex>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -40,7 +41,9 @@ void fatal(const std::exception_ptr& e) {
 
 struct Loop::Impl {
   asio::io_context context{1};
-  Names names{context};
+  std::mutex failing;
+  std::exception_ptr failure;
+  Names names{context, Names::ask_system, [this](const std::exception_ptr& why) { fail(why); }};
   asio::steady_timer deadline{context};
   std::optional<ike::TimePoint> armed;
   std::optional<Parts> parts;
@@ -59,6 +62,7 @@ struct Loop::Impl {
   std::shared_ptr<Watch> watch;
 
   Gateway& gateway() { return parts->gateway; }
+  void fail(const std::exception_ptr& why) noexcept;
 
   void arm(std::optional<ike::TimePoint> when);
   asio::awaitable<void> keep_attached();
@@ -74,7 +78,15 @@ Loop::~Loop() = default;
 
 void Loop::post(std::function<void()> work) { asio::post(impl_->context, std::move(work)); }
 void Loop::fetch(auth::Fetch what, auth::Fetched done) { http_fetch(impl_->context, impl_->names, std::move(what), std::move(done)); }
+void Loop::fail(std::exception_ptr why) noexcept { impl_->fail(why); }
 void Loop::wake_at(std::optional<ike::TimePoint> when) { impl_->arm(when); }
+
+/// Allocates nothing: memory may be what is missing.
+void Loop::Impl::fail(const std::exception_ptr& why) noexcept {
+  const std::lock_guard lock(failing);
+  if (!failure) failure = why;
+  context.stop();
+}
 
 void Loop::Impl::arm(std::optional<ike::TimePoint> when) {
   if (when == armed) return;
@@ -213,6 +225,8 @@ void Loop::run(Parts parts) {
   asio::co_spawn(i.context, i.keep_attached(), fatal);
   asio::co_spawn(i.context, i.each_second(), fatal);
   i.context.run();
+  const std::lock_guard lock(i.failing);
+  if (i.failure) std::rethrow_exception(i.failure);
 }
 
 }  // namespace culvert::control::io

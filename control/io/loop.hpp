@@ -7,6 +7,7 @@
 //     SIGHUP -> journal.reopen
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -29,6 +30,9 @@ class Loop {
   void post(std::function<void()> work);
   /// Asks over HTTP; answered once, later, in the loop's thread (http_fetch.hpp). From the loop's thread.
   void fetch(auth::Fetch what, auth::Fetched done);
+  /// Ends run() with this exception: a thread that works for the loop has failed, and what the loop waits for will not come. From any
+  /// thread; the first one counts.
+  void fail(std::exception_ptr why) noexcept;
   /// Sets when the gateway's on_timer is called; replaces the time set before. From the loop's thread.
   void wake_at(std::optional<ike::TimePoint> when);
 
@@ -38,7 +42,7 @@ class Loop {
     Listener& listener;  ///< of the CLI's socket
   };
   /// Runs until a signal ends it: the peers are told, and the data plane has up to kShutdownTime to confirm. Throws what an event's
-  /// handler has thrown: nothing goes on without it.
+  /// handler has thrown, or what fail() was told: nothing goes on without it.
   void run(Parts parts);
   static constexpr std::chrono::seconds kShutdownTime{2};
 

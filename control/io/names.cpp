@@ -9,7 +9,8 @@ namespace culvert::control::io {
 
 namespace asio = boost::asio;
 
-Names::Names(asio::io_context& context, Lookup lookup) : context_(context), lookup_(std::move(lookup)) {}
+Names::Names(asio::io_context& context, Lookup lookup, Failed failed)
+    : context_(context), lookup_(std::move(lookup)), failed_(std::move(failed)) {}
 Names::~Names() {
   pool_.stop();  // what has not begun is not begun
   pool_.join();
@@ -42,7 +43,14 @@ void Names::resolve(const std::string& host, std::function<void(Addresses)> done
   name.waiting.push_back(std::move(done));
   if (std::exchange(name.busy, true)) return;
   name.since = now;
-  asio::post(pool_, [this, host] { asio::post(context_, [this, host, addresses = lookup_(host)] { learnt(host, addresses); }); });
+  asio::post(pool_, [this, host] {
+    try {
+      asio::post(context_, [this, host, addresses = lookup_(host)] { learnt(host, addresses); });
+    } catch (...) {
+      if (!failed_) throw;
+      failed_(std::current_exception());
+    }
+  });
 }
 
 void Names::learnt(const std::string& host, const Addresses& addresses) {

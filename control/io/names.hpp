@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <exception>
 #include <expected>
 #include <functional>
 #include <map>
@@ -19,9 +20,12 @@ namespace culvert::control::io {
 class Names {
  public:
   using Addresses = std::expected<std::vector<boost::asio::ip::address>, std::string>;
-  using Lookup = std::function<Addresses(const std::string& host)>;  ///< from any thread; may block; throws nothing
+  using Lookup = std::function<Addresses(const std::string& host)>;  ///< from any thread; may block
 
-  explicit Names(boost::asio::io_context& context, Lookup lookup = ask_system);
+  using Failed = std::function<void(std::exception_ptr)>;  ///< hears, in another thread, what a look-up has thrown; must not throw
+
+  /// Without `failed`, what a look-up throws (memory ran out) ends the process.
+  explicit Names(boost::asio::io_context& context, Lookup lookup = ask_system, Failed failed = {});
   ~Names();  ///< waits for the look-ups that run
   Names(const Names&) = delete;
   Names& operator=(const Names&) = delete;
@@ -49,6 +53,7 @@ class Names {
 
   boost::asio::io_context& context_;
   Lookup lookup_;
+  Failed failed_;
   std::map<std::string, Name> names_;
   boost::asio::thread_pool pool_{kThreads};
 };

@@ -37,7 +37,7 @@ void fix_lengths(Bytes& p) {
 }
 }  // namespace
 
-TEST_CASE("corrupted in any byte: the reason fits the byte, and nothing changes", "[esp][drop]") {
+TEST_CASE("corrupted in any byte: the reason fits the byte, and nothing changes", "[esp][drop][attack-J1]") {
   const auto& suite = suite_of_this_run();
   const bool udp = GENERATE(false, true);
   CAPTURE(suite.name, udp);
@@ -65,7 +65,7 @@ TEST_CASE("corrupted in any byte: the reason fits the byte, and nothing changes"
   CHECK(pair.open({sealed[1]}).size() == 1);  // and the honest one still gets through
 }
 
-TEST_CASE("another peer, another encapsulation", "[esp][drop][rfc4301-5.2]") {
+TEST_CASE("another peer, another encapsulation", "[esp][drop][rfc4301-5.2][attack-J7]") {
   Worker worker;
   SaPair native(worker, kSuites[0], false), udp(worker, kSuites[0], true);
   for (const bool in_udp : {false, true}) {
@@ -89,7 +89,7 @@ TEST_CASE("another peer, another encapsulation", "[esp][drop][rfc4301-5.2]") {
   }
 }
 
-TEST_CASE("every length from 0 to 80 bytes of ESP", "[esp][drop][runt]") {
+TEST_CASE("every length from 0 to 80 bytes of ESP", "[esp][drop][runt][attack-K1][attack-J10]") {
   const auto& suite = suite_of_this_run();
   const bool udp = GENERATE(false, true);
   CAPTURE(suite.name, udp);
@@ -120,7 +120,7 @@ TEST_CASE("every length from 0 to 80 bytes of ESP", "[esp][drop][runt]") {
   CHECK(pair.open({good}).size() == 1);
 }
 
-TEST_CASE("replays, within a burst and across bursts", "[esp][replay][rfc4303-3.4.3]") {
+TEST_CASE("replays, within a burst and across bursts", "[esp][replay][rfc4303-3.4.3][attack-J3][attack-J4]") {
   const auto& suite = suite_of_this_run();
   CAPTURE(suite.name);
   Worker worker;
@@ -158,7 +158,7 @@ TEST_CASE("replays, within a burst and across bursts", "[esp][replay][rfc4303-3.
   CHECK(pair.counters_in->sequence.get() == 201);
 }
 
-TEST_CASE("authentic, but wrong inside", "[esp][drop][rfc4303-2.4][attack-I4]") {
+TEST_CASE("authentic, but wrong inside", "[esp][drop][rfc4303-2.4][attack-I4][attack-J8]") {
   const auto& suite = suite_of_this_run();
   CAPTURE(suite.name);
   Worker worker;

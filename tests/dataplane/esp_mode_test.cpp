@@ -32,7 +32,7 @@ std::vector<EspSuite> ah_suites() {
 }
 }  // namespace
 
-TEST_CASE("AH, every algorithm, tunnel and transport mode", "[esp][ah][rfc4302]") {
+TEST_CASE("AH, every algorithm, tunnel and transport mode", "[esp][ah][rfc4302][attack-J13]") {
   const auto suites = ah_suites();
   const auto& suite = suites[GENERATE_COPY(range<std::size_t>(0, suites.size()))];
   const bool tunnel = GENERATE(false, true);

@@ -102,7 +102,7 @@ void cross_check(CryptoArch arch, std::size_t count) {
 }
 }  // namespace
 
-TEST_CASE("OpenSSL agrees", "[esp][openssl]") {
+TEST_CASE("OpenSSL agrees", "[esp][openssl][attack-J12]") {
   cross_check(CryptoArch::Auto, kPacketsPerArch * 2);
   for (const CryptoArch arch : {CryptoArch::Sse, CryptoArch::Avx, CryptoArch::Avx2, CryptoArch::Avx512})
     if (CryptoEngine::create(arch)) cross_check(arch, kPacketsPerArch / 4);

@@ -30,7 +30,7 @@ TEST_CASE("the outer header", "[esp][rfc4301-5.1.2.1][rfc6040-4.1]") {
   }
 }
 
-TEST_CASE("IVs never repeat and CBC's are not predictable from the outside", "[esp][rfc3602-3][rfc4106-3.1]") {
+TEST_CASE("IVs never repeat and CBC's are not predictable from the outside", "[esp][rfc3602-3][rfc4106-3.1][attack-J2]") {
   const auto& suite = kSuites[GENERATE(0U, 2U)];
   Worker worker;
   SaPair pair(worker, suite);
@@ -76,7 +76,7 @@ TEST_CASE("the largest inner packet that fits", "[esp][mtu]") {
   CHECK(effective_mtu(*pair.outbound, 40) == 0);
 }
 
-TEST_CASE("sequence numbers end and never start again", "[esp][sequence][rfc4303-3.3.3]") {
+TEST_CASE("sequence numbers end and never start again", "[esp][sequence][rfc4303-3.3.3][attack-J6]") {
   Worker worker;
   SaPair pair(worker, kSuites[0]);
   OutboundSa& sa = *pair.outbound;
@@ -114,7 +114,7 @@ TEST_CASE("sequence numbers end and never start again", "[esp][sequence][rfc4303
   CHECK(pair.open(last).size() == 2);  // the receiver takes them to the very end
 }
 
-TEST_CASE("lifetimes in packets and bytes end exactly, and are reported once", "[esp][lifetime]") {
+TEST_CASE("lifetimes in packets and bytes end exactly, and are reported once", "[esp][lifetime][attack-J9]") {
   Worker worker;
   const bool by_bytes = GENERATE(false, true);
   auto in = install(kSuites[0], Direction::Inbound), out = install(kSuites[0], Direction::Outbound);
@@ -268,7 +268,7 @@ TEST_CASE("key memory is locked, wiped when given back, and used again", "[esp][
   for (int i = 0; i < 200; ++i) CHECK(all.insert(arena.allocate()).second);
 }
 
-TEST_CASE("extended sequence numbers go on beyond 2^32, and every half is authenticated", "[esp][sequence][rfc4303-2.2.1][attack-J6]") {
+TEST_CASE("extended sequence numbers go on beyond 2^32, and every half is authenticated", "[esp][sequence][rfc4303-2.2.1][attack-J5]") {
   const auto& suite = kSuites[GENERATE(range<std::size_t>(0, kSuites.size()))];
   if (!suite.esn) return;
   CAPTURE(suite.name);

@@ -118,7 +118,7 @@ void check(const boost::json::object& o, const shm::InstallSa& m, Tally& tally) 
 }
 }  // namespace
 
-TEST_CASE("published ESP packets", "[esp][vectors]") {
+TEST_CASE("published ESP packets", "[esp][vectors][attack-J12]") {
   const char* folder = std::getenv("CULVERT_VECTORS");
   if (folder == nullptr) {
     std::cout << "published ESP packets: CULVERT_VECTORS is not set, none run\n";

@@ -33,7 +33,7 @@ class Model {
 };
 }  // namespace
 
-TEST_CASE("the replay window agrees with a naive model", "[replay][rfc4303-3.4.3]") {
+TEST_CASE("the replay window agrees with a naive model", "[replay][rfc4303-3.4.3][attack-J3]") {
   const std::uint32_t size = GENERATE(32U, 64U, 128U, 256U, 512U, 1024U, 2048U, 4096U, 8192U);
   const std::uint64_t seed = GENERATE(1U, 2U, 3U);
   CAPTURE(size, seed);
@@ -75,7 +75,7 @@ TEST_CASE("the replay window agrees with a naive model", "[replay][rfc4303-3.4.3
   CHECK(window.top() > 1000);
 }
 
-TEST_CASE("the replay window at its edges", "[replay][rfc4303-3.4.3]") {
+TEST_CASE("the replay window at its edges", "[replay][rfc4303-3.4.3][attack-J3]") {
   ReplayWindow w(64);
   CHECK(w.check(0) == ReplayVerdict::Old);  // no sender uses 0
   for (std::uint64_t n = 1; n <= 33; ++n) CHECK(w.commit(n) == ReplayVerdict::Fresh);
@@ -97,7 +97,7 @@ TEST_CASE("replay window sizes", "[replay]") {
   for (const std::uint32_t bad : {0U, 1U, 16U, 31U, 33U, 63U, 65U, 96U, 8191U, 16384U}) CHECK_FALSE(ReplayWindow::valid_size(bad));
 }
 
-TEST_CASE("the upper half of a sequence number is inferred", "[esp][replay][rfc4303-A2.2][attack-J6]") {
+TEST_CASE("the upper half of a sequence number is inferred", "[esp][replay][rfc4303-A2.2][attack-J5]") {
   // RFC 4303 App. A2.2, word for word: T is the top, W the size; case A: Tl >= W - 1, case B: Tl < W - 1.
   const auto as_the_rfc_says = [](std::uint64_t top, std::uint32_t size, std::uint32_t low) -> std::uint64_t {
     const auto tl = static_cast<std::uint32_t>(top), th = static_cast<std::uint32_t>(top >> 32);

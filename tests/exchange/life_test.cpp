@@ -195,7 +195,7 @@ TEST_CASE("phase 1: each side has its own lifetime, a responder honours a shorte
   }
 }
 
-TEST_CASE("soft expiry in the data plane rekeys; of an SA on its way out it does not", "[rekey][J6]") {
+TEST_CASE("soft expiry in the data plane rekeys; of an SA on its way out it does not", "[rekey][attack-J6]") {
   World world;
   auto [a, b] = two_sites(world);
   begin(a, b);

@@ -71,9 +71,16 @@ std::vector<Bytes> Host::authorities(const std::string& connection) {
   return keys.contains(connection) ? std::vector<Bytes>{Bytes(authorities_size, 'a')} : std::vector<Bytes>{};
 }
 
-void Host::start(std::vector<ike::OrphanSa> orphans) {
-  engine->start(world.now, std::move(orphans));
+void Host::step(const std::function<void(ike::Engine&)>& event) {
+  if (around)
+    around([&] { event(*engine); });
+  else
+    event(*engine);
   perform();
+}
+
+void Host::start(std::vector<ike::OrphanSa> orphans) {
+  step([&](ike::Engine& e) { e.start(world.now, std::move(orphans)); });
 }
 
 void Host::restart() {
@@ -126,8 +133,7 @@ void Host::compute(const ike::ComputeDh& job) {
     if (engine.get() != asker) return;
     ike::DhResult result = world.real_dh ? ike::run_dh_job(job) : pool().run(job, pick);
     if (world.first_shared.view().empty()) world.first_shared = result.shared;
-    engine->on_dh(world.now, std::move(result));
-    perform();
+    step([&](ike::Engine& e) { e.on_dh(world.now, std::move(result)); });
   });
 }
 
@@ -140,11 +146,9 @@ void Host::sign(const ike::Sign& job) {
   ike::Engine* asker = engine.get();
   world.at(world.now + dh_time, [this, job, asker] {
     if (engine.get() != asker) return;
-    if (cannot_sign)
-      engine->on_signed(world.now, {job.job, false, {}, "refused by the test"});
-    else
-      engine->on_signed(world.now, {job.job, true, signature.value_or(signature_of(name, job.octets)), {}});
-    perform();
+    ike::SignResult result{job.job, false, {}, "refused by the test"};
+    if (!cannot_sign) result = {job.job, true, signature.value_or(signature_of(name, job.octets)), {}};
+    step([&](ike::Engine& e) { e.on_signed(world.now, std::move(result)); });
   });
 }
 
@@ -160,8 +164,8 @@ void Host::verify(const ike::VerifyPeer& job) {
     const std::string signer = job.certificates.empty() ? pinned : printable(job.certificates.front().data);
     const bool good = job.signature == signature_of(signer, job.octets);
     const Reason reason = !good ? Reason::AuthFailed : distrusts(job.connection, signer) ? Reason::CertUntrusted : Reason::Ok;
-    engine->on_verified(world.now, {job.job, reason == Reason::Ok, reason, reason == Reason::Ok ? "" : "refused by the test", signer});
-    perform();
+    ike::VerifyResult result{job.job, reason == Reason::Ok, reason, reason == Reason::Ok ? "" : "refused by the test", signer};
+    step([&](ike::Engine& e) { e.on_verified(world.now, std::move(result)); });
   });
 }
 
@@ -172,8 +176,7 @@ void Host::check(const ike::CheckUser& job) {
   const bool ok = it != users.end() && equal_constant_time(as_bytes(it->second), job.password.view());
   world.at(world.now + dh_time, [this, id = job.job, ok, asker] {
     if (engine.get() != asker) return;
-    engine->on_user_checked(world.now, {id, ok, {}});
-    perform();
+    step([&](ike::Engine& e) { e.on_user_checked(world.now, {id, ok, {}}); });
   });
 }
 namespace {
@@ -196,8 +199,7 @@ void Host::install(const ike::InstallSa& sa) {
     }
     world.look_at_traffic();
     if (engine.get() != asker) return;
-    engine->on_installed(world.now, sa.job, ok, ok ? "" : "refused by the test");
-    perform();
+    step([&](ike::Engine& e) { e.on_installed(world.now, sa.job, ok, ok ? "" : "refused by the test"); });
   });
 }
 
@@ -252,8 +254,7 @@ bool World::step(TimePoint limit) {
   }
   now = std::max(now, next);
   if (due) {
-    due->engine->on_timer(now);
-    due->perform();
+    due->step([this](ike::Engine& e) { e.on_timer(now); });
     if (due->engine->deadline() == next) {
       if (++stuck_ > 1000) throw std::logic_error(due->name + "'s timer does not move on");
     } else {
@@ -316,8 +317,7 @@ void World::deliver(const ike::Datagram& arriving) {
   Host* host = at_address(arriving.local.address);
   if (!host) return;
   host->received_bytes += arriving.data.size();
-  host->engine->on_datagram(now, arriving);
-  host->perform();
+  host->step([&](ike::Engine& e) { e.on_datagram(now, arriving); });
 }
 
 void World::add_nat(const IpAddress& inside, const IpAddress& outside) { nats_.push_back({inside, outside, {}, {}}); }

@@ -52,6 +52,8 @@ class Host final : public ike::Services {
 
   /// Performs what the engine asks for.
   void perform();
+  /// Tells the engine of one event, and performs what it then asks for.
+  void step(const std::function<void(ike::Engine&)>& event);
   void start(std::vector<ike::OrphanSa> orphans = {});
   /// culvertd dies and comes back: the data plane keeps its SAs, which the new engine is told of.
   void restart();
@@ -70,6 +72,8 @@ class Host final : public ike::Services {
   std::string name;
   config::GatewayConfig config;
   std::unique_ptr<ike::Engine> engine;
+  /// Runs each step of the engine, if set; what it throws away with restart() is a culvertd that ended.
+  std::function<void(const std::function<void()>&)> around;
   std::map<std::string, std::string> secrets;   ///< by connection; absent: unreadable
   std::map<std::string, ike::AuthMethod> keys;  ///< by connection; absent: no private key. Its certificate is the host's name
   std::set<std::string> distrusted;             ///< certificates that this host refuses; "c: B" for connection c alone

@@ -50,7 +50,7 @@ struct Parsed {
 };
 }  // namespace
 
-TEST_CASE("frames: only IPv4 to our MAC address and ARP go on", "[classify]") {
+TEST_CASE("frames: only IPv4 to our MAC address and ARP go on", "[classify][attack-K7]") {
   const std::array<std::uint8_t, 6> own{2, 0, 0, 0, 0, 1};
   struct Row {
     std::uint8_t first;
@@ -134,7 +134,7 @@ TEST_CASE("IKE's first messages are told from those that name our cookie", "[cla
   }
 }
 
-TEST_CASE("martian sources", "[classify][rfc1812-5.3.7]") {
+TEST_CASE("martian sources", "[classify][rfc1812-5.3.7][attack-K6]") {
   const auto interfaces = both();
   const OwnAddresses own(interfaces);
   for (const std::uint32_t bad : {0U, 0x00ffffffU, 0x7f000001U, 0xe0000001U, 0xefffffffU, 0xf0000000U, 0xffffffffU, kLan, kWan})
@@ -190,7 +190,7 @@ TEST_CASE("ARP: a host that asks for us in the name of an address beyond our net
   CHECK((arp_in(asked.view, i, 1, table).learned));
 }
 
-TEST_CASE("ARP: what is wrong is refused, at every length", "[arp]") {
+TEST_CASE("ARP: what is wrong is refused, at every length", "[arp][attack-K7]") {
   NeighborTable table;
   const Interface i = lan();
   const Bytes good{0, 1, 8, 0, 6, 4, 0, 2, 2, 9, 9, 9, 9, 9, 10, 1, 0, 10, 0, 0, 0, 0, 0, 0, 10, 1, 0, 1};

@@ -293,7 +293,7 @@ def test_bad_esp(rig):
         assert (got is None) == (reason is not None), reason
         if reason:
             assert rig.dropped(before, **{reason: 1}), (reason, before, rig.client.drops())
-    # ATTACKS J7: SPIs that are no SA's: dropped, counted, not answered.
+    # attack-J7: SPIs that are no SA's: dropped, counted, not answered.
     before = rig.client.drops()
     for spi in (0, 1, 255, 256, 0xC0000002, 0xDEADBEEF):
         rig.wan.send(IP(src=WAN, dst="10.9.0.1", proto=50) / Raw(spi.to_bytes(4, "big") + bytes(60)))
@@ -379,7 +379,7 @@ def test_ike(rig):
 
 
 def test_ike_flood_leaves_esp_alone(rig):
-    """ATTACKS K8: a flood on UDP 500 is limited, a tunnel beside it loses nothing, and IKE of another source gets through."""
+    """attack-K8: a flood on UDP 500 is limited, a tunnel beside it loses nothing, and IKE of another source gets through."""
     slot, suite, encr, integ, scapy, udp = SUITES[0]
     install(rig, slot, suite, encr, integ, udp)
     to_us, _ = peer_sas(slot, scapy, udp)
@@ -401,8 +401,49 @@ def test_ike_flood_leaves_esp_alone(rig):
     remove(rig, slot)
 
 
+def test_esp_flood_leaves_ike_alone(rig):
+    """attack-K8, the other way: ESP under no SA, and forged ESP under a live one, beside every datagram of a negotiation."""
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, _ = peer_sas(slot, scapy, udp)
+    forged = bytearray(bytes(sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9), 9)))
+    forged[-1] ^= 1
+    head = Ether(src=rig.wan.mac, dst=rig.wan.gateway_mac)
+    junk = [bytes(head / IP(src=WAN, dst="10.9.0.1", proto=50) / Raw(b"\xde\xad\xbe\xef" + bytes(60))), bytes(head / IP(bytes(forged)))]
+    before = rig.client.drops()
+    for number in range(1, 21):
+        for _ in range(100):
+            for frame in junk:
+                rig.wan.frame(frame)
+        rig.wan.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(bytes([number]) * 40))
+        assert rig.client.ask("punts 1000") == f"10.9.0.1:500 {WAN}:500 {(bytes([number]) * 40).hex()}", number
+    assert rig.dropped(before, esp_no_sa=2000, esp_auth=2000)
+    remove(rig, slot)
+
+
+def test_keepalive_flood(rig):
+    """attack-L3: keepalives, runts and markers cut short cost a tunnel beside them nothing, and each is counted for what it is."""
+    slot, suite, encr, integ, scapy, udp = SUITES[2]
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, _ = peer_sas(slot, scapy, udp)
+    head = Ether(src=rig.wan.mac, dst=rig.wan.gateway_mac)
+    junk = [bytes(head / IP(src=WAN, dst="10.9.0.1") / UDP(sport=4500, dport=4500) / Raw(data))
+            for data in (b"\xff", b"\xff", b"\x00", b"\x00\x00\x00", b"", b"\xff\xff")]
+    before = rig.client.drops()
+    for number in range(1, 101):
+        for _ in range(10):
+            for frame in junk:
+                rig.wan.frame(frame)
+        rig.wan.send(sealed(to_us, IP(src=FAR, dst=LAN, id=number) / UDP(dport=9), number))
+    ids = {p.id for p in (f["IP"] for f in rig.lan.frames(1.0) if IP in f) if p.src == FAR}
+    assert ids == set(range(1, 101)), f"{100 - len(ids)} tunnel packets lost"
+    assert rig.dropped(before, nat_keepalive=2000, punt_invalid=4000)
+    assert rig.wan.expect(lambda p: p.src == "10.9.0.1", 0.1) is None, "none is answered"
+    remove(rig, slot)
+
+
 def test_martians(rig):
-    """ATTACKS K6."""
+    """attack-K6."""
     before = rig.client.drops()
     sources = ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "240.1.1.1", "10.9.0.1", "10.1.0.1")
     for source in sources:
@@ -411,12 +452,18 @@ def test_martians(rig):
     for destination in ("127.0.0.1", "224.0.0.5", "10.1.0.255", "10.1.0.0", "255.255.255.255"):
         rig.wan.send(IP(src=OPEN, dst=destination) / UDP(dport=9))
     rig.wan.send(IP(src="10.9.0.1", dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(b"x" * 40))  # LAND
-    assert rig.lan.expect(lambda p: True, 0.3) is None
-    assert rig.dropped(before, rx_martian=2 * len(sources) + 6)
+    # In ESP's outer header, too, native and in UDP; and the answer to a ping in the name of a whole network goes nowhere.
+    for source in sources:
+        rig.wan.send(IP(src=source, dst="10.9.0.1", proto=50) / Raw(b"\xc0\x00\x00\x01" + bytes(60)))
+        rig.wan.send(IP(src=source, dst="10.9.0.1") / UDP(sport=4500, dport=4500) / Raw(b"\xc0\x00\x00\x01" + bytes(60)))
+    for source in ("10.9.0.255", "10.9.0.0"):
+        rig.wan.send(IP(src=source, dst="10.9.0.1") / ICMP())
+    assert rig.lan.expect(lambda p: True, 0.3) is None and rig.wan.expect(lambda p: True, 0.1) is None
+    assert rig.dropped(before, rx_martian=4 * len(sources) + 8)
 
 
 def test_link_layer_junk(rig):
-    """ATTACKS K7."""
+    """attack-K7."""
     mac, gw = rig.wan.mac, rig.wan.gateway_mac
     before = rig.client.drops()
     good = bytes(IP(src=OPEN, dst=LAN) / UDP(dport=9) / b"xxxx")
@@ -638,6 +685,47 @@ def test_route_based(rig):
         rig.client.ok(f"unpolicy {policy}")
 
 
+def test_the_peer_is_outside_of_its_own_tunnel(rig):
+    """attack-I7: selectors and routes that contain the peer's own outer address: what is for the peer itself, ESP and IKE, goes outside, once."""
+    far_peer = "198.51.100.9"                                          # behind the WAN's next hop
+    rig.client.ok("policy 6 protect 0 100 10.1.0.0/24 0.0.0.0/0")      # before all others
+    rig.client.ok("policy 8 protect 1 500 0.0.0.0/0 0.0.0.0/0 st0")
+    tail = f"0.0.0.0/0 0.0.0.0/0 aes128gcm16 {GCM_KEY.hex()} -"
+    rig.client.ok(f"sa out 6 1006 6 10.9.0.1:0 {far_peer}:0 10.1.0.0/24 {tail[10:]}")
+    rig.client.ok(f"sa out 7 1007 8 10.9.0.1:0 {far_peer}:0 {tail}")
+    opened = {slot: SecurityAssociation(ESP, spi=0x1000 + slot, tunnel_header=IP(src="10.9.0.1", dst=far_peer), **SUITES[0][4]) for slot in (6, 7)}
+
+    def leaves_once(slot, target):
+        rig.lan.send(IP(src=LAN, dst=target, id=slot) / UDP(sport=7, dport=8))
+        outer = [p for p in (IP(bytes(f[IP])[:f[IP].len]) for f in rig.wan.frames(0.4) if IP in f) if p.src == "10.9.0.1"]
+        assert len(outer) == 1 and outer[0].dst == far_peer and outer[0].proto == 50, (outer, rig.client.drops())
+        inner = opened[slot].decrypt(outer[0])
+        assert inner.dst == target and inner.proto == 17, inner.summary()
+
+    def ike_leaves():
+        rig.client.ok(f"inject 10.9.0.1:500 {far_peer}:500 {b'ike'.hex()}")
+        got = rig.wan.expect(lambda p: p.src == "10.9.0.1")
+        assert got and got.dst == far_peer and got.proto == 17 and bytes(got[UDP].payload) == b"ike", got
+
+    for target in ("203.0.113.1", far_peer):                           # a host somewhere, and the peer's own address as a host's destination
+        leaves_once(6, target)
+    ike_leaves()
+    rig.client.ok("unsa out 6 1006")
+    rig.client.ok("unpolicy 6")
+    leaves_once(7, "10.4.0.9")                                         # by its route
+    ike_leaves()
+    # A peer whose own address is routed into its tunnel (the configuration check refuses that) is unreachable: nothing goes round in circles.
+    rig.client.ok("unsa out 7 1007")
+    rig.client.ok(f"sa out 7 1007 8 10.9.0.1:0 10.4.0.1:0 {tail}")
+    before = rig.client.drops()
+    rig.lan.send(IP(src=LAN, dst="10.4.0.9") / UDP(dport=8))
+    assert rig.lan.expect(is_icmp(3, 0, "10.4.0.9")), "told that there is no way"
+    rig.client.ok("inject 10.9.0.1:500 10.4.0.1:500 00")
+    assert rig.wan.expect(lambda p: p.src == "10.9.0.1", 0.3) is None and rig.dropped(before, no_route=2)
+    rig.client.ok("unsa out 7 1007")
+    rig.client.ok("unpolicy 8")
+
+
 def test_culvertd_dies_and_returns(rig):
     slot, suite, encr, integ, scapy, udp = SUITES[0]
     install(rig, slot, suite, encr, integ, udp)
@@ -684,6 +772,10 @@ def test_errors_at_start(rig):
     from rig import CONFIG
     good = CONFIG.format(dir=rig.folder.name, workers="[0]")
     other = good.replace("dp.sock", "other.sock")
+    with open("/proc/sys/vm/nr_hugepages", encoding="ascii") as f:
+        if int(f.read()) == 0:                                          # attack-O4: none at all
+            code, log = attempt(other.replace("hugepages: false", "hugepages: true"))
+            assert code == 2 and "vm.nr_hugepages" in log, log
     assert attempt(good.replace("net_af_packet0", "net_af_packet9").replace("gw0", "nix0"))[0] == 2
     code, log = attempt(other.replace("iface=gw0", "iface=nix0"))
     assert code == 2 and "port wan" in log and "nix0" in log, log

@@ -98,6 +98,7 @@ class Gateway:
                     self.config[section][key] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
             else:
                 self.config[section] = values
+        self.environment = {}                # of both processes
         self.dataplane = self.control = None
         self.control_starts = 0
         self.write()
@@ -124,12 +125,12 @@ class Gateway:
     def start_dataplane(self, seconds=30):
         if os.path.exists(self.config["dataplane"]["socket"]):          # of one that was killed
             os.unlink(self.config["dataplane"]["socket"])
-        self.dataplane = self.namespace.start("dataplane", self.program("dataplane/culvert-dataplane"), "--config", self.file)
+        self.dataplane = self.namespace.start("dataplane", self.program("dataplane/culvert-dataplane"), "--config", self.file, env=self.environment)
         self._ready(self.dataplane, lambda: os.path.exists(self.config["dataplane"]["socket"]), seconds)
 
     def start_control(self, seconds=30, wait=True):
         self.control_starts += 1
-        self.control = self.namespace.start(f"culvertd-{self.control_starts}", self.program("control/culvertd"), "--config", self.file)
+        self.control = self.namespace.start(f"culvertd-{self.control_starts}", self.program("control/culvertd"), "--config", self.file, env=self.environment)
         if wait:
             self._ready(self.control, self._attached, seconds)
 

@@ -83,7 +83,7 @@ TEST_CASE("addresses of peers that make no sense are refused", "[config][peers][
   }
 }
 
-TEST_CASE("tunnels that lead nowhere, or to two peers, are refused", "[config][tunnels][findings]") {
+TEST_CASE("tunnels that lead nowhere, or to two peers, are refused", "[config][tunnels][findings][attack-I7]") {
   struct Row {
     std::string what, find, replace;
     std::vector<std::string> expected;

@@ -21,7 +21,9 @@
 #include <unistd.h>
 
 #include "control/cli/protocol.hpp"
+#include "control/crypto/pool.hpp"
 #include "control/io/cli_sessions.hpp"
+#include "control/io/names.hpp"
 #include "tests/support/fake_dataplane.hpp"
 #include "tests/support/fake_engine.hpp"
 
@@ -166,6 +168,30 @@ TEST_CASE("an exception where messages are received ends culvertd: it is not lef
   CHECK(d.died_of == "no memory");
 }
 
+TEST_CASE("what a thread of the pool throws ends culvertd, too: its answer would never come", "[loop][pool][attack-O5]") {
+  Daemon d;
+  (void)d.request_version();
+  CryptoPool pool(2, [&](std::exception_ptr why) { d.loop->fail(std::move(why)); });
+  REQUIRE(pool.submit([] { throw std::bad_alloc(); }));
+  for (int i = 0; i < 1000 && !d.ended; ++i) std::this_thread::sleep_for(3ms);
+  REQUIRE(d.ended);
+  d.thread.join();
+  CHECK(d.died_of == "std::bad_alloc");
+}
+
+TEST_CASE("a name whose look-up runs out of memory is said, not waited for", "[names][attack-O5]") {
+  boost::asio::io_context context;
+  std::atomic<bool> said = false;
+  {
+    io::Names names(
+        context, [](const std::string&) -> io::Names::Addresses { throw std::bad_alloc(); },
+        [&](const std::exception_ptr&) { said = true; });
+    names.resolve("a.example", [](const io::Names::Addresses&) {});
+    for (int i = 0; i < 1000 && !said; ++i) std::this_thread::sleep_for(3ms);
+  }
+  CHECK(said);
+}
+
 TEST_CASE("SIGHUP opens the log anew and ends nothing", "[loop]") {
   Daemon d;
   REQUIRE_THAT(d.request_version(), Catch::Contains("\"ok\":true"));
@@ -180,7 +206,8 @@ TEST_CASE("SIGHUP opens the log anew and ends nothing", "[loop]") {
   CHECK_THAT(d.request_version(), Catch::Contains("\"ok\":true"));
 }
 
-TEST_CASE("the engine's timer fires", "[loop]") {
+TEST_CASE("the engine's timer fires", "[loop][attack-O3]") {
+  STATIC_REQUIRE(ike::TimePoint::clock::is_steady);  // whatever the wall clock does
   Daemon d;
   test::FakeDataplane dp(64U);
   dp.listen(d.config.dataplane.socket);

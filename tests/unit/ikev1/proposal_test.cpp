@@ -342,7 +342,7 @@ TEST_CASE("phase 2: a refusal names the first difference", "[ikev1][proposal]") 
   CHECK(difference2("aes256-sha256", offer2(12, 256, 5, 0, 1, {tv(1, 1), tv(2, 0)})) == "a life duration of zero");
 }
 
-TEST_CASE("phase 2: no encryption without integrity, no AEAD with one", "[ikev1][proposal][J1][rfc4106-8]") {
+TEST_CASE("phase 2: no encryption without integrity, no AEAD with one", "[ikev1][proposal][attack-J1][rfc4106-8]") {
   CHECK(difference2("aes256-sha256", offer2(12, 256, 0)) == "no authentication algorithm is offered");
   CHECK(difference2("aes128gcm16", offer2(20, 128, 2)) == "authentication algorithm sha1 is not acceptable here");
   CHECK(difference2("aes128gcm16", offer2(20, 0, 0)) == "encryption aesgcm16 is not acceptable here");
@@ -387,7 +387,7 @@ TEST_CASE("phase 2: every transform id, key length and authentication algorithm:
   CHECK(accepted == all.size() + null_suites + tdes_suites);
 }
 
-TEST_CASE("phase 2: SPIs, protocols and bundles that are not taken", "[ikev1][proposal][A5][J7]") {
+TEST_CASE("phase 2: SPIs, protocols and bundles that are not taken", "[ikev1][proposal][A5][attack-J7]") {
   const auto suites = esp("aes256-sha256");
   const EspWanted wanted{suites, Encapsulation::Tunnel, false};
   for (const char* spi : {"", "c0", "c0ffee", "c0ffee0102", "00000000", "000000ff"}) {
