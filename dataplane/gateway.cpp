@@ -13,6 +13,7 @@ namespace {
 constexpr unsigned kHandoffRing = 2048;
 constexpr unsigned kIkeRing = 1024;  // a reserve of its own: no amount of ESP or unresolved traffic fills it
 constexpr unsigned kSlowRing = 1024;
+constexpr unsigned kWholeOnTheirWay = 64;  // packets that were put together from fragments, of each worker, until they are sent
 
 void drop_rights() {
   if (const auto dropped = drop_thread_capabilities(); !dropped) spdlog::warn("{}", dropped.error());
@@ -40,6 +41,9 @@ std::expected<void, std::string> Gateway::open_ports() {
   if (!pool) return std::unexpected(pool.error());
   pool_ = std::move(*pool);
   const auto workers = static_cast<unsigned>(config_.dataplane.workers.size());
+  auto whole = BufferPool::create("whole", workers * (Reassembly::kMaxPackets + kWholeOnTheirWay), Reassembly::kBufferBytes, false);
+  if (!whole) return std::unexpected(whole.error());
+  whole_ = std::move(*whole);
   for (const auto& p : config_.ports) {
     auto port = Port::open(p, static_cast<std::uint16_t>(ports_.size()), workers, *pool_);
     if (!port) return std::unexpected(port.error());
@@ -91,6 +95,7 @@ std::expected<void, std::string> Gateway::make_workers() {
                   .policies = {policies_.get(), shm::kMaxPolicies + 1},
                   .inbound = inbound_.get(),
                   .pool = pool_.get(),
+                  .whole = whole_.get(),
                   .handoff = handoff_,
                   .ike = ike_.get(),
                   .slow = slow_.get(),

@@ -38,7 +38,7 @@ class Gateway {
   const config::GatewayConfig& config_;
   // In order of construction; destroyed the other way round.
   Eal eal_;
-  std::unique_ptr<BufferPool> pool_;
+  std::unique_ptr<BufferPool> pool_, whole_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<Interface> interfaces_, tunnels_;
   std::unique_ptr<OwnAddresses> own_;

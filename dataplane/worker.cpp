@@ -79,6 +79,8 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       arp_budget_(kArpRate, kArpBurst),
       punt_budget_(environment.hash_seed + id),
       flows_(*environment.fib, environment.hash_seed ^ id),
+      reassembly_({[this](Packet& view) { return env_.whole->allocate(view); },
+                   [](void* handle) { BufferPool::release(nullptr, std::span(&handle, 1)); }}),
       fragment_id_(static_cast<std::uint16_t>(environment.hash_seed + id * (0x10000U / shm::kMaxWorkers))),
       tx_(environment.ports.size()) {
   for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
@@ -126,6 +128,8 @@ bool Worker::poll() {
     handed_over(std::span(handles).first(n));
     finish_pass();
   }
+  if (reassembly_.size() != 0) [[unlikely]]
+    expire_fragments();
   return busy;
 }
 
@@ -166,22 +170,42 @@ inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
     return drops_.drop(p, Drop::RxMartian);
   set_origin(p, Origin::Clear);
   if (!env_.own->contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
+  local(p, esp, clear);
+}
+
+/// A parsed packet for an own address.
+inline void Worker::local(Packet& p, Burst& esp, Burst& clear) {
   switch (classify_local(p)) {
     case LocalKind::Esp:
       return esp.push_back(&p);
     case LocalKind::Ike:
-    case LocalKind::UdpFragment:  // IKE's are put together there
       return punt_ike(p);
+    case LocalKind::Fragment:
+      return reassemble(p, esp, clear);
     case LocalKind::Keepalive:
       return drops_.drop(p, Drop::NatKeepalive);
     case LocalKind::Malformed:
       return drops_.drop(p, Drop::PuntInvalid);
     case LocalKind::Icmp:
-    case LocalKind::Fragment:
     case LocalKind::Other:
       return clear.push_back(&p);
   }
 }
+
+/// A fragment of ESP, AH or UDP: the last one that was missing becomes the whole packet.
+void Worker::reassemble(Packet& p, Burst& esp, Burst& clear) {
+  const Reassembly::Result result = reassembly_.add(p, now_);
+  counters_.drops[static_cast<std::size_t>(Drop::LocalFragment)].add(result.ended);
+  BufferPool::release(nullptr, std::span(&p.handle, 1));
+  counters_.consumed.add(result.whole ? result.used - 1 : result.used);
+  if (!result.whole) return;
+  p = result.packet;
+  set_origin(p, Origin::Clear);
+  if (!parse_ip(p)) return drops_.drop(p, Drop::RxMalformed);
+  local(p, esp, clear);
+}
+
+void Worker::expire_fragments() { counters_.drops[static_cast<std::size_t>(Drop::LocalFragment)].add(reassembly_.expire(monotonic_ns())); }
 
 void Worker::punt_ike(Packet& p) {
   if (env_.ike == nullptr || !punt_budget_.take(ipv4_source(p), begins_negotiation(p), now_)) return drops_.drop(p, Drop::PuntFull);

@@ -22,6 +22,7 @@
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/icmp.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
+#include "dataplane/nodes/reassembly.hpp"
 #include "dataplane/nodes/token_bucket.hpp"
 #include "dataplane/sad/sa_table.hpp"
 #include "dataplane/spd/flow_cache.hpp"
@@ -39,6 +40,7 @@ struct WorkerEnvironment {
   std::span<PolicyState> policies;               ///< by PolicyId, kMaxPolicies + 1
   const InboundTable* inbound = nullptr;
   BufferPool* pool = nullptr;
+  BufferPool* whole = nullptr;                           ///< of Reassembly::kBufferBytes and more
   std::span<const std::unique_ptr<BufferRing>> handoff;  ///< to each worker
   BufferRing* ike = nullptr;                             ///< to the manager: for culvertd
   BufferRing* slow = nullptr;                            ///< to the manager: Resolve and Acquire
@@ -85,6 +87,9 @@ class Worker {
   void handed_over(std::span<void* const> handles);
   void arp(Packet& p);
   void input(Packet& p, Burst& esp, Burst& clear);
+  void local(Packet& p, Burst& esp, Burst& clear);
+  void reassemble(Packet& p, Burst& esp, Burst& clear);
+  void expire_fragments();
   void punt_ike(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
   void keep_own(Burst& esp, bool may_hand_over);
@@ -130,6 +135,7 @@ class Worker {
   std::uint64_t now_ = 0;              // CLOCK_MONOTONIC in ns, once a pass
   const Spd* policies_now_ = nullptr;  // the snapshot of this pass
   FlowCache flows_;
+  Reassembly reassembly_;
   bool wake_manager_ = false;
   std::uint16_t fragment_id_;  // of the latest packet that was fragmented outside
   Tunnel tunnel_;              // the one asked for last, within a pass

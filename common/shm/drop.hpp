@@ -17,7 +17,7 @@ namespace culvert {
   X(RxNotForUs,         "rx_not_for_us",        "frame of an ether type that is not handled, or for another host's MAC address") \
   X(RxMartian,          "rx_martian",           "source or destination address that may not appear: loopback, multicast source, own address as source, 0.0.0.0") \
   X(LocalUnhandled,     "local_unhandled",      "for an own address, but of a protocol or port that nobody here serves") \
-  X(LocalFragment,      "local_fragment",       "IP fragment for an own address, of something else than an IKE datagram, or of one that never was complete") \
+  X(LocalFragment,      "local_fragment",       "IP fragment for an own address, of something that is neither IKE nor ESP or AH, or of a packet that lied (overlaps) or never was complete") \
   X(ArpInvalid,         "arp_invalid",          "ARP packet that is malformed or claims an own address") \
   X(TtlExpired,         "ttl_expired",          "TTL ran out; answered with ICMP time exceeded, rate-limited") \
   X(NoRoute,            "no_route",             "no route to the destination; answered with ICMP unreachable, rate-limited") \

@@ -24,13 +24,14 @@ static_assert(sizeof(HandoffNote) <= kPrivate);
 rte_mbuf* mbuf(void* handle) { return static_cast<rte_mbuf*>(handle); }
 }  // namespace
 
-std::expected<std::unique_ptr<BufferPool>, std::string> BufferPool::create(const std::string& name, unsigned count, unsigned mtu) {
+std::expected<std::unique_ptr<BufferPool>, std::string> BufferPool::create(const std::string& name, unsigned count, unsigned mtu,
+                                                                           bool cached) {
   const unsigned wanted = RTE_PKTMBUF_HEADROOM + kFrame + mtu + kEspTail;
   const unsigned room = std::max<unsigned>(RTE_MBUF_DEFAULT_BUF_SIZE, RTE_ALIGN_CEIL(wanted, 64U));
   if (room > UINT16_MAX) return std::unexpected("MTU " + std::to_string(mtu) + " does not fit a packet buffer");
   // A cache may hold at most two thirds of the pool.
-  rte_mempool* pool =
-      rte_pktmbuf_pool_create(name.c_str(), count, std::min(kCache, count / 4), kPrivate, static_cast<std::uint16_t>(room), SOCKET_ID_ANY);
+  rte_mempool* pool = rte_pktmbuf_pool_create(name.c_str(), count, cached ? std::min(kCache, count / 4) : 0, kPrivate,
+                                              static_cast<std::uint16_t>(room), SOCKET_ID_ANY);
   if (pool == nullptr)
     return std::unexpected("no memory for " + std::to_string(count) + " packet buffers of " + std::to_string(room) + " bytes (" +
                            rte_strerror(rte_errno) + "); raise memory.size or lower memory.mbufs");

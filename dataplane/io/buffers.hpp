@@ -44,8 +44,10 @@ struct HandoffNote {
 
 class BufferPool {
  public:
-  /// `count` buffers, each with room for an IP packet of `mtu` bytes and what ESP adds on either side.
-  static std::expected<std::unique_ptr<BufferPool>, std::string> create(const std::string& name, unsigned count, unsigned mtu);
+  /// `count` buffers, each with room for an IP packet of `mtu` bytes and what ESP adds on either side. With `cached` each thread keeps some
+  /// of those that it frees for itself.
+  static std::expected<std::unique_ptr<BufferPool>, std::string> create(const std::string& name, unsigned count, unsigned mtu,
+                                                                        bool cached = true);
   ~BufferPool();
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;

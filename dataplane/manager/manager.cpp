@@ -117,7 +117,6 @@ void Manager::tick(std::uint64_t now) {
   server_->serve(now);
   resolver_.tick(now);
   rcu_.reclaim();
-  count(Drop::LocalFragment, reassembly_.expire(now));
   for (const shm::Expire& e : commands_.expirations(now)) {
     spdlog::info("{} SA {:08x}: {} lifetime reached", e.direction == Direction::Inbound ? "inbound" : "outbound", e.spi.value,
                  e.hard ? "hard" : "soft");
@@ -177,32 +176,15 @@ bool Manager::take_ike() {
   return n == buffers.size();
 }
 
-/// A datagram for culvertd, or a fragment of one.
+/// A datagram for culvertd.
 std::optional<Drop> Manager::punt_packet(Packet& p) {
   if (!session_) return Drop::PuntFull;  // nobody is attached
   if (!parse_ip(p)) return Drop::PuntInvalid;
-  if (p.fragment) return reassemble(p);
   const auto refused = punt(p, session_->punt);
   if (refused) return refused;
   notify_ = true;
   segment_.manager().consumed.add(1);
   return std::nullopt;
-}
-
-/// Counts what is given up; the fragment itself is the caller's.
-std::optional<Drop> Manager::reassemble(const Packet& fragment) {
-  Reassembly::Result result = reassembly_.add(fragment, monotonic_ns());
-  count(Drop::LocalFragment, result.ended);
-  if (!result.whole) {
-    segment_.manager().consumed.add(result.used);
-    return std::nullopt;
-  }
-  segment_.manager().consumed.add(result.used - 1);  // the last one is what becomes of the whole
-  Packet p;
-  p.data = result.whole->data();
-  p.length = static_cast<std::uint32_t>(result.whole->size());
-  if (parse_ip(p) && classify_local(p) == LocalKind::Ike) return punt_packet(p);
-  return Drop::PuntInvalid;
 }
 
 bool Manager::take_slow() {

@@ -15,7 +15,6 @@
 #include "dataplane/manager/attach.hpp"
 #include "dataplane/manager/commands.hpp"
 #include "dataplane/manager/ike_bridge.hpp"
-#include "dataplane/manager/reassembly.hpp"
 #include "dataplane/manager/resolver.hpp"
 #include "dataplane/worker.hpp"
 
@@ -67,7 +66,6 @@ class Manager {
   void count(Drop reason, std::size_t packets);
   void report_acquire(void* buffer);
   std::optional<Drop> punt_packet(Packet& p);
-  std::optional<Drop> reassemble(const Packet& fragment);
   void corrupt(const char* ring);
   std::array<int, shm::kHandshakeFds> attach();
   void detach();
@@ -78,7 +76,6 @@ class Manager {
   Commands commands_;
   Resolver resolver_;
   Injector injector_;
-  Reassembly reassembly_;
   std::unique_ptr<AttachServer> server_;
   std::optional<Session> session_;
   std::deque<shm::Message> events_;  // not yet in the ring

@@ -52,14 +52,14 @@ enum class LocalKind : std::uint8_t {
   Ike,        ///< UDP 500, or 4500 with the non-ESP marker (RFC 3948 §2.2)
   Keepalive,  ///< RFC 3948 §2.3
   Icmp,
-  Fragment,  ///< of any protocol but UDP
-  UdpFragment,
+  Fragment,   ///< of ESP, AH or UDP: to be put together
   Malformed,  ///< a UDP datagram for IKE whose length is wrong
   Other,
 };
 inline LocalKind classify_local(const Packet& p) {
-  if (p.fragment) return p.protocol == kProtocolUdp ? LocalKind::UdpFragment : LocalKind::Fragment;
-  if (p.protocol == kProtocolEsp || p.protocol == kProtocolAh) return LocalKind::Esp;
+  const bool esp = p.protocol == kProtocolEsp || p.protocol == kProtocolAh;
+  if (p.fragment) return esp || p.protocol == kProtocolUdp ? LocalKind::Fragment : LocalKind::Other;
+  if (esp) return LocalKind::Esp;
   if (p.protocol == kProtocolIcmp) return LocalKind::Icmp;
   if (p.protocol != kProtocolUdp || (p.destination_port != kIkePort && p.destination_port != kNatTPort)) return LocalKind::Other;
   const std::uint32_t there = p.length - p.l4_offset;

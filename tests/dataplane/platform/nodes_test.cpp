@@ -104,7 +104,7 @@ TEST_CASE("for an own address: ESP, IKE, keepalive and the rest are told apart",
       {"UDP 53", {kPeer, kWan, 17, udp(1, 53, Bytes(9))}, LocalKind::Other},
       {"TCP", {kPeer, kWan, 6, Bytes(20)}, LocalKind::Other},
       {"ICMP", {kPeer, kWan, 1, Bytes(8)}, LocalKind::Icmp},
-      {"first fragment of IKE", {kPeer, kWan, 17, udp(500, 500, Bytes(28)), kIpv4Mf}, LocalKind::UdpFragment},
+      {"first fragment of IKE", {kPeer, kWan, 17, udp(500, 500, Bytes(28)), kIpv4Mf}, LocalKind::Fragment},
       {"later fragment of ESP", {kPeer, kWan, 50, Bytes(40), 5}, LocalKind::Fragment},
   };
   for (const Row& r : rows) {

@@ -5,6 +5,7 @@ Scapy is hosts, routers and the peer. Ends 77 (skipped) without root.
 """
 import os
 import sys
+import time
 
 from platform_test import FAR, LAN, SUITES, WAN, is_esp, is_icmp, peer_sas, sealed, esp_of, remove, test_arp  # noqa: F401
 from rig import run_all
@@ -132,6 +133,90 @@ def test_marks(rig):
         plain = from_us.decrypt(got)
         assert plain.tos == 0x2B and plain.ttl == 8
         remove(rig, SUITES[0][0])
+
+
+def in_parts(packet, size):
+    """Its IP fragments of `size` bytes each behind the header."""
+    data = bytes(packet)[20:]
+    parts = []
+    for at in range(0, len(data), size):
+        ip = IP(bytes(packet)[:20])
+        del ip.len, ip.chksum
+        ip.frag, ip.flags = at // 8, "MF" if at + size < len(data) else 0
+        parts.append(ip / Raw(data[at:at + size]))
+    return parts
+
+
+def test_fragments_from_outside(rig):
+    """RFC 4303 §3.4.1: put together before anything else is asked, in any order; native ESP and ESP in UDP."""
+    for entry in SUITES:
+        to_us, _ = install(rig, entry)
+        sequence = 0
+        for size, step in ((1300, 704), (1300, 8 * 60), (1200, 1208), (8000, 1376)):
+            for order in (lambda parts: parts, reversed, lambda parts: parts[1:] + parts[:1], lambda parts: [*parts[:1], *parts]):
+                sequence += 1
+                inner = IP(src=FAR, dst=LAN, ttl=9, id=sequence) / UDP(sport=5, dport=9) / Raw(os.urandom(size))
+                outer = sealed(to_us, inner, sequence)
+                outer.id = 1000 + sequence
+                before = rig.client.drops()
+                for part in order(in_parts(IP(bytes(outer)), step)):
+                    rig.wan.send(part)
+                got = rig.lan.expect(lambda p: p.src == FAR)
+                if size > 1480:  # ... and fragmented again, for the inside has an MTU of its own
+                    rest = [rig.lan.expect(lambda p: p.src == FAR) for _ in range(-(-size // 1480) - 1)]
+                    got = IP(bytes(defragment([got, *rest])[0]))
+                assert got and bytes(got.payload) == bytes(IP(bytes(inner)).payload), (entry[1], size, step)
+                assert rig.dropped(before, esp_auth=0, local_fragment=0)
+        assert "packets=16 " in rig.client.ask(f"record in {entry[0]}")
+        remove(rig, entry[0])
+
+
+def test_fragments_that_lie(rig):
+    """ATTACKS K2, H5: overlapping, tiny, endless: bounded, counted, and the next good packet gets through."""
+    entry = SUITES[0]
+    to_us, _ = install(rig, entry)
+
+    def good(sequence, between=()):
+        parts = in_parts(IP(bytes(sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9) / Raw(bytes(1000)), sequence))), 504)
+        rig.wan.send(parts[0])
+        for part in between:
+            rig.wan.send(part)
+        for part in parts[1:]:
+            rig.wan.send(part)
+        return rig.lan.expect(lambda p: p.src == FAR, 1) is not None
+
+    def lies(rows, count):
+        before = rig.client.drops()
+        for row in rows:
+            rig.wan.send(row)
+        assert rig.dropped(before, local_fragment=count), rows
+
+    def fragment_of(frag, size, more, **fields):
+        return IP(**{**dict(src=WAN, dst="10.9.0.1", proto=50, id=7, frag=frag, flags="MF" if more else 0), **fields}) / Raw(bytes(size))
+
+    assert good(1)
+    lies([fragment_of(0, 64, True), fragment_of(4, 64, True)], 2)                         # overlaps
+    lies([fragment_of(9, 8, True), fragment_of(8, 8, False)], 2)                          # an end before what was there
+    lies([fragment_of(0, 4, False, flags="MF")], 1)                                       # tiny, and no multiple of eight
+    lies([fragment_of(8100, 800, False)], 1)                                              # longer than IP can say
+    lies([fragment_of(0, 64, True, proto=17)], 1)                                         # to port 0
+    lies([fragment_of(0, 64, True, proto=6), fragment_of(0, 64, True, proto=1)], 2)       # nobody here takes TCP or ICMP in pieces
+    lies([fragment_of(2 * i, 8, True) for i in range(33)], 33)                            # dust
+    # A whole packet that was no packet of an SA's ends as one.
+    before = rig.client.drops()
+    for part in (fragment_of(0, 64, True), fragment_of(8, 64, False)):
+        rig.wan.send(part)
+    assert rig.dropped(before, esp_no_sa=1, local_fragment=0)
+    # Packets that are never complete, from everywhere at once: one after the other gives way, and a good one between them comes through.
+    before = rig.client.drops()
+    flood = [fragment_of(0, 1000, True, src=f"10.9.{i // 250}.{i % 250 + 2}", id=i % 7) for i in range(1000)]
+    for part in flood:
+        rig.wan.send(part)
+    assert good(2, flood[:50])
+    assert good(3)
+    time.sleep(2.2)  # all that was kept is given up by now
+    assert rig.dropped(before, local_fragment=1050)
+    remove(rig, entry[0])
 
 
 if __name__ == "__main__":
