@@ -1,8 +1,9 @@
 // What the nodes know of a port: its addresses and sizes; and of a tunnel interface, which is a name and addresses and has no device.
-// Owns no packet; fixed from start to end.
+// Owns no packet; fixed from start to end, but for the MTU, which follows the device's.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -12,10 +13,25 @@
 
 namespace culvert::dp {
 
+/// Bytes, written by the manager while workers read. A packet that is judged by the former value is one that was a moment earlier.
+class SharedMtu {
+ public:
+  SharedMtu(std::uint16_t bytes = 1500) : bytes_(bytes) {}  // NOLINT(google-explicit-constructor): it is a number
+  SharedMtu(const SharedMtu& other) : SharedMtu(std::uint16_t{other}) {}
+  SharedMtu& operator=(const SharedMtu& other) {
+    bytes_.store(other, std::memory_order_relaxed);
+    return *this;
+  }
+  operator std::uint16_t() const { return bytes_.load(std::memory_order_relaxed); }  // NOLINT(google-explicit-constructor)
+
+ private:
+  std::atomic<std::uint16_t> bytes_;
+};
+
 struct Interface {
   std::string name;
   std::array<std::uint8_t, 6> mac{};
-  std::uint16_t mtu = 1500;       ///< of IP
+  SharedMtu mtu{};                ///< of IP
   std::vector<Prefix> addresses;  ///< own addresses with their networks
 
   /// The address that this router speaks with on this port; unspecified without one.
@@ -26,6 +42,13 @@ struct Interface {
       if (p.contains(a)) return &p;
     return nullptr;
   }
+};
+
+/// A port's device at one moment.
+struct PortState {
+  bool up = false;        ///< it has a link
+  bool gone = false;      ///< the interface beneath it exists no more
+  std::uint16_t mtu = 0;  ///< of IP that the interface beneath carries; 0: the configured one, as far as is known
 };
 
 /// All own addresses; small, read per packet.

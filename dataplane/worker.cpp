@@ -511,11 +511,14 @@ void Worker::transmit(std::uint16_t port) {
   if (queue.size == 0) return;
   Port& device = *env_.ports[port];
   std::size_t sent = 0;
-  if (id_ >= device.queues()) {
+  const unsigned queues = device.usable() ? device.queues() : 0;
+  if (queues == 0) [[unlikely]] {
+    // A queue that nobody empties would keep what it has until the link returns, and then send it all: nothing is put there.
+  } else if (id_ >= queues) {
     // The device has fewer queues than there are workers: another one's queue is used through its hand-over ring.
     for (; sent < queue.size; ++sent) {
       note_of(queue.handles[sent]) = {.kind = Handoff::Frame, .port = port};
-      if (!env_.handoff[id_ % device.queues()]->push(queue.handles[sent])) break;
+      if (!env_.handoff[id_ % queues]->push(queue.handles[sent])) break;
     }
     counters_.handoff_out.add(sent);
   } else {
@@ -526,7 +529,7 @@ void Worker::transmit(std::uint16_t port) {
   for (; sent < queue.size; ++sent) {
     Packet lost;
     lost.handle = queue.handles[sent];
-    drops_.drop(lost, Drop::TxFull);
+    drops_.drop(lost, queues != 0 ? Drop::TxFull : Drop::PortDown);
   }
   queue.size = 0;
 }
@@ -664,7 +667,7 @@ const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
   tunnel_.sa = &sa;
   env_.fib->lookup_v4(std::span(&peer, 1), std::span(&tunnel_.hop, 1));
   const NextHop& hop = env_.fib->hop(tunnel_.hop);
-  tunnel_.outer_mtu = hop.leads_out() ? env_.interfaces[hop.port].mtu : 0U;
+  tunnel_.outer_mtu = hop.leads_out() ? std::uint32_t{env_.interfaces[hop.port].mtu} : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
   if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
   return tunnel_;

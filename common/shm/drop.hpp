@@ -51,7 +51,8 @@ namespace culvert {
   X(EspEcn,             "esp_ecn",              "outer congestion mark (CE) on an inner packet that cannot carry it (RFC 6040 section 4.2)") \
   X(ArpRateLimited,     "arp_rate_limited",     "ARP packet beyond what one worker takes a second") \
   X(InjectInvalid,      "inject_invalid",       "datagram of culvertd that is too large, or from an address or port that is not for IKE here") \
-  X(EspTransport,       "esp_transport",        "for a transport-mode SA, but a fragment, with IP options, or not between the SA's own two addresses (RFC 4301 section 4.1)")
+  X(EspTransport,       "esp_transport",        "for a transport-mode SA, but a fragment, with IP options, or not between the SA's own two addresses (RFC 4301 section 4.1)") \
+  X(PortDown,           "port_down",            "the port that it would leave by has no link, or is being reset")
 // clang-format on
 
 enum class Drop : std::uint8_t {

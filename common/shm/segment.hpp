@@ -109,7 +109,9 @@ struct alignas(64) ManagerCounters {
 struct alignas(64) PortCounters {
   Name name;
   Counter rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors, rx_nombuf;
-  Counter link_up;  ///< 0 or 1
+  Counter link_up;       ///< 0 or 1
+  Counter link_changes;  ///< how often it went down or came back
+  Counter mtu;           ///< of IP that is sent: the configured one, or less while the interface beneath carries less
 };
 
 struct SegmentHeader {

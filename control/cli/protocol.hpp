@@ -45,7 +45,8 @@
 //   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","generated","consumed",
 //                 "drops":{REASON: n}}],
 //    "manager": {"generated","consumed","drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops
-//    and rings "ports": [{"port","up","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
+//    and rings "ports":
+//    [{"port","up","link_changes","mtu","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
 //    "drops": [{"reason","help","total"}],
 //    "children": [{"connection","child","in": TOTALS,"out": TOTALS}],
 //    "rings": [{"ring","fill","capacity","full"}],

@@ -217,6 +217,10 @@ void add_ports(Builder& b, const shm::Segment& segment) {
      [](const P& p) { return p.rx_nombuf.get(); });
   b.gauge("culvert_port_up", "1 while the port has a link.");
   for (const P& p : ports) b.sample({label("port", p.name.view())}, std::uint64_t{p.link_up.get() != 0});
+  b.counter("culvert_port_link_changes_total", "How often the port's link went down or came back.");
+  for (const P& p : ports) b.sample({label("port", p.name.view())}, p.link_changes.get());
+  b.gauge("culvert_port_mtu_bytes", "The largest IP packet that the port sends: as configured, or less while its interface carries less.");
+  for (const P& p : ports) b.sample({label("port", p.name.view())}, p.mtu.get());
 }
 
 void add_certificates(Builder& b, const auth::Inventory& inventory, const config::GatewayConfig& config) {

@@ -1,10 +1,16 @@
 #include "dataplane/io/port.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
+#include <net/if.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "dataplane/io/eal.hpp"
 #include "dataplane/io/mbuf_view.hpp"
@@ -34,6 +40,11 @@ std::expected<std::uint16_t, std::string> probe(const config::Port& port, const 
     return std::unexpected("DPDK cannot make this device (" + (rc != 0 ? dpdk_error(rc) : "no port") + "); it said: " + Eal::last_log());
   return id;
 }
+/// In a thread of DPDK's.
+int on_reset_event(std::uint16_t, rte_eth_event_type, void* port, void*) {
+  static_cast<Port*>(port)->want_reset();
+  return 0;
+}
 }  // namespace
 
 std::string device_arguments(const std::string& device, unsigned queues, unsigned mtu) {
@@ -56,13 +67,31 @@ std::expected<std::unique_ptr<Port>, std::string> Port::open(const config::Port&
   const std::string device = device_arguments(config.device, queues, config.mtu);
   const auto id = probe(config, device);
   if (!id) return fail(id.error());
-  std::unique_ptr<Port> port(new Port(config.name, *id, index));
+  std::unique_ptr<Port> port(new Port(config, *id, index, pool));
   if (!is_pci_device(config.device)) port->device_ = device_name(device);
-  if (auto configured = port->configure(config, queues, pool); !configured) return fail(configured.error());
+  if (auto configured = port->configure(queues); !configured) return fail(configured.error());
+  port->open_queues_ = port->queues_;
+  (void)rte_eth_dev_callback_register(*id, RTE_ETH_EVENT_INTR_RESET, on_reset_event, port.get());  // only some drivers ever call it
   return port;
 }
 
-std::expected<void, std::string> Port::configure(const config::Port& config, unsigned queues, BufferPool& pool) {
+std::expected<void, std::string> Port::reset() {
+  reset_wanted_ = false;  // what the device wants from here on is another reset
+  const int rc = rte_eth_dev_reset(id_);
+  if (rc == -ENOTSUP) {
+    if (const int stopped = rte_eth_dev_stop(id_); stopped != 0) return std::unexpected("stopping the device: " + dpdk_error(stopped));
+  } else if (rc != 0) {
+    return std::unexpected("resetting the device: " + dpdk_error(rc));
+  }
+  // Workers use the queues that there were: their number may not become another.
+  const std::uint16_t before = queues_;
+  if (auto configured = configure(before); !configured) return configured;
+  if (queues_ != before) return std::unexpected("it has " + std::to_string(queues_) + " queue(s) now instead of " + std::to_string(before));
+  open_queues_ = queues_;
+  return {};
+}
+
+std::expected<void, std::string> Port::configure(unsigned queues) {
   const auto failed = [](const char* what, int rc) { return std::unexpected(std::string(what) + ": " + dpdk_error(rc)); };
   rte_eth_dev_info info{};
   if (const int rc = rte_eth_dev_info_get(id_, &info); rc != 0) return failed("device info", rc);
@@ -74,17 +103,18 @@ std::expected<void, std::string> Port::configure(const config::Port& config, uns
     conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
   }
   if (const int rc = rte_eth_dev_configure(id_, queues_, queues_, &conf); rc != 0) return failed("configuring queues", rc);
-  if (const int rc = rte_eth_dev_set_mtu(id_, config.mtu); rc != 0 && rc != -ENOTSUP)
-    return std::unexpected("MTU " + std::to_string(config.mtu) + " is refused: " + dpdk_error(rc));
-  std::uint16_t rx = config.rx_descriptors;
-  std::uint16_t tx = config.tx_descriptors;
+  if (const int rc = rte_eth_dev_set_mtu(id_, config_.mtu); rc != 0 && rc != -ENOTSUP)
+    return std::unexpected("MTU " + std::to_string(config_.mtu) + " is refused: " + dpdk_error(rc));
+  std::uint16_t rx = config_.rx_descriptors;
+  std::uint16_t tx = config_.tx_descriptors;
   if (const int rc = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx, &tx); rc != 0) return failed("descriptor counts", rc);
   for (std::uint16_t q = 0; q < queues_; ++q) {
-    if (const int rc = rte_eth_rx_queue_setup(id_, q, rx, SOCKET_ID_ANY, nullptr, pool.raw()); rc != 0)
+    if (const int rc = rte_eth_rx_queue_setup(id_, q, rx, SOCKET_ID_ANY, nullptr, pool_.raw()); rc != 0)
       return failed("receive queue (perhaps the device lacks what its arguments ask for)", rc);
     if (const int rc = rte_eth_tx_queue_setup(id_, q, tx, SOCKET_ID_ANY, nullptr); rc != 0) return failed("transmit queue", rc);
   }
   if (const int rc = rte_eth_dev_start(id_); rc != 0) return failed("starting the device", rc);
+  interface_ = info.if_index;
   rte_ether_addr mac{};
   if (const int rc = rte_eth_macaddr_get(id_, &mac); rc != 0) return failed("MAC address", rc);
   std::copy_n(mac.addr_bytes, mac_.size(), mac_.begin());
@@ -92,6 +122,7 @@ std::expected<void, std::string> Port::configure(const config::Port& config, uns
 }
 
 Port::~Port() {
+  (void)rte_eth_dev_callback_unregister(id_, RTE_ETH_EVENT_INTR_RESET, on_reset_event, this);
   (void)rte_eth_dev_stop(id_);
   (void)rte_eth_dev_close(id_);
   if (!device_.empty()) (void)rte_eal_hotplug_remove("vdev", device_.c_str());
@@ -128,8 +159,27 @@ void Port::read_counters(shm::PortCounters& out) const {
     out.tx_errors.set(s.oerrors);
     out.rx_nombuf.set(s.rx_nombuf);
   }
-  rte_eth_link link{};
-  if (rte_eth_link_get_nowait(id_, &link) == 0) out.link_up.set(link.link_status);
+}
+
+PortState Port::state() const {
+  PortState out;
+  if (interface_ == 0) {
+    rte_eth_link link{};
+    out.up = rte_eth_link_get_nowait(id_, &link) == 0 && link.link_status != 0;
+    return out;
+  }
+  // Any socket of the namespace will do for asking, and none needs rights; the name may have changed, the index never does.
+  ifreq ask{};
+  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return {.up = usable(), .gone = false, .mtu = 0};
+  if (::if_indextoname(interface_, ask.ifr_name) == nullptr) {
+    out.gone = errno == ENXIO;
+  } else {
+    out.up = ::ioctl(fd, SIOCGIFFLAGS, &ask) == 0 && (ask.ifr_flags & IFF_UP) != 0 && (ask.ifr_flags & IFF_RUNNING) != 0;
+    if (::ioctl(fd, SIOCGIFMTU, &ask) == 0) out.mtu = static_cast<std::uint16_t>(std::clamp(ask.ifr_mtu, 68, 0xffff));
+  }
+  ::close(fd);
+  return out;
 }
 
 }  // namespace culvert::dp

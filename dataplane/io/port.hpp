@@ -1,8 +1,9 @@
 // One port: a NIC or any DPDK virtual device, with a receive and a transmit queue per worker.
-// Owns the device's configuration and its statistics. Its burst functions are for one thread per queue.
+// Owns the device's configuration and its statistics. Its burst functions are for one thread per queue, and for none while it is parked.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -11,6 +12,7 @@
 
 #include "common/config/config.hpp"
 #include "common/shm/segment.hpp"
+#include "dataplane/interface.hpp"
 #include "dataplane/io/buffers.hpp"
 
 namespace culvert::dp {
@@ -35,21 +37,40 @@ class Port {
   /// Sends frames in order; returns how many were taken. Those left stay the caller's.
   std::size_t transmit(unsigned queue, std::span<void*> handles);
 
-  [[nodiscard]] unsigned queues() const { return queues_; }
+  /// 0 while it is parked: no worker touches the device then.
+  [[nodiscard]] unsigned queues() const { return open_queues_.load(std::memory_order_relaxed); }
   [[nodiscard]] const MacAddress& mac() const { return mac_; }
   [[nodiscard]] const std::string& name() const { return name_; }
-  /// Reads the device's counters and link state into the segment. Not for workers.
+  /// Whether frames may be sent; the manager's word, false while the link is down.
+  [[nodiscard]] bool usable() const { return usable_.load(std::memory_order_relaxed); }
+  void set_usable(bool usable) { usable_.store(usable, std::memory_order_relaxed); }
+  // A device that must be reset (its driver says so, as a VF's does when the host has reset the NIC) is parked, reset once no worker can
+  // be in its burst functions any more, and opened again.
+  [[nodiscard]] bool reset_wanted() const { return reset_wanted_.load(std::memory_order_relaxed); }
+  void want_reset() { reset_wanted_.store(true, std::memory_order_relaxed); }
+  void park() { open_queues_.store(0, std::memory_order_relaxed); }
+  /// Only while it is parked and all workers have been quiescent since. The error says what failed; it may be tried again.
+  std::expected<void, std::string> reset();
+  /// Reads the device's counters into the segment. Not for workers.
   void read_counters(shm::PortCounters& out) const;
+  /// Asks the device, or the kernel's interface beneath it, which drivers such as af_packet's do not watch. Not for workers.
+  [[nodiscard]] PortState state() const;
 
  private:
-  Port(std::string name, std::uint16_t id, std::uint16_t index) : name_(std::move(name)), id_(id), index_(index) {}
-  std::expected<void, std::string> configure(const config::Port& config, unsigned workers, BufferPool& pool);
+  Port(const config::Port& config, std::uint16_t id, std::uint16_t index, BufferPool& pool)
+      : config_(config), pool_(pool), name_(config.name), id_(id), index_(index) {}
+  std::expected<void, std::string> configure(unsigned queues);
 
+  config::Port config_;
+  BufferPool& pool_;
   std::string name_;
   std::string device_;   // of a hot-plugged virtual device
   std::uint16_t id_;     // DPDK's
   std::uint16_t index_;  // ours
+  std::atomic<std::uint16_t> open_queues_{0};
   std::uint16_t queues_ = 1;
+  std::atomic<bool> usable_{true}, reset_wanted_{false};
+  unsigned interface_ = 0;  // the kernel's index of the interface beneath; 0: there is none
   MacAddress mac_{};
 };
 

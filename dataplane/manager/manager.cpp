@@ -47,6 +47,7 @@ Manager::Manager(const Setup& s)
                    give_to_worker(p, {.kind = Handoff::Egress, .from_tunnel = note_of(buffer).from_tunnel, .local = note_of(buffer).local});
                  },
                  [this](void* buffer, bool tell) { end(buffer, Drop::NeighborUnresolved, tell); }}),
+      ports_(s.environment.ports, s.interfaces, s.tables.rcu),
       injector_(*s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
       signal_fd_(s.signal_fd) {}
 
@@ -70,7 +71,7 @@ std::expected<std::unique_ptr<Manager>, std::string> Manager::create(const Setup
 }
 
 void Manager::run() {
-  announce();
+  for (std::size_t i = 0; i < env_.interfaces.size(); ++i) announce(i);
   while (!stop_) {
     const std::uint64_t now = monotonic_ns();
     if (now >= next_tick_) tick(now);
@@ -127,8 +128,10 @@ void Manager::tick(std::uint64_t now) {
       if (session_) events_.push_back(shm::Message::of(m));
   if (now < next_statistics_) return;
   next_statistics_ = now + kStatistics;
-  const auto counters = segment_.ports();
-  for (std::size_t i = 0; i < env_.ports.size(); ++i) env_.ports[i]->read_counters(counters[i]);
+  for (const std::uint16_t port : ports_.look(segment_.ports(), now)) {
+    resolver_.renew(port, now);
+    announce(port);
+  }
 }
 
 bool Manager::take_commands() {
@@ -248,10 +251,10 @@ void Manager::detach() {
   events_.clear();
 }
 
-void Manager::announce() {
-  for (std::size_t i = 0; i < env_.interfaces.size(); ++i)
-    for (const Prefix& p : env_.interfaces[i].addresses)
-      if (p.address.family == Family::V4) send_arp({p.address, static_cast<std::uint16_t>(i)}, p.address);
+/// Tells the neighbours on the port where its addresses are.
+void Manager::announce(std::size_t port) {
+  for (const Prefix& p : env_.interfaces[port].addresses)
+    if (p.address.family == Family::V4) send_arp({p.address, static_cast<std::uint16_t>(port)}, p.address);
 }
 
 void Manager::send_arp(const NeighborKey& key, const IpAddress& source) {

@@ -15,6 +15,7 @@
 #include "dataplane/manager/attach.hpp"
 #include "dataplane/manager/commands.hpp"
 #include "dataplane/manager/ike_bridge.hpp"
+#include "dataplane/manager/port_keeper.hpp"
 #include "dataplane/manager/resolver.hpp"
 #include "dataplane/worker.hpp"
 
@@ -26,6 +27,7 @@ class Manager {
     const config::GatewayConfig& config;
     const WorkerEnvironment& environment;
     NeighborTable& neighbors;
+    std::span<Interface> interfaces;  ///< those of the environment, whose MTUs follow their devices
     Commands::Tables tables;
     int signal_fd = -1;  ///< readable when the process shall end
   };
@@ -59,7 +61,7 @@ class Manager {
   bool take_slow();
   bool send_events();
   void send_arp(const NeighborKey& key, const IpAddress& source);
-  void announce();
+  void announce(std::size_t port);
   void give_to_worker(const Packet& packet, HandoffNote note);
   void end(void* buffer, Drop reason, bool tell);
   void drop(void* buffer, Drop reason);
@@ -75,6 +77,7 @@ class Manager {
   Rcu& rcu_;
   Commands commands_;
   Resolver resolver_;
+  PortKeeper ports_;
   Injector injector_;
   std::unique_ptr<AttachServer> server_;
   std::optional<Session> session_;

@@ -43,7 +43,11 @@ void Resolver::tick(std::uint64_t now) {
                       (state == NeighborState::Reachable && now - std::max(p.used_ns, p.heard_ns) > kUnused);
     if (over) forgotten.push_back(n);
   }
-  for (Neighbor* n : forgotten) {
+  forget(forgotten);
+}
+
+void Resolver::forget(const std::vector<Neighbor*>& entries) {
+  for (Neighbor* n : entries) {
     if (n->pinned) {
       progress_[n] = {};
       n->link.store(0, std::memory_order_release);
@@ -52,6 +56,26 @@ void Resolver::tick(std::uint64_t now) {
     progress_.erase(n);
     if (auto removed = table_.remove(*n)) rcu_.defer(std::move(removed));
   }
+}
+
+void Resolver::renew(std::uint16_t port, std::uint64_t now) {
+  std::vector<Neighbor*> forgotten;
+  for (auto& [n, p] : progress_) {
+    if (n->key.port != port || n->state() == NeighborState::Incomplete) continue;
+    if (n->used.exchange(false)) p.used_ns = now;
+    if (!p.waiting.empty()) flush(p);
+    if (n->state() == NeighborState::Failed || p.used_ns == 0 || now - p.used_ns > kReachable) {
+      forgotten.push_back(n);
+      continue;
+    }
+    n->confirmed.exchange(false);  // of before
+    p.heard_ns = 0;
+    p.used_ns = now;
+    p.tries = 1;
+    p.next_ns = now + kProbe;
+    out_.ask(n->key);
+  }
+  forget(forgotten);
 }
 
 void Resolver::step(Neighbor& n, Progress& p, std::uint64_t now) {

@@ -39,6 +39,9 @@ class Resolver {
   void want(const NeighborKey& key, void* buffer, std::uint64_t now);
   /// Entries may have been confirmed, or time has passed.
   void tick(std::uint64_t now);
+  /// The link of `port` is back: whoever is behind it may be another now. Those in use are asked at once, and packets go on to where they
+  /// were meanwhile; the others are forgotten, failures too.
+  void renew(std::uint16_t port, std::uint64_t now);
   /// Ends all that waits; before the workers stop.
   void give_up();
 
@@ -52,6 +55,7 @@ class Resolver {
   void step(Neighbor& n, Progress& p, std::uint64_t now);
   void fail(Neighbor& n, Progress& p, std::uint64_t now);
   void flush(Progress& p);
+  void forget(const std::vector<Neighbor*>& entries);
 
   NeighborTable& table_;
   Rcu& rcu_;

@@ -77,13 +77,13 @@ std::string port_drops_text(const json::object& result, bool all) {
 }
 
 std::string ports_text(const json::object& result) {
-  Table table({"PORT", "LINK", "RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES"});
-  table.right({2, 3, 4, 5});
+  Table table({"PORT", "LINK", "CHANGES", "MTU", "RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES"});
+  table.right({2, 3, 4, 5, 6, 7});
   for (const auto& value : list_of(result, "ports")) {
     const json::object& p = value.as_object();
     const auto n = [&p](const char* key) { return human_count(count_of(p, key)); };
-    table.row({text_of(p, "port"), flag_of(p, "up") ? "up" : "DOWN", n("rx_packets"), human_bytes(count_of(p, "rx_bytes")), n("tx_packets"),
-               human_bytes(count_of(p, "tx_bytes"))});
+    table.row({text_of(p, "port"), flag_of(p, "up") ? "up" : "DOWN", n("link_changes"), n("mtu"), n("rx_packets"),
+               human_bytes(count_of(p, "rx_bytes")), n("tx_packets"), human_bytes(count_of(p, "tx_bytes"))});
   }
   return table.text();
 }

@@ -43,6 +43,8 @@ json::array ports_json(const shm::Segment& segment) {
   for (const shm::PortCounters& p : segment.ports()) {
     out.push_back(json::object{{"port", p.name.view()},
                                {"up", p.link_up.get() != 0},
+                               {"link_changes", p.link_changes.get()},
+                               {"mtu", p.mtu.get()},
                                {"rx_packets", p.rx_packets.get()},
                                {"rx_bytes", p.rx_bytes.get()},
                                {"tx_packets", p.tx_packets.get()},

@@ -5,6 +5,7 @@ Longer than 400 lines, for the cases share one running gateway. Every case is a 
 """
 import os
 import random
+import subprocess
 import sys
 import time
 
@@ -489,6 +490,16 @@ def test_link_layer_junk(rig):
         rig.wan.frame(frame)
         time.sleep(0.03)
         assert rig.dropped(was, **{reason: 1}), (frame.summary(), reason, was, rig.client.drops())
+    # A frame that is larger than the device's buffers comes cut off.
+    def mtu(value):
+        for namespace, interface in ((rig.namespaces[0], "gw0"), (rig.namespaces[2], "w0")):
+            subprocess.run(["ip", "-n", namespace, "link", "set", interface, "mtu", value], check=True)
+    mtu("9000")
+    was = rig.client.drops()
+    rig.wan.send(IP(src=OPEN, dst=LAN) / UDP(dport=9) / Raw(bytes(4000)))
+    rig.wan.send(IP(src=WAN, dst="10.9.0.1", proto=50) / Raw(b"\xc0\x00\x00\x01" + bytes(8000)))
+    assert rig.lan.expect(lambda p: True, 0.2) is None and rig.dropped(was, rx_malformed=2)
+    mtu("1500")
     # A storm of strangers costs no entry, and the way to the honest neighbour stays.
     storm = [bytes(Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=mac, psrc=f"10.9.0.{3 + i % 200}", pdst="10.9.0.200")) for i in range(200)]
     before = rig.client.drops()
@@ -724,6 +735,36 @@ def test_the_peer_is_outside_of_its_own_tunnel(rig):
     assert rig.wan.expect(lambda p: p.src == "10.9.0.1", 0.3) is None and rig.dropped(before, no_route=2)
     rig.client.ok("unsa out 7 1007")
     rig.client.ok("unpolicy 8")
+
+
+def test_a_link_goes_and_returns(rig):
+    """attack-O4: packets for a port without a link end there, counted; neighbours are asked anew when it is back. A frame larger than the port's MTU is refused."""
+    def gw0(*what):
+        subprocess.run(["ip", "-n", rig.namespaces[0], "link", "set", "gw0", *what], check=True)
+
+    def shown(line):
+        end = time.monotonic() + 3
+        while time.monotonic() < end and line not in rig.log():
+            time.sleep(0.05)
+        return rig.log().count(line)
+
+    packet = IP(src=LAN, dst=OPEN) / UDP(dport=9)
+    rig.lan.send(packet)
+    assert rig.wan.expect(lambda p: p.dst == OPEN)
+    gw0("down")
+    assert shown("port wan: the link is down") == 1
+    before = rig.client.drops()
+    for _ in range(5):
+        rig.lan.send(packet)
+    assert rig.dropped(before, port_down=5)
+    gw0("up")
+    asked = False
+    for frame in rig.wan.frames(2):
+        asked |= ARP in frame and frame[ARP].op == 1 and frame[ARP].pdst == WAN
+    assert asked and shown("port wan: the link is up again") == 1
+    rig.lan.send(packet)
+    assert rig.wan.expect(lambda p: p.dst == OPEN), "traffic resumes"
+    assert rig.wan.expect(lambda p: p.dst == OPEN, 0.2) is None, "what was refused is not sent late"
 
 
 def test_culvertd_dies_and_returns(rig):

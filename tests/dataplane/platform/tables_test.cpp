@@ -188,7 +188,7 @@ TEST_CASE("resolver: asks, delivers, gives up, forgets", "[neighbor][rfc826]") {
   (*rcu)->reclaim();
 }
 
-TEST_CASE("neighbour table: full means full, and removal keeps the rest reachable", "[neighbor]") {
+TEST_CASE("neighbour table: full means full, and removal keeps the rest reachable", "[neighbor][attack-O4]") {
   NeighborTable table;
   for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i) REQUIRE(table.add({v4(0x0a000000 + i), 0}) != nullptr);
   CHECK(table.add({v4(0x0b000000), 0}) == nullptr);

@@ -17,7 +17,7 @@ namespace {
 using SmallRing = RingMemory<std::uint64_t, 8>;
 }
 
-TEST_CASE("a ring keeps order, refuses when full and counts it", "[ring]") {
+TEST_CASE("a ring keeps order, refuses when full and counts it", "[ring][attack-O4]") {
   auto memory = std::make_unique<SmallRing>();
   RingProducer<std::uint64_t, 8> producer(*memory);
   RingConsumer<std::uint64_t, 8> consumer(*memory);

@@ -143,7 +143,7 @@ TEST_CASE("nobody is asked on the link, nor on this host at the word of another"
   fails(away.url("/"), "leads to an address of this host or its link");
 }
 
-TEST_CASE("a name is looked up once for all who ask, beside others that take long", "[http]") {
+TEST_CASE("a name is looked up once for all who ask, beside others that take long", "[http][attack-O4]") {
   asio::io_context context;
   std::atomic<unsigned> asked = 0;
   std::atomic<bool> end = false;

@@ -1,12 +1,14 @@
 // The form of a log line: one line, valid JSON, nothing unprintable; and the bounded memory of recent events.
 #include "control/log/journal.hpp"
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include <boost/json.hpp>
 #include <catch2/catch.hpp>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/log_line.hpp"
@@ -72,6 +74,32 @@ TEST_CASE("a log file that cannot be opened is an error with its name", "[log]")
   config::Log log;
   log.file = "/dev/null/culvertd.log";
   CHECK_THROWS_WITH(Journal(log), Catch::Contains("/dev/null/culvertd.log"));
+}
+
+TEST_CASE("a full disk costs lines of the file alone: they are still in `culvert log`, and later ones are written", "[log][attack-O4]") {
+  const auto file = std::filesystem::temp_directory_path() / ("culvert-journal-full-" + std::to_string(::getpid()));
+  config::Log log;
+  log.file = file.string();
+  const auto before = ::signal(SIGXFSZ, SIG_IGN);
+  rlimit room{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &room) == 0);
+  {
+    Journal journal(log);
+    journal.info("there is room");
+    const rlimit none{512, room.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);  // as a full disk: a write ends with an error, or is cut short
+    for (int i = 0; i < 100; ++i) journal.info("line " + std::to_string(i));
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &room) == 0);
+    CHECK(std::filesystem::file_size(file) <= 512);
+    CHECK(journal.since(0).size() == 101);
+    CHECK(journal.since(0).back().message == "line 99");
+    journal.info("there is room again");
+  }
+  ::signal(SIGXFSZ, before);
+  std::ifstream in(file);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  CHECK_THAT(text, Catch::Contains("info  there is room\n") && Catch::Contains("info  there is room again\n"));
+  std::filesystem::remove(file);
 }
 
 TEST_CASE("a log file that was renamed is opened anew, and stays if that cannot be", "[log]") {

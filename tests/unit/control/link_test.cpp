@@ -27,7 +27,7 @@ std::unique_ptr<Link> link_to(test::FakeDataplane& dp) {
 }
 }  // namespace
 
-TEST_CASE("commands beyond the ring wait in order, and none is lost", "[link]") {
+TEST_CASE("commands beyond the ring wait in order, and none is lost", "[link][attack-O4]") {
   test::FakeDataplane dp;
   auto link = link_to(dp);
   std::size_t acked = 0;
@@ -45,7 +45,7 @@ TEST_CASE("commands beyond the ring wait in order, and none is lost", "[link]") 
   CHECK(dp.segment().rings().command.full.load() > 0);
 }
 
-TEST_CASE("installs beyond the bound are refused to the caller", "[link]") {
+TEST_CASE("installs beyond the bound are refused to the caller", "[link][attack-O4]") {
   test::FakeDataplane dp;
   auto link = link_to(dp);
   for (std::size_t i = 0; i < CommandQueue::kMaxWaitingInstalls; ++i) REQUIRE(link->commands().send(shm::InstallSa{}, kNow, {}));

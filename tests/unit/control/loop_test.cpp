@@ -295,6 +295,33 @@ TEST_CASE("a thousand idle clients do not keep an operator out", "[loop][cli][at
   CHECK(open <= cli::kMaxClients);
 }
 
+TEST_CASE("no descriptor left for a client: it waits, and is served when there is one again", "[loop][cli][attack-O4]") {
+  Daemon d;
+  (void)d.request_version();
+  const int client = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(client >= 0);
+  rlimit files{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+  rlimit none = files;
+  none.rlim_cur = static_cast<rlim_t>(client) + 1;  // all below are open
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  d.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+  REQUIRE(::connect(client, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  const std::string line = "{\"command\":\"version\"}\n";
+  REQUIRE(::send(client, line.data(), line.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(line.size()));
+  pollfd p{client, POLLIN, 0};
+  timespec begun{}, ended{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begun);
+  CHECK(::poll(&p, 1, 400) == 0);
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ended);
+  CHECK(ended.tv_sec - begun.tv_sec + (ended.tv_nsec - begun.tv_nsec) / 1e9 < 0.2);  // it does not spin meanwhile
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+  CHECK_THAT(read_line(client), Catch::Contains("\"ok\":true"));
+  ::close(client);
+}
+
 TEST_CASE("a reply that throws is the end of its session alone, and of its place", "[loop][cli]") {
   const std::string path = temp_path("throws.sock");
   auto listener = io::Listener::open(path, "");

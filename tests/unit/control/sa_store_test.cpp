@@ -99,7 +99,7 @@ TEST_CASE("two peers may choose the same outbound SPI", "[sa]") {
   CHECK(store.find(Direction::Outbound, Spi{0xabcdef01}, 2) == nullptr);
 }
 
-TEST_CASE("outbound slots run out and come back", "[sa]") {
+TEST_CASE("outbound slots run out and come back", "[sa][attack-O4]") {
   auto store = make(2);
   CHECK(store.begin_install(Direction::Outbound, Spi{1000}, 1, "c", "k"));
   CHECK(store.begin_install(Direction::Outbound, Spi{1001}, 2, "c", "k"));

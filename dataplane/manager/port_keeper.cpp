@@ -1,0 +1,59 @@
+#include "dataplane/manager/port_keeper.hpp"
+
+#include <spdlog/spdlog.h>
+
+namespace culvert::dp {
+
+PortKeeper::PortKeeper(std::span<const std::unique_ptr<Port>> ports, std::span<Interface> interfaces, Rcu& rcu)
+    : ports_(ports), interfaces_(interfaces), rcu_(rcu), resets_(ports.size()) {
+  for (const Interface& i : interfaces_) watch_.add(i.name, i.mtu);
+}
+
+std::vector<std::uint16_t> PortKeeper::look(std::span<shm::PortCounters> counters, std::uint64_t now) {
+  std::vector<std::uint16_t> returned;
+  for (std::size_t i = 0; i < ports_.size(); ++i) {
+    Port& port = *ports_[i];
+    const bool was_reset = reset(i, now);
+    port.read_counters(counters[i]);
+    const PortState state = port.state();
+    const PortWatch::News news = watch_.look(i, state);
+    port.set_usable(news.usable);
+    counters[i].link_up.set(state.up);
+    counters[i].link_changes.set(watch_.changes(i));
+    counters[i].mtu.set(news.mtu);
+    if (interfaces_[i].mtu != news.mtu) interfaces_[i].mtu = news.mtu;
+    for (const std::string& line : news.lines) spdlog::log(news.alarm ? spdlog::level::warn : spdlog::level::info, "{}", line);
+    if (was_reset || news.returned) returned.push_back(static_cast<std::uint16_t>(i));
+  }
+  return returned;
+}
+
+/// One step of a reset, if one is wanted. True: it is done.
+bool PortKeeper::reset(std::size_t index, std::uint64_t now) {
+  Port& port = *ports_[index];
+  Reset& r = resets_[index];
+  if (r.alone == nullptr) {
+    if (!port.reset_wanted() || now < r.not_before) return false;
+    if (r.failed_with.empty())
+      spdlog::warn("port {}: the device must be reset; what would leave by it is dropped (port_down)", port.name());
+    port.park();
+    r.alone = std::make_shared<std::atomic<bool>>(false);
+    rcu_.defer(std::shared_ptr<void>(nullptr, [alone = r.alone](void*) { *alone = true; }));
+    return false;
+  }
+  if (!*r.alone) return false;
+  r.alone.reset();
+  if (const auto done = port.reset(); !done) {
+    if (done.error() != r.failed_with)
+      spdlog::error("port {}: it cannot be reset, and is tried again each second: {}", port.name(), done.error());
+    r.failed_with = done.error();
+    r.not_before = now + kTryAgain;
+    port.want_reset();
+    return false;
+  }
+  spdlog::info("port {}: reset, and in use again", port.name());
+  r.failed_with.clear();
+  return true;
+}
+
+}  // namespace culvert::dp
