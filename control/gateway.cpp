@@ -80,6 +80,10 @@ std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
                                     [this, now](const ike::Datagram& d) {
                                       engine_.on_datagram(now, d);
                                       perform(now);
+                                    },
+                                .traced =
+                                    [this](const shm::Traced& t) {
+                                      if (const auto f = forecasts_.find(t.id); f != forecasts_.end()) f->second->path = t.path;
                                     }};
   auto more = link_->drain(handlers);
   perform(now);
@@ -386,13 +390,6 @@ const Traffic& Gateway::traffic() {
     });
   }
   return traffic_;
-}
-
-const shm::SaRecord* Gateway::record(Direction direction, Spi spi, std::uint64_t pair) const {
-  if (!link_) return nullptr;
-  const SaEntry* e = store_.find(direction, spi, pair);
-  if (e == nullptr || (e->state != SlotState::Live && e->state != SlotState::Leaving)) return nullptr;
-  return &link_->segment().records(direction)[e->slot];
 }
 
 }  // namespace culvert::control

@@ -8,6 +8,7 @@
 #include <array>
 #include <expected>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -79,6 +80,14 @@ class Gateway final : private ike::Services {
   }
   [[nodiscard]] std::vector<ike::Watch> watches(ike::TimePoint now) const { return engine_.watches(now); }
 
+  /// Asks the data plane what it would do with a packet; `id` is chosen here. The answer comes later: an `outcome`, and with one that is
+  /// ok a `path`. nullptr: there is no data plane.
+  struct Forecast {
+    std::optional<shm::Path> path;
+    std::optional<Outcome> outcome;
+  };
+  std::shared_ptr<const Forecast> trace_packet(ike::TimePoint now, shm::TracePacket question);
+
   // -- to look at
   [[nodiscard]] const config::GatewayConfig& config() const { return config_; }
   [[nodiscard]] Journal& journal() const { return journal_; }
@@ -102,6 +111,9 @@ class Gateway final : private ike::Services {
   [[nodiscard]] const ExchangeCounts& exchanges() const { return exchanges_; }
   /// The record of an installed SA in the segment; nullptr: not installed, or no data plane.
   [[nodiscard]] const shm::SaRecord* record(Direction direction, Spi spi, std::uint64_t pair) const;
+  /// Its newest inbound SA that is installed; nullptr: there is none.
+  [[nodiscard]] const SaEntry* newest_inbound(const std::string& connection, const std::string& child) const;
+  [[nodiscard]] std::string policy_name(PolicyId policy) const { return policies_.name_of(policy); }
   [[nodiscard]] std::uint64_t installs_refused() const { return installs_refused_; }
   [[nodiscard]] std::uint64_t reattaches() const { return attaches_ > 0 ? attaches_ - 1 : 0; }
 
@@ -162,6 +174,8 @@ class Gateway final : private ike::Services {
   std::uint64_t attaches_ = 0;
   std::uint64_t installs_refused_ = 0;
   bool started_ = false;
+  std::map<std::uint32_t, std::shared_ptr<Forecast>> forecasts_;  ///< by id, not answered yet
+  std::uint32_t last_forecast_ = 0;
   std::vector<std::uint64_t> last_used_;  ///< inbound, by slot: what note_traffic last reported
 };
 

@@ -41,13 +41,6 @@ Origin origin_of(const Packet& p) { return static_cast<Origin>(p.tag); }
 void set_origin(Packet& p, Origin o) { p.tag = static_cast<std::uint8_t>(o); }
 bool is_local(Origin o) { return o == Origin::LocalToClear || o == Origin::LocalToTunnel; }
 Origin answer_to(Origin o) { return o == Origin::Tunnel ? Origin::LocalToTunnel : Origin::LocalToClear; }
-/// The SA that the packet leaves under (RFC 4301 §5.1): the policy's youngest, unless its peer narrowed that one.
-inline OutboundSa* sa_for(const PolicyState& policy, const Packet& p) {
-  OutboundSa* sa = policy.current.load(std::memory_order_acquire);
-  if (sa != nullptr && sa->narrow.load(std::memory_order_relaxed)) [[unlikely]]
-    return admitting_sa(sa, p);
-  return sa;
-}
 /// The SA that another worker chose for a packet; it may be gone since. The packet may be a fragment: it cannot be chosen for anew.
 OutboundSa* chosen_sa(const PolicyState& policy, const HandoffNote& note) {
   OutboundSa* youngest = policy.current.load(std::memory_order_acquire);
@@ -56,9 +49,6 @@ OutboundSa* chosen_sa(const PolicyState& policy, const HandoffNote& note) {
     if (sa->spi == note.spi && sa->manager.slot == note.slot) return sa;
   return youngest != nullptr && !youngest->narrow.load(std::memory_order_relaxed) ? youngest : nullptr;
 }
-/// Back to where it came from: by the same port, or into a tunnel (of its own policy, as all are that ask).
-bool turns_back(const NextHop& hop, std::uint16_t port) { return hop.kind == HopKind::Tunnel || (hop.leads_out() && hop.port == port); }
-bool may_not_fragment(const Packet& p) { return (load_be16(p.data + 6) & kIpv4Df) != 0; }
 
 /// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL is 0x0100 more in the checksum.
 void decrement_ttl(Packet& p) {
@@ -385,10 +375,7 @@ void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
   };
   if (mtu == 0) return refuse(p, count(Drop::NoRoute), IcmpError::NetUnreachable);
   const OutboundSa& sa = *p.outbound;
-  const std::uint16_t df = load_be16(p.data + 6) & kIpv4Df;
-  const bool whole = (sa.cut_after ? (df & sa.df_copied) | sa.df_set : df) != 0;
-  // A fragment may not go under an SA in transport mode (RFC 4301 §7).
-  if (whole || sa.geometry.transport) return refuse(p, count(Drop::TooBig), IcmpError::FragmentationNeeded, mtu);
+  if (size_verdict(p, mtu, &sa) == shm::SizeVerdict::TooBig) return refuse(p, count(Drop::TooBig), IcmpError::FragmentationNeeded, mtu);
   if (!is_local(origin_of(p))) decrement_ttl(p);
   if (sa.cut_after) return encapsulate_whole(p);
   const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
@@ -451,7 +438,7 @@ inline void Worker::send_clear(Packet& p) {
 /// A packet in clear that is too large for the port that it leaves by.
 void Worker::send_fragments(Packet& p, const NextHop& hop) {
   const std::uint32_t mtu = env_.interfaces[hop.port].mtu;
-  if (may_not_fragment(p)) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
+  if (size_verdict(p, mtu, nullptr) == shm::SizeVerdict::TooBig) return refuse(p, Drop::TooBig, IcmpError::FragmentationNeeded, mtu);
   if (!is_local(origin_of(p))) decrement_ttl(p);
   const std::size_t n = fragment_ipv4(p, mtu, *env_.pool, fragments_);
   if (n == 0) return drops_.drop(p, Drop::FragmentFailed);

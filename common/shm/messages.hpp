@@ -2,9 +2,11 @@
 // Owns layouts only. Messages are fixed-size, trivially copyable, pointer-free; a change here changes the layout hash
 // (segment.hpp), and the planes then refuse to attach to each other.
 //
-//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa MoveSa   each answered by an
-//     Ack data plane -> culvertd   event ring     Ack Acquire Expire Moved data plane -> culvertd   punt ring      Datagram   UDP 500/4500
-//     (non-ESP) for an own address culvertd -> data plane   inject ring    Datagram   to be sent from an own address
+//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa MoveSa TracePacket:
+//                                             each answered by an Ack
+//     data plane -> culvertd   event ring     Ack Acquire Expire Moved Traced
+//     data plane -> culvertd   punt ring      Datagram   UDP 500/4500 (non-ESP) for an own address
+//     culvertd -> data plane   inject ring    Datagram   to be sent from an own address
 #pragma once
 
 #include <algorithm>
@@ -18,11 +20,12 @@
 #include "common/ipsec/packet_rules.hpp"
 #include "common/ipsec/selector.hpp"
 #include "common/net/ip.hpp"
+#include "common/shm/path.hpp"
 #include "common/types.hpp"
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 7;
+inline constexpr std::uint32_t kContractVersion = 8;
 inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
@@ -42,7 +45,9 @@ enum class MessageType : std::uint16_t {
   Expire,
   PoliciesComplete,
   MoveSa,
-  Moved
+  Moved,
+  TracePacket,
+  Traced
 };
 
 /// NUL-padded text of fixed size; longer input is cut.
@@ -173,6 +178,28 @@ struct Moved {
   std::uint32_t slot = 0;  ///< of the inbound SA
   Spi spi;
   Endpoint remote;
+};
+
+/// What would become of this packet? A question: it changes nothing, sends nothing, and takes no sequence number. Answered by a Traced
+/// before its Ack. NotFound: no such SA, or no port from which such a packet would come. Unsupported: a family that is not carried.
+struct TracePacket {
+  static constexpr MessageType kType = MessageType::TracePacket;
+  static constexpr std::uint16_t kAnyPort = 0xffff;
+  std::uint32_t id = 0;  ///< the asker's, echoed
+  IpAddress source, destination;
+  std::uint16_t source_port = 0, destination_port = 0;
+  std::uint16_t length = 0;       ///< of the IP packet; at least its headers
+  std::uint16_t port = kAnyPort;  ///< where it arrives; kAnyPort: where its source is routed to
+  std::uint8_t protocol = 0, ttl = 64;
+  std::uint8_t dont_fragment = 0;  ///< 0 or not
+  std::uint8_t under_sa = 0;       ///< not 0: it came under the inbound SA of `slot` and `spi`, at whatever port
+  std::uint32_t slot = 0;
+  Spi spi;
+};
+struct Traced {
+  static constexpr MessageType kType = MessageType::Traced;
+  std::uint32_t id = 0;
+  Path path;
 };
 
 /// A ring slot for any of the above.

@@ -68,6 +68,12 @@
 //             "causes": [{"cause","text"}] (the likeliest first; names: control/explain/causes.cpp),"head":[],"rows":[[]] (both sides),
 //             "yaml":[] (lines that would accept it),"note","evidence": {"kind":"none|proposal|identity|certificate|selectors|addresses|
 //             secret|user|pool", ...}}      the fields of evidence: control/cli/server/explain.cpp
+// trace-packet {"source","destination" (addresses),"protocol"? (a name or number; default "icmp"),"source_port"?,"destination_port"?,
+//               "size"? (default 84),"ttl"? (default 64),"df"?: bool,"port"? (where it arrives),
+//               "connection"?,"child"? (it comes under the inbound SA of this child)}
+//   {"verdict":"encrypted|clear|here|dropped","port" (it leaves by),"reason" (of "dropped"),"help",
+//    "steps": [{"step":"arrives|arrives_under_sa|is_for_us|inbound_policy|ttl|route|outbound_policy|leaves_under_sa|size|neighbor|leaves",
+//               "text"}]}
 // version {} {"version","pid","dataplane":{"connected","boot_id","workers","ports","sa_capacity"}}
 #pragma once
 

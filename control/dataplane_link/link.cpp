@@ -51,6 +51,9 @@ void Link::dispatch(const shm::Message& message, const Handlers& handlers) {
     case shm::MessageType::Moved:
       handlers.moved(message.as<shm::Moved>());
       return;
+    case shm::MessageType::Traced:
+      if (handlers.traced) handlers.traced(message.as<shm::Traced>());
+      return;
     default:
       ++invalid_;
   }

@@ -19,6 +19,7 @@ class Link {
     std::function<void(const shm::Expire&)> expire;
     std::function<void(const shm::Moved&)> moved;
     std::function<void(const ike::Datagram&)> datagram;
+    std::function<void(const shm::Traced&)> traced{};  ///< may be empty: nobody asks
   };
   explicit Link(Attachment attachment);
 

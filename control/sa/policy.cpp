@@ -86,6 +86,12 @@ const ChildRef* PolicyTable::child_of(PolicyId policy) const {
   return it == children_.end() ? nullptr : &it->ref;
 }
 
+std::string PolicyTable::name_of(PolicyId policy) const {
+  if (const auto peers = peers_.find(policy.value); peers != peers_.end()) return std::string(peers->second.policy.name.view());
+  const auto it = std::ranges::find(entries_, policy, &shm::InstallPolicy::policy);
+  return it == entries_.end() ? std::string{} : std::string(it->name.view());
+}
+
 const ChildRef* PolicyTable::child_named(std::string_view name) const {
   const auto it = std::ranges::find_if(children_, [&](const Configured& c) { return c.name.view() == name; });
   return it == children_.end() ? nullptr : &it->ref;

@@ -34,6 +34,8 @@ class PolicyTable {
   [[nodiscard]] std::optional<PolicyId> of(const std::string& connection, const std::string& child) const;
   /// Of the configuration's entries.
   [[nodiscard]] const ChildRef* child_of(PolicyId policy) const;
+  /// "connection/child", or what a policy is called; "" where there is none of this number.
+  [[nodiscard]] std::string name_of(PolicyId policy) const;
   /// The child that an SA's name ("connection/child", perhaps cut) stands for.
   [[nodiscard]] const ChildRef* child_named(std::string_view name) const;
 

@@ -62,7 +62,7 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
         result = move_sa(m.as<shm::MoveSa>());
         break;
       default:
-        spdlog::debug("culvertd sent a message of unknown type {}", static_cast<unsigned>(m.type));
+        if (t_.others) result = t_.others(m);
         break;
     }
     acks.push_back({m.transaction, result});

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -32,6 +33,8 @@ class Commands {
     const OwnAddresses& own;
     unsigned workers;
     std::span<const Interface> tunnels{};
+    /// For commands that change no table, once those before them are done; BadMessage for what it does not know.
+    std::function<shm::AckResult(const shm::Message&)> others{};
   };
   explicit Commands(const Tables& tables) : t_(tables) {}
   ~Commands();

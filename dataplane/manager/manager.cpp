@@ -27,6 +27,10 @@ std::uint64_t monotonic_ns() {
   ::clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
 }
+Commands::Tables with_others(Commands::Tables tables, std::function<shm::AckResult(const shm::Message&)> others) {
+  tables.others = std::move(others);
+  return tables;
+}
 void drain(int fd) {
   std::uint64_t count;
   while (::read(fd, &count, sizeof count) < 0 && errno == EINTR) {
@@ -38,7 +42,8 @@ Manager::Manager(const Setup& s)
     : env_(s.environment),
       segment_(s.tables.segment),
       rcu_(s.tables.rcu),
-      commands_(s.tables),
+      commands_(with_others(s.tables, [this](const shm::Message& m) { return ask(m); })),
+      forecast_(s.environment),
       resolver_(s.neighbors, s.tables.rcu,
                 {[this](const NeighborKey& key) { send_arp(key, env_.interfaces[key.port].primary()); },
                  [this](void* buffer) {
@@ -150,6 +155,20 @@ bool Manager::take_commands() {
   }
   if (status == shm::RingStatus::Corrupt) corrupt("command");
   return n == batch.size();
+}
+
+/// Commands that are questions.
+shm::AckResult Manager::ask(const shm::Message& message) {
+  if (message.type == shm::MessageType::TracePacket) return trace_packet(message.as<shm::TracePacket>());
+  spdlog::debug("culvertd sent a message of unknown type {}", static_cast<unsigned>(message.type));
+  return shm::AckResult::BadMessage;
+}
+
+shm::AckResult Manager::trace_packet(const shm::TracePacket& question) {
+  const auto path = forecast_.of(question);
+  if (!path) return path.error();
+  events_.push_back(shm::Message::of(shm::Traced{question.id, *path}));
+  return shm::AckResult::Ok;
 }
 
 bool Manager::take_injected() {

@@ -14,6 +14,7 @@
 
 #include "dataplane/manager/attach.hpp"
 #include "dataplane/manager/commands.hpp"
+#include "dataplane/manager/forecast.hpp"
 #include "dataplane/manager/ike_bridge.hpp"
 #include "dataplane/manager/port_keeper.hpp"
 #include "dataplane/manager/resolver.hpp"
@@ -68,6 +69,8 @@ class Manager {
   void count(Drop reason, std::size_t packets);
   void report_acquire(void* buffer);
   std::optional<Drop> punt_packet(Packet& p);
+  shm::AckResult ask(const shm::Message& message);
+  shm::AckResult trace_packet(const shm::TracePacket& question);
   void corrupt(const char* ring);
   std::array<int, shm::kHandshakeFds> attach();
   void detach();
@@ -76,6 +79,7 @@ class Manager {
   shm::Segment& segment_;
   Rcu& rcu_;
   Commands commands_;
+  Forecast forecast_;
   Resolver resolver_;
   PortKeeper ports_;
   Injector injector_;

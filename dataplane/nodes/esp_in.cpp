@@ -118,11 +118,6 @@ constexpr std::array<std::array<std::uint8_t, 4>, 4> kMergedEcn = {{
   return true;
 }
 
-bool selected(const Packet& p, const InboundSa& sa) {
-  return sa.match.source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port, p.ports_hidden) &&
-         sa.match.destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden);
-}
-
 /// Transport mode behind NAT (RFC 3948 §3.1.2): TCP and UDP checksums were made over the addresses before translation.
 void repair_checksum(Packet& p, std::uint16_t repair) {
   const std::uint32_t at = p.protocol == kProtocolTcp ? 16 : 6;
@@ -189,7 +184,7 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
     repair_checksum(p, sa.checksum_repair);
   else if (p.data[1] != outer_tos && !merge_class(p, outer_tos, sa)) [[unlikely]]  // the same outside and inside is what it was
     return Drop::EspEcn;
-  if (!selected(p, sa)) [[unlikely]]
+  if (!sa.admits(p)) [[unlikely]]
     return Drop::EspSelector;
   if (!sa.count(p.length)) [[unlikely]]
     sa.reach_mark();

@@ -26,7 +26,9 @@
 
 #include "common/shm/drop.hpp"
 #include "common/shm/messages.hpp"
+#include "dataplane/fib/fib.hpp"
 #include "dataplane/interface.hpp"
+#include "dataplane/ip_header.hpp"
 #include "dataplane/spd/spd.hpp"
 
 namespace culvert::dp {
@@ -85,6 +87,28 @@ inline OutboundAction outbound_action(const SpdEntry* entry, Origin origin, Came
       return OutboundAction::Clear;
   }
   return OutboundAction::Discard;
+}
+
+/// Back to where it came from: by the same port, or into a tunnel (of its own policy, as all are that ask).
+inline bool turns_back(const NextHop& hop, std::uint16_t port) {
+  return hop.kind == HopKind::Tunnel || (hop.leads_out() && hop.port == port);
+}
+
+/// The SA that the packet leaves under (RFC 4301 §5.1): the policy's youngest, unless its peer narrowed that one.
+inline OutboundSa* sa_for(const PolicyState& policy, const Packet& p) {
+  OutboundSa* sa = policy.current.load(std::memory_order_acquire);
+  if (sa != nullptr && sa->narrow.load(std::memory_order_relaxed)) [[unlikely]]
+    return admitting_sa(sa, p);
+  return sa;
+}
+
+/// What becomes of a packet where `mtu` bytes fit: under `sa`, or in clear. Under an SA in transport mode a fragment may not go
+/// (RFC 4301 §7); what is fragmented behind its encryption heeds the DF bit of the outer header.
+inline shm::SizeVerdict size_verdict(const Packet& p, std::uint32_t mtu, const OutboundSa* sa) {
+  if (p.length <= mtu) return shm::SizeVerdict::Fits;
+  const std::uint16_t df = load_be16(p.data + 6) & kIpv4Df;
+  const bool whole = sa != nullptr && sa->cut_after ? ((df & sa->df_copied) | sa->df_set) != 0 : df != 0;
+  return whole || (sa != nullptr && sa->geometry.transport) ? shm::SizeVerdict::TooBig : shm::SizeVerdict::Fragments;
 }
 
 }  // namespace culvert::dp

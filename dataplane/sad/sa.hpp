@@ -115,6 +115,11 @@ struct alignas(64) InboundSa : SaBase {
   shm::Lifetime soft, hard;
   ManagerView manager;
 
+  /// Whether the inner packet is inside of the SA's traffic selectors (RFC 4301 §5.2).
+  [[nodiscard]] bool admits(const Packet& p) const {
+    return match.source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port, p.ports_hidden) &&
+           match.destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden);
+  }
   /// Owner: notes the limits that were reached and sets the next marks.
   void reach_mark();
   /// Owner, on an authentic packet that is the newest: its source is where the peer is.

@@ -5,7 +5,8 @@
 //   unpolicy ID | complete                                ... all policies are there
 //   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard
 //   seconds|bytes|packets N | rule df|ecn|dscp|cut|mss|tfc N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX |
-//   drops | balance | record in|out SLOT | random COUNT SEED | corrupt
+//   trace ... | drops | balance | record in|out SLOT | random COUNT SEED | corrupt
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <iostream>
@@ -80,6 +81,7 @@ class Client {
     if (verb == "events") return wait(number(in), [this] { return event(); });
     if (verb == "punts") return wait(number(in), [this] { return punt(); });
     if (verb == "inject") return inject(in);
+    if (verb == "trace") return trace(in);
     if (verb == "drops") return drops();
     if (verb == "balance") return balance();
     if (verb == "record") return record(in);
@@ -95,6 +97,10 @@ class Client {
   }
   template <class T>
   void command(const T& m) {
+    std::cout << shm::to_string(acked(m)) << std::endl;
+  }
+  template <class T>
+  shm::AckResult acked(const T& m) {
     const std::uint32_t id = ++transaction_;
     if (!commands_->push(shm::Message::of(m, id))) throw Failure{"command ring full"};
     kick();
@@ -109,10 +115,7 @@ class Client {
         }
       })) {
       }
-      if (ack) {
-        std::cout << shm::to_string(ack->result) << std::endl;
-        return;
-      }
+      if (ack) return ack->result;
       ::usleep(200);
     }
     throw Failure{"no ack"};
@@ -223,6 +226,45 @@ class Client {
     });
     kick();
     std::cout << (pushed ? "ok" : "full") << std::endl;
+  }
+  /// SOURCE DESTINATION PROTOCOL SPORT DPORT LENGTH TTL DF PORT|- SLOT|- SPI(hex)|-: the verdict, and the kinds of the steps.
+  void trace(Words& in) {
+    shm::TracePacket q;
+    q.id = 77;
+    q.source = must(IpAddress::parse(word(in)));
+    q.destination = must(IpAddress::parse(word(in)));
+    q.protocol = static_cast<std::uint8_t>(number(in));
+    q.source_port = static_cast<std::uint16_t>(number(in));
+    q.destination_port = static_cast<std::uint16_t>(number(in));
+    q.length = static_cast<std::uint16_t>(number(in));
+    q.ttl = static_cast<std::uint8_t>(number(in));
+    q.dont_fragment = static_cast<std::uint8_t>(number(in));
+    if (const std::string port = word(in); port != "-") q.port = static_cast<std::uint16_t>(std::stoul(port));
+    const std::string slot = word(in), spi = word(in);
+    if (slot != "-") {
+      q.under_sa = 1;
+      q.slot = static_cast<std::uint32_t>(std::stoul(slot));
+      q.spi = Spi{static_cast<std::uint32_t>(std::stoul(spi, nullptr, 16))};
+    }
+    const shm::AckResult result = acked(q);
+    if (result != shm::AckResult::Ok) return void(std::cout << shm::to_string(result) << std::endl);
+    const auto answer = std::ranges::find(kept_, shm::MessageType::Traced, &shm::Message::type);
+    if (answer == kept_.end() || answer->as<shm::Traced>().id != 77) throw Failure{"no answer before the ack"};
+    const shm::Path path = answer->as<shm::Traced>().path;
+    kept_.erase(answer);
+    bool encrypted = false, out = false;
+    std::string steps;
+    for (std::uint32_t i = 0; i < path.count; ++i) {
+      encrypted |= path.steps[i].kind == shm::StepKind::LeavesUnderSa;
+      out |= path.steps[i].kind == shm::StepKind::Leaves;
+      steps += " " + std::to_string(static_cast<unsigned>(path.steps[i].kind));
+    }
+    std::cout << (path.dropped != Drop::Count_ ? info(path.dropped).name
+                  : path.answered != 0         ? "here"
+                  : !out                       ? "?"
+                  : encrypted                  ? "encrypted"
+                                               : "clear")
+              << steps << std::endl;
   }
   void drops() {
     for (std::size_t r = 0; r < kDropReasons; ++r) {

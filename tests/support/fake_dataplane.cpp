@@ -122,6 +122,10 @@ AckResult FakeDataplane::execute(const Message& m) {
       return install(m.as<InstallSa>());
     case MessageType::RemoveSa:
       return remove(m.as<RemoveSa>());
+    case MessageType::TracePacket:
+      asked = m.as<TracePacket>();
+      event(Message::of(Traced{asked.id, path}));
+      return AckResult::Ok;
     default:
       return AckResult::BadMessage;
   }

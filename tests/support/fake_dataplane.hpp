@@ -34,6 +34,8 @@ class FakeDataplane {
   std::size_t pump(std::size_t budget = 100'000);
   /// While set, commands of this type are answered with it instead of being executed.
   std::map<shm::MessageType, shm::AckResult> refuse;
+  shm::Path path;  ///< the answer to every TracePacket
+  shm::TracePacket asked;
   bool silent = false;  ///< execute, but do not ack
 
   void event(const shm::Message& message);

@@ -785,6 +785,62 @@ def test_culvertd_dies_and_returns(rig):
     remove(rig, slot)
 
 
+def test_trace_packet_foretells(rig):
+    """What is said of a packet is what then becomes of it: the same verdict, the same reason, by the same way out."""
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, _ = peer_sas(slot, scapy, udp)
+    IN, CLEAR = "0 3 4 5 6", " 8 9 10"  # arrives, policy, TTL, route, policy; size, neighbour, leaves
+    rows = [  # source, destination, protocol, source port, destination port, bytes, TTL, DF, through the tunnel; verdict, steps
+        (LAN, OPEN, 17, 5, 9, 100, 64, 0, False, "clear", IN + CLEAR),
+        (LAN, OPEN, 17, 5, 9, 1500, 64, 0, False, "clear", IN + CLEAR),
+        (LAN, OPEN, 17, 5, 9, 1500, 64, 1, False, "too_big", IN + " 8"),
+        (LAN, OPEN, 17, 5, 9, 100, 1, 0, False, "ttl_expired", "0 3 4"),
+        (LAN, FAR, 6, 5, 80, 100, 64, 1, False, "encrypted", IN + " 7 5" + CLEAR),
+        (LAN, FAR, 17, 5, 9, 1390, 64, 1, False, "too_big", IN + " 7 5 8"),
+        (LAN, FAR, 17, 5, 9, 1390, 64, 0, False, "encrypted", IN + " 7 5" + CLEAR),
+        (LAN, "198.51.100.66", 17, 5, 9, 100, 64, 0, False, "policy_discard", IN),
+        (LAN, "192.0.2.9", 17, 5, 9, 100, 64, 0, False, "no_route", IN),
+        (LAN, "10.4.0.9", 17, 5, 9, 100, 64, 0, False, "policy_discard", IN),
+        (LAN, "127.0.0.1", 17, 5, 9, 100, 64, 0, False, "rx_martian", "0 5"),
+        (LAN, "10.9.0.1", 1, 0, 0, 60, 64, 0, False, "here", "0 3 2"),
+        (LAN, "10.1.0.1", 17, 5, 9, 60, 64, 0, False, "local_unhandled", "0 3 2"),
+        (WAN, "10.9.0.1", 17, 5, 500, 60, 64, 0, False, "here", "0 2"),
+        (FAR, LAN, 17, 5, 9, 100, 64, 0, False, "policy_clear", "0 3"),
+        (FAR, LAN, 17, 5, 9, 100, 64, 0, True, "clear", "1 4 5 6" + CLEAR),
+        (FAR, OPEN, 17, 5, 9, 100, 64, 0, True, "esp_selector", "1"),
+        (FAR, "10.1.0.1", 1, 0, 0, 60, 64, 0, True, "here", "1 2"),
+        (FAR, LAN, 17, 5, 9, 100, 1, 0, True, "ttl_expired", "1 4"),
+    ]
+    for n, (src, dst, proto, sport, dport, size, ttl, df, tunnel, verdict, steps) in enumerate(rows, 1):
+        spi = f"{slot} {0xC0000000 | slot:x}" if tunnel else "- -"
+        books, drops = balance.books(rig), rig.client.drops()
+        port = 1 if src == LAN else "-"
+        got = rig.client.ask(f"trace {src} {dst} {proto} {sport} {dport} {size} {ttl} {df} {port} {spi}")
+        assert got == f"{verdict} {steps}", (rows[n - 1], got)
+        assert balance.books(rig) == books, "a question counts nothing"
+        upper = TCP(sport=sport, dport=dport) if proto == 6 else UDP(sport=sport, dport=dport) if proto == 17 else ICMP(seq=n)
+        packet = IP(src=src, dst=dst, ttl=ttl, flags="DF" if df else 0) / upper
+        packet = packet / Raw(os.urandom(size - len(packet)))
+        (rig.wan if src != LAN else rig.lan).send(sealed(to_us, packet, n) if tunnel else packet)
+        if verdict == "clear":
+            assert (rig.lan if dst == LAN else rig.wan).expect(lambda p: p.dst == dst), rows[n - 1]
+        elif verdict == "encrypted":
+            assert rig.wan.expect(is_esp(slot)), rows[n - 1]
+        elif verdict == "here" and proto == 1:
+            assert rig.wan.expect(is_esp(slot)) if tunnel else rig.lan.expect(lambda p: ICMP in p and p[ICMP].type == 0), rows[n - 1]
+        elif verdict != "here":
+            assert rig.dropped(drops, **{verdict: 1}), rows[n - 1]
+        rig.lan.drain()
+        rig.wan.drain()
+    assert rig.client.ask(f"trace 192.0.2.9 {LAN} 17 5 9 100 64 0 - - -") == "not_found", "from where would it come?"
+    assert rig.client.ask(f"trace {FAR} {LAN} 17 5 9 100 64 0 - {slot} c0000077") == "not_found"
+    assert rig.client.ask("trace 2001:db8::1 2001:db8::2 17 5 9 100 64 0 1 - -") == "unsupported"
+    assert rig.client.ask(f"trace {LAN} {OPEN} 17 5 9 8 64 0 1 - -") == "bad_message"
+    remove(rig, slot)
+    assert rig.client.ask(f"trace {LAN} {FAR} 17 5 9 100 64 0 1 - -") == "policy_no_sa " + IN
+
+
 def test_in_is_out_plus_drops_by_reason(rig):
     """Of all the cases before, and of seconds of overload by both sides."""
     slot, suite, encr, integ, scapy, udp = SUITES[0]

@@ -97,6 +97,45 @@ TEST_CASE_METHOD(Fixture, "list-sas and the metrics have the pairs of a connecti
   CHECK(has(metrics(), "culvert_child_sas 1"));
 }
 
+TEST_CASE_METHOD(Fixture, "trace-packet says in words what the data plane would do", "[cli]") {
+  const auto request = [](const std::string& more) {
+    return R"({"command":"trace-packet","args":{"source":"10.1.0.5","destination":"10.2.0.5")" + more + "}}";
+  };
+  CHECK_THAT(std::string(ask(request("")).at("error").at("message").as_string()), Catch::Contains("not attached"));
+  attach();
+  const auto refused = [&](const std::string& more) { return std::string(ask(request(more)).at("error").at("message").as_string()); };
+  CHECK_THAT(refused(R"(,"protocol":"tpc")"), Catch::Contains("no protocol"));
+  CHECK_THAT(refused(R"(,"port":"wan")"), Catch::Contains("no port \"wan\""));
+  CHECK_THAT(refused(R"(,"connection":"site-b","child":"net")"), Catch::Contains("no inbound SA"));
+  CHECK_THAT(refused(R"(,"connection":"site-b")"), Catch::Contains("name the child"));
+  CHECK_THAT(refused(R"(,"size":70000)"), Catch::Contains("28 to 65535"));
+  const Spi in = bring_up(1);
+  const PolicyId policy{1};
+  dp->path = {};
+  dp->path.add({.kind = shm::StepKind::ArrivesUnderSa, .policy = policy, .spi = in});
+  dp->path.add({.kind = shm::StepKind::OutboundPolicy, .action = 2, .policy = policy});
+  dp->path.add({.kind = shm::StepKind::Neighbor, .number = 0, .address = IpAddress::v4(0x0a090002), .mac = {2, 0, 0, 0, 0, 0xab}});
+  dp->path.dropped = Drop::PolicyNoSa;
+  const auto reply = ask(request(R"(,"protocol":"tcp","destination_port":80,"df":true,"connection":"site-b","child":"net")"));
+  const json::object& result = reply.at("result").as_object();
+  CHECK(dp->asked.protocol == 6);
+  CHECK(dp->asked.destination_port == 80);
+  CHECK(dp->asked.dont_fragment == 1);
+  CHECK(dp->asked.spi == in);
+  CHECK(result.at("verdict") == "dropped");
+  CHECK(result.at("reason") == "policy_no_sa");
+  const auto& steps = result.at("steps").as_array();
+  REQUIRE(steps.size() == 3);
+  CHECK_THAT(std::string(steps[0].at("text").as_string()), Catch::Contains("of site-b/net"));
+  CHECK(steps[1].at("text") == "policy site-b/net: protect");
+  CHECK(steps[2].at("text") == "10.9.0.2 has the MAC address 02:00:00:00:00:ab");
+  // A data plane gone mad: no number of its is believed.
+  std::memset(static_cast<void*>(&dp->path), 0xff, sizeof dp->path);
+  CHECK(ask(request("")).at("result").at("steps").as_array().size() == shm::Path::kMax);
+  dp->refuse[shm::MessageType::TracePacket] = shm::AckResult::NotFound;
+  CHECK_THAT(refused(""), Catch::Contains("--port"));
+}
+
 TEST_CASE_METHOD(Fixture, "list-conns has an attempt that is under way", "[cli]") {
   attach();
   const auto connecting = [this] {

@@ -99,6 +99,18 @@ TEST_CASE("list-sas shows what an SA dropped and what the path lost", "[cli]") {
   CHECK_THAT(text, EndsWith("worker 0\n"));
 }
 
+TEST_CASE("trace-packet numbers its steps and ends with the verdict", "[cli]") {
+  const auto shown = [](const std::string& verdict) {
+    return text_for(
+        add_trace_packet, "trace-packet 10.1.0.5 10.2.0.5 --proto udp --dport 9 --df",
+        R"({"verdict":")" + verdict + R"(","port":"wan","reason":"no_route","help":"no route","steps":[{"step":"ttl","text":"TTL 3"}]})");
+  };
+  CHECK(shown("encrypted") == "  1  TTL 3\nSent encrypted by port wan.\n");
+  CHECK(shown("clear") == "  1  TTL 3\nSent IN CLEAR by port wan.\n");
+  CHECK(shown("dropped") == "  1  TTL 3\nDropped: no_route: no route.\n");
+  CHECK(shown("here") == "  1  TTL 3\nIt ends here: it is for the gateway itself.\n");
+}
+
 TEST_CASE("list-sas says when a suite is not agreed yet, or was a former culvertd's matter", "[cli]") {
   const auto child = [](const std::string& state, const std::string& role, bool adopted) {
     const std::string text = text_for(

@@ -101,6 +101,8 @@ struct GatewayFixture {
     std::optional<std::string> line;
     if (reply.later) {
       line = reply.later(now);
+      if (!line && gateway->link() != nullptr) settle();  // it may wait for the data plane
+      if (!line) line = reply.later(now);
       if (!line) line = reply.later(now + 3600s);
     }
     return json::parse(line ? *line : reply.line).as_object();
