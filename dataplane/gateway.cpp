@@ -49,6 +49,7 @@ std::expected<void, std::string> Gateway::open_ports() {
     if (!port) return std::unexpected(port.error());
     spdlog::info("port {}: {}, {} queue(s), MTU {}", p.name, p.device, (*port)->queues(), p.mtu);
     interfaces_.push_back({p.name, (*port)->mac(), p.mtu, p.addresses});
+    interfaces_.back().add_link_local();
     ports_.push_back(std::move(*port));
   }
   for (const auto& t : config_.tunnels) tunnels_.push_back({.name = t.name, .addresses = t.addresses});

@@ -2,9 +2,11 @@
 // Owns no packet; fixed from start to end, but for the MTU, which follows the device's.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,8 +36,21 @@ struct Interface {
   SharedMtu mtu{};                ///< of IP
   std::vector<Prefix> addresses;  ///< own addresses with their networks
 
-  /// The address that this router speaks with on this port; unspecified without one.
-  [[nodiscard]] IpAddress primary() const { return addresses.empty() ? IpAddress{} : addresses.front().address; }
+  /// The address of a family that this router speaks with on this port; unspecified without one.
+  [[nodiscard]] IpAddress primary(Family family) const {
+    for (const Prefix& p : addresses)
+      if (p.address.family == family) return p.address;
+    return {};
+  }
+  [[nodiscard]] bool has(Family family) const { return !primary(family).is_unspecified(); }
+  /// RFC 4291 §2.5.6: a port with IPv6 addresses has one more, made of its MAC address, that is good on its link only.
+  void add_link_local() {
+    if (!has(Family::V6)) return;
+    IpAddress a{{0xfe, 0x80}, Family::V6};
+    const std::array<std::uint8_t, 8> id{static_cast<std::uint8_t>(mac[0] ^ 2), mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
+    std::copy(id.begin(), id.end(), a.bytes.begin() + 8);
+    addresses.push_back({a, 64});
+  }
   /// The network of ours on this port that `a` is in; nullptr: none.
   [[nodiscard]] const Prefix* network_of(const IpAddress& a) const {
     for (const Prefix& p : addresses)
@@ -66,11 +81,19 @@ class OwnAddresses {
       if (a == host_order) return true;
     return false;
   }
+  /// `address`: 16 bytes in network order.
+  [[nodiscard]] bool contains_v6(const std::uint8_t* address) const {
+    for (const auto& a : v6_)
+      if (std::memcmp(a.data(), address, a.size()) == 0) return true;
+    return false;
+  }
+  [[nodiscard]] bool contains(const IpAddress& a) const { return std::ranges::find(list_, a) != list_.end(); }
   [[nodiscard]] std::span<const IpAddress> all() const { return list_; }
 
  private:
   void add(const IpAddress& address) {
     list_.push_back(address);
+    if (address.family == Family::V6) v6_.push_back(address.bytes);
     if (address.family != Family::V4) return;
     v4_.push_back(address.v4_host());
     filter_ |= bit_of(address.v4_host());
@@ -79,6 +102,7 @@ class OwnAddresses {
   std::uint64_t filter_ = 0;  ///< of all own addresses: most others are told apart by it alone
   std::vector<IpAddress> list_;
   std::vector<std::uint32_t> v4_;
+  std::vector<std::array<std::uint8_t, 16>> v6_;
 };
 
 }  // namespace culvert::dp

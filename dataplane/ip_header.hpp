@@ -11,9 +11,15 @@
 namespace culvert::dp {
 
 inline constexpr std::uint32_t kIpv4HeaderBytes = 20;  ///< without options
+inline constexpr std::uint32_t kIpv6HeaderBytes = 40;
 inline constexpr std::uint32_t kUdpHeaderBytes = 8;
-inline constexpr std::uint8_t kProtocolIcmp = 1, kProtocolIpip = 4, kProtocolTcp = 6, kProtocolUdp = 17, kProtocolEsp = 50,
-                              kProtocolAh = 51, kProtocolNone = 59;
+inline constexpr std::uint8_t kProtocolIcmp = 1, kProtocolIpip = 4, kProtocolTcp = 6, kProtocolUdp = 17, kProtocolIpv6 = 41,
+                              kProtocolEsp = 50, kProtocolAh = 51, kProtocolIcmpv6 = 58, kProtocolNone = 59;
+/// IPv6 extension headers (RFC 8200 §4) that are stepped over.
+inline constexpr std::uint8_t kHopByHop = 0, kRouting = 43, kFragment = 44, kDestinationOptions = 60;
+inline constexpr std::uint32_t kFragmentHeaderBytes = 8;
+/// RFC 8200 §4.1 has six at most; a longer chain is somebody's attempt.
+inline constexpr unsigned kMaxExtensionHeaders = 8;
 inline constexpr std::uint16_t kIpv4Df = 0x4000, kIpv4Mf = 0x2000, kIpv4OffsetMask = 0x1fff;
 
 /// A sum of words folded to 16 bits with end-around carry (RFC 1071 §2). A sum added to itself turned by half has in its upper
@@ -40,6 +46,14 @@ inline void set_ipv4_checksum(std::uint8_t* header, std::uint32_t bytes = kIpv4H
   std::memcpy(header + 10, &sum, sizeof sum);
 }
 
+/// One's complement sum in memory order over any number of bytes.
+std::uint16_t sum_bytes(const std::uint8_t* data, std::uint32_t bytes);
+/// The same over the pseudo-header of the IP header at `ip` (RFC 768, RFC 8200 §8.1) and the `bytes` of what it carries at `upper`:
+/// 0xffff if the checksum in them is right.
+std::uint16_t upper_sum(Family family, const std::uint8_t* ip, std::uint8_t protocol, const std::uint8_t* upper, std::uint32_t bytes);
+/// Of a parsed packet with a UDP header: over IPv6 there is always a checksum (RFC 8200 §8.1).
+void set_udp_checksum(Packet& p);
+
 /// By protocol, whether selectors' ports mean something: TCP, UDP, SCTP, DCCP, UDP-Lite.
 inline constexpr auto kHasPorts = [] {
   std::array<bool, 256> t{};
@@ -47,8 +61,36 @@ inline constexpr auto kHasPorts = [] {
   return t;
 }();
 
-inline IpAddress ipv4_source(const Packet& p) { return IpAddress::v4(load_be32(p.data + 12)); }
-inline IpAddress ipv4_destination(const Packet& p) { return IpAddress::v4(load_be32(p.data + 16)); }
+/// Where an address stands in the header of a family, and how long it is.
+constexpr std::uint32_t source_at(Family f) { return f == Family::V6 ? 8 : 12; }
+constexpr std::uint32_t destination_at(Family f) { return f == Family::V6 ? 24 : 16; }
+constexpr std::uint32_t address_bytes(Family f) { return f == Family::V6 ? 16 : 4; }
+constexpr std::uint32_t ip_header_bytes(Family f) { return f == Family::V6 ? kIpv6HeaderBytes : kIpv4HeaderBytes; }
+/// `bytes`: an address of family `f` in network order.
+inline IpAddress address_from(Family f, const std::uint8_t* bytes) {
+  IpAddress a;
+  a.family = f;
+  std::memcpy(a.bytes.data(), bytes, address_bytes(f));
+  return a;
+}
+/// Of a parsed packet.
+inline IpAddress source_of(const Packet& p) { return address_from(p.family, p.data + source_at(p.family)); }
+inline IpAddress destination_of(const Packet& p) { return address_from(p.family, p.data + destination_at(p.family)); }
+
+/// DSCP and ECN, of either family.
+inline std::uint8_t traffic_class(const Packet& p) {
+  return p.family == Family::V6 ? static_cast<std::uint8_t>(load_be16(p.data) >> 4) : p.data[1];
+}
+inline void set_traffic_class(Packet& p, std::uint8_t value) {
+  if (p.family == Family::V6) {
+    store_be16(p.data, static_cast<std::uint16_t>((load_be16(p.data) & 0xf00fU) | unsigned{value} << 4));
+  } else {
+    p.data[1] = value;
+    set_ipv4_checksum(p.data, p.l4_offset);
+  }
+}
+/// TTL, or hop limit.
+inline std::uint8_t hops_left(const Packet& p) { return p.data[p.family == Family::V6 ? 7 : 8]; }
 
 /// Validates the IPv4 header (RFC 1812 §5.2.2: version, length, checksum), cuts the packet to its total length, and fills the
 /// parsed fields. False: malformed; the packet is unchanged then. A first fragment that is too short for its ports has none.
@@ -74,7 +116,17 @@ inline bool parse_ipv4(Packet& p) {
   return true;
 }
 
-/// Validates and parses the IP header of whichever family is carried. IPv6 is not carried yet: false.
-inline bool parse_ip(Packet& p) { return parse_ipv4(p); }
+/// Validates the IPv6 header and steps over its extension headers (RFC 8200 §4), cuts the packet to its length, and fills the parsed
+/// fields: `protocol` is the upper layer's. False: malformed, a jumbogram, or a packet that hides its upper layer: a first fragment in
+/// which the chain does not end (RFC 7112 §5), a later one that begins with more extension headers.
+/// A fragment that is the whole packet is none (RFC 6946).
+bool parse_ipv6(Packet& p);
+
+/// Validates and parses the IP header of whichever family the packet is of.
+inline bool parse_ip(Packet& p) {
+  if (p.length != 0 && p.data[0] >> 4 == 6) [[unlikely]]
+    return parse_ipv6(p);
+  return parse_ipv4(p);
+}
 
 }  // namespace culvert::dp

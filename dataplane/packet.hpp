@@ -38,6 +38,11 @@ inline std::uint32_t load_be32(const std::uint8_t* p) {
   std::memcpy(&v, p, sizeof v);
   return __builtin_bswap32(v);
 }
+inline std::uint64_t load_be64(const std::uint8_t* p) {
+  std::uint64_t v;
+  std::memcpy(&v, p, sizeof v);
+  return __builtin_bswap64(v);
+}
 inline void store_be16(std::uint8_t* p, std::uint16_t v) {
   v = __builtin_bswap16(v);
   std::memcpy(p, &v, sizeof v);

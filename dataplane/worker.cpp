@@ -1,6 +1,6 @@
 // The packet path. It is longer than other files so that the whole of it stands in one place (400 lines elsewhere). From the wire:
 //
-//   receive -> classify_frame -+- ARP -> arp
+//   receive -> classify_frame -+- ARP -> arp (of IPv6: input -> neighbor_discovery)
 //                              +- IP -> input -+- ESP -> decapsulate (hand over to the SA's owner) -+-> dispatch
 //                                              +- IKE -> punt_ike                                   |
 //                                              +- else -> check_clear ------------------------------+
@@ -21,6 +21,8 @@
 #include "dataplane/nodes/arp.hpp"
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/mss.hpp"
+#include "dataplane/nodes/nd.hpp"
+#include "dataplane/nodes/outer_header.hpp"
 
 namespace culvert::dp {
 
@@ -49,9 +51,18 @@ OutboundSa* chosen_sa(const PolicyState& policy, const HandoffNote& note) {
     if (sa->spi == note.spi && sa->manager.slot == note.slot) return sa;
   return youngest != nullptr && !youngest->narrow.load(std::memory_order_relaxed) ? youngest : nullptr;
 }
+/// Whether a message of ICMP from `own` may come out of the other end of the tunnel that has `match`.
+bool admits(const InboundMatch& match, const IpAddress& own) {
+  if (own.family == Family::V4) return match.destination.matches_v4(own.v4_host(), kProtocolIcmp, 0, false);
+  return match.destination_v6.contains(own.bytes.data()) && match.destination.matches_upper(kProtocolIcmpv6, 0, false);
+}
 
 /// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL is 0x0100 more in the checksum.
 void decrement_ttl(Packet& p) {
+  if (p.family == Family::V6) [[unlikely]] {
+    p.data[7] = static_cast<std::uint8_t>(p.data[7] - 1);
+    return;
+  }
   p.data[8] = static_cast<std::uint8_t>(p.data[8] - 1);
   const std::uint32_t sum = load_be16(p.data + 10) + 0x0100U;
   store_be16(p.data + 10, static_cast<std::uint16_t>(sum + (sum >> 16)));
@@ -69,9 +80,10 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       arp_budget_(kArpRate, kArpBurst),
       punt_budget_(environment.hash_seed + id),
       flows_(*environment.fib, environment.hash_seed ^ id),
+      flows_v6_(*environment.fib, environment.hash_seed ^ id),
       reassembly_({[this](Packet& view) { return env_.whole->allocate(view); },
                    [](void* handle) { BufferPool::release(nullptr, std::span(&handle, 1)); }}),
-      fragment_id_(static_cast<std::uint16_t>(environment.hash_seed + id * (0x10000U / shm::kMaxWorkers))),
+      fragment_id_(static_cast<std::uint32_t>(environment.hash_seed + id * (0x10000U / shm::kMaxWorkers))),
       tx_(environment.ports.size()) {
   for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
 }
@@ -156,10 +168,15 @@ void Worker::arp(Packet& p) {
 inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
   if (!parse_ip(p)) [[unlikely]]
     return drops_.drop(p, Drop::RxMalformed);
-  if (martian_source_v4(load_be32(p.data + 12), *env_.own)) [[unlikely]]
-    return drops_.drop(p, Drop::RxMartian);
   set_origin(p, Origin::Clear);
-  if (!env_.own->contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
+  if (p.family == Family::V6) [[unlikely]] {
+    if (!input_v6(p)) return;
+    if (!env_.own->contains_v6(p.data + 24)) return clear.push_back(&p);
+  } else {
+    if (martian_source_v4(load_be32(p.data + 12), *env_.own)) [[unlikely]]
+      return drops_.drop(p, Drop::RxMartian);
+    if (!env_.own->contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
+  }
   local(p, esp, clear);
 }
 
@@ -197,8 +214,36 @@ void Worker::reassemble(Packet& p, Burst& esp, Burst& clear) {
 
 void Worker::expire_fragments() { counters_.drops[static_cast<std::size_t>(Drop::LocalFragment)].add(reassembly_.expire(monotonic_ns())); }
 
+/// What is different of IPv6: groups, neighbour discovery, addresses of the link. False: the packet ends here.
+bool Worker::input_v6(Packet& p) {
+  const bool to_group = p.data[24] == 0xff;
+  const bool listening = to_group && listens_to(env_.interfaces[p.rx_port], p.data + 24);
+  if (is_neighbor_discovery(p) && (listening || env_.own->contains_v6(p.data + 24))) {
+    neighbor_discovery(p);
+    return false;
+  }
+  if (to_group) {
+    drops_.drop(p, Drop::RxNotForUs);
+    return false;
+  }
+  // A neighbour may speak to us by an address of the link; it goes no further.
+  const bool on_link = is_link_local_v6(p.data + 8) && env_.own->contains_v6(p.data + 24) && !env_.own->contains_v6(p.data + 8);
+  if (on_link || !martian_source_v6(p.data + 8, *env_.own)) return true;
+  drops_.drop(p, Drop::RxMartian);
+  return false;
+}
+
+void Worker::neighbor_discovery(Packet& p) {
+  if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
+  const NdVerdict v = nd_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
+  wake_manager_ |= v.learned;
+  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeIpv6);
+  if (v.counted) return drops_.drop(p, v.reason);
+  BufferPool::release(nullptr, std::span(&p.handle, 1));
+}
+
 void Worker::punt_ike(Packet& p) {
-  if (env_.ike == nullptr || !punt_budget_.take(ipv4_source(p), begins_negotiation(p), now_)) return drops_.drop(p, Drop::PuntFull);
+  if (env_.ike == nullptr || !punt_budget_.take(source_of(p), begins_negotiation(p), now_)) return drops_.drop(p, Drop::PuntFull);
   note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port};
   to_manager(p, env_.ike, Drop::PuntFull);
 }
@@ -212,7 +257,7 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
     set_origin(p, Origin::Tunnel);
     if (opens_tcp(p)) [[unlikely]]
       clamp_opened(p);
-    if (!martian_source_v4(load_be32(p.data + 12), *env_.own)) return true;
+    if (!martian_source(p, *env_.own)) return true;
     drops_.drop(p, Drop::RxMartian);
     return false;
   });
@@ -245,19 +290,21 @@ void Worker::keep_own(Burst& esp, bool may_hand_over) {
 void Worker::check_clear(Burst& packets) {
   if (policies_now_ == nullptr) return look_up_ways(packets);
   std::array<const SpdEntry*, kBurstMax> mirrored;
-  flows_.both(
-      *policies_now_, packets.size(), [&](std::size_t i) { return FlowKey::outbound(*packets[i]); },
-      [&](std::size_t i, const SpdEntry* out, HopId hop, const SpdEntry* in) {
-        packets[i]->policy = out;
-        packets[i]->tx_port = hop;
-        mirrored[i] = in;
-      });
+  by_family(packets, [&](Burst& some, std::size_t first, auto& flows, auto key_of) {
+    flows.both(
+        *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
+        [&](std::size_t i, const SpdEntry* out, HopId hop, const SpdEntry* in) {
+          some[i]->policy = out;
+          some[i]->tx_port = hop;
+          mirrored[first + i] = in;
+        });
+  });
   std::size_t i = 0;
   packets.filter([&](Packet& p) {
     const SpdEntry* entry = mirrored[i++];
     if (!possible_destination(p)) return false;
-    const bool same = entry != nullptr && entry->action == shm::PolicyAction::Protect &&
-                      within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
+    const bool same =
+        entry != nullptr && entry->action == shm::PolicyAction::Protect && within_one_network(*entry, p, env_.interfaces[p.rx_port]);
     const InboundVerdict v = inbound_verdict(entry, same);
     if (v.by_bypass) set_origin(p, Origin::ClearByBypass);
     if (!v.accept) drops_.drop(p, v.reason);
@@ -265,24 +312,53 @@ void Worker::check_clear(Burst& packets) {
   });
 }
 
+/// Calls ask(burst, first, cache, key_of) for the packets of each family that is there; they are put in that order, `first` is the
+/// place of the burst's first packet.
+template <class Ask>
+void Worker::by_family(Burst& packets, Ask&& ask) {
+  Burst v6;
+  packets.filter([&](Packet& p) {
+    if (p.family == Family::V4) [[likely]]
+      return true;
+    v6.push_back(&p);
+    return false;
+  });
+  if (!packets.empty()) [[likely]]
+    ask(packets, std::size_t{0}, flows_, [](const Packet& p) { return FlowKey::outbound(p); });
+  if (v6.empty()) [[likely]]
+    return;
+  ask(v6, packets.size(), flows_v6_, [](const Packet& p) { return FlowKeyV6::outbound(p); });
+  // What we say to a neighbour by an address of the link goes back to the port that it came from.
+  for (Packet* p : v6)
+    if (is_link_local_v6(p->data + 24) && is_local(origin_of(*p))) p->tx_port = env_.fib->link(p->rx_port);
+  packets.append(v6);
+}
+
 /// Policy and route on the way out of packets that check_clear has not seen: from a tunnel, or made here. Before there are policies:
 /// the route alone, of all packets.
 void Worker::look_up_ways(Burst& packets) {
   if (policies_now_ != nullptr) {
-    flows_.outbound(
-        *policies_now_, packets.size(), [&](std::size_t i) { return FlowKey::outbound(*packets[i]); },
-        [&](std::size_t i, const SpdEntry* entry, HopId hop) {
-          packets[i]->policy = entry;
-          packets[i]->tx_port = hop;
-        });
+    by_family(packets, [&](Burst& some, std::size_t, auto& flows, auto key_of) {
+      flows.outbound(
+          *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
+          [&](std::size_t i, const SpdEntry* entry, HopId hop) {
+            some[i]->policy = entry;
+            some[i]->tx_port = hop;
+          });
+    });
   } else {
     for (Packet* p : packets) {
-      const std::uint32_t to = load_be32(p->data + 16);
       p->policy = nullptr;
-      env_.fib->lookup_v4(std::span(&to, 1), std::span(&p->tx_port, 1));
+      p->tx_port = way_to(*p);
     }
   }
   packets.filter([&](Packet& p) { return possible_destination(p); });
+}
+
+/// The route alone, of a packet on its way out.
+HopId Worker::way_to(const Packet& p) const {
+  if (p.family == Family::V6 && is_link_local_v6(p.data + 24) && is_local(origin_of(p))) return env_.fib->link(p.rx_port);
+  return env_.fib->way_to(destination_of(p));
 }
 
 /// Drops what is for a destination that there is not.
@@ -303,7 +379,7 @@ void Worker::dispatch(Burst& packets) {
       drops_.drop(p, Drop::PolicyDiscard);
       return false;
     }
-    if (p.data[8] <= 1) {
+    if (hops_left(p) <= 1) {
       refuse(p, Drop::TtlExpired, IcmpError::TimeExceeded);
       return false;
     }
@@ -314,7 +390,8 @@ void Worker::dispatch(Burst& packets) {
 
 void Worker::deliver(Packet& p) {
   if (p.fragment) return drops_.drop(p, Drop::LocalFragment);
-  if (p.protocol != kProtocolIcmp || !icmp_echo_reply(p)) return drops_.drop(p, Drop::LocalUnhandled);
+  if (p.protocol != (p.family == Family::V4 ? kProtocolIcmp : kProtocolIcmpv6) || !icmp_echo_reply(p))
+    return drops_.drop(p, Drop::LocalUnhandled);
   set_origin(p, answer_to(origin_of(p)));
   generated_.push_back(&p);
 }
@@ -327,7 +404,7 @@ void Worker::outbound(Burst& packets) {
     const SpdEntry* entry = p.policy;
     const Origin origin = origin_of(p);
     const bool wants_sa = entry != nullptr && entry->action == shm::PolicyAction::Protect;
-    const bool same = wants_sa && within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
+    const bool same = wants_sa && within_one_network(*entry, p, env_.interfaces[p.rx_port]);
     const bool from_tunnel = wants_sa && origin == Origin::Tunnel && p.inbound != nullptr;
     const CameBy came_by = from_tunnel ? CameBy{p.inbound->manager.policy, turns_back(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
     switch (outbound_action(entry, origin, came_by, same, env_.default_bypass)) {
@@ -398,9 +475,14 @@ void Worker::encapsulate_whole(Packet& p) {
   if (one.empty()) return;
   const NextHop& hop = env_.fib->hop(p.tx_port);
   if (!hop.leads_out()) return drops_.drop(p, Drop::NoRoute);
+  ++fragment_id_;
   // Packets of several SAs with one peer may have one number. What AH protects must stay as it is (RFC 4302 §3.3.3.1.1.1).
-  if (!p.outbound->geometry.ah) store_be16(p.data + 4, ++fragment_id_);
-  const std::size_t n = fragment_ipv4(p, tunnel(*p.outbound).outer_mtu, *env_.pool, fragments_);
+  if (p.family == Family::V4 && !p.outbound->geometry.ah) store_be16(p.data + 4, static_cast<std::uint16_t>(fragment_id_));
+  const std::uint32_t mtu = tunnel(*p.outbound).outer_mtu;
+  const std::size_t n =
+      p.family == Family::V4
+          ? fragment_ipv4(p, mtu, *env_.pool, fragments_)
+          : fragment_ipv6(p, mtu, (fragment_id_ * 0x9e3779b1U) ^ static_cast<std::uint32_t>(env_.hash_seed), *env_.pool, fragments_);
   if (n == 0) return drops_.drop(p, Drop::FragmentFailed);
   counters_.generated.add(n);
   counters_.consumed.add(1);
@@ -452,16 +534,19 @@ void Worker::send_fragments(Packet& p, const NextHop& hop) {
 inline void Worker::send(Packet& p, const NextHop& hop) {
   if (!hop.leads_out()) [[unlikely]]
     return drops_.drop(p, Drop::NoRoute);
-  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(load_be32(p.data + 16), hop.port);
+  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(p, hop.port);
   const std::uint64_t link = neighbor == nullptr ? 0 : neighbor->link.load(std::memory_order_acquire);
   if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
     return send_later(p, hop, Neighbor::state_of(link));
   if (!neighbor->used.load(std::memory_order_relaxed)) neighbor->used.store(true, std::memory_order_relaxed);
-  send_frame(p, hop.port, Neighbor::mac_of(link), kEtherTypeIpv4);
+  send_frame(p, hop.port, Neighbor::mac_of(link), p.family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6);
 }
 
 /// Packets in a row often have one destination.
-inline Neighbor* Worker::neighbor_of(std::uint32_t address, std::uint16_t port) {
+inline Neighbor* Worker::neighbor_of(const Packet& p, std::uint16_t port) {
+  if (p.family == Family::V6) [[unlikely]]
+    return env_.neighbors->find({destination_of(p), port});
+  const std::uint32_t address = load_be32(p.data + 16);
   if (last_.neighbor == nullptr || last_.address != address || last_.port != port)
     last_ = {env_.neighbors->find_v4(address, port), address, port};
   return last_.neighbor;
@@ -471,7 +556,7 @@ void Worker::send_later(Packet& p, const NextHop& hop, NeighborState state) {
   if (state == NeighborState::Failed || env_.slow == nullptr) return drops_.drop(p, Drop::NeighborUnresolved);
   note_of(p.handle) = {.kind = Handoff::Resolve,
                        .port = hop.port,
-                       .next_hop = hop.kind == HopKind::Gateway ? hop.gateway : ipv4_destination(p),
+                       .next_hop = hop.kind == HopKind::Gateway ? hop.gateway : destination_of(p),
                        .from_tunnel = origin_of(p) == Origin::Tunnel,
                        .local = is_local(origin_of(p))};
   to_manager(p, env_.slow, Drop::NeighborUnresolved);
@@ -556,8 +641,11 @@ void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) 
 IpAddress Worker::error_source(const Packet& p) const {
   if (p.inbound != nullptr)
     for (const IpAddress& own : env_.own->all())
-      if (own.family == Family::V4 && p.inbound->match.destination.matches_v4(own.v4_host(), kProtocolIcmp, 0, false)) return own;
-  return env_.interfaces[p.rx_port].primary();
+      if (own.family == p.family && admits(p.inbound->match, own)) return own;
+  if (const IpAddress here = env_.interfaces[p.rx_port].primary(p.family); !here.is_unspecified()) return here;
+  for (const IpAddress& own : env_.own->all())
+    if (own.family == p.family) return own;
+  return {};
 }
 
 void Worker::no_sa(Packet& p, const SpdEntry& entry) {
@@ -626,10 +714,10 @@ void Worker::handed_over(std::span<void* const> handles) {
         }
         break;
       case Handoff::Egress:
-        send(p, env_.fib->lookup(ipv4_destination(p)));
+        send(p, env_.fib->hop(way_to(p)));
         break;
       case Handoff::Unreachable:
-        if (env_.own->contains_v4(load_be32(p.data + 12))) {
+        if (env_.own->contains(source_of(p))) {
           drops_.drop(p, note.reason);
         } else {
           refuse(p, note.reason, IcmpError::HostUnreachable);
@@ -650,9 +738,8 @@ void Worker::handed_over(std::span<void* const> handles) {
 /// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
 const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
   if (&sa == tunnel_.sa) return tunnel_;
-  const std::uint32_t peer = peer_address(sa.peer.load(std::memory_order_relaxed));
   tunnel_.sa = &sa;
-  env_.fib->lookup_v4(std::span(&peer, 1), std::span(&tunnel_.hop, 1));
+  tunnel_.hop = env_.fib->way_to(peer_of(sa));
   const NextHop& hop = env_.fib->hop(tunnel_.hop);
   tunnel_.outer_mtu = hop.leads_out() ? std::uint32_t{env_.interfaces[hop.port].mtu} : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);

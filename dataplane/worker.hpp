@@ -90,6 +90,8 @@ class Worker {
   void local(Packet& p, Burst& esp, Burst& clear);
   void reassemble(Packet& p, Burst& esp, Burst& clear);
   void expire_fragments();
+  bool input_v6(Packet& p);
+  void neighbor_discovery(Packet& p);
   void punt_ike(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
   void keep_own(Burst& esp, bool may_hand_over);
@@ -116,11 +118,14 @@ class Worker {
   void to_manager(Packet& p, BufferRing* ring, Drop if_full);
   void hand_over(Packet& p, unsigned worker, HandoffNote note);
 
+  template <class Ask>
+  void by_family(Burst& packets, Ask&& ask);
   void look_up_ways(Burst& packets);
+  [[nodiscard]] HopId way_to(const Packet& p) const;
   bool possible_destination(Packet& p);
   const Tunnel& tunnel(OutboundSa& sa);
   void clamp_opened(Packet& p);
-  Neighbor* neighbor_of(std::uint32_t address, std::uint16_t port);
+  Neighbor* neighbor_of(const Packet& p, std::uint16_t port);
   [[nodiscard]] IpAddress error_source(const Packet& p) const;
 
   const unsigned id_;
@@ -134,10 +139,11 @@ class Worker {
   PuntLimiter punt_budget_;
   std::uint64_t now_ = 0;              // CLOCK_MONOTONIC in ns, once a pass
   const Spd* policies_now_ = nullptr;  // the snapshot of this pass
-  FlowCache flows_;
+  FlowCache<> flows_;
+  FlowCache<FlowKeyV6> flows_v6_;
   Reassembly reassembly_;
   bool wake_manager_ = false;
-  std::uint16_t fragment_id_;  // of the latest packet that was fragmented outside
+  std::uint32_t fragment_id_;  // of the latest packet that was fragmented outside
   Tunnel tunnel_;              // the one asked for last, within a pass
   LastNeighbor last_;          // the one sent to last, within a pass
   std::array<Packet, kBurstMax> views_;

@@ -76,7 +76,7 @@ struct SecretRef {
 /// RFC 2407 §4.6.2. A peer's may be a pattern: "*.example" and "*@example" for all names that end so, "C=CH, O=*" for all names with
 /// just these attributes.
 struct Identity {
-  enum class Type : std::uint8_t { Any, Ipv4Addr, Fqdn, UserFqdn, Dn, KeyId } type{};
+  enum class Type : std::uint8_t { Any, IpAddr, Fqdn, UserFqdn, Dn, KeyId } type{};
   std::string text = "%any";  ///< "10.9.0.1", "gw.example", "ops@gw.example", "C=CH, O=Example, CN=gw", "keyid:group7"; "%any" for Any
   Bytes name{};               ///< Dn: its DER form
   /// Whether several peers may be meant.

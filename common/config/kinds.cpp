@@ -9,8 +9,6 @@
 namespace culvert::config {
 
 namespace {
-constexpr std::string_view kIpv4 = "an IPv4 address such as 10.9.0.1";
-
 std::string plain(const std::string& s) { return s.empty() ? "\"\"" : s; }
 
 /// "17:00.0" or "0000:17:00.0".
@@ -21,8 +19,6 @@ bool pci_address(std::string_view s) {
          std::equal(s.begin(), s.end(), shape.begin(), [&](char c, char m) { return m == 'x' ? hex(c) : c == m; });
 }
 }  // namespace
-
-bool carried(Family family) { return family == Family::V4; }
 
 bool printable_text(std::string_view s) {
   return std::all_of(s.begin(), s.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
@@ -247,22 +243,60 @@ Kind<std::uint64_t> bytes_or_none() {
           show_size};
 }
 
-Kind<IpAddress> address() {
-  return {std::string(kIpv4),
-          [](const At& at) -> std::optional<IpAddress> {
-            const auto* value = scalar(at, kIpv4);
+namespace {
+constexpr std::string_view kNoIpv6 = ": IKEv1's Mode Config has IPv4 only here";
+
+Kind<IpAddress> address_kind(std::string expects, bool v6) {
+  return {expects,
+          [=](const At& at) -> std::optional<IpAddress> {
+            const auto* value = scalar(at, expects);
             if (!value) return std::nullopt;
             const auto ip = IpAddress::parse(*value);
-            if (ip && carried(ip->family) && !ip->is_unspecified()) return *ip;
-            at.error("expected " + std::string(kIpv4) + ", got " + quoted(*value) +
-                     (ip && !carried(ip->family) ? ": IPv6 is not carried by the data plane yet" : ""));
+            const bool refused = ip && ip->family == Family::V6 && !v6;
+            if (ip && !refused && !ip->is_unspecified()) return *ip;
+            at.error("expected " + expects + ", got " + quoted(*value) + std::string(refused ? kNoIpv6 : ""));
             return std::nullopt;
           },
           [](const IpAddress& v) { return v.to_string(); }};
 }
 
+Kind<Prefix> network_kind(std::string expects, bool v6) {
+  return {expects,
+          [=, inner = prefix()](const At& at) -> std::optional<Prefix> {
+            const auto p = inner.read(at);
+            if (!p) return p;
+            if (p->address.family == Family::V6 && !v6) {
+              at.error("expected " + expects + ", got " + quoted(at.node.text) + std::string(kNoIpv6));
+            } else if (p->address != p->first()) {
+              at.expected(expects + " without host bits", Prefix{p->first(), p->length}.to_string());
+            } else {
+              return *p;
+            }
+            return std::nullopt;
+          },
+          [](const Prefix& v) { return v.to_string(); }};
+}
+
+/// Why no host can have this address; empty: it can.
+std::string no_host(const Prefix& p) {
+  const std::string network = Prefix{p.first(), p.length}.to_string();
+  const bool v4 = p.address.family == Family::V4;
+  // RFC 3021 and RFC 6164: on a link of two both addresses are hosts'.
+  if (p.length < (v4 ? 31 : 127)) {
+    if (p.address == p.first()) return "the " + std::string(v4 ? "network" : "subnet-router anycast") + " address of " + network;
+    if (v4 && p.address == p.last()) return "the broadcast address of " + network;
+  }
+  if (v4) return "";
+  if (Prefix::parse("fe80::/10")->contains(p.address)) return "link-local, which each port with IPv6 has of itself";
+  return Prefix::parse("ff00::/8")->contains(p.address) || Prefix::parse("::/8")->contains(p.address) ? "of no host" : "";
+}
+}  // namespace
+
+Kind<IpAddress> address() { return address_kind("an IP address such as 10.9.0.1 or 2001:db8::1", true); }
+Kind<IpAddress> address_v4() { return address_kind("an IPv4 address such as 10.9.0.1", false); }
+
 Kind<Prefix> prefix() {
-  const std::string expects = "an IPv4 address with its prefix length such as 10.9.0.1/24";
+  const std::string expects = "an IP address with its prefix length such as 10.9.0.1/24 or 2001:db8::1/64";
   return {expects,
           [=](const At& at) -> std::optional<Prefix> {
             const auto* value = scalar(at, expects);
@@ -270,8 +304,6 @@ Kind<Prefix> prefix() {
             const auto p = Prefix::parse(*value);
             if (!p) {
               at.expected(expects);
-            } else if (!carried(p->address.family)) {
-              at.error("expected " + expects + ", got " + quoted(*value) + ": IPv6 is not carried by the data plane yet");
             } else if (value->find('/') == std::string::npos) {
               at.error("expected " + expects + ", got " + quoted(*value) + ": the prefix length is missing");
             } else {
@@ -287,12 +319,11 @@ Kind<Prefix> interface_address() {
   kind.read = [inner = kind.read](const At& at) -> std::optional<Prefix> {
     const auto p = inner(at);
     if (!p) return p;
-    const bool network = p->address == p->first();
+    const std::string why = no_host(*p);
     if (p->length == 0) {
-      at.expected("a prefix length from 1 to 32");
-    } else if (p->length < 31 && (network || p->address == p->last())) {
-      at.expected("an address of a host: " + p->address.to_string() + " is the " + (network ? "network" : "broadcast") + " address of " +
-                  Prefix{p->first(), p->length}.to_string());
+      at.expected("a prefix length from 1 to " + std::to_string(8 * p->address.size()));
+    } else if (!why.empty()) {
+      at.expected("an address of a host: " + p->address.to_string() + " is " + why);
     } else {
       return p;
     }
@@ -301,16 +332,7 @@ Kind<Prefix> interface_address() {
   return kind;
 }
 
-Kind<Prefix> network() {
-  const std::string expects = "an IPv4 network such as 10.2.0.0/24";
-  return {expects,
-          [=, inner = prefix()](const At& at) -> std::optional<Prefix> {
-            const auto p = inner.read(at);
-            if (!p || p->address == p->first()) return p;
-            at.expected(expects + " without host bits", Prefix{p->first(), p->length}.to_string());
-            return std::nullopt;
-          },
-          [](const Prefix& v) { return v.to_string(); }};
-}
+Kind<Prefix> network() { return network_kind("a network such as 10.2.0.0/24 or 2001:db8:2::/48", true); }
+Kind<Prefix> network_v4() { return network_kind("an IPv4 network such as 10.2.0.0/24", false); }
 
 }  // namespace culvert::config

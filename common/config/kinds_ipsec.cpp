@@ -24,8 +24,6 @@ Kind<TrafficSelector> selector() {
             if (!ts) {
               at.error("expected " + expects + ", got " + quoted(*value) +
                        (value->size() <= kSuggestBytes && ascii(*value) ? ": " + ts.error() : ""));
-            } else if (!carried(ts->first.family)) {
-              at.error("expected " + expects + ", got " + quoted(*value) + ": IPv6 is not carried by the data plane yet");
             } else {
               return *ts;
             }
@@ -88,7 +86,7 @@ std::optional<Identity> read_identity(const At& at, const std::string& expects, 
   if (*value == "%any") return Identity{};
   if (value->starts_with(kKeyIdPrefix)) return key_id(at, *value);
   if (value->find('=') != std::string::npos) return distinguished_name(at, *value, patterns);
-  if (const auto ip = IpAddress::parse(*value); ip && ip->family == Family::V4) return Identity{Identity::Type::Ipv4Addr, *value};
+  if (const auto ip = IpAddress::parse(*value)) return Identity{Identity::Type::IpAddr, ip->to_string()};
   const auto sign = value->find('@');
   const bool fits = value->size() <= 255 && ascii(*value) && value->find(' ') == std::string::npos;
   const std::string_view domain = std::string_view(*value).substr(sign == std::string::npos ? 0 : sign + 1);
@@ -105,7 +103,7 @@ std::optional<Identity> read_identity(const At& at, const std::string& expects, 
 Kind<Identity> identity_kind(bool patterns) {
   const std::string expects =
       std::string(
-          "an identity: an IPv4 address, a host name (FQDN), user@domain, a distinguished name such as \"C=CH, O=Example, CN=gw\", "
+          "an identity: an IP address, a host name (FQDN), user@domain, a distinguished name such as \"C=CH, O=Example, CN=gw\", "
           "keyid:name, ") +
       (patterns ? "a pattern (*.domain, *@domain, \"C=CH, O=*\"), or %any" : "or %any");
   return {expects, [=](const At& at) { return read_identity(at, expects, patterns); },
@@ -258,7 +256,7 @@ Kind<TrafficSelector> peer_addresses() {
             }
             const auto range = TrafficSelector::parse(*value);
             const bool network = range && value->find('/') != std::string::npos;
-            if (!range || range->protocol != 0 || !carried(range->first.family)) {
+            if (!range || range->protocol != 0) {
               at.expected(expects);
             } else if (range->first.is_unspecified()) {
               at.expected(expects, "%any");

@@ -10,8 +10,8 @@ namespace {
 
 /// A network without its first and last address, or a range.
 Kind<TrafficSelector> pool_addresses() {
-  const std::string expects =
-      "a network such as 10.3.0.0/24 or a range such as 10.3.0.10-10.3.0.99, of at most " + std::to_string(kMaxPoolSize) + " addresses";
+  const std::string expects = "an IPv4 network such as 10.3.0.0/24 or a range such as 10.3.0.10-10.3.0.99, of at most " +
+                              std::to_string(kMaxPoolSize) + " addresses";
   return {expects,
           [=](const At& at) -> std::optional<TrafficSelector> {
             const auto* value = scalar(at, expects);
@@ -21,8 +21,8 @@ Kind<TrafficSelector> pool_addresses() {
               at.expected(expects);
               return std::nullopt;
             }
-            if (!carried(range->first.family)) {
-              at.error("expected " + expects + ", got " + quoted(*value) + ": IPv6 is not carried by the data plane yet");
+            if (range->first.family != Family::V4) {
+              at.error("expected " + expects + ", got " + quoted(*value) + ": IKEv1's Mode Config has IPv4 only here");
               return std::nullopt;
             }
             const std::uint32_t first = range->first.v4_host(), last = range->last.v4_host();
@@ -100,10 +100,10 @@ Section<Pool> pool_section() {
           "addrs", &Pool::addrs, pool_addresses(),
           "The addresses. Of a network the first and the last one are left out. An identity gets the same one each time, while it is free.")
       .required("10.3.0.0/24")
-      .key("dns", &Pool::dns, list_of(address(), 0, 4), "Name servers for the peer.")
+      .key("dns", &Pool::dns, list_of(address_v4(), 0, 4), "Name servers for the peer.")
       .example("[10.1.0.53]")
-      .key("nbns", &Pool::nbns, list_of(address(), 0, 4), "WINS servers for the peer.")
-      .key("split_include", &Pool::split_include, list_of(network(), 0, 64),
+      .key("nbns", &Pool::nbns, list_of(address_v4(), 0, 4), "WINS servers for the peer.")
+      .key("split_include", &Pool::split_include, list_of(network_v4(), 0, 64),
            "Networks whose traffic the peer is to send through the tunnel (Cisco Unity); none: all of it.")
       .example("[10.1.0.0/24]")
       .key("banner", &Pool::banner, text("a text, or empty: none", 500), "What the peer's user is shown (Cisco Unity).")
@@ -112,7 +112,7 @@ Section<Pool> pool_section() {
 }
 
 Kind<std::vector<IpAddress>> virtual_addresses() {
-  Kind<IpAddress> one = address();
+  Kind<IpAddress> one = address_v4();
   one.expects = "an IPv4 address, 0.0.0.0 for any";
   one.read = [inner = one.read](const At& at) -> std::optional<IpAddress> {
     if (at.node.kind == Node::Kind::Scalar && at.node.text == "0.0.0.0") return IpAddress::v4(0);

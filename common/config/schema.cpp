@@ -51,7 +51,7 @@ Section<Port> port_section() {
 
 Section<Route> route_section() {
   return Section<Route>()
-      .key("to", &Route::to, network(), "Destination network. 0.0.0.0/0 is the default route.")
+      .key("to", &Route::to, network(), "Destination network. 0.0.0.0/0 and ::/0 are the default routes.")
       .required("0.0.0.0/0")
       .key("via", &Route::via, maybe(address()),
            "Next hop, on a network of a port. Without it the destinations are on link, and port is needed.")
@@ -217,7 +217,7 @@ Section<Child> child_section() {
            "Of the policies and children that match a packet, the smallest number wins.")
       .key("tunnel", &Child::tunnel, text("the name of a tunnel, or empty", 30),
            "Route-based: bound to this tunnel. Routes choose what goes into it, of what no policy and no other child protects or discards; "
-           "local_ts and remote_ts only say what it may carry, 0.0.0.0/0 for all.")
+           "local_ts and remote_ts only say what it may carry, 0.0.0.0/0 or ::/0 for all: a child for each of the two families.")
       .finish(finish_child);
 }
 
@@ -234,7 +234,7 @@ void finish_connection(const At& at, Connection& c) {
   if (!at.given("dpd_timeout")) c.dpd_timeout = c.dpd_delay == Seconds{0} ? Connection{}.dpd_timeout : 5 * c.dpd_delay;
   const Node* local = at.node.find("local");
   if ((!local || !local->find("id")) && !c.local_addrs.empty() && c.local_auth.auth == Proof::Psk)
-    c.local_id = {Identity::Type::Ipv4Addr, c.local_addrs.front().to_string()};
+    c.local_id = {Identity::Type::IpAddr, c.local_addrs.front().to_string()};
 }
 
 Section<LocalAuth> local_auth_section() {

@@ -1,12 +1,35 @@
 #include "common/config/selectors.hpp"
 
+#include <algorithm>
+
 namespace culvert::config {
+
+namespace {
+/// Packets have one family: what is listed for both pairs up within each. A dynamic side is of the family of the other one.
+bool of_one_family(const SideSelector& local, const SideSelector& remote) {
+  return local.dynamic || remote.dynamic || local.ts.first.family == remote.ts.first.family;
+}
+bool any_of_one_family(const Child& child) {
+  return std::ranges::any_of(child.local_sides, [&](const SideSelector& local) {
+    return std::ranges::any_of(child.remote_sides, [&](const SideSelector& remote) { return of_one_family(local, remote); });
+  });
+}
+/// All addresses of a family, with the protocol and the ports of `ts`.
+TrafficSelector all_of(Family family, const TrafficSelector& ts) {
+  TrafficSelector out = ts;
+  const Prefix all{{{}, family}, 0};
+  out.first = all.first();
+  out.last = all.last();
+  return out;
+}
+}  // namespace
 
 std::vector<Child> expand(const std::vector<Child>& children) {
   std::vector<Child> out;
   for (std::size_t entry = 0; entry < children.size(); ++entry) {
     const Child& written = children[entry];
     const std::size_t pairs = written.local_sides.size() * written.remote_sides.size();
+    const bool any = any_of_one_family(written);
     Child one = written;
     one.entry = entry;
     if (pairs == 0) out.push_back(one);  // a finding says why
@@ -17,7 +40,10 @@ std::vector<Child> expand(const std::vector<Child>& children) {
         one.local_dynamic = written.local_sides[i].dynamic;
         one.remote_ts = written.remote_sides[k].ts;
         one.remote_dynamic = written.remote_sides[k].dynamic;
-        out.push_back(one);
+        const Family local = one.local_ts.first.family, remote = one.remote_ts.first.family;
+        if (one.local_dynamic && !one.remote_dynamic) one.local_ts = all_of(remote, one.local_ts);
+        if (one.remote_dynamic && !one.local_dynamic) one.remote_ts = all_of(local, one.remote_ts);
+        if (!any || of_one_family(written.local_sides[i], written.remote_sides[k])) out.push_back(one);
       }
   }
   return out;

@@ -12,7 +12,7 @@
 
 namespace culvert::config {
 
-/// One child for each pair of a local and a remote selector: IKEv1 negotiates one pair at a time (RFC 2409 §5.5).
+/// One child for each pair of a local and a remote selector of one family: IKEv1 negotiates one pair at a time (RFC 2409 §5.5).
 std::vector<Child> expand(const std::vector<Child>& children);
 /// Whether `wanted` means the child of this name: by it, or by the name that it has in the file.
 bool is_child(std::string_view name, std::string_view wanted);

@@ -58,9 +58,9 @@ void check_child(const Connection& c, const Child& child, std::size_t pairs, con
         "expected a connection for one peer: remote.id without a pattern, no unique: never, no remote.xauth; each peer has a tunnel");
 }
 
-/// Which child is bound to which tunnel.
-std::map<std::string, std::string> check_children(const GatewayConfig& config, const Where& here) {
-  std::map<std::string, std::string> bound;
+/// Which child is bound to which tunnel, for packets of which family.
+std::map<std::pair<std::string, Family>, std::string> check_children(const GatewayConfig& config, const Where& here) {
+  std::map<std::pair<std::string, Family>, std::string> bound;
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const Connection& c = config.connections[i];
     for (std::size_t k = 0; k < c.children.size(); ++k) {
@@ -70,21 +70,22 @@ std::map<std::string, std::string> check_children(const GatewayConfig& config, c
       if (!at.clean({"tunnel"}) || !known(config, child.tunnel, at.key("tunnel"))) continue;
       const auto same = [&](const Child& other) { return other.entry == child.entry; };
       check_child(c, child, static_cast<std::size_t>(std::ranges::count_if(c.children, same)), at);
-      const auto [other, fresh] = bound.emplace(child.tunnel, c.name + "/" + child.name);
+      const auto [other, fresh] = bound.emplace(std::pair(child.tunnel, child.local_ts.first.family), c.name + "/" + child.name);
       if (!fresh) at.key("tunnel").error("the child " + quoted(other->second) + " is bound to this tunnel already");
     }
   }
   return bound;
 }
 
-void check_routes(const GatewayConfig& config, const std::map<std::string, std::string>& bound, const Where& here) {
+void check_routes(const GatewayConfig& config, const std::map<std::pair<std::string, Family>, std::string>& bound, const Where& here) {
   for (std::size_t i = 0; i < config.routes.size(); ++i) {
     const Route& route = config.routes[i];
     const Where at = here.item(i);
     if (route.tunnel.empty() || !at.clean({"tunnel", "via", "port"}) || !known(config, route.tunnel, at.key("tunnel"))) continue;
     if (route.via || !route.port.empty()) at.key("tunnel").error("expected either tunnel, or via and port");
-    if (!bound.contains(route.tunnel))
-      at.key("tunnel").warning("no child is bound to the tunnel " + quoted(route.tunnel) + ": what goes there is dropped");
+    if (!bound.contains({route.tunnel, route.to.address.family}))
+      at.key("tunnel").warning(std::string("no child") + (route.to.address.family == Family::V6 ? " with IPv6" : "") +
+                               " is bound to the tunnel " + quoted(route.tunnel) + ": what goes there is dropped");
   }
 }
 

@@ -55,6 +55,8 @@ void validate_dataplane(const GatewayConfig& config, const Where& root) {
 }
 
 namespace {
+constexpr std::uint16_t kMinMtuV6 = 1280;
+
 bool overlap(const Prefix& a, const Prefix& b) { return a.contains(b.first()) || b.contains(a.first()); }
 
 /// What two vdevs must not share: their names, and the kernel interface that they sit on.
@@ -88,6 +90,10 @@ void validate_ports(const GatewayConfig& config, const Where& root) {
       at.key("queues").error("expected 0, or at least one for each of the " + std::to_string(config.dataplane.workers.size()) +
                              " workers, got " + std::to_string(port.queues));
     if (!at.clean({"addresses"})) continue;
+    const bool v6 = std::ranges::any_of(port.addresses, [](const Prefix& p) { return p.address.family == Family::V6; });
+    if (v6 && at.clean({"mtu"}) && port.mtu < kMinMtuV6)
+      at.key("mtu").error("expected at least " + std::to_string(kMinMtuV6) + " beside an IPv6 address (RFC 8200 section 5), got " +
+                          std::to_string(port.mtu));
     for (std::size_t a = 0; a < port.addresses.size(); ++a) {
       const Prefix& p = port.addresses[a];
       const Where place = at.key("addresses").item(a);
@@ -107,6 +113,8 @@ void validate_ports(const GatewayConfig& config, const Where& root) {
 }
 
 namespace {
+bool link_local(const IpAddress& a) { return Prefix::parse("fe80::/10")->contains(a); }
+
 /// The port on one of whose networks `hop` is, or nullptr.
 const Port* port_of(const GatewayConfig& config, const IpAddress& hop) {
   for (const auto& port : config.ports)
@@ -129,6 +137,11 @@ void check_route(const GatewayConfig& config, const Route& route, const Where& a
   if (!route.tunnel.empty()) return;  // validate_tunnels
   if (!route.via) {
     if (route.port.empty()) at.error("expected via (a next hop), port (on link) or tunnel");
+    return;
+  }
+  if (at.clean({"to"}) && route.via->family != route.to.address.family) return at.key("via").error("expected the address family of to");
+  if (link_local(*route.via)) {
+    if (route.port.empty()) at.key("via").error("expected port beside it: a link-local address is of one link");
     return;
   }
   if (!networks_known) return;

@@ -41,6 +41,14 @@ void check_addresses(const GatewayConfig& config, const Connection& c, const Whe
             .error("expected an address of the peer, but " + c.remotes[i].first.to_string() + " is an address of this gateway");
 }
 
+/// We can speak to a peer of a family that we have an address of.
+void check_families(const Connection& c, const Where& at) {
+  if (!at.clean({"local_addrs", "remote_addrs"})) return;
+  for (std::size_t i = 0; i < c.remotes.size(); ++i)
+    if (std::ranges::none_of(c.local_addrs, [&](const IpAddress& a) { return a.family == c.remotes[i].first.family; }))
+      at.key("remote_addrs").item(i).error("expected an address of a family that local_addrs has, too");
+}
+
 bool reachable(const GatewayConfig& config, const IpAddress& a) {
   return std::any_of(config.routes.begin(), config.routes.end(), [&](const Route& r) { return r.to.contains(a); }) ||
          std::any_of(config.ports.begin(), config.ports.end(), [&](const Port& port) {
@@ -151,9 +159,14 @@ void check_fragmentation(const Child& c, const Where& at) {
     at.key("fragmentation").error("expected before with copy_df: set, which forbids that outer packets are fragmented");
 }
 
-void check_selectors(const Child& c, const Where& at) {
+void check_selectors(const Connection& connection, const Child& c, const Where& at) {
   if (at.clean({"local_ts", "remote_ts"})) {
-    if (c.local_ts.first.family != c.remote_ts.first.family)
+    // What a dynamic side will be: a virtual address, or the outer one.
+    const auto known = fixed_selectors(connection, c);
+    const bool virtual_v4 = (c.local_dynamic && !connection.vips.empty()) || (c.remote_dynamic && !connection.pools.empty());
+    const Family local = known ? known->first.first.family : c.local_ts.first.family;
+    const Family remote = known ? known->second.first.family : c.remote_ts.first.family;
+    if (local != remote || (virtual_v4 && !(c.local_dynamic && c.remote_dynamic) && local != Family::V4))
       at.key("remote_ts").error("expected the address family of local_ts");
     else if (c.local_ts.protocol != c.remote_ts.protocol)
       at.key("remote_ts")
@@ -266,6 +279,7 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
     check_addresses(config, c, at, ports_known);
+    check_families(c, at);
     if (ports_known && root.clean({"routes"}) && at.clean({"remote_addrs"})) warn_unreachable(config, c, at);
     check_times(c, at);
     warn_unspecific(c, at);
@@ -277,7 +291,7 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     const bool remotes_known = at.clean({"remote_addrs"});
     for (std::size_t k = 0; k < c.children.size(); ++k) {
       const Where child = at.key("children").entry(c.children[k].entry);
-      check_selectors(c.children[k], child);
+      check_selectors(c, c.children[k], child);
       if (first_of_entry(c, k)) check_child(c, c.children[k], child, remotes_known);
     }
   }

@@ -21,7 +21,7 @@ namespace culvert {
   X(ArpInvalid,         "arp_invalid",          "ARP packet that is malformed or claims an own address") \
   X(TtlExpired,         "ttl_expired",          "TTL ran out; answered with ICMP time exceeded, rate-limited") \
   X(NoRoute,            "no_route",             "no route to the destination; answered with ICMP unreachable, rate-limited") \
-  X(NeighborUnresolved, "neighbor_unresolved",  "next hop did not answer ARP, or too many packets wait for it") \
+  X(NeighborUnresolved, "neighbor_unresolved",  "next hop did not answer ARP or neighbour solicitations, or too many packets wait for it") \
   X(TooBig,             "too_big",              "larger than the effective MTU with DF set; answered with ICMP fragmentation needed") \
   X(FragmentFailed,     "fragment_failed",      "could not be fragmented") \
   X(PolicyDiscard,      "policy_discard",       "a policy says discard, or no policy matches and the default is discard, or a fragment hides the ports that a policy asks for") \
@@ -49,10 +49,11 @@ namespace culvert {
   X(TxFull,             "tx_full",              "transmit queue full") \
   X(IcmpRateLimited,    "icmp_rate_limited",    "ICMP answer not sent because of its rate limit") \
   X(EspEcn,             "esp_ecn",              "outer congestion mark (CE) on an inner packet that cannot carry it (RFC 6040 section 4.2)") \
-  X(ArpRateLimited,     "arp_rate_limited",     "ARP packet beyond what one worker takes a second") \
+  X(ArpRateLimited,     "arp_rate_limited",     "ARP packet or neighbour discovery beyond what one worker takes a second") \
   X(InjectInvalid,      "inject_invalid",       "datagram of culvertd that is too large, or from an address or port that is not for IKE here") \
-  X(EspTransport,       "esp_transport",        "for a transport-mode SA, but a fragment, with IP options, or not between the SA's own two addresses (RFC 4301 section 4.1)") \
-  X(PortDown,           "port_down",            "the port that it would leave by has no link, or is being reset")
+  X(EspTransport,       "esp_transport",        "for a transport-mode SA, but a fragment, with IP options or extension headers, or not between the SA's own two addresses (RFC 4301 section 4.1)") \
+  X(PortDown,           "port_down",            "the port that it would leave by has no link, or is being reset") \
+  X(NdInvalid,          "nd_invalid",           "IPv6 neighbour discovery that is malformed, comes from beyond the link, or claims an own address")
 // clang-format on
 
 enum class Drop : std::uint8_t {

@@ -57,7 +57,7 @@ Id to_id(const config::Identity& identity, const IpAddress& local) {
       return {IdType::UserFqdn, 0, 0, to_bytes(identity.text)};
     case Type::Dn:
       return {IdType::DerAsn1Dn, 0, 0, identity.name};
-    case Type::Ipv4Addr:
+    case Type::IpAddr:
       if (const auto a = IpAddress::parse(identity.text)) {
         const ByteView v = a->view();
         return {a->family == Family::V4 ? IdType::Ipv4Addr : IdType::Ipv6Addr, 0, 0, Bytes(v.begin(), v.end())};
@@ -86,7 +86,7 @@ bool matches(const config::Identity& expected, const Id& received) {
     case Type::KeyId:  // opaque: each byte counts (RFC 2407 §4.6.2.12)
       return received.type == IdType::KeyId &&
              std::ranges::equal(received.data, as_bytes(expected.text).subspan(config::kKeyIdPrefix.size()));
-    case Type::Ipv4Addr: {
+    case Type::IpAddr: {
       const auto want = IpAddress::parse(expected.text);
       const auto got = IpAddress::from_bytes(received.data);
       return (received.type == IdType::Ipv4Addr || received.type == IdType::Ipv6Addr) && want && got && *want == *got;

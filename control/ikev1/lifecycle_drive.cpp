@@ -61,7 +61,9 @@ void connect(Core& core, TimePoint now, std::size_t index) {
     return;
   }
   const IpAddress& remote = c.remote_addrs[run.failures % c.remote_addrs.size()];  // each attempt tries the next one
-  start_phase1(core, now, {index, {c.local_addrs.front(), ike::kIkePort}, {remote, ike::kIkePort}, {}});
+  const auto local = std::ranges::find(c.local_addrs, remote.family, &IpAddress::family);
+  if (local == c.local_addrs.end()) return;  // the configuration is checked for it
+  start_phase1(core, now, {index, {*local, ike::kIkePort}, {remote, ike::kIkePort}, {}});
 }
 
 /// Begins one child's Quick Mode if it is time. False: there is no ISAKMP SA for it.

@@ -8,34 +8,52 @@
 
 #include <rte_errno.h>
 #include <rte_fib.h>
+#include <rte_fib6.h>
 #include <rte_memory.h>
 
 namespace culvert::dp {
 
 namespace {
-// RFC 6890: never a destination on our wires.
-constexpr std::array<std::pair<std::uint32_t, std::uint8_t>, 4> kMartians{
-    {{0x00000000, 8}, {0x7f000000, 8}, {0xe0000000, 4}, {0xf0000000, 4}}};
+// RFC 6890: never a destination on our wires. Of IPv6: unspecified and loopback, what maps IPv4, link-local, multicast.
+constexpr std::array kMartians{"0.0.0.0/8", "127.0.0.0/8",   "224.0.0.0/4", "240.0.0.0/4",
+                               "::/127",    "::ffff:0:0/96", "fe80::/10",   "ff00::/8"};
 constexpr std::size_t kMaxBurst = 64;
 
 /// Prefix -> hop, the later wins: collected before DPDK's table is sized.
 class Plan {
  public:
   explicit Plan(std::vector<NextHop>& hops) : hops_(hops) {}
-  void add(const Prefix& to, const NextHop& hop) {
+  HopId add(const NextHop& hop) {
     auto same = std::find_if(hops_.begin() + 1, hops_.end(),
                              [&](const NextHop& h) { return h.kind == hop.kind && h.port == hop.port && h.gateway == hop.gateway; });
     if (same == hops_.end()) same = hops_.insert(hops_.end(), hop);
-    routes_[Prefix{to.first(), to.length}] = static_cast<HopId>(same - hops_.begin());
+    return static_cast<HopId>(same - hops_.begin());
   }
-  [[nodiscard]] const std::map<Prefix, HopId>& routes() const { return routes_; }
+  void add(const Prefix& to, const NextHop& hop) { routes_[Prefix{to.first(), to.length}] = add(hop); }
+  [[nodiscard]] std::map<Prefix, HopId> routes(Family family) const {
+    std::map<Prefix, HopId> out;
+    for (const auto& [to, hop] : routes_)
+      if (to.address.family == family) out.emplace(to, hop);
+    return out;
+  }
 
  private:
   std::vector<NextHop>& hops_;
   std::map<Prefix, HopId> routes_;
 };
 
+Prefix host(const IpAddress& a) { return {a, static_cast<std::uint8_t>(8 * a.size())}; }
 NextHop into(std::size_t tunnel) { return {HopKind::Tunnel, static_cast<std::uint16_t>(tunnel), {}, nullptr}; }
+
+bool is_link_local(const IpAddress& a) { return a.family == Family::V6 && a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80; }
+
+std::string next_name(const char* what) {
+  static std::atomic<unsigned> serial{0};
+  return what + std::to_string(serial++);
+}
+std::unexpected<std::string> no_memory() {
+  return std::unexpected(std::string("no memory for the forwarding table (") + rte_strerror(rte_errno) + "); raise memory.size");
+}
 
 std::expected<NextHop, std::string> resolve(const config::Route& route, std::span<const Interface> interfaces,
                                             std::span<const Interface> tunnels, NeighborTable& neighbors) {
@@ -50,7 +68,8 @@ std::expected<NextHop, std::string> resolve(const config::Route& route, std::spa
     if (!route.port.empty() && !named) continue;
     const auto port = static_cast<std::uint16_t>(i);
     if (!route.via && named) return NextHop{HopKind::OnLink, port, {}, nullptr};
-    if (!route.via || (!named && interfaces[i].network_of(*route.via) == nullptr)) continue;
+    const bool link_local = route.via && is_link_local(*route.via);
+    if (!route.via || (!named && (link_local || interfaces[i].network_of(*route.via) == nullptr))) continue;
     Neighbor* neighbor = neighbors.add({*route.via, port}, true);
     if (neighbor == nullptr) return std::unexpected(what + "too many next hops");
     return NextHop{HopKind::Gateway, port, *route.via, neighbor};
@@ -64,14 +83,16 @@ std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Inte
                                                             NeighborTable& neighbors, std::span<const Interface> tunnels) {
   std::unique_ptr<Fib> fib(new Fib);
   Plan plan(fib->hops_);
-  for (const auto& [address, length] : kMartians) plan.add({IpAddress::v4(address), length}, {HopKind::Martian, 0, {}, nullptr});
-  for (std::size_t i = 0; i < interfaces.size(); ++i)
+  for (const char* martian : kMartians) plan.add(*Prefix::parse(martian), {HopKind::Martian, 0, {}, nullptr});
+  for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    const NextHop link{HopKind::OnLink, static_cast<std::uint16_t>(i), {}, nullptr};
+    fib->links_.push_back(plan.add(link));
     for (const Prefix& p : interfaces[i].addresses)
-      if (p.address.family == Family::V4) plan.add(p, {HopKind::OnLink, static_cast<std::uint16_t>(i), {}, nullptr});
+      if (!is_link_local(p.address)) plan.add(p, link);
+  }
   for (std::size_t i = 0; i < tunnels.size(); ++i)
     for (const Prefix& p : tunnels[i].addresses) plan.add(p, into(i));  // one peer, no broadcast
   for (const config::Route& route : routes) {
-    if (route.to.address.family != Family::V4) return std::unexpected("route to " + route.to.to_string() + ": IPv6 is not carried");
     auto hop = resolve(route, interfaces, tunnels, neighbors);
     if (!hop) return std::unexpected(hop.error());
     plan.add(route.to, *hop);
@@ -85,33 +106,56 @@ std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Inte
       }
     }
   for (std::size_t i = 0; i < interfaces.size(); ++i)
-    for (const Prefix& p : interfaces[i].addresses)
-      if (p.address.family == Family::V4) plan.add({p.address, 32}, {HopKind::Local, static_cast<std::uint16_t>(i), {}, nullptr});
+    for (const Prefix& p : interfaces[i].addresses) plan.add(host(p.address), {HopKind::Local, static_cast<std::uint16_t>(i), {}, nullptr});
   for (const Interface& tunnel : tunnels)
-    for (const Prefix& p : tunnel.addresses) plan.add({p.address, 32}, {HopKind::Local, 0, {}, nullptr});
-
-  std::set<std::uint32_t> long_prefixes;
-  for (const auto& [to, hop] : plan.routes())
-    if (to.length > 24) long_prefixes.insert(to.address.v4_host() >> 8);
-  rte_fib_conf conf{};
-  conf.type = RTE_FIB_DIR24_8;
-  conf.max_routes = static_cast<int>(plan.routes().size() + 64);
-  // One byte an entry (16 MB) while next hops and second-level tables can be told apart by seven bits, else two.
-  const bool small = fib->hops_.size() < 120 && long_prefixes.size() < 120;
-  conf.dir24_8.nh_sz = small ? RTE_FIB_DIR24_8_1B : RTE_FIB_DIR24_8_2B;
-  conf.dir24_8.num_tbl8 = small ? 127 : 32767;
-  static std::atomic<unsigned> serial{0};
-  const std::string name = "fib" + std::to_string(serial++);
-  fib->v4_ = rte_fib_create(name.c_str(), SOCKET_ID_ANY, &conf);
-  if (fib->v4_ == nullptr)
-    return std::unexpected(std::string("no memory for the forwarding table (") + rte_strerror(rte_errno) + "); raise memory.size");
-  for (const auto& [to, hop] : plan.routes())
-    if (const int rc = rte_fib_add(fib->v4_, to.address.v4_host(), to.length, hop); rc != 0)
-      return std::unexpected("route to " + to.to_string() + ": " + rte_strerror(-rc));
+    for (const Prefix& p : tunnel.addresses) plan.add(host(p.address), {HopKind::Local, 0, {}, nullptr});
+  if (auto made = fib->make_v4(plan.routes(Family::V4)); !made) return std::unexpected(made.error());
+  const bool v6 = std::ranges::any_of(interfaces, [](const Interface& i) { return i.has(Family::V6); });
+  if (!v6) return fib;
+  if (auto made = fib->make_v6(plan.routes(Family::V6)); !made) return std::unexpected(made.error());
   return fib;
 }
 
-Fib::~Fib() { rte_fib_free(v4_); }
+std::expected<void, std::string> Fib::make_v4(const Routes& routes) {
+  std::set<std::uint32_t> long_prefixes;
+  for (const auto& [to, hop] : routes)
+    if (to.length > 24) long_prefixes.insert(to.address.v4_host() >> 8);
+  rte_fib_conf conf{};
+  conf.type = RTE_FIB_DIR24_8;
+  conf.max_routes = static_cast<int>(routes.size() + 64);
+  // One byte an entry (16 MB) while next hops and second-level tables can be told apart by seven bits, else two.
+  const bool small = hops_.size() < 120 && long_prefixes.size() < 120;
+  conf.dir24_8.nh_sz = small ? RTE_FIB_DIR24_8_1B : RTE_FIB_DIR24_8_2B;
+  conf.dir24_8.num_tbl8 = small ? 127 : 32767;
+  v4_ = rte_fib_create(next_name("fib").c_str(), SOCKET_ID_ANY, &conf);
+  if (v4_ == nullptr) return no_memory();
+  for (const auto& [to, hop] : routes)
+    if (const int rc = rte_fib_add(v4_, to.address.v4_host(), to.length, hop); rc != 0)
+      return std::unexpected("route to " + to.to_string() + ": " + rte_strerror(-rc));
+  return {};
+}
+
+std::expected<void, std::string> Fib::make_v6(const Routes& routes) {
+  rte_fib6_conf conf{};
+  conf.type = RTE_FIB6_TRIE;
+  conf.max_routes = static_cast<int>(routes.size() + 64);
+  conf.trie.nh_sz = RTE_FIB6_TRIE_2B;
+  // A prefix needs a second-level table for each byte beyond the first three.
+  std::size_t tables = 64;
+  for (const auto& [to, hop] : routes) tables += to.length > 24 ? (to.length - 24U + 7U) / 8U : 0U;
+  conf.trie.num_tbl8 = static_cast<std::uint32_t>(std::min<std::size_t>(tables, 32767));
+  v6_ = rte_fib6_create(next_name("fib6_").c_str(), SOCKET_ID_ANY, &conf);
+  if (v6_ == nullptr) return no_memory();
+  for (const auto& [to, hop] : routes)
+    if (const int rc = rte_fib6_add(v6_, to.address.bytes.data(), to.length, hop); rc != 0)
+      return std::unexpected("route to " + to.to_string() + ": " + rte_strerror(-rc));
+  return {};
+}
+
+Fib::~Fib() {
+  rte_fib_free(v4_);
+  rte_fib6_free(v6_);
+}
 
 void Fib::lookup_v4(std::span<const std::uint32_t> addresses, std::span<HopId> out) const {
   std::array<std::uint64_t, kMaxBurst> hops;
@@ -121,12 +165,29 @@ void Fib::lookup_v4(std::span<const std::uint32_t> addresses, std::span<HopId> o
   for (unsigned i = 0; i < n; ++i) out[i] = static_cast<HopId>(hops[i]);
 }
 
-const NextHop& Fib::lookup(const IpAddress& address) const {
-  if (address.family != Family::V4) return hops_[0];
-  const std::uint32_t a = address.v4_host();
+void Fib::lookup_v6(std::span<const V6Bytes> addresses, std::span<HopId> out) const {
+  if (v6_ == nullptr) {
+    std::fill(out.begin(), out.end(), HopId{0});
+    return;
+  }
+  std::array<std::uint64_t, kMaxBurst> hops;
+  const auto n = static_cast<unsigned>(std::min(addresses.size(), kMaxBurst));
+  static_assert(sizeof(V6Bytes) == 16);
+  // The API takes a non-const pointer and reads only.
+  auto* ips = reinterpret_cast<std::uint8_t(*)[16]>(const_cast<V6Bytes*>(addresses.data()));
+  rte_fib6_lookup_bulk(v6_, ips, hops.data(), static_cast<int>(n));
+  for (unsigned i = 0; i < n; ++i) out[i] = static_cast<HopId>(hops[i]);
+}
+
+HopId Fib::way_to(const IpAddress& address) const {
   HopId id = 0;
-  lookup_v4(std::span(&a, 1), std::span(&id, 1));
-  return hops_[id];
+  if (address.family == Family::V4) {
+    const std::uint32_t a = address.v4_host();
+    lookup_v4(std::span(&a, 1), std::span(&id, 1));
+  } else if (address.family == Family::V6) {
+    lookup_v6(std::span(&address.bytes, 1), std::span(&id, 1));
+  }
+  return id;
 }
 
 }  // namespace culvert::dp

@@ -1,9 +1,11 @@
 // The forwarding table: which way a destination address lies. Built once from addresses and routes, then only read.
-// Owns DPDK's fib behind an interface that knows families; IPv4 is what is carried today.
+// Owns DPDK's fib and fib6 behind an interface that knows families. The table of IPv6 is made only where a port has such an address.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <expected>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +16,7 @@
 #include "dataplane/neighbor/neighbor_table.hpp"
 
 struct rte_fib;
+struct rte_fib6;
 
 namespace culvert::dp {
 
@@ -34,6 +37,7 @@ struct NextHop {
   [[nodiscard]] bool leads_out() const { return kind == HopKind::OnLink || kind == HopKind::Gateway; }
 };
 using HopId = std::uint16_t;
+using V6Bytes = std::array<std::uint8_t, 16>;  ///< an address in network order
 
 class Fib {
  public:
@@ -47,12 +51,22 @@ class Fib {
 
   /// Addresses in host order. `out` is as long as `addresses`, at most 64.
   void lookup_v4(std::span<const std::uint32_t> addresses, std::span<HopId> out) const;
-  [[nodiscard]] const NextHop& lookup(const IpAddress& address) const;
+  /// The same; link-local addresses but our own are Martian: they mean something with a port only (see link()).
+  void lookup_v6(std::span<const V6Bytes> addresses, std::span<HopId> out) const;
+  /// The way to neighbours on the link of `port`.
+  [[nodiscard]] HopId link(std::uint16_t port) const { return links_[port]; }
+  [[nodiscard]] HopId way_to(const IpAddress& address) const;
+  [[nodiscard]] const NextHop& lookup(const IpAddress& address) const { return hops_[way_to(address)]; }
   [[nodiscard]] const NextHop& hop(HopId id) const { return hops_[id]; }
 
  private:
+  using Routes = std::map<Prefix, HopId>;
   Fib() = default;
+  std::expected<void, std::string> make_v4(const Routes& routes);
+  std::expected<void, std::string> make_v6(const Routes& routes);
   rte_fib* v4_ = nullptr;
+  rte_fib6* v6_ = nullptr;
+  std::vector<HopId> links_;
   std::vector<NextHop> hops_{NextHop{}};
 };
 

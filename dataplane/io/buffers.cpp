@@ -63,6 +63,17 @@ void store_view(const Packet& view) {
 
 HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_to_priv(mbuf(handle))); }
 
+namespace {
+/// A fragment goes where its packet would.
+void like(const Packet& packet, Packet& fragment) {
+  fragment.tx_port = packet.tx_port;
+  fragment.rx_port = packet.rx_port;
+  fragment.inbound = packet.inbound;
+  fragment.outbound = packet.outbound;
+  fragment.tag = packet.tag;
+}
+}  // namespace
+
 std::size_t fragment_ipv4(const Packet& packet, std::uint32_t mtu, BufferPool& pool, std::span<Packet> out) {
   std::array<rte_mbuf*, kBurstMax> fragments{};
   store_view(packet);
@@ -74,13 +85,37 @@ std::size_t fragment_ipv4(const Packet& packet, std::uint32_t mtu, BufferPool& p
     Packet& view = out[static_cast<std::size_t>(i)];
     load_view(fragments[static_cast<std::size_t>(i)], view);
     set_ipv4_checksum(view.data, (view.data[0] & 0x0fU) * 4U);
-    view.tx_port = packet.tx_port;
-    view.rx_port = packet.rx_port;
-    view.inbound = packet.inbound;
-    view.outbound = packet.outbound;
-    view.tag = packet.tag;
+    like(packet, view);
   }
   return static_cast<std::size_t>(n);
+}
+
+std::size_t fragment_ipv6(const Packet& packet, std::uint32_t mtu, std::uint32_t id, BufferPool& pool, std::span<Packet> out) {
+  constexpr std::uint32_t kFront = kIpv6HeaderBytes + kFragmentHeaderBytes;
+  const std::uint32_t total = packet.length - kIpv6HeaderBytes, step = (mtu - kFront) & ~7U;
+  std::size_t n = 0;
+  for (std::uint32_t at = 0; at < total; at += step, ++n) {
+    const std::uint32_t part = std::min(step, total - at);
+    const bool room = n < out.size() && pool.allocate(out[n]);
+    if (!room || out[n].tailroom < part + kFront) {
+      for (std::size_t i = 0; i < n + (room ? 1 : 0); ++i) BufferPool::release(nullptr, std::span(&out[i].handle, 1));
+      return 0;
+    }
+    Packet& view = out[n];
+    view.resize(part + kFront);
+    std::memcpy(view.data, packet.data, kIpv6HeaderBytes);
+    store_be16(view.data + 4, static_cast<std::uint16_t>(part + kFragmentHeaderBytes));
+    view.data[6] = kFragment;
+    std::uint8_t* header = view.data + kIpv6HeaderBytes;
+    header[0] = packet.data[6];
+    header[1] = 0;
+    store_be16(header + 2, static_cast<std::uint16_t>(at | (at + part < total ? 1U : 0U)));
+    store_be32(header + 4, id);
+    std::memcpy(view.data + kFront, packet.data + kIpv6HeaderBytes + at, part);
+    view.family = Family::V6;
+    like(packet, view);
+  }
+  return n;
 }
 
 std::expected<std::unique_ptr<BufferRing>, std::string> BufferRing::create(const std::string& name, unsigned size) {

@@ -73,6 +73,10 @@ HandoffNote& note_of(void* handle);
 /// returns how many; 0: too many, or no buffers. The original stays as it is.
 std::size_t fragment_ipv4(const Packet& packet, std::uint32_t mtu, BufferPool& pool, std::span<Packet> out);
 
+/// The same of an IPv6 packet without extension headers, made here (RFC 8200 §4.5); `id` as nobody can guess it, another one for each
+/// packet.
+std::size_t fragment_ipv6(const Packet& packet, std::uint32_t mtu, std::uint32_t id, BufferPool& pool, std::span<Packet> out);
+
 /// A bounded queue of buffers: many producers, one consumer, no lock.
 class BufferRing {
  public:

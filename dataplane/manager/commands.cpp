@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
 #include "common/bytes.hpp"
+#include "dataplane/ip_header.hpp"
 
 namespace culvert::dp {
 
@@ -14,7 +16,7 @@ bool valid_policy(PolicyId id) { return id.value >= 1 && id.value <= shm::kMaxPo
 bool valid_direction(Direction d) { return d == Direction::Inbound || d == Direction::Outbound; }
 /// Whether an SA's selectors leave out packets that the policy selects.
 bool narrower(const OutboundSa& sa, const shm::InstallPolicy& policy) {
-  return !sa.source.contains_v4(policy.local_ts) || !sa.destination.contains_v4(policy.remote_ts);
+  return !contains(sa.source, sa.source_v6, policy.local_ts) || !contains(sa.destination, sa.destination_v6, policy.remote_ts);
 }
 /// A `bool` in a message of a hostile process may hold any byte.
 template <class T>
@@ -211,13 +213,13 @@ shm::AckResult Commands::remove_sa(const shm::RemoveSa& m) {
 shm::AckResult Commands::move_sa(const shm::MoveSa& m) {
   OutboundSa* sa = t_.outbound.at(m.slot);
   if (sa == nullptr || sa->spi != m.spi) return shm::AckResult::NotFound;
-  if (!sa->udp || m.remote.port == 0 || m.remote.address.family != Family::V4) return shm::AckResult::BadMessage;
+  if (!sa->udp || m.remote.port == 0 || m.remote.address.family != sa->outer_family) return shm::AckResult::BadMessage;
   move_outbound(*sa, m.remote);
   return shm::AckResult::Ok;
 }
 
 void Commands::move_outbound(OutboundSa& sa, const Endpoint& remote) {
-  sa.peer.store(peer_word(remote.address.v4_host(), remote.port), std::memory_order_relaxed);
+  set_peer(sa, remote);
   note_remote(Direction::Outbound, sa.manager.slot, remote);
   spdlog::info("outbound SA {:08x} sends to {} now", sa.spi.value, remote.to_string());
 }
@@ -230,19 +232,32 @@ void Commands::note_remote(Direction direction, std::uint32_t slot, const Endpoi
   shm::write_record(record, snapshot);
 }
 
+namespace {
+/// Where a peer that is followed has gone since the last call.
+std::optional<Endpoint> moved(InboundSa& sa) {
+  if (sa.outer_family == Family::V4) {
+    const PeerWord to = sa.moved_to.exchange(0, std::memory_order_acquire);
+    return to == 0 ? std::nullopt : std::optional(Endpoint{IpAddress::v4(peer_address(to)), peer_port(to)});
+  }
+  const std::uint32_t stores = sa.moved_v6.stores();
+  if (stores == std::exchange(sa.manager.moves_seen, stores)) return std::nullopt;
+  const PeerV6::Value to = sa.moved_v6.load();
+  return Endpoint{address_from(Family::V6, reinterpret_cast<const std::uint8_t*>(to.address.data())), to.port};
+}
+}  // namespace
+
 std::vector<shm::Moved> Commands::moves() {
   std::vector<shm::Moved> out;
   for (const auto& [key, reported] : installed_) {
     const auto [direction, slot] = key;
     InboundSa* sa = direction == Direction::Inbound ? t_.inbound.at(slot) : nullptr;
-    const PeerWord to = sa != nullptr && sa->follows ? sa->moved_to.exchange(0, std::memory_order_acquire) : 0;
-    if (to == 0) continue;
-    const Endpoint remote{IpAddress::v4(peer_address(to)), peer_port(to)};
-    note_remote(Direction::Inbound, slot, remote);
+    const std::optional<Endpoint> remote = sa != nullptr && sa->follows ? moved(*sa) : std::nullopt;
+    if (!remote) continue;
+    note_remote(Direction::Inbound, slot, *remote);
     if (const auto of = outbound_of_.find(sa->manager.policy.value); of != outbound_of_.end())
       for (OutboundSa* other : of->second)
-        if (other->manager.pair == sa->manager.pair && other->udp) move_outbound(*other, remote);
-    out.push_back({slot, sa->spi, remote});
+        if (other->manager.pair == sa->manager.pair && other->udp) move_outbound(*other, *remote);
+    out.push_back({slot, sa->spi, *remote});
   }
   return out;
 }

@@ -40,22 +40,32 @@ std::uint8_t number(shm::PolicyAction a) { return static_cast<std::uint8_t>(a); 
 /// The packet as it would stand in a buffer.
 bool Forecast::compose(const shm::TracePacket& q) {
   const bool ports = kHasPorts[q.protocol];
-  if (q.length < kIpv4HeaderBytes + (ports ? 4U : 0U)) return false;
+  const Family family = q.source.family;
+  const std::uint32_t header = ip_header_bytes(family);
+  if (q.length < header + (ports ? 4U : 0U)) return false;
   bytes_ = {};
-  bytes_[0] = 0x45;
-  store_be16(&bytes_[2], q.length);
-  store_be16(&bytes_[6], q.dont_fragment != 0 ? kIpv4Df : std::uint16_t{0});
-  bytes_[8] = q.ttl;
-  bytes_[9] = q.protocol;
-  store_be32(&bytes_[12], q.source.v4_host());
-  store_be32(&bytes_[16], q.destination.v4_host());
-  set_ipv4_checksum(bytes_.data());
-  if (ports) {
-    store_be16(&bytes_[kIpv4HeaderBytes], q.source_port);
-    store_be16(&bytes_[kIpv4HeaderBytes + 2], q.destination_port);
-    store_be16(&bytes_[kIpv4HeaderBytes + 4], static_cast<std::uint16_t>(q.length - kIpv4HeaderBytes));
+  if (family == Family::V4) {
+    bytes_[0] = 0x45;
+    store_be16(&bytes_[2], q.length);
+    store_be16(&bytes_[6], q.dont_fragment != 0 ? kIpv4Df : std::uint16_t{0});
+    bytes_[8] = q.ttl;
+    bytes_[9] = q.protocol;
+  } else {
+    bytes_[0] = 0x60;
+    store_be16(&bytes_[4], static_cast<std::uint16_t>(q.length - header));
+    bytes_[6] = q.protocol;
+    bytes_[7] = q.ttl;
   }
-  if (q.protocol == kProtocolIcmp) bytes_[kIpv4HeaderBytes] = 8;  // an echo request
+  std::copy_n(q.source.bytes.begin(), address_bytes(family), bytes_.begin() + source_at(family));
+  std::copy_n(q.destination.bytes.begin(), address_bytes(family), bytes_.begin() + destination_at(family));
+  if (family == Family::V4) set_ipv4_checksum(bytes_.data());
+  if (ports) {
+    store_be16(&bytes_[header], q.source_port);
+    store_be16(&bytes_[header + 2], q.destination_port);
+    store_be16(&bytes_[header + 4], static_cast<std::uint16_t>(q.length - header));
+  }
+  if (q.protocol == kProtocolIcmp) bytes_[header] = 8;      // an echo request
+  if (q.protocol == kProtocolIcmpv6) bytes_[header] = 128;  // the same
   packet_ = {};
   packet_.data = bytes_.data();
   packet_.length = q.length;
@@ -72,21 +82,22 @@ bool Forecast::arrives(const shm::TracePacket& q) {
     if (sa.expired()) return drop(Drop::EspExpired), false;
     if (!sa.admits(packet_)) return drop(Drop::EspSelector), false;
   }
-  if (martian_source_v4(load_be32(packet_.data + 12), *env_.own)) return drop(Drop::RxMartian), false;
+  if (martian_source(packet_, *env_.own)) return drop(Drop::RxMartian), false;
   return true;
 }
 
 Answer Forecast::of(const shm::TracePacket& q) {
   path_ = {};
   by_bypass_ = false;
-  if (q.source.family != Family::V4 || q.destination.family != Family::V4) return std::unexpected(shm::AckResult::Unsupported);
+  const auto known = [](Family f) { return f == Family::V4 || f == Family::V6; };
+  if (!known(q.source.family) || q.destination.family != q.source.family) return std::unexpected(shm::AckResult::BadMessage);
   if (!compose(q)) return std::unexpected(shm::AckResult::BadMessage);
   IpAddress from = q.source;
   if (q.under_sa != 0) {
     InboundSa* sa = q.slot < env_.inbound->capacity() ? env_.inbound->at(q.slot) : nullptr;
     if (sa == nullptr || sa->spi != q.spi) return std::unexpected(shm::AckResult::NotFound);
     packet_.inbound = sa;
-    from = IpAddress::v4(load_be32(sa->match.remote_address.data()));
+    from = address_from(sa->outer_family, sa->match.remote_address.data());
   }
   const NextHop& back = env_.fib->lookup(from);
   const std::uint16_t port = q.port == shm::TracePacket::kAnyPort && back.leads_out() ? back.port : q.port;
@@ -103,10 +114,10 @@ Answer Forecast::of(const shm::TracePacket& q) {
 bool Forecast::came_in() {
   Packet& p = packet_;
   const bool clear = p.inbound == nullptr;
-  if (clear && env_.own->contains_v4(load_be32(p.data + 16))) {
+  if (clear && env_.own->contains(destination_of(p))) {
     const shm::LocalUse use = use_of(classify_local(p));
     if (use == shm::LocalUse::Esp || use == shm::LocalUse::Ike || use == shm::LocalUse::Keepalive || use == shm::LocalUse::Malformed) {
-      path_.add({.kind = StepKind::IsForUs, .number = static_cast<std::uint32_t>(use), .address = ipv4_destination(p)});
+      path_.add({.kind = StepKind::IsForUs, .number = static_cast<std::uint32_t>(use), .address = destination_of(p)});
       if (use == shm::LocalUse::Keepalive) return drop(Drop::NatKeepalive), false;
       if (use == shm::LocalUse::Malformed) return drop(Drop::PuntInvalid), false;
       path_.answered = 1;
@@ -115,25 +126,27 @@ bool Forecast::came_in() {
   }
   const Spd* spd = env_.spd->load(std::memory_order_acquire);
   if (spd == nullptr) {
-    const std::uint32_t to = load_be32(p.data + 16);
-    env_.fib->lookup_v4(std::span(&to, 1), std::span(&p.tx_port, 1));
+    p.tx_port = env_.fib->way_to(destination_of(p));
     return true;
   }
   const SpdEntry* mirrored = nullptr;
-  flows_.both(
-      *spd, 1, [&](std::size_t) { return FlowKey::outbound(p); },
-      [&](std::size_t, const SpdEntry* out, HopId hop, const SpdEntry* in) {
-        p.policy = out;
-        p.tx_port = hop;
-        mirrored = in;
-      });
+  const auto take = [&](std::size_t, const SpdEntry* out, HopId hop, const SpdEntry* in) {
+    p.policy = out;
+    p.tx_port = hop;
+    mirrored = in;
+  };
+  if (p.family == Family::V4) {
+    flows_.both(*spd, 1, [&](std::size_t) { return FlowKey::outbound(p); }, take);
+  } else {
+    flows_v6_.both(*spd, 1, [&](std::size_t) { return FlowKeyV6::outbound(p); }, take);
+  }
   if (env_.fib->hop(p.tx_port).kind == HopKind::Martian) {
     route(env_.fib->hop(p.tx_port));
     return drop(Drop::RxMartian), false;
   }
   if (!clear) return true;
-  const bool same = mirrored != nullptr && mirrored->action == shm::PolicyAction::Protect &&
-                    within_one_network(*mirrored, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
+  const bool same =
+      mirrored != nullptr && mirrored->action == shm::PolicyAction::Protect && within_one_network(*mirrored, p, env_.interfaces[p.rx_port]);
   const InboundVerdict v = inbound_verdict(mirrored, same);
   path_.add({.kind = StepKind::InboundPolicy,
              .action = mirrored != nullptr ? number(mirrored->action) : number(shm::PolicyAction::Bypass),
@@ -149,7 +162,7 @@ bool Forecast::stays_here(const NextHop& hop) {
   const Packet& p = packet_;
   if (hop.kind == HopKind::Local) {
     const shm::LocalUse use = use_of(classify_local(p));
-    path_.add({.kind = StepKind::IsForUs, .number = static_cast<std::uint32_t>(use), .address = ipv4_destination(p)});
+    path_.add({.kind = StepKind::IsForUs, .number = static_cast<std::uint32_t>(use), .address = destination_of(p)});
     if (use == shm::LocalUse::Icmp) {
       path_.answered = 1;
     } else {
@@ -158,8 +171,8 @@ bool Forecast::stays_here(const NextHop& hop) {
     return true;
   }
   if (env_.spd->load(std::memory_order_acquire) == nullptr) return drop(Drop::PolicyDiscard), true;
-  path_.add({.kind = StepKind::TimeToLive, .number = p.data[8]});
-  if (p.data[8] <= 1) return drop(Drop::TtlExpired), true;
+  path_.add({.kind = StepKind::TimeToLive, .number = hops_left(p)});
+  if (hops_left(p) <= 1) return drop(Drop::TtlExpired), true;
   return false;
 }
 
@@ -169,7 +182,7 @@ void Forecast::goes_out(const NextHop& hop) {
   const SpdEntry* entry = p.policy;
   const Origin origin = p.inbound != nullptr ? Origin::Tunnel : by_bypass_ ? Origin::ClearByBypass : Origin::Clear;
   const bool wants_sa = entry != nullptr && entry->action == shm::PolicyAction::Protect;
-  const bool same = wants_sa && within_one_network(*entry, load_be32(p.data + 12), load_be32(p.data + 16), env_.interfaces[p.rx_port]);
+  const bool same = wants_sa && within_one_network(*entry, p, env_.interfaces[p.rx_port]);
   const CameBy came_by = wants_sa && p.inbound != nullptr ? CameBy{p.inbound->manager.policy, turns_back(hop, p.rx_port)} : CameBy{};
   const OutboundAction action = outbound_action(entry, origin, came_by, same, env_.default_bypass);
   route(hop);
@@ -191,7 +204,7 @@ void Forecast::goes_out(const NextHop& hop) {
 /// send_clear().
 void Forecast::leaves_in_clear(const NextHop& hop) {
   if (!hop.leads_out()) return drop(Drop::NoRoute);
-  if (fits(env_.interfaces[hop.port].mtu, nullptr)) sends(hop, ipv4_destination(packet_));
+  if (fits(env_.interfaces[hop.port].mtu, nullptr)) sends(hop, destination_of(packet_));
 }
 
 /// protect() and encapsulate().
@@ -200,15 +213,14 @@ void Forecast::leaves_protected(const SpdEntry& entry) {
   const OutboundSa* sa = sa_for(env_.policies[entry.policy.value], p);
   if (sa == nullptr) return drop(Drop::PolicyNoSa);
   path_.add({.kind = StepKind::LeavesUnderSa, .policy = entry.policy, .spi = sa->spi, .slot = sa->manager.slot, .number = sa->worker});
-  const PeerWord peer = sa->peer.load(std::memory_order_relaxed);
-  const IpAddress to = IpAddress::v4(peer_address(peer));
+  const IpAddress to = peer_of(*sa);
   const NextHop& hop = env_.fib->lookup(to);
   route(hop);
   if (!hop.leads_out()) return drop(Drop::NoRoute);
   const std::uint32_t mtu = effective_mtu(*sa, env_.interfaces[hop.port].mtu);
   if (mtu == 0) return drop(Drop::NoRoute);
   if (!fits(mtu, sa)) return;
-  if (sa->geometry.transport && !fits_transport(p, *sa, peer)) return drop(Drop::EspTransport);
+  if (sa->geometry.transport && !fits_transport(p, *sa)) return drop(Drop::EspTransport);
   if (sa->expired()) return drop(Drop::EspExpired);
   sends(hop, to);
 }

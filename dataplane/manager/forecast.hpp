@@ -16,7 +16,8 @@ namespace culvert::dp {
 
 class Forecast {
  public:
-  explicit Forecast(const WorkerEnvironment& environment) : env_(environment), flows_(*environment.fib, 0) {}
+  explicit Forecast(const WorkerEnvironment& environment)
+      : env_(environment), flows_(*environment.fib, 0), flows_v6_(*environment.fib, 0) {}
 
   /// Errors: as TracePacket says.
   std::expected<shm::Path, shm::AckResult> of(const shm::TracePacket& question);
@@ -35,7 +36,8 @@ class Forecast {
   void drop(Drop reason) { path_.dropped = reason; }
 
   const WorkerEnvironment& env_;
-  FlowCache flows_;
+  FlowCache<> flows_;
+  FlowCache<FlowKeyV6> flows_v6_;
   shm::Path path_;
   Packet packet_;
   std::array<std::uint8_t, 128> bytes_{};  // its headers; nothing looks behind them

@@ -16,7 +16,8 @@ using PuntProducer = shm::RingProducer<shm::Datagram, shm::kDatagramSlots>;
 using InjectConsumer = shm::RingConsumer<shm::Datagram, shm::kDatagramSlots>;
 
 /// Copies the UDP datagram in `packet` (parsed, checked by classify_local) into the ring. The reason, if it could not be.
-/// PuntInvalid: the UDP checksum is wrong. First messages fill no more than half of the ring, whatever they are many of.
+/// PuntInvalid: the UDP checksum is wrong, or missing over IPv6. First messages fill no more than half of the ring, whatever they are many
+/// of.
 std::optional<Drop> punt(const Packet& packet, PuntProducer& ring);
 
 class Injector {
@@ -36,7 +37,7 @@ class Injector {
   BufferPool& pool_;
   shm::ManagerCounters& counters_;
   shm::Datagram copy_{};
-  std::uint16_t id_ = 0;
+  std::uint32_t id_ = 0;
 };
 
 }  // namespace culvert::dp

@@ -12,6 +12,7 @@
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/arp.hpp"
 #include "dataplane/nodes/classify.hpp"
+#include "dataplane/nodes/nd.hpp"
 
 namespace culvert::dp {
 
@@ -19,6 +20,7 @@ namespace {
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kTick = 50 * kMs, kStatistics = 500 * kMs;
 constexpr std::size_t kCommandBatch = 128;
+constexpr Neighbor::Mac kBroadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 // Waiting events: every SA can expire twice, and each command in the ring is owed an ack. No more commands are taken beyond.
 constexpr std::size_t kEventBacklog = 4096;
 
@@ -45,7 +47,7 @@ Manager::Manager(const Setup& s)
       commands_(with_others(s.tables, [this](const shm::Message& m) { return ask(m); })),
       forecast_(s.environment),
       resolver_(s.neighbors, s.tables.rcu,
-                {[this](const NeighborKey& key) { send_arp(key, env_.interfaces[key.port].primary()); },
+                {[this](const NeighborKey& key) { ask_for(key); },
                  [this](void* buffer) {
                    Packet p;
                    load_view(buffer, p);
@@ -228,7 +230,7 @@ void Manager::report_acquire(void* buffer) {
   Packet p;
   load_view(buffer, p);
   if (session_ && events_.size() < kEventBacklog && parse_ip(p)) {
-    shm::Acquire a{note_of(buffer).policy, ipv4_source(p), ipv4_destination(p), p.source_port, p.destination_port, p.protocol};
+    shm::Acquire a{note_of(buffer).policy, source_of(p), destination_of(p), p.source_port, p.destination_port, p.protocol};
     events_.push_back(shm::Message::of(a));
   }
   BufferPool::release(nullptr, std::span(&buffer, 1));
@@ -272,23 +274,43 @@ void Manager::detach() {
 
 /// Tells the neighbours on the port where its addresses are.
 void Manager::announce(std::size_t port) {
-  for (const Prefix& p : env_.interfaces[port].addresses)
-    if (p.address.family == Family::V4) send_arp({p.address, static_cast<std::uint16_t>(port)}, p.address);
+  const Interface& interface = env_.interfaces[port];
+  for (const Prefix& own : interface.addresses) {
+    Packet p;
+    if (!env_.pool->allocate(p)) return;
+    segment_.manager().generated.add(1);
+    if (own.address.family == Family::V4) {
+      arp_request(p, interface, own.address, own.address);
+      send_frame(p, static_cast<std::uint16_t>(port), kBroadcast, kEtherTypeArp);
+    } else {
+      const Neighbor::Mac to = nd_announcement(p, interface, own.address);
+      send_frame(p, static_cast<std::uint16_t>(port), to, kEtherTypeIpv6);
+    }
+  }
 }
 
-void Manager::send_arp(const NeighborKey& key, const IpAddress& source) {
+/// Asks for a neighbour's MAC address, by our address of its network.
+void Manager::ask_for(const NeighborKey& key) {
   const Interface& interface = env_.interfaces[key.port];
-  IpAddress from = source;
-  if (const Prefix* network = interface.network_of(key.address)) from = network->address;
+  const Prefix* network = interface.network_of(key.address);
+  const IpAddress from = network != nullptr ? network->address : interface.primary(key.address.family);
   Packet p;
   if (!env_.pool->allocate(p)) return;
   segment_.manager().generated.add(1);
-  arp_request(p, interface, from, key.address);
-  p.push(14);
-  std::fill_n(p.data, 6, std::uint8_t{0xff});
-  std::copy(interface.mac.begin(), interface.mac.end(), p.data + 6);
-  store_be16(p.data + 12, 0x0806);
-  give_to_worker(p, {.kind = Handoff::Frame, .port = key.port});
+  if (key.address.family == Family::V4) {
+    arp_request(p, interface, from, key.address);
+    return send_frame(p, key.port, kBroadcast, kEtherTypeArp);
+  }
+  const Neighbor::Mac to = nd_solicitation(p, interface, from, key.address);
+  send_frame(p, key.port, to, kEtherTypeIpv6);
+}
+
+void Manager::send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type) {
+  p.push(kEthernetBytes);
+  std::copy(to.begin(), to.end(), p.data);
+  std::copy_n(env_.interfaces[port].mac.begin(), to.size(), p.data + to.size());
+  store_be16(p.data + 12, type);
+  give_to_worker(p, {.kind = Handoff::Frame, .port = port});
 }
 
 void Manager::give_to_worker(const Packet& packet, HandoffNote note) {

@@ -61,7 +61,8 @@ class Manager {
   bool take_ike();
   bool take_slow();
   bool send_events();
-  void send_arp(const NeighborKey& key, const IpAddress& source);
+  void ask_for(const NeighborKey& key);
+  void send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type);
   void announce(std::size_t port);
   void give_to_worker(const Packet& packet, HandoffNote note);
   void end(void* buffer, Drop reason, bool tell);

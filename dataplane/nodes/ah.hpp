@@ -1,6 +1,6 @@
-// The Authentication Header (RFC 4302), IPv4: what its packets need instead of ESP's steps. Called by esp_in.cpp and esp_out.cpp, which
-// own the order of checks. While the ICV is computed the IP header stands without its mutable fields; its true form waits in the
-// headroom in front of it.
+// The Authentication Header (RFC 4302), over IPv4 and IPv6: what its packets need instead of ESP's steps. Called by esp_in.cpp and
+// esp_out.cpp, which own the order of checks. While the ICV is computed the IP header stands without its mutable fields; its true form
+// waits in the headroom in front of it.
 #pragma once
 
 #include "dataplane/crypto/engine.hpp"

@@ -14,7 +14,7 @@
 namespace culvert::dp {
 
 inline constexpr std::uint32_t kEthernetBytes = 14;
-inline constexpr std::uint16_t kEtherTypeIpv4 = 0x0800, kEtherTypeArp = 0x0806;
+inline constexpr std::uint16_t kEtherTypeIpv4 = 0x0800, kEtherTypeArp = 0x0806, kEtherTypeIpv6 = 0x86dd;
 inline constexpr std::uint16_t kIkePort = 500, kNatTPort = 4500;
 
 /// draft-ietf-ipsec-udp-encaps-00 §2.1: eight zero bytes between UDP and ESP on port 500, where IKE has its initiator cookie.
@@ -28,14 +28,17 @@ struct FrameVerdict {
   Drop reason = Drop::RxMalformed;  ///< of Dropped
 };
 
-/// Takes the Ethernet header off. Only IPv4 to our own MAC address, and ARP to it or to all, go on. VLAN tags are not handled.
+/// Takes the Ethernet header off. Only IP to our own MAC address, IPv6 to a group's, and ARP to ours or to all, go on. VLAN tags are not
+/// handled.
 inline FrameVerdict classify_frame(Packet& p, MacBits own) {
   if (p.length < kEthernetBytes) return {FrameKind::Dropped, Drop::RxMalformed};
   const bool to_us = load_mac(p.data) == own;
   const bool to_all = (p.data[0] & 1) != 0;
+  const bool to_group_v6 = p.data[0] == 0x33 && p.data[1] == 0x33;  // RFC 2464 §7
   const std::uint16_t type = load_be16(p.data + 12);
   p.pull(kEthernetBytes);
   if (type == kEtherTypeIpv4 && to_us) return {FrameKind::Ip, {}};
+  if (type == kEtherTypeIpv6 && (to_us || to_group_v6)) return {FrameKind::Ip, {}};
   if (type == kEtherTypeArp && (to_us || to_all)) return {FrameKind::Arp, {}};
   return {FrameKind::Dropped, Drop::RxNotForUs};
 }
@@ -44,6 +47,19 @@ inline FrameVerdict classify_frame(Packet& p, MacBits own) {
 inline bool martian_source_v4(std::uint32_t address, const OwnAddresses& own) {
   const std::uint32_t top = address >> 24;
   return top == 0 || top == 127 || top >= 224 || own.contains_v4(address);
+}
+
+/// RFC 4291 §2: IPv6 addresses that no packet that is to be forwarded may come from; `address` in network order. Unspecified and loopback,
+/// what maps IPv4, multicast, link-local (§2.5.6), our own.
+inline bool martian_source_v6(const std::uint8_t* address, const OwnAddresses& own) {
+  const std::uint64_t high = load_be64(address), low = load_be64(address + 8);
+  const bool mapped = high == 0 && (low <= 1 || low >> 32 == 0xffff);
+  return mapped || address[0] == 0xff || high >> 54 == 0xfe80 >> 6 || own.contains_v6(address);
+}
+inline bool is_link_local_v6(const std::uint8_t* address) { return load_be16(address) >> 6 == 0xfe80 >> 6; }
+
+inline bool martian_source(const Packet& p, const OwnAddresses& own) {
+  return p.family == Family::V4 ? martian_source_v4(load_be32(p.data + 12), own) : martian_source_v6(p.data + 8, own);
 }
 
 /// What a packet for an own address is. It was parsed (parse_ip).
@@ -60,7 +76,7 @@ inline LocalKind classify_local(const Packet& p) {
   const bool esp = p.protocol == kProtocolEsp || p.protocol == kProtocolAh;
   if (p.fragment) return esp || p.protocol == kProtocolUdp ? LocalKind::Fragment : LocalKind::Other;
   if (esp) return LocalKind::Esp;
-  if (p.protocol == kProtocolIcmp) return LocalKind::Icmp;
+  if (p.protocol == (p.family == Family::V4 ? kProtocolIcmp : kProtocolIcmpv6)) return LocalKind::Icmp;
   if (p.protocol != kProtocolUdp || (p.destination_port != kIkePort && p.destination_port != kNatTPort)) return LocalKind::Other;
   const std::uint32_t there = p.length - p.l4_offset;
   if (there < kUdpHeaderBytes) return LocalKind::Malformed;

@@ -49,10 +49,14 @@ Drop replay_drop(ReplayVerdict v) {
 /// Whether the outer header is the one that was negotiated (RFC 4301 §5.2, step 3a). A peer behind a NAT may have got another address.
 bool from_peer(const Packet& p, const InboundSa& sa) {
   if (p.family != sa.outer_family || sa.outer_protocol != p.protocol) return false;
-  if (std::memcmp(p.data + 16, sa.match.local_address.data(), 4) != 0) return false;
+  const bool v4 = p.family == Family::V4;
+  const auto same = [&](std::uint32_t at, const std::array<std::uint8_t, 16>& address) {
+    return v4 ? std::memcmp(p.data + at, address.data(), 4) == 0 : std::memcmp(p.data + at, address.data(), 16) == 0;
+  };
+  if (!same(destination_at(p.family), sa.match.local_address)) return false;
   if (sa.udp && p.destination_port != sa.local_port) return false;
   if (sa.follows) return true;
-  return std::memcmp(p.data + 12, sa.match.remote_address.data(), 4) == 0 && (!sa.udp || p.source_port == sa.remote_port);
+  return same(source_at(p.family), sa.match.remote_address) && (!sa.udp || p.source_port == sa.remote_port);
 }
 
 /// Cuts the packet to what its UDP header says. False if that is impossible.
@@ -108,13 +112,12 @@ constexpr std::array<std::array<std::uint8_t, 4>, 4> kMergedEcn = {{
 
 /// The inner DSCP and ECN given those of the outer header, which differ. False: the packet must be dropped.
 [[gnu::noinline]] bool merge_class(Packet& p, std::uint8_t outer, const InboundSa& sa) {
-  const std::uint8_t inner = p.data[1];
+  const std::uint8_t inner = traffic_class(p);
   const std::uint8_t ecn = kMergedEcn[inner & kEcnMask][outer & kEcnMask];
   if (ecn == kDropped) return false;
   const auto merged = static_cast<std::uint8_t>(((sa.copy_dscp ? outer : inner) & ~kEcnMask) | ecn);
   if (merged == inner) return true;
-  p.data[1] = merged;
-  set_ipv4_checksum(p.data, p.l4_offset);
+  set_traffic_class(p, merged);
   return true;
 }
 
@@ -131,7 +134,8 @@ void repair_checksum(Packet& p, std::uint16_t repair) {
   store_be16(field, p.protocol == kProtocolUdp && folded == 0 ? std::uint16_t{0xffff} : folded);
 }
 
-/// Of an authentic ESP packet: checks padding and next header (RFC 4303 §2.4, §2.6), and leaves what it carries, not parsed.
+/// Of an authentic ESP packet: checks padding and next header (RFC 4303 §2.4, §2.6), and leaves what it carries, not parsed, of the
+/// family that it says.
 Drop strip_esp(Packet& p, const CryptoOp& op, std::uint8_t& tos) {
   const EspGeometry& g = p.inbound->geometry;
   std::uint8_t* text = op.esp + kEspHeaderBytes + g.iv;
@@ -142,7 +146,7 @@ Drop strip_esp(Packet& p, const CryptoOp& op, std::uint8_t& tos) {
   const std::uint32_t inner = op.text_length - kEspTrailerBytes - pad;
   if (!padding_right(text + inner, pad)) [[unlikely]]
     return Drop::EspPadding;
-  tos = p.data[1];
+  tos = traffic_class(p);
   if (g.transport) [[unlikely]] {
     if (next_header == kProtocolNone) return Drop::EspDummy;
     const std::uint32_t by = static_cast<std::uint32_t>(text - p.data) - p.l4_offset;
@@ -150,8 +154,9 @@ Drop strip_esp(Packet& p, const CryptoOp& op, std::uint8_t& tos) {
     move_header(p, p.l4_offset, static_cast<std::int32_t>(by), next_header);
     return Drop::Count_;
   }
-  if (next_header != kProtocolIpip) [[unlikely]]
+  if (next_header != kProtocolIpip && next_header != kProtocolIpv6) [[unlikely]]
     return next_header == kProtocolNone ? Drop::EspDummy : Drop::EspNextHeader;
+  p.family = next_header == kProtocolIpip ? Family::V4 : Family::V6;
   p.pull(static_cast<std::uint32_t>(text - p.data));
   p.resize(inner);
   return Drop::Count_;
@@ -174,15 +179,16 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
   InboundSa& sa = *p.inbound;
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
-  if (sa.follows && sa.replay.top() == sequence) sa.follow_peer(load_be32(p.data + 12), p.source_port);
+  if (sa.follows && sa.replay.top() == sequence) sa.follow_peer(p);
   std::uint8_t outer_tos = 0;
   if (const Drop verdict = sa.geometry.ah ? ah_in_strip(p, outer_tos) : strip_esp(p, op, outer_tos); verdict != Drop::Count_) [[unlikely]]
     return verdict;
-  if (!parse_ip(p)) [[unlikely]]  // an inner packet that is shorter than the text is padded for confidentiality (§2.7)
+  const Family said = p.family;
+  if (!parse_ip(p) || p.family != said) [[unlikely]]  // an inner packet that is shorter than the text is padded for confidentiality (§2.7)
     return Drop::EspInner;
   if (sa.geometry.transport) [[unlikely]]
     repair_checksum(p, sa.checksum_repair);
-  else if (p.data[1] != outer_tos && !merge_class(p, outer_tos, sa)) [[unlikely]]  // the same outside and inside is what it was
+  else if (traffic_class(p) != outer_tos && !merge_class(p, outer_tos, sa)) [[unlikely]]  // the same outside and inside is what it was
     return Drop::EspEcn;
   if (!sa.admits(p)) [[unlikely]]
     return Drop::EspSelector;

@@ -24,20 +24,52 @@ struct OutBatch {
 
 void count_drop(OutboundSa& sa, Drop reason) { sa.counters->drop(Direction::Outbound, reason); }
 
+/// What of a UDP header depends on the packet or on where the peer is; its checksum stays as it is (RFC 3948 §2.1).
+void write_udp(std::uint8_t* udp, std::uint16_t port, std::uint32_t length) {
+  store_be16(udp + 2, port);
+  store_be16(udp + 4, static_cast<std::uint16_t>(length));
+}
+std::uint16_t udp_peer_port(const OutboundSa& sa) {
+  return sa.outer_family == Family::V4 ? peer_port(sa.peer.load(std::memory_order_relaxed)) : sa.peer_v6.load().port;
+}
+
+/// The outer header of tunnel mode over IPv6, for an ESP packet of `total` bytes.
+std::uint16_t write_outer_v6(std::uint8_t* outer, const OutboundSa& sa, std::uint32_t total, std::uint8_t tos) {
+  const PeerV6::Value peer = sa.peer_v6.load();
+  std::memcpy(outer, sa.header.data(), sa.header_bytes);
+  finish_ipv6(outer, peer, total, tos);
+  if (sa.udp) write_udp(outer + kIpv6HeaderBytes, peer.port, total - kIpv6HeaderBytes);
+  return peer.port;
+}
+std::uint16_t write_outer_v4(std::uint8_t* outer, const OutboundSa& sa, std::uint32_t total, std::uint8_t tos, std::uint16_t id,
+                             std::uint16_t df) {
+  const PeerWord peer = sa.peer.load(std::memory_order_relaxed);
+  if (sa.udp) {
+    constexpr std::size_t kUsual = kIpv4HeaderBytes + kUdpHeaderBytes + kEspHeaderBytes;
+    std::memcpy(outer, sa.header.data(), kUsual);
+    if (sa.header_bytes > kUsual) [[unlikely]]  // a non-IKE marker
+      std::memcpy(outer + kUsual, sa.header.data() + kUsual, sa.header_bytes - kUsual);
+    write_udp(outer + kIpv4HeaderBytes, peer_port(peer), total - kIpv4HeaderBytes);
+  } else {
+    std::memcpy(outer, sa.header.data(), kIpv4HeaderBytes + kEspHeaderBytes);
+  }
+  finish_ipv4(outer, sa, peer_address(peer), total, tos, id, df);
+  return peer_port(peer);
+}
+
 /// Transport mode (RFC 4303 §3.1.1): ESP goes between the packet's own IP header and what follows.
 Drop prepare_transport(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   OutboundSa& sa = *p.outbound;
   const EspGeometry& g = sa.geometry;
-  const PeerWord peer = sa.peer.load(std::memory_order_relaxed);
-  if (!fits_transport(p, sa, peer)) return Drop::EspTransport;
-  const std::uint32_t payload = p.length - kIpv4HeaderBytes;
+  if (!fits_transport(p, sa)) return Drop::EspTransport;
+  const std::uint32_t ip = sa.ip_bytes, payload = p.length - ip;
   const std::uint32_t text = (payload + kEspTrailerBytes + g.align - 1U) & ~(g.align - 1U);
   const std::uint32_t pad = text - kEspTrailerBytes - payload;
-  const std::uint32_t front = sa.header_bytes + std::uint32_t{g.iv} - kIpv4HeaderBytes;
+  const std::uint32_t front = sa.header_bytes + std::uint32_t{g.iv} - ip;
   const std::uint32_t back = text - payload + g.icv;
   if (p.headroom < front || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || p.length + front + back > kMaxIpLength)
     return Drop::NoBuffer;
-  std::uint8_t* esp = p.data + kIpv4HeaderBytes - g.iv - kEspHeaderBytes;
+  std::uint8_t* esp = p.data + ip - g.iv - kEspHeaderBytes;
   std::array<std::uint8_t, 16> iv{};  // the IP header stands where it will be
   if (g.iv_source == IvSource::Random && !crypto.next_cbc_iv(iv.data(), g.iv)) return Drop::CryptoFailed;
   std::uint8_t* trailer = p.data + p.length;
@@ -48,15 +80,13 @@ Drop prepare_transport(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   const std::uint64_t sequence = sa.sequence();
   if (g.iv_source == IvSource::Counter) store_be64(iv.data(), sequence);
   p.resize(p.length + back);
-  move_header(p, kIpv4HeaderBytes, -static_cast<std::int32_t>(front), sa.outer_protocol);
-  std::memcpy(p.data + kIpv4HeaderBytes, sa.header.data() + kIpv4HeaderBytes, sa.header_bytes - kIpv4HeaderBytes);
-  if (sa.udp) {
-    store_be16(p.data + kIpv4HeaderBytes + 2, peer_port(peer));
-    store_be16(p.data + kIpv4HeaderBytes + 4, static_cast<std::uint16_t>(p.length - kIpv4HeaderBytes));
-  }
+  move_header(p, ip, -static_cast<std::int32_t>(front), sa.outer_protocol);
+  std::memcpy(p.data + ip, sa.header.data() + ip, sa.header_bytes - ip);
+  const std::uint16_t port = udp_peer_port(sa);
+  if (sa.udp) write_udp(p.data + ip, port, p.length - ip);
   store_be32(esp + 4, static_cast<std::uint32_t>(sequence));
   std::memcpy(esp + kEspHeaderBytes, iv.data(), g.iv);
-  becomes_outer(p, sa, peer_port(peer));
+  becomes_outer(p, sa, port);
   op = {&sa.keys, esp, text, false, 0, static_cast<std::uint32_t>(sequence >> 32)};
   return Drop::Count_;
 }
@@ -86,37 +116,27 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   std::uint8_t* esp = outer + sa.header_bytes - kEspHeaderBytes;
   if (g.iv_source == IvSource::Random && !crypto.next_cbc_iv(esp + kEspHeaderBytes, g.iv)) [[unlikely]]
     return Drop::CryptoFailed;
-  const std::uint8_t tos = payload[1] & sa.class_mask;
-  const auto df = static_cast<std::uint16_t>((load_be16(payload + 6) & sa.df_copied) | sa.df_set);
+  const std::uint8_t tos = traffic_class(p) & sa.class_mask;
+  const auto df = static_cast<std::uint16_t>((inner_df(p) & sa.df_copied) | sa.df_set);
   if (shown != inner) [[unlikely]]
     std::memset(payload + inner, 0, shown - inner);
   std::uint8_t* trailer = payload + shown;
   std::memcpy(trailer, kPadding.data(), kPadding.size());  // the rest is overwritten: by the trailer, then by the ICV
   trailer[pad] = static_cast<std::uint8_t>(pad);
-  trailer[pad + 1] = kProtocolIpip;
+  trailer[pad + 1] = inner_next_header(p);
 
   if (!sa.count(inner)) [[unlikely]]
     sa.reach_mark();
   const std::uint64_t sequence = sa.sequence();
   const std::uint32_t total = front + inner + back;
-  const PeerWord peer = sa.peer.load(std::memory_order_relaxed);
-  if (sa.udp) {
-    constexpr std::size_t kUsual = kIpv4HeaderBytes + kUdpHeaderBytes + kEspHeaderBytes;
-    std::memcpy(outer, sa.header.data(), kUsual);
-    if (sa.header_bytes > kUsual) [[unlikely]]  // a non-IKE marker
-      std::memcpy(outer + kUsual, sa.header.data() + kUsual, sa.header_bytes - kUsual);
-    store_be16(outer + kIpv4HeaderBytes + 2, peer_port(peer));
-    store_be16(outer + kIpv4HeaderBytes + 4, static_cast<std::uint16_t>(total - kIpv4HeaderBytes));
-  } else {
-    std::memcpy(outer, sa.header.data(), kIpv4HeaderBytes + kEspHeaderBytes);
-  }
-  finish_ipv4(outer, sa, peer_address(peer), total, tos, static_cast<std::uint16_t>(sequence), df);
+  const std::uint16_t port = sa.outer_family == Family::V4 ? write_outer_v4(outer, sa, total, tos, static_cast<std::uint16_t>(sequence), df)
+                                                           : write_outer_v6(outer, sa, total, tos);
   store_be32(esp + 4, static_cast<std::uint32_t>(sequence));
   if (g.iv_source == IvSource::Counter) store_be64(esp + kEspHeaderBytes, sequence);  // unique under the key
 
   p.push(front);
   p.resize(total);
-  becomes_outer(p, sa, peer_port(peer));
+  becomes_outer(p, sa, port);
   op = {&sa.keys, esp, text, false, 0, static_cast<std::uint32_t>(sequence >> 32)};
   return Drop::Count_;
 }
@@ -173,6 +193,8 @@ void esp_out_finish(Burst& burst, const OutBatch& batch, EspContext& context) {
     }
     if (sa->geometry.ah) [[unlikely]]
       ah_out_finish(p);
+    else if (sa->udp && p.family == Family::V6) [[unlikely]]
+      set_udp_checksum(p);
     packets += 1;
     bytes += batch.inner_bytes[i];
     burst[kept++] = &p;

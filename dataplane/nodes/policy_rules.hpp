@@ -29,6 +29,7 @@
 #include "dataplane/fib/fib.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/outer_header.hpp"
 #include "dataplane/spd/spd.hpp"
 
 namespace culvert::dp {
@@ -44,11 +45,12 @@ struct InboundVerdict {
 enum class OutboundAction : std::uint8_t { Clear, Protect, Discard };
 
 /// Whether source and destination are on one network of `interface`, and both on the policy's own side.
-inline bool within_one_network(const SpdEntry& entry, std::uint32_t source, std::uint32_t destination, const Interface& interface) {
-  const auto ours = [&](std::uint32_t a) { return a - entry.local.first_v4 <= entry.local.last_v4 - entry.local.first_v4; };
-  if (!entry.overlapping || !ours(source) || !ours(destination)) return false;
-  const Prefix* network = interface.network_of(IpAddress::v4(source));
-  return network != nullptr && network->contains(IpAddress::v4(destination));
+inline bool within_one_network(const SpdEntry& entry, const Packet& p, const Interface& interface) {
+  if (!entry.overlapping) [[likely]]
+    return false;
+  if (!entry.ours(p.family, p.data + source_at(p.family)) || !entry.ours(p.family, p.data + destination_at(p.family))) return false;
+  const Prefix* network = interface.network_of(source_of(p));
+  return network != nullptr && network->contains(destination_of(p));
 }
 
 /// `same_network`: within_one_network(), asked only for a Protect entry.
@@ -106,7 +108,7 @@ inline OutboundSa* sa_for(const PolicyState& policy, const Packet& p) {
 /// (RFC 4301 §7); what is fragmented behind its encryption heeds the DF bit of the outer header.
 inline shm::SizeVerdict size_verdict(const Packet& p, std::uint32_t mtu, const OutboundSa* sa) {
   if (p.length <= mtu) return shm::SizeVerdict::Fits;
-  const std::uint16_t df = load_be16(p.data + 6) & kIpv4Df;
+  const std::uint16_t df = inner_df(p);
   const bool whole = sa != nullptr && sa->cut_after ? ((df & sa->df_copied) | sa->df_set) != 0 : df != 0;
   return whole || (sa != nullptr && sa->geometry.transport) ? shm::SizeVerdict::TooBig : shm::SizeVerdict::Fragments;
 }

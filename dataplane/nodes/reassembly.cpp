@@ -17,8 +17,32 @@ bool for_nobody(const Packet& p) {
   if (p.protocol != kProtocolUdp) return there < kEspHeaderBytes;
   return p.ports_hidden || there < kUdpHeaderBytes + 4 || (p.destination_port != kIkePort && p.destination_port != kNatTPort);
 }
-std::uint64_t addresses_of(const Packet& p) { return std::uint64_t{load_be32(p.data + 12)} << 32 | load_be32(p.data + 16); }
-std::uint32_t id_of(const Packet& p) { return std::uint32_t{p.protocol} << 16 | load_be16(p.data + 4); }
+std::uint32_t folded(const std::uint8_t* address) {
+  const std::uint64_t both = load_be64(address) ^ load_be64(address + 8);
+  return static_cast<std::uint32_t>(both ^ both >> 32);
+}
+std::uint64_t addresses_of(const Packet& p) {
+  if (p.family == Family::V4) return std::uint64_t{load_be32(p.data + 12)} << 32 | load_be32(p.data + 16);
+  return std::uint64_t{folded(p.data + 8)} << 32 | folded(p.data + 24);
+}
+
+/// What the IP header says of a fragment.
+struct Said {
+  std::uint32_t begin = 0;
+  bool more = false;
+  std::uint64_t id = 0;  ///< with the protocol
+};
+Said said_by(const Packet& p) {
+  const std::uint64_t protocol = std::uint64_t{p.protocol} << 32;
+  if (p.family == Family::V4) {
+    const std::uint16_t field = load_be16(p.data + 6);
+    return {(field & kIpv4OffsetMask) * 8U, (field & kIpv4Mf) != 0, protocol | load_be16(p.data + 4)};
+  }
+  // The fragment header stands right in front of ESP, AH or UDP, or of a later part of it.
+  const std::uint8_t* header = p.data + p.l4_offset - kFragmentHeaderBytes;
+  const std::uint16_t field = load_be16(header + 2);
+  return {field & 0xfff8U, (field & 1U) != 0, protocol | load_be32(header + 4)};
+}
 }  // namespace
 
 Reassembly::Reassembly(Buffers buffers) : buffers_(std::move(buffers)), all_(std::make_unique<std::array<Making, kMaxPackets>>()) {
@@ -47,11 +71,12 @@ std::size_t Reassembly::end(std::size_t place) {
 
 std::size_t Reassembly::find_or_make(const Packet& p, std::uint64_t now, std::size_t& ended) {
   const std::uint64_t addresses = addresses_of(p);
-  const std::uint32_t id = id_of(p);
+  const std::uint64_t id = said_by(p).id;
+  const IpAddress source = source_of(p), destination = destination_of(p);
   std::size_t of_source = 0, oldest = 0;
   for (std::size_t i = 0; i < size_; ++i) {
     if (addresses_[i] >> 32 != addresses >> 32) continue;
-    if (addresses_[i] == addresses && at(i).id == id) return i;
+    if (addresses_[i] == addresses && at(i).id == id && at(i).source == source && at(i).destination == destination) return i;
     if (of_source++ == 0) oldest = i;
   }
   if (of_source >= kMaxOfSource) {
@@ -60,7 +85,7 @@ std::size_t Reassembly::find_or_make(const Packet& p, std::uint64_t now, std::si
     ended += end(0);
   }
   Making& m = at(size_);
-  m = {.id = id, .since = now};
+  m = {.id = id, .source = source, .destination = destination, .since = now};
   if (!buffers_.allocate(m.buffer)) return kNowhere;
   if (m.buffer.tailroom < kBufferBytes) {
     buffers_.release(m.buffer.handle);
@@ -75,29 +100,34 @@ void Reassembly::take(Making& m, const Packet& p, Part part) {
   m.part[m.parts++] = part;
   m.there += part.end - part.begin;
   m.reached = std::max(m.reached, part.end);
-  m.congested |= (p.data[1] & kEcnMask) == kEcnMask;
+  m.congested |= (traffic_class(p) & kEcnMask) == kEcnMask;
   std::memcpy(m.buffer.data + kHeaderRoom + part.begin, p.data + p.l4_offset, part.end - part.begin);
   if (part.begin != 0) return;
-  m.header_bytes = static_cast<std::uint8_t>(p.l4_offset);
+  m.header_bytes = static_cast<std::uint8_t>(p.family == Family::V4 ? p.l4_offset : kIpv6HeaderBytes);
   std::memcpy(m.buffer.data + kHeaderRoom - m.header_bytes, p.data, m.header_bytes);
+  if (p.family == Family::V6) m.buffer.data[kHeaderRoom - kIpv6HeaderBytes + 6] = p.protocol;
 }
 
 Packet Reassembly::finished(Making& m) const {
   Packet whole = m.buffer;
   whole.resize(kHeaderRoom + m.total);
   whole.pull(kHeaderRoom - m.header_bytes);
-  store_be16(whole.data + 2, static_cast<std::uint16_t>(whole.length));
-  store_be16(whole.data + 6, 0);
-  if (m.congested) whole.data[1] |= kEcnMask;
-  set_ipv4_checksum(whole.data, m.header_bytes);
+  whole.family = m.source.family;
+  whole.l4_offset = m.header_bytes;
+  if (whole.family == Family::V4) {
+    store_be16(whole.data + 2, static_cast<std::uint16_t>(whole.length));
+    store_be16(whole.data + 6, 0);
+    set_ipv4_checksum(whole.data, m.header_bytes);
+  } else {
+    store_be16(whole.data + 4, static_cast<std::uint16_t>(m.total));
+  }
+  if (m.congested) set_traffic_class(whole, traffic_class(whole) | kEcnMask);
   return whole;
 }
 
 Reassembly::Result Reassembly::add(const Packet& p, std::uint64_t now) {
-  if (p.family != Family::V4) return {.ended = 1};
-  const std::uint16_t field = load_be16(p.data + 6);
-  const std::uint32_t begin = (field & kIpv4OffsetMask) * 8U, length = p.length - p.l4_offset, until = begin + length;
-  const bool more = (field & kIpv4Mf) != 0;
+  const auto [begin, more, id] = said_by(p);
+  const std::uint32_t length = p.length - p.l4_offset, until = begin + length;
   if (length == 0 || (more && length % 8 != 0) || until > kMaxBytes || (begin == 0 && for_nobody(p))) return {.ended = 1};
   Result out;
   const std::size_t place = find_or_make(p, now, out.ended);

@@ -1,10 +1,10 @@
-// Reassembly of IPv4 packets for an own address (RFC 791 §3.2): ESP and AH whose outer packets were fragmented on their way or by the
-// peer (RFC 4303 §3.4.1), also in UDP, and IKE's long datagrams.
-// Owns the packets in the making, all of them bounded, each in one large buffer from the start: what comes out is linear. Keeps nothing
-// that can be seen to be for nobody here. Owns no clock. (rte_ip_frag would keep a buffer of the ports' pool for every fragment that a
-// stranger sends, give none of them up for newer ones, so that a few thousand a second shut out everybody, and hand back chains.)
+// Reassembly of packets for an own address (RFC 791 §3.2, RFC 8200 §4.5): ESP and AH whose outer packets were fragmented on their way or by
+// the peer (RFC 4303 §3.4.1), also in UDP, and IKE's long datagrams. Owns the packets in the making, all of them bounded, each in one large
+// buffer from the start: what comes out is linear. Keeps nothing that can be seen to be for nobody here. Owns no clock. (rte_ip_frag would
+// keep a buffer of the ports' pool for every fragment that a stranger sends, give none of them up for newer ones, so that a few thousand a
+// second shut out everybody, and hand back chains.)
 //
-// What lies ends the whole packet: fragments that overlap (as RFC 5722 has it for IPv6), two ends, more than fits. A copy of a
+// What lies ends the whole packet: fragments that overlap (RFC 5722), two ends, more than fits. A copy of a
 // fragment is no lie. Packets come in one piece after the other: where there is no room, the oldest one gives way.
 #pragma once
 
@@ -19,12 +19,12 @@ namespace culvert::dp {
 
 class Reassembly {
  public:
-  static constexpr std::size_t kMaxPackets = 128;                         ///< in the making, in all ...
-  static constexpr std::size_t kMaxOfSource = 16;                         ///< ... and from one address
-  static constexpr std::size_t kMaxParts = 32;                            ///< of a packet
-  static constexpr std::uint32_t kMaxBytes = 16000;                       ///< of a packet, behind its header
-  static constexpr std::uint64_t kLife = 2'000'000'000;                   ///< ns; its fragments come one behind the other
-  static constexpr std::uint32_t kHeaderRoom = 60;                        ///< the longest IPv4 header
+  static constexpr std::size_t kMaxPackets = 128;        ///< in the making, in all ...
+  static constexpr std::size_t kMaxOfSource = 16;        ///< ... and from one address
+  static constexpr std::size_t kMaxParts = 32;           ///< of a packet
+  static constexpr std::uint32_t kMaxBytes = 16000;      ///< of a packet, behind its header
+  static constexpr std::uint64_t kLife = 2'000'000'000;  ///< ns; its fragments come one behind the other
+  static constexpr std::uint32_t kHeaderRoom = 60;       ///< the longest IPv4 header; of IPv6 the extension headers end here
   static constexpr std::uint32_t kBufferBytes = kHeaderRoom + kMaxBytes;  ///< what a buffer must have room for
 
   /// Where buffers come from and go to. `allocate` fills the view of an empty one; false: there is none.
@@ -55,7 +55,8 @@ class Reassembly {
     std::uint32_t begin, end;
   };
   struct Making {
-    std::uint32_t id = 0;       ///< and protocol
+    std::uint64_t id = 0;  ///< and protocol
+    IpAddress source, destination;
     std::uint32_t total = 0;    ///< behind the header; 0: the last fragment was not seen
     std::uint32_t reached = 0;  ///< the highest end of a part
     std::uint32_t there = 0;    ///< bytes of all parts
@@ -79,7 +80,7 @@ class Reassembly {
   std::unique_ptr<std::array<Making, kMaxPackets>> all_;
   // By place. The first size_ places are of packets in the making, the oldest one first; those behind are free.
   std::array<std::uint8_t, kMaxPackets> order_;
-  std::array<std::uint64_t, kMaxPackets> addresses_{};  ///< source and destination
+  std::array<std::uint64_t, kMaxPackets> addresses_{};  ///< source and destination; of IPv6 folded, and told apart in Making
   std::size_t size_ = 0;
 };
 

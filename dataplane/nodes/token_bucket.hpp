@@ -40,7 +40,8 @@ class PuntLimiter {
   /// `first`: a message that begins a negotiation.
   bool take(const IpAddress& source, bool first, std::uint64_t now) {
     std::uint64_t h = seed_;
-    for (const std::uint8_t b : source.view()) h = (h ^ b) * 0x100000001b3U;
+    // Of IPv6 a network of one link is one source: whoever has an address there has them all.
+    for (const std::uint8_t b : source.view().first(source.family == Family::V6 ? 8 : source.size())) h = (h ^ b) * 0x100000001b3U;
     h *= 0x9e3779b97f4a7c15U;
     // A source that used up its own budget takes nothing of the common one.
     TokenBucket& own = sources_[h >> 54];

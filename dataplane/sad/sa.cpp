@@ -10,14 +10,30 @@ namespace culvert::dp {
 PreparedSelector PreparedSelector::from(const TrafficSelector& ts) {
   PreparedSelector out;
   out.family = ts.first.family;
-  out.first_v4 = ts.first.v4_host();
-  out.last_v4 = ts.last.v4_host();
+  if (out.family == Family::V4) {
+    out.first_v4 = ts.first.v4_host();
+    out.last_v4 = ts.last.v4_host();
+  }
   out.port_first = ts.port_first;
   out.port_last = ts.port_last;
   out.protocol = ts.protocol;
   out.any_port = ts.any_port();
   out.any_upper = ts.protocol == 0 && out.any_port;
   return out;
+}
+
+RangeV6 RangeV6::from(const TrafficSelector& ts) {
+  if (ts.first.family != Family::V6) return {};
+  const auto half = [](const IpAddress& a, std::size_t at) { return load_be64(a.bytes.data() + at); };
+  return {half(ts.first, 0), half(ts.first, 8), half(ts.last, 0), half(ts.last, 8)};
+}
+
+bool contains(const PreparedSelector& s, const RangeV6& range, const TrafficSelector& ts) {
+  if (s.family != ts.first.family) return false;
+  const bool addresses = s.family == Family::V4 ? s.first_v4 <= ts.first.v4_host() && ts.last.v4_host() <= s.last_v4
+                                                : range.contains(ts.first.bytes.data()) && range.contains(ts.last.bytes.data());
+  return addresses &&
+         (s.any_upper || ((s.protocol == 0 || s.protocol == ts.protocol) && s.port_first <= ts.port_first && ts.port_last <= s.port_last));
 }
 
 namespace {
@@ -95,13 +111,30 @@ ExpireReport take(Sa& sa, Direction direction, std::uint64_t now_ns) {
 }  // namespace
 
 void InboundSa::reach_mark() { note_limits(*this, false); }
-void InboundSa::follow_peer(std::uint32_t address, std::uint16_t port) {
-  std::array<std::uint8_t, 4> bytes;
-  store_be32(bytes.data(), address);
-  if (port == remote_port && std::memcmp(match.remote_address.data(), bytes.data(), bytes.size()) == 0) return;
-  std::copy(bytes.begin(), bytes.end(), match.remote_address.begin());
-  remote_port = port;
-  moved_to.store(peer_word(address, port), std::memory_order_release);
+void InboundSa::follow_peer(const Packet& outer) {
+  const std::uint8_t* address = outer.data + source_at(outer.family);
+  const std::size_t bytes = address_bytes(outer.family);
+  if (outer.source_port == remote_port && std::memcmp(match.remote_address.data(), address, bytes) == 0) return;
+  std::memcpy(match.remote_address.data(), address, bytes);
+  remote_port = outer.source_port;
+  if (outer.family == Family::V4) {
+    moved_to.store(peer_word(load_be32(address), remote_port), std::memory_order_release);
+  } else {
+    moved_v6.store(address, remote_port);
+  }
+}
+
+IpAddress peer_of(const OutboundSa& sa) {
+  if (sa.outer_family == Family::V4) return IpAddress::v4(peer_address(sa.peer.load(std::memory_order_relaxed)));
+  const PeerV6::Value to = sa.peer_v6.load();
+  return address_from(Family::V6, reinterpret_cast<const std::uint8_t*>(to.address.data()));
+}
+void set_peer(OutboundSa& sa, const Endpoint& remote) {
+  if (remote.address.family == Family::V4) {
+    sa.peer.store(peer_word(remote.address.v4_host(), remote.port), std::memory_order_relaxed);
+  } else {
+    sa.peer_v6.store(remote.address.bytes.data(), remote.port);
+  }
 }
 
 void OutboundSa::reach_mark() { note_limits(*this, !geometry.esn); }
@@ -112,8 +145,7 @@ ExpireReport take_expirations(OutboundSa& sa, std::uint64_t now_ns) { return tak
 OutboundSa* admitting_sa(OutboundSa* youngest, const Packet& p) {
   unsigned left = kMaxAlternatives;
   for (OutboundSa* sa = youngest; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
-    if (!sa->expired() && sa->source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port, p.ports_hidden) &&
-        sa->destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden))
+    if (!sa->expired() && source_inside(p, sa->source, sa->source_v6) && destination_inside(p, sa->destination, sa->destination_v6))
       return sa;
   return nullptr;
 }
@@ -126,8 +158,8 @@ std::uint32_t OutboundSa::largest_segment(std::uint32_t inner_mtu, std::uint32_t
 
 std::uint32_t effective_mtu(const OutboundSa& sa, std::uint32_t outer_mtu) {
   const EspGeometry& g = sa.geometry;
-  const std::uint32_t overhead = sa.header_bytes + g.iv + std::uint32_t{g.icv};
-  const std::uint32_t own_header = g.transport ? kIpv4HeaderBytes : 0;  // the packet brings the IP header along
+  const std::uint32_t overhead = g.ah ? sa.ip_bytes + ah_bytes(g, sa.outer_family) : sa.header_bytes + g.iv + std::uint32_t{g.icv};
+  const std::uint32_t own_header = g.transport ? sa.ip_bytes : 0U;  // the packet brings the IP header along
   if (outer_mtu < overhead + g.align) return 0;
   if (g.ah) return outer_mtu - overhead + own_header;
   return (outer_mtu - overhead) / g.align * g.align - kEspTrailerBytes + own_header;

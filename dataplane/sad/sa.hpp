@@ -24,18 +24,40 @@ struct PreparedSelector {
   bool any_port = true;
 
   static PreparedSelector from(const TrafficSelector& ts);
-  /// IPv4 only, as everything prepared here until the data plane carries IPv6.
   /// Hidden ports are inside of "any" only (RFC 4301 §4.4.1.1, OPAQUE).
-  [[nodiscard]] bool matches_v4(std::uint32_t address, std::uint8_t proto, std::uint16_t port, bool port_hidden) const {
-    if (family != Family::V4 || address - first_v4 > last_v4 - first_v4) return false;
+  [[nodiscard]] bool matches_upper(std::uint8_t proto, std::uint16_t port, bool port_hidden) const {
     return any_upper || ((protocol == 0 || protocol == proto) && port >= port_first && port <= port_last && (any_port || !port_hidden));
   }
-  /// Whether every packet that `ts` selects is inside.
-  [[nodiscard]] bool contains_v4(const TrafficSelector& ts) const {
-    return family == Family::V4 && ts.first.family == Family::V4 && first_v4 <= ts.first.v4_host() && ts.last.v4_host() <= last_v4 &&
-           (any_upper || ((protocol == 0 || protocol == ts.protocol) && port_first <= ts.port_first && ts.port_last <= port_last));
+  [[nodiscard]] bool matches_v4(std::uint32_t address, std::uint8_t proto, std::uint16_t port, bool port_hidden) const {
+    return family == Family::V4 && address - first_v4 <= last_v4 - first_v4 && matches_upper(proto, port, port_hidden);
   }
 };
+
+/// The addresses of an IPv6 selector, which has PreparedSelector for the rest: first and last one, each as two numbers in host order.
+struct RangeV6 {
+  std::uint64_t first_high = 1, first_low = 0, last_high = 0, last_low = 0;  ///< nothing
+
+  static RangeV6 from(const TrafficSelector& ts);  ///< of an IPv4 one: nothing
+  /// `address`: in network order.
+  [[nodiscard]] bool contains(const std::uint8_t* address) const {
+    const std::uint64_t high = load_be64(address), low = load_be64(address + 8);
+    return (high > first_high || (high == first_high && low >= first_low)) && (high < last_high || (high == last_high && low <= last_low));
+  }
+};
+
+/// Whether the packet's source is inside; and its destination.
+inline bool source_inside(const Packet& p, const PreparedSelector& s, const RangeV6& range) {
+  if (p.family == Family::V4) [[likely]]
+    return s.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port, p.ports_hidden);
+  return range.contains(p.data + 8) && s.matches_upper(p.protocol, p.source_port, p.ports_hidden);
+}
+inline bool destination_inside(const Packet& p, const PreparedSelector& s, const RangeV6& range) {
+  if (p.family == Family::V4) [[likely]]
+    return s.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden);
+  return range.contains(p.data + 24) && s.matches_upper(p.protocol, p.destination_port, p.ports_hidden);
+}
+/// Whether every packet that `ts` selects is inside.
+bool contains(const PreparedSelector& s, const RangeV6& range, const TrafficSelector& ts);
 
 /// What the owner worker found about lifetimes, as bits; the manager turns them into Expire events (take_expirations).
 enum UsageEvent : std::uint8_t {
@@ -63,6 +85,7 @@ struct ManagerView {
   std::uint64_t pair = 0;
   std::uint64_t installed_ns = 0;  ///< CLOCK_MONOTONIC
   bool soft_reported = false, hard_reported = false;
+  std::uint32_t moves_seen = 0;  ///< of InboundSa::moved_v6
 };
 
 /// A peer's outer address and UDP port (0: native) as one word, so that it changes in one store: address << 16 | port. IPv4.
@@ -70,6 +93,46 @@ using PeerWord = std::uint64_t;
 constexpr PeerWord peer_word(std::uint32_t address, std::uint16_t port) { return PeerWord{address} << 16 | port; }
 constexpr std::uint32_t peer_address(PeerWord w) { return static_cast<std::uint32_t>(w >> 16); }
 constexpr std::uint16_t peer_port(PeerWord w) { return static_cast<std::uint16_t>(w); }
+
+/// The same for IPv6, too long for a word: one thread stores, another one loads a value that was stored as a whole. Nobody waits for
+/// the other, whatever becomes of it: what is stored goes beside what can be read.
+class PeerV6 {
+ public:
+  struct Value {
+    std::array<std::uint64_t, 2> address{};  ///< the bytes in network order, as they stand in memory
+    std::uint16_t port = 0;
+  };
+  /// `address`: 16 bytes in network order.
+  void store(const std::uint8_t* address, std::uint16_t port) {
+    const std::uint32_t next = stores_.load(std::memory_order_relaxed) + 1;
+    Slot& slot = slots_[next & 1];
+    Value v;
+    std::memcpy(v.address.data(), address, sizeof v.address);
+    slot.high.store(v.address[0], std::memory_order_relaxed);
+    slot.low.store(v.address[1], std::memory_order_relaxed);
+    slot.port.store(port, std::memory_order_relaxed);
+    stores_.store(next, std::memory_order_release);
+  }
+  [[nodiscard]] Value load() const {
+    for (;;) {
+      const std::uint32_t before = stores();
+      const Slot& slot = slots_[before & 1];
+      const Value v{{slot.high.load(std::memory_order_acquire), slot.low.load(std::memory_order_acquire)},
+                    slot.port.load(std::memory_order_acquire)};
+      if (stores_.load(std::memory_order_relaxed) == before) return v;
+    }
+  }
+  /// How often something was stored.
+  [[nodiscard]] std::uint32_t stores() const { return stores_.load(std::memory_order_acquire); }
+
+ private:
+  struct Slot {
+    std::atomic<std::uint64_t> high{0}, low{0};
+    std::atomic<std::uint16_t> port{0};
+  };
+  std::array<Slot, 2> slots_;
+  std::atomic<std::uint32_t> stores_{0};
+};
 
 /// Common to both directions.
 struct SaBase {
@@ -102,6 +165,7 @@ struct SaBase {
 struct InboundMatch {
   std::array<std::uint8_t, 16> remote_address{}, local_address{};  ///< outer source and destination, as in the packet
   PreparedSelector source, destination;                            ///< inner: their side, our side
+  RangeV6 source_v6, destination_v6;
 };
 
 struct alignas(64) InboundSa : SaBase {
@@ -112,23 +176,23 @@ struct alignas(64) InboundSa : SaBase {
   bool follows = false;               ///< its peer is behind a NAT: see follow_peer()
   bool copy_dscp = false;             ///< the outer code point goes to the inner packet
   std::atomic<PeerWord> moved_to{0};  ///< by the owner: where the peer is now; the manager takes it
+  PeerV6 moved_v6;                    ///< the same of an IPv6 one
   shm::Lifetime soft, hard;
   ManagerView manager;
 
   /// Whether the inner packet is inside of the SA's traffic selectors (RFC 4301 §5.2).
   [[nodiscard]] bool admits(const Packet& p) const {
-    return match.source.matches_v4(load_be32(p.data + 12), p.protocol, p.source_port, p.ports_hidden) &&
-           match.destination.matches_v4(load_be32(p.data + 16), p.protocol, p.destination_port, p.ports_hidden);
+    return source_inside(p, match.source, match.source_v6) && destination_inside(p, match.destination, match.destination_v6);
   }
   /// Owner: notes the limits that were reached and sets the next marks.
   void reach_mark();
   /// Owner, on an authentic packet that is the newest: its source is where the peer is.
-  void follow_peer(std::uint32_t address, std::uint16_t port);
+  void follow_peer(const Packet& outer);
 };
 
 struct alignas(64) OutboundSa : SaBase {
   static constexpr std::size_t kMaxTemplate = 64;  ///< room for IPv6, UDP and the ESP header
-  // IPv4 header, UDP header if any, SPI: all that is the same in every packet.
+  // IP header, UDP header if any, SPI: all that is the same in every packet.
   alignas(64) std::array<std::uint8_t, kMaxTemplate> header{};
   std::uint8_t header_bytes = 0;  ///< through the ESP header (SPI and sequence number)
   std::uint8_t ip_bytes = 0;
@@ -141,7 +205,9 @@ struct alignas(64) OutboundSa : SaBase {
   std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags, destination
   std::atomic<PeerWord> peer{0};    ///< outer destination; by the manager
   alignas(64) SaKeys keys;
-  PreparedSelector source, destination;     ///< inner: our side, their side
+  PeerV6 peer_v6;                        ///< the same of an IPv6 one
+  PreparedSelector source, destination;  ///< inner: our side, their side
+  RangeV6 source_v6, destination_v6;
   std::atomic<OutboundSa*> older{nullptr};  ///< the policy's next older SA; by the manager, under RCU
   std::uint16_t tfc_padding = 0;            ///< PacketRules::tfc_padding
   shm::Lifetime soft, hard;
@@ -153,9 +219,13 @@ struct alignas(64) OutboundSa : SaBase {
   /// The largest TCP segment that fits into an inner packet of `mtu` bytes behind an IP header of `ip_header`, as configured; 0: any.
   [[nodiscard]] std::uint32_t largest_segment(std::uint32_t mtu, std::uint32_t ip_header) const;
 };
+/// Where the SA sends to.
+IpAddress peer_of(const OutboundSa& sa);
+/// Manager: where it sends to from now on; an address of its outer family.
+void set_peer(OutboundSa& sa, const Endpoint& remote);
 // The hot part: what every packet touches, besides the keys and the window's words, is two cache lines.
 static_assert(sizeof(SaBase) == 64);
-static_assert(sizeof(InboundMatch) == 64);
+static_assert(sizeof(InboundMatch) == 128);  // IPv4 needs the first half
 
 inline constexpr std::uint64_t kMaxSequence = 0xffffffff;                   ///< without ESN
 inline constexpr std::uint64_t kSequenceSoftLimit = kMaxSequence / 10 * 9;  ///< rekey from here on

@@ -76,11 +76,14 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   if (m.slot >= capacity || m.spi.value < kFirstFreeSpi || placement.counters == nullptr) return AckResult::BadMessage;
   if (m.encr_key_bytes > m.encr_key.size() || m.integ_key_bytes > m.integ_key.size()) return AckResult::BadMessage;
   if ((m.local.port == 0) != (m.remote.port == 0)) return AckResult::BadMessage;
-  if (m.local.address.family != Family::V4 || m.remote.address.family != Family::V4) return AckResult::Unsupported;
+  const auto known = [](Family f) { return f == Family::V4 || f == Family::V6; };
+  if (!known(m.local.address.family) || !known(m.local_ts.first.family)) return AckResult::Unsupported;
+  if (m.local.address.family != m.remote.address.family) return AckResult::BadMessage;
   for (const TrafficSelector* ts : {&m.local_ts, &m.remote_ts}) {
-    if (ts->first.family != Family::V4 || ts->last.family != Family::V4) return AckResult::Unsupported;
+    if (ts->first.family != m.local_ts.first.family || ts->last.family != ts->first.family) return AckResult::BadMessage;
     if (ts->last < ts->first || ts->port_last < ts->port_first) return AckResult::BadMessage;
   }
+  if (m.mode == SaMode::Transport && m.local_ts.first.family != m.local.address.family) return AckResult::BadMessage;
   const auto geometry = esp_geometry(m.suite);
   if (!geometry || (m.mode != SaMode::Tunnel && m.mode != SaMode::Transport)) return AckResult::Unsupported;
   if (!valid(m.rules)) return AckResult::BadMessage;
@@ -108,10 +111,8 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   return AckResult::Ok;
 }
 
-/// IPv4, UDP if any, and ESP or AH as far as the SPI (RFC 4301 §5.1.2.1: the fields that do not depend on the packet).
-void write_header(const shm::InstallSa& m, OutboundSa& sa) {
+void write_ipv4(const shm::InstallSa& m, OutboundSa& sa) {
   std::uint8_t* h = sa.header.data();
-  sa.ip_bytes = kIpv4HeaderBytes;
   h[0] = 0x45;
   h[8] = kOuterTtl;
   h[9] = sa.outer_protocol;
@@ -119,14 +120,35 @@ void write_header(const shm::InstallSa& m, OutboundSa& sa) {
   std::copy_n(m.remote.address.bytes.begin(), 4, h + 16);
   sa.checksum_base = 0;
   for (std::size_t i = 0; i < kIpv4HeaderBytes - 4; i += 2) sa.checksum_base += load_be16(h + i);
-  std::uint8_t* esp = h + kIpv4HeaderBytes;
-  if (sa.udp) {  // RFC 3948 §2.1; the checksum stays 0, and so does a marker
+}
+
+/// One flow label for all that goes under the SA, which routers balance by (RFC 6437 §3): it tells nothing of the flows inside.
+void write_ipv6(const shm::InstallSa& m, OutboundSa& sa) {
+  std::uint8_t* h = sa.header.data();
+  store_be32(h, 0x60000000U | (m.spi.value * 0x9e3779b1U) >> 12);
+  h[6] = sa.outer_protocol;
+  h[7] = kOuterTtl;
+  std::copy_n(m.local.address.bytes.begin(), 16, h + 8);
+  std::copy_n(m.remote.address.bytes.begin(), 16, h + 24);
+}
+
+/// IP, UDP if any, and ESP or AH as far as the SPI (RFC 4301 §5.1.2.1: the fields that do not depend on the packet).
+void write_header(const shm::InstallSa& m, OutboundSa& sa) {
+  std::uint8_t* h = sa.header.data();
+  sa.ip_bytes = static_cast<std::uint8_t>(ip_header_bytes(sa.outer_family));
+  if (sa.outer_family == Family::V4) {
+    write_ipv4(m, sa);
+  } else {
+    write_ipv6(m, sa);
+  }
+  std::uint8_t* esp = h + sa.ip_bytes;
+  if (sa.udp) {  // RFC 3948 §2.1; the checksum stays 0 over IPv4, and so does a marker
     store_be16(esp, m.local.port);
     store_be16(esp + 2, m.remote.port);
     esp += udp_esp_bytes(m.local.port);
   }
   if (sa.geometry.ah) {  // RFC 4302 §2: next header, length in words less two, two bytes of zero
-    esp[1] = static_cast<std::uint8_t>((kAhHeaderBytes + sa.geometry.iv + sa.geometry.icv) / 4U - 2U);
+    esp[1] = static_cast<std::uint8_t>(ah_bytes(sa.geometry, sa.outer_family) / 4U - 2U);
     esp += kAhHeaderBytes - kEspHeaderBytes;
   }
   store_be32(esp, m.spi.value);
@@ -150,8 +172,8 @@ void apply_rules(const PacketRules& r, OutboundSa& sa) {
 std::uint16_t checksum_repair(const shm::InstallSa& m) {
   std::uint64_t sum = 0;
   const auto add = [&](const IpAddress& original, const IpAddress& seen) {
-    if (original.family != Family::V4) return;
-    for (std::size_t i = 0; i < 4; i += 2) sum += load_be16(&seen.bytes[i]) + (0xffffU - load_be16(&original.bytes[i]));
+    if (original.family != seen.family) return;
+    for (std::size_t i = 0; i < seen.size(); i += 2) sum += load_be16(&seen.bytes[i]) + (0xffffU - load_be16(&original.bytes[i]));
   };
   add(m.original_remote, m.remote.address);
   add(m.original_local, m.local.address);
@@ -177,6 +199,8 @@ std::expected<SaPtr<InboundSa>, AckResult> make_inbound(const shm::InstallSa& m,
   sa->match.local_address = m.local.address.bytes;
   sa->match.source = PreparedSelector::from(m.remote_ts);
   sa->match.destination = PreparedSelector::from(m.local_ts);
+  sa->match.source_v6 = RangeV6::from(m.remote_ts);
+  sa->match.destination_v6 = RangeV6::from(m.local_ts);
   sa->replay = ReplayWindow(m.replay_window);
   if (m.mode == SaMode::Transport) sa->checksum_repair = checksum_repair(m);
   sa->follows = m.follow && sa->udp;
@@ -192,7 +216,9 @@ std::expected<SaPtr<OutboundSa>, AckResult> make_outbound(const shm::InstallSa& 
   if (const auto r = prepare_common(m, capacity, engine, placement, *sa); r != AckResult::Ok) return std::unexpected(r);
   sa->source = PreparedSelector::from(m.local_ts);
   sa->destination = PreparedSelector::from(m.remote_ts);
-  sa->peer.store(peer_word(m.remote.address.v4_host(), m.remote.port), std::memory_order_relaxed);
+  sa->source_v6 = RangeV6::from(m.local_ts);
+  sa->destination_v6 = RangeV6::from(m.remote_ts);
+  set_peer(*sa, m.remote);
   write_header(m, *sa);
   apply_rules(m.rules, *sa);
   return sa;

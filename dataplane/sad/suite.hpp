@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "common/ipsec/algorithms.hpp"
+#include "common/net/ip.hpp"
 
 namespace culvert::dp {
 
@@ -34,6 +35,11 @@ static_assert(sizeof(EspGeometry) == 8);
 inline constexpr std::uint32_t kEspHeaderBytes = 8;   ///< SPI and sequence number
 inline constexpr std::uint32_t kEspTrailerBytes = 2;  ///< pad length and next header
 inline constexpr std::uint32_t kAhHeaderBytes = 12;   ///< without IV and ICV (RFC 4302 §2)
+/// All of an AH header: a multiple of 4 bytes over IPv4, of 8 over IPv6, where bytes without meaning follow the ICV (RFC 4302 §3.3.3.2.1).
+constexpr std::uint32_t ah_bytes(const EspGeometry& g, Family outer) {
+  const std::uint32_t bytes = kAhHeaderBytes + g.iv + std::uint32_t{g.icv};
+  return outer == Family::V6 ? (bytes + 7U) & ~7U : bytes;
+}
 
 /// The suite's geometry in tunnel mode; nothing for a suite that the data plane does not run.
 std::optional<EspGeometry> esp_geometry(const EspSuite& suite);

@@ -5,18 +5,22 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <type_traits>
 
 #include "dataplane/fib/fib.hpp"
 #include "dataplane/spd/spd.hpp"
 
 namespace culvert::dp {
 
+/// `Key`: FlowKey or FlowKeyV6.
+template <class Key = FlowKey>
 class FlowCache {
  public:
-  static constexpr std::size_t kEntries = 4096;  ///< 128 kB: stays in a core's second-level cache
+  static constexpr std::size_t kEntries = 4096;  ///< 128 kB, or 256 for IPv6: stays in a core's second-level cache
 
   /// `seed`: random, so that nobody outside can choose flows that meet in one entry.
   FlowCache(const Fib& fib, std::uint64_t seed) : fib_(fib), seed_(seed), entries_(std::make_unique<Entries>()) {}
@@ -35,25 +39,27 @@ class FlowCache {
   }
 
  private:
-  struct Entry {
+  static constexpr bool kV4 = std::is_same_v<Key, FlowKey>;
+  struct alignas(kV4 ? 32 : 64) Entry {
     static constexpr std::uint16_t kNotAsked = 0xffff;
-    FlowKey key;
+    Key key;
     std::uint64_t serial = 0;    // 0: empty; an Spd's is never 0
     std::uint16_t outbound = 0;  // numbers of entries
     std::uint16_t mirrored = kNotAsked;
     HopId hop = 0;
   };
-  static_assert(sizeof(Entry) == 32 && 3 * shm::kMaxPolicies < Entry::kNotAsked);  // a policy has at most two entries, a tunnel one
+  static_assert(sizeof(Entry) == (kV4 ? 32 : 64) &&
+                3 * shm::kMaxPolicies < Entry::kNotAsked);  // a policy has at most two entries, a tunnel one
   using Entries = std::array<Entry, kEntries>;
 
   template <bool kMirrored, class KeyOf, class Take>
   void for_each(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
-    std::array<FlowKey, kBurstMax> missed;
+    std::array<Key, kBurstMax> missed;
     std::array<std::uint16_t, kBurstMax> where;
     std::size_t misses = 0;
     const std::uint64_t serial = spd.serial();
     for (std::size_t i = 0; i < n; ++i) {
-      const FlowKey key = key_of(i);
+      const Key key = key_of(i);
       const Entry& e = (*entries_)[slot(key)];
       if (e.serial == serial && e.key == key && (!kMirrored || e.mirrored != Entry::kNotAsked)) [[likely]] {
         take(i, e);
@@ -67,22 +73,20 @@ class FlowCache {
     classify<kMirrored>(spd, std::span(missed).first(misses), [&](std::size_t m, const Entry& e) { take(where[m], e); });
   }
   template <bool kMirrored, class Take>
-  void classify(const Spd& spd, std::span<const FlowKey> keys, Take&& take) {
-    std::array<std::uint32_t, kBurstMax> outbound, mirrored, destinations;
+  void classify(const Spd& spd, std::span<const Key> keys, Take&& take) {
+    std::array<std::uint32_t, kBurstMax> outbound, mirrored;
     std::array<HopId, kBurstMax> hops;
-    for (std::size_t i = 0; i < keys.size(); ++i) destinations[i] = keys[i].destination();
-    fib_.lookup_v4(std::span(destinations).first(keys.size()), std::span(hops).first(keys.size()));
+    ways(keys, hops);
     spd.lookup(keys, std::span(outbound).first(keys.size()));
     by_route(spd, std::span(outbound).first(keys.size()), hops);
     if constexpr (kMirrored) {
-      std::array<FlowKey, kBurstMax> ask;
+      std::array<Key, kBurstMax> ask;
       for (std::size_t i = 0; i < keys.size(); ++i) ask[i] = keys[i].mirrored();
-      spd.lookup(std::span(ask).first(keys.size()), std::span(mirrored).first(keys.size()));
+      spd.lookup(std::span<const Key>(ask).first(keys.size()), std::span(mirrored).first(keys.size()));
       // What comes in clear from where a tunnel leads should have come out of the tunnel.
       if (spd.has_tunnels()) [[unlikely]] {
         std::array<HopId, kBurstMax> back;
-        for (std::size_t i = 0; i < keys.size(); ++i) destinations[i] = ask[i].destination();
-        fib_.lookup_v4(std::span(destinations).first(keys.size()), std::span(back).first(keys.size()));
+        ways(std::span<const Key>(ask).first(keys.size()), back);
         by_route(spd, std::span(mirrored).first(keys.size()), back);
       }
     } else {
@@ -98,10 +102,25 @@ class FlowCache {
   void by_route(const Spd& spd, std::span<std::uint32_t> numbers, const std::array<HopId, kBurstMax>& hops) const {
     for (std::size_t i = 0; i < numbers.size(); ++i)
       if (const NextHop& hop = fib_.hop(hops[i]); hop.kind == HopKind::Tunnel) [[unlikely]]
-        numbers[i] = spd.by_route(numbers[i], hop.port);
+        numbers[i] = spd.by_route(numbers[i], hop.port, kV4 ? Family::V4 : Family::V6);
   }
-  [[nodiscard]] std::size_t slot(const FlowKey& key) const {
-    const std::uint64_t mixed = ((key.first ^ seed_) * 0x9e3779b97f4a7c15U) ^ ((key.second + seed_) * 0xc2b2ae3d27d4eb4fU);
+  void ways(std::span<const Key> keys, std::array<HopId, kBurstMax>& out) const {
+    std::array<decltype(Key().destination()), kBurstMax> to;
+    for (std::size_t i = 0; i < keys.size(); ++i) to[i] = keys[i].destination();
+    if constexpr (kV4) {
+      fib_.lookup_v4(std::span(to).first(keys.size()), std::span(out).first(keys.size()));
+    } else {
+      fib_.lookup_v6(std::span<const V6Bytes>(to).first(keys.size()), std::span(out).first(keys.size()));
+    }
+  }
+  [[nodiscard]] std::size_t slot(const Key& key) const {
+    std::uint64_t mixed;
+    if constexpr (kV4) {
+      mixed = ((key.first ^ seed_) * 0x9e3779b97f4a7c15U) ^ ((key.second + seed_) * 0xc2b2ae3d27d4eb4fU);
+    } else {
+      mixed = seed_;
+      for (const std::uint64_t word : key.words) mixed = std::rotl((mixed ^ word) * 0x9e3779b97f4a7c15U, 29);
+    }
     return static_cast<std::size_t>((mixed * 0x165667b19e3779f9U) >> 52);
   }
 

@@ -1,7 +1,6 @@
 #include "dataplane/spd/spd.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <tuple>
 
 #include <rte_acl.h>
@@ -10,68 +9,113 @@
 namespace culvert::dp {
 
 namespace {
-constexpr unsigned kFields = 6;
+__extension__ using U128 = unsigned __int128;
 constexpr std::uint32_t kPortsHidden = 0x00010000;  // in the key's first four bytes, as a number in network byte order
-RTE_ACL_RULE_DEF(Rule, kFields);
 
-struct V4Prefix {
-  std::uint32_t address;
-  std::uint32_t length;
+/// What the classifier reads of a family's keys: protocol, mark, the words of both addresses, both ports.
+template <class Key, unsigned kWords>
+struct Layout {
+  static constexpr unsigned kAddressWords = kWords, kFields = 4 + 2 * kWords;
+  RTE_ACL_RULE_DEF(Rule, 4 + 2 * kWords);
+
+  static void define(rte_acl_config& config) {
+    config.num_categories = 1;
+    config.num_fields = kFields;
+    std::uint8_t n = 0;
+    const auto field = [&](std::uint8_t type, std::uint8_t size, std::uint8_t input, std::uint32_t at) {
+      config.defs[n] = {type, size, n, input, at};
+      ++n;
+    };
+    field(RTE_ACL_FIELD_TYPE_BITMASK, 1, 0, Key::kProtocolAt);
+    // The first field must be one byte, all others come in fours: the mark is reached by looking at the protocol's four again.
+    field(RTE_ACL_FIELD_TYPE_BITMASK, 4, 1, Key::kProtocolAt);
+    for (std::uint32_t w = 0; w < 2 * kWords; ++w)  // the destination stands behind the source
+      field(RTE_ACL_FIELD_TYPE_MASK, 4, n, Key::kSourceAt + 4 * w);
+    field(RTE_ACL_FIELD_TYPE_RANGE, 2, n, Key::kSourcePortAt);
+    field(RTE_ACL_FIELD_TYPE_RANGE, 2, static_cast<std::uint8_t>(n - 1), Key::kDestinationPortAt);
+  }
+};
+using LayoutV4 = Layout<FlowKey, 1>;
+using LayoutV6 = Layout<FlowKeyV6, 4>;
+
+struct NumberPrefix {
+  U128 address;  ///< of IPv4 in the lowest bits
+  unsigned length;
 };
 
-/// The prefixes that make up a range, at most 62.
-std::vector<V4Prefix> prefixes(std::uint32_t first, std::uint32_t last) {
-  std::vector<V4Prefix> out;
-  std::uint64_t at = first;
-  while (at <= last) {
-    const std::uint64_t aligned = at == 0 ? std::uint64_t{1} << 32 : at & -at;
-    const std::uint64_t size = std::min(aligned, std::bit_floor(std::uint64_t{last} - at + 1));
-    out.push_back({static_cast<std::uint32_t>(at), 32 - static_cast<std::uint32_t>(std::countr_zero(size))});
-    at += size;
-  }
+U128 number(const IpAddress& a) {
+  U128 out = 0;
+  for (const std::uint8_t b : a.view()) out = out << 8 | b;
   return out;
 }
 
-void define_fields(rte_acl_config& config) {
-  config.num_categories = 1;
-  config.num_fields = kFields;
-  config.defs[0] = {RTE_ACL_FIELD_TYPE_BITMASK, 1, 0, 0, FlowKey::kProtocolAt};
-  // The first field must be one byte, all others come in fours: the mark is reached by looking at the protocol's four again.
-  config.defs[1] = {RTE_ACL_FIELD_TYPE_BITMASK, 4, 1, 1, FlowKey::kProtocolAt};
-  config.defs[2] = {RTE_ACL_FIELD_TYPE_MASK, 4, 2, 2, FlowKey::kSourceAt};
-  config.defs[3] = {RTE_ACL_FIELD_TYPE_MASK, 4, 3, 3, FlowKey::kDestinationAt};
-  config.defs[4] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 4, 4, FlowKey::kSourcePortAt};
-  config.defs[5] = {RTE_ACL_FIELD_TYPE_RANGE, 2, 5, 4, FlowKey::kDestinationPortAt};
+/// The prefixes that make up a range of one family: at most 62, or 254.
+std::vector<NumberPrefix> prefixes(const TrafficSelector& ts) {
+  const unsigned width = static_cast<unsigned>(ts.first.size()) * 8;
+  const U128 last = number(ts.last);
+  std::vector<NumberPrefix> out;
+  for (U128 at = number(ts.first);;) {
+    // As many host bits as are 0 in `at`, and lead no further than `last`.
+    unsigned host = 0;
+    U128 end = at;
+    while (host < width && (at >> host & 1) == 0 && (at | (U128{2} << host) - 1) <= last) end = at | ((U128{2} << host++) - 1);
+    out.push_back({at, width - host});
+    if (end >= last) return out;
+    at = end + 1;
+  }
 }
 
 /// Which packets a rule is for: those with their ports in sight, those that hide them, or all.
 enum class Ports : std::uint8_t { Seen, Hidden, Either };
 
 /// Hidden ones are matched whatever ports the policy names.
-std::vector<Rule> rules_of(const shm::InstallPolicy& policy, Ports ports, std::uint32_t entry, std::int32_t priority) {
+template <class L>
+void add_rules(std::vector<typename L::Rule>& out, const shm::InstallPolicy& policy, Ports ports, std::uint32_t entry,
+               std::int32_t priority) {
   const TrafficSelector& l = policy.local_ts;
   const TrafficSelector& r = policy.remote_ts;
   const std::uint8_t protocol = l.protocol != 0 ? l.protocol : r.protocol;
-  std::vector<Rule> out;
-  for (const V4Prefix& source : prefixes(l.first.v4_host(), l.last.v4_host()))
-    for (const V4Prefix& destination : prefixes(r.first.v4_host(), r.last.v4_host())) {
-      Rule rule{};
+  constexpr unsigned kWords = L::kAddressWords;
+  const auto put = [](rte_acl_field* to, const NumberPrefix& prefix) {
+    for (unsigned w = 0; w < kWords; ++w) {
+      to[w].value.u32 = static_cast<std::uint32_t>(prefix.address >> (32 * (kWords - 1 - w)));
+      to[w].mask_range.u32 = prefix.length <= 32 * w ? 0 : std::min(prefix.length - 32 * w, 32U);
+    }
+  };
+  const auto range = [&](rte_acl_field& to, std::uint16_t first, std::uint16_t last) {
+    to.value.u16 = ports == Ports::Hidden ? std::uint16_t{0} : first;
+    to.mask_range.u16 = ports == Ports::Hidden ? std::uint16_t{0xffff} : last;
+  };
+  for (const NumberPrefix& source : prefixes(l))
+    for (const NumberPrefix& destination : prefixes(r)) {
+      typename L::Rule rule{};
       rule.data = {1, priority, entry + 1};  // 0 means "no match"
       rule.field[0].value.u8 = protocol;
       rule.field[0].mask_range.u8 = protocol == 0 ? 0 : 0xff;
       rule.field[1].value.u32 = ports == Ports::Hidden ? kPortsHidden : 0;
       rule.field[1].mask_range.u32 = ports == Ports::Either ? 0 : kPortsHidden;
-      rule.field[2].value.u32 = source.address;
-      rule.field[2].mask_range.u32 = source.length;
-      rule.field[3].value.u32 = destination.address;
-      rule.field[3].mask_range.u32 = destination.length;
-      rule.field[4].value.u16 = ports == Ports::Hidden ? std::uint16_t{0} : l.port_first;
-      rule.field[4].mask_range.u16 = ports == Ports::Hidden ? std::uint16_t{0xffff} : l.port_last;
-      rule.field[5].value.u16 = ports == Ports::Hidden ? std::uint16_t{0} : r.port_first;
-      rule.field[5].mask_range.u16 = ports == Ports::Hidden ? std::uint16_t{0xffff} : r.port_last;
+      put(rule.field + 2, source);
+      put(rule.field + 2 + kWords, destination);
+      range(rule.field[2 + 2 * kWords], l.port_first, l.port_last);
+      range(rule.field[3 + 2 * kWords], r.port_first, r.port_last);
       out.push_back(rule);
     }
-  return out;
+}
+
+/// nullptr: there are no rules.
+template <class L>
+std::expected<rte_acl_ctx*, std::string> make_acl(const std::string& name, const std::vector<typename L::Rule>& rules) {
+  if (rules.empty()) return nullptr;
+  rte_acl_param param{name.c_str(), SOCKET_ID_ANY, RTE_ACL_RULE_SZ(L::kFields), static_cast<std::uint32_t>(rules.size())};
+  rte_acl_ctx* acl = rte_acl_create(&param);
+  if (acl == nullptr) return std::unexpected(std::string("policies: ") + rte_strerror(rte_errno));
+  rte_acl_config config{};
+  L::define(config);
+  int rc = rte_acl_add_rules(acl, reinterpret_cast<const rte_acl_rule*>(rules.data()), param.max_rule_num);
+  if (rc == 0) rc = rte_acl_build(acl, &config);
+  if (rc == 0) return acl;
+  rte_acl_free(acl);
+  return std::unexpected(std::string("policies: ") + rte_strerror(-rc));
 }
 
 bool sound(const TrafficSelector& ts) { return ts.first.family == ts.last.family && ts.first <= ts.last && ts.port_first <= ts.port_last; }
@@ -83,9 +127,8 @@ shm::AckResult Spd::check(const shm::InstallPolicy& p) {
   if (p.action > shm::PolicyAction::Protect || !sound(l) || !sound(r) || l.first.family != r.first.family)
     return shm::AckResult::BadMessage;
   if (l.protocol != 0 && r.protocol != 0 && l.protocol != r.protocol) return shm::AckResult::BadMessage;
-  if (l.first.family != Family::V4) return shm::AckResult::Unsupported;
-  const std::size_t rules = prefixes(l.first.v4_host(), l.last.v4_host()).size() * prefixes(r.first.v4_host(), r.last.v4_host()).size();
-  return rules <= kMaxRules ? shm::AckResult::Ok : shm::AckResult::Unsupported;
+  if (l.first.family != Family::V4 && l.first.family != Family::V6) return shm::AckResult::Unsupported;
+  return prefixes(l).size() * prefixes(r).size() <= kMaxRules ? shm::AckResult::Ok : shm::AckResult::Unsupported;
 }
 
 std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm::InstallPolicy> policies,
@@ -98,50 +141,61 @@ std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm:
     return std::tuple(a->priority, a->order, a->policy.value) < std::tuple(b->priority, b->order, b->policy.value);
   });
   for (const Interface& tunnel : tunnels) {
-    const auto bound = std::ranges::find(order, tunnel.name, [](const auto* p) { return p->tunnel.view(); });
-    spd->tunnels_.push_back(spd->add(bound == order.end() ? SpdEntry{{}, shm::PolicyAction::Discard, false, false, {}}
-                                                          : SpdEntry{(*bound)->policy, (*bound)->action, (*bound)->acquire, false, {}}));
+    const auto bound_of = [&](Family family) {
+      const auto bound =
+          std::ranges::find_if(order, [&](const auto* p) { return p->tunnel.view() == tunnel.name && p->local_ts.first.family == family; });
+      if (bound == order.end()) return spd->add({{}, shm::PolicyAction::Discard, false, false, {}});
+      return spd->add({(*bound)->policy, (*bound)->action, (*bound)->acquire, false, {}});
+    };
+    spd->tunnels_.push_back({bound_of(Family::V4), bound_of(Family::V6)});
   }
-  std::vector<Rule> rules;
+  std::vector<LayoutV4::Rule> v4;
+  std::vector<LayoutV6::Rule> v6;
   for (const shm::InstallPolicy* p : order) {
     if (!p->tunnel.view().empty()) continue;
     // The classifier lets the larger number win, and says nothing of equal ones: every policy has its own.
     const auto add = [&](Ports ports, const SpdEntry& entry) {
       const auto index = static_cast<std::uint32_t>(spd->entries_.size());
-      const auto more = rules_of(*p, ports, index, static_cast<std::int32_t>(RTE_ACL_MAX_PRIORITY - index));
-      rules.insert(rules.end(), more.begin(), more.end());
+      const auto priority = static_cast<std::int32_t>(RTE_ACL_MAX_PRIORITY - index);
+      if (p->local_ts.first.family == Family::V4) {
+        add_rules<LayoutV4>(v4, *p, ports, index, priority);
+      } else {
+        add_rules<LayoutV6>(v6, *p, ports, index, priority);
+      }
       spd->add(entry);
     };
     const bool any_port = p->local_ts.any_port() && p->remote_ts.any_port();
     const auto overlap = [](const TrafficSelector& a, const TrafficSelector& b) { return a.first <= b.last && b.first <= a.last; };
-    add(any_port ? Ports::Either : Ports::Seen,
-        {p->policy, p->action, p->acquire, overlap(p->local_ts, p->remote_ts), PreparedSelector::from(p->local_ts)});
+    add(any_port ? Ports::Either : Ports::Seen, {p->policy, p->action, p->acquire, overlap(p->local_ts, p->remote_ts),
+                                                 PreparedSelector::from(p->local_ts), RangeV6::from(p->local_ts)});
     if (!any_port) add(Ports::Hidden, {p->policy, shm::PolicyAction::Discard, false, false, {}});
   }
-  if (rules.empty()) return spd;
-  const std::string name = "spd" + std::to_string(spd->serial());
-  rte_acl_param param{name.c_str(), SOCKET_ID_ANY, RTE_ACL_RULE_SZ(kFields), static_cast<std::uint32_t>(rules.size())};
-  spd->acl_ = rte_acl_create(&param);
-  if (spd->acl_ == nullptr) return std::unexpected(std::string("policies: ") + rte_strerror(rte_errno));
-  rte_acl_config config{};
-  define_fields(config);
-  int rc = rte_acl_add_rules(spd->acl_, reinterpret_cast<const rte_acl_rule*>(rules.data()), param.max_rule_num);
-  if (rc == 0) rc = rte_acl_build(spd->acl_, &config);
-  if (rc != 0) return std::unexpected(std::string("policies: ") + rte_strerror(-rc));
+  const auto acl_v4 = make_acl<LayoutV4>("spd" + std::to_string(spd->serial()), v4);
+  if (!acl_v4) return std::unexpected(acl_v4.error());
+  spd->v4_ = *acl_v4;
+  const auto acl_v6 = make_acl<LayoutV6>("spd6_" + std::to_string(spd->serial()), v6);
+  if (!acl_v6) return std::unexpected(acl_v6.error());
+  spd->v6_ = *acl_v6;
   return spd;
 }
 
-Spd::~Spd() { rte_acl_free(acl_); }
+Spd::~Spd() {
+  rte_acl_free(v4_);
+  rte_acl_free(v6_);
+}
 
-void Spd::lookup(std::span<const FlowKey> keys, std::span<std::uint32_t> out) const {
-  if (acl_ == nullptr) {
+template <class Key>
+void Spd::classify(const rte_acl_ctx* acl, std::span<const Key> keys, std::span<std::uint32_t> out) {
+  if (acl == nullptr) {
     std::fill(out.begin(), out.end(), 0);
     return;
   }
   std::array<const std::uint8_t*, kBurstMax> data;
   const auto n = static_cast<std::uint32_t>(std::min(keys.size(), kBurstMax));
   for (std::uint32_t i = 0; i < n; ++i) data[i] = reinterpret_cast<const std::uint8_t*>(&keys[i]);
-  rte_acl_classify(acl_, data.data(), out.data(), n, 1);
+  rte_acl_classify(acl, data.data(), out.data(), n, 1);
 }
+template void Spd::classify(const rte_acl_ctx*, std::span<const FlowKey>, std::span<std::uint32_t>);
+template void Spd::classify(const rte_acl_ctx*, std::span<const FlowKeyV6>, std::span<std::uint32_t>);
 
 }  // namespace culvert::dp

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "common/shm/messages.hpp"
+#include "dataplane/fib/fib.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/packet.hpp"
 #include "dataplane/sad/sa.hpp"
@@ -63,6 +64,53 @@ struct FlowKey {
 };
 static_assert(sizeof(FlowKey) == 16 && std::endian::native == std::endian::little);
 
+/// The same of an IPv6 packet, in the same order.
+struct FlowKeyV6 {
+  static constexpr std::uint32_t kProtocolAt = 0, kSourceAt = 4, kDestinationAt = 20, kSourcePortAt = 36, kDestinationPortAt = 38;
+  std::array<std::uint64_t, 5> words{};
+
+  static FlowKeyV6 of(std::uint8_t protocol, const V6Bytes& source, const V6Bytes& destination, std::uint16_t source_port,
+                      std::uint16_t destination_port, bool ports_hidden = false) {
+    return make(protocol, ports_hidden, source.data(), destination.data(), source_port, destination_port);
+  }
+  static FlowKeyV6 outbound(const Packet& p) {
+    return make(p.protocol, p.ports_hidden, p.data + 8, p.data + 24, p.source_port, p.destination_port);
+  }
+  [[nodiscard]] FlowKeyV6 mirrored() const {
+    FlowKeyV6 out;
+    const std::uint8_t* from = bytes();
+    auto* to = reinterpret_cast<std::uint8_t*>(out.words.data());
+    std::memcpy(to, from, 4);
+    std::memcpy(to + kSourceAt, from + kDestinationAt, 16);
+    std::memcpy(to + kDestinationAt, from + kSourceAt, 16);
+    std::memcpy(to + kSourcePortAt, from + kDestinationPortAt, 2);
+    std::memcpy(to + kDestinationPortAt, from + kSourcePortAt, 2);
+    return out;
+  }
+  [[nodiscard]] V6Bytes destination() const {
+    V6Bytes out;
+    std::memcpy(out.data(), bytes() + kDestinationAt, out.size());
+    return out;
+  }
+  friend bool operator==(const FlowKeyV6&, const FlowKeyV6&) = default;
+
+ private:
+  [[nodiscard]] const std::uint8_t* bytes() const { return reinterpret_cast<const std::uint8_t*>(words.data()); }
+  static FlowKeyV6 make(std::uint8_t protocol, bool hidden, const std::uint8_t* source, const std::uint8_t* destination,
+                        std::uint16_t sport, std::uint16_t dport) {
+    FlowKeyV6 out;
+    auto* to = reinterpret_cast<std::uint8_t*>(out.words.data());
+    to[0] = protocol;
+    to[1] = hidden ? 1 : 0;
+    std::memcpy(to + kSourceAt, source, 16);
+    std::memcpy(to + kDestinationAt, destination, 16);
+    store_be16(to + kSourcePortAt, sport);
+    store_be16(to + kDestinationPortAt, dport);
+    return out;
+  }
+};
+static_assert(sizeof(FlowKeyV6) == 40);
+
 /// What the packet path must remember of a policy across snapshots; indexed by PolicyId, lives as long as the process.
 struct PolicyState {
   std::atomic<OutboundSa*> current{nullptr};  ///< the youngest of its SAs; written by the manager
@@ -76,6 +124,11 @@ struct SpdEntry {
   bool acquire = false;
   bool overlapping = false;  ///< some address is on both sides
   PreparedSelector local;    ///< of our side
+  RangeV6 local_v6{};
+  /// Whether the address is on our side; `family` is that of the packet, in network order at `address`.
+  [[nodiscard]] bool ours(Family family, const std::uint8_t* address) const {
+    return family == Family::V4 ? load_be32(address) - local.first_v4 <= local.last_v4 - local.first_v4 : local_v6.contains(address);
+  }
 };
 
 class Spd {
@@ -94,28 +147,37 @@ class Spd {
   Spd& operator=(const Spd&) = delete;
 
   /// The number of the entry that wins for each key; 0: none matches. `out` is as long as `keys`, at most kBurstMax.
-  void lookup(std::span<const FlowKey> keys, std::span<std::uint32_t> out) const;
+  void lookup(std::span<const FlowKey> keys, std::span<std::uint32_t> out) const { classify(v4_, keys, out); }
+  void lookup(std::span<const FlowKeyV6> keys, std::span<std::uint32_t> out) const { classify(v6_, keys, out); }
   /// The entry of a number that lookup() gave; nullptr of 0.
   [[nodiscard]] const SpdEntry* numbered(std::uint32_t number) const { return number == 0 ? nullptr : &entries_[number - 1]; }
   [[nodiscard]] bool has_tunnels() const { return !tunnels_.empty(); }
   /// What decides about a packet whose route leads into a tunnel, where the classifier has found `number`.
-  [[nodiscard]] std::uint32_t by_route(std::uint32_t number, std::size_t tunnel) const {
+  [[nodiscard]] std::uint32_t by_route(std::uint32_t number, std::size_t tunnel, Family family) const {
     const SpdEntry* entry = numbered(number);
-    return entry == nullptr || entry->action == shm::PolicyAction::Bypass ? tunnels_[tunnel] : number;
+    if (entry != nullptr && entry->action != shm::PolicyAction::Bypass) return number;
+    return family == Family::V4 ? tunnels_[tunnel].v4 : tunnels_[tunnel].v6;
   }
   /// Of this snapshot; never 0 and never reused, unlike its address.
   [[nodiscard]] std::uint64_t serial() const { return serial_; }
 
  private:
+  /// The numbers of a tunnel's entries: for each family the policy that is bound to it.
+  struct Bound {
+    std::uint32_t v4 = 0, v6 = 0;
+  };
   explicit Spd(std::uint64_t serial) : serial_(serial) {}
+  template <class Key>
+  static void classify(const rte_acl_ctx* acl, std::span<const Key> keys, std::span<std::uint32_t> out);
   std::uint32_t add(const SpdEntry& entry) {
     entries_.push_back(entry);
     return static_cast<std::uint32_t>(entries_.size());
   }
   std::uint64_t serial_;
-  rte_acl_ctx* acl_ = nullptr;
+  rte_acl_ctx* v4_ = nullptr;
+  rte_acl_ctx* v6_ = nullptr;
   std::vector<SpdEntry> entries_;
-  std::vector<std::uint32_t> tunnels_;  ///< the number of each one's entry
+  std::vector<Bound> tunnels_;
 };
 
 }  // namespace culvert::dp

@@ -215,9 +215,12 @@ TEST_CASE("authentic, but wrong inside", "[esp][drop][rfc4303-2.4][attack-I4][at
   }
   SECTION("next header") {
     for (unsigned nh = 0; nh < 256; ++nh)
-      offer(pair.padded(inner, static_cast<std::uint8_t>(nh)), nh == 4 ? Drop::Count_ : nh == 59 ? Drop::EspDummy : Drop::EspNextHeader);
+      offer(pair.padded(inner, static_cast<std::uint8_t>(nh)), nh == 4    ? Drop::Count_
+                                                               : nh == 41 ? Drop::EspInner
+                                                               : nh == 59 ? Drop::EspDummy
+                                                                          : Drop::EspNextHeader);
     CHECK(pair.counters_in->packets.get() == 1);
-    CHECK(dropped_by(pair, Drop::EspNextHeader) == 254);
+    CHECK(dropped_by(pair, Drop::EspNextHeader) == 253);
     CHECK(dropped_by(pair, Drop::EspDummy) == 1);
   }
   SECTION("inner packet") {

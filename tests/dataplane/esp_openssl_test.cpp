@@ -15,6 +15,7 @@ constexpr std::size_t kPacketsPerArch = 60'000;
 
 struct Tunnel {
   shm::InstallSa terms;
+  Family inner;
   std::unique_ptr<SaPair> pair;
 };
 
@@ -23,28 +24,37 @@ std::vector<Tunnel> tunnels(Worker& worker, std::mt19937_64& random) {
   for (const auto& suite : kSuites)
     for (const bool udp : {false, true}) {
       const auto spi = static_cast<std::uint32_t>(0x5000 + out.size() * kCapacity + out.size() % kCapacity);
-      auto in = install(suite, Direction::Inbound, udp, spi), sealed = install(suite, Direction::Outbound, udp, spi);
+      // Every combination of families, in turn.
+      const Family outer = out.size() % 3 == 0 ? Family::V6 : Family::V4, inner = out.size() % 5 < 2 ? Family::V6 : Family::V4;
+      auto in = install(suite, Direction::Inbound, udp, spi, outer, inner),
+           sealed = install(suite, Direction::Outbound, udp, spi, outer, inner);
       for (auto& b : in.encr_key) b = static_cast<std::uint8_t>(random());
       for (auto& b : in.integ_key) b = static_cast<std::uint8_t>(random());
       in.replay_window = 4096;
       sealed.encr_key = in.encr_key;
       sealed.integ_key = in.integ_key;
-      out.push_back({in, std::make_unique<SaPair>(worker, in, sealed)});
+      out.push_back({in, inner, std::make_unique<SaPair>(worker, in, sealed)});
     }
   return out;
 }
-Bytes random_inner(std::mt19937_64& random) {
-  Bytes p = inner_packet(28 + (random() % 8 == 0 ? random() % 1473 : random() % 200));
-  for (std::size_t i = 28; i < p.size(); ++i) p[i] = static_cast<std::uint8_t>(random());
+Bytes random_inner(Family family, std::mt19937_64& random) {
+  const std::size_t head = family == Family::V4 ? 28 : 48, more = random() % 8 == 0 ? random() % 1453 : random() % 200;
+  Bytes p = family == Family::V4 ? inner_packet(head + more) : inner_packet_v6(head + more);
+  for (std::size_t i = head; i < p.size(); ++i) p[i] = static_cast<std::uint8_t>(random());
   return p;
 }
 Bytes wrap(const Tunnel& t, const Bytes& esp) {
   const std::size_t head = t.pair->outbound->header_bytes - kEspHeaderBytes;
   Bytes p(t.pair->outbound->header.begin(), t.pair->outbound->header.begin() + static_cast<std::ptrdiff_t>(head));
   p.insert(p.end(), esp.begin(), esp.end());
-  store_be16(&p[2], static_cast<std::uint16_t>(p.size()));
-  set_ipv4_checksum(p.data());
-  if (t.pair->outbound->udp) store_be16(&p[24], static_cast<std::uint16_t>(p.size() - 20));
+  const std::size_t ip = t.pair->outbound->ip_bytes;
+  if (ip == kIpv4HeaderBytes) {
+    store_be16(&p[2], static_cast<std::uint16_t>(p.size()));
+    set_ipv4_checksum(p.data());
+  } else {
+    store_be16(&p[4], static_cast<std::uint16_t>(p.size() - ip));
+  }
+  if (t.pair->outbound->udp) store_be16(&p[ip + 4], static_cast<std::uint16_t>(p.size() - ip));
   return p;
 }
 
@@ -59,7 +69,7 @@ void cross_check(CryptoArch arch, std::size_t count) {
     std::vector<const Tunnel*> of;
     for (std::size_t i = 0; i < kBurstMax; ++i) {
       of.push_back(&all[random() % all.size()]);
-      inner.push_back(random_inner(random));
+      inner.push_back(random_inner(of.back()->inner, random));
     }
     sealed = worker.run(inner, [&](Burst& burst) {
       for (std::size_t i = 0; i < burst.size(); ++i) {
@@ -74,7 +84,7 @@ void cross_check(CryptoArch arch, std::size_t count) {
     for (std::size_t i = 0; i < sealed.size(); ++i) {
       const std::size_t at = of[i]->pair->outbound->header_bytes - kEspHeaderBytes;
       const auto text = openssl_open(of[i]->terms, ByteView(sealed[i]).subspan(at));
-      if (!text || *text != of[i]->pair->padded(inner[i]))
+      if (!text || *text != of[i]->pair->padded(inner[i], of[i]->inner == Family::V4 ? 4 : 41))
         FAIL("OpenSSL disagrees about a packet that we sealed, suite " << of[i]->terms.suite.to_string());
       // The same text under an IV of OpenSSL's, sent to us.
       Bytes iv(of[i]->pair->outbound->geometry.iv);

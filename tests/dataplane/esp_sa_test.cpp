@@ -222,7 +222,9 @@ TEST_CASE("an SA that contradicts itself is refused", "[esp][install]") {
   CHECK(in([](M& m) { m.suite.key_bits = 100; }) == AckResult::Unsupported);
   CHECK(in([](M& m) { m.suite.encr = static_cast<Encr>(999); }) == AckResult::Unsupported);
   CHECK(in([](M& m) { m.suite.protocol = static_cast<SaProtocol>(4); }) == AckResult::Unsupported);
-  CHECK(in([](M& m) { m.local.address.family = Family::V6; }) == AckResult::Unsupported);
+  CHECK(in([](M& m) { m.local.address.family = Family::V6; }) == AckResult::BadMessage);  // the remote one is of the other
+  CHECK(in([](M& m) { m.local.address.family = Family::None; }) == AckResult::Unsupported);
+  CHECK(in([](M& m) { m.remote_ts = *TrafficSelector::parse("2001:db8::/32"); }) == AckResult::BadMessage);
   CHECK(in([](M& m) { m.local_ts.first.family = Family::None; }) == AckResult::Unsupported);
   CHECK(in([](M& m) { m.local.port = 4500; }) == AckResult::BadMessage);
   CHECK(in([](M& m) { std::swap(m.local_ts.first, m.local_ts.last); }) == AckResult::BadMessage);

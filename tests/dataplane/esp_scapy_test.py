@@ -12,12 +12,15 @@ import subprocess
 import sys
 import tempfile
 
-from scapy.all import AH, ESP, ICMP, IP, TCP, UDP, Raw, SecurityAssociation, raw
+from scapy.all import AH, ESP, ICMP, IP, TCP, UDP, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, Raw, SecurityAssociation, raw
+from scapy.layers.inet6 import in6_chksum
 from scapy.utils import PcapReader, PcapWriter
 
 TOOL = sys.argv[1]
 LINKTYPE_RAW = 101
-OUR, PEER = "10.9.0.1", "10.9.0.2"
+OUR, PEER = {4: "10.9.0.1", 6: "2001:db8:9::1"}, {4: "10.9.0.2", 6: "2001:db8:9::2"}
+INNER = {4: ("10.2.0.5", "10.1.0.5", "10.2.0.0/24", "10.1.0.0/24"), 6: ("2001:db8:2::5", "2001:db8:1::5", "2001:db8:2::/48", "2001:db8:1::/48")}
+CLASS = {4: IP, 6: IPv6}
 SPI = 0xC0FFEE05
 # Scapy has neither GCM with a shorter ICV, nor GMAC or XCBC: those are cross-checked with OpenSSL (esp_openssl_test.cpp).
 # name, Scapy's cipher, key bytes (salt included), Scapy's integrity algorithm, its key bytes, ICV bytes
@@ -56,33 +59,37 @@ ALIGN = {"AES-CBC": 16, "3DES": 8, "DES": 8}
 
 
 class Tunnel:
-    """One suite, native or in UDP, in one mode, with random keys; the same SA for Scapy and for our tool."""
+    """One suite, native or in UDP, in one mode, over and for one family each, with random keys; the same SA for Scapy and for our tool."""
 
-    def __init__(self, suite, udp=False, transport=False, ah=False):
+    def __init__(self, suite, udp=False, transport=False, ah=False, outer=4, inner=4):
         self.name, self.cipher, key_bytes, self.auth, auth_bytes, self.icv = suite
         rnd = random.Random(f"{suite[0]}{udp}{transport}{ah}")
         self.key, self.auth_key = rnd.randbytes(key_bytes), rnd.randbytes(auth_bytes)
         self.port, self.transport, self.ah = 4500 if udp else 0, transport, ah
-        self.head = 28 if udp else 20
+        self.outer, self.inner, self.ip = outer, inner, {4: 20, 6: 40}[outer]
+        self.head = self.ip + (8 if udp else 0)
         self.sequence = self.head + (8 if ah else 4)
-        self.theirs, self.ours_ = (PEER, OUR) if transport else ("10.2.0.5", "10.1.0.5")
+        self.our, self.peer = OUR[outer], PEER[outer]
+        self.theirs, self.ours_ = (self.peer, self.our) if transport else INNER[inner][:2]
 
     def __str__(self):
-        return f"{'AH' if self.ah else 'ESP'} {self.name:17} {'transport' if self.transport else 'tunnel':9} {'UDP 4500' if self.port else 'native':8}"
+        return f"{'AH' if self.ah else 'ESP'} {self.name:17} {'transport' if self.transport else 'tunnel':9} {'UDP 4500' if self.port else 'native':8} {self.inner} in {self.outer}"
 
     def scapy(self, source, destination, **ip):
         esn = {"esn_en": True, "esn": 0} if self.name.endswith("-esn") else {}
         return SecurityAssociation(AH if self.ah else ESP, spi=SPI, crypt_algo=self.cipher, crypt_key=self.key or None,
                                    crypt_icv_size=self.icv if self.cipher in ("AES-GCM", "AES-CCM") else None, auth_algo=self.auth,
                                    auth_key=self.auth_key or None,
-                                   tunnel_header=None if self.transport else IP(src=source, dst=destination, **ip),
+                                   tunnel_header=None if self.transport else CLASS[self.outer](src=source, dst=destination, **ip),
                                    nat_t_header=UDP(sport=4500, dport=4500) if self.port else None, **esn)
 
     def seal(self, sa, clear, **how):
-        """Scapy's packet. Its UDP length is always 8, as if nothing followed (2.5.0): put right here."""
-        wire = bytearray(raw(sa.encrypt(IP(clear), **how)))
+        """Scapy's packet. Its UDP length is always 8, as if nothing followed (2.5.0): put right here, and the checksum that IPv6 must have."""
+        wire = bytearray(raw(sa.encrypt(CLASS[self.inner](clear), **how)))
         if self.port:
-            wire[24:26] = (len(wire) - 20).to_bytes(2, "big")
+            wire[self.ip + 4:self.ip + 6] = (len(wire) - self.ip).to_bytes(2, "big")
+            if self.outer == 6:
+                wire[46:48] = in6_chksum(17, IPv6(bytes(wire)), bytes(wire[40:46]) + bytes(2) + bytes(wire[48:])).to_bytes(2, "big")
         return bytes(wire)
 
     def ours(self, direction, packets, window=64):
@@ -91,8 +98,8 @@ class Tunnel:
             terms, inp, out = (os.path.join(folder, n) for n in ("terms.json", "in.pcap", "out.pcap"))
             with open(terms, "w") as f:
                 json.dump({"direction": direction, "suite": self.name, "ah": self.ah, "transport": self.transport, "encr_key": self.key.hex(), "integ_key": self.auth_key.hex(),
-                           "spi": SPI, "local": OUR, "remote": PEER, "port": self.port, "local_ts": OUR if self.transport else "10.1.0.0/24",
-                           "remote_ts": PEER if self.transport else "10.2.0.0/24", "window": window}, f)
+                           "spi": SPI, "local": self.our, "remote": self.peer, "port": self.port, "local_ts": self.our if self.transport else INNER[self.inner][3],
+                           "remote_ts": self.peer if self.transport else INNER[self.inner][2], "window": window}, f)
             with PcapWriter(inp, linktype=LINKTYPE_RAW) as w:
                 w.write_header(None)
                 for p in packets:
@@ -120,10 +127,18 @@ def check_counters(what, got, packets=0, size=0, sequence=0, drops=None, of_sa=N
     check(what, counted == (of_sa or {}), f"drops of the SA {counted}, expected {of_sa}")
 
 
-def inner_packets(source, destination, transport):
+def inner_packets(source, destination, transport, family):
     """TCP, UDP, ICMP, DSCP and ECN, DF, and every length modulo any block size; in tunnel mode fragments and options, too."""
     rnd = random.Random(7)
     ip = {"src": source, "dst": destination}
+    if family == 6:
+        out = [IPv6(**ip) / UDP(sport=7, dport=9) / Raw(rnd.randbytes(n)) for n in list(range(0, 66)) + [484, 996, 1392, 1452, 8000]]
+        out += [IPv6(**ip, tc=0xB9, fl=0xABCDE, hlim=1) / TCP(sport=80, dport=1024) / Raw(rnd.randbytes(33)),
+                IPv6(**ip) / ICMPv6EchoRequest(data=rnd.randbytes(56)), IPv6(**ip, nh=253) / Raw(b"experimental")]
+        if not transport:
+            out += [IPv6(**ip) / IPv6ExtHdrFragment(id=9, m=1, nh=17) / UDP(sport=7, dport=9) / Raw(rnd.randbytes(40)),
+                    IPv6(**ip) / IPv6ExtHdrFragment(id=9, offset=6, nh=17) / Raw(rnd.randbytes(40))]
+        return [raw(p) for p in out]
     out = [IP(**ip) / UDP(sport=7, dport=9) / Raw(rnd.randbytes(n)) for n in list(range(0, 66)) + [484, 996, 1392, 1472, 8000]]
     out += [IP(**ip, tos=0xB9, flags="DF", ttl=1) / TCP(sport=80, dport=1024) / Raw(rnd.randbytes(33)),
             IP(**ip, id=99) / ICMP() / Raw(rnd.randbytes(56)),
@@ -137,8 +152,8 @@ def inner_packets(source, destination, transport):
 
 
 def opens_what_scapy_seals(t):
-    inner = inner_packets(t.theirs, t.ours_, t.transport)
-    sa = t.scapy(PEER, OUR)
+    inner = inner_packets(t.theirs, t.ours_, t.transport, t.inner)
+    sa = t.scapy(t.peer, t.our)
     sealed = [t.seal(sa, p) for p in inner]
     got, counters = t.ours("in", sealed)
     check("identical inner packets", got == inner, f"{t}: {counters}")
@@ -147,24 +162,28 @@ def opens_what_scapy_seals(t):
 
 
 def seals_what_scapy_opens(t):
-    inner = inner_packets(t.ours_, t.theirs, t.transport)
+    inner = inner_packets(t.ours_, t.theirs, t.transport, t.inner)
     got, counters = t.ours("out", inner)
     check("all packets came out", len(got) == len(inner))
     check_counters("sealing", counters, len(inner), sum(map(len, inner)), len(inner), opening=False)
     for n, (clear, wire) in enumerate(zip(inner, got), 1):
-        outer = IP(wire)
-        check("Scapy opens it", raw(t.scapy(OUR, PEER).decrypt(IP(wire))) == clear, f"{t}: packet {n}")
+        outer = CLASS[t.outer](wire)
+        if not (t.transport and t.port and t.outer == 6):  # which Scapy (2.5.0) can seal and not open
+            check("Scapy opens it", raw(t.scapy(t.our, t.peer).decrypt(CLASS[t.outer](wire))) == clear, f"{t}: packet {n}")
         check("sequence numbers", int.from_bytes(wire[t.sequence:t.sequence + 4], "big") == n)
         iv = {} if t.ah else {"iv": wire[t.head + 8:t.head + 8 + IV_BYTES[t.cipher]]}
-        first = IP(clear)
-        sa = t.scapy(OUR, PEER, tos=first.tos, flags=int(first.flags) & 2, ttl=64, id=outer.id)
+        first = CLASS[t.inner](clear)
+        tos = first.tos if t.inner == 4 else first.tc
+        df = int(first.flags) & 2 if t.inner == 4 else 2
+        fields = {"tos": tos, "flags": df, "ttl": 64, "id": outer.id} if t.outer == 4 else {"tc": tos, "fl": outer.fl, "hlim": 64}
+        sa = t.scapy(t.our, t.peer, **fields)
         check("Scapy seals the identical packet", t.seal(sa, clear, seq_num=n, **iv) == wire, f"{t}: packet {n}")
     return len(inner)
 
 
 def refuses(t):
     """Each bad packet stands between two good ones, 1 and 70, under a window of 64: both must get through."""
-    sa = t.scapy(PEER, OUR)
+    sa = t.scapy(t.peer, t.our)
     clear = raw(IP(src=t.theirs, dst=t.ours_) / UDP(sport=7, dport=9) / Raw(b"x" * 72))
     
     def seal(n, packet=clear):
@@ -248,8 +267,17 @@ def main():
     tunnels = [Tunnel(suite, udp, transport) for n, suite in enumerate(ESP_SUITES) for udp in (False, True) for transport in (False, True)
                if not udp or n % 8 == 0]
     tunnels += [Tunnel(suite, transport=transport, ah=True) for suite in AH_SUITES for transport in (False, True)]
+    families = ((6, 6), (6, 4), (4, 6))
+    for n, suite in enumerate(ESP_SUITES):
+        outer, inner = families[n % 3]
+        tunnels.append(Tunnel(suite, outer=outer, inner=inner))
+        if n % 4 == 0:
+            tunnels += [Tunnel(suite, udp, True, outer=6, inner=6) for udp in (False, True)] + [Tunnel(suite, True, outer=o, inner=i) for o, i in families]
+    tunnels += [Tunnel(suite, ah=True, outer=o, inner=i) for n, suite in enumerate(AH_SUITES) for o, i in families[n % 3:] + families[:n % 3]][::2]
+    tunnels += [Tunnel(suite, transport=True, ah=True, outer=6, inner=6) for suite in AH_SUITES]
     for t in tunnels:
-        opened, sealed, refused = opens_what_scapy_seals(t), seals_what_scapy_opens(t), refuses(t)
+        opened, sealed = opens_what_scapy_seals(t), seals_what_scapy_opens(t)
+        refused = refuses(t) if (t.outer, t.inner) == (4, 4) else "no"
         print(f"{t}  {opened} opened identically, {sealed} sealed identically, {refused} kinds refused under the right reason")
 
 

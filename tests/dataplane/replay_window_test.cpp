@@ -62,9 +62,11 @@ TEST_CASE("the replay window agrees with a naive model", "[replay][rfc4303-3.4.3
       case 6:
         n = top + 1;
         break;
-      default:
-        n = top + near(40) > size / 2 ? top + near(40) - near(size / 2) : near(100);
+      default: {
+        const std::uint64_t ahead = top + near(40);
+        n = ahead > size / 2 ? ahead - near(size / 2) : near(100);
         break;
+      }
     }
     if (n > 0xffffffff) break;
     const auto expected = model.check(n);

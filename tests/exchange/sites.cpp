@@ -26,7 +26,7 @@ config::GatewayConfig site(const std::string& local, const std::string& remote, 
   c.local_addrs = {IpAddress::parse(local).value()};
   if (!remote.empty()) c.remote_addrs = {IpAddress::parse(remote).value()};
   c.proposals = parse_ike_proposal("aes128-sha256-ecp256").value();
-  c.local_id = {config::Identity::Type::Ipv4Addr, local};
+  c.local_id = {config::Identity::Type::IpAddr, local};
   c.remote_id = {config::Identity::Type::Any, "%any"};
   c.children = {child("net", net(local), net(local) == std::string("10.1.0.0/24") ? "10.2.0.0/24" : "10.1.0.0/24", "aes128gcm16", start)};
   config::GatewayConfig g;

@@ -109,14 +109,20 @@ inline constexpr std::uint32_t kCapacity = 16;
 
 /// An inbound SA at 10.9.0.1 from 10.9.0.2, selectors 10.2.0.0/24 -> 10.1.0.0/24; the outbound one is the peer's mirror of it,
 /// so that what the one seals the other opens. Keys count up.
-inline shm::InstallSa install(const EspSuite& suite, Direction direction, bool udp = false, std::uint32_t spi = 0xc0ffee05) {
+/// `outer` and `inner`: of IPv6 the addresses are 2001:db8:9::1 and ::2, the selectors 2001:db8:1::/48 and 2001:db8:2::/48.
+inline shm::InstallSa install(const EspSuite& suite, Direction direction, bool udp = false, std::uint32_t spi = 0xc0ffee05,
+                              Family outer = Family::V4, Family inner = Family::V4) {
   shm::InstallSa m;
   m.direction = direction;
   m.spi = Spi{spi};
   m.slot = spi & (kCapacity - 1);
   m.policy = PolicyId{1};
-  const Endpoint a{IpAddress::v4(0x0a090001), std::uint16_t(udp ? 4500 : 0)}, b{IpAddress::v4(0x0a090002), std::uint16_t(udp ? 4500 : 0)};
-  const auto net_a = *TrafficSelector::parse("10.1.0.0/24"), net_b = *TrafficSelector::parse("10.2.0.0/24");
+  const bool v4 = outer == Family::V4, in_v4 = inner == Family::V4;
+  const std::uint16_t port = udp ? 4500 : 0;
+  const Endpoint a{*IpAddress::parse(v4 ? "10.9.0.1" : "2001:db8:9::1"), port},
+      b{*IpAddress::parse(v4 ? "10.9.0.2" : "2001:db8:9::2"), port};
+  const auto net_a = *TrafficSelector::parse(in_v4 ? "10.1.0.0/24" : "2001:db8:1::/48");
+  const auto net_b = *TrafficSelector::parse(in_v4 ? "10.2.0.0/24" : "2001:db8:2::/48");
   const bool in = direction == Direction::Inbound;
   m.local = in ? a : b;
   m.remote = in ? b : a;
@@ -148,6 +154,23 @@ inline Bytes inner_packet(std::size_t length, std::uint8_t tos = 0, std::uint16_
   store_be16(&p[22], 9);
   store_be16(&p[24], static_cast<std::uint16_t>(length - 20));
   set_ipv4_checksum(p.data());
+  return p;
+}
+
+/// The same over IPv6, of 48 bytes or more, 2001:db8:2::5 -> 2001:db8:1::5.
+inline Bytes inner_packet_v6(std::size_t length, std::uint8_t tos = 0) {
+  Bytes p(length);
+  for (std::size_t i = 48; i < length; ++i) p[i] = static_cast<std::uint8_t>(i * 7);
+  store_be32(p.data(), 0x60000000U | std::uint32_t{tos} << 20);
+  store_be16(&p[4], static_cast<std::uint16_t>(length - 40));
+  p[6] = kProtocolUdp;
+  p[7] = 63;
+  const auto source = *IpAddress::parse("2001:db8:2::5"), destination = *IpAddress::parse("2001:db8:1::5");
+  std::copy(source.bytes.begin(), source.bytes.end(), p.begin() + 8);
+  std::copy(destination.bytes.begin(), destination.bytes.end(), p.begin() + 24);
+  store_be16(&p[40], 7);
+  store_be16(&p[42], 9);
+  store_be16(&p[44], static_cast<std::uint16_t>(length - 40));
   return p;
 }
 

@@ -50,7 +50,7 @@ struct Parsed {
 };
 }  // namespace
 
-TEST_CASE("frames: only IPv4 to our MAC address and ARP go on", "[classify][attack-K7]") {
+TEST_CASE("frames: only IP to our MAC address, IPv6 to groups, and ARP go on", "[classify][attack-K7]") {
   const std::array<std::uint8_t, 6> own{2, 0, 0, 0, 0, 1};
   struct Row {
     std::uint8_t first;
@@ -60,11 +60,14 @@ TEST_CASE("frames: only IPv4 to our MAC address and ARP go on", "[classify][atta
   };
   for (const Row& r : {Row{2, 0x0800, FrameKind::Ip, {}}, Row{2, 0x0806, FrameKind::Arp, {}}, Row{0xff, 0x0806, FrameKind::Arp, {}},
                        Row{0xff, 0x0800, FrameKind::Dropped, Drop::RxNotForUs}, Row{4, 0x0800, FrameKind::Dropped, Drop::RxNotForUs},
-                       Row{2, 0x8100, FrameKind::Dropped, Drop::RxNotForUs}, Row{2, 0x86dd, FrameKind::Dropped, Drop::RxNotForUs}}) {
+                       Row{2, 0x8100, FrameKind::Dropped, Drop::RxNotForUs}, Row{2, 0x86dd, FrameKind::Ip, {}},
+                       Row{0x33, 0x86dd, FrameKind::Ip, {}}, Row{0x33, 0x0800, FrameKind::Dropped, Drop::RxNotForUs},
+                       Row{0xff, 0x86dd, FrameKind::Dropped, Drop::RxNotForUs}, Row{4, 0x86dd, FrameKind::Dropped, Drop::RxNotForUs}}) {
     Bytes frame(60);
     std::copy(own.begin(), own.end(), frame.begin());
     if (r.first == 0xff) std::fill_n(frame.begin(), 6, std::uint8_t{0xff});
     frame[0] = r.first;
+    if (r.first == 0x33) frame[1] = 0x33;
     store_be16(frame.data() + 12, r.type);
     OwnedPacket p(frame, 16, 0);
     const FrameVerdict v = classify_frame(p.view, load_mac(own.data()));
@@ -362,12 +365,16 @@ TEST_CASE("what policy means for a packet", "[spd][rfc4301-5]") {
 TEST_CASE("within one network: only where the policy's sides overlap", "[spd]") {
   const Interface i = lan();
   SpdEntry wide{PolicyId{1}, shm::PolicyAction::Protect, false, true, PreparedSelector::from(TrafficSelector::from({IpAddress::v4(0), 0}))};
-  CHECK(within_one_network(wide, kHost, kLan, i));
-  CHECK_FALSE(within_one_network(wide, kHost, kFar, i));
-  CHECK_FALSE(within_one_network(wide, kFar, kHost, i));  // a spoofed or remote source
+  const auto within = [&](const SpdEntry& entry, std::uint32_t source, std::uint32_t destination) {
+    Parsed p(ipv4({source, destination, 17, udp(7, 9, {})}));
+    return within_one_network(entry, p.view(), i);
+  };
+  CHECK(within(wide, kHost, kLan));
+  CHECK_FALSE(within(wide, kHost, kFar));
+  CHECK_FALSE(within(wide, kFar, kHost));  // a spoofed or remote source
   SpdEntry host{PolicyId{1}, shm::PolicyAction::Protect, false, false,
                 PreparedSelector::from(TrafficSelector::from({IpAddress::v4(kLan), 32}))};
-  CHECK_FALSE(within_one_network(host, kLan, kHost, i));
+  CHECK_FALSE(within(host, kLan, kHost));
 }
 
 }  // namespace culvert::dp

@@ -99,7 +99,7 @@ def test_attach(rig):
     assert client.ask("unpolicy 8") == "not_found", "what an earlier culvertd had and this one has not is gone"
     assert client.ask("policy 0 bypass 0 1 10.0.0.0/8 10.0.0.0/8") == "bad_message"
     assert client.ask("policy 16385 bypass 0 1 10.0.0.0/8 10.0.0.0/8") == "bad_message"
-    assert client.ask("policy 9 bypass 0 1 2001:db8::/32 2001:db8::/32") == "unsupported"
+    assert client.ask("policy 9 bypass 0 1 2001:db8::/32 10.0.0.0/8") == "bad_message"
     assert client.ask("unpolicy 77") == "not_found"
 
 

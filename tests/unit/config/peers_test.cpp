@@ -71,7 +71,8 @@ TEST_CASE("addresses of peers that make no sense are refused", "[config][peers][
     std::string what, replace;
     std::vector<std::string> expected;
   };
-  const std::string takes = "an IPv4 address such as 10.9.0.1, a network such as 10.9.4.0/24 or a range such as 10.9.5.1-10.9.5.9";
+  const std::string takes =
+      "an IP address such as 10.9.0.1 or 2001:db8::1, a network such as 10.9.4.0/24 or a range such as 10.9.5.1-10.9.5.9";
   const std::string at = ":22:19: connections.c.remote_addrs: expected " + takes;
   for (const Row& r : {Row{"host bits", "10.9.0.65/26", {at + ", without host bits, got '10.9.0.65/26'; did you mean '10.9.0.64/26'?"}},
                        Row{"descending", "10.9.0.9-10.9.0.3", {at + ", got '10.9.0.9-10.9.0.3'"}},

@@ -147,7 +147,7 @@ connections:
   }
   CHECK(f.policies.at(0).priority == Policy{}.priority);
   CHECK(l.connections[0].remote_id == Identity{});
-  CHECK(l.connections[0].local_id == Identity{Identity::Type::Ipv4Addr, "10.9.0.1"});
+  CHECK(l.connections[0].local_id == Identity{Identity::Type::IpAddr, "10.9.0.1"});
 }
 
 TEST_CASE("the example configurations pass --check", "[config][reference]") {
