@@ -123,7 +123,7 @@ std::expected<void, std::string> Gateway::make_manager(int signal_fd) {
                                   .neighbors = neighbors_,
                                   .interfaces = interfaces_,
                                   .tables = {*segment_, *inbound_, *outbound_, environment_.policies, spd_, *rcu_, *manager_crypto_, *own_,
-                                             static_cast<unsigned>(workers_.size()), tunnels_},
+                                             static_cast<unsigned>(workers_.size()), tunnels_, fib_.get(), interfaces_},
                                   .signal_fd = signal_fd});
   if (!manager) return std::unexpected(manager.error());
   manager_ = std::move(*manager);

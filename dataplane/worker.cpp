@@ -23,6 +23,7 @@
 #include "dataplane/nodes/mss.hpp"
 #include "dataplane/nodes/nd.hpp"
 #include "dataplane/nodes/outer_header.hpp"
+#include "dataplane/nodes/path_mtu.hpp"
 
 namespace culvert::dp {
 
@@ -30,6 +31,8 @@ namespace {
 // Per worker. ICMP errors: enough for traceroute and path MTU discovery of many, no amplifier. ARP: a large segment's worth.
 constexpr std::uint32_t kIcmpRate = 1000, kIcmpBurst = 100;
 constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
+// What routers say of tunnels' paths: each SA is told once in ten minutes, or a few times where hops become ever smaller.
+constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
 constexpr std::uint64_t kAcquireInterval = 1'000'000'000;
 constexpr unsigned kTransmitTries = 4;
 
@@ -78,6 +81,7 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       esp_{crypto_, drops_, 0},
       icmp_budget_(kIcmpRate, kIcmpBurst),
       arp_budget_(kArpRate, kArpBurst),
+      path_mtu_budget_(kPathMtuRate, kPathMtuBurst),
       punt_budget_(environment.hash_seed + id),
       flows_(*environment.fib, environment.hash_seed ^ id),
       flows_v6_(*environment.fib, environment.hash_seed ^ id),
@@ -194,9 +198,18 @@ inline void Worker::local(Packet& p, Burst& esp, Burst& clear) {
     case LocalKind::Malformed:
       return drops_.drop(p, Drop::PuntInvalid);
     case LocalKind::Icmp:
+      if (path_mtu_claim(p)) return path_mtu(p);
+      return clear.push_back(&p);
     case LocalKind::Other:
       return clear.push_back(&p);
   }
+}
+
+/// RFC 4301 §8.2.1: a router says that a packet of an SA did not fit. The manager knows whether it was one.
+void Worker::path_mtu(Packet& p) {
+  if (env_.slow == nullptr || !path_mtu_budget_.take(now_)) return drops_.drop(p, Drop::IcmpIgnored);
+  note_of(p.handle) = {.kind = Handoff::PathMtu, .port = p.rx_port};
+  to_manager(p, env_.slow, Drop::IcmpIgnored);
 }
 
 /// A fragment of ESP, AH or UDP: the last one that was missing becomes the whole packet.
@@ -474,7 +487,11 @@ void Worker::encapsulate_whole(Packet& p) {
   esp_out(one, esp_);
   if (one.empty()) return;
   const NextHop& hop = env_.fib->hop(p.tx_port);
-  if (!hop.leads_out()) return drops_.drop(p, Drop::NoRoute);
+  const auto count = [&p](Drop reason) {
+    p.outbound->counters->drop_shared(Direction::Outbound, reason);
+    return reason;
+  };
+  if (!hop.leads_out()) return drops_.drop(p, count(Drop::NoRoute));
   ++fragment_id_;
   // Packets of several SAs with one peer may have one number. What AH protects must stay as it is (RFC 4302 §3.3.3.1.1.1).
   if (p.family == Family::V4 && !p.outbound->geometry.ah) store_be16(p.data + 4, static_cast<std::uint16_t>(fragment_id_));
@@ -483,7 +500,7 @@ void Worker::encapsulate_whole(Packet& p) {
       p.family == Family::V4
           ? fragment_ipv4(p, mtu, *env_.pool, fragments_)
           : fragment_ipv6(p, mtu, (fragment_id_ * 0x9e3779b1U) ^ static_cast<std::uint32_t>(env_.hash_seed), *env_.pool, fragments_);
-  if (n == 0) return drops_.drop(p, Drop::FragmentFailed);
+  if (n == 0) return drops_.drop(p, count(Drop::FragmentFailed));
   counters_.generated.add(n);
   counters_.consumed.add(1);
   for (std::size_t i = 0; i < n; ++i) send(fragments_[i], hop);
@@ -741,7 +758,7 @@ const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
   tunnel_.sa = &sa;
   tunnel_.hop = env_.fib->way_to(peer_of(sa));
   const NextHop& hop = env_.fib->hop(tunnel_.hop);
-  tunnel_.outer_mtu = hop.leads_out() ? std::uint32_t{env_.interfaces[hop.port].mtu} : 0U;
+  tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
   if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
   return tunnel_;

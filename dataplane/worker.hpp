@@ -93,6 +93,7 @@ class Worker {
   bool input_v6(Packet& p);
   void neighbor_discovery(Packet& p);
   void punt_ike(Packet& p);
+  void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
   void keep_own(Burst& esp, bool may_hand_over);
   void check_clear(Burst& packets);
@@ -136,6 +137,7 @@ class Worker {
   EspContext esp_;
   TokenBucket icmp_budget_;
   TokenBucket arp_budget_;
+  TokenBucket path_mtu_budget_;
   PuntLimiter punt_budget_;
   std::uint64_t now_ = 0;              // CLOCK_MONOTONIC in ns, once a pass
   const Spd* policies_now_ = nullptr;  // the snapshot of this pass

@@ -185,8 +185,8 @@ bool read_record(const SaRecord& r, SaSnapshot& out) {
   for (int i = 0; i < kTries; ++i) {
     const std::uint32_t before = r.version.load(std::memory_order_acquire);
     if (before & 1U) continue;
-    out = {r.spi,  r.slot, r.policy, r.pair,         r.local,  r.remote,    r.local_ts, r.remote_ts, r.suite,
-           r.mode, r.soft, r.hard,   r.installed_ns, r.worker, r.direction, r.current,  r.name,      r.peer};
+    out = {r.spi,  r.slot, r.policy,       r.pair,   r.local,     r.remote,  r.local_ts, r.remote_ts, r.suite, r.mode,
+           r.soft, r.hard, r.installed_ns, r.worker, r.direction, r.current, r.name,     r.peer,      r.mtu,   r.path_mtu};
     std::atomic_thread_fence(std::memory_order_acquire);
     if (r.version.load(std::memory_order_relaxed) == before) return out.spi.value != 0;
   }
@@ -215,6 +215,8 @@ void write_record(SaRecord& r, const SaSnapshot& v) {
   r.current = v.current;
   r.name = v.name;
   r.peer = v.peer;
+  r.mtu = v.mtu;
+  r.path_mtu = v.path_mtu;
   r.version.store(before + 2, std::memory_order_release);
 }
 

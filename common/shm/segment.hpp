@@ -90,6 +90,8 @@ struct alignas(64) SaRecord {
   bool current;  ///< outbound: the one that its policy uses
   PeerTag peer;
   Name name;
+  std::uint16_t mtu;       ///< outbound: the largest inner packet; 0: unknown, or no way leads to the peer
+  std::uint16_t path_mtu;  ///< outbound: of outer packets, as a router on the way said lately; 0: none did
   alignas(64) SaCounters counters;
 };
 
@@ -188,6 +190,7 @@ struct SaSnapshot {
   bool current = false;
   Name name;
   PeerTag peer{};
+  std::uint16_t mtu = 0, path_mtu = 0;
 };
 bool read_record(const SaRecord& record, SaSnapshot& out);
 /// The manager's side of the seqlock.

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dataplane/io/eal.hpp"
+#include "dataplane/io/linear.hpp"
 #include "dataplane/io/mbuf_view.hpp"
 
 namespace culvert::dp {
@@ -56,7 +57,8 @@ std::string device_arguments(const std::string& device, unsigned queues, unsigne
     const unsigned frame = mtu + 14 + 128 <= 2048 ? 2048 : mtu + 14 + 128 <= 4096 ? 4096 : 16384;
     out += ",blocksz=" + std::to_string(std::max(frame, 4096U)) + ",framesz=" + std::to_string(frame);
   }
-  if (!has_argument(device, "framecnt")) out += ",framecnt=4096";
+  if (!has_argument(device, "framecnt"))
+    out += mtu + 14 + 128 <= 2048 ? ",framecnt=4096" : ",framecnt=2048";  // 8 MB, to 32 MB of jumbo frames
   return out;
 }
 
@@ -134,10 +136,14 @@ std::size_t Port::receive(unsigned queue, std::span<Packet> views) {
                                            static_cast<std::uint16_t>(std::min(views.size(), mbufs.size())));
   for (std::uint16_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
   for (std::uint16_t i = 0; i < n; ++i) {
+    // Scattered receive is never asked for, and buffers are as large as the largest MTU: this is for devices that do it all the same.
+    const bool usual = is_own_and_linear(mbufs[i]);
+    if (!usual) [[unlikely]]
+      if (rte_mbuf* copy = own_copy(mbufs[i], pool_.raw()); copy != nullptr) mbufs[i] = copy;
     view_of(mbufs[i], views[i]);
     views[i].rx_port = index_;
-    // Scattered receive is never asked for: a chained buffer is none that we can handle, and length 0 ends as malformed.
-    if (mbufs[i]->nb_segs != 1) views[i].length = 0;
+    if (!usual && !is_own_and_linear(mbufs[i])) [[unlikely]]
+      views[i].length = 0;  // ends as malformed
   }
   return n;
 }

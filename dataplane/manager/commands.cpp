@@ -168,6 +168,7 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   shm::write_record(record, snapshot);
   if constexpr (std::is_same_v<Table, OutboundTable>) {
     add_outbound(*raw);
+    note_mtu(*raw);
   }
   return shm::AckResult::Ok;
 }
@@ -221,6 +222,7 @@ shm::AckResult Commands::move_sa(const shm::MoveSa& m) {
 void Commands::move_outbound(OutboundSa& sa, const Endpoint& remote) {
   set_peer(sa, remote);
   note_remote(Direction::Outbound, sa.manager.slot, remote);
+  set_path_mtu(sa, OutboundSa::kAnyMtu, 0);  // of another path
   spdlog::info("outbound SA {:08x} sends to {} now", sa.spi.value, remote.to_string());
 }
 
@@ -269,6 +271,10 @@ void Commands::add_outbound(OutboundSa& sa) {
   sa.narrow = policy == policies_.end() || narrower(sa, policy->second);
   auto& all = outbound_of_[id.value];
   sa.older = all.empty() ? nullptr : all.back();
+  // A successor's packets go the same way.
+  if (!all.empty() && peer_of(*all.back()) == peer_of(sa) && learnt_.contains(all.back()))
+    set_path_mtu(sa, all.back()->path_mtu.load(std::memory_order_relaxed), all.back()->manager.path_mtu_until);
+  by_spi_.emplace(sa.spi.value, &sa);
   all.push_back(&sa);
   set_current(id, &sa);
 }
@@ -285,6 +291,9 @@ void Commands::remove_outbound(OutboundSa& sa) {
     set_current(policy, older);  // the policy goes on with the youngest that is left
   }
   all.erase(at);
+  learnt_.erase(&sa);
+  const auto [first, last] = by_spi_.equal_range(sa.spi.value);
+  by_spi_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == &sa; }));
   if (all.empty()) outbound_of_.erase(policy.value);
 }
 

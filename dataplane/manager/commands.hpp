@@ -10,11 +10,14 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "common/shm/segment.hpp"
+#include "dataplane/fib/fib.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/io/rcu.hpp"
+#include "dataplane/nodes/path_mtu.hpp"
 #include "dataplane/sad/sa_table.hpp"
 #include "dataplane/spd/spd.hpp"
 
@@ -33,6 +36,8 @@ class Commands {
     const OwnAddresses& own;
     unsigned workers;
     std::span<const Interface> tunnels{};
+    const Fib* fib = nullptr;  ///< with the next: how large packets to a peer may be; nullptr: nobody asks
+    std::span<const Interface> interfaces{};
     /// For commands that change no table, once those before them are done; BadMessage for what it does not know.
     std::function<shm::AckResult(const shm::Message&)> others{};
   };
@@ -48,6 +53,11 @@ class Commands {
   std::vector<shm::Expire> expirations(std::uint64_t now_ns);
   /// Inbound SAs whose peers have got other addresses since the last call: their pairs' outbound SAs lead there now.
   std::vector<shm::Moved> moves();
+  /// RFC 1191, RFC 4301 §8.2.1: makes outer packets smaller, by what somebody claims of one that an outbound SA has sent; for ten minutes.
+  /// False: none has, or it would have fitted. path_mtu_floor() is the least that is believed.
+  bool learn_path_mtu(const PathMtuClaim& claim, std::uint64_t now_ns);
+  /// Forgets what was learnt ten minutes ago, and tells of SAs whose port has another MTU now.
+  void forget_path_mtus(std::uint64_t now_ns);
   /// All that were ever reported of SAs that are still installed: for a culvertd that has just attached.
   [[nodiscard]] std::vector<shm::Expire> reported() const;
   /// A culvertd has attached; it will send its policies.
@@ -72,6 +82,9 @@ class Commands {
   void add_outbound(OutboundSa& sa);
   void remove_outbound(OutboundSa& sa);
   void set_current(PolicyId policy, OutboundSa* sa);
+  [[nodiscard]] std::uint32_t outer_mtu(const OutboundSa& sa) const;
+  void set_path_mtu(OutboundSa& sa, std::uint32_t mtu, std::uint64_t until);
+  void note_mtu(const OutboundSa& sa);
   void mark_current(const OutboundSa* sa, bool current);
   template <class Table>
   shm::AckResult install(Table& table, const shm::InstallSa& m, std::uint64_t now_ns);
@@ -84,6 +97,9 @@ class Commands {
   std::unique_ptr<const Spd> staged_;                              // built, but forwarding is not open yet
   std::map<SlotKey, std::vector<shm::Expire>> installed_;          // with what was reported of each
   std::map<std::uint32_t, std::vector<OutboundSa*>> outbound_of_;  // by policy, oldest first
+  std::unordered_multimap<std::uint32_t, OutboundSa*> by_spi_;     // outbound; peers choose them, so that two may choose one
+  std::uint64_t port_mtus_ = 0;                                    // of all ports, when records were written last
+  std::set<OutboundSa*> learnt_;                                   // those with a path MTU
 };
 
 }  // namespace culvert::dp

@@ -217,7 +217,7 @@ void Forecast::leaves_protected(const SpdEntry& entry) {
   const NextHop& hop = env_.fib->lookup(to);
   route(hop);
   if (!hop.leads_out()) return drop(Drop::NoRoute);
-  const std::uint32_t mtu = effective_mtu(*sa, env_.interfaces[hop.port].mtu);
+  const std::uint32_t mtu = effective_mtu(*sa, sa->outer_mtu(env_.interfaces[hop.port].mtu));
   if (mtu == 0) return drop(Drop::NoRoute);
   if (!fits(mtu, sa)) return;
   if (sa->geometry.transport && !fits_transport(p, *sa)) return drop(Drop::EspTransport);

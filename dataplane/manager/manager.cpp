@@ -125,6 +125,7 @@ void Manager::tick(std::uint64_t now) {
   server_->serve(now);
   resolver_.tick(now);
   rcu_.reclaim();
+  commands_.forget_path_mtus(now);
   for (const shm::Expire& e : commands_.expirations(now)) {
     spdlog::info("{} SA {:08x}: {} lifetime reached", e.direction == Direction::Inbound ? "inbound" : "outbound", e.spi.value,
                  e.hard ? "hard" : "soft");
@@ -219,11 +220,22 @@ bool Manager::take_slow() {
     const HandoffNote note = note_of(buffers[i]);
     if (note.kind == Handoff::Acquire) {
       report_acquire(buffers[i]);
+    } else if (note.kind == Handoff::PathMtu) {
+      learn_path_mtu(buffers[i], now);
     } else {
       resolver_.want({note.next_hop, note.port}, buffers[i], now);
     }
   }
   return n == buffers.size();
+}
+
+void Manager::learn_path_mtu(void* buffer, std::uint64_t now) {
+  Packet p;
+  load_view(buffer, p);
+  const auto claim = parse_ip(p) ? path_mtu_claim(p) : std::nullopt;
+  if (!claim || !commands_.learn_path_mtu(*claim, now)) return drop(buffer, Drop::IcmpIgnored);
+  segment_.manager().consumed.add(1);
+  BufferPool::release(nullptr, std::span(&buffer, 1));
 }
 
 void Manager::report_acquire(void* buffer) {

@@ -69,6 +69,7 @@ class Manager {
   void drop(void* buffer, Drop reason);
   void count(Drop reason, std::size_t packets);
   void report_acquire(void* buffer);
+  void learn_path_mtu(void* buffer, std::uint64_t now);
   std::optional<Drop> punt_packet(Packet& p);
   shm::AckResult ask(const shm::Message& message);
   shm::AckResult trace_packet(const shm::TracePacket& question);

@@ -4,6 +4,7 @@
 // the sense of a locked instruction. Holds key material: lives in SaArena only, which wipes it.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -85,7 +86,8 @@ struct ManagerView {
   std::uint64_t pair = 0;
   std::uint64_t installed_ns = 0;  ///< CLOCK_MONOTONIC
   bool soft_reported = false, hard_reported = false;
-  std::uint32_t moves_seen = 0;  ///< of InboundSa::moved_v6
+  std::uint32_t moves_seen = 0;      ///< of InboundSa::moved_v6
+  std::uint64_t path_mtu_until = 0;  ///< outbound, CLOCK_MONOTONIC: when what was learnt of the path is forgotten
 };
 
 /// A peer's outer address and UDP port (0: native) as one word, so that it changes in one store: address << 16 | port. IPv4.
@@ -191,16 +193,19 @@ struct alignas(64) InboundSa : SaBase {
 };
 
 struct alignas(64) OutboundSa : SaBase {
+  static constexpr std::uint32_t kAnyMtu = ~std::uint32_t{0};
   static constexpr std::size_t kMaxTemplate = 64;  ///< room for IPv6, UDP and the ESP header
   // IP header, UDP header if any, SPI: all that is the same in every packet.
   alignas(64) std::array<std::uint8_t, kMaxTemplate> header{};
   std::uint8_t header_bytes = 0;  ///< through the ESP header (SPI and sequence number)
   std::uint8_t ip_bytes = 0;
-  std::uint8_t class_mask = 0xff;   ///< what of the inner DSCP and ECN goes outside
-  bool cut_after = false;           ///< what is too large may be fragmented outside
-  std::uint16_t df_copied = 0;      ///< kIpv4Df: the inner DF goes outside
-  std::uint16_t df_set = 0;         ///< kIpv4Df: it is always set
-  std::uint16_t mss = 0;            ///< PacketRules::mss
+  std::uint8_t class_mask = 0xff;  ///< what of the inner DSCP and ECN goes outside
+  bool cut_after = false;          ///< what is too large may be fragmented outside
+  std::uint16_t df_copied = 0;     ///< kIpv4Df: the inner DF goes outside
+  std::uint16_t df_set = 0;        ///< kIpv4Df: it is always set
+  std::uint16_t mss = 0;           ///< PacketRules::mss
+  /// By the manager: the largest outer packet that the way to the peer takes, as far as it was told.
+  std::atomic<std::uint32_t> path_mtu{kAnyMtu};
   std::uint32_t pad_to = 0;         ///< by the owner: smaller inner packets are padded to this many bytes
   std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags, destination
   std::atomic<PeerWord> peer{0};    ///< outer destination; by the manager
@@ -215,6 +220,10 @@ struct alignas(64) OutboundSa : SaBase {
 
   /// Sequence number of the latest packet: as many as were sent, since they count from 1 (RFC 4303 §2.2).
   [[nodiscard]] std::uint64_t sequence() const { return usage.packets; }
+  /// The largest outer packet by a port of `port_mtu`.
+  [[nodiscard]] std::uint32_t outer_mtu(std::uint32_t port_mtu) const {
+    return std::min(port_mtu, path_mtu.load(std::memory_order_relaxed));
+  }
   void reach_mark();
   /// The largest TCP segment that fits into an inner packet of `mtu` bytes behind an IP header of `ip_header`, as configured; 0: any.
   [[nodiscard]] std::uint32_t largest_segment(std::uint32_t mtu, std::uint32_t ip_header) const;

@@ -302,9 +302,9 @@ class Client {
       std::cout << "free" << std::endl;
       return;
     }
-    std::cout << "spi=" << std::hex << s.spi.value << std::dec << " current=" << s.current << " packets=" << r.counters.packets.get()
-              << " bytes=" << r.counters.bytes.get() << " sequence=" << r.counters.sequence.get() << " missing=" << r.counters.missing()
-              << " reordered=" << r.counters.reordered.get();
+    std::cout << "spi=" << std::hex << s.spi.value << std::dec << " current=" << s.current << " mtu=" << s.mtu << " path_mtu=" << s.path_mtu
+              << " packets=" << r.counters.packets.get() << " bytes=" << r.counters.bytes.get() << " sequence=" << r.counters.sequence.get()
+              << " missing=" << r.counters.missing() << " reordered=" << r.counters.reordered.get();
     for (const Drop reason : sa_drops(d))
       if (const auto n = r.counters.dropped(d, reason); n > 0) std::cout << " " << info(reason).name << "=" << n;
     std::cout << std::endl;

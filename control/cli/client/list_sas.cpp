@@ -31,6 +31,10 @@ std::string direction_text(std::string_view name, std::string_view spi, const js
   const json::object& d = v.get_object();
   std::string out = fmt::format("        {:<3} {}  {:>12} packets  {:>9}  worker {}", name, spi, human_count(count_of(d, "packets")),
                                 human_bytes(count_of(d, "bytes")), count_of(d, "worker"));
+  if (const auto* mtu = d.if_contains("mtu"); mtu != nullptr && !mtu->is_null()) {
+    out += fmt::format("  MTU {}", count_of(d, "mtu"));
+    if (!d.at("path_mtu").is_null()) out += fmt::format(" (path {})", count_of(d, "path_mtu"));
+  }
   if (!d.at("idle_s").is_null()) out += fmt::format("  last {} ago", human_seconds(d.at("idle_s")));
   if (const std::string dropped = counts_text(d, "drops"); !dropped.empty()) out += "\n            dropped: " + dropped;
   if (const std::string gaps = counts_text(d, "gaps"); !gaps.empty()) out += "\n            on the path: " + gaps;

@@ -15,6 +15,10 @@ json::object record_json(const shm::SaRecord& record, const shm::SaSnapshot& sa,
   json::object out = totals_json(sa.direction, SaTotals::of(sa.direction, record.counters));
   out["sequence"] = record.counters.sequence.get();
   out["worker"] = sa.worker;
+  if (sa.direction == Direction::Outbound) {
+    out["mtu"] = sa.mtu != 0 ? json::value(sa.mtu) : json::value(nullptr);
+    out["path_mtu"] = sa.path_mtu != 0 ? json::value(sa.path_mtu) : json::value(nullptr);
+  }
   const std::uint64_t used = record.counters.last_used_ns.get();
   out["idle_s"] = seconds_between(ike::TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(used)}}, now);
   return out;

@@ -219,5 +219,67 @@ def test_fragments_that_lie(rig):
     remove(rig, entry[0])
 
 
+def too_big(outer, mtu, quote=28, **fields):
+    """What a router says of `outer`; `fields` change what it quotes."""
+    quoted = bytearray(bytes(outer))
+    header = IP(bytes(quoted[:20]))
+    for name, value in fields.items():
+        setattr(header, name, value)
+    del header.chksum
+    return IP(src="10.9.0.2", dst="10.9.0.1") / ICMP(type=3, code=4, nexthopmtu=mtu) / Raw((bytes(header) + bytes(quoted[20:]))[:quote])
+
+
+def test_path_mtu(rig):
+    """RFC 1191, RFC 4301 §8.2, ATTACKS K4: routers are believed about packets that we have sent, and nobody else about anything."""
+    for entry in SUITES:
+        slot, udp = entry[0], entry[5]
+        quote = 36 if udp else 28
+        _, from_us = install(rig, entry)
+
+        def probe(size, df="DF"):
+            """(what the inner source is told, the outer packet)"""
+            rig.lan.send(IP(src=LAN, dst=FAR, flags=df) / UDP(dport=9) / Raw(bytes(size - 28)))
+            told, outer = rig.lan.expect(is_icmp(3, 4, FAR), 0.1), rig.wan.expect(is_esp(slot), 0.1)
+            return told and told[ICMP].nexthopmtu, outer
+
+        told, outer = probe(1300)
+        assert told is None and outer.flags.DF and "path_mtu=0 " in rig.client.ask(f"record out {slot}")
+        before = rig.client.drops()
+        other = bytearray(bytes(outer))
+        other[28 if udp else 20] ^= 1                                        # its SPI
+        future = bytearray(bytes(outer))
+        future[quote - 1] += 7                                               # its number
+        for forged in (too_big(IP(bytes(other)), 1000, quote), too_big(IP(bytes(future)), 1000, quote), too_big(outer, 1000, quote, dst="10.9.0.3"),
+                       too_big(outer, 1000, quote, src="10.1.0.1"), too_big(outer, len(outer), quote)):
+            rig.wan.send(forged)
+        assert rig.dropped(before, icmp_ignored=5)
+        told, outer = probe(1300)
+        assert told is None and outer, "nothing that is forged is believed"
+        rig.wan.send(too_big(outer, 1200, quote))
+        for _ in range(20):                                                  # by the manager's thread
+            if "path_mtu=1200 " in (record := rig.client.ask(f"record out {slot}")):
+                break
+            time.sleep(0.02)
+        inner = int(record.split(" mtu=")[1].split()[0])
+        assert 1120 <= inner < 1160, record
+        told, outer = probe(1300)
+        assert told == inner and outer is None
+        assert probe(inner + 1) == (inner, None)
+        told, outer = probe(inner)
+        assert told is None and 1200 - 16 < len(outer) <= 1200
+        rig.lan.send(IP(src=LAN, dst=FAR) / TCP(sport=7, dport=8, flags="S", options=[("MSS", 1460)]))
+        assert mss_of(from_us.decrypt(rig.wan.expect(is_esp(slot)))) == inner - 40
+        big = IP(src=LAN, dst=FAR, id=slot) / UDP(sport=5, dport=9) / Raw(os.urandom(1300))
+        rig.lan.send(big)
+        parts = [rig.wan.expect(is_esp(slot)) for _ in range(2)]
+        assert all(len(p) <= 1200 for p in parts)
+        assert bytes(defragment([from_us.decrypt(p) for p in parts])[0][IP].payload) == bytes(IP(bytes(big)).payload)
+        _, outer = probe(inner)
+        rig.wan.send(too_big(outer, 68, quote))                              # no path is that narrow
+        time.sleep(0.1)
+        assert "path_mtu=576 " in rig.client.ask(f"record out {slot}")
+        remove(rig, slot)
+
+
 if __name__ == "__main__":
     run_all(sys.argv, globals(), ("test_arp", "test_attach"))
