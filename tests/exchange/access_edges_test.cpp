@@ -196,7 +196,8 @@ TEST_CASE("a server that asks a user whom it knows for nothing: the client goes 
   CHECK(a.counted(Exchange::Xauth, Reason::Timeout) == 0);
 }
 
-TEST_CASE("a client that replaces its ISAKMP SA, and asks for its address late or never, keeps address and pairs", "[mode_config][rekey]") {
+TEST_CASE("a client that replaces its ISAKMP SA, and asks for its address late or never, keeps address and pairs",
+          "[mode_config][rekey][attack-N6]") {
   World world;
   world.record = true;
   auto [a, b] = client_and_server(world, [](auto& ca, auto& cb) {

@@ -249,7 +249,8 @@ TEST_CASE("a client that claims to be somebody in its REPLY by a status is refus
   CHECK(b.established() == 0);
 }
 
-TEST_CASE("an ISAKMP SA is replaced by the client alone, with XAuth again, the same address and no gap", "[xauth][mode_config]") {
+TEST_CASE("an ISAKMP SA is replaced by the client alone, with XAuth again, the same address and no gap",
+          "[xauth][mode_config][attack-N6]") {
   World world;
   auto [a, b] = client_and_server(world, [](auto& ca, auto& cb) {
     for (auto* c : {&ca, &cb}) {

@@ -13,6 +13,8 @@
 
 namespace {
 
+long living = 0;  ///< allocations that were not given back
+
 /// The allocation that fails, counted while a step runs; 0: none.
 struct Shortage {
   bool in_step = false;
@@ -23,7 +25,12 @@ struct Shortage {
 
 void* take(std::size_t size) {
   if (shortage.strikes(false)) return nullptr;
+  ++living;
   return std::malloc(size == 0 ? 1 : size);
+}
+void give_back(void* p) {
+  if (p != nullptr) --living;
+  std::free(p);
 }
 void* take_or_throw(std::size_t size) {
   if (void* p = take(size)) return p;
@@ -42,12 +49,12 @@ void* operator new(std::size_t size) { return take_or_throw(size); }
 void* operator new[](std::size_t size) { return take_or_throw(size); }
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return take(size); }
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return take(size); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete(void* p) noexcept { give_back(p); }
+void operator delete[](void* p) noexcept { give_back(p); }
+void operator delete(void* p, std::size_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::size_t) noexcept { give_back(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { give_back(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { give_back(p); }
 
 using namespace culvert;
 using namespace culvert::test;
@@ -151,4 +158,49 @@ TEST_CASE("whichever allocation of OpenSSL fails, the negotiation is taken up ag
   REQUIRE(library_is_ours);
   const unsigned long count = each_allocation(with_secret, true, comes_up);
   CHECK(count > 100);
+}
+
+TEST_CASE("an engine that is rekeyed, visited and pestered has no more in memory after a day than after an hour",
+          "[allocation][attack-O7]") {
+  World world;
+  auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
+    for (auto* c : {&ca, &cb}) {
+      auto& connection = c->connections[0];
+      connection.rekey_time = 600s;
+      connection.children[0].rekey_time = 200s;
+      connection.children.push_back(child("visits", c == &ca ? "10.3.0.0/24" : "10.4.0.0/24", c == &ca ? "10.4.0.0/24" : "10.3.0.0/24",
+                                          "aes128gcm16", config::StartAction::None));
+    }
+  });
+  a.start();
+  b.start();
+  world.begin_traffic();
+  unsigned stranger = 0;
+  const auto hour = [&] {
+    for (int i = 0; i < 60; ++i) {
+      (void)a.engine->initiate(world.now, "c", "visits");
+      a.perform();
+      world.run(20s);
+      Host& ends = i % 2 == 0 ? a : b;
+      (void)ends.engine->terminate(world.now, "c", i % 10 == 9 ? "" : "visits");
+      ends.perform();
+      for (int n = 0; n < 10; ++n) {
+        Bytes junk(28, static_cast<std::uint8_t>(++stranger));
+        const Endpoint us{b.config.connections[0].local_addrs[0], 500}, them{IpAddress::v4(0x0b000000 + stranger), 500};
+        b.step([&](ike::Engine& e) { e.on_datagram(world.now, {us, them, junk}); });
+      }
+      world.run(40s);
+      std::vector<std::string>().swap(world.gaps);
+      for (Host* h : {&a, &b}) {
+        std::vector<ike::Report>().swap(h->log);
+        std::vector<TimePoint>().swap(h->times);
+      }
+    }
+    return living;
+  };
+  const long first = hour(), second = hour();
+  long last = 0;
+  for (int i = 2; i < 24; ++i) last = hour();
+  INFO(first << ", " << second << " allocations are held after one and two hours");
+  CHECK(last < second + second / 10);
 }

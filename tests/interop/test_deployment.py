@@ -2,7 +2,7 @@
 """Run as on a gateway's own machine: hugepages, workers that poll, culvertd as a user of its own that nothing else may attach for.
 
 Time limit: 120 s
-Runs alone
+Runs alone. Row attack-M7 of tests/attacks.txt.
 Two Culverts, the first as the README has it for a NIC, but for the NIC: hugepages (reserved here and given back), idle: poll, control.user,
 control.group and dataplane.control_user. Its files are in a folder of their own in /run, since that user must reach them.
 """

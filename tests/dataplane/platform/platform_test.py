@@ -312,6 +312,24 @@ def test_bad_esp(rig):
     remove(rig, slot)
 
 
+def test_esp_within_esp(rig):
+    """attack-K3: what comes out of a tunnel is not taken for the outside of another one, however often it is wrapped."""
+    slot, suite, encr, integ, scapy, udp = SUITES[0]
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, _ = peer_sas(slot, scapy, udp)
+    packet = IP(src=FAR, dst=LAN) / UDP(dport=9)
+    for sequence in range(12, 0, -1):                                  # the outermost has the lowest number: each would be fresh
+        packet = IP(bytes(sealed(to_us, packet, sequence)))
+        if sequence > 1:
+            packet.src, packet.dst = FAR, "10.1.0.1"                    # ours, and within the selectors
+            del packet.chksum
+    before = rig.client.drops()
+    rig.wan.send(packet)
+    assert rig.lan.expect(lambda p: True, 0.3) is None and rig.dropped(before, local_unhandled=1)
+    assert "packets=1 " in rig.client.ask(f"record in {slot}") + " ", "one layer was opened"
+    remove(rig, slot)
+
+
 def test_tunnel_mtu(rig):
     slot, suite, encr, integ, scapy, udp = SUITES[0]
     install(rig, slot, suite, encr, integ, udp)
