@@ -35,8 +35,8 @@ std::expected<std::unique_ptr<Gateway>, std::string> Gateway::start(const config
 }
 
 std::expected<void, std::string> Gateway::open_ports() {
-  std::uint16_t mtu = 0;
-  for (const auto& p : config_.ports) mtu = std::max(mtu, p.mtu);
+  unsigned mtu = 0;
+  for (const auto& p : config_.ports) mtu = std::max(mtu, buffer_mtu(p.device, p.mtu));
   auto pool = BufferPool::create("packets", config_.dataplane.memory.mbufs, mtu);
   if (!pool) return std::unexpected(pool.error());
   pool_ = std::move(*pool);

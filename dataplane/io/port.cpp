@@ -19,6 +19,7 @@
 namespace culvert::dp {
 
 namespace {
+constexpr unsigned kEthernet = 14;
 std::string dpdk_error(int negative_errno) { return rte_strerror(-negative_errno); }
 
 bool has_argument(const std::string& device, const std::string& key) { return device.find("," + key + "=") != std::string::npos; }
@@ -48,18 +49,45 @@ int on_reset_event(std::uint16_t, rte_eth_event_type, void* port, void*) {
 }
 }  // namespace
 
+namespace {
+/// What a frame of af_packet's ring has beside the packet: the kernel's and the driver's headers (TPACKET2_HDRLEN of it), Ethernet's.
+constexpr unsigned kRingHeaders = 128, kRingOwn = 52, kPage = 4096;
+bool is_af_packet(const std::string& device) { return device.rfind("net_af_packet", 0) == 0; }
+/// Blocks hold whole frames and are whole pages, and the driver takes frames for equal steps: half a page, or whole ones.
+unsigned ring_frame(unsigned mtu) {
+  const unsigned wanted = mtu + kEthernet + kRingHeaders;
+  return wanted <= kPage / 2 ? kPage / 2 : (wanted + kPage - 1) / kPage * kPage;
+}
+
+/// For drivers over an interface of the kernel's that say less than they can (af_packet's knows frames of 1,514 bytes, whatever its ring
+/// holds). False: it could not be set.
+bool set_kernel_mtu(unsigned interface, int mtu) {
+  ifreq ask{};
+  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  bool right = ::if_indextoname(interface, ask.ifr_name) != nullptr && ::ioctl(fd, SIOCGIFMTU, &ask) == 0;
+  if (right && ask.ifr_mtu != mtu) {
+    ask.ifr_mtu = mtu;
+    right = ::ioctl(fd, SIOCSIFMTU, &ask) == 0;
+  }
+  ::close(fd);
+  return right;
+}
+}  // namespace
+
 std::string device_arguments(const std::string& device, unsigned queues, unsigned mtu) {
   std::string out = device;
-  if (device.rfind("net_af_packet", 0) != 0) return out;
+  if (!is_af_packet(device)) return out;
   if (queues > 1 && !has_argument(device, "qpairs")) out += ",qpairs=" + std::to_string(queues);
-  // A frame holds the packet behind about 80 bytes of the kernel's headers; a block holds whole frames and is whole pages.
-  if (!has_argument(device, "framesz") && !has_argument(device, "blocksz")) {
-    const unsigned frame = mtu + 14 + 128 <= 2048 ? 2048 : mtu + 14 + 128 <= 4096 ? 4096 : 16384;
-    out += ",blocksz=" + std::to_string(std::max(frame, 4096U)) + ",framesz=" + std::to_string(frame);
-  }
-  if (!has_argument(device, "framecnt"))
-    out += mtu + 14 + 128 <= 2048 ? ",framecnt=4096" : ",framecnt=2048";  // 8 MB, to 32 MB of jumbo frames
+  const unsigned frame = ring_frame(mtu);
+  if (!has_argument(device, "framesz") && !has_argument(device, "blocksz"))
+    out += ",blocksz=" + std::to_string(std::max(frame, kPage)) + ",framesz=" + std::to_string(frame);
+  if (!has_argument(device, "framecnt")) out += frame < kPage ? ",framecnt=4096" : ",framecnt=2048";  // 8 MB, to 24 MB of jumbo frames
   return out;
+}
+
+unsigned buffer_mtu(const std::string& device, unsigned mtu) {
+  return is_af_packet(device) && ring_frame(mtu) >= kPage ? std::max(mtu, ring_frame(mtu) - kRingOwn) : mtu;
 }
 
 std::expected<std::unique_ptr<Port>, std::string> Port::open(const config::Port& config, std::uint16_t index, unsigned workers,
@@ -105,7 +133,8 @@ std::expected<void, std::string> Port::configure(unsigned queues) {
     conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
   }
   if (const int rc = rte_eth_dev_configure(id_, queues_, queues_, &conf); rc != 0) return failed("configuring queues", rc);
-  if (const int rc = rte_eth_dev_set_mtu(id_, config_.mtu); rc != 0 && rc != -ENOTSUP)
+  if (const int rc = rte_eth_dev_set_mtu(id_, config_.mtu);
+      rc != 0 && rc != -ENOTSUP && (info.if_index == 0 || !set_kernel_mtu(info.if_index, config_.mtu)))
     return std::unexpected("MTU " + std::to_string(config_.mtu) + " is refused: " + dpdk_error(rc));
   std::uint16_t rx = config_.rx_descriptors;
   std::uint16_t tx = config_.tx_descriptors;

@@ -22,6 +22,9 @@ using MacAddress = std::array<std::uint8_t, 6>;
 /// The device string as DPDK shall see it. For net_af_packet: `qpairs=` for several workers and a larger ring than its default of
 /// 512 frames, which a gateway that naps would overflow, unless the string says otherwise.
 std::string device_arguments(const std::string& device, unsigned queues, unsigned mtu);
+/// The largest IP packet that buffers must have room for, so that the device takes them: af_packet's driver asks for as much as a frame of
+/// its ring holds, which for jumbo frames is more than the MTU.
+unsigned buffer_mtu(const std::string& device, unsigned mtu);
 
 class Port {
  public:

@@ -1,6 +1,7 @@
-// Fuzzes what strangers can send in pieces, and what is read of packets beside their SAs: reassembly, TCP's options.
-//   input: records: time (1 byte, tenths of a second), length (1 byte), an IP packet's first bytes as they are; its header's checksum and
-//   total length are mended.
+// Fuzzes what strangers can send in pieces, and what is read of packets beside their SAs: reassembly, TCP's options, errors
+// of routers.
+//   input: records: time (1 byte, tenths of a second), length (1 byte), an IP packet's bytes as they are; its header's checksum and length
+//   are mended.
 // Buffers are of exact size; none may be lost. What comes out whole is a packet that parses, and as long as its parts.
 #include <algorithm>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include "common/bytes.hpp"
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/mss.hpp"
+#include "dataplane/nodes/path_mtu.hpp"
 #include "dataplane/nodes/reassembly.hpp"
 
 namespace {
@@ -50,16 +52,22 @@ class Heap {
 /// A packet of exactly these bytes whose header is right, if it is long enough to have one.
 void mend(std::vector<std::uint8_t>& bytes) {
   if (bytes.size() < kIpv4HeaderBytes) return;
+  if (bytes[0] >> 4 == 6) {
+    if (bytes.size() >= kIpv6HeaderBytes) store_be16(bytes.data() + 4, static_cast<std::uint16_t>(bytes.size() - kIpv6HeaderBytes));
+    return;
+  }
   bytes[0] = static_cast<std::uint8_t>(0x40 | std::clamp<unsigned>(bytes[0] & 0x0fU, 5, static_cast<unsigned>(bytes.size() / 4)));
   store_be16(bytes.data() + 2, static_cast<std::uint16_t>(bytes.size()));
   set_ipv4_checksum(bytes.data(), (bytes[0] & 0x0fU) * 4U);
 }
 
-void clamp(std::vector<std::uint8_t> bytes) {
+void look_into(std::vector<std::uint8_t> bytes) {
   Packet p;
   p.data = bytes.data();
   p.length = static_cast<std::uint32_t>(bytes.size());
-  if (parse_ip(p) && opens_tcp(p)) (void)clamp_mss(p, 1000);
+  if (!parse_ip(p)) return;
+  if (opens_tcp(p)) (void)clamp_mss(p, 1000);
+  (void)path_mtu_claim(p);
 }
 
 }  // namespace
@@ -75,7 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const ByteView body = in.take(std::min<std::size_t>(in.be<std::uint8_t>(), in.remaining()));
     std::vector<std::uint8_t> bytes(body.begin(), body.end());
     mend(bytes);
-    clamp(bytes);
+    look_into(bytes);
     ended += reassembly.expire(now);
     Packet p;
     p.data = bytes.data();

@@ -53,10 +53,40 @@ std::optional<PathMtuClaim> claim(Bytes bytes) {
   return path_mtu_claim(p);
 }
 
+/// The same over IPv6, from ::a1 to ::a2; `code` is any.
+IpAddress v6(std::uint8_t last) {
+  IpAddress a = v4(0);
+  a.family = Family::V6;
+  a.bytes.fill(0);
+  a.bytes[0] = 0xfd;
+  a.bytes[15] = last;
+  return a;
+}
+void header_v6(std::uint8_t* h, const IpAddress& from, const IpAddress& to, std::uint8_t next, std::size_t payload) {
+  h[0] = 0x60;
+  store_be16(h + 4, static_cast<std::uint16_t>(payload));
+  h[6] = next, h[7] = 64;
+  std::copy(from.bytes.begin(), from.bytes.end(), h + 8);
+  std::copy(to.bytes.begin(), to.bytes.end(), h + 24);
+}
+Bytes error_v6(const Quoted& q, std::uint32_t mtu) {
+  const Bytes v4_error = error(q, 1300);
+  Bytes b(40 + 8 + 40);
+  b.insert(b.end(), v4_error.begin() + 48, v4_error.end());
+  header_v6(&b[0], v6(0x99), v6(1), kProtocolIcmpv6, b.size() - 40);
+  b[40] = 2;
+  store_be32(&b[44], mtu);
+  header_v6(&b[48], v6(1), v6(2), q.protocol, q.length - 40U);
+  const auto sum =
+      static_cast<std::uint16_t>(~upper_sum(Family::V6, b.data(), kProtocolIcmpv6, &b[40], static_cast<std::uint32_t>(b.size() - 40)));
+  std::memcpy(&b[42], &sum, sizeof sum);
+  return b;
+}
+
 /// A manager's commands with one route to the peer, over a port of 1500 bytes.
 struct Rig {
   static constexpr std::uint32_t kCapacity = 64;
-  std::vector<Interface> interfaces{{.name = "wan", .addresses = {{v4(kUs), 16}}}};
+  std::vector<Interface> interfaces{{.name = "wan", .addresses = {{v4(kUs), 16}, {v6(1), 64}}}};
   NeighborTable neighbors;
   std::unique_ptr<Fib> fib = std::move(*Fib::build(interfaces, {}, neighbors));
   shm::Segment segment = std::move(*shm::Segment::create(1, 1, kCapacity));
@@ -73,7 +103,7 @@ struct Rig {
     const auto m = shm::Message::of(message, 1);
     REQUIRE(commands.apply({&m, 1}, 0).at(0).result == shm::AckResult::Ok);
   }
-  OutboundSa& install(std::uint32_t slot, std::uint32_t spi, const Quoted& like = {}, std::uint64_t sent = 10) {
+  OutboundSa& install(std::uint32_t slot, std::uint32_t spi, const Quoted& like = {}, std::uint64_t sent = 10, bool outside_v6 = false) {
     shm::InstallSa m;
     m.direction = Direction::Outbound;
     m.slot = slot;
@@ -81,6 +111,7 @@ struct Rig {
     m.policy = PolicyId{1};
     m.local = {v4(kUs), like.port};
     m.remote = {v4(like.destination), like.port};
+    if (outside_v6) m.local.address = v6(1), m.remote.address = v6(2);
     m.local_ts = TrafficSelector::parse("10.1.0.0/24").value();
     m.remote_ts = TrafficSelector::parse("10.2.0.0/24").value();
     m.suite =
@@ -172,6 +203,43 @@ TEST_CASE("only what quotes a packet of an SA is believed", "[path_mtu][rfc4301-
     CHECK(rig.learn(good, 68));  // none is that small: RFC 791
     CHECK(sa.path_mtu == 576);
     CHECK(rig.shown(3).second == 576);
+  }
+}
+
+TEST_CASE("IPv6: routers are believed about packets of an SA, down to 1,280 bytes", "[path_mtu][v6][rfc8201-4][rfc4443-3.2][attack-K4]") {
+  need_eal();
+  for (const Quoted& good : {Quoted{}, Quoted{.protocol = kProtocolAh}, Quoted{.protocol = kProtocolUdp, .port = 4500}}) {
+    const auto c = claim(error_v6(good, 1300));
+    REQUIRE(c);
+    CHECK(c->local == v6(1));
+    CHECK(c->remote == v6(2));
+    CHECK(c->spi == Spi{kSpi});
+    CHECK(c->sequence == 5);
+    CHECK(c->length == 1400);
+    CHECK(c->mtu == 1300);
+    Rig rig;
+    OutboundSa& sa = rig.install(3, kSpi, good, 10, true);
+    CHECK(rig.shown(3).first == effective_mtu(sa, 1500));
+    Quoted other = good;
+    other.sequence = 11;
+    CHECK_FALSE(rig.commands.learn_path_mtu(*claim(error_v6(other, 1300)), 0));
+    CHECK_FALSE(rig.learn(good, 1300));  // an IPv4 packet with the same numbers is none of this SA's
+    CHECK(rig.commands.learn_path_mtu(*c, 0));
+    CHECK(rig.shown(3) == std::pair<unsigned, unsigned>{effective_mtu(sa, 1300), 1300});
+    CHECK(rig.commands.learn_path_mtu(*claim(error_v6(good, 600)), 0));
+    CHECK(sa.path_mtu == 1280);
+  }
+  Bytes wrong = error_v6({}, 1300);
+  wrong.back() ^= 1;
+  CHECK_FALSE(claim(wrong));
+  for (std::size_t size = 40; size < 96; ++size) {
+    Bytes cut = error_v6({}, 1300);
+    cut.resize(size);
+    store_be16(&cut[4], static_cast<std::uint16_t>(size - 40));
+    Packet p;
+    p.data = cut.data();
+    p.length = static_cast<std::uint32_t>(size);
+    if (parse_ip(p)) CHECK_FALSE(path_mtu_claim(p));
   }
 }
 

@@ -24,8 +24,8 @@ ETH_P_ALL = 3
 CONFIG = """
 dataplane: {{socket: {dir}/dp.sock, workers: {workers}, main_cpu: 0, idle: adaptive, sa_capacity: 256, memory: {{hugepages: false, size: 192MB, mbufs: 8192}}}}
 ports:
-  wan: {{device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24], mtu: 1400}}
-  lan: {{device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24]}}
+  wan: {{device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24], mtu: {wan_mtu}}}
+  lan: {{device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24], mtu: {lan_mtu}}}
 tunnels: {{st0: {{addresses: [169.254.1.1/30]}}, st1: {{}}}}
 routes: [{{to: 10.4.0.0/16, tunnel: st0}}, {{to: 10.5.0.0/16, tunnel: st1}}, {{to: 10.2.0.0/24, via: 10.9.0.2}}, {{to: 198.51.100.0/24, via: 10.9.0.2}}, {{to: 203.0.113.0/24, via: 10.9.0.77}}]
 control: {{socket: {dir}/culvertd.sock, log: {{format: text, level: info}}}}
@@ -118,6 +118,8 @@ class Client:
 
 
 class Rig:
+    WAN_MTU, LAN_MTU = 1400, 1500
+
     def __init__(self, dataplane, client, workers):
         self.dataplane, self.client_program, self.workers = dataplane, client, workers
         self.tag = f"pf{os.getpid()}"
@@ -146,10 +148,12 @@ class Rig:
             for where, interface in ((gw, inside), (ns, outside)):
                 sh("ip", "netns", "exec", where, "ethtool", "-K", interface, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
                 sh("ip", "netns", "exec", where, "sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1")
+                if self.LAN_MTU > 1500:
+                    sh("ip", "-n", where, "link", "set", interface, "mtu", str(self.LAN_MTU))
                 sh("ip", "-n", where, "link", "set", interface, "up")
         self.lan = Host(lan, "h0", ["10.1.0.10"])
         self.wan = Host(wan, "w0", ["10.9.0.2"])
-        self.process = self.launch(self.write("gw.yaml", CONFIG.format(dir=self.folder.name, workers=self.workers)), "gw.log")
+        self.process = self.launch(self.write("gw.yaml", CONFIG.format(dir=self.folder.name, workers=self.workers, wan_mtu=self.WAN_MTU, lan_mtu=self.LAN_MTU)), "gw.log")
         end = time.monotonic() + 30
         while "culvert-dataplane ready" not in self.log():
             assert self.process.poll() is None and time.monotonic() < end, "the data plane did not start:\n" + self.log()
@@ -203,14 +207,14 @@ class Rig:
         self.folder.cleanup()
 
 
-def run_all(arguments, names, always):
+def run_all(arguments, names, always, rig_class=Rig):
     """Runs every test_* of a module against one gateway, with one worker and with two; arguments: program, DATAPLANE, CLIENT, [PATTERN]. Ends the process."""
     dataplane, client = arguments[1:3]
     pattern = arguments[3] if len(arguments) > 3 else ""
     tests = [(n, f) for n, f in names.items() if n.startswith("test_") and (pattern in n or n in always)]
     ran = failed = 0
     for workers in ("[0]", "[0, 0]"):
-        with Rig(dataplane, client, workers) as rig:
+        with rig_class(dataplane, client, workers) as rig:
             for name, test in tests:
                 ran += 1
                 try:

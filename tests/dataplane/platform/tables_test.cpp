@@ -77,8 +77,12 @@ TEST_CASE("af_packet devices get a queue per worker and a ring that holds a nap'
   CHECK(device_arguments("net_af_packet0,iface=x,framecnt=8,framesz=2048", 2, 1500) ==
         "net_af_packet0,iface=x,framecnt=8,framesz=2048,qpairs=2");
   CHECK(device_arguments("net_af_packet0,iface=x,qpairs=3", 2, 9000) ==
-        "net_af_packet0,iface=x,qpairs=3,blocksz=16384,framesz=16384,framecnt=2048");
+        "net_af_packet0,iface=x,qpairs=3,blocksz=12288,framesz=12288,framecnt=2048");
   CHECK(device_arguments("net_tap0,iface=x", 2, 1500) == "net_tap0,iface=x");
+  CHECK(device_arguments("net_af_packet0,iface=x", 1, 2500) == "net_af_packet0,iface=x,blocksz=4096,framesz=4096,framecnt=2048");
+  CHECK(buffer_mtu("net_af_packet0,iface=x", 1500) == 1500);
+  CHECK(buffer_mtu("net_af_packet0,iface=x", 9000) == 12288 - 52);
+  CHECK(buffer_mtu("net_tap0,iface=x", 9000) == 9000);
   CHECK((is_pci_device("0000:3b:00.0") && is_pci_device("3b:00.1") && !is_pci_device("net_null0")));
 }
 
