@@ -33,8 +33,6 @@ Gateway::Gateway(const config::GatewayConfig& config, Journal& journal, Hooks ho
       traffic_(config),
       engine_(config, *this) {}
 
-Gateway::~Gateway() = default;
-
 // ---------------------------------------------------------------------------------------------------------------- services
 
 void Gateway::random(MutableByteView out) { fill_random(out); }

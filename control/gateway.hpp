@@ -88,6 +88,24 @@ class Gateway final : private ike::Services {
   };
   std::shared_ptr<const Forecast> trace_packet(ike::TimePoint now, shm::TracePacket question);
 
+  /// Copies of a tunnel's packets (shm::Capture; its id is chosen here). One at a time: until the last one who holds the result lets go
+  /// of it, or it has ended by itself. Error: why not.
+  struct RunningCapture {
+    Gateway* gateway = nullptr;
+    std::uint32_t id = 0;
+    std::uint64_t missed_before = 0;
+    std::string name;
+    std::optional<std::string> ended{};  ///< why: the data plane refused it, or is gone
+
+    RunningCapture() = default;
+    RunningCapture(const RunningCapture&) = delete;
+    RunningCapture& operator=(const RunningCapture&) = delete;
+    ~RunningCapture();
+  };
+  std::expected<std::shared_ptr<RunningCapture>, std::string> capture(ike::TimePoint now, shm::Capture wanted);
+  /// The next copy of `running`; nullopt: none waits.
+  std::optional<shm::Captured> next_captured(const RunningCapture& running);
+
   // -- to look at
   [[nodiscard]] const config::GatewayConfig& config() const { return config_; }
   [[nodiscard]] Journal& journal() const { return journal_; }
@@ -176,6 +194,8 @@ class Gateway final : private ike::Services {
   bool started_ = false;
   std::map<std::uint32_t, std::shared_ptr<Forecast>> forecasts_;  ///< by id, not answered yet
   std::uint32_t last_forecast_ = 0;
+  std::weak_ptr<RunningCapture> capture_;
+  std::uint32_t last_capture_ = 0;
   std::vector<std::uint64_t> last_used_;  ///< inbound, by slot: what note_traffic last reported
 };
 

@@ -48,6 +48,7 @@ void Gateway::detached(ike::TimePoint now, const std::string& why) {
   now_ = now;
   journal_.error(fmt::format("lost the data plane: {}", why));
   (void)traffic();  // the last figures that can be had
+  if (const auto running = capture_.lock()) running->ended = "the data plane is gone";
   const auto link = std::move(link_);
   link->commands().lose_all();
   perform(now);

@@ -1,5 +1,8 @@
 // What the gateway asks the data plane, or reads in its segment, for an operator's sake.
+#include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "common/config/selectors.hpp"
 #include "control/gateway.hpp"
@@ -17,6 +20,41 @@ std::shared_ptr<const Gateway::Forecast> Gateway::trace_packet(ike::TimePoint no
   });
   link_->flush();
   return forecast;
+}
+
+Gateway::~Gateway() {
+  if (const auto running = capture_.lock()) running->gateway = nullptr;
+}
+
+Gateway::RunningCapture::~RunningCapture() {
+  if (gateway == nullptr || !gateway->link_ || ended) return;
+  gateway->link_->commands().send(shm::Capture{}, gateway->now_, {});
+  gateway->link_->flush();
+}
+
+std::expected<std::shared_ptr<Gateway::RunningCapture>, std::string> Gateway::capture(ike::TimePoint now, shm::Capture wanted) {
+  if (!link_) return std::unexpected("the data plane is not attached");
+  if (const auto running = capture_.lock(); running && !running->ended)
+    return std::unexpected(fmt::format("packets of {} are being captured: one capture at a time", running->name));
+  auto running = std::make_shared<RunningCapture>();
+  running->gateway = this;
+  running->id = wanted.id = std::max(1U, ++last_capture_);
+  running->name = wanted.name.view();
+  running->missed_before = link_->captures_missed();
+  capture_ = running;
+  link_->commands().send(wanted, now, [weak = capture_](const Outcome& o) {
+    if (const auto begun = weak.lock(); begun && !o.ok()) begun->ended = "the data plane does not capture: " + o.text();
+  });
+  link_->flush();
+  return running;
+}
+
+std::optional<shm::Captured> Gateway::next_captured(const RunningCapture& running) {
+  while (link_) {
+    auto copy = link_->next_captured();
+    if (!copy || copy->capture == running.id) return copy;  // others are of a capture before this one
+  }
+  return std::nullopt;
 }
 
 const shm::SaRecord* Gateway::record(Direction direction, Spi spi, std::uint64_t pair) const {

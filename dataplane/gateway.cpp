@@ -102,6 +102,8 @@ std::expected<void, std::string> Gateway::make_workers() {
                   .slow = slow_.get(),
                   .manager = &waker_,
                   .rcu = rcu_.get(),
+                  .capture = &capture_,
+                  .captures = segment_->captures(),
                   .default_bypass = config_.default_policy == config::PolicyAction::Bypass};
   if (::getrandom(&environment_.hash_seed, sizeof environment_.hash_seed, 0) != sizeof environment_.hash_seed)
     return std::unexpected("getrandom failed");
@@ -124,6 +126,7 @@ std::expected<void, std::string> Gateway::make_manager(int signal_fd) {
                                   .interfaces = interfaces_,
                                   .tables = {*segment_, *inbound_, *outbound_, environment_.policies, spd_, *rcu_, *manager_crypto_, *own_,
                                              static_cast<unsigned>(workers_.size()), tunnels_, fib_.get(), interfaces_},
+                                  .capture = capture_,
                                   .signal_fd = signal_fd});
   if (!manager) return std::unexpected(manager.error());
   manager_ = std::move(*manager);

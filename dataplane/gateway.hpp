@@ -53,6 +53,7 @@ class Gateway {
   std::unique_ptr<BufferRing> ike_, slow_;
   Waker waker_;
   std::unique_ptr<Rcu> rcu_;
+  CaptureSwitch capture_;
   std::unique_ptr<CryptoEngine> manager_crypto_;
   WorkerEnvironment environment_;
   std::vector<std::unique_ptr<Worker>> workers_;

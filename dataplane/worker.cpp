@@ -87,6 +87,7 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       flows_v6_(*environment.fib, environment.hash_seed ^ id),
       reassembly_({[this](Packet& view) { return env_.whole->allocate(view); },
                    [](void* handle) { BufferPool::release(nullptr, std::span(&handle, 1)); }}),
+      tap_(environment.capture, id < environment.captures.size() ? &environment.captures[id] : nullptr, id, now_),
       fragment_id_(static_cast<std::uint32_t>(environment.hash_seed + id * (0x10000U / shm::kMaxWorkers))),
       tx_(environment.ports.size()) {
   for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
@@ -265,7 +266,12 @@ void Worker::punt_ike(Packet& p) {
 void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   esp_in_lookup(esp, *env_.inbound, drops_);
   if (env_.handoff.size() > 1) keep_own(esp, may_hand_over);  // one worker owns all SAs
+  const bool tapped = tap_.on();
+  if (tapped) [[unlikely]]
+    tap_.before(esp, Direction::Inbound);
   esp_in(esp, esp_);
+  if (tapped) [[unlikely]]
+    tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
   esp.filter([&](Packet& p) {
     set_origin(p, Origin::Tunnel);
     if (opens_tcp(p)) [[unlikely]]
@@ -479,12 +485,22 @@ void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
 
+/// Encryption, and the copies of it that somebody asked for.
+inline void Worker::seal(Burst& packets) {
+  const bool tapped = tap_.on();
+  if (tapped) [[unlikely]]
+    tap_.before(packets, Direction::Outbound);
+  esp_out(packets, esp_);
+  if (tapped) [[unlikely]]
+    tap_.after(packets, Direction::Outbound, [this](const Packet& p) { return env_.fib->hop(p.tx_port).port; });
+}
+
 /// A packet that is fragmented behind its encryption, by the SA's owner. Routers may do the same to it: DF is clear.
 void Worker::encapsulate_whole(Packet& p) {
   Burst one;
   one.push_back(&p);
   if (!keep_own_outbound(one)) return;
-  esp_out(one, esp_);
+  seal(one);
   if (one.empty()) return;
   const NextHop& hop = env_.fib->hop(p.tx_port);
   const auto count = [&p](Drop reason) {
@@ -520,7 +536,7 @@ bool Worker::keep_own_outbound(Burst& packets) {
 
 void Worker::encapsulate(Burst& packets) {
   if (!keep_own_outbound(packets)) return;
-  esp_out(packets, esp_);
+  seal(packets);
   for (Packet* p : packets) send(*p, env_.fib->hop(p->tx_port));
 }
 

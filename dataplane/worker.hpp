@@ -23,6 +23,7 @@
 #include "dataplane/nodes/icmp.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
 #include "dataplane/nodes/reassembly.hpp"
+#include "dataplane/nodes/tap.hpp"
 #include "dataplane/nodes/token_bucket.hpp"
 #include "dataplane/sad/sa_table.hpp"
 #include "dataplane/spd/flow_cache.hpp"
@@ -46,6 +47,8 @@ struct WorkerEnvironment {
   BufferRing* slow = nullptr;                            ///< to the manager: Resolve and Acquire
   Waker* manager = nullptr;
   Rcu* rcu = nullptr;
+  const CaptureSwitch* capture = nullptr;
+  std::span<shm::CaptureRing> captures;  ///< of each worker
   bool default_bypass = false;
   std::uint64_t hash_seed = 0;  ///< random
 };
@@ -102,6 +105,7 @@ class Worker {
   void outbound(Burst& packets);
   void protect(Burst& packets);
   void does_not_fit(Packet& p, std::uint32_t mtu);
+  void seal(Burst& packets);
   void encapsulate(Burst& packets);
   void encapsulate_whole(Packet& p);
   bool keep_own_outbound(Burst& packets);
@@ -144,6 +148,7 @@ class Worker {
   FlowCache<> flows_;
   FlowCache<FlowKeyV6> flows_v6_;
   Reassembly reassembly_;
+  Tap tap_;
   bool wake_manager_ = false;
   std::uint32_t fragment_id_;  // of the latest packet that was fragmented outside
   Tunnel tunnel_;              // the one asked for last, within a pass

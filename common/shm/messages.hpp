@@ -2,11 +2,12 @@
 // Owns layouts only. Messages are fixed-size, trivially copyable, pointer-free; a change here changes the layout hash
 // (segment.hpp), and the planes then refuse to attach to each other.
 //
-//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa MoveSa TracePacket:
-//                                             each answered by an Ack
+//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa MoveSa TracePacket
+//                                             Capture: each answered by an Ack
 //     data plane -> culvertd   event ring     Ack Acquire Expire Moved Traced
 //     data plane -> culvertd   punt ring      Datagram   UDP 500/4500 (non-ESP) for an own address
 //     culvertd -> data plane   inject ring    Datagram   to be sent from an own address
+//     each worker -> culvertd  capture ring   Captured   copies, while a Capture is on
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,7 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 8;
+inline constexpr std::uint32_t kContractVersion = 9;
 inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
@@ -47,7 +48,8 @@ enum class MessageType : std::uint16_t {
   MoveSa,
   Moved,
   TracePacket,
-  Traced
+  Traced,
+  Capture
 };
 
 /// NUL-padded text of fixed size; longer input is cut.
@@ -202,6 +204,20 @@ struct Traced {
   Path path;
 };
 
+/// Copies of a tunnel's packets, from now on, in place of what was captured before. One at a time; it ends with its time, with `id` 0, and
+/// with culvertd. Which copies there is no room for is counted (RingMemory::full).
+struct Capture {
+  static constexpr MessageType kType = MessageType::Capture;
+  static constexpr std::uint8_t kOuter = 1, kInner = 2;
+  static constexpr std::uint32_t kMaxSeconds = 3600;
+  std::uint32_t id = 0;       ///< the asker's, in each copy
+  std::uint32_t every = 1;    ///< one packet in so many; 1 or more
+  std::uint32_t bytes = 0;    ///< of each packet, at most; 1 to Captured::kBytes
+  std::uint32_t seconds = 0;  ///< 1 to kMaxSeconds
+  std::uint8_t what = 0;      ///< kOuter: as on the wire; kInner: as behind it, in clear
+  Name name;                  ///< of the SAs: "connection/child"; "connection/" means all of its children
+};
+
 /// A ring slot for any of the above.
 struct Message {
   static constexpr std::size_t kBodyBytes = 576;
@@ -233,6 +249,23 @@ struct Datagram {
   Endpoint local, remote;
   std::uint32_t length = 0;  ///< of `data` in use; checked against kMaxDatagram by the reader
   std::array<std::uint8_t, kMaxDatagram> data;
+};
+
+/// A copy of a packet of an SA, from its IP header on.
+struct Captured {
+  static constexpr std::uint32_t kBytes = 2000;
+  std::uint32_t capture = 0;  ///< Capture::id
+  std::uint32_t length = 0;   ///< of the packet
+  std::uint32_t bytes = 0;    ///< of `data` in use; checked against kBytes by the reader
+  std::uint32_t slot = 0;
+  Spi spi;
+  std::uint16_t port = 0;  ///< of an outer packet: where it came in, or leaves
+  std::uint16_t worker = 0;
+  std::uint64_t time_ns = 0;  ///< CLOCK_MONOTONIC
+  std::uint64_t number = 0;   ///< the outer and the inner copy of one packet have the same; counts up in each worker
+  Direction direction{};
+  std::uint8_t what = 0;  ///< Capture::kOuter or kInner
+  std::array<std::uint8_t, kBytes> data;
 };
 
 }  // namespace culvert::shm

@@ -18,7 +18,7 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t round_up(std::size_t n) { return (n + kPage - 1) / kPage * kPage; }
 
 struct Offsets {
-  std::size_t rings, inbound, outbound, workers, ports, manager, total;
+  std::size_t rings, inbound, outbound, workers, ports, manager, captures, total;
 };
 Offsets offsets(const SegmentHeader& h) {
   Offsets o{};
@@ -28,7 +28,8 @@ Offsets offsets(const SegmentHeader& h) {
   o.workers = o.outbound + round_up(sizeof(SaRecord) * h.sa_capacity);
   o.ports = o.workers + round_up(sizeof(WorkerCounters) * h.workers);
   o.manager = o.ports + round_up(sizeof(PortCounters) * h.ports);
-  o.total = o.manager + round_up(sizeof(ManagerCounters));
+  o.captures = o.manager + round_up(sizeof(ManagerCounters));
+  o.total = o.captures + round_up(sizeof(CaptureRing) * h.workers);
   return o;
 }
 static_assert(sizeof(SegmentHeader) <= kPage);
@@ -71,6 +72,9 @@ std::uint64_t layout_hash() {
                                                                 sizeof(Expire),
                                                                 sizeof(TracePacket),
                                                                 sizeof(Traced),
+                                                                sizeof(Capture),
+                                                                sizeof(CaptureRing),
+                                                                offsetof(Captured, data),
                                                                 sizeof(SaCounters),
                                                                 offsetof(InstallSa, local),
                                                                 offsetof(InstallSa, local_ts),
@@ -176,6 +180,10 @@ std::span<PortCounters> Segment::ports() const {
 }
 ManagerCounters& Segment::manager() const {
   return *reinterpret_cast<ManagerCounters*>(static_cast<std::byte*>(base_) + offsets(header_).manager);
+}
+
+std::span<CaptureRing> Segment::captures() const {
+  return {reinterpret_cast<CaptureRing*>(static_cast<std::byte*>(base_) + offsets(header_).captures), header_.workers};
 }
 
 void Segment::reset_rings() { ::explicit_bzero(static_cast<void*>(&rings()), sizeof(SegmentRings)); }

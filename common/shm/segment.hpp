@@ -1,7 +1,8 @@
 // The segment: one sealed memfd that the data plane makes and culvertd maps. Owns where everything lies, and the refusal of
 // a segment of another layout. Holds no pointers. Only the data plane writes records and counters; culvertd only reads them.
 //
-//     SegmentHeader | rings | inbound SaRecord[n] | outbound SaRecord[n] | WorkerCounters[w] | PortCounters[p] | ManagerCounters
+//     SegmentHeader | rings | inbound SaRecord[n] | outbound SaRecord[n] | WorkerCounters[w] | PortCounters[p] |
+//     ManagerCounters | CaptureRing[w]
 #pragma once
 
 #include <atomic>
@@ -21,7 +22,7 @@ inline constexpr std::uint64_t kSegmentMagic = 0x43554c5645525431;  // "CULVERT1
 inline constexpr std::uint32_t kMaxWorkers = 64;
 inline constexpr std::uint32_t kMaxPorts = 32;
 inline constexpr std::uint32_t kMaxSaCapacity = 1U << 20;
-inline constexpr std::uint32_t kCommandSlots = 1024, kEventSlots = 4096, kDatagramSlots = 1024;
+inline constexpr std::uint32_t kCommandSlots = 1024, kEventSlots = 4096, kDatagramSlots = 1024, kCaptureSlots = 1024;
 
 /// A counter with one writer and any number of readers: plain loads and stores, never a locked instruction.
 class Counter {
@@ -130,6 +131,9 @@ using CommandRing = RingMemory<Message, kCommandSlots>;
 using EventRing = RingMemory<Message, kEventSlots>;
 using DatagramRing = RingMemory<Datagram, kDatagramSlots>;
 
+/// From one worker; never reset: what is in it when a capture begins is of another one.
+using CaptureRing = RingMemory<Captured, kCaptureSlots>;
+
 struct SegmentRings {
   CommandRing command;  ///< culvertd -> data plane; slots carry keys and are wiped when consumed
   EventRing event;      ///< data plane -> culvertd
@@ -162,6 +166,7 @@ class Segment {
   [[nodiscard]] std::span<WorkerCounters> workers() const;
   [[nodiscard]] std::span<PortCounters> ports() const;
   [[nodiscard]] ManagerCounters& manager() const;
+  [[nodiscard]] std::span<CaptureRing> captures() const;  ///< one a worker
   /// Empties all four rings and wipes their slots. Only when no other process uses them.
   void reset_rings();
 

@@ -74,6 +74,12 @@
 //   {"verdict":"encrypted|clear|here|dropped","port" (it leaves by),"reason" (of "dropped"),"help",
 //    "steps": [{"step":"arrives|arrives_under_sa|is_for_us|inbound_policy|ttl|route|outbound_policy|leaves_under_sa|size|neighbor|leaves",
 //               "text"}]}
+// capture {"connection","child"?,"outer"?: bool,"inner"?: bool (neither: both),"count"? (default 1000 copies),"bytes"? (default 2000, of
+//          each),"every"? (default 1: each packet),"for_s"? (default 60; to 3600)}
+//   {"begin": {"tunnel"}}, then a line each
+//   {"packet": {"time_ns" (since 1970),"direction":"in|out","layer":"outer|inner","connection","child","spi","port" (of outer ones),
+//               "worker","number" (the same of both copies),"length","data" (hex)}}, at last
+//   {"end": {"why","copies","missed" (for want of room)}}
 // version {} {"version","pid","dataplane":{"connected","boot_id","workers","ports","sa_capacity"}}
 #pragma once
 
@@ -89,6 +95,7 @@ inline constexpr std::chrono::seconds kWriteTimeout{10};  ///< for a client to t
 inline constexpr const char* kDefaultSocket = "/run/culvert/culvertd.sock";
 inline constexpr double kDefaultInitiateTimeout = 15;  ///< seconds
 inline constexpr double kMaxInitiateTimeout = 600;
-inline constexpr double kDefaultDebug = 600, kMaxDebug = 86400;  ///< seconds
+inline constexpr double kDefaultCapture = 60, kDefaultCopies = 1000, kMaxCopies = 1e6;  ///< seconds, copies
+inline constexpr double kDefaultDebug = 600, kMaxDebug = 86400;                         ///< seconds
 
 }  // namespace culvert::control::cli

@@ -12,7 +12,9 @@ Link::Link(Attachment attachment)
       commands_(attachment_.segment.rings().command),
       events_(attachment_.segment.rings().event),
       punt_(attachment_.segment.rings().punt),
-      inject_(attachment_.segment.rings().inject) {}
+      inject_(attachment_.segment.rings().inject) {
+  for (shm::CaptureRing& ring : attachment_.segment.captures()) captures_.emplace_back(ring);
+}
 
 std::expected<bool, std::string> Link::drain(const Handlers& handlers) {
   const auto events = drain_events(handlers);
@@ -85,6 +87,24 @@ std::expected<bool, std::string> Link::drain_datagrams(const Handlers& handlers)
     }
   }
   return true;
+}
+
+std::optional<shm::Captured> Link::next_captured() {
+  std::optional<shm::Captured> out;
+  for (auto& ring : captures_) {
+    // Wiped: what was inside of a tunnel is nobody's any more.
+    if (ring.consume<true>([&out](const shm::Captured& slot) { out = slot; }) != shm::RingStatus::Item) continue;
+    if (out->bytes <= shm::Captured::kBytes) return out;
+    ++invalid_;
+    out.reset();
+  }
+  return out;
+}
+
+std::uint64_t Link::captures_missed() const {
+  std::uint64_t sum = 0;
+  for (const shm::CaptureRing& ring : attachment_.segment.captures()) sum += ring.full.load(std::memory_order_relaxed);
+  return sum;
 }
 
 bool Link::inject(const ike::Datagram& datagram) {

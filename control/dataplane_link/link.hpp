@@ -5,7 +5,9 @@
 
 #include <expected>
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "control/dataplane_link/attach.hpp"
 #include "control/dataplane_link/command_queue.hpp"
@@ -35,6 +37,11 @@ class Link {
   /// False: the ring is full, or the datagram too large.
   bool inject(const ike::Datagram& datagram);
 
+  /// A copy of a packet that waits in some worker's ring, with `bytes` in range; nullopt: none does, or what is there is impossible.
+  std::optional<shm::Captured> next_captured();
+  /// Copies that were not made for want of room, ever.
+  [[nodiscard]] std::uint64_t captures_missed() const;
+
   [[nodiscard]] const shm::Segment& segment() const { return attachment_.segment; }
   [[nodiscard]] std::uint64_t boot_id() const { return attachment_.boot_id; }
   [[nodiscard]] int socket_fd() const { return attachment_.socket.get(); }
@@ -52,6 +59,7 @@ class Link {
   shm::RingConsumer<shm::Message, shm::kEventSlots> events_;
   shm::RingConsumer<shm::Datagram, shm::kDatagramSlots> punt_;
   shm::RingProducer<shm::Datagram, shm::kDatagramSlots> inject_;
+  std::vector<shm::RingConsumer<shm::Captured, shm::kCaptureSlots>> captures_;
   std::uint64_t invalid_ = 0;
 };
 

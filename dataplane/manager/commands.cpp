@@ -160,6 +160,7 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   auto sa = make();
   if (!sa) return sa.error();
   auto* raw = sa->get();
+  raw->watched.store(watched(m.name), std::memory_order_relaxed);
   const shm::AckResult result = table.publish(m.slot, *sa);
   if (result != shm::AckResult::Ok) return result;
   installed_[{m.direction, m.slot}];
@@ -262,6 +263,24 @@ std::vector<shm::Moved> Commands::moves() {
     out.push_back({slot, sa->spi, *remote});
   }
   return out;
+}
+
+bool Commands::watched(const shm::Name& name) const {
+  if (watched_.empty()) return false;
+  return watched_.back() == '/' ? name.view().starts_with(watched_) : name.view() == watched_;
+}
+
+void Commands::watch(std::string_view name) {
+  watched_ = name;
+  for (const auto& [key, reported] : installed_) {
+    const auto [direction, slot] = key;
+    const bool is = watched(t_.segment.records(direction)[slot].name);  // this thread alone writes it
+    if (direction == Direction::Inbound) {
+      t_.inbound.at(slot)->watched.store(is, std::memory_order_relaxed);
+    } else {
+      t_.outbound.at(slot)->watched.store(is, std::memory_order_relaxed);
+    }
+  }
 }
 
 /// Puts an SA at the head of its policy's chain.

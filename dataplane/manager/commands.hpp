@@ -10,6 +10,8 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -60,6 +62,8 @@ class Commands {
   void forget_path_mtus(std::uint64_t now_ns);
   /// All that were ever reported of SAs that are still installed: for a culvertd that has just attached.
   [[nodiscard]] std::vector<shm::Expire> reported() const;
+  /// SAs of this name, or of names that begin with it if it ends in '/', are to be captured, those to come included; "": none any more.
+  void watch(std::string_view name);
   /// A culvertd has attached; it will send its policies.
   void attached() {
     lost_policies_ = false;
@@ -90,6 +94,9 @@ class Commands {
   shm::AckResult install(Table& table, const shm::InstallSa& m, std::uint64_t now_ns);
 
   Tables t_;
+  [[nodiscard]] bool watched(const shm::Name& name) const;
+
+  std::string watched_;
   std::map<std::uint32_t, shm::InstallPolicy> policies_;
   bool policies_dirty_ = false;
   bool lost_policies_ = false;                                     // of the one that is attached

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "common/bytes.hpp"
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/arp.hpp"
 #include "dataplane/nodes/classify.hpp"
@@ -46,6 +47,7 @@ Manager::Manager(const Setup& s)
       rcu_(s.tables.rcu),
       commands_(with_others(s.tables, [this](const shm::Message& m) { return ask(m); })),
       forecast_(s.environment),
+      capture_(s.capture),
       resolver_(s.neighbors, s.tables.rcu,
                 {[this](const NeighborKey& key) { ask_for(key); },
                  [this](void* buffer) {
@@ -126,6 +128,7 @@ void Manager::tick(std::uint64_t now) {
   resolver_.tick(now);
   rcu_.reclaim();
   commands_.forget_path_mtus(now);
+  if (capture_.id.load(std::memory_order_relaxed) != 0 && now >= capture_ends_) end_capture();
   for (const shm::Expire& e : commands_.expirations(now)) {
     spdlog::info("{} SA {:08x}: {} lifetime reached", e.direction == Direction::Inbound ? "inbound" : "outbound", e.spi.value,
                  e.hard ? "hard" : "soft");
@@ -163,6 +166,7 @@ bool Manager::take_commands() {
 /// Commands that are questions.
 shm::AckResult Manager::ask(const shm::Message& message) {
   if (message.type == shm::MessageType::TracePacket) return trace_packet(message.as<shm::TracePacket>());
+  if (message.type == shm::MessageType::Capture) return capture(message.as<shm::Capture>());
   spdlog::debug("culvertd sent a message of unknown type {}", static_cast<unsigned>(message.type));
   return shm::AckResult::BadMessage;
 }
@@ -172,6 +176,29 @@ shm::AckResult Manager::trace_packet(const shm::TracePacket& question) {
   if (!path) return path.error();
   events_.push_back(shm::Message::of(shm::Traced{question.id, *path}));
   return shm::AckResult::Ok;
+}
+
+shm::AckResult Manager::capture(const shm::Capture& wanted) {
+  end_capture();
+  if (wanted.id == 0) return shm::AckResult::Ok;
+  const bool sound = wanted.every >= 1 && wanted.bytes >= 1 && wanted.bytes <= shm::Captured::kBytes && wanted.seconds >= 1 &&
+                     wanted.seconds <= shm::Capture::kMaxSeconds && wanted.what != 0 &&
+                     (wanted.what & ~(shm::Capture::kOuter | shm::Capture::kInner)) == 0 && !wanted.name.view().empty();
+  if (!sound) return shm::AckResult::BadMessage;
+  commands_.watch(wanted.name.view());
+  capture_.every = wanted.every;
+  capture_.bytes = wanted.bytes;
+  capture_.what = wanted.what;
+  capture_.id.store(wanted.id, std::memory_order_release);
+  capture_ends_ = monotonic_ns() + wanted.seconds * 1000 * kMs;
+  spdlog::info("packets of {} are captured, {} s", printable(as_bytes(wanted.name.view())), wanted.seconds);
+  return shm::AckResult::Ok;
+}
+
+void Manager::end_capture() {
+  if (capture_.id.exchange(0, std::memory_order_release) == 0) return;
+  commands_.watch({});
+  spdlog::info("no packet is captured any more");
 }
 
 bool Manager::take_injected() {
@@ -280,6 +307,7 @@ std::array<int, shm::kHandshakeFds> Manager::attach() {
 }
 
 void Manager::detach() {
+  end_capture();
   session_.reset();
   events_.clear();
 }

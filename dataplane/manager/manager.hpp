@@ -30,6 +30,7 @@ class Manager {
     NeighborTable& neighbors;
     std::span<Interface> interfaces;  ///< those of the environment, whose MTUs follow their devices
     Commands::Tables tables;
+    CaptureSwitch& capture;
     int signal_fd = -1;  ///< readable when the process shall end
   };
   static std::expected<std::unique_ptr<Manager>, std::string> create(const Setup& setup);
@@ -73,6 +74,8 @@ class Manager {
   std::optional<Drop> punt_packet(Packet& p);
   shm::AckResult ask(const shm::Message& message);
   shm::AckResult trace_packet(const shm::TracePacket& question);
+  shm::AckResult capture(const shm::Capture& wanted);
+  void end_capture();
   void corrupt(const char* ring);
   std::array<int, shm::kHandshakeFds> attach();
   void detach();
@@ -82,6 +85,8 @@ class Manager {
   Rcu& rcu_;
   Commands commands_;
   Forecast forecast_;
+  CaptureSwitch& capture_;
+  std::uint64_t capture_ends_ = 0;
   Resolver resolver_;
   PortKeeper ports_;
   Injector injector_;

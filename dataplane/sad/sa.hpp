@@ -175,6 +175,7 @@ struct alignas(64) InboundSa : SaBase {
   alignas(64) ReplayWindow replay;
   alignas(64) SaKeys keys;
   std::uint16_t checksum_repair = 0;  ///< transport mode behind NAT: added to TCP and UDP checksums (RFC 3948 §3.1.2); 0: nothing
+  std::atomic<bool> watched{false};   ///< its packets are captured while a capture is on; by the manager
   bool follows = false;               ///< its peer is behind a NAT: see follow_peer()
   bool copy_dscp = false;             ///< the outer code point goes to the inner packet
   std::atomic<PeerWord> moved_to{0};  ///< by the owner: where the peer is now; the manager takes it
@@ -213,6 +214,7 @@ struct alignas(64) OutboundSa : SaBase {
   PeerV6 peer_v6;                        ///< the same of an IPv6 one
   PreparedSelector source, destination;  ///< inner: our side, their side
   RangeV6 source_v6, destination_v6;
+  std::atomic<bool> watched{false};         ///< as an InboundSa's
   std::atomic<OutboundSa*> older{nullptr};  ///< the policy's next older SA; by the manager, under RCU
   std::uint16_t tfc_padding = 0;            ///< PacketRules::tfc_padding
   shm::Lifetime soft, hard;

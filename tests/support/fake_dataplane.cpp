@@ -122,6 +122,9 @@ AckResult FakeDataplane::execute(const Message& m) {
       return install(m.as<InstallSa>());
     case MessageType::RemoveSa:
       return remove(m.as<RemoveSa>());
+    case MessageType::Capture:
+      capturing = m.as<Capture>();
+      return AckResult::Ok;
     case MessageType::TracePacket:
       asked = m.as<TracePacket>();
       event(Message::of(Traced{asked.id, path}));
@@ -193,6 +196,10 @@ std::vector<FakeDataplane::Sent> FakeDataplane::take_injected() {
   }) == RingStatus::Item) {
   }
   return out;
+}
+
+void FakeDataplane::copy(unsigned worker, const Captured& captured) {
+  RingProducer<Captured, kCaptureSlots>(segment_->captures()[worker]).push(captured);
 }
 
 SaCounters* FakeDataplane::counters(Direction direction, Spi spi) {

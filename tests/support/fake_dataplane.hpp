@@ -36,7 +36,8 @@ class FakeDataplane {
   std::map<shm::MessageType, shm::AckResult> refuse;
   shm::Path path;  ///< the answer to every TracePacket
   shm::TracePacket asked;
-  bool silent = false;  ///< execute, but do not ack
+  shm::Capture capturing;  ///< the latest wish
+  bool silent = false;     ///< execute, but do not ack
 
   void event(const shm::Message& message);
   void punt(const Endpoint& local, const Endpoint& remote, ByteView data);
@@ -45,6 +46,8 @@ class FakeDataplane {
     Bytes data;
   };
   std::vector<Sent> take_injected();
+  /// A worker's copy of a packet.
+  void copy(unsigned worker, const shm::Captured& captured);
   /// The counters of an installed SA, to be counted in; nullptr: there is none.
   shm::SaCounters* counters(Direction direction, Spi spi);
   void count_traffic(Direction direction, Spi spi, std::uint64_t packets, std::uint64_t bytes);

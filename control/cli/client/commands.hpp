@@ -15,6 +15,7 @@ struct Call {
   boost::json::object request;
   std::function<std::string(const boost::json::object& result)> text;       ///< of the reply's result
   std::function<std::string(const boost::json::object& event)> event_text;  ///< set: lines follow without end
+  std::function<bool(const boost::json::object& event)> on_event;           ///< set: lines follow until it says false
   std::chrono::milliseconds timeout{10'000};
 };
 
@@ -25,6 +26,7 @@ void add_list_pools(CLI::App& app, Call& call);
 void add_initiate(CLI::App& app, Call& call);
 void add_terminate(CLI::App& app, Call& call);
 void add_rekey(CLI::App& app, Call& call);
+void add_capture(CLI::App& app, Call& call);
 void add_counters(CLI::App& app, Call& call);
 void add_debug(CLI::App& app, Call& call);
 void add_explain(CLI::App& app, Call& call);

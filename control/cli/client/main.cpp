@@ -38,6 +38,12 @@ int follow(Connection& connection, const Call& call, bool as_json) {
     if (!is_ok(*line)) return fail(*line, as_json);
     const auto* event = line->if_contains("event");
     if (event == nullptr || !event->is_object()) throw std::runtime_error("culvertd sent a line without an event");
+    if (call.on_event) {
+      const boost::json::object& said = event->get_object();
+      if (as_json) std::cout << boost::json::serialize(said) << std::endl;
+      if (as_json ? said.contains("end") : !call.on_event(said)) return kDone;
+      continue;
+    }
     std::cout << (as_json ? boost::json::serialize(*event) : call.event_text(event->get_object())) << std::endl;
   }
 }
@@ -50,7 +56,7 @@ int ask(const std::string& socket, const Call& call, bool as_json) {
   };
   if (!connection) return unreachable(connection.error());
   if (const auto sent = connection->send(call.request); !sent) return unreachable(sent.error());
-  if (call.event_text) return follow(*connection, call, as_json);
+  if (call.event_text || call.on_event) return follow(*connection, call, as_json);
   const auto reply = connection->receive(call.timeout);
   if (!reply) return unreachable(reply.error());
   if (!is_ok(*reply)) return fail(*reply, as_json);
@@ -82,6 +88,7 @@ int main(int argc, char** argv) {
   add_initiate(app, call);
   add_terminate(app, call);
   add_rekey(app, call);
+  add_capture(app, call);
   add_counters(app, call);
   add_debug(app, call);
   add_explain(app, call);

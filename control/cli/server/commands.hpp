@@ -45,6 +45,7 @@ Result counters(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result log(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result debug(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result explain(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result capture(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result trace_packet(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result version(Gateway& gateway, const Args& args, ike::TimePoint now);
 

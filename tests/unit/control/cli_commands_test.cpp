@@ -136,6 +136,86 @@ TEST_CASE_METHOD(Fixture, "trace-packet says in words what the data plane would 
   CHECK_THAT(refused(""), Catch::Contains("--port"));
 }
 
+TEST_CASE_METHOD(Fixture, "capture streams copies until there are enough, one capture at a time", "[cli][capture]") {
+  cli::Dispatcher dispatcher(*gateway);
+  const auto begin = [&](const std::string& more) {
+    return dispatcher.handle(R"({"command":"capture","args":{"connection":"site-b")" + more + "}}", now);
+  };
+  CHECK_THAT(begin("").line, Catch::Contains("not attached"));
+  attach();
+  now = ike::TimePoint::clock::now();
+  const Spi in = bring_up(1);
+  CHECK_THAT(begin(R"(,"bytes":3000)").line, Catch::Contains("1 to 2000"));
+  auto reply = begin(R"(,"child":"net","inner":true,"count":2,"every":7,"bytes":100)");
+  REQUIRE(reply.stream);
+  settle();
+  CHECK(dp->capturing.name.view() == "site-b/net");
+  CHECK(dp->capturing.what == shm::Capture::kInner);
+  CHECK(dp->capturing.every == 7);
+  CHECK(dp->capturing.bytes == 100);
+  CHECK(dp->capturing.seconds == 61);
+  CHECK_THAT(begin("").line, Catch::Contains("packets of site-b/net are being captured"));
+  const auto next = [&] { return json::parse(reply.stream().value()).as_object().at("event").as_object(); };
+  CHECK(next().at("begin").at("tunnel") == "site-b/net");
+  CHECK_FALSE(reply.stream());
+  auto copy = std::make_unique<shm::Captured>();
+  copy->capture = dp->capturing.id;
+  copy->spi = in;
+  copy->slot = gateway->store().find(Direction::Inbound, in, 1)->slot;
+  copy->what = shm::Capture::kInner;
+  copy->length = 500;
+  copy->bytes = 3;
+  copy->data = {0x45, 0, 1};
+  auto stale = std::make_unique<shm::Captured>(*copy), wild = std::make_unique<shm::Captured>(*copy);
+  --stale->capture;          // of a capture before this one
+  wild->bytes = 0xffffffff;  // of a data plane gone mad
+  dp->copy(0, *stale);
+  dp->copy(0, *copy);
+  const auto packet = next().at("packet").as_object();
+  CHECK(packet.at("connection") == "site-b");
+  CHECK(packet.at("child") == "net");
+  CHECK(packet.at("direction") == "in");
+  CHECK(packet.at("layer") == "inner");
+  CHECK(packet.at("length") == 500);
+  CHECK(packet.at("data") == "450001");
+  dp->copy(0, *wild);
+  CHECK_FALSE(reply.stream());
+  dp->copy(0, *copy);
+  CHECK(next().contains("packet"));
+  const auto end = next().at("end").as_object();
+  CHECK(end.at("why") == "enough");
+  CHECK(end.at("copies") == 2);
+  settle();
+  CHECK(dp->capturing.id == 0);  // it was ended in the data plane, too
+  CHECK_FALSE(reply.stream());
+  {
+    auto another = begin(R"(,"for_s":1)");
+    REQUIRE(another.stream);
+    settle();
+    CHECK(dp->capturing.name.view() == "site-b/");
+    CHECK(dp->capturing.what == (shm::Capture::kInner | shm::Capture::kOuter));
+    CHECK(dp->capturing.id != 0);
+  }  // the client has left
+  settle();
+  CHECK(dp->capturing.id == 0);
+  dp->refuse[shm::MessageType::Capture] = shm::AckResult::BadMessage;
+  reply = begin("");
+  settle();
+  CHECK(reply.stream());
+  CHECK_THAT(*reply.stream(), Catch::Contains("does not capture"));
+  dp->refuse.clear();
+  reply = begin("");
+  settle();
+  gateway->detached(now, "test");
+  CHECK(reply.stream());
+  CHECK_THAT(*reply.stream(), Catch::Contains("is gone"));
+  reply = {};
+  auto outliving = begin("");
+  attach();
+  outliving = begin("");
+  gateway.reset();  // the session may be destroyed after it
+}
+
 TEST_CASE_METHOD(Fixture, "list-conns has an attempt that is under way", "[cli]") {
   attach();
   const auto connecting = [this] {

@@ -1,9 +1,15 @@
 // How the client shows numbers and tables.
+#include <cstring>
+#include <sstream>
+
 #include <catch2/catch.hpp>
 
+#include "common/bytes.hpp"
 #include "control/cli/client/commands.hpp"
+#include "control/cli/client/pcapng.hpp"
 #include "control/cli/client/text.hpp"
 
+using namespace culvert;
 using namespace culvert::control::cli;
 using Catch::Contains;
 using Catch::EndsWith;
@@ -109,6 +115,37 @@ TEST_CASE("trace-packet numbers its steps and ends with the verdict", "[cli]") {
   CHECK(shown("clear") == "  1  TTL 3\nSent IN CLEAR by port wan.\n");
   CHECK(shown("dropped") == "  1  TTL 3\nDropped: no_route: no route.\n");
   CHECK(shown("here") == "  1  TTL 3\nIt ends here: it is for the gateway itself.\n");
+}
+
+TEST_CASE("pcapng: blocks, interfaces and options as the draft has them", "[cli][capture]") {
+  std::ostringstream out;
+  PcapngWriter writer(out);
+  const Bytes data{0x45, 0, 0, 20, 1};
+  writer.write({.interface = "wan", .time_ns = 0x1122334455667788, .inbound = true, .length = 20, .data = data, .comment = "hello"});
+  const std::size_t first = out.str().size();
+  writer.write({.interface = "wan", .time_ns = 1, .inbound = false, .length = 5, .data = data, .comment = ""});
+  const std::string text = out.str();
+  // Block lengths stand at both ends, and lead from one block to the next.
+  std::vector<std::uint32_t> types;
+  std::size_t at = 0;
+  const auto word = [&text](std::size_t where) {
+    std::uint32_t v;
+    std::memcpy(&v, text.data() + where, sizeof v);
+    return v;
+  };
+  for (std::uint32_t length = 0; at < text.size(); at += length) {
+    types.push_back(word(at));
+    length = word(at + 4);
+    REQUIRE(length % 4 == 0);
+    REQUIRE(at + length <= text.size());
+    CHECK(word(at + length - 4) == length);
+  }
+  CHECK(types == std::vector<std::uint32_t>{0x0a0d0d0a, 1, 6, 6});
+  const std::string last = text.substr(first);
+  CHECK(to_hex(as_bytes(last)) ==
+        "06000000340000000000000000000000010000000500000005000000"
+        "4500001401000000020004000200000000000000"
+        "34000000");
 }
 
 TEST_CASE("list-sas says when a suite is not agreed yet, or was a former culvertd's matter", "[cli]") {
