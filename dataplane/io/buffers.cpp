@@ -66,6 +66,7 @@ HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_
 namespace {
 /// A fragment goes where its packet would.
 void like(const Packet& packet, Packet& fragment) {
+  fragment.family = packet.family;
   fragment.tx_port = packet.tx_port;
   fragment.rx_port = packet.rx_port;
   fragment.inbound = packet.inbound;
@@ -112,7 +113,6 @@ std::size_t fragment_ipv6(const Packet& packet, std::uint32_t mtu, std::uint32_t
     store_be16(header + 2, static_cast<std::uint16_t>(at | (at + part < total ? 1U : 0U)));
     store_be32(header + 4, id);
     std::memcpy(view.data + kFront, packet.data + kIpv6HeaderBytes + at, part);
-    view.family = Family::V6;
     like(packet, view);
   }
   return n;

@@ -312,21 +312,23 @@ void Manager::detach() {
   events_.clear();
 }
 
-/// Tells the neighbours on the port where its addresses are.
+/// Tells the neighbours on the port where its addresses are. Every worker says something: a queue of a device that has had no link (a
+/// socket of af_packet) may lose the first frame of it, which shall be none of a host's.
 void Manager::announce(std::size_t port) {
   const Interface& interface = env_.interfaces[port];
-  for (const Prefix& own : interface.addresses) {
-    Packet p;
-    if (!env_.pool->allocate(p)) return;
-    segment_.manager().generated.add(1);
-    if (own.address.family == Family::V4) {
-      arp_request(p, interface, own.address, own.address);
-      send_frame(p, static_cast<std::uint16_t>(port), kBroadcast, kEtherTypeArp);
-    } else {
-      const Neighbor::Mac to = nd_announcement(p, interface, own.address);
-      send_frame(p, static_cast<std::uint16_t>(port), to, kEtherTypeIpv6);
+  for (std::size_t worker = 0; worker < env_.handoff.size(); ++worker)
+    for (const Prefix& own : worker == 0 ? std::span(interface.addresses) : std::span(interface.addresses).first(1)) {
+      Packet p;
+      if (!env_.pool->allocate(p)) return;
+      segment_.manager().generated.add(1);
+      if (own.address.family == Family::V4) {
+        arp_request(p, interface, own.address, own.address);
+        send_frame(p, static_cast<std::uint16_t>(port), kBroadcast, kEtherTypeArp, worker);
+      } else {
+        const Neighbor::Mac to = nd_announcement(p, interface, own.address);
+        send_frame(p, static_cast<std::uint16_t>(port), to, kEtherTypeIpv6, worker);
+      }
     }
-  }
 }
 
 /// Asks for a neighbour's MAC address, by our address of its network.
@@ -345,19 +347,18 @@ void Manager::ask_for(const NeighborKey& key) {
   send_frame(p, key.port, to, kEtherTypeIpv6);
 }
 
-void Manager::send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type) {
+void Manager::send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type, std::size_t worker) {
   p.push(kEthernetBytes);
   std::copy(to.begin(), to.end(), p.data);
   std::copy_n(env_.interfaces[port].mac.begin(), to.size(), p.data + to.size());
   store_be16(p.data + 12, type);
-  give_to_worker(p, {.kind = Handoff::Frame, .port = port});
+  give_to_worker(p, {.kind = Handoff::Frame, .port = port}, worker);
 }
 
-void Manager::give_to_worker(const Packet& packet, HandoffNote note) {
-  // The first worker has a queue on every port.
+void Manager::give_to_worker(const Packet& packet, HandoffNote note, std::size_t worker) {
   store_view(packet);
   note_of(packet.handle) = note;
-  if (env_.handoff.front()->push(packet.handle)) return;
+  if (env_.handoff[worker]->push(packet.handle)) return;
   drop(packet.handle, note.kind == Handoff::Unreachable ? note.reason : Drop::HandoffFull);
 }
 

@@ -63,9 +63,10 @@ class Manager {
   bool take_slow();
   bool send_events();
   void ask_for(const NeighborKey& key);
-  void send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type);
+  void send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type, std::size_t worker = 0);
   void announce(std::size_t port);
-  void give_to_worker(const Packet& packet, HandoffNote note);
+  /// The first worker has a queue on every port.
+  void give_to_worker(const Packet& packet, HandoffNote note, std::size_t worker = 0);
   void end(void* buffer, Drop reason, bool tell);
   void drop(void* buffer, Drop reason);
   void count(Drop reason, std::size_t packets);

@@ -41,8 +41,8 @@ std::string word(Words& in) {
 }
 std::uint32_t number(Words& in, int base = 10) { return static_cast<std::uint32_t>(std::stoul(word(in), nullptr, base)); }
 Endpoint endpoint(const std::string& text) {
-  const auto colon = text.find(':');
-  return {must(IpAddress::parse(text.substr(0, colon))), static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)))};
+  const auto colon = text.rfind(':'), open = std::size_t{text.starts_with('[')};
+  return {must(IpAddress::parse(text.substr(open, colon - 2 * open))), static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)))};
 }
 Direction direction(Words& in) { return word(in) == "in" ? Direction::Inbound : Direction::Outbound; }
 

@@ -853,7 +853,7 @@ def test_trace_packet_foretells(rig):
         rig.wan.drain()
     assert rig.client.ask(f"trace 192.0.2.9 {LAN} 17 5 9 100 64 0 - - -") == "not_found", "from where would it come?"
     assert rig.client.ask(f"trace {FAR} {LAN} 17 5 9 100 64 0 - {slot} c0000077") == "not_found"
-    assert rig.client.ask("trace 2001:db8::1 2001:db8::2 17 5 9 100 64 0 1 - -") == "unsupported"
+    assert rig.client.ask("trace 2001:db8::1 10.2.0.5 17 5 9 100 64 0 1 - -") == "bad_message"
     assert rig.client.ask(f"trace {LAN} {OPEN} 17 5 9 8 64 0 1 - -") == "bad_message"
     remove(rig, slot)
     assert rig.client.ask(f"trace {LAN} {FAR} 17 5 9 100 64 0 1 - -") == "policy_no_sa " + IN

@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 
-from scapy.all import ARP, ICMP, IP, UDP, Ether, Raw, conf  # noqa: F401
+from scapy.all import ARP, ICMP, IP, UDP, Ether, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6, Raw, conf  # noqa: F401
 
 conf.verb = 0
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -24,10 +24,10 @@ ETH_P_ALL = 3
 CONFIG = """
 dataplane: {{socket: {dir}/dp.sock, workers: {workers}, main_cpu: 0, idle: adaptive, sa_capacity: 256, memory: {{hugepages: false, size: 192MB, mbufs: 8192}}}}
 ports:
-  wan: {{device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24], mtu: {wan_mtu}}}
-  lan: {{device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24], mtu: {lan_mtu}}}
+  wan: {{device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24, "2001:db8:9::1/64"], mtu: {wan_mtu}}}
+  lan: {{device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24, "2001:db8:1::1/64"], mtu: {lan_mtu}}}
 tunnels: {{st0: {{addresses: [169.254.1.1/30]}}, st1: {{}}}}
-routes: [{{to: 10.4.0.0/16, tunnel: st0}}, {{to: 10.5.0.0/16, tunnel: st1}}, {{to: 10.2.0.0/24, via: 10.9.0.2}}, {{to: 198.51.100.0/24, via: 10.9.0.2}}, {{to: 203.0.113.0/24, via: 10.9.0.77}}]
+routes: [{{to: 10.4.0.0/16, tunnel: st0}}, {{to: 10.5.0.0/16, tunnel: st1}}, {{to: 10.2.0.0/24, via: 10.9.0.2}}, {{to: "2001:db8:2::/48", via: "2001:db8:9::2"}}, {{to: "2001:db8:7::/48", via: "fe80::2", port: wan}}, {{to: 198.51.100.0/24, via: 10.9.0.2}}, {{to: 203.0.113.0/24, via: 10.9.0.77}}]
 control: {{socket: {dir}/culvertd.sock, log: {{format: text, level: info}}}}
 connections: {{}}
 """
@@ -38,7 +38,7 @@ def sh(*args):
 
 
 class Host:
-    """One end of a veth as a raw socket, with addresses for which it answers ARP while it listens."""
+    """One end of a veth as a raw socket, with addresses for which it answers ARP, or neighbour solicitations, while it listens."""
 
     def __init__(self, namespace, interface, addresses, gateway_mac=None):
         with open(f"/run/netns/{namespace}") as there, open("/proc/self/ns/net") as here:
@@ -63,7 +63,7 @@ class Host:
         self.frame(Ether(src=self.mac, dst=self.gateway_mac) / packet)
 
     def frames(self, seconds):
-        """Every frame that comes within the time, ARP requests for our addresses answered on the way."""
+        """Every frame that comes within the time, requests for our addresses answered on the way."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if not select.select([self.socket], [], [], left)[0]:
@@ -75,6 +75,10 @@ class Host:
             if ARP in frame and frame[ARP].op == 1 and self.answer_arp and frame[ARP].pdst in self.addresses:
                 a = frame[ARP]
                 self.frame(Ether(src=self.mac, dst=a.hwsrc) / ARP(op=2, hwsrc=self.mac, psrc=a.pdst, hwdst=a.hwsrc, pdst=a.psrc))
+            if ICMPv6ND_NS in frame and self.answer_arp and frame[ICMPv6ND_NS].tgt in self.addresses:
+                target = frame[ICMPv6ND_NS].tgt
+                self.frame(Ether(src=self.mac, dst=frame.src) / IPv6(src=target, dst=frame[IPv6].src, hlim=255) /
+                           ICMPv6ND_NA(tgt=target, R=0, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=self.mac))
             yield frame
 
     def expect(self, match, seconds=1.5):
@@ -82,6 +86,15 @@ class Host:
         for frame in self.frames(seconds):
             if IP in frame:
                 packet = IP(bytes(frame[IP])[: frame[IP].len])
+                if match(packet):
+                    return packet
+        return None
+
+    def expect_v6(self, match, seconds=1.5):
+        """The same of IPv6 packets that are no neighbour discovery."""
+        for frame in self.frames(seconds):
+            if IPv6 in frame and frame.type == 0x86DD and ICMPv6ND_NS not in frame and ICMPv6ND_NA not in frame:
+                packet = IPv6(bytes(frame[IPv6])[: 40 + frame[IPv6].plen])
                 if match(packet):
                     return packet
         return None
@@ -151,8 +164,8 @@ class Rig:
                 if self.LAN_MTU > 1500:
                     sh("ip", "-n", where, "link", "set", interface, "mtu", str(self.LAN_MTU))
                 sh("ip", "-n", where, "link", "set", interface, "up")
-        self.lan = Host(lan, "h0", ["10.1.0.10"])
-        self.wan = Host(wan, "w0", ["10.9.0.2"])
+        self.lan = Host(lan, "h0", ["10.1.0.10", "2001:db8:1::10"])
+        self.wan = Host(wan, "w0", ["10.9.0.2", "2001:db8:9::2", "fe80::2"])
         self.process = self.launch(self.write("gw.yaml", CONFIG.format(dir=self.folder.name, workers=self.workers, wan_mtu=self.WAN_MTU, lan_mtu=self.LAN_MTU)), "gw.log")
         end = time.monotonic() + 30
         while "culvert-dataplane ready" not in self.log():
