@@ -712,6 +712,23 @@ void Worker::hand_over(Packet& p, unsigned worker, HandoffNote note) {
   counters_.handoff_out.add(1);
 }
 
+/// RFC 4303 §2.6: an empty packet of no protocol, to be sealed like any other. False: its SA is no longer the policy's.
+bool Worker::make_dummy(Packet& p, const HandoffNote& note) {
+  p.outbound = chosen_sa(env_.policies[note.policy.value], note);
+  if (p.outbound == nullptr || p.outbound->spi != note.spi) {
+    drops_.drop(p, Drop::PolicyNoSa);
+    return false;
+  }
+  p.family = Family::None;
+  p.protocol = kProtocolNone;
+  p.l4_offset = 0;
+  p.source_port = p.destination_port = 0;
+  p.fragment = p.ports_hidden = false;
+  std::memset(p.data, 0, kIpv4HeaderBytes);  // what the outer header is made of, where it is copied from the inner one
+  set_origin(p, Origin::LocalToTunnel);
+  return true;
+}
+
 /// Buffers from other workers and from the manager. Each was an IP packet, at its header, unless it says Frame.
 void Worker::handed_over(std::span<void* const> handles) {
   Burst esp;
@@ -727,6 +744,10 @@ void Worker::handed_over(std::span<void* const> handles) {
       TxQueue& queue = tx_[note.port];
       queue.handles[queue.size++] = handle;
       if (queue.size == queue.handles.size()) transmit(note.port);
+      continue;
+    }
+    if (note.kind == Handoff::Dummy) {
+      if (make_dummy(p, note)) out.push_back(&p);
       continue;
     }
     if (!parse_ip(p)) {

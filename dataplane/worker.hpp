@@ -88,6 +88,7 @@ class Worker {
   // In the order of the path.
   void receive(std::uint16_t port, std::size_t n);
   void handed_over(std::span<void* const> handles);
+  bool make_dummy(Packet& p, const HandoffNote& note);
   void arp(Packet& p);
   void input(Packet& p, Burst& esp, Burst& clear);
   void local(Packet& p, Burst& esp, Burst& clear);

@@ -159,7 +159,11 @@ Section<PacketRules> packet_rules_section() {
            "fits into one packet, which follows the path. So TCP works where ICMP is blocked.")
       .key("tfc_padding", &R::tfc_padding, number_or({{"mtu", R::kByMtu}}, 0, 9000, "bytes"),
            "Smaller packets are padded to so many bytes before they are encrypted, so that their size tells less (RFC 4303 §2.7); mtu: to "
-           "the largest that fits; 0: not at all. For ESP in tunnel mode.");
+           "the largest that fits; 0: not at all. For ESP in tunnel mode.")
+      .key("dummy_interval", &R::dummy_interval, duration<Milliseconds>(R::kMinDummy, R::kMaxDummy, "none"),
+           "A packet that carries nothing is sent this often, which the peer drops unseen (RFC 4303 §2.6), so that silence tells less, "
+           "too. It "
+           "looks like any other with tfc_padding. For ESP in tunnel mode.");
 }
 
 Section<Child> child_section() {

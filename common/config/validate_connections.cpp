@@ -146,11 +146,15 @@ void check_mode(const Connection& connection, const Child& c, const Where& at, b
     at.key("ah_proposals").error("expected none with encap: true of the connection: AH does not go into UDP");
 }
 
-/// RFC 4303 §2.7: inner packets say how long they are, so that padding behind them can be told.
+/// RFC 4303 §2.6, §2.7: inner packets say how long they are, so that padding behind them can be told.
 void check_padding(const Child& c, const Where& at) {
-  if (c.rules.tfc_padding == PacketRules::kOff || !at.clean({"tfc_padding", "mode", "ah_proposals"})) return;
-  if (c.mode == SaMode::Transport) at.key("tfc_padding").error("expected 0 with mode transport: only packets in tunnel mode can be padded");
-  if (!c.ah_proposals.empty()) at.key("tfc_padding").error("expected 0 with ah_proposals: AH hides nothing");
+  const auto check = [&](const char* key, bool off) {
+    if (off || !at.clean({key, "mode", "ah_proposals"})) return;
+    if (c.mode == SaMode::Transport) at.key(key).error("expected 0 with mode transport: it is for ESP in tunnel mode");
+    if (!c.ah_proposals.empty()) at.key(key).error("expected 0 with ah_proposals: AH hides nothing");
+  };
+  check("tfc_padding", c.rules.tfc_padding == PacketRules::kOff);
+  check("dummy_interval", c.rules.dummy_interval == Milliseconds{0});
 }
 
 /// RFC 4301 §8.1: with DF set outside nothing can be fragmented there.

@@ -72,6 +72,7 @@ void like(const Packet& packet, Packet& fragment) {
   fragment.inbound = packet.inbound;
   fragment.outbound = packet.outbound;
   fragment.tag = packet.tag;
+  fragment.family = packet.family;
 }
 }  // namespace
 

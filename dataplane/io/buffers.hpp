@@ -21,6 +21,7 @@ namespace culvert::dp {
 enum class Handoff : std::uint8_t {
   EspIn,        ///< worker to owner worker: decapsulate
   EspOut,       ///< worker to owner worker: encapsulate under the SA `spi` in `slot` of `policy`
+  Dummy,        ///< manager to owner worker: the same with an empty packet, which carries nothing
   Egress,       ///< to a worker: an IP packet of our own, or one that waited; route it, resolve, send
   Frame,        ///< to a worker: a whole Ethernet frame for `port`
   Unreachable,  ///< manager to worker: count `reason`, and tell the source "host unreachable" (ICMP)

@@ -294,6 +294,7 @@ void Commands::add_outbound(OutboundSa& sa) {
   if (!all.empty() && peer_of(*all.back()) == peer_of(sa) && learnt_.contains(all.back()))
     set_path_mtu(sa, all.back()->path_mtu.load(std::memory_order_relaxed), all.back()->manager.path_mtu_until);
   by_spi_.emplace(sa.spi.value, &sa);
+  if (sa.manager.dummy_ns != 0) dummies_.emplace(&sa, 0);
   all.push_back(&sa);
   set_current(id, &sa);
 }
@@ -311,6 +312,7 @@ void Commands::remove_outbound(OutboundSa& sa) {
   }
   all.erase(at);
   learnt_.erase(&sa);
+  dummies_.erase(&sa);
   const auto [first, last] = by_spi_.equal_range(sa.spi.value);
   by_spi_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == &sa; }));
   if (all.empty()) outbound_of_.erase(policy.value);
@@ -340,6 +342,18 @@ std::vector<shm::Expire> Commands::expirations(std::uint64_t now_ns) {
       reported.push_back(r.events[i]);
       out.push_back(r.events[i]);
     }
+  }
+  return out;
+}
+
+std::vector<Commands::Dummy> Commands::due_dummies(std::uint64_t now_ns) {
+  std::vector<Dummy> out;
+  for (auto& [sa, next] : dummies_) {
+    if (next > now_ns) continue;
+    next = std::max(next + sa->manager.dummy_ns, now_ns);  // what was missed is not made up for
+    const PolicyId policy = sa->manager.policy;
+    if (t_.policies[policy.value].current.load(std::memory_order_relaxed) == sa)
+      out.push_back({sa->worker, policy, sa->manager.slot, sa->spi});
   }
   return out;
 }

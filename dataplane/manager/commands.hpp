@@ -60,6 +60,14 @@ class Commands {
   bool learn_path_mtu(const PathMtuClaim& claim, std::uint64_t now_ns);
   /// Forgets what was learnt ten minutes ago, and tells of SAs whose port has another MTU now.
   void forget_path_mtus(std::uint64_t now_ns);
+  /// SAs that owe a dummy packet since the last call.
+  struct Dummy {
+    std::uint16_t worker = 0;
+    PolicyId policy;
+    std::uint32_t slot = 0;
+    Spi spi;
+  };
+  std::vector<Dummy> due_dummies(std::uint64_t now_ns);
   /// All that were ever reported of SAs that are still installed: for a culvertd that has just attached.
   [[nodiscard]] std::vector<shm::Expire> reported() const;
   /// SAs of this name, or of names that begin with it if it ends in '/', are to be captured, those to come included; "": none any more.
@@ -106,6 +114,7 @@ class Commands {
   std::map<std::uint32_t, std::vector<OutboundSa*>> outbound_of_;  // by policy, oldest first
   std::unordered_multimap<std::uint32_t, OutboundSa*> by_spi_;     // outbound; peers choose them, so that two may choose one
   std::uint64_t port_mtus_ = 0;                                    // of all ports, when records were written last
+  std::map<OutboundSa*, std::uint64_t> dummies_;                   // those that send dummy packets, and when the next one is due
   std::set<OutboundSa*> learnt_;                                   // those with a path MTU
 };
 

@@ -129,6 +129,7 @@ void Manager::tick(std::uint64_t now) {
   rcu_.reclaim();
   commands_.forget_path_mtus(now);
   if (capture_.id.load(std::memory_order_relaxed) != 0 && now >= capture_ends_) end_capture();
+  send_dummies(now);
   for (const shm::Expire& e : commands_.expirations(now)) {
     spdlog::info("{} SA {:08x}: {} lifetime reached", e.direction == Direction::Inbound ? "inbound" : "outbound", e.spi.value,
                  e.hard ? "hard" : "soft");
@@ -254,6 +255,17 @@ bool Manager::take_slow() {
     }
   }
   return n == buffers.size();
+}
+
+void Manager::send_dummies(std::uint64_t now) {
+  for (const Commands::Dummy& d : commands_.due_dummies(now)) {
+    Packet p;
+    if (!env_.pool->allocate(p)) return;
+    segment_.manager().generated.add(1);
+    store_view(p);
+    note_of(p.handle) = {.kind = Handoff::Dummy, .policy = d.policy, .slot = d.slot, .spi = d.spi, .from_tunnel = true, .local = true};
+    if (!env_.handoff[d.worker]->push(p.handle)) drop(p.handle, Drop::HandoffFull);
+  }
 }
 
 void Manager::learn_path_mtu(void* buffer, std::uint64_t now) {

@@ -71,6 +71,7 @@ class Manager {
   void drop(void* buffer, Drop reason);
   void count(Drop reason, std::size_t packets);
   void report_acquire(void* buffer);
+  void send_dummies(std::uint64_t now);
   void learn_path_mtu(void* buffer, std::uint64_t now);
   std::optional<Drop> punt_packet(Packet& p);
   shm::AckResult ask(const shm::Message& message);

@@ -65,7 +65,10 @@ inline void move_header(Packet& p, std::uint32_t bytes, std::int32_t by, std::ui
 inline std::uint16_t inner_df(const Packet& p) {
   return p.family == Family::V4 ? std::uint16_t(load_be16(p.data + 6) & kIpv4Df) : kIpv4Df;  // no router fragments IPv6
 }
-inline std::uint8_t inner_next_header(const Packet& p) { return p.family == Family::V4 ? kProtocolIpip : kProtocolIpv6; }
+/// A packet of no family is a dummy (RFC 4303 §2.6).
+inline std::uint8_t inner_next_header(const Packet& p) {
+  return p.family == Family::V4 ? kProtocolIpip : p.family == Family::V6 ? kProtocolIpv6 : kProtocolNone;
+}
 
 /// What a packet under an SA looks like from now on.
 inline void becomes_outer(Packet& p, const OutboundSa& sa, std::uint16_t destination_port) {

@@ -87,6 +87,7 @@ struct ManagerView {
   std::uint64_t installed_ns = 0;  ///< CLOCK_MONOTONIC
   bool soft_reported = false, hard_reported = false;
   std::uint32_t moves_seen = 0;      ///< of InboundSa::moved_v6
+  std::uint64_t dummy_ns = 0;        ///< outbound: how often a dummy packet is sent; 0: never
   std::uint64_t path_mtu_until = 0;  ///< outbound, CLOCK_MONOTONIC: when what was learnt of the path is forgotten
 };
 

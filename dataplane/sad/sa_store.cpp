@@ -87,7 +87,8 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   const auto geometry = esp_geometry(m.suite);
   if (!geometry || (m.mode != SaMode::Tunnel && m.mode != SaMode::Transport)) return AckResult::Unsupported;
   if (!valid(m.rules)) return AckResult::BadMessage;
-  if (m.rules.tfc_padding != PacketRules::kOff && (geometry->ah || m.mode == SaMode::Transport)) return AckResult::BadMessage;
+  const bool hides = m.rules.tfc_padding != PacketRules::kOff || m.rules.dummy_interval.count() != 0;
+  if (hides && (geometry->ah || m.mode == SaMode::Transport)) return AckResult::BadMessage;
   if (geometry->ah && m.local.port != 0) return AckResult::BadMessage;  // AH covers what a NAT changes (RFC 3947 §1)
   if (!engine.expand(m.suite, ByteView(m.encr_key).first(m.encr_key_bytes), ByteView(m.integ_key).first(m.integ_key_bytes), sa.keys))
     return AckResult::BadMessage;
@@ -165,6 +166,7 @@ void apply_rules(const PacketRules& r, OutboundSa& sa) {
   sa.cut_after = r.cut == CutWhen::After;
   sa.mss = r.mss;
   sa.tfc_padding = r.tfc_padding;
+  sa.manager.dummy_ns = static_cast<std::uint64_t>(r.dummy_interval.count()) * 1'000'000;
   sa.pad_to = r.tfc_padding == PacketRules::kByMtu ? 0U : r.tfc_padding;  // until the owner knows what fits
 }
 

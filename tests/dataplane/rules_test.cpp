@@ -125,6 +125,55 @@ TEST_CASE("packets are padded against those who look at their size", "[rules][rf
   CHECK(seal(28).size() < shown);
 }
 
+TEST_CASE("marks over both families, outside and inside", "[rules][v6][rfc6040-4][attack-K5]") {
+  const auto outer = GENERATE(Family::V4, Family::V6), inner = GENERATE(Family::V4, Family::V6);
+  const auto dscp = GENERATE(CopyDscp::Out, CopyDscp::Yes);
+  Worker worker;
+  auto in = install(kSuites[0], Direction::Inbound, false, 0xc0ffee05, outer, inner);
+  auto out = install(kSuites[0], Direction::Outbound, false, 0xc0ffee05, outer, inner);
+  in.rules.dscp = out.rules.dscp = dscp;
+  SaPair pair(worker, in, out);
+  constexpr std::array<std::array<std::uint8_t, 4>, 4> kMerged{
+      {{kNotEct, kNotEct, kNotEct, kNone}, {kEct1, kEct1, kEct1, kCe}, {kEct0, kEct1, kEct0, kCe}, {kCe, kCe, kCe, kCe}}};
+  for (unsigned inside = 0; inside < 4; ++inside)
+    for (unsigned mark = 0; mark < 4; ++mark) {
+      CAPTURE(inside, mark);
+      const auto tos = static_cast<std::uint8_t>(0xb8 | inside), marked = static_cast<std::uint8_t>(0x28 | mark);
+      const Bytes packet = inner == Family::V4 ? inner_packet(100, tos) : inner_packet_v6(100, tos);
+      OwnedPacket wire(pair.seal({packet}).at(0), 0, 0);
+      REQUIRE(parse_ip(wire.view));
+      CHECK(traffic_class(wire.view) == tos);
+      if (outer == Family::V6) CHECK((load_be32(wire.view.data) & 0xfffff) != 0);  // the SA's flow label
+      set_traffic_class(wire.view, marked);
+      const auto opened = pair.open({wire.bytes()});
+      const std::uint8_t merged = kMerged[inside][mark];
+      REQUIRE(opened.size() == (merged == kNone ? 0 : 1));
+      if (opened.empty()) continue;
+      OwnedPacket plain(opened[0], 0, 0);
+      REQUIRE(parse_ip(plain.view));
+      CHECK(traffic_class(plain.view) == ((dscp == CopyDscp::Yes ? 0x28 : 0xb8) | merged));
+    }
+}
+
+TEST_CASE("a dummy is sealed like any packet, and carries nothing", "[rules][rfc4303-2.6]") {
+  Worker worker;
+  SaPair pair = with_rules(worker, {.tfc_padding = 500});
+  const Bytes usual = pair.seal({inner_packet(100)}, kHeadroom, 700).at(0);
+  OwnedPacket dummy(Bytes{}, kHeadroom, 700);
+  dummy.view.family = Family::None;
+  dummy.view.outbound = pair.outbound.get();
+  std::fill_n(dummy.view.data, 20, std::uint8_t{0});
+  Burst burst;
+  burst.push_back(&dummy.view);
+  EspContext context = worker.context();
+  esp_out(burst, context);
+  REQUIRE(burst.size() == 1);
+  CHECK(dummy.view.length == usual.size());
+  CHECK(pair.open({dummy.bytes()}).empty());
+  CHECK(worker.dropped(Drop::EspDummy) == 1);
+  CHECK(pair.counters_out->bytes.get() == 100);
+}
+
 TEST_CASE("rules that no SA can have", "[rules][install]") {
   Worker worker;
   shm::SaCounters counters;
@@ -141,6 +190,10 @@ TEST_CASE("rules that no SA can have", "[rules][install]") {
     m.mode = SaMode::Transport;
   }));
   CHECK(refused([](M& m) { m.rules.tfc_padding = 1; }, ah_suite()));
+  CHECK(refused([](M& m) { m.rules.dummy_interval = std::chrono::milliseconds{1}; }));
+  CHECK(refused([](M& m) { m.rules.dummy_interval = std::chrono::milliseconds{-1}; }));
+  CHECK(refused([](M& m) { m.rules.dummy_interval = std::chrono::hours{2}; }));
+  CHECK(refused([](M& m) { m.rules.dummy_interval = std::chrono::seconds{1}; }, ah_suite()));
   CHECK(refused([](M& m) { m.rules.df = static_cast<CopyDf>(3); }));
   CHECK(refused([](M& m) { m.rules.ecn = static_cast<CopyEcn>(2); }));
   CHECK(refused([](M& m) { m.rules.dscp = static_cast<CopyDscp>(4); }));

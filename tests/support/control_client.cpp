@@ -1,11 +1,11 @@
-// A culvertd for tests: attaches to a data plane and does what its standard input says, one answer line a command.
-// Owns no policy and no protocol; says what came back. Never part of the product.
+// A culvertd for tests, never part of the product: attaches to a data plane and does what its standard input says, one answer line a
+// command. Owns no policy and no protocol; says what came back. It is longer than other files since all of its commands stand here.
 //
 //   policy ID ACTION ACQUIRE PRIORITY LOCAL REMOTE        ACTION: discard bypass protect; selectors as in the YAML
 //   unpolicy ID | complete                                ... all policies are there
 //   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard
-//   seconds|bytes|packets N | rule df|ecn|dscp|cut|mss|tfc N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX |
-//   trace ... | drops | balance | record in|out SLOT | random COUNT SEED | corrupt
+//   seconds|bytes|packets N | rule df|ecn|dscp|cut|mss|tfc|dummy N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX
+//   | trace ... | drops | balance | record in|out SLOT | random COUNT SEED | corrupt
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -212,6 +212,7 @@ class Client {
     if (name == "dscp") rules.dscp = static_cast<CopyDscp>(value);
     if (name == "cut") rules.cut = static_cast<CutWhen>(value);
     if (name == "mss") rules.mss = value;
+    if (name == "dummy") rules.dummy_interval = std::chrono::milliseconds{value};
     if (name == "tfc") rules.tfc_padding = value;
   }
   void inject(Words& in) {

@@ -885,7 +885,7 @@ def test_errors_at_start(rig):
         return code, rig.log("bad.log")
 
     from rig import CONFIG
-    good = CONFIG.format(dir=rig.folder.name, workers="[0]")
+    good = CONFIG.format(dir=rig.folder.name, workers="[0]", wan_mtu=1400, lan_mtu=1500)
     other = good.replace("dp.sock", "other.sock")
     with open("/proc/sys/vm/nr_hugepages", encoding="ascii") as f:
         if int(f.read()) == 0:                                          # attack-O4: none at all

@@ -9,7 +9,7 @@ import time
 
 from platform_test import FAR, LAN, SUITES, WAN, is_esp, is_icmp, peer_sas, sealed, esp_of, remove, test_arp  # noqa: F401
 from rig import run_all
-from scapy.all import AH, ICMP, IP, TCP, UDP, Raw, defragment, fragment  # noqa: F401
+from scapy.all import AH, ESP, ICMP, IP, TCP, UDP, Raw, defragment, fragment  # noqa: F401
 
 ON, BY_MTU = 1, 65535
 
@@ -121,6 +121,22 @@ def test_padding(rig):
             assert not any(bytes(plain)[plain.len:]), "padding that tells something"
         assert len(sizes) == 1 and max(sizes) > 1384, sizes
         remove(rig, slot)
+
+
+def test_dummies(rig):
+    """RFC 4303 §2.6: packets that carry nothing, look like any other, and are dropped where they arrive."""
+    slot = SUITES[0][0]
+    to_us, from_us = install(rig, SUITES[0], ("tfc", BY_MTU), ("dummy", 50))
+    rig.lan.send(IP(src=LAN, dst=FAR, ttl=9) / UDP(sport=5, dport=9) / b"x")
+    got, begun = [], time.monotonic()
+    while time.monotonic() - begun < 0.6 and (p := rig.wan.expect(is_esp(slot), 0.3)):
+        got.append(p)
+    assert 6 <= len(got) <= 16 and len({len(p) for p in got}) == 1, [len(p) for p in got]
+    kinds = [from_us.crypt_algo.decrypt(from_us, p[ESP], from_us.crypt_key, 16).nh for p in got]
+    assert kinds.count(59) == len(got) - 1 and kinds.count(4) == 1, kinds
+    remove(rig, slot)
+    rig.wan.drain()
+    assert rig.wan.expect(is_esp(slot), 0.2) is None
 
 
 def test_marks(rig):

@@ -48,6 +48,7 @@ TEST_CASE("fragments: all of the payload, in order, none larger than the MTU", "
     Packet p;
     REQUIRE((*pool)->allocate(p));
     p.resize(1500);
+    p.family = Family::V4;
     for (std::uint32_t i = 0; i < 1500; ++i) p.data[i] = static_cast<std::uint8_t>(i);
     std::memset(p.data, 0, 20);
     p.data[0] = 0x45, p.data[8] = 9, p.data[9] = 17;
@@ -60,6 +61,7 @@ TEST_CASE("fragments: all of the payload, in order, none larger than the MTU", "
     Bytes whole;
     for (std::size_t i = 0; i < n; ++i) {
       CHECK(out[i].length <= mtu);
+      CHECK(out[i].family == Family::V4);  // who sends it asks
       REQUIRE(parse_ip(out[i]));
       const std::uint16_t field = load_be16(out[i].data + 6);
       CHECK((field & kIpv4OffsetMask) * 8U == whole.size());

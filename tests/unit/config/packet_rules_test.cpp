@@ -44,6 +44,7 @@ TEST_CASE("rules of headers and sizes", "[config][rules]") {
   CHECK(rules("copy_df: set, copy_dscp: yes, mss: 1300, tfc_padding: 500") ==
         PacketRules{CopyDf::Set, CopyEcn::Yes, CopyDscp::Yes, CutWhen::Before, 1300, 500});
   CHECK(rules("mss: auto, copy_dscp: out").mss == PacketRules::kByMtu);
+  CHECK(rules("dummy_interval: 50ms").dummy_interval == std::chrono::milliseconds{50});
 }
 
 TEST_CASE("rules that are refused", "[config][rules][attack-M3]") {
@@ -53,6 +54,8 @@ TEST_CASE("rules that are refused", "[config][rules][attack-M3]") {
   CHECK(finding("mss: 100") == "mss: expected auto, off, or bytes from 536 to 8960, got '100'");
   CHECK(finding("tfc_padding: 9001") == "tfc_padding: expected mtu or bytes from 0 to 9000, got '9001'");
   CHECK(finding("tfc_padding: -1") == "tfc_padding: expected mtu or bytes from 0 to 9000, got '-1'");
+  CHECK(finding("dummy_interval: 10ms") == "dummy_interval: expected a time from 50ms to 1h, or 0: none, got '10ms'");
+  CHECK(finding("ah_proposals: sha256, dummy_interval: 1s") == "dummy_interval: expected 0 with ah_proposals: AH hides nothing");
   CHECK(finding("ah_proposals: sha256, tfc_padding: mtu") == "tfc_padding: expected 0 with ah_proposals: AH hides nothing");
   CHECK(finding("fragmentation: after, copy_df: set") ==
         "fragmentation: expected before with copy_df: set, which forbids that outer packets are fragmented");
