@@ -10,6 +10,15 @@
 
 namespace culvert::dp {
 
+/// Somebody who is told of each drop.
+class DropObserver {
+ public:
+  virtual void dropped(const Packet& packet, Drop reason) = 0;
+
+ protected:
+  ~DropObserver() = default;
+};
+
 class DropSink {
  public:
   /// Gives buffers (Packet::handle) back; called with up to kBurstMax at once.
@@ -23,9 +32,13 @@ class DropSink {
   /// Counts `reason` and takes the packet's buffer. The caller must take the packet out of its burst.
   void drop(Packet& packet, Drop reason) {
     counters_->drops[static_cast<std::size_t>(reason)].add(1);
+    if (observer_ != nullptr) [[unlikely]]
+      observer_->dropped(packet, reason);
     handles_[pending_++] = packet.handle;
     if (pending_ == handles_.size()) flush();
   }
+  /// nullptr: nobody.
+  void observe(DropObserver* observer) { observer_ = observer; }
   /// Releases what was collected; the worker calls it once a pass.
   void flush() {
     if (pending_ == 0) return;
@@ -37,6 +50,7 @@ class DropSink {
   shm::WorkerCounters* counters_;
   Release release_;
   void* context_;
+  DropObserver* observer_ = nullptr;
   std::array<void*, kBurstMax> handles_{};
   std::size_t pending_ = 0;
 };

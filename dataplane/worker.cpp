@@ -88,6 +88,8 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       reassembly_({[this](Packet& view) { return env_.whole->allocate(view); },
                    [](void* handle) { BufferPool::release(nullptr, std::span(&handle, 1)); }}),
       tap_(environment.capture, id < environment.captures.size() ? &environment.captures[id] : nullptr, id, now_),
+      paths_(tap_),
+      watch_(counters),
       fragment_id_(static_cast<std::uint32_t>(environment.hash_seed + id * (0x10000U / shm::kMaxWorkers))),
       tx_(environment.ports.size()) {
   for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
@@ -117,12 +119,16 @@ bool Worker::poll() {
     policies_now_ = env_.spd->load(std::memory_order_acquire);
     tunnel_.sa = nullptr;
     last_.neighbor = nullptr;
+    paths_.begin_pass();
+    drops_.observe(paths_.on() ? &paths_ : nullptr);
     busy = true;
   };
   for (std::uint16_t port = 0; port < env_.ports.size(); ++port) {
     if (id_ >= env_.ports[port]->queues()) continue;
+    watch_.start();
     const std::size_t n = env_.ports[port]->receive(id_, views_);
     if (n == 0) continue;
+    watch_.lap(shm::Node::Receive, n);
     begin_pass();
     counters_.rx_packets.add(n);
     receive(port, n);
@@ -131,6 +137,7 @@ bool Worker::poll() {
   if (!env_.handoff.empty() && !env_.handoff[id_]->empty()) {
     std::array<void*, kBurstMax> handles;
     const std::size_t n = env_.handoff[id_]->pop(handles);
+    watch_.start();
     begin_pass();
     handed_over(std::span(handles).first(n));
     finish_pass();
@@ -155,7 +162,12 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
       drops_.drop(p, v.reason);
     }
   }
-  if (!clear.empty()) check_clear(clear);
+  watch_.lap(shm::Node::Classify, n);
+  if (!clear.empty()) {
+    const std::size_t asked = clear.size();
+    check_clear(clear);
+    watch_.lap(shm::Node::Policy, asked);
+  }
   if (!esp.empty()) decapsulate(esp, clear, true);
   if (!clear.empty()) dispatch(clear);
 }
@@ -269,6 +281,10 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   const bool tapped = tap_.on();
   if (tapped) [[unlikely]]
     tap_.before(esp, Direction::Inbound);
+  if (paths_.on()) [[unlikely]]
+    paths_.arrive(esp);
+  const std::size_t sealed = esp.size();
+  watch_.lap(shm::Node::FindSa, sealed);
   esp_in(esp, esp_);
   if (tapped) [[unlikely]]
     tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
@@ -280,7 +296,9 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
     drops_.drop(p, Drop::RxMartian);
     return false;
   });
+  watch_.lap(shm::Node::Decrypt, sealed);
   look_up_ways(esp);
+  watch_.lap(shm::Node::Route, esp.size());
   inner.append(esp);
 }
 
@@ -389,6 +407,7 @@ inline bool Worker::possible_destination(Packet& p) {
 }
 
 void Worker::dispatch(Burst& packets) {
+  const std::size_t all = packets.size();
   packets.filter([&](Packet& p) {
     if (env_.fib->hop(p.tx_port).kind == HopKind::Local) {
       deliver(p);
@@ -405,12 +424,15 @@ void Worker::dispatch(Burst& packets) {
     return true;
   });
   if (!packets.empty()) outbound(packets);
+  watch_.lap(shm::Node::Forward, all);
 }
 
 void Worker::deliver(Packet& p) {
   if (p.fragment) return drops_.drop(p, Drop::LocalFragment);
   if (p.protocol != (p.family == Family::V4 ? kProtocolIcmp : kProtocolIcmpv6) || !icmp_echo_reply(p))
     return drops_.drop(p, Drop::LocalUnhandled);
+  if (paths_.on()) [[unlikely]]
+    paths_.stays(p, {.kind = shm::StepKind::IsForUs, .number = static_cast<std::uint32_t>(shm::LocalUse::Icmp), .address = source_of(p)});
   set_origin(p, answer_to(origin_of(p)));
   generated_.push_back(&p);
 }
@@ -418,6 +440,7 @@ void Worker::deliver(Packet& p) {
 /// RFC 4301 §5.1, for what is forwarded and for what we made. Their policies are looked up.
 void Worker::outbound(Burst& packets) {
   Burst protected_;
+  const bool logged = paths_.on();
   for (Packet* packet : packets) {
     Packet& p = *packet;
     const SpdEntry* entry = p.policy;
@@ -426,7 +449,11 @@ void Worker::outbound(Burst& packets) {
     const bool same = wants_sa && within_one_network(*entry, p, env_.interfaces[p.rx_port]);
     const bool from_tunnel = wants_sa && origin == Origin::Tunnel && p.inbound != nullptr;
     const CameBy came_by = from_tunnel ? CameBy{p.inbound->manager.policy, turns_back(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
-    switch (outbound_action(entry, origin, came_by, same, env_.default_bypass)) {
+    const OutboundAction action = outbound_action(entry, origin, came_by, same, env_.default_bypass);
+    if (action == OutboundAction::Protect) p.outbound = sa_for(env_.policies[entry->policy.value], p);
+    if (logged) [[unlikely]]
+      paths_.decided(p, action, env_.fib->hop(p.tx_port));
+    switch (action) {
       case OutboundAction::Discard:
         drops_.drop(p, Drop::PolicyDiscard);
         break;
@@ -434,7 +461,6 @@ void Worker::outbound(Burst& packets) {
         send_clear(p);
         break;
       case OutboundAction::Protect:
-        p.outbound = sa_for(env_.policies[entry->policy.value], p);
         if (p.outbound == nullptr) {
           no_sa(p, *entry);
         } else {
@@ -451,6 +477,8 @@ void Worker::protect(Burst& packets) {
   packets.filter([&](Packet& p) {
     const Tunnel& way = tunnel(*p.outbound);
     p.tx_port = way.hop;
+    if (paths_.on()) [[unlikely]]
+      note_way(p, way);
     if (opens_tcp(p)) [[unlikely]]
       if (const std::uint32_t most = p.outbound->largest_segment(way.mtu, p.l4_offset); most != 0) clamp_mss(p, most);
     if (p.length > way.mtu) [[unlikely]] {
@@ -461,6 +489,13 @@ void Worker::protect(Burst& packets) {
     return true;
   });
   if (!packets.empty()) encapsulate(packets);
+}
+
+/// The way to the peer, and whether it fits, for whoever follows the packet.
+void Worker::note_way(const Packet& p, const Tunnel& way) {
+  paths_.taken_over(p);
+  paths_.note(p, route_step(env_.fib->hop(way.hop)));
+  paths_.note(p, size_step(p, way.mtu, p.outbound));
 }
 
 /// A packet that is too large under its SA.
@@ -481,6 +516,8 @@ void Worker::does_not_fit(Packet& p, std::uint32_t mtu) {
   Burst fragments;
   for (std::size_t i = 0; i < n; ++i)
     if (parse_ip(fragments_[i])) fragments.push_back(&fragments_[i]);
+  if (paths_.on()) [[unlikely]]
+    paths_.done(p);
   encapsulate(fragments);
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
@@ -490,9 +527,12 @@ inline void Worker::seal(Burst& packets) {
   const bool tapped = tap_.on();
   if (tapped) [[unlikely]]
     tap_.before(packets, Direction::Outbound);
+  const std::size_t all = packets.size();
+  watch_.lap(shm::Node::Forward, 0);
   esp_out(packets, esp_);
   if (tapped) [[unlikely]]
     tap_.after(packets, Direction::Outbound, [this](const Packet& p) { return env_.fib->hop(p.tx_port).port; });
+  watch_.lap(shm::Node::Encrypt, all);
 }
 
 /// A packet that is fragmented behind its encryption, by the SA's owner. Routers may do the same to it: DF is clear.
@@ -538,6 +578,7 @@ void Worker::encapsulate(Burst& packets) {
   if (!keep_own_outbound(packets)) return;
   seal(packets);
   for (Packet* p : packets) send(*p, env_.fib->hop(p->tx_port));
+  watch_.lap(shm::Node::Send, packets.size());
 }
 
 inline void Worker::send_clear(Packet& p) {
@@ -569,6 +610,8 @@ inline void Worker::send(Packet& p, const NextHop& hop) {
     return drops_.drop(p, Drop::NoRoute);
   Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(p, hop.port);
   const std::uint64_t link = neighbor == nullptr ? 0 : neighbor->link.load(std::memory_order_acquire);
+  if (paths_.on()) [[unlikely]]
+    paths_.leaves(p, hop, destination_of(p), link);
   if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
     return send_later(p, hop, Neighbor::state_of(link));
   if (!neighbor->used.load(std::memory_order_relaxed)) neighbor->used.store(true, std::memory_order_relaxed);
@@ -646,8 +689,16 @@ void Worker::finish_pass() {
     look_up_ways(ours);
     outbound(ours);
   }
+  std::size_t leaving = 0;
+  if (watch_.due()) [[unlikely]]
+    for (const TxQueue& queue : tx_) leaving += queue.size;
+  watch_.lap(shm::Node::Forward, 0);
   for (std::uint16_t port = 0; port < tx_.size(); ++port) transmit(port);
   drops_.flush();
+  watch_.lap(shm::Node::Transmit, leaving);
+  watch_.end_pass();
+  if (paths_.on()) [[unlikely]]
+    paths_.end_pass();
   if (wake_manager_ && env_.manager != nullptr) env_.manager->wake();
   wake_manager_ = false;
 }
@@ -655,6 +706,8 @@ void Worker::finish_pass() {
 /// Counts the drop, and turns the packet into the ICMP error that its source is owed, if any.
 void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) {
   const Origin origin = origin_of(p);
+  if (paths_.on()) [[unlikely]]
+    paths_.dropped(p, reason);
   if (is_local(origin) || !icmp_error_allowed(p)) return drops_.drop(p, reason);
   if (!icmp_budget_.take(now_)) {
     counters_.drops[static_cast<std::size_t>(reason)].add(1);
@@ -687,6 +740,8 @@ void Worker::no_sa(Packet& p, const SpdEntry& entry) {
   const bool due = entry.acquire && env_.slow != nullptr && (last == 0 || now_ - last >= kAcquireInterval);
   if (!due || !reported.compare_exchange_strong(last, now_)) return drops_.drop(p, Drop::PolicyNoSa);
   note_of(p.handle) = {.kind = Handoff::Acquire, .policy = entry.policy};
+  if (paths_.on()) [[unlikely]]
+    paths_.dropped(p, Drop::PolicyNoSa);
   store_view(p);
   if (!env_.slow->push(p.handle)) return drops_.drop(p, Drop::PolicyNoSa);
   counters_.drops[static_cast<std::size_t>(Drop::PolicyNoSa)].add(1);
@@ -708,6 +763,10 @@ void Worker::hand_over(Packet& p, unsigned worker, HandoffNote note) {
     if (note.kind == Handoff::EspIn) p.inbound->counters->drop_shared(Direction::Inbound, Drop::HandoffFull);
     if (note.kind == Handoff::EspOut) p.outbound->counters->drop_shared(Direction::Outbound, Drop::HandoffFull);
     return drops_.drop(p, Drop::HandoffFull);
+  }
+  if (paths_.on()) [[unlikely]] {
+    paths_.note(p, {.kind = shm::StepKind::HandedOver, .number = worker});
+    paths_.done(p);
   }
   counters_.handoff_out.add(1);
 }

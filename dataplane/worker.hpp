@@ -21,8 +21,10 @@
 #include "dataplane/neighbor/neighbor_table.hpp"
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/icmp.hpp"
+#include "dataplane/nodes/path_log.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
 #include "dataplane/nodes/reassembly.hpp"
+#include "dataplane/nodes/stopwatch.hpp"
 #include "dataplane/nodes/tap.hpp"
 #include "dataplane/nodes/token_bucket.hpp"
 #include "dataplane/sad/sa_table.hpp"
@@ -105,6 +107,7 @@ class Worker {
   void deliver(Packet& p);
   void outbound(Burst& packets);
   void protect(Burst& packets);
+  void note_way(const Packet& p, const Tunnel& way);
   void does_not_fit(Packet& p, std::uint32_t mtu);
   void seal(Burst& packets);
   void encapsulate(Burst& packets);
@@ -150,6 +153,8 @@ class Worker {
   FlowCache<FlowKeyV6> flows_v6_;
   Reassembly reassembly_;
   Tap tap_;
+  PathLog paths_;
+  Stopwatch watch_;
   bool wake_manager_ = false;
   std::uint32_t fragment_id_;  // of the latest packet that was fragmented outside
   Tunnel tunnel_;              // the one asked for last, within a pass

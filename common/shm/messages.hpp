@@ -26,7 +26,7 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 9;
+inline constexpr std::uint32_t kContractVersion = 10;
 inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
@@ -208,13 +208,13 @@ struct Traced {
 /// with culvertd. Which copies there is no room for is counted (RingMemory::full).
 struct Capture {
   static constexpr MessageType kType = MessageType::Capture;
-  static constexpr std::uint8_t kOuter = 1, kInner = 2;
+  static constexpr std::uint8_t kOuter = 1, kInner = 2, kPath = 4;
   static constexpr std::uint32_t kMaxSeconds = 3600;
   std::uint32_t id = 0;       ///< the asker's, in each copy
   std::uint32_t every = 1;    ///< one packet in so many; 1 or more
   std::uint32_t bytes = 0;    ///< of each packet, at most; 1 to Captured::kBytes
   std::uint32_t seconds = 0;  ///< 1 to kMaxSeconds
-  std::uint8_t what = 0;      ///< kOuter: as on the wire; kInner: as behind it, in clear
+  std::uint8_t what = 0;      ///< kOuter: as on the wire; kInner: as behind it, in clear; kPath: the ways of all of its packets
   Name name;                  ///< of the SAs: "connection/child"; "connection/" means all of its children
 };
 
@@ -264,8 +264,9 @@ struct Captured {
   std::uint64_t time_ns = 0;  ///< CLOCK_MONOTONIC
   std::uint64_t number = 0;   ///< the outer and the inner copy of one packet have the same; counts up in each worker
   Direction direction{};
-  std::uint8_t what = 0;  ///< Capture::kOuter or kInner
+  std::uint8_t what = 0;  ///< Capture::kOuter or kInner; kPath: `data` holds a Path
   std::array<std::uint8_t, kBytes> data;
 };
+static_assert(sizeof(Path) <= Captured::kBytes);
 
 }  // namespace culvert::shm

@@ -23,6 +23,7 @@ enum class StepKind : std::uint8_t {
   Size,            ///< number: of the packet; limit: what fits; action: a SizeVerdict
   Neighbor,        ///< address on port; number: a NeighborUse; mac: of Known
   Leaves,          ///< by port
+  HandedOver,      ///< number: the worker that goes on with it
   Count_
 };
 enum class LocalUse : std::uint8_t { Esp, Ike, Keepalive, Icmp, Fragment, Malformed, Nobody };

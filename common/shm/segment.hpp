@@ -5,12 +5,14 @@
 //     ManagerCounters | CaptureRing[w]
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "common/shm/drop.hpp"
 #include "common/shm/messages.hpp"
@@ -96,12 +98,35 @@ struct alignas(64) SaRecord {
   alignas(64) SaCounters counters;
 };
 
+/// Steps of a worker's path, whose cycles are counted in one pass of many.
+enum class Node : std::uint8_t { Receive, Classify, Policy, FindSa, Decrypt, Route, Forward, Encrypt, Send, Transmit, Count_ };
+struct NodeInfo {
+  std::string_view name, help;
+};
+inline constexpr std::array<NodeInfo, static_cast<std::size_t>(Node::Count_)> kNodeTable{{
+    {"receive", "take packets from the port's queue"},
+    {"classify", "Ethernet and IP headers, what is for an own address"},
+    {"policy", "what came in clear against the policies"},
+    {"find_sa", "the SA of an ESP or AH packet, hand-over to its worker"},
+    {"decrypt", "checks, integrity, decryption, inner header"},
+    {"route", "policy and route of what came out of a tunnel"},
+    {"forward", "what is done: own addresses, TTL, policy, size"},
+    {"encrypt", "outer header, encryption, integrity"},
+    {"send", "neighbour and Ethernet header of what was encrypted"},
+    {"transmit", "give packets to the ports' queues"},
+}};
+/// Packets through a step and the cycles that they took, of the passes that were measured.
+struct NodeCounters {
+  Counter packets, cycles;
+};
+
 struct alignas(64) WorkerCounters {
   std::array<Counter, kDropReasons> drops;
   Counter rx_packets, tx_packets, polls, busy_polls, sleeps, busy_cycles, handoff_in, handoff_out;
   // What makes the balance: over all threads rx + generated = tx + drops + consumed, but for what is between two threads or waits.
   Counter generated;  ///< packets made here: ICMP errors (sent, or over their rate limit), fragments
   Counter consumed;   ///< packets that have done their work: ARP that was learnt from, what was cut into fragments
+  std::array<NodeCounters, static_cast<std::size_t>(Node::Count_)> nodes;
 };
 /// Of the data plane's manager thread: what ends there, on its way between workers or to and from culvertd.
 struct alignas(64) ManagerCounters {

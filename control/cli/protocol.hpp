@@ -43,7 +43,7 @@
 // counters {}
 //   {"workers":
 //   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","generated","consumed",
-//                 "drops":{REASON: n}}],
+//     "drops":{REASON: n},"nodes": [{"node","help","packets","cycles"}] (of the passes that were measured, one in 64)}],
 //    "manager": {"generated","consumed","drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops
 //    and rings "ports":
 //    [{"port","up","link_changes","mtu","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
@@ -80,6 +80,10 @@
 //   {"packet": {"time_ns" (since 1970),"direction":"in|out","layer":"outer|inner","connection","child","spi","port" (of outer ones),
 //               "worker","number" (the same of both copies),"length","data" (hex)}}, at last
 //   {"end": {"why","copies","missed" (for want of room)}}
+// trace {"connection","child"?,"next"? (default 10 packets),"for_s"? (default 60; to 3600)}
+//   {"begin": {"tunnel"}}, then a line each
+//   {"path": {"time_ns","direction","connection","child","spi","worker","number", and what trace-packet answers; "verdict" may be
+//             "elsewhere", too: another worker goes on with it, or its fragments do}}, at last {"end": {"why","copies","missed"}}
 // version {} {"version","pid","dataplane":{"connected","boot_id","workers","ports","sa_capacity"}}
 #pragma once
 
@@ -95,7 +99,7 @@ inline constexpr std::chrono::seconds kWriteTimeout{10};  ///< for a client to t
 inline constexpr const char* kDefaultSocket = "/run/culvert/culvertd.sock";
 inline constexpr double kDefaultInitiateTimeout = 15;  ///< seconds
 inline constexpr double kMaxInitiateTimeout = 600;
-inline constexpr double kDefaultCapture = 60, kDefaultCopies = 1000, kMaxCopies = 1e6;  ///< seconds, copies
-inline constexpr double kDefaultDebug = 600, kMaxDebug = 86400;                         ///< seconds
+inline constexpr double kDefaultCapture = 60, kDefaultCopies = 1000, kMaxCopies = 1e6, kDefaultPaths = 10;  ///< seconds, copies
+inline constexpr double kDefaultDebug = 600, kMaxDebug = 86400;                                             ///< seconds
 
 }  // namespace culvert::control::cli

@@ -172,6 +172,16 @@ void add_workers(Builder& b, const shm::Segment& segment) {
     b.counter(name, help);
     for (std::size_t w = 0; w < workers.size(); ++w) b.sample({label("worker", std::to_string(w))}, value(workers[w]));
   };
+  const auto of_nodes = [&](const char* name, const char* help, auto&& value) {
+    b.counter(name, help);
+    for (std::size_t w = 0; w < workers.size(); ++w)
+      for (std::size_t n = 0; n < shm::kNodeTable.size(); ++n)
+        b.sample({label("worker", std::to_string(w)), label("node", shm::kNodeTable[n].name)}, value(workers[w].nodes[n]));
+  };
+  of_nodes("culvert_worker_node_packets_total", "Packets through a step of the worker's path, in the passes that were measured (1 of 64).",
+           [](const shm::NodeCounters& n) { return n.packets.get(); });
+  of_nodes("culvert_worker_node_cycles_total", "Cycles that a step of the worker's path took, in the passes that were measured (1 of 64).",
+           [](const shm::NodeCounters& n) { return n.cycles.get(); });
   using W = shm::WorkerCounters;
   each("culvert_worker_rx_packets_total", "Packets that the worker took from its receive queues.",
        [](const W& w) { return w.rx_packets.get(); });

@@ -2,6 +2,7 @@
 
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/outer_header.hpp"
+#include "dataplane/nodes/path_log.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
 
 namespace culvert::dp {
@@ -28,11 +29,6 @@ shm::LocalUse use_of(LocalKind kind) {
       break;
   }
   return shm::LocalUse::Nobody;
-}
-shm::RouteKind kind_of(const NextHop& hop) {
-  constexpr std::array kinds{shm::RouteKind::None,   shm::RouteKind::Local,   shm::RouteKind::Martian,
-                             shm::RouteKind::OnLink, shm::RouteKind::Gateway, shm::RouteKind::Tunnel};
-  return kinds[static_cast<std::size_t>(hop.kind)];
 }
 std::uint8_t number(shm::PolicyAction a) { return static_cast<std::uint8_t>(a); }
 }  // namespace
@@ -186,11 +182,7 @@ void Forecast::goes_out(const NextHop& hop) {
   const CameBy came_by = wants_sa && p.inbound != nullptr ? CameBy{p.inbound->manager.policy, turns_back(hop, p.rx_port)} : CameBy{};
   const OutboundAction action = outbound_action(entry, origin, came_by, same, env_.default_bypass);
   route(hop);
-  path_.add({.kind = StepKind::OutboundPolicy,
-             .action = number(action == OutboundAction::Protect ? shm::PolicyAction::Protect
-                              : action == OutboundAction::Clear ? shm::PolicyAction::Bypass
-                                                                : shm::PolicyAction::Discard),
-             .policy = entry != nullptr ? entry->policy : PolicyId{}});
+  path_.add(policy_step(action, entry));
   switch (action) {
     case OutboundAction::Discard:
       return drop(Drop::PolicyDiscard);
@@ -212,7 +204,7 @@ void Forecast::leaves_protected(const SpdEntry& entry) {
   Packet& p = packet_;
   const OutboundSa* sa = sa_for(env_.policies[entry.policy.value], p);
   if (sa == nullptr) return drop(Drop::PolicyNoSa);
-  path_.add({.kind = StepKind::LeavesUnderSa, .policy = entry.policy, .spi = sa->spi, .slot = sa->manager.slot, .number = sa->worker});
+  path_.add(sa_step(*sa));
   const IpAddress to = peer_of(*sa);
   const NextHop& hop = env_.fib->lookup(to);
   route(hop);
@@ -226,8 +218,9 @@ void Forecast::leaves_protected(const SpdEntry& entry) {
 }
 
 bool Forecast::fits(std::uint32_t mtu, const OutboundSa* sa) {
-  const shm::SizeVerdict v = size_verdict(packet_, mtu, sa);
-  path_.add({.kind = StepKind::Size, .action = static_cast<std::uint8_t>(v), .number = packet_.length, .limit = mtu});
+  const shm::PathStep step = size_step(packet_, mtu, sa);
+  const auto v = static_cast<shm::SizeVerdict>(step.action);
+  path_.add(step);
   if (v == shm::SizeVerdict::TooBig) drop(Drop::TooBig);
   return v != shm::SizeVerdict::TooBig;
 }
@@ -237,22 +230,11 @@ void Forecast::sends(const NextHop& hop, const IpAddress& to) {
   const IpAddress& next = hop.kind == HopKind::Gateway ? hop.gateway : to;
   const Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find({next, hop.port});
   const std::uint64_t link = neighbor == nullptr ? 0 : neighbor->link.load(std::memory_order_acquire);
-  const NeighborState state = Neighbor::state_of(link);
-  shm::PathStep step{.kind = StepKind::Neighbor, .port = hop.port, .address = next};
-  step.number = static_cast<std::uint32_t>(state == NeighborState::Reachable ? shm::NeighborUse::Known
-                                           : state == NeighborState::Failed  ? shm::NeighborUse::Failed
-                                                                             : shm::NeighborUse::Asked);
-  if (state == NeighborState::Reachable) {
-    const MacBits mac = Neighbor::mac_of(link);
-    std::memcpy(step.mac.data(), &mac, step.mac.size());
-  }
-  path_.add(step);
-  if (state == NeighborState::Failed) return drop(Drop::NeighborUnresolved);
+  path_.add(neighbor_step(hop, next, link));
+  if (Neighbor::state_of(link) == NeighborState::Failed) return drop(Drop::NeighborUnresolved);
   path_.add({.kind = StepKind::Leaves, .port = hop.port});
 }
 
-void Forecast::route(const NextHop& hop) {
-  path_.add({.kind = StepKind::Route, .port = hop.port, .number = static_cast<std::uint32_t>(kind_of(hop)), .address = hop.gateway});
-}
+void Forecast::route(const NextHop& hop) { path_.add(route_step(hop)); }
 
 }  // namespace culvert::dp

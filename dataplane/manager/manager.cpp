@@ -184,7 +184,8 @@ shm::AckResult Manager::capture(const shm::Capture& wanted) {
   if (wanted.id == 0) return shm::AckResult::Ok;
   const bool sound = wanted.every >= 1 && wanted.bytes >= 1 && wanted.bytes <= shm::Captured::kBytes && wanted.seconds >= 1 &&
                      wanted.seconds <= shm::Capture::kMaxSeconds && wanted.what != 0 &&
-                     (wanted.what & ~(shm::Capture::kOuter | shm::Capture::kInner)) == 0 && !wanted.name.view().empty();
+                     (wanted.what & ~(shm::Capture::kOuter | shm::Capture::kInner | shm::Capture::kPath)) == 0 &&
+                     !wanted.name.view().empty();
   if (!sound) return shm::AckResult::BadMessage;
   commands_.watch(wanted.name.view());
   capture_.every = wanted.every;

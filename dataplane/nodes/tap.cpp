@@ -17,6 +17,22 @@ void Tap::before(const Burst& burst, Direction d) {
   }
 }
 
+void Tap::path(const shm::Path& path, Direction d, std::uint32_t slot, Spi spi) {
+  (void)ring_->produce([&](shm::Captured& c) {
+    c.capture = switch_->id.load(std::memory_order_relaxed);
+    c.length = c.bytes = sizeof path;
+    c.slot = slot;
+    c.spi = spi;
+    c.port = 0;
+    c.worker = static_cast<std::uint16_t>(worker_);
+    c.time_ns = now_;
+    c.number = ++number_;
+    c.direction = d;
+    c.what = shm::Capture::kPath;
+    std::memcpy(c.data.data(), static_cast<const void*>(&path), sizeof path);
+  });
+}
+
 void Tap::copy(const Packet& p, Direction d, std::uint8_t what, std::uint16_t port, std::uint64_t number) {
   if ((switch_->what.load(std::memory_order_relaxed) & what) == 0) return;
   const std::uint32_t most = std::min(switch_->bytes.load(std::memory_order_relaxed), shm::Captured::kBytes);

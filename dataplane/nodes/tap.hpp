@@ -31,6 +31,9 @@ class Tap {
   }
 
   [[nodiscard]] bool on() const { return switch_ != nullptr && switch_->id.load(std::memory_order_acquire) != 0; }
+  [[nodiscard]] bool wants(std::uint8_t what) const { return on() && (switch_->what.load(std::memory_order_relaxed) & what) != 0; }
+  /// What became of a packet of the SA.
+  void path(const shm::Path& path, Direction d, std::uint32_t slot, Spi spi);
   /// The first look at packets under an SA: chooses those that are captured. They are outer ones if inbound, else inner ones.
   void before(const Burst& burst, Direction d);
   /// The second look, at those that are left of the same burst, in the same order. `port_of(packet)`: where an outer one leaves.

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Seeing: what `culvert capture` writes is what was on the wire and inside of the tunnel; what `culvert trace-packet` says is so.
 
-Time limit: 60 s
+Time limit: 90 s
 Mostly waits.
 Against strongSwan, pings both ways over a rekey. Every outer copy is byte for byte a frame that tcpdump saw on the wire; tshark reads the file,
 decrypts and authenticates each of them with the keys that strongSwan logged, and finds the ICMP of the inner copy of the same number in it.
@@ -26,11 +26,11 @@ conf.logLevel = 40  # it looks for a newline in comments
 HOST, BEHIND = sites.HOST["a"], sites.INSIDE["b"]
 
 
-def capturing(site, *arguments):
-    """`culvert capture` as a process, once it is on."""
+def capturing(site, *arguments, verb="capture"):
+    """`culvert capture` or `culvert trace` as a process, once it is on."""
     culvert = [site.culvert.program("control/culvert"), "--socket", site.culvert.config["control"]["socket"]]
     before = site.culvert.dataplane.output().count("are captured")
-    process = subprocess.Popen([*culvert, "capture", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*culvert, verb, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: site.culvert.dataplane.output().count("are captured") > before, 10, "the capture to begin")
     return process
 
@@ -142,12 +142,37 @@ def foretold(r, site):
     r.check("list-sas: nothing was lost on the path", inbound["gaps"] == {"lost": 0, "reordered": 0, "duplicated": 0} and "dropped" not in shown, json.dumps(inbound))
 
 
+def followed(r, site):
+    process = capturing(site, "to-b/net", "--next", 5, "-o", "json", verb="trace")
+    ping(site.host, BEHIND, HOST, count=2, interval=0.1)
+    site.host.sh("ping", "-n", "-c", 1, "-W", 1, "-M", "do", "-s", 1460, BEHIND, check=False)
+    out, _ = process.communicate(timeout=10)
+    said = [json.loads(line) for line in out.splitlines()]
+    paths = [(e["path"]["direction"], e["path"]["verdict"], e["path"]["reason"]) for e in said if "path" in e]
+    r.check("trace: what became of the next packets, and of one that is too big",
+            collections.Counter(paths) == {("out", "encrypted", None): 2, ("in", "clear", None): 2, ("out", "dropped", "too_big"): 1}, paths)
+    steps = {e["path"]["direction"]: [s["step"] for s in e["path"]["steps"]] for e in said if "path" in e and e["path"]["verdict"] != "dropped"}
+    r.check("trace: the steps are those that trace-packet foretells", steps == {
+        "out": ["arrives", "ttl", "route", "outbound_policy", "leaves_under_sa", "route", "size", "neighbor", "leaves"],
+        "in": ["arrives_under_sa", "ttl", "route", "outbound_policy", "neighbor", "leaves"]}, steps)
+    process = capturing(site, "to-b/net", "--next", 1, verb="trace")
+    ping(site.host, BEHIND, HOST, count=1)
+    out, _ = process.communicate(timeout=10)
+    r.check("trace: in words", b"leaves encrypted by port wan" in out and b"Sent encrypted by port wan." in out, out)
+    site.host.sh("ping", "-n", "-q", "-f", "-c", 2000, BEHIND, check=False)
+    nodes = {n["node"]: n for n in site.culvert.result("counters")["workers"][0]["nodes"]}
+    r.check("counters --nodes: cycles by step", all(nodes[n]["packets"] > 0 and nodes[n]["cycles"] > 0 for n in ("receive", "decrypt", "encrypt", "transmit")), nodes)
+    text = site.culvert.cli_text("counters", "--nodes")
+    r.check("counters --nodes: as a table", "CYCLES/PACKET" in text and "encrypt" in text, text)
+
+
 def body(r, lab):
     site = sites.CulvertAndStrongSwan(lab, lambda gw: sites.culvert_connection(gw, "a", "b", start="start"), sites.strongswan_connection("b", "a"), keys=True).start()
     wait_for(lambda: ping(site.host, BEHIND, HOST, count=1, wait=0.5)[0], 20, "the first echo")
     both_layers(r, lab, site)
     limits(r, lab, site)
     foretold(r, site)
+    followed(r, site)
 
 
 report.run("capture", body)

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "common/bytes.hpp"
-#include "common/log_line.hpp"
 #include "common/net/ip.hpp"
 #include "control/cli/client/commands.hpp"
 #include "control/cli/client/pcapng.hpp"
@@ -48,10 +47,8 @@ std::string flow_of(ByteView data) {
 }
 
 std::string line_of(const json::object& p) {
-  const auto ns = std::chrono::nanoseconds{static_cast<std::int64_t>(count_of(p, "time_ns"))};
-  const std::chrono::system_clock::time_point when{std::chrono::duration_cast<std::chrono::system_clock::duration>(ns)};
-  return fmt::format("{} {:<3} {} {}: {}, {} bytes\n", format_time(when), text_of(p, "direction"), text_of(p, "layer"), tunnel_of(p),
-                     flow_of(data_of(p)), count_of(p, "length"));
+  return fmt::format("{} {:<3} {} {}: {}, {} bytes\n", time_text(count_of(p, "time_ns")), text_of(p, "direction"), text_of(p, "layer"),
+                     tunnel_of(p), flow_of(data_of(p)), count_of(p, "length"));
 }
 
 /// Where the packets go: lines on standard output, or a pcapng file.

@@ -31,6 +31,7 @@ void add_counters(CLI::App& app, Call& call);
 void add_debug(CLI::App& app, Call& call);
 void add_explain(CLI::App& app, Call& call);
 void add_log(CLI::App& app, Call& call);
+void add_trace(CLI::App& app, Call& call);
 void add_trace_packet(CLI::App& app, Call& call);
 void add_version(CLI::App& app, Call& call);
 

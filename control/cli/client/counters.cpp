@@ -100,6 +100,26 @@ std::string workers_text(const json::object& result) {
   return table.text();
 }
 
+std::string nodes_text(const json::object& result) {
+  std::string out;
+  for (const auto& value : list_of(result, "workers")) {
+    const json::object& w = value.as_object();
+    std::uint64_t cycles = 0;
+    for (const auto& n : list_of(w, "nodes")) cycles += count_of(n.as_object(), "cycles");
+    Table table({fmt::format("WORKER {}", count_of(w, "worker")), "CYCLES/PACKET", "SHARE", "PACKETS MEASURED", "WHAT IT DOES"});
+    table.right({1, 2, 3});
+    for (const auto& node : list_of(w, "nodes")) {
+      const json::object& n = node.as_object();
+      const std::uint64_t packets = count_of(n, "packets"), spent = count_of(n, "cycles");
+      table.row({text_of(n, "node"), packets == 0 ? "-" : fmt::format("{:.0f}", static_cast<double>(spent) / static_cast<double>(packets)),
+                 cycles == 0 ? "-" : fmt::format("{:.1f} %", 100.0 * static_cast<double>(spent) / static_cast<double>(cycles)),
+                 human_count(packets), text_of(n, "help")});
+    }
+    out += (out.empty() ? "" : "\n") + table.text();
+  }
+  return out.empty() ? "The data plane is not attached.\n" : out;
+}
+
 std::string rest_text(const json::object& result) {
   Table rings({"RING", "WAITING", "CAPACITY", "REFUSED (FULL)"});
   rings.right({1, 2, 3});
@@ -122,9 +142,12 @@ void add_counters(CLI::App& app, Call& call) {
   auto* command = app.add_subcommand("counters", "drops by reason, and what ports, workers, rings and children have counted");
   const auto all = std::make_shared<bool>(false);
   command->add_flag("--all", *all, "drop reasons that never occurred, too");
-  command->callback([&call, all] {
+  const auto nodes = std::make_shared<bool>(false);
+  command->add_flag("--nodes", *nodes, "instead: a worker's cycles by step, measured in one pass of 64");
+  command->callback([&call, all, nodes] {
     call.request = {{"command", "counters"}};
-    call.text = [all](const json::object& result) {
+    call.text = [all, nodes](const json::object& result) {
+      if (*nodes) return nodes_text(result);
       if (list_of(result, "workers").empty()) return children_text(result) + "\nThe data plane is not attached.\n";
       return drops_text(result, *all) + '\n' + children_text(result) + '\n' + ports_text(result) + '\n' + port_drops_text(result, *all) +
              '\n' + workers_text(result) + '\n' + rest_text(result);

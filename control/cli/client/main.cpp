@@ -93,6 +93,7 @@ int main(int argc, char** argv) {
   add_debug(app, call);
   add_explain(app, call);
   add_log(app, call);
+  add_trace(app, call);
   add_trace_packet(app, call);
   add_version(app, call);
   try {

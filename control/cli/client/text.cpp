@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
 
 #include <fmt/format.h>
+
+#include "common/log_line.hpp"
 
 namespace culvert::control::cli {
 
@@ -23,6 +26,11 @@ std::string human_count(std::uint64_t n) {
   std::string digits = std::to_string(n);
   for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, 1, ' ');
   return digits;
+}
+
+std::string time_text(std::uint64_t ns) {
+  const std::chrono::nanoseconds since{static_cast<std::int64_t>(ns)};
+  return format_time(std::chrono::system_clock::time_point{std::chrono::duration_cast<std::chrono::system_clock::duration>(since)});
 }
 
 std::string human_seconds(double s) {

@@ -12,6 +12,7 @@ namespace culvert::control::cli {
 
 std::string human_bytes(std::uint64_t n);  ///< "0 B", "999 B", "1.0 kB", "12.3 MB": powers of 1000
 std::string human_count(std::uint64_t n);  ///< "1 234 567"
+std::string time_text(std::uint64_t ns);   ///< nanoseconds since 1970, as lines of the log have the time
 std::string human_seconds(double s);       ///< "0.4s", "12s", "3m05s", "2h07m", "4d03h"; a minus sign for what is past
 std::string human_seconds(const boost::json::value& v, std::string_view if_null = "-");
 

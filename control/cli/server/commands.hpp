@@ -46,6 +46,7 @@ Result log(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result debug(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result explain(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result capture(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result trace(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result trace_packet(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result version(Gateway& gateway, const Args& args, ike::TimePoint now);
 
@@ -53,6 +54,8 @@ Line result_line(json::object result);
 /// Seconds from `a` to `b`, to the millisecond; null if either is not set.
 json::value seconds_between(ike::TimePoint a, ike::TimePoint b);
 json::value failure_json(const std::optional<ike::Failure>& failure, ike::TimePoint now);
+/// A packet's way in words, and what became of it (protocol.hpp, trace-packet). Believes no number in it.
+json::object path_json(const Gateway& gateway, const shm::Path& path);
 json::object totals_json(Direction direction, const SaTotals& totals);
 
 }  // namespace culvert::control::cli

@@ -18,6 +18,16 @@ json::object drops_json(const std::array<shm::Counter, kDropReasons>& counted, T
   return drops;
 }
 
+json::array nodes_json(const shm::WorkerCounters& w) {
+  json::array out;
+  for (std::size_t i = 0; i < shm::kNodeTable.size(); ++i)
+    out.push_back(json::object{{"node", shm::kNodeTable[i].name},
+                               {"help", shm::kNodeTable[i].help},
+                               {"packets", w.nodes[i].packets.get()},
+                               {"cycles", w.nodes[i].cycles.get()}});
+  return out;
+}
+
 json::array workers_json(const shm::Segment& segment, Totals& totals) {
   json::array out;
   std::uint64_t number = 0;
@@ -33,7 +43,8 @@ json::array workers_json(const shm::Segment& segment, Totals& totals) {
                                {"handoff_out", w.handoff_out.get()},
                                {"generated", w.generated.get()},
                                {"consumed", w.consumed.get()},
-                               {"drops", drops_json(w.drops, totals)}});
+                               {"drops", drops_json(w.drops, totals)},
+                               {"nodes", nodes_json(w)}});
   }
   return out;
 }

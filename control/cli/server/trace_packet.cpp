@@ -14,8 +14,8 @@ using shm::PathStep;
 using shm::StepKind;
 
 constexpr std::array<std::string_view, static_cast<std::size_t>(StepKind::Count_)> kStepNames{
-    "arrives",         "arrives_under_sa", "is_for_us", "inbound_policy", "ttl",   "route",
-    "outbound_policy", "leaves_under_sa",  "size",      "neighbor",       "leaves"};
+    "arrives",         "arrives_under_sa", "is_for_us", "inbound_policy", "ttl",    "route",
+    "outbound_policy", "leaves_under_sa",  "size",      "neighbor",       "leaves", "handed_over"};
 
 /// The words for one step.
 class Words {
@@ -48,6 +48,8 @@ class Words {
         return neighbor(s);
       case StepKind::Leaves:
         return fmt::format("leaves {} by port {}", protected_ ? "encrypted" : "in clear", port(s.port));
+      case StepKind::HandedOver:
+        return fmt::format("goes on with worker {}, which owns the SA", s.number);
       case StepKind::Count_:
         break;
     }
@@ -150,26 +152,6 @@ class Words {
   bool protected_ = false;
 };
 
-json::object path_json(const Gateway& gateway, const shm::Path& path) {
-  Words words(gateway);
-  json::array steps;
-  std::string port;
-  const std::size_t count = std::min<std::size_t>(path.count, path.steps.size());
-  for (std::size_t i = 0; i < count; ++i) {
-    const PathStep& s = path.steps[i];
-    const auto kind = static_cast<std::size_t>(s.kind);
-    steps.push_back(json::object{{"step", kind < kStepNames.size() ? kStepNames[kind] : "unknown"}, {"text", words.of(s)}});
-    if (s.kind == StepKind::Leaves) port = words.port(s.port);
-  }
-  const bool dropped = static_cast<std::size_t>(path.dropped) < kDropReasons;
-  const char* verdict = dropped ? "dropped" : path.answered != 0 ? "here" : words.is_protected() ? "encrypted" : "clear";
-  return {{"verdict", verdict},
-          {"port", port.empty() ? json::value(nullptr) : json::value(port)},
-          {"reason", dropped ? json::value(info(path.dropped).name) : json::value(nullptr)},
-          {"help", dropped ? json::value(info(path.dropped).help) : json::value(nullptr)},
-          {"steps", std::move(steps)}};
-}
-
 IpAddress address_of(const Args& args, const char* key) {
   const auto address = IpAddress::parse(args.text(key));
   if (!address) throw CommandError("bad_request", fmt::format("{} must be an address: {}", key, address.error()));
@@ -227,6 +209,31 @@ Line answer_line(const Gateway& gateway, const Gateway::Forecast& forecast) {
   return error_line("failed", "the data plane did not answer: " + o.text());
 }
 }  // namespace
+
+json::object path_json(const Gateway& gateway, const shm::Path& path) {
+  Words words(gateway);
+  json::array steps;
+  std::string port;
+  const std::size_t count = std::min<std::size_t>(path.count, path.steps.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    const PathStep& s = path.steps[i];
+    const auto kind = static_cast<std::size_t>(s.kind);
+    steps.push_back(json::object{{"step", kind < kStepNames.size() ? kStepNames[kind] : "unknown"}, {"text", words.of(s)}});
+    if (s.kind == StepKind::Leaves) port = words.port(s.port);
+  }
+  const bool dropped = static_cast<std::size_t>(path.dropped) < kDropReasons;
+  const bool out = std::ranges::any_of(std::span(path.steps).first(count), [](const PathStep& s) { return s.kind == StepKind::Leaves; });
+  const char* verdict = dropped                ? "dropped"
+                        : path.answered != 0   ? "here"
+                        : !out                 ? "elsewhere"
+                        : words.is_protected() ? "encrypted"
+                                               : "clear";
+  return {{"verdict", verdict},
+          {"port", port.empty() ? json::value(nullptr) : json::value(port)},
+          {"reason", dropped ? json::value(info(path.dropped).name) : json::value(nullptr)},
+          {"help", dropped ? json::value(info(path.dropped).help) : json::value(nullptr)},
+          {"steps", std::move(steps)}};
+}
 
 Result trace_packet(Gateway& gateway, const Args& args, ike::TimePoint now) {
   if (gateway.link() == nullptr) throw CommandError("failed", "the data plane is not attached");

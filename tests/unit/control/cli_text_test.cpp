@@ -148,6 +148,19 @@ TEST_CASE("pcapng: blocks, interfaces and options as the draft has them", "[cli]
         "34000000");
 }
 
+TEST_CASE("counters --nodes shows cycles by step", "[cli]") {
+  CLI::App app;
+  Call call;
+  add_counters(app, call);
+  app.parse("counters --nodes");
+  const std::string text =
+      call.text(json::parse(R"({"workers":[{"worker":0,"nodes":[{"node":"decrypt","help":"h","packets":10,"cycles":3000},
+                                {"node":"send","help":"s","packets":0,"cycles":1000}]}]})")
+                    .as_object());
+  CHECK_THAT(text, Contains("decrypt             300  75.0 %                10  h"));
+  CHECK_THAT(text, Contains("send                  -  25.0 %                 0  s"));
+}
+
 TEST_CASE("list-sas says when a suite is not agreed yet, or was a former culvertd's matter", "[cli]") {
   const auto child = [](const std::string& state, const std::string& role, bool adopted) {
     const std::string text = text_for(
