@@ -3,7 +3,7 @@
 
 Time limit: 300 s
 Each ESP suite in both roles with pings of 56, 1,000 and 1,372 bytes both ways; the same in UDP by `encap: true`; replayed packets; delay,
-loss and reordering by netem; rekeying by either side under load. The kernel's counters of each SA, Culvert's, and captures on both sides of
+loss and reordering by netem; rekeying by either side under load; packets larger than the path. The kernel's counters of each SA, Culvert's, and captures on both sides of
 the gateway must agree, and tshark, with the kernel's keys, must be able to read and authenticate every packet.
 
     host 10.1.0.10 -- in0 [Culvert] gw0 10.9.0.1 ---- wire ---- vec0 10.9.0.2 [Linux guest], 10.2.1.1, 10.2.2.1, ... on its lo
@@ -30,6 +30,7 @@ OURS, THEIRS, FORCED = "rekeyed-by-culvert", "rekeyed-by-linux", "in-udp"
 NUMBER = {name: n for n, name in enumerate([*SUITES, OURS, THEIRS, FORCED], 1)}     # child name's net behind the guest: 10.2.NUMBER.0/24
 LISTED[FORCED] = LISTED[SUITES[0]]
 SIZES, COUNT = (56, 1000, 1372), 3
+LARGE = (1473, 4000, 8000)
 REKEY_EVERY, REKEY_FOR = 5, 16                   # seconds
 NETEM, NETEM_PINGS = "delay 20ms 5ms loss 2% reorder 25%", 500
 CONNECTION, CULVERT, LINUX, LINUX_UDP = "to-b", sites.ADDRESS["a"], sites.ADDRESS["b"], "10.9.1.1"
@@ -268,6 +269,31 @@ def ended(r, site, side):
             "kernel {}, Culvert {} ISAKMP and {} pairs".format(*left()))
 
 
+def large(r, site):
+    """Beyond the MTU: Culvert fragments before the encryption, the kernel after it, an ESP packet for each large one of its own."""
+    names = (SUITES[0], SUITES[3], FORCED)
+    failed = establish(r, site, "Culvert", names)
+    for name, detail in failed.items():
+        if detail:
+            raise LabError(f"{name}: {detail}")
+    drops, wire = site.culvert.drops(), Capture(site.outside, "peer0", "large", "ip[6:2] & 0x3fff != 0")
+    lost = []
+    for name in names:
+        for where, source, target in (site.host, HOST, f"10.2.{NUMBER[name]}.1"), (site.guest, f"10.2.{NUMBER[name]}.1", HOST):
+            for size in LARGE:
+                text = where.sh("bash", "-c", f"ping -n -q -c 2 -i 0.3 -W 5 -M dont -s {size} -I {source} {target}; true", seconds=30)
+                if " 0% packet loss" not in text:
+                    lost.append((name, source, size))
+    r.check(f"pings of {', '.join(map(str, LARGE))} bytes both ways, native and in UDP", not lost, lost or "")
+    wire.stop()
+    pieces = collections.Counter((frame[23], socket.inet_ntoa(frame[26:30])) for _, frame in keys.frames(wire.file))
+    r.check("the kernel's large packets came as IP fragments of ESP and of UDP, and Culvert sent none",
+            pieces[50, LINUX] > 0 and pieces[17, LINUX_UDP] > 0 and not any(source == CULVERT for _, source in pieces), dict(pieces))
+    now = site.culvert.drops()
+    changed = {reason: now[reason] - drops[reason] for reason in now if now[reason] != drops[reason]}
+    r.check("Culvert put all of them together, and dropped nothing", not changed, changed or "")
+
+
 def what_is(protocol, port, esp, forced):
     """A packet's name in the table; "other ..." if it should not be there."""
     if not protocol:
@@ -344,6 +370,7 @@ def body(r, lab):
     lost = site.wire.stop() + site.inner.stop()
     r.check("both captures are whole", lost == 0, f"{lost} packets lost by tcpdump")
     judge(r, site)
+    large(r, site)
     r.note(f"done after {time.monotonic() - begun:.0f} s")
 
 

@@ -71,8 +71,8 @@ void header_v6(std::uint8_t* h, const IpAddress& from, const IpAddress& to, std:
 }
 Bytes error_v6(const Quoted& q, std::uint32_t mtu) {
   const Bytes v4_error = error(q, 1300);
-  Bytes b(40 + 8 + 40);
-  b.insert(b.end(), v4_error.begin() + 48, v4_error.end());
+  Bytes b(88 + v4_error.size() - 48);
+  for (std::size_t i = 48; i < v4_error.size(); ++i) b[88 + i - 48] = v4_error[i];
   header_v6(&b[0], v6(0x99), v6(1), kProtocolIcmpv6, b.size() - 40);
   b[40] = 2;
   store_be32(&b[44], mtu);
