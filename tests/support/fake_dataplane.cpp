@@ -127,7 +127,7 @@ AckResult FakeDataplane::execute(const Message& m) {
       return AckResult::Ok;
     case MessageType::TracePacket:
       asked = m.as<TracePacket>();
-      event(Message::of(Traced{asked.id, path}));
+      event(Message::of(Traced{asked.id, foretold}));
       return AckResult::Ok;
     default:
       return AckResult::BadMessage;

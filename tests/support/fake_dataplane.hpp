@@ -34,7 +34,7 @@ class FakeDataplane {
   std::size_t pump(std::size_t budget = 100'000);
   /// While set, commands of this type are answered with it instead of being executed.
   std::map<shm::MessageType, shm::AckResult> refuse;
-  shm::Path path;  ///< the answer to every TracePacket
+  shm::Path foretold;  ///< the answer to every TracePacket
   shm::TracePacket asked;
   shm::Capture capturing;  ///< the latest wish
   bool silent = false;     ///< execute, but do not ack

@@ -31,7 +31,7 @@ struct Rig {
   Packet packet() {
     Packet p;
     p.data = bytes.data();
-    p.length = bytes.size();
+    p.length = static_cast<std::uint32_t>(bytes.size());
     p.family = Family::V4;
     return p;
   }

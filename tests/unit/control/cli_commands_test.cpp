@@ -111,11 +111,11 @@ TEST_CASE_METHOD(Fixture, "trace-packet says in words what the data plane would 
   CHECK_THAT(refused(R"(,"size":70000)"), Catch::Contains("28 to 65535"));
   const Spi in = bring_up(1);
   const PolicyId policy{1};
-  dp->path = {};
-  dp->path.add({.kind = shm::StepKind::ArrivesUnderSa, .policy = policy, .spi = in});
-  dp->path.add({.kind = shm::StepKind::OutboundPolicy, .action = 2, .policy = policy});
-  dp->path.add({.kind = shm::StepKind::Neighbor, .number = 0, .address = IpAddress::v4(0x0a090002), .mac = {2, 0, 0, 0, 0, 0xab}});
-  dp->path.dropped = Drop::PolicyNoSa;
+  dp->foretold = {};
+  dp->foretold.add({.kind = shm::StepKind::ArrivesUnderSa, .policy = policy, .spi = in});
+  dp->foretold.add({.kind = shm::StepKind::OutboundPolicy, .action = 2, .policy = policy});
+  dp->foretold.add({.kind = shm::StepKind::Neighbor, .number = 0, .address = IpAddress::v4(0x0a090002), .mac = {2, 0, 0, 0, 0, 0xab}});
+  dp->foretold.dropped = Drop::PolicyNoSa;
   const auto reply = ask(request(R"(,"protocol":"tcp","destination_port":80,"df":true,"connection":"site-b","child":"net")"));
   const json::object& result = reply.at("result").as_object();
   CHECK(dp->asked.protocol == 6);
@@ -130,7 +130,7 @@ TEST_CASE_METHOD(Fixture, "trace-packet says in words what the data plane would 
   CHECK(steps[1].at("text") == "policy site-b/net: protect");
   CHECK(steps[2].at("text") == "10.9.0.2 has the MAC address 02:00:00:00:00:ab");
   // A data plane gone mad: no number of its is believed.
-  std::memset(static_cast<void*>(&dp->path), 0xff, sizeof dp->path);
+  std::memset(static_cast<void*>(&dp->foretold), 0xff, sizeof dp->foretold);
   CHECK(ask(request("")).at("result").at("steps").as_array().size() == shm::Path::kMax);
   dp->refuse[shm::MessageType::TracePacket] = shm::AckResult::NotFound;
   CHECK_THAT(refused(""), Catch::Contains("--port"));
