@@ -112,7 +112,9 @@ Drop ah_in_prepare(Packet& p, CryptoOp& op, std::uint32_t& low) {
   const std::uint32_t ah = ah_bytes(g, sa.outer_family);
   std::uint8_t* header = p.data + p.l4_offset;
   // RFC 4302 §2.2: its length in words, less two.
-  if (p.length <= p.l4_offset + ah || (header[1] + 2U) * 4U != ah) return Drop::EspRunt;
+  // In transport mode nothing need follow: a packet may be a header alone.
+  const std::uint32_t least = p.l4_offset + ah + (g.transport ? 0U : 1U);
+  if (p.length < least || (header[1] + 2U) * 4U != ah) return Drop::EspRunt;
   if (p.headroom < p.l4_offset || p.tailroom < sizeof op.sequence_high) return Drop::NoBuffer;
   low = load_be32(header + 8);
   std::memcpy(p.data - p.l4_offset, p.data, p.l4_offset);

@@ -134,3 +134,14 @@ TEST_CASE("transport mode behind NAT: checksums are repaired", "[esp][transport]
   store_be16(&none[26], 0);
   CHECK(pair.open(pair.seal({none})).at(0) == none);
 }
+
+TEST_CASE("AH in transport mode takes a packet that is a header alone", "[esp][ah][fuzz]") {
+  Worker worker;
+  const auto [in, out] = transport(parse_ah_proposal("sha256").value().front());
+  SaPair pair(worker, in, out);
+  Bytes bare = between_gateways(28);
+  bare.resize(20);
+  store_be16(&bare[2], 20);
+  set_ipv4_checksum(bare.data());
+  CHECK(pair.open(pair.seal({bare})) == std::vector<Bytes>{bare});
+}
