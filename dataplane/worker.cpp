@@ -9,7 +9,8 @@
 //   outbound -+- protect (MTU, fragments) -> encapsulate (hand over to the SA's owner) -+-> send -> neighbour -> transmit
 //             +- send_clear (route, MTU, fragments) ------------------------------------+
 //
-// Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on
+// What ends here or goes to the manager or another worker, and what such a worker sends us, is in worker_ends.cpp, except where the path
+// goes on (handed_over). Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on
 // that of the peer that the SA leads to.
 #include "dataplane/worker.hpp"
 
@@ -18,7 +19,6 @@
 
 #include "dataplane/io/idle.hpp"
 #include "dataplane/ip_header.hpp"
-#include "dataplane/nodes/arp.hpp"
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/mss.hpp"
 #include "dataplane/nodes/nd.hpp"
@@ -33,31 +33,12 @@ constexpr std::uint32_t kIcmpRate = 1000, kIcmpBurst = 100;
 constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 // What routers say of tunnels' paths: each SA is told once in ten minutes, or a few times where hops become ever smaller.
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
-constexpr std::uint64_t kAcquireInterval = 1'000'000'000;
 constexpr unsigned kTransmitTries = 4;
 
 std::uint64_t monotonic_ns() {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
-}
-
-Origin origin_of(const Packet& p) { return static_cast<Origin>(p.tag); }
-void set_origin(Packet& p, Origin o) { p.tag = static_cast<std::uint8_t>(o); }
-bool is_local(Origin o) { return o == Origin::LocalToClear || o == Origin::LocalToTunnel; }
-Origin answer_to(Origin o) { return o == Origin::Tunnel ? Origin::LocalToTunnel : Origin::LocalToClear; }
-/// The SA that another worker chose for a packet; it may be gone since. The packet may be a fragment: it cannot be chosen for anew.
-OutboundSa* chosen_sa(const PolicyState& policy, const HandoffNote& note) {
-  OutboundSa* youngest = policy.current.load(std::memory_order_acquire);
-  unsigned left = kMaxAlternatives;
-  for (OutboundSa* sa = youngest; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
-    if (sa->spi == note.spi && sa->manager.slot == note.slot) return sa;
-  return youngest != nullptr && !youngest->narrow.load(std::memory_order_relaxed) ? youngest : nullptr;
-}
-/// Whether a message of ICMP from `own` may come out of the other end of the tunnel that has `match`.
-bool admits(const InboundMatch& match, const IpAddress& own) {
-  if (own.family == Family::V4) return match.destination.matches_v4(own.v4_host(), kProtocolIcmp, 0, false);
-  return match.destination_v6.contains(own.bytes.data()) && match.destination.matches_upper(kProtocolIcmpv6, 0, false);
 }
 
 /// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL is 0x0100 more in the checksum.
@@ -172,16 +153,6 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
   if (!clear.empty()) dispatch(clear);
 }
 
-void Worker::arp(Packet& p) {
-  if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
-  const ArpVerdict v = arp_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
-  wake_manager_ |= v.learned;
-  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeArp);
-  if (v.counted) return drops_.drop(p, v.reason);
-  counters_.consumed.add(1);
-  BufferPool::release(nullptr, std::span(&p.handle, 1));
-}
-
 inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
   if (!parse_ip(p)) [[unlikely]]
     return drops_.drop(p, Drop::RxMalformed);
@@ -218,13 +189,6 @@ inline void Worker::local(Packet& p, Burst& esp, Burst& clear) {
   }
 }
 
-/// RFC 4301 §8.2.1: a router says that a packet of an SA did not fit. The manager knows whether it was one.
-void Worker::path_mtu(Packet& p) {
-  if (env_.slow == nullptr || !path_mtu_budget_.take(now_)) return drops_.drop(p, Drop::IcmpIgnored);
-  note_of(p.handle) = {.kind = Handoff::PathMtu, .port = p.rx_port};
-  to_manager(p, env_.slow, Drop::IcmpIgnored);
-}
-
 /// A fragment of ESP, AH or UDP: the last one that was missing becomes the whole packet.
 void Worker::reassemble(Packet& p, Burst& esp, Burst& clear) {
   const Reassembly::Result result = reassembly_.add(p, now_);
@@ -257,21 +221,6 @@ bool Worker::input_v6(Packet& p) {
   if (on_link || !martian_source_v6(p.data + 8, *env_.own)) return true;
   drops_.drop(p, Drop::RxMartian);
   return false;
-}
-
-void Worker::neighbor_discovery(Packet& p) {
-  if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
-  const NdVerdict v = nd_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
-  wake_manager_ |= v.learned;
-  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeIpv6);
-  if (v.counted) return drops_.drop(p, v.reason);
-  BufferPool::release(nullptr, std::span(&p.handle, 1));
-}
-
-void Worker::punt_ike(Packet& p) {
-  if (env_.ike == nullptr || !punt_budget_.take(source_of(p), begins_negotiation(p), now_)) return drops_.drop(p, Drop::PuntFull);
-  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port};
-  to_manager(p, env_.ike, Drop::PuntFull);
 }
 
 /// Adds to `inner` the parsed inner packets; their destinations and policies are looked up.
@@ -628,17 +577,7 @@ inline Neighbor* Worker::neighbor_of(const Packet& p, std::uint16_t port) {
   return last_.neighbor;
 }
 
-void Worker::send_later(Packet& p, const NextHop& hop, NeighborState state) {
-  if (state == NeighborState::Failed || env_.slow == nullptr) return drops_.drop(p, Drop::NeighborUnresolved);
-  note_of(p.handle) = {.kind = Handoff::Resolve,
-                       .port = hop.port,
-                       .next_hop = hop.kind == HopKind::Gateway ? hop.gateway : destination_of(p),
-                       .from_tunnel = origin_of(p) == Origin::Tunnel,
-                       .local = is_local(origin_of(p))};
-  to_manager(p, env_.slow, Drop::NeighborUnresolved);
-}
-
-inline void Worker::send_frame(Packet& p, std::uint16_t port, MacBits to, std::uint16_t type) {
+void Worker::send_frame(Packet& p, std::uint16_t port, MacBits to, std::uint16_t type) {
   if (p.headroom < kEthernetBytes) [[unlikely]]
     return drops_.drop(p, Drop::NoBuffer);
   TxQueue& queue = tx_[port];
@@ -703,91 +642,6 @@ void Worker::finish_pass() {
   wake_manager_ = false;
 }
 
-/// Counts the drop, and turns the packet into the ICMP error that its source is owed, if any.
-void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) {
-  const Origin origin = origin_of(p);
-  if (paths_.on()) [[unlikely]]
-    paths_.dropped(p, reason);
-  if (is_local(origin) || !icmp_error_allowed(p)) return drops_.drop(p, reason);
-  if (!icmp_budget_.take(now_)) {
-    counters_.drops[static_cast<std::size_t>(reason)].add(1);
-    counters_.generated.add(1);
-    return drops_.drop(p, Drop::IcmpRateLimited);
-  }
-  const IpAddress source = error_source(p);
-  if (generated_.full() || source.is_unspecified() || !icmp_error(p, error, source, static_cast<std::uint16_t>(mtu)))
-    return drops_.drop(p, reason);
-  counters_.drops[static_cast<std::size_t>(reason)].add(1);
-  counters_.generated.add(1);
-  set_origin(p, answer_to(origin));
-  generated_.push_back(&p);
-}
-
-/// To the sender inside of a tunnel an own address speaks that the tunnel's policy admits, if there is one.
-IpAddress Worker::error_source(const Packet& p) const {
-  if (p.inbound != nullptr)
-    for (const IpAddress& own : env_.own->all())
-      if (own.family == p.family && admits(p.inbound->match, own)) return own;
-  if (const IpAddress here = env_.interfaces[p.rx_port].primary(p.family); !here.is_unspecified()) return here;
-  for (const IpAddress& own : env_.own->all())
-    if (own.family == p.family) return own;
-  return {};
-}
-
-void Worker::no_sa(Packet& p, const SpdEntry& entry) {
-  auto& reported = env_.policies[entry.policy.value].acquire_ns;
-  std::uint64_t last = reported.load(std::memory_order_relaxed);
-  const bool due = entry.acquire && env_.slow != nullptr && (last == 0 || now_ - last >= kAcquireInterval);
-  if (!due || !reported.compare_exchange_strong(last, now_)) return drops_.drop(p, Drop::PolicyNoSa);
-  note_of(p.handle) = {.kind = Handoff::Acquire, .policy = entry.policy};
-  if (paths_.on()) [[unlikely]]
-    paths_.dropped(p, Drop::PolicyNoSa);
-  store_view(p);
-  if (!env_.slow->push(p.handle)) return drops_.drop(p, Drop::PolicyNoSa);
-  counters_.drops[static_cast<std::size_t>(Drop::PolicyNoSa)].add(1);
-  wake_manager_ = true;
-}
-
-void Worker::to_manager(Packet& p, BufferRing* ring, Drop if_full) {
-  store_view(p);
-  if (!ring->push(p.handle)) return drops_.drop(p, if_full);
-  wake_manager_ = true;
-}
-
-void Worker::hand_over(Packet& p, unsigned worker, HandoffNote note) {
-  note.from_tunnel = origin_of(p) == Origin::Tunnel;
-  note.local = is_local(origin_of(p));
-  note_of(p.handle) = note;
-  store_view(p);
-  if (worker >= env_.handoff.size() || !env_.handoff[worker]->push(p.handle)) {
-    if (note.kind == Handoff::EspIn) p.inbound->counters->drop_shared(Direction::Inbound, Drop::HandoffFull);
-    if (note.kind == Handoff::EspOut) p.outbound->counters->drop_shared(Direction::Outbound, Drop::HandoffFull);
-    return drops_.drop(p, Drop::HandoffFull);
-  }
-  if (paths_.on()) [[unlikely]] {
-    paths_.note(p, {.kind = shm::StepKind::HandedOver, .number = worker});
-    paths_.done(p);
-  }
-  counters_.handoff_out.add(1);
-}
-
-/// RFC 4303 §2.6: an empty packet of no protocol, to be sealed like any other. False: its SA is no longer the policy's.
-bool Worker::make_dummy(Packet& p, const HandoffNote& note) {
-  p.outbound = chosen_sa(env_.policies[note.policy.value], note);
-  if (p.outbound == nullptr || p.outbound->spi != note.spi) {
-    drops_.drop(p, Drop::PolicyNoSa);
-    return false;
-  }
-  p.family = Family::None;
-  p.protocol = kProtocolNone;
-  p.l4_offset = 0;
-  p.source_port = p.destination_port = 0;
-  p.fragment = p.ports_hidden = false;
-  std::memset(p.data, 0, kIpv4HeaderBytes);  // what the outer header is made of, where it is copied from the inner one
-  set_origin(p, Origin::LocalToTunnel);
-  return true;
-}
-
 /// Buffers from other workers and from the manager. Each was an IP packet, at its header, unless it says Frame.
 void Worker::handed_over(std::span<void* const> handles) {
   Burst esp;
@@ -818,7 +672,7 @@ void Worker::handed_over(std::span<void* const> handles) {
         esp.push_back(&p);
         break;
       case Handoff::EspOut:
-        p.outbound = chosen_sa(env_.policies[note.policy.value], note);
+        p.outbound = chosen_sa(env_.policies[note.policy.value], note.spi, note.slot);
         if (p.outbound == nullptr) {
           drops_.drop(p, Drop::PolicyNoSa);
         } else {

@@ -36,6 +36,11 @@ namespace culvert::dp {
 
 /// How a packet came to be here.
 enum class Origin : std::uint8_t { Clear, ClearByBypass, Tunnel, LocalToClear, LocalToTunnel };
+/// It stands in Packet::tag.
+inline Origin origin_of(const Packet& p) { return static_cast<Origin>(p.tag); }
+inline void set_origin(Packet& p, Origin o) { p.tag = static_cast<std::uint8_t>(o); }
+inline bool is_local(Origin o) { return o == Origin::LocalToClear || o == Origin::LocalToTunnel; }
+inline Origin answer_to(Origin o) { return o == Origin::Tunnel ? Origin::LocalToTunnel : Origin::LocalToClear; }
 
 struct InboundVerdict {
   bool accept = false;
@@ -102,6 +107,15 @@ inline OutboundSa* sa_for(const PolicyState& policy, const Packet& p) {
   if (sa != nullptr && sa->narrow.load(std::memory_order_relaxed)) [[unlikely]]
     return admitting_sa(sa, p);
   return sa;
+}
+
+/// The SA that another worker chose for a packet; it may be gone since. The packet may be a fragment: it cannot be chosen for anew.
+inline OutboundSa* chosen_sa(const PolicyState& policy, Spi spi, std::uint32_t slot) {
+  OutboundSa* youngest = policy.current.load(std::memory_order_acquire);
+  unsigned left = kMaxAlternatives;
+  for (OutboundSa* sa = youngest; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
+    if (sa->spi == spi && sa->manager.slot == slot) return sa;
+  return youngest != nullptr && !youngest->narrow.load(std::memory_order_relaxed) ? youngest : nullptr;
 }
 
 /// What becomes of a packet where `mtu` bytes fit: under `sa`, or in clear. Under an SA in transport mode a fragment may not go

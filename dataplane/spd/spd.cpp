@@ -58,7 +58,8 @@ std::vector<NumberPrefix> prefixes(const TrafficSelector& ts) {
     // As many host bits as are 0 in `at`, and lead no further than `last`.
     unsigned host = 0;
     U128 end = at;
-    while (host < width && (at >> host & 1) == 0 && (at | (U128{2} << host) - 1) <= last) end = at | ((U128{2} << host++) - 1);
+    const auto until = [&](unsigned bits) -> U128 { return at | ((U128{2} << (bits - 1)) - 1); };
+    while (host < width && (at >> host & 1) == 0 && until(host + 1) <= last) end = until(++host);
     out.push_back({at, width - host});
     if (end >= last) return out;
     at = end + 1;

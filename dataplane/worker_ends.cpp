@@ -1,0 +1,148 @@
+// Where packets end: answered, refused with ICMP, dropped, or handed to the manager or to another worker. The ways that lead here are in
+// worker.cpp. Nothing here is met by a packet that goes its usual way.
+#include "dataplane/nodes/arp.hpp"
+#include "dataplane/nodes/classify.hpp"
+#include "dataplane/nodes/nd.hpp"
+#include "dataplane/worker.hpp"
+
+namespace culvert::dp {
+
+namespace {
+constexpr std::uint64_t kAcquireInterval = 1'000'000'000;
+
+/// Whether a message of ICMP from `own` may come out of the other end of the tunnel that has `match`.
+bool admits(const InboundMatch& match, const IpAddress& own) {
+  if (own.family == Family::V4) return match.destination.matches_v4(own.v4_host(), kProtocolIcmp, 0, false);
+  return match.destination_v6.contains(own.bytes.data()) && match.destination.matches_upper(kProtocolIcmpv6, 0, false);
+}
+}  // namespace
+
+void Worker::arp(Packet& p) {
+  if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
+  const ArpVerdict v = arp_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
+  wake_manager_ |= v.learned;
+  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeArp);
+  if (v.counted) return drops_.drop(p, v.reason);
+  counters_.consumed.add(1);
+  BufferPool::release(nullptr, std::span(&p.handle, 1));
+}
+
+void Worker::neighbor_discovery(Packet& p) {
+  if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
+  const NdVerdict v = nd_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
+  wake_manager_ |= v.learned;
+  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeIpv6);
+  if (v.counted) return drops_.drop(p, v.reason);
+  counters_.consumed.add(1);
+  BufferPool::release(nullptr, std::span(&p.handle, 1));
+}
+
+void Worker::punt_ike(Packet& p) {
+  if (env_.ike == nullptr || !punt_budget_.take(source_of(p), begins_negotiation(p), now_)) return drops_.drop(p, Drop::PuntFull);
+  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port};
+  to_manager(p, env_.ike, Drop::PuntFull);
+}
+
+/// RFC 4301 §8.2.1: a router says that a packet of an SA did not fit. The manager knows whether it was one.
+void Worker::path_mtu(Packet& p) {
+  if (env_.slow == nullptr || !path_mtu_budget_.take(now_)) return drops_.drop(p, Drop::IcmpIgnored);
+  note_of(p.handle) = {.kind = Handoff::PathMtu, .port = p.rx_port};
+  to_manager(p, env_.slow, Drop::IcmpIgnored);
+}
+
+void Worker::send_later(Packet& p, const NextHop& hop, NeighborState state) {
+  if (state == NeighborState::Failed || env_.slow == nullptr) return drops_.drop(p, Drop::NeighborUnresolved);
+  note_of(p.handle) = {.kind = Handoff::Resolve,
+                       .port = hop.port,
+                       .next_hop = hop.kind == HopKind::Gateway ? hop.gateway : destination_of(p),
+                       .from_tunnel = origin_of(p) == Origin::Tunnel,
+                       .local = is_local(origin_of(p))};
+  to_manager(p, env_.slow, Drop::NeighborUnresolved);
+}
+
+/// Counts the drop, and turns the packet into the ICMP error that its source is owed, if any.
+void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) {
+  const Origin origin = origin_of(p);
+  if (paths_.on()) [[unlikely]]
+    paths_.dropped(p, reason);
+  if (is_local(origin) || !icmp_error_allowed(p)) return drops_.drop(p, reason);
+  if (!icmp_budget_.take(now_)) {
+    counters_.drops[static_cast<std::size_t>(reason)].add(1);
+    counters_.generated.add(1);
+    return drops_.drop(p, Drop::IcmpRateLimited);
+  }
+  const IpAddress source = error_source(p);
+  if (generated_.full() || source.is_unspecified() || !icmp_error(p, error, source, static_cast<std::uint16_t>(mtu)))
+    return drops_.drop(p, reason);
+  counters_.drops[static_cast<std::size_t>(reason)].add(1);
+  counters_.generated.add(1);
+  set_origin(p, answer_to(origin));
+  generated_.push_back(&p);
+}
+
+/// To the sender inside of a tunnel an own address speaks that the tunnel's policy admits, if there is one.
+IpAddress Worker::error_source(const Packet& p) const {
+  if (p.inbound != nullptr)
+    for (const IpAddress& own : env_.own->all())
+      if (own.family == p.family && admits(p.inbound->match, own)) return own;
+  if (const IpAddress here = env_.interfaces[p.rx_port].primary(p.family); !here.is_unspecified()) return here;
+  for (const IpAddress& own : env_.own->all())
+    if (own.family == p.family) return own;
+  return {};
+}
+
+void Worker::no_sa(Packet& p, const SpdEntry& entry) {
+  auto& reported = env_.policies[entry.policy.value].acquire_ns;
+  std::uint64_t last = reported.load(std::memory_order_relaxed);
+  const bool due = entry.acquire && env_.slow != nullptr && (last == 0 || now_ - last >= kAcquireInterval);
+  if (!due || !reported.compare_exchange_strong(last, now_)) return drops_.drop(p, Drop::PolicyNoSa);
+  note_of(p.handle) = {.kind = Handoff::Acquire, .policy = entry.policy};
+  if (paths_.on()) [[unlikely]]
+    paths_.dropped(p, Drop::PolicyNoSa);
+  store_view(p);
+  if (!env_.slow->push(p.handle)) return drops_.drop(p, Drop::PolicyNoSa);
+  counters_.drops[static_cast<std::size_t>(Drop::PolicyNoSa)].add(1);
+  wake_manager_ = true;
+}
+
+void Worker::to_manager(Packet& p, BufferRing* ring, Drop if_full) {
+  store_view(p);
+  if (!ring->push(p.handle)) return drops_.drop(p, if_full);
+  wake_manager_ = true;
+}
+
+void Worker::hand_over(Packet& p, unsigned worker, HandoffNote note) {
+  note.from_tunnel = origin_of(p) == Origin::Tunnel;
+  note.local = is_local(origin_of(p));
+  note_of(p.handle) = note;
+  store_view(p);
+  if (worker >= env_.handoff.size() || !env_.handoff[worker]->push(p.handle)) {
+    if (note.kind == Handoff::EspIn) p.inbound->counters->drop_shared(Direction::Inbound, Drop::HandoffFull);
+    if (note.kind == Handoff::EspOut) p.outbound->counters->drop_shared(Direction::Outbound, Drop::HandoffFull);
+    return drops_.drop(p, Drop::HandoffFull);
+  }
+  if (paths_.on()) [[unlikely]] {
+    paths_.note(p, {.kind = shm::StepKind::HandedOver, .number = worker});
+    paths_.done(p);
+  }
+  counters_.handoff_out.add(1);
+}
+
+/// RFC 4303 §2.6: an empty packet of no protocol, to be sealed like any other. False: its SA is no longer the policy's.
+bool Worker::make_dummy(Packet& p, const HandoffNote& note) {
+  p.outbound = chosen_sa(env_.policies[note.policy.value], note.spi, note.slot);
+  if (p.outbound == nullptr || p.outbound->spi != note.spi) {
+    drops_.drop(p, Drop::PolicyNoSa);
+    return false;
+  }
+  p.family = Family::None;
+  p.protocol = kProtocolNone;
+  p.l4_offset = 0;
+  p.source_port = p.destination_port = 0;
+  p.fragment = p.ports_hidden = false;
+  std::memset(p.data, 0, kIpv4HeaderBytes);  // what the outer header is made of, where it is copied from the inner one
+  set_origin(p, Origin::LocalToTunnel);
+  return true;
+}
+
+}  // namespace culvert::dp
