@@ -267,7 +267,8 @@ TEST_CASE("ICMPv6: echo, and errors where they are owed", "[v6][rfc4443]") {
   };
   CHECK(allowed(ipv6(kHost, kFar, 17, udp(7, 9))));
   CHECK(allowed(icmpv6(kHost, kFar, echo)));
-  for (const std::uint8_t type : {1, 2, 3, 4, 137}) {
+  constexpr std::array<std::uint8_t, 5> kErrors{1, 2, 3, 4, 137};
+  for (const std::uint8_t type : kErrors) {
     Bytes message = echo;
     message[0] = type;
     CHECK_FALSE(allowed(icmpv6(kHost, kFar, message)));
