@@ -18,6 +18,7 @@ using namespace culvert::dp;
 constexpr std::uint32_t kCapacity = 128;
 constexpr std::uint16_t kRoom = 192;
 constexpr std::array kEsp{"aes128gcm16", "aes256-sha256", "null-sha1", "aes128gmac-esn"};
+constexpr std::array<std::uint16_t, 2> kPorts{0, 4500};
 constexpr std::array kAh{"sha256", "sha1-esn", "aes128gmac"};
 
 void require(bool condition) {
@@ -39,7 +40,7 @@ struct World {
         for (const SaMode mode : {SaMode::Tunnel, SaMode::Transport}) {
           if (mode == SaMode::Transport && outer != inner) continue;
           for (const char* name : kEsp)
-            for (const std::uint16_t port : {0, 4500}) add(parse_esp_proposal(name)->front(), outer, inner, mode, port);
+            for (const std::uint16_t port : kPorts) add(parse_esp_proposal(name)->front(), outer, inner, mode, port);
           for (const char* name : kAh) add(parse_ah_proposal(name)->front(), outer, inner, mode, 0);
         }
   }
