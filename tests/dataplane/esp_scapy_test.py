@@ -132,7 +132,7 @@ def inner_packets(source, destination, transport, family):
     rnd = random.Random(7)
     ip = {"src": source, "dst": destination}
     if family == 6:
-        out = [IPv6(**ip) / UDP(sport=7, dport=9) / Raw(rnd.randbytes(n)) for n in list(range(0, 66)) + [484, 996, 1392, 1452, 8000]]
+        out = [IPv6(**ip) / UDP(sport=7, dport=9) / Raw(rnd.randbytes(n)) for n in list(range(0, 66, 3)) + [484, 1452, 8000]]
         out += [IPv6(**ip, tc=0xB9, fl=0xABCDE, hlim=1) / TCP(sport=80, dport=1024) / Raw(rnd.randbytes(33)),
                 IPv6(**ip) / ICMPv6EchoRequest(data=rnd.randbytes(56)), IPv6(**ip, nh=253) / Raw(b"experimental")]
         if not transport:
