@@ -302,17 +302,18 @@ void Worker::check_clear(Burst& packets) {
 /// place of the burst's first packet.
 template <class Ask>
 void Worker::by_family(Burst& packets, Ask&& ask) {
+  const auto v4 = [&] { ask(packets, std::size_t{0}, flows_, [](const Packet& p) { return FlowKey::outbound(p); }); };
+  bool mixed = false;
+  for (const Packet* p : packets) mixed |= p->family != Family::V4;
+  if (!mixed) [[likely]]
+    return v4();
   Burst v6;
   packets.filter([&](Packet& p) {
-    if (p.family == Family::V4) [[likely]]
-      return true;
+    if (p.family == Family::V4) return true;
     v6.push_back(&p);
     return false;
   });
-  if (!packets.empty()) [[likely]]
-    ask(packets, std::size_t{0}, flows_, [](const Packet& p) { return FlowKey::outbound(p); });
-  if (v6.empty()) [[likely]]
-    return;
+  if (!packets.empty()) v4();
   ask(v6, packets.size(), flows_v6_, [](const Packet& p) { return FlowKeyV6::outbound(p); });
   // What we say to a neighbour by an address of the link goes back to the port that it came from.
   for (Packet* p : v6)

@@ -98,6 +98,7 @@ class Worker {
   void expire_fragments();
   bool input_v6(Packet& p);
   void neighbor_discovery(Packet& p);
+  void heard(Packet& p, const NeighborVerdict& verdict, std::uint16_t ether_type);
   void punt_ike(Packet& p);
   void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);

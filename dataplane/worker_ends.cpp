@@ -19,19 +19,17 @@ bool admits(const InboundMatch& match, const IpAddress& own) {
 
 void Worker::arp(Packet& p) {
   if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
-  const ArpVerdict v = arp_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
-  wake_manager_ |= v.learned;
-  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeArp);
-  if (v.counted) return drops_.drop(p, v.reason);
-  counters_.consumed.add(1);
-  BufferPool::release(nullptr, std::span(&p.handle, 1));
+  heard(p, arp_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors), kEtherTypeArp);
 }
 
 void Worker::neighbor_discovery(Packet& p) {
   if (!arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
-  const NdVerdict v = nd_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors);
+  heard(p, nd_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors), kEtherTypeIpv6);
+}
+
+void Worker::heard(Packet& p, const NeighborVerdict& v, std::uint16_t ether_type) {
   wake_manager_ |= v.learned;
-  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), kEtherTypeIpv6);
+  if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), ether_type);
   if (v.counted) return drops_.drop(p, v.reason);
   counters_.consumed.add(1);
   BufferPool::release(nullptr, std::span(&p.handle, 1));

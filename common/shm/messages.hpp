@@ -183,7 +183,8 @@ struct Moved {
 };
 
 /// What would become of this packet? A question: it changes nothing, sends nothing, and takes no sequence number. Answered by a Traced
-/// before its Ack. NotFound: no such SA, or no port from which such a packet would come. Unsupported: a family that is not carried.
+/// before its Ack. NotFound: no such SA, or no port from which such a packet would come. BadMessage: addresses
+/// of two families, or shorter than its headers.
 struct TracePacket {
   static constexpr MessageType kType = MessageType::TracePacket;
   static constexpr std::uint16_t kAnyPort = 0xffff;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <net/if.h>
 #include <rte_dev.h>
@@ -59,19 +60,29 @@ unsigned ring_frame(unsigned mtu) {
   return wanted <= kPage / 2 ? kPage / 2 : (wanted + kPage - 1) / kPage * kPage;
 }
 
-/// For drivers over an interface of the kernel's that say less than they can (af_packet's knows frames of 1,514 bytes, whatever its ring
-/// holds). False: it could not be set.
-bool set_kernel_mtu(unsigned interface, int mtu) {
+/// Asks the kernel about one of its interfaces with `get`; where change(ifreq) says that it changed the answer, writes it back with `set`.
+/// False: either failed.
+template <class Change>
+bool change_interface(unsigned interface, unsigned long get, unsigned long set, Change&& change) {
   ifreq ask{};
   const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
-  bool right = ::if_indextoname(interface, ask.ifr_name) != nullptr && ::ioctl(fd, SIOCGIFMTU, &ask) == 0;
-  if (right && ask.ifr_mtu != mtu) {
-    ask.ifr_mtu = mtu;
-    right = ::ioctl(fd, SIOCSIFMTU, &ask) == 0;
-  }
+  bool right = ::if_indextoname(interface, ask.ifr_name) != nullptr && ::ioctl(fd, get, &ask) == 0;
+  if (right && change(ask)) right = ::ioctl(fd, set, &ask) == 0;
   ::close(fd);
   return right;
+}
+/// For drivers over an interface of the kernel's that say less than they can (af_packet's knows frames of 1,514 bytes, whatever its ring
+/// holds). False: it could not be set.
+bool set_kernel_mtu(unsigned interface, int mtu) {
+  return change_interface(interface, SIOCGIFMTU, SIOCSIFMTU, [mtu](ifreq& ask) { return std::exchange(ask.ifr_mtu, mtu) != mtu; });
+}
+/// The same for groups, which af_packet's driver knows nothing of.
+bool hear_groups(unsigned interface) {
+  return change_interface(interface, SIOCGIFFLAGS, SIOCSIFFLAGS, [](ifreq& ask) {
+    const auto heard = static_cast<short>(ask.ifr_flags | IFF_ALLMULTI);
+    return std::exchange(ask.ifr_flags, heard) != heard;
+  });
 }
 }  // namespace
 
@@ -146,6 +157,10 @@ std::expected<void, std::string> Port::configure(unsigned queues) {
   }
   if (const int rc = rte_eth_dev_start(id_); rc != 0) return failed("starting the device", rc);
   interface_ = info.if_index;
+  // Neighbours ask for IPv6 addresses by groups (RFC 4861 §7.2.2), which a NIC else keeps to itself.
+  const bool v6 = std::ranges::any_of(config_.addresses, [](const Prefix& p) { return p.address.family == Family::V6; });
+  if (const int rc = v6 ? rte_eth_allmulticast_enable(id_) : 0; rc != 0 && (interface_ == 0 ? rc != -ENOTSUP : !hear_groups(interface_)))
+    return failed("hearing IPv6's groups", rc);
   rte_ether_addr mac{};
   if (const int rc = rte_eth_macaddr_get(id_, &mac); rc != 0) return failed("MAC address", rc);
   std::copy_n(mac.addr_bytes, mac_.size(), mac_.begin());

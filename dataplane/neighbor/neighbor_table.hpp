@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/net/ip.hpp"
+#include "common/shm/drop.hpp"
 #include "dataplane/packet.hpp"
 
 namespace culvert::dp {
@@ -48,6 +49,15 @@ struct Neighbor {
     link.store(encode(NeighborState::Reachable, mac), std::memory_order_release);
     confirmed.store(true, std::memory_order_release);
   }
+};
+
+/// What a message of ARP or of neighbour discovery asks of its worker.
+struct NeighborVerdict {
+  Drop reason{};         ///< if `counted`
+  bool counted = false;  ///< it is refused; else it was fine, and ends here if it is not answered
+  bool reply = false;    ///< the packet has become the answer: send it to `to`
+  bool learned = false;  ///< an entry for which packets may wait has become usable
+  Neighbor::Mac to{};
 };
 
 class NeighborTable {

@@ -13,9 +13,8 @@ constexpr std::uint32_t kOp = 6, kSha = 8, kSpa = 14, kTha = 18, kTpa = 24;
 constexpr std::uint16_t kRequest = 1, kReply = 2;
 }  // namespace
 
-ArpVerdict arp_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors) {
-  ArpVerdict v;
-  v.counted = true;
+NeighborVerdict arp_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors) {
+  NeighborVerdict v{.reason = Drop::ArpInvalid, .counted = true};
   if (p.length < kArpBytes || !std::equal(kEthernetIpv4.begin(), kEthernetIpv4.end(), p.data)) return v;
   const std::uint16_t op = load_be16(p.data + kOp);
   Neighbor::Mac sender;

@@ -2,7 +2,6 @@
 // Owns the ARP packet's layout. Never creates an entry: a storm of strangers costs no memory.
 #pragma once
 
-#include "common/shm/drop.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/neighbor/neighbor_table.hpp"
 #include "dataplane/packet.hpp"
@@ -11,16 +10,8 @@ namespace culvert::dp {
 
 inline constexpr std::uint32_t kArpBytes = 28;
 
-struct ArpVerdict {
-  bool reply = false;    ///< the packet has become the answer: send it to `to`
-  bool learned = false;  ///< an entry for which packets may wait has become usable
-  Neighbor::Mac to{};
-  Drop reason = Drop::ArpInvalid;  ///< if neither
-  bool counted = false;            ///< `reason` applies; false: the packet was fine, and ends here
-};
-
-/// `p` is at the ARP header. `port` is its index.
-ArpVerdict arp_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors);
+/// `p` is at the ARP header. `port` is its index. The reason is ArpInvalid.
+NeighborVerdict arp_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors);
 
 /// Writes a request for `target` into an empty packet (at the ARP header). `target` == our own address: gratuitous.
 void arp_request(Packet& p, const Interface& interface, const IpAddress& source, const IpAddress& target);

@@ -81,9 +81,8 @@ bool listens_to(const Interface& interface, const std::uint8_t* multicast) {
                              [&](const Prefix& p) { return p.address.family == Family::V6 && solicited_node(p.address) == group; });
 }
 
-NdVerdict nd_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors) {
-  NdVerdict v;
-  v.counted = true;
+NeighborVerdict nd_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors) {
+  NeighborVerdict v{.reason = Drop::NdInvalid, .counted = true};
   std::uint8_t* icmp = p.data + p.l4_offset;
   const std::uint32_t bytes = p.length - p.l4_offset;
   if (p.data[7] != kHopLimit || bytes < kOptions || icmp[1] != 0 || upper_sum(Family::V6, p.data, kProtocolIcmpv6, icmp, bytes) != 0xffff)

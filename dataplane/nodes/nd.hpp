@@ -6,7 +6,6 @@
 #include <array>
 #include <cstdint>
 
-#include "common/shm/drop.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/neighbor/neighbor_table.hpp"
 #include "dataplane/packet.hpp"
@@ -21,15 +20,8 @@ bool is_neighbor_discovery(const Packet& p);
 /// solicited-node address of one of its own.
 bool listens_to(const Interface& interface, const std::uint8_t* multicast);
 
-struct NdVerdict {
-  bool reply = false;    ///< the packet is an advertisement now, whole, to be sent to `to`
-  bool counted = false;  ///< it ends here, as `reason`
-  bool learned = false;  ///< somebody who was asked for has answered
-  Drop reason = Drop::NdInvalid;
-  Neighbor::Mac to{};
-};
-/// Takes in a solicitation or advertisement (is_neighbor_discovery) that came in on `port` (RFC 4861 §7.1, §7.2).
-NdVerdict nd_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors);
+/// Takes in a solicitation or advertisement (is_neighbor_discovery) that came in on `port` (RFC 4861 §7.1, §7.2). The reason is NdInvalid.
+NeighborVerdict nd_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors);
 
 /// Writes the solicitation for `target` (RFC 4861 §7.2.2) into an empty packet with room for it, from `source`, which is our own. Returns
 /// the MAC address of the group that it goes to (RFC 2464 §7).

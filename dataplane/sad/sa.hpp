@@ -111,9 +111,10 @@ class PeerV6 {
     Slot& slot = slots_[next & 1];
     Value v;
     std::memcpy(v.address.data(), address, sizeof v.address);
-    slot.high.store(v.address[0], std::memory_order_relaxed);
-    slot.low.store(v.address[1], std::memory_order_relaxed);
-    slot.port.store(port, std::memory_order_relaxed);
+    // Who sees a part of this value sees, too, that the one before it was stored, and so that this slot is not the one to read.
+    slot.high.store(v.address[0], std::memory_order_release);
+    slot.low.store(v.address[1], std::memory_order_release);
+    slot.port.store(port, std::memory_order_release);
     stores_.store(next, std::memory_order_release);
   }
   [[nodiscard]] Value load() const {

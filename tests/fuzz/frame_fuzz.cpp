@@ -61,7 +61,7 @@ void whole(const Packet& said, const IpAddress& to) {
 
 void discover(World& w, Packet& p) {
   const IpAddress asked_by = source_of(p);
-  const NdVerdict v = nd_in(p, w.interface, 0, w.neighbors);
+  const NeighborVerdict v = nd_in(p, w.interface, 0, w.neighbors);
   require(!(v.reply && v.counted));
   if (v.reply) whole(p, asked_by.is_unspecified() ? *IpAddress::parse("ff02::1") : asked_by);
 }
@@ -99,7 +99,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   p.tailroom = kTailroom;
   const FrameVerdict v = classify_frame(p, load_mac(kMac.data()));
   if (v.kind == FrameKind::Arp) {
-    const ArpVerdict a = arp_in(p, w.interface, 0, w.neighbors);
+    const NeighborVerdict a = arp_in(p, w.interface, 0, w.neighbors);
     require(!(a.reply && a.counted));
   } else if (v.kind == FrameKind::Ip) {
     take(w, own, p);

@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, report, sites, strongswan, uml  # noqa: E402
+from lib.traffic import pings  # noqa: E402
 
 SIZES, COUNT = (56, 1000), 2
 OUR, THEIR, HOST = {4: "10.9.0.1", 6: "fd00:9::1"}, {4: "10.9.0.2", 6: "fd00:9::2"}, {4: "10.1.0.10", 6: "fd00:1::10"}
@@ -98,17 +99,6 @@ class Site:
         return {s["spi"]: s for s in uml.parse_xfrm_states(self.guest.script("ip -s xfrm state"))}
 
 
-def pings(where, pairs):
-    """All at once: [(case, source, target)] -> {case: answered}"""
-    lines = [f'{{ echo "{name} $(ping -n -q -c {COUNT} -i 0.8 -W 5 -s {size} -I {source} {target} 2>&1 | grep transmitted)"; }} &'
-             for name, source, target in pairs for size in SIZES]
-    text = where.sh("bash", "-c", "\n".join(lines) + "\nwait", seconds=60)
-    found = collections.Counter()
-    for name, received in re.findall(r"^(\S+) \d+ packets transmitted, (\d+) received", text, re.M):
-        found[name] += int(received)
-    return found
-
-
 def compare(site, case, answered, states, listed):
     """'' or what is wrong with an SA pair."""
     packets = (2 if case.mode == "tunnel" else 1) * len(SIZES) * COUNT
@@ -135,8 +125,8 @@ def round_of(r, site, role):
             failed[c.name] = f"not established: {str(detail).strip()[-300:]}"
     time.sleep(1)            # a responder installs its SAs when it has read the third message
     up = [c for c in CASES if c.name not in failed]
-    answered = pings(site.guest, [(c.name, inside(c)[0], HOST[c.inner] if c.mode == "tunnel" else OUR[6]) for c in up])
-    answered += pings(site.host, [(c.name, HOST[c.inner], inside(c)[0]) for c in up if c.mode == "tunnel"])
+    answered = pings(site.guest, SIZES, COUNT, [(c.name, inside(c)[0], HOST[c.inner] if c.mode == "tunnel" else OUR[6]) for c in up])
+    answered += pings(site.host, SIZES, COUNT, [(c.name, HOST[c.inner], inside(c)[0]) for c in up if c.mode == "tunnel"])
     time.sleep(0.3)
     states, listed = site.states(), {c["name"]: c for c in site.strongswan.child_sas() if c["state"] == "INSTALLED"}
     cells = {}

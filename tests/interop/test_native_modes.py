@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, report, sites, strongswan, uml  # noqa: E402
+from lib.traffic import pings  # noqa: E402
 
 SIZES, COUNT = (56, 1000), 2
 CULVERT, LINUX, HOST = sites.ADDRESS["a"], sites.ADDRESS["b"], sites.HOST["a"]
@@ -107,17 +108,6 @@ class Site:
         return blocks, {s["spi"]: s for s in uml.parse_xfrm_states(text)}
 
 
-def pings(where, pairs):
-    """All at once: [(case, source, target)] -> {case: answered}"""
-    lines = [f'{{ echo "{name} $(ping -n -q -c {COUNT} -i 0.8 -W 5 -s {size} -I {source} {target} | grep transmitted)"; }} &'
-             for name, source, target in pairs for size in SIZES]
-    text = where.sh("bash", "-c", "\n".join(lines) + "\nwait", seconds=150)
-    found = collections.Counter()
-    for name, received in re.findall(r"^(\S+) \d+ packets transmitted, (\d+) received", text, re.M):
-        found[name] += int(received)
-    return found
-
-
 def compare(site, case, answered, blocks, states, listed):
     """'' or what is wrong with an SA pair."""
     ways = 2 if case.mode == "tunnel" else 1
@@ -154,8 +144,8 @@ def round_of(r, site, role):
             failed[c.name] = f"not established: {str(detail).strip()[-200:]}"
     time.sleep(1)            # a responder installs its SAs when it has read the third message
     up = [c for c in CASES if c.name not in failed]
-    answered = pings(site.guest, [(c.name, f"10.2.{c.number}.1", HOST) if c.mode == "tunnel" else (c.name, f"10.9.2.{c.number}", CULVERT) for c in up])
-    answered += pings(site.host, [(c.name, HOST, f"10.2.{c.number}.1") for c in up if c.mode == "tunnel"])
+    answered = pings(site.guest, SIZES, COUNT, [(c.name, f"10.2.{c.number}.1", HOST) if c.mode == "tunnel" else (c.name, f"10.9.2.{c.number}", CULVERT) for c in up])
+    answered += pings(site.host, SIZES, COUNT, [(c.name, HOST, f"10.2.{c.number}.1") for c in up if c.mode == "tunnel"])
     time.sleep(0.3)
     blocks, states = site.kernel()
     listed = {c["name"]: c for c in site.strongswan.child_sas() if c["state"] == "INSTALLED"}

@@ -162,7 +162,7 @@ TEST_CASE("ARP: a request for our address is answered, and teaches only what is 
   Bytes wire{0, 1, 8, 0, 6, 4, 0, 1, 2, 9, 9, 9, 9, 9, 10, 1, 0, 10, 0, 0, 0, 0, 0, 0, 10, 1, 0, 1};
   wire.resize(46);
   OwnedPacket p(wire, 14, 0);
-  const ArpVerdict v = arp_in(p.view, i, 1, table);
+  const NeighborVerdict v = arp_in(p.view, i, 1, table);
   CHECK((v.reply && !v.learned && !v.counted));
   CHECK(v.to == Neighbor::Mac{2, 9, 9, 9, 9, 9});
   CHECK(table.size() == 0);
@@ -181,7 +181,7 @@ TEST_CASE("ARP: a host that asks for us in the name of an address beyond our net
   Bytes wire{0, 1, 8, 0, 6, 4, 0, 1, 2, 9, 9, 9, 9, 9, 10, 3, 7, 1, 0, 0, 0, 0, 0, 0, 10, 1, 0, 1};
   wire.resize(46);
   OwnedPacket request(wire, 14, 0);
-  const ArpVerdict v = arp_in(request.view, i, 1, table);
+  const NeighborVerdict v = arp_in(request.view, i, 1, table);
   CHECK((v.reply && !v.learned && !v.counted));
   CHECK(table.size() == 0);
 

@@ -169,7 +169,7 @@ TEST_CASE("neighbour discovery: who asks for us is answered, who was asked is le
   SECTION("a solicitation is answered to the one who asks") {
     Parsed p(icmpv6(kHost, group, solicitation(kRouter, &kHostMac), 255));
     REQUIRE(is_neighbor_discovery(p.view()));
-    const NdVerdict v = nd_in(p.view(), i, 0, table);
+    const NeighborVerdict v = nd_in(p.view(), i, 0, table);
     REQUIRE((v.reply && !v.counted && v.to == kHostMac));
     const Packet& reply = p.view();
     CHECK(reply.length == kSolicitationBytes);
@@ -180,7 +180,7 @@ TEST_CASE("neighbour discovery: who asks for us is answered, who was asked is le
   }
   SECTION("a probe for our address is defended to all") {
     Parsed p(icmpv6(*IpAddress::parse("::"), group, solicitation(kRouter, nullptr), 255));
-    const NdVerdict v = nd_in(p.view(), i, 0, table);
+    const NeighborVerdict v = nd_in(p.view(), i, 0, table);
     REQUIRE(v.reply);
     CHECK(destination_of(p.view()) == *IpAddress::parse("ff02::1"));
     CHECK(p.view().data[44] == 0xa0);
@@ -205,7 +205,7 @@ TEST_CASE("neighbour discovery: who asks for us is answered, who was asked is le
   SECTION("what RFC 4861 §7.1 refuses") {
     const auto refused = [&](Bytes b) {
       Parsed p(b);
-      const NdVerdict v = nd_in(p.view(), i, 0, table);
+      const NeighborVerdict v = nd_in(p.view(), i, 0, table);
       return v.counted && !v.reply && v.reason == Drop::NdInvalid;
     };
     CHECK(refused(icmpv6(kHost, group, solicitation(kRouter, &kHostMac), 254)));  // from beyond the link

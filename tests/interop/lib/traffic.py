@@ -1,4 +1,5 @@
 """Pings and captures: what went in, what came back, and where it was lost."""
+import collections
 import os
 import re
 import time
@@ -64,6 +65,17 @@ def ping(namespace, target, source=None, size=56, count=3, interval=0.2, wait=1)
     text = namespace.sh("ping", *options, target, seconds=count * max(interval, wait) + 10, check=False)
     line = next((l for l in text.splitlines() if "transmitted" in l), text.strip()[-200:])
     return " 0% packet loss" in line, line
+
+
+def pings(where, sizes, count, pairs, seconds=150):
+    """Many at once, of all sizes: [(name, source, target)] -> {name: how many were answered}"""
+    lines = [f'{{ echo "{name} $(ping -n -q -c {count} -i 0.8 -W 5 -s {size} -I {source} {target} 2>&1 | grep transmitted)"; }} &'
+             for name, source, target in pairs for size in sizes]
+    text = where.sh("bash", "-c", "\n".join(lines) + "\nwait", seconds=seconds)
+    found = collections.Counter()
+    for name, received in re.findall(r"^(\S+) \d+ packets transmitted, (\d+) received", text, re.M):
+        found[name] += int(received)
+    return found
 
 
 class Capture:
