@@ -222,6 +222,7 @@ class Rig:
 
 def run_all(arguments, names, always, rig_class=Rig):
     """Runs every test_* of a module against one gateway, with one worker and with two; arguments: program, DATAPLANE, CLIENT, [PATTERN]. Ends the process."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays behind a run that is stopped
     dataplane, client = arguments[1:3]
     pattern = arguments[3] if len(arguments) > 3 else ""
     tests = [(n, f) for n, f in names.items() if n.startswith("test_") and (pattern in n or n in always)]
