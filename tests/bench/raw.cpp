@@ -2,71 +2,98 @@
 #include "tests/bench/raw.hpp"
 
 #include <array>
+#include <cstring>
 #include <stdexcept>
+#include <vector>
 
+#include <emmintrin.h>
 #include <intel-ipsec-mb.h>
 
 namespace culvert::bench {
 
-struct RawCrypto::Impl {
-  EspSuite suite;
-  std::size_t icv = 0;
-  IMB_MGR* mgr = nullptr;
-  alignas(64) gcm_key_data gcm{};
+namespace {
+/// CBC with HMAC.
+struct alignas(64) Schedules {
   alignas(64) std::array<std::uint8_t, 256> encrypt{}, decrypt{};
   alignas(64) std::array<std::uint8_t, 64> inner{}, outer{};
+};
+bool is_gcm(const EspSuite& s) { return s.encr == Encr::AesGcm16; }
+bool is_sha256(const EspSuite& s) { return s.integ == Integ::HmacSha2_256_128; }
+constexpr std::uint64_t kCacheLine = 64;
+}  // namespace
+
+struct RawCrypto::Impl {
+  EspSuite suite;
+  bool wide = false;  // keys of 256 bits
+  std::size_t icv = 0;
+  IMB_MGR* mgr = nullptr;
+  std::vector<gcm_key_data> gcm;  // one of them is empty
+  std::vector<Schedules> cbc;
   alignas(64) std::array<std::uint8_t, 16> tag{};
 
   void gcm_all(std::span<const Op> ops, bool sealing);
   void cbc_all(std::span<const Op> ops, bool sealing);
+  void expand(Schedules& out) const;
 };
 
-namespace {
-bool is_gcm(const EspSuite& s) { return s.encr == Encr::AesGcm16; }
-bool is_wide(const EspSuite& s) { return s.key_bits == 256; }
-bool is_sha256(const EspSuite& s) { return s.integ == Integ::HmacSha2_256_128; }
-}  // namespace
+void RawCrypto::Impl::expand(Schedules& out) const {
+  const std::array<std::uint8_t, 64> zeros{};
+  if (wide) {
+    IMB_AES_KEYEXP_256(mgr, zeros.data(), out.encrypt.data(), out.decrypt.data());
+  } else {
+    IMB_AES_KEYEXP_128(mgr, zeros.data(), out.encrypt.data(), out.decrypt.data());
+  }
+  const auto half = [&](std::uint8_t pad, std::uint8_t* to) {  // RFC 2104 §2
+    std::array<std::uint8_t, 64> block;
+    block.fill(pad);
+    if (is_sha256(suite)) {
+      IMB_SHA256_ONE_BLOCK(mgr, block.data(), to);
+    } else {
+      IMB_SHA1_ONE_BLOCK(mgr, block.data(), to);
+    }
+  };
+  half(0x36, out.inner.data());
+  half(0x5c, out.outer.data());
+}
 
-RawCrypto::RawCrypto(const EspSuite& suite) : impl_(std::make_unique<Impl>()) {
+RawCrypto::RawCrypto(const EspSuite& suite, std::uint32_t keys) : impl_(std::make_unique<Impl>()) {
   const bool cbc = suite.encr == Encr::AesCbc && (is_sha256(suite) || suite.integ == Integ::HmacSha1_96);
   if ((!is_gcm(suite) && !cbc) || suite.key_bits == 192) throw std::runtime_error("no raw measurement of " + suite.to_string());
   impl_->suite = suite;
+  impl_->wide = suite.key_bits == 256;
   impl_->icv = is_gcm(suite) ? 16 : find_integ(suite.integ)->icv;
   impl_->mgr = alloc_mb_mgr(0);
   if (impl_->mgr == nullptr) throw std::runtime_error("IPsec-MB: no memory");
   init_mb_mgr_auto(impl_->mgr, nullptr);
-  const std::array<std::uint8_t, 64> key{};
-  const bool wide = is_wide(suite);
+  const std::array<std::uint8_t, 32> zeros{};
   if (is_gcm(suite)) {
-    if (wide) {
-      IMB_AES256_GCM_PRE(impl_->mgr, key.data(), &impl_->gcm);
-    } else {
-      IMB_AES128_GCM_PRE(impl_->mgr, key.data(), &impl_->gcm);
+    impl_->gcm.resize(keys);
+    for (gcm_key_data& key : impl_->gcm) {
+      if (impl_->wide) {
+        IMB_AES256_GCM_PRE(impl_->mgr, zeros.data(), &key);
+      } else {
+        IMB_AES128_GCM_PRE(impl_->mgr, zeros.data(), &key);
+      }
     }
     return;
   }
-  if (wide) {
-    IMB_AES_KEYEXP_256(impl_->mgr, key.data(), impl_->encrypt.data(), impl_->decrypt.data());
-  } else {
-    IMB_AES_KEYEXP_128(impl_->mgr, key.data(), impl_->encrypt.data(), impl_->decrypt.data());
-  }
-  for (auto* half : {&impl_->inner, &impl_->outer}) {
-    if (is_sha256(suite)) {
-      IMB_SHA256_ONE_BLOCK(impl_->mgr, key.data(), half->data());
-    } else {
-      IMB_SHA1_ONE_BLOCK(impl_->mgr, key.data(), half->data());
-    }
-  }
+  impl_->cbc.resize(keys);
+  for (Schedules& s : impl_->cbc) impl_->expand(s);
 }
 RawCrypto::~RawCrypto() { free_mb_mgr(impl_->mgr); }
 
 void RawCrypto::Impl::gcm_all(std::span<const Op> ops, bool sealing) {
   gcm_context_data context;
-  const bool wide = is_wide(suite);
   const auto call = sealing ? (wide ? mgr->gcm256_enc : mgr->gcm128_enc) : (wide ? mgr->gcm256_dec : mgr->gcm128_dec);
+  alignas(16) std::array<std::uint8_t, 16> nonce;
   for (const Op& op : ops) {
     std::uint8_t* text = op.esp + 16;
-    call(&gcm, &context, text, text, op.text, op.esp + 4, op.esp, 8, sealing ? text + op.text : tag.data(), 16);
+    std::uint64_t iv;
+    std::memcpy(&iv, op.esp + 8, sizeof iv);
+    // The salt is zero. Stored at once: the cipher loads it at once.
+    _mm_store_si128(reinterpret_cast<__m128i*>(nonce.data()),
+                    _mm_set_epi64x(static_cast<long long>(iv >> 32), static_cast<long long>(iv << 32)));
+    call(&gcm[op.key], &context, text, text, op.text, nonce.data(), op.esp, 8, sealing ? text + op.text : tag.data(), 16);
   }
 }
 
@@ -75,9 +102,10 @@ void RawCrypto::Impl::cbc_all(std::span<const Op> ops, bool sealing) {
   const std::uint32_t n = IMB_GET_NEXT_BURST(mgr, static_cast<std::uint32_t>(ops.size()), jobs.data());
   for (std::uint32_t i = 0; i < n; ++i) {
     IMB_JOB& job = *jobs[i];
-    job.enc_keys = encrypt.data();
-    job.dec_keys = decrypt.data();
-    job.key_len_in_bytes = is_wide(suite) ? 32 : 16;
+    const Schedules& keys = cbc[ops[i].key];
+    job.enc_keys = keys.encrypt.data();
+    job.dec_keys = keys.decrypt.data();
+    job.key_len_in_bytes = wide ? 32 : 16;
     job.src = ops[i].esp;
     job.dst = ops[i].esp + 24;
     job.cipher_start_src_offset_in_bytes = 24;
@@ -88,8 +116,8 @@ void RawCrypto::Impl::cbc_all(std::span<const Op> ops, bool sealing) {
     job.iv_len_in_bytes = 16;
     job.auth_tag_output = sealing ? ops[i].esp + 24 + ops[i].text : tag.data();
     job.auth_tag_output_len_in_bytes = icv;
-    job.u.HMAC._hashed_auth_key_xor_ipad = inner.data();
-    job.u.HMAC._hashed_auth_key_xor_opad = outer.data();
+    job.u.HMAC._hashed_auth_key_xor_ipad = keys.inner.data();
+    job.u.HMAC._hashed_auth_key_xor_opad = keys.outer.data();
     job.cipher_mode = IMB_CIPHER_CBC;
     job.cipher_direction = sealing ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
     job.hash_alg = is_sha256(suite) ? IMB_AUTH_HMAC_SHA_256 : IMB_AUTH_HMAC_SHA_1;
@@ -106,5 +134,13 @@ void RawCrypto::run(std::span<const Op> ops, bool encrypt) {
     impl_->cbc_all(ops, encrypt);
   }
 }
+
+void RawCrypto::prefetch(std::uint32_t key) const {
+  const auto* at = is_gcm(impl_->suite) ? reinterpret_cast<const std::uint8_t*>(&impl_->gcm[key])
+                                        : reinterpret_cast<const std::uint8_t*>(&impl_->cbc[key]);
+  for (std::uint64_t line = 0; line < 4; ++line) __builtin_prefetch(at + line * kCacheLine);
+}
+
+std::span<const std::uint8_t> RawCrypto::icv() const { return std::span(impl_->tag).first(impl_->icv); }
 
 }  // namespace culvert::bench

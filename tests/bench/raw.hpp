@@ -12,19 +12,25 @@ namespace culvert::bench {
 
 class RawCrypto {
  public:
-  /// One packet: SPI, sequence number, IV, then `text` bytes and room for the ICV.
+  /// One packet: SPI, sequence number, IV, then `text` bytes and room for the ICV; and the number of its set of keys.
   struct Op {
     std::uint8_t* esp;
     std::uint32_t text;
+    std::uint32_t key;
   };
-  /// Throws for a suite that has no yardstick: there is one of AES-GCM-16 and of AES-CBC with HMAC-SHA1 and HMAC-SHA2-256.
-  explicit RawCrypto(const EspSuite& suite);
+  /// `keys`: sets of keys, all with the same content, each in memory of its own. Throws for a suite that has no yardstick: there is one
+  /// of AES-GCM-16 and of AES-CBC with HMAC-SHA1 and HMAC-SHA2-256.
+  RawCrypto(const EspSuite& suite, std::uint32_t keys);
   ~RawCrypto();
   RawCrypto(const RawCrypto&) = delete;
   RawCrypto& operator=(const RawCrypto&) = delete;
 
   /// In place. At most 64 operations under CBC. Nothing is verified: decryption makes an ICV and leaves it.
   void run(std::span<const Op> ops, bool encrypt);
+  /// Starts loading a set of keys.
+  void prefetch(std::uint32_t key) const;
+  /// The ICV that run() made last when it decrypted.
+  [[nodiscard]] std::span<const std::uint8_t> icv() const;
 
  private:
   struct Impl;
