@@ -73,7 +73,7 @@ void Bound::out() {
   if (case_.sas > 1)
     for (std::uint16_t i = 0; i < n; ++i) {
       __builtin_prefetch(&sas_[order[i]], 1);
-      crypto_.prefetch(order[i]);
+      crypto_.prefetch(order[i], mbufs[i]->data_len);
     }
   for (std::uint16_t i = 0; i < n; ++i) {
     rte_mbuf* m = mbufs[i];
@@ -116,7 +116,7 @@ void Bound::in() {
   const std::uint32_t* const order = case_.order.data() + next_in_;
   const std::uint32_t front = kEthernet + kIpv4HeaderBytes;
   for (std::uint16_t i = 0; i < n; ++i) {
-    if (case_.sas > 1) crypto_.prefetch(order[i]);
+    if (case_.sas > 1) crypto_.prefetch(order[i], mbufs[i]->data_len);
     std::uint8_t* const esp = rte_pktmbuf_mtod(mbufs[i], std::uint8_t*) + front;
     ops[i] = {esp, mbufs[i]->data_len - front - kEspHeaderBytes - iv_ - icv_, order[i]};
   }

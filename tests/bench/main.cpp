@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <thread>
 
 #include <fmt/format.h>
@@ -24,44 +25,81 @@ using bench::Way;
 
 constexpr unsigned kMbufs = 8191;  // 2^n - 1 is what a mempool likes best
 constexpr std::uint16_t kMtu = 1500;
-constexpr std::uint32_t kMemoryMb = 512;
-constexpr unsigned kWarmUp = 10;  // rounds
+constexpr std::uint32_t kMemoryMb = 512, kMbufsPerMb = 400;
+constexpr unsigned kWarmUp = 3;  // rounds
+// Where a round has more packets than this, there are fewer of them.
+constexpr std::size_t kManyPackets = 2000;
+constexpr unsigned kFewRounds = 12;
 constexpr std::array kEverySuite{"aes128gcm16", "aes256gcm16", "aes128-sha1", "aes256-sha1", "aes128-sha256", "aes256-sha256"};
 
 struct Options {
   std::vector<std::string> suites, sizes;
   std::vector<Way> ways;
+  std::vector<std::uint32_t> sas, policies;
   unsigned rounds = 100;
   bool json = false, check = false;
   std::uint32_t cpu = 0;
 };
 
 const char* const kUsage =
-    "usage: culvert-bench [--json] [--check] [--suite NAME]... [--all] [--size N]... [--way WAY]... [--rounds N] [--cpu N]\n"
+    "usage: culvert-bench [--json] [--check] [--suite NAME]... [--all] [--size N]... [--way WAY]... [--sas N]...\n"
+    "                     [--policies N]... [--rounds N] [--cpu N]\n"
     "  --suite NAME  an ESP suite such as aes128gcm16 (the default) or aes256-sha256; may be repeated\n"
     "  --all         every suite\n"
     "  --size N      64, 128, 256, 512, 1024, 1420 or any other size of inner packets, or IMIX; may be repeated (all of these)\n"
     "  --way WAY     out, in or both; may be repeated (all of these)\n"
+    "  --sas N       SAs, packets spread over all: up to 1048576 inwards, 16384 outwards, where each needs a policy; may be repeated (1)\n"
+    "  --policies N  policy entries, up to 16384; may be repeated (1)\n"
     "  --rounds N    turns that each contender takes per row (100)\n"
     "  --cpu N       the CPU to run on (the last one)\n"
     "  --json        the report as JSON\n"
     "  --check       exit 1 if a mark is missed\n";
 
-Row measure(const std::string& suite, const std::string& size, Way way, unsigned rounds, dp::BufferPool& pool, const std::string& folder) {
+/// Rows of one suite, size and way: of each number of SAs with each of policies, the first of both first.
+std::vector<Case> cases(const Options& o, const std::string& suite, const std::string& size, Way way) {
   const auto suites = parse_esp_proposal(suite);
   if (!suites) throw std::runtime_error(suites.error().message);
-  const Case c = Case::make(suites->front(), way, size, 1);
-  bench::Path path(c, pool, folder);
-  std::array<std::vector<double>, kKinds> taken;
-  for (unsigned i = 0; i < rounds + kWarmUp; ++i)
-    for (std::size_t k = 0; k < kKinds; ++k) {
-      if (!path.has(static_cast<Kind>(k))) continue;
-      const double cycles = path.slice(static_cast<Kind>(k));
-      if (i >= kWarmUp) taken[k].push_back(cycles);
+  std::vector<Case> out;
+  for (const std::uint32_t sas : o.sas)
+    for (const std::uint32_t policies : o.policies) {
+      const Case c = Case::make(suites->front(), way, size, sas, policies);
+      const bool there = std::any_of(out.begin(), out.end(), [&](const Case& x) { return x.sas == c.sas && x.policies == c.policies; });
+      if (!there) out.push_back(c);  // with more SAs than may send it is
     }
-  Row row{.suite = suite, .size = size, .way = way, .sas = c.sas, .mean_bytes = c.mean_bytes(), .has_evp = path.has(Kind::Evp)};
-  row.take(taken);
-  return row;
+  return out;
+}
+std::size_t buffers(const std::vector<Case>& group) {
+  std::size_t n = kMbufs;
+  for (const Case& c : group) n += bench::Path::buffers(c) + dp::kBurstMax;
+  return n;
+}
+
+/// All of them take turns.
+std::vector<Row> measure(const std::vector<Case>& group, unsigned rounds, dp::BufferPool& pool, const std::string& folder) {
+  std::vector<std::unique_ptr<bench::Path>> paths;
+  std::size_t packets = 0;
+  for (const Case& c : group) {
+    paths.push_back(std::make_unique<bench::Path>(c, pool, folder));
+    packets = std::max(packets, bench::Path::buffers(c));
+  }
+  if (packets > kManyPackets)
+    rounds = std::clamp(static_cast<unsigned>(rounds * kManyPackets / packets), std::min(rounds, kFewRounds), rounds);
+  std::vector<Row::Rounds> taken(group.size());
+  for (unsigned i = 0; i < rounds + kWarmUp; ++i)
+    for (std::size_t k = 0; k < kKinds; ++k)
+      for (std::size_t p = 0; p < paths.size(); ++p) {
+        if (!paths[p]->has(static_cast<Kind>(k))) continue;
+        const double cycles = paths[p]->slice(static_cast<Kind>(k));
+        if (i >= kWarmUp) taken[p][k].push_back(cycles);
+      }
+  std::vector<Row> rows;
+  for (std::size_t p = 0; p < paths.size(); ++p) {
+    const Case& c = group[p];
+    rows.push_back({.way = c.way, .sas = c.sas, .policies = c.policies, .mean_bytes = c.mean_bytes(), .has_evp = paths[p]->has(Kind::Evp)});
+    rows.back().take(taken[p]);
+    if (p != 0) rows.back().compare(taken[p], taken[0]);
+  }
+  return rows;
 }
 
 /// TSC ticks in a nanosecond, measured.
@@ -82,17 +120,19 @@ bool take_priority() {
 }
 
 int run(const Options& options) {
+  std::size_t mbufs = 0;
+  for (const Way way : options.ways) mbufs = std::max(mbufs, buffers(cases(options, options.suites.front(), options.sizes.front(), way)));
   spdlog::set_level(spdlog::level::warn);
   config::GatewayConfig config;
   config.dataplane.workers.clear();
   config.dataplane.main_cpu = options.cpu;
   config.dataplane.memory.hugepages = false;
-  config.dataplane.memory.size_mb = kMemoryMb;
+  config.dataplane.memory.size_mb = kMemoryMb + static_cast<std::uint32_t>(mbufs / kMbufsPerMb);
   // Without hugepages DPDK still keeps its configuration in a file, and locks it, unless told otherwise.
   config.dataplane.eal_args = {"--no-shconf"};
   auto eal = dp::Eal::start("culvert-bench", dp::eal_arguments(config));
   if (!eal) throw std::runtime_error(eal.error());
-  auto pool = dp::BufferPool::create("bench", kMbufs, kMtu);
+  auto pool = dp::BufferPool::create("bench", static_cast<unsigned>(mbufs), kMtu);
   if (!pool) throw std::runtime_error(pool.error());
   const bool first = take_priority();
   std::string folder = (std::filesystem::temp_directory_path() / "culvert-bench-XXXXXX").string();
@@ -101,7 +141,12 @@ int run(const Options& options) {
   try {
     for (const std::string& suite : options.suites)
       for (const Way way : options.ways)
-        for (const std::string& size : options.sizes) rows.push_back(measure(suite, size, way, options.rounds, **pool, folder));
+        for (const std::string& size : options.sizes)
+          for (Row& row : measure(cases(options, suite, size, way), options.rounds, **pool, folder)) {
+            row.suite = suite;
+            row.size = size;
+            rows.push_back(std::move(row));
+          }
   } catch (...) {
     std::filesystem::remove_all(folder);
     throw;
@@ -134,6 +179,8 @@ bool parse(int argc, char** argv, Options& o) {
       const std::string way = argv[++i];
       if (way != "out" && way != "in" && way != "both") return false;
       o.ways.push_back(way == "out" ? Way::Out : way == "in" ? Way::In : Way::Both);
+    } else if ((a == "--sas" || a == "--policies") && more) {
+      (a == "--sas" ? o.sas : o.policies).push_back(static_cast<std::uint32_t>(std::strtoul(argv[++i], nullptr, 10)));
     } else if (a == "--rounds" && more) {
       o.rounds = static_cast<unsigned>(std::max(1L, std::strtol(argv[++i], nullptr, 10)));
     } else if (a == "--cpu" && more) {
@@ -144,6 +191,8 @@ bool parse(int argc, char** argv, Options& o) {
   }
   if (o.suites.empty()) o.suites = {"aes128gcm16"};
   if (o.sizes.empty()) o.sizes = {"64", "128", "256", "512", "1024", "1420", "IMIX"};
+  if (o.sas.empty()) o.sas = {1};
+  if (o.policies.empty()) o.policies = {1};
   if (o.ways.empty()) o.ways = {Way::Out, Way::In, Way::Both};
   return true;
 }

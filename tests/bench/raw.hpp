@@ -27,8 +27,8 @@ class RawCrypto {
 
   /// In place. At most 64 operations under CBC. Nothing is verified: decryption makes an ICV and leaves it.
   void run(std::span<const Op> ops, bool encrypt);
-  /// Starts loading a set of keys.
-  void prefetch(std::uint32_t key) const;
+  /// Starts loading what of a set of keys a packet of `text` bytes needs.
+  void prefetch(std::uint32_t key, std::uint32_t text) const;
   /// The ICV that run() made last when it decrypted.
   [[nodiscard]] std::span<const std::uint8_t> icv() const;
 

@@ -19,15 +19,21 @@ struct Quartiles {
 struct Row {
   std::string suite, size;
   Way way = Way::Out;
-  std::uint32_t sas = 1;
+  std::uint32_t sas = 1, policies = 1;
   double mean_bytes = 0;
   bool has_evp = false;
   std::array<Quartiles, kKinds> cycles;  ///< per packet, by Kind
   std::array<Quartiles, kKinds> ratio;   ///< of each round: cycles of that kind by cycles of the worker; how near the worker comes to it
   Quartiles outside;                     ///< of each round: cycles of the worker less those of IPsec-MB alone
 
-  /// `rounds`: for each Kind cycles per packet, round by round.
-  void take(const std::array<std::vector<double>, kKinds>& rounds);
+  bool has_kept = false;
+  Quartiles kept;  ///< share of the speed with few SAs and policies that is left beyond what the bound loses, whose keys miss caches, too
+
+  /// For each Kind cycles per packet, round by round.
+  using Rounds = std::array<std::vector<double>, kKinds>;
+  void take(const Rounds& rounds);
+  /// `few`: of the same case with few SAs and policies, in the same rounds.
+  void compare(const Rounds& rounds, const Rounds& few);
   [[nodiscard]] const Quartiles& of(Kind k) const { return cycles[static_cast<std::size_t>(k)]; }
   [[nodiscard]] const Quartiles& ratio_to(Kind k) const { return ratio[static_cast<std::size_t>(k)]; }
 };

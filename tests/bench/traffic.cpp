@@ -29,6 +29,7 @@ TrafficSelector range(std::uint32_t first, std::uint32_t last) {
   return ts;
 }
 TrafficSelector ours() { return range(kLanNet, kLanNet + 0xff); }
+constexpr std::uint32_t kOtherNets = 0x0c000000;
 constexpr std::uint32_t first_host(std::uint32_t sa) { return 0x0b000000U + sa * kHosts; }
 TrafficSelector theirs(std::uint32_t sa) { return range(first_host(sa), first_host(sa) + kHosts - 1); }
 
@@ -61,11 +62,14 @@ class Capture {
 };
 }  // namespace
 
-Case Case::make(const EspSuite& suite, Way way, const std::string& size, std::uint32_t sas) {
+Case Case::make(const EspSuite& suite, Way way, const std::string& size, std::uint32_t sas, std::uint32_t policies) {
   const unsigned long fixed = size == "IMIX" ? 0 : std::strtoul(size.c_str(), nullptr, 10);
   if (size != "IMIX" && (fixed < kMinSize || fixed > kMaxSize)) throw std::runtime_error("a size is IMIX or a number from 28 to 1420");
   if (sas == 0 || sas > kMaxSas) throw std::runtime_error("there are from 1 to " + std::to_string(kMaxSas) + " SAs");
-  Case c{suite, way, {}, sas, {}};
+  if (policies == 0 || policies > shm::kMaxPolicies)
+    throw std::runtime_error("there are from 1 to " + std::to_string(shm::kMaxPolicies) + " policies");
+  if (goes_out(way)) sas = std::min(sas, shm::kMaxPolicies);
+  Case c{suite, way, {}, sas, goes_out(way) ? std::max(policies, sas) : policies, {}};
   c.sizes.resize((sas + kRoundPackets - 1) / kRoundPackets * kRoundPackets);
   for (std::size_t i = 0; i < c.sizes.size(); ++i) c.sizes[i] = fixed == 0 ? kImix[i % kImix.size()] : static_cast<std::uint32_t>(fixed);
   c.order.resize(c.sizes.size());
@@ -98,13 +102,20 @@ shm::InstallSa terms(const Case& c, std::uint32_t sa, Direction direction, std::
   return m;
 }
 
-shm::InstallPolicy policy(std::uint32_t sa, PolicyId id) {
-  shm::InstallPolicy p;
-  p.policy = id;
-  p.action = shm::PolicyAction::Protect;
-  p.local_ts = ours();
-  p.remote_ts = theirs(sa);
-  return p;
+std::vector<shm::InstallPolicy> policies(const Case& c) {
+  std::vector<shm::InstallPolicy> out;
+  const std::uint32_t own = goes_out(c.way) ? c.sas : 1;
+  for (std::uint32_t i = 0; i < c.policies; ++i) {
+    const bool other = i < c.policies - own;
+    const std::uint32_t number = other ? own + i : i - (c.policies - own);
+    shm::InstallPolicy p;
+    p.policy = PolicyId{number + 1};
+    p.action = other ? shm::PolicyAction::Bypass : shm::PolicyAction::Protect;
+    p.local_ts = ours();
+    p.remote_ts = other ? range(kOtherNets + number * kHosts, kOtherNets + number * kHosts + kHosts - 1) : theirs(number);
+    out.push_back(p);
+  }
+  return out;
 }
 
 Bytes inner_packet(const Case& c, std::size_t n, bool out) {

@@ -32,11 +32,13 @@ struct Case {
   Way way = Way::Out;
   std::vector<std::uint32_t> sizes;  ///< of the inner packets of a round and direction
   std::uint32_t sas = 1;             ///< in each direction
+  std::uint32_t policies = 1;        ///< entries; each SA that sends has one of its own, the last ones, others come before
   /// The SA of each packet: all of them, in an order that no prefetcher guesses.
   std::vector<std::uint32_t> order;
 
-  /// `size`: "IMIX", or a number of bytes that fits. Throws std::runtime_error.
-  static Case make(const EspSuite& suite, Way way, const std::string& size, std::uint32_t sas);
+  /// `size`: "IMIX", or a number of bytes that fits. SAs that send are no more than there can be policies, and policies no fewer than
+  /// those. Throws std::runtime_error.
+  static Case make(const EspSuite& suite, Way way, const std::string& size, std::uint32_t sas, std::uint32_t policies);
   [[nodiscard]] double mean_bytes() const;
 };
 
@@ -48,8 +50,8 @@ constexpr Spi spi_of_sa(std::uint32_t sa) { return Spi{0xc0000000U + sa}; }
 
 /// The terms of SA number `sa`, in a table of `capacity`. `of_peer`: as the other end would have them.
 shm::InstallSa terms(const Case& c, std::uint32_t sa, Direction direction, std::uint32_t capacity, bool of_peer = false);
-/// What it protects.
-shm::InstallPolicy policy(std::uint32_t sa, PolicyId id);
+/// All of them, in order; SA number i that sends has the PolicyId i + 1. The others let other networks' packets pass.
+std::vector<shm::InstallPolicy> policies(const Case& c);
 
 /// Packet number `n` of a round, in clear: IPv4 with UDP. `out`: as it comes from behind us, else from behind the peer.
 Bytes inner_packet(const Case& c, std::size_t n, bool out);
