@@ -238,9 +238,13 @@ Kind<std::string> weak_algorithm() {
           [](const std::string& v) { return v; }};
 }
 Kind<std::vector<IkeSuite>> ike_proposals() { return proposals<IkeSuite>(parse_ike_proposal, "aes256-sha256-modp2048"); }
-Kind<std::vector<EspSuite>> esp_proposals() { return proposals<EspSuite>(parse_esp_proposal, "aes128gcm16 or aes256-sha256-ecp256"); }
-
-Kind<std::vector<EspSuite>> ah_proposals() { return proposals<EspSuite>(parse_ah_proposal, "sha256 or sha256-ecp256", 0); }
+Kind<std::vector<EspSuite>> esp_proposals() {
+  return proposals<EspSuite>([](std::string_view text) { return for_ikev1(parse_esp_proposal(text)); },
+                             "aes128gcm16 or aes256-sha256-ecp256");
+}
+Kind<std::vector<EspSuite>> ah_proposals() {
+  return proposals<EspSuite>([](std::string_view text) { return for_ikev1(parse_ah_proposal(text)); }, "sha256 or sha256-ecp256", 0);
+}
 
 namespace {
 /// Where a peer may be: one address, or many.

@@ -37,6 +37,7 @@ constexpr std::array kEncr{
     counter("aes128gmac", Encr::AesGmac, 128, 4, 16, 23),
     counter("aes192gmac", Encr::AesGmac, 192, 4, 16, 23),
     counter("aes256gmac", Encr::AesGmac, 256, 4, 16, 23),
+    EncrInfo{"chacha20poly1305", Encr::ChaCha20Poly1305, 256, 4, 8, 1, 16, 0, 0, true, false},
     EncrInfo{"null", Encr::Null, 0, 0, 0, 1, 0, 0, 11, true, true},
     EncrInfo{"3des", Encr::TripleDes, 192, 0, 8, 8, 0, 5, 3, true, true},
     EncrInfo{"des", Encr::Des, 64, 0, 8, 8, 0, 1, 2, true, true},
@@ -47,6 +48,7 @@ constexpr std::array kInteg{
     IntegInfo{"sha384", Integ::HmacSha2_384_192, 48, 24, 0, 6, 6, false},
     IntegInfo{"sha512", Integ::HmacSha2_512_256, 64, 32, 0, 7, 7, false},
     IntegInfo{"aesxcbc", Integ::AesXcbc96, 16, 12, 0, 9, 9, false},
+    IntegInfo{"aescmac", Integ::AesCmac96, 16, 12, 0, 0, 0, false},
     IntegInfo{"aes128gmac", Integ::Aes128Gmac, 20, 16, 8, 11, 11, false},
     IntegInfo{"aes192gmac", Integ::Aes192Gmac, 28, 16, 8, 12, 12, false},
     IntegInfo{"aes256gmac", Integ::Aes256Gmac, 36, 16, 8, 13, 13, false},
@@ -92,6 +94,9 @@ bool named_prf(std::string_view name) {
 bool serves(const EncrInfo& e, Purpose p) { return p == Purpose::Ike ? e.ikev1_cipher != 0 : p == Purpose::Esp; }
 bool serves(const IntegInfo& i, Purpose p) { return p == Purpose::Ike ? named_prf(i.name) : p == Purpose::Ah || i.esp(); }
 bool serves(const DhInfo&, Purpose) { return true; }
+bool in_ikev1(const EncrInfo& e) { return e.ikev1_esp != 0; }
+bool in_ikev1(const IntegInfo& i) { return i.ikev1_auth != 0; }
+bool in_ikev1(const DhInfo&) { return true; }
 
 /// The keywords of one proposal, sorted by kind.
 struct Tokens {
@@ -106,7 +111,7 @@ ProposalError unknown(std::string_view token, Purpose purpose) {
   std::string list, weak;
   const auto add = [&](const auto& table) {
     for (const auto& row : table) {
-      if (!serves(row, purpose)) continue;
+      if (!serves(row, purpose) || !in_ikev1(row)) continue;
       names.push_back(row.name);
       std::string& to = row.weak ? weak : list;
       to += (to.empty() ? "" : ", ") + std::string(row.name);
@@ -276,6 +281,19 @@ std::expected<std::vector<EspSuite>, ProposalError> parse_ah_proposal(std::strin
     for (const auto* d : tokens->dh)
       for (const bool esn : tokens->esn) out.push_back({Encr::None, 0, i->id, d ? d->id : DhGroup::None, SaProtocol::Ah, esn});
   return out;
+}
+
+std::expected<std::vector<EspSuite>, ProposalError> for_ikev1(std::expected<std::vector<EspSuite>, ProposalError> suites) {
+  if (!suites) return suites;
+  const auto only = [](std::string_view name) {
+    return std::unexpected(ProposalError{
+        "'" + std::string(name) + "' is for IKEv2 only, which is not supported yet: IKEv1 has no number for it", std::string(name), ""});
+  };
+  for (const EspSuite& s : *suites) {
+    if (const EncrInfo* e = find_encr(s.encr, s.key_bits); e != nullptr && !in_ikev1(*e)) return only(e->name);
+    if (const IntegInfo* i = find_integ(s.integ); i != nullptr && !in_ikev1(*i)) return only(i->name);
+  }
+  return suites;
 }
 
 std::string nearest(std::string_view word, std::span<const std::string_view> candidates) {

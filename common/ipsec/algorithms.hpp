@@ -26,7 +26,8 @@ enum class Encr : std::uint16_t {
   AesGcm8 = 18,
   AesGcm12 = 19,
   AesGcm16 = 20,
-  AesGmac = 21  ///< ENCR_NULL_AUTH_AES_GMAC: authenticates and does not encrypt (RFC 4543)
+  AesGmac = 21,          ///< ENCR_NULL_AUTH_AES_GMAC: authenticates and does not encrypt (RFC 4543)
+  ChaCha20Poly1305 = 28  ///< RFC 7634
 };
 /// Integrity, IANA "Transform Type 3". The enumerators say the truncation that ESP uses.
 enum class Integ : std::uint16_t {
@@ -34,6 +35,7 @@ enum class Integ : std::uint16_t {
   HmacMd5_96 = 1,
   HmacSha1_96 = 2,
   AesXcbc96 = 5,
+  AesCmac96 = 8,   ///< RFC 4494
   Aes128Gmac = 9,  ///< AH only (RFC 4543)
   Aes192Gmac = 10,
   Aes256Gmac = 11,
@@ -75,16 +77,16 @@ struct EncrInfo {
   std::string_view name;  ///< swanctl's keyword, "aes128gcm16"
   Encr id;
   std::uint16_t key_bits;
-  std::uint8_t salt;           ///< of KEYMAT behind the key: the nonce (RFC 3686 §5.1, RFC 4106 §8.1, RFC 4309 §7.1, RFC 4543 §5.2)
-  std::uint8_t iv;             ///< on the wire
-  std::uint8_t block;          ///< padding alignment; 1 for a stream mode
-  std::uint8_t icv;            ///< of an AEAD; 0: an integrity algorithm goes with it
+  std::uint8_t salt;   ///< of KEYMAT behind the key: the nonce (RFC 3686 §5.1, RFC 4106 §8.1, RFC 4309 §7.1, RFC 4543 §5.2, RFC 7634 §2)
+  std::uint8_t iv;     ///< on the wire
+  std::uint8_t block;  ///< padding alignment; 1 for a stream mode
+  std::uint8_t icv;    ///< of an AEAD; 0: an integrity algorithm goes with it
   std::uint16_t ikev1_cipher;  ///< phase 1 "Encryption Algorithm" attribute; 0: not for phase 1
-  std::uint8_t ikev1_esp;      ///< IPsec DOI ESP transform id
+  std::uint8_t ikev1_esp;      ///< IPsec DOI ESP transform id; 0: IKEv1 has none
   bool fixed_key;              ///< there is one length of key, which is not said on the wire
   bool weak;                   ///< a connection must allow it by name: see weakness()
   [[nodiscard]] constexpr bool aead() const { return icv != 0; }
-  /// The IV is a counter that must not repeat under a key: all modes of AES but CBC.
+  /// The IV is a counter that must not repeat under a key: ChaCha20, and all modes of AES but CBC.
   [[nodiscard]] constexpr bool counter_iv() const { return salt != 0; }
   [[nodiscard]] constexpr std::size_t key_bytes() const { return key_bits / 8U; }
 };
@@ -94,7 +96,7 @@ struct IntegInfo {
   std::uint8_t key;          ///< bytes of KEYMAT, the salt of GMAC included
   std::uint8_t icv;          ///< bytes in ESP and AH, without GMAC's IV
   std::uint8_t iv;           ///< bytes of IV in front of the ICV in AH (RFC 4543 §4); 0 of all but GMAC
-  std::uint16_t ikev1_auth;  ///< IPsec DOI "Authentication Algorithm" attribute
+  std::uint16_t ikev1_auth;  ///< IPsec DOI "Authentication Algorithm" attribute; 0: IKEv1 has none
   std::uint8_t ikev1_ah;     ///< IPsec DOI AH transform id (RFC 2407 §4.4.3, RFC 4543 §7)
   bool weak;                 ///< as of EncrInfo
   /// It may stand beside a cipher in ESP.
@@ -173,6 +175,9 @@ struct ProposalError {
 std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text);
 std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text);
 std::expected<std::vector<EspSuite>, ProposalError> parse_ah_proposal(std::string_view text);
+
+/// The suites, or why IKEv1 cannot negotiate one of them: IANA gave it no number there, so that it is for IKEv2 only.
+std::expected<std::vector<EspSuite>, ProposalError> for_ikev1(std::expected<std::vector<EspSuite>, ProposalError> suites);
 
 /// The candidate with the smallest edit distance to `word`, if it is near enough to be a likely slip; else empty.
 std::string nearest(std::string_view word, std::span<const std::string_view> candidates);

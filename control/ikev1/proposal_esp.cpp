@@ -116,10 +116,11 @@ Transform transform_of(const EspSuite& s, const EspOffer& offer) {
   return t;
 }
 
-/// AH needs an integrity algorithm; so does ESP without an AEAD, and nothing else has one.
+/// AH needs an integrity algorithm; so does ESP without an AEAD, and nothing else has one. All must have numbers in IKEv1.
 bool sound(const EspSuite& s) {
   const EncrInfo* e = find_encr(s.encr, s.key_bits);
   const IntegInfo* i = find_integ(s.integ);
+  if ((e && e->ikev1_esp == 0) || (i && i->ikev1_auth == 0)) return false;
   if (s.protocol == SaProtocol::Ah) return s.encr == Encr::None && i;
   return e && (e->aead() ? s.integ == Integ::None : i && i->esp());
 }

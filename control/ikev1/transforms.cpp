@@ -217,7 +217,7 @@ ReadEspTransform read_esp_transform(const Transform& t, SaProtocol protocol) {
 const EncrInfo* ReadEspTransform::encr_info() const {
   const auto table = encr_table();
   const auto row = std::find_if(table.begin(), table.end(), [this](const EncrInfo& e) {
-    return protocol == SaProtocol::Esp && e.ikev1_esp == id &&
+    return protocol == SaProtocol::Esp && e.ikev1_esp != 0 && e.ikev1_esp == id &&
            (e.fixed_key ? key_bits.value_or(e.key_bits) == e.key_bits : key_bits == e.key_bits);
   });
   return row == table.end() ? nullptr : &*row;
@@ -225,7 +225,7 @@ const EncrInfo* ReadEspTransform::encr_info() const {
 const IntegInfo* ReadEspTransform::integ_info() const {
   const auto table = integ_table();
   const auto row = std::find_if(table.begin(), table.end(), [this](const IntegInfo& i) {
-    return auth && i.ikev1_auth == *auth && (protocol == SaProtocol::Ah ? i.ikev1_ah == id : i.esp());
+    return auth && i.ikev1_auth != 0 && i.ikev1_auth == *auth && (protocol == SaProtocol::Ah ? i.ikev1_ah == id : i.esp());
   });
   return row == table.end() ? nullptr : &*row;
 }

@@ -8,9 +8,9 @@
 //     IP header | AH | IV | ICV | payload                      AH, with the header's mutable fields at 0 (RFC 4302 §3.3.3.1)
 //     ^ esp          ^ esp + icv_at     ^ esp + text_length
 //
-// Under GCM and CCM the SPI and the sequence number are the additional data (RFC 4106 §5, RFC 4309 §5); GMAC covers all before the
-// ICV (RFC 4543 §3.3), as an HMAC or XCBC does. With extended sequence numbers the upper half is in it, too: between SPI and
-// sequence number, or behind all the rest (RFC 4303 §2.2.1).
+// Under GCM, CCM and ChaCha20-Poly1305 the SPI and the sequence number are the additional data (RFC 4106 §5, RFC 4309 §5, RFC 7634 §2.1);
+// GMAC covers all before the ICV (RFC 4543 §3.3), as an HMAC, XCBC or CMAC does. With extended sequence numbers the upper half is in it,
+// too: between SPI and sequence number, or behind all the rest (RFC 4303 §2.2.1).
 #pragma once
 
 #include <array>

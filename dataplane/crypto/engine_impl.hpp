@@ -17,7 +17,7 @@ inline constexpr std::size_t kMaxIcv = 32;         // HMAC-SHA2-512-256
 inline constexpr std::size_t kAesSchedule = 240;   // 15 round keys
 inline constexpr std::size_t kDesSchedule = 128;   // 16 round keys; DES has one, 3DES three behind each other
 inline constexpr std::size_t kDecryptAt = 256;     // of an AES decryption schedule
-inline constexpr std::size_t kXcbcAt = 512;        // K1's schedule; K2 and K3 behind it
+inline constexpr std::size_t kXcbcAt = 512;        // of XCBC: K1's schedule, K2, K3; of CMAC: the key's schedule and both subkeys
 inline constexpr std::size_t kXcbcSchedule = 176;  // 11 round keys
 static_assert(kDecryptAt >= kAesSchedule && kXcbcAt >= kDecryptAt + kAesSchedule && kXcbcAt >= 3 * kDesSchedule);
 static_assert(sizeof(gcm_key_data) <= sizeof(SaKeys::schedule) && kXcbcAt + kXcbcSchedule + 32 <= sizeof(SaKeys::schedule));
@@ -71,6 +71,7 @@ struct CryptoEngine::Impl {
   void gmac(CryptoOp& op, const std::uint8_t* nonce, bool sealing);
   void fill_job(IMB_JOB& job, CryptoOp& op, bool sealing, std::size_t i);
   void fill_cipher(IMB_JOB& job, const CryptoOp& op, bool sealing, Scratch& s);
+  static void fill_aead(IMB_JOB& job, const CryptoOp& op, std::size_t salt_bytes, Scratch& s);
   void take_jobs(IMB_JOB* const* jobs, std::uint32_t n, bool sealing);
   void run_jobs(std::span<CryptoOp* const> ops, bool sealing);
 };

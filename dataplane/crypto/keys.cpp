@@ -23,6 +23,8 @@ IMB_CIPHER_MODE cipher_of(Encr encr) {
       return IMB_CIPHER_DES;
     case Encr::TripleDes:
       return IMB_CIPHER_DES3;
+    case Encr::ChaCha20Poly1305:
+      return IMB_CIPHER_CHACHA20_POLY1305;
     default:
       return IMB_CIPHER_NULL;
   }
@@ -90,6 +92,11 @@ bool CryptoEngine::Impl::expand_cipher(const EspSuite& suite, ByteView key, SaKe
   std::ranges::copy(key.last(e->salt), out.salt.begin());
   if (is_ccm(suite.encr)) out.hash = IMB_AUTH_AES_CCM;
   if (suite.encr == Encr::Null) return true;
+  if (suite.encr == Encr::ChaCha20Poly1305) {
+    out.hash = IMB_AUTH_CHACHA20_POLY1305;
+    std::ranges::copy(key.first(e->key_bytes()), out.schedule.begin());
+    return true;
+  }
   if (suite.encr != Encr::Des && suite.encr != Encr::TripleDes) return expand_aes(mgr, key.first(e->key_bytes()), out);
   for (std::size_t i = 0; i < key.size() / 8; ++i)
     IMB_DES_KEYSCHED(mgr, reinterpret_cast<std::uint64_t*>(out.schedule.data() + i * kDesSchedule), key.data() + i * 8);
@@ -104,6 +111,15 @@ bool CryptoEngine::Impl::expand_integ(Integ integ, ByteView key, SaKeys& out) {
     out.hash = IMB_AUTH_AES_XCBC;
     std::uint8_t* k1 = out.schedule.data() + kXcbcAt;
     IMB_AES_XCBC_KEYEXP(mgr, key.data(), k1, k1 + kXcbcSchedule, k1 + kXcbcSchedule + kXcbcKey);
+    return true;
+  }
+  if (integ == Integ::AesCmac96) {
+    out.hash = IMB_AUTH_AES_CMAC;
+    std::uint8_t* schedule = out.schedule.data() + kXcbcAt;
+    alignas(16) std::array<std::uint8_t, 256> unused{};  // the other direction's
+    IMB_AES_KEYEXP_128(mgr, key.data(), schedule, unused.data());
+    IMB_AES_CMAC_SUBKEY_GEN_128(mgr, schedule, schedule + kXcbcSchedule, schedule + kXcbcSchedule + kXcbcKey);
+    wipe(unused);
     return true;
   }
   const HashOf hash = hash_of(*mgr, integ);

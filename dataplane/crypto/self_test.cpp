@@ -45,27 +45,45 @@ std::string check(CryptoEngine& engine, const Bytes& clear, const Bytes& wire, c
   for (std::size_t i = 0; i < kCopies; ++i) {
     if (ops[i].ok == (i == kCopies / 2)) return "the integrity check is wrong";
     const std::size_t text = op.keys->geometry.ah ? wire.size() - 4 - kTextBytes : start + kEspHeaderBytes + op.keys->geometry.iv;
-    if (ops[i].ok && std::memcmp(packets[i].data() + text, clear.data() + text, kTextBytes) != 0) return "decryption is wrong";
+    const std::size_t bytes = op.keys->geometry.ah ? kTextBytes : op.text_length;
+    if (ops[i].ok && std::memcmp(packets[i].data() + text, clear.data() + text, bytes) != 0) return "decryption is wrong";
   }
   return "";
 }
 
 // Four bytes in front of ESP and behind everything: the engine may borrow the former, and write the latter with AH.
+std::string check_esp(CryptoEngine& engine, const SaKeys& keys, std::uint32_t high, const Bytes& header_and_iv, const Bytes& text,
+                      const Bytes& sealed) {
+  Bytes clear(4, 0x55);
+  append(clear, header_and_iv);
+  Bytes wire = clear;
+  append(clear, text);
+  clear.resize(clear.size() + keys.geometry.icv + 4);
+  append(wire, sealed);
+  wire.resize(wire.size() + 4);
+  if (wire.size() != clear.size()) return "its size is wrong";
+  return check(engine, clear, wire, {&keys, nullptr, static_cast<std::uint32_t>(text.size()), false, 0, high}, 4);
+}
 std::string check_esp(CryptoEngine& engine, const KnownAnswer& answer) {
   const auto suite = parse_esp_proposal(answer.suite);
   const auto sealed = from_hex(answer.sealed);
   SaKeys keys;
   if (!suite || !sealed || !expand(engine, suite->front(), keys)) return "key expansion failed";
-  Bytes clear(4, 0x55);
-  append(clear, Bytes(kHeader.begin(), kHeader.end()));
-  append(clear, counting(keys.geometry.iv, 0xc0));
-  Bytes wire = clear;
-  append(clear, counting(kTextBytes, 0));
-  clear.resize(clear.size() + keys.geometry.icv + 4);
-  append(wire, *sealed);
-  wire.resize(wire.size() + 4);
-  if (wire.size() != clear.size()) return "its size is wrong";
-  return check(engine, clear, wire, {&keys, nullptr, kTextBytes, false, 0, kSequenceHigh}, 4);
+  Bytes head(kHeader.begin(), kHeader.end());
+  append(head, counting(keys.geometry.iv, 0xc0));
+  return check_esp(engine, keys, kSequenceHigh, head, counting(kTextBytes, 0), *sealed);
+}
+std::string check_published(CryptoEngine& engine, const Published& p) {
+  const auto suite = parse_esp_proposal(p.suite);
+  const auto encr = from_hex(p.encr_key), integ = from_hex(p.integ_key), iv = from_hex(p.iv), text = from_hex(p.text),
+             sealed = from_hex(p.sealed);
+  auto head = from_hex(p.header);
+  SaKeys keys;
+  if (!suite || !encr || !integ || !head || !iv || !text || !sealed || !engine.expand(suite->front(), *encr, *integ, keys) ||
+      head->size() != kEspHeaderBytes || iv->size() != keys.geometry.iv)
+    return "key expansion failed";
+  append(*head, *iv);
+  return check_esp(engine, keys, p.sequence_high, *head, *text, *sealed);
 }
 
 std::string check_ah(CryptoEngine& engine, const KnownAnswer& answer) {
@@ -87,11 +105,13 @@ std::string check_ah(CryptoEngine& engine, const KnownAnswer& answer) {
 }  // namespace
 
 std::expected<void, std::string> CryptoEngine::self_test() {
-  const auto wrong = [this](const char* what, const KnownAnswer& answer, const std::string& fault) {
+  const auto wrong = [this](const char* what, const auto& answer, const std::string& fault) {
     return std::unexpected("self-test of " + describe() + ": " + what + " " + answer.suite + ": " + fault);
   };
   for (const KnownAnswer& answer : kEspAnswers)
     if (const std::string fault = check_esp(*this, answer); !fault.empty()) return wrong("ESP", answer, fault);
+  for (const Published& answer : kPublished)
+    if (const std::string fault = check_published(*this, answer); !fault.empty()) return wrong(answer.where, answer, fault);
   for (const KnownAnswer& answer : kAhAnswers)
     if (const std::string fault = check_ah(*this, answer); !fault.empty()) return wrong("AH", answer, fault);
   std::array<std::uint8_t, 16> a{}, b{};

@@ -16,7 +16,7 @@ enum class EspKind : std::uint8_t { Gcm, Gmac, Jobs };
 enum class IvSource : std::uint8_t {
   None,
   Random,   ///< unpredictable (RFC 3602 §3, RFC 2451 §3)
-  Counter,  ///< the sequence number (RFC 3686 §2.1, RFC 4106 §3.1, RFC 4309 §3.1, RFC 4543 §3.2)
+  Counter,  ///< the sequence number (RFC 3686 §2.1, RFC 4106 §3.1, RFC 4309 §3.1, RFC 4543 §3.2, RFC 7634 §2)
 };
 
 /// Sizes in bytes on the wire, and what every packet must know of its suite and mode.

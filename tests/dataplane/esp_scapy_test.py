@@ -22,7 +22,7 @@ OUR, PEER = {4: "10.9.0.1", 6: "2001:db8:9::1"}, {4: "10.9.0.2", 6: "2001:db8:9:
 INNER = {4: ("10.2.0.5", "10.1.0.5", "10.2.0.0/24", "10.1.0.0/24"), 6: ("2001:db8:2::5", "2001:db8:1::5", "2001:db8:2::/48", "2001:db8:1::/48")}
 CLASS = {4: IP, 6: IPv6}
 SPI = 0xC0FFEE05
-# Scapy has neither GCM with a shorter ICV, nor GMAC or XCBC: those are cross-checked with OpenSSL (esp_openssl_test.cpp).
+# Scapy has neither GCM with a shorter ICV, nor GMAC or XCBC, and takes no upper half of a sequence number into a CMAC: those are cross-checked with OpenSSL (esp_openssl_test.cpp).
 # name, Scapy's cipher, key bytes (salt included), Scapy's integrity algorithm, its key bytes, ICV bytes
 ESP_SUITES = [
     ("aes128gcm16", "AES-GCM", 20, None, 0, 16),
@@ -32,6 +32,8 @@ ESP_SUITES = [
     ("aes128ccm16", "AES-CCM", 19, None, 0, 16),
     ("aes256ccm12", "AES-CCM", 35, None, 0, 12),
     ("aes256ccm8-esn", "AES-CCM", 35, None, 0, 8),
+    ("chacha20poly1305", "CHACHA20-POLY1305", 36, None, 0, 16),
+    ("chacha20poly1305-esn", "CHACHA20-POLY1305", 36, None, 0, 16),
     ("aes128ctr-sha1", "AES-CTR", 20, "HMAC-SHA1-96", 20, 12),
     ("aes192ctr-sha384", "AES-CTR", 28, "SHA2-384-192", 48, 24),
     ("aes256ctr-sha512", "AES-CTR", 36, "SHA2-512-256", 64, 32),
@@ -42,6 +44,8 @@ ESP_SUITES = [
     ("aes256-sha256", "AES-CBC", 32, "SHA2-256-128", 32, 16),
     ("aes256-sha384", "AES-CBC", 32, "SHA2-384-192", 48, 24),
     ("aes256-sha512", "AES-CBC", 32, "SHA2-512-256", 64, 32),
+    ("aes128-aescmac", "AES-CBC", 16, "AES-CMAC-96", 16, 12),
+    ("null-aescmac", "NULL", 0, "AES-CMAC-96", 16, 12),
     ("null-sha256", "NULL", 0, "SHA2-256-128", 32, 16),
     ("3des-sha1", "3DES", 24, "HMAC-SHA1-96", 20, 12),
     ("des-md5", "DES", 8, "HMAC-MD5-96", 16, 12),
@@ -52,9 +56,10 @@ AH_SUITES = [
     ("sha256", None, 0, "SHA2-256-128", 32, 16),
     ("sha384", None, 0, "SHA2-384-192", 48, 24),
     ("sha512", None, 0, "SHA2-512-256", 64, 32),
+    ("aescmac", None, 0, "AES-CMAC-96", 16, 12),
     ("sha256-esn", None, 0, "SHA2-256-128", 32, 16),
 ]
-IV_BYTES = {None: 0, "NULL": 0, "AES-GCM": 8, "AES-CCM": 8, "AES-CTR": 8, "3DES": 8, "DES": 8, "AES-CBC": 16}
+IV_BYTES = {None: 0, "NULL": 0, "AES-GCM": 8, "CHACHA20-POLY1305": 8, "AES-CCM": 8, "AES-CTR": 8, "3DES": 8, "DES": 8, "AES-CBC": 16}
 ALIGN = {"AES-CBC": 16, "3DES": 8, "DES": 8}
 
 

@@ -45,12 +45,16 @@ std::optional<shm::InstallSa> terms(const boost::json::object& o) {
   if (wire.empty()) return std::nullopt;
   const Outer outer(wire);
   const bool ah = is_ah(o);
-  static const std::map<std::string, Encr> kCiphers{{"AES-GCM", Encr::AesGcm16}, {"AES-CBC", Encr::AesCbc}, {"AES-CTR", Encr::AesCtr},
-                                                    {"AES-CCM", Encr::AesCcm16}, {"NULL", Encr::Null},      {"3DES-CBC", Encr::TripleDes},
-                                                    {"DES-CBC", Encr::Des}};
-  static const std::map<std::string, Integ> kHashes{{"HMAC-MD5", Integ::HmacMd5_96},          {"HMAC-SHA1", Integ::HmacSha1_96},
-                                                    {"HMAC-SHA256", Integ::HmacSha2_256_128}, {"HMAC-SHA384", Integ::HmacSha2_384_192},
-                                                    {"HMAC-SHA512", Integ::HmacSha2_512_256}, {"AES-XCBC", Integ::AesXcbc96}};
+  static const std::map<std::string, Encr> kCiphers{
+      {"AES-GCM", Encr::AesGcm16}, {"AES-CBC", Encr::AesCbc},     {"AES-CTR", Encr::AesCtr}, {"AES-CCM", Encr::AesCcm16},
+      {"NULL", Encr::Null},        {"3DES-CBC", Encr::TripleDes}, {"DES-CBC", Encr::Des},    {"CHACHA20-POLY1305", Encr::ChaCha20Poly1305}};
+  static const std::map<std::string, Integ> kHashes{{"HMAC-MD5", Integ::HmacMd5_96},
+                                                    {"HMAC-SHA1", Integ::HmacSha1_96},
+                                                    {"HMAC-SHA256", Integ::HmacSha2_256_128},
+                                                    {"HMAC-SHA384", Integ::HmacSha2_384_192},
+                                                    {"HMAC-SHA512", Integ::HmacSha2_512_256},
+                                                    {"AES-XCBC", Integ::AesXcbc96},
+                                                    {"AES-CMAC", Integ::AesCmac96}};
   EspSuite suite{.key_bits = static_cast<std::uint16_t>(key.size() * 8)};
   if (ah) suite = {.protocol = SaProtocol::Ah};
   if (const auto c = kCiphers.find(text(o, "cipher")); c != kCiphers.end() && !ah) suite.encr = c->second;
@@ -64,7 +68,7 @@ std::optional<shm::InstallSa> terms(const boost::json::object& o) {
     std::swap(key, auth);
   }
   const auto geometry = esp_geometry(suite);
-  if (!geometry || text(o, "cipher").starts_with("CHACHA") || o.at("icv_len").as_int64() != geometry->icv) return std::nullopt;
+  if (!geometry || o.at("icv_len").as_int64() != geometry->icv) return std::nullopt;
   shm::InstallSa m = install(suite, Direction::Inbound);
   const Packet& p = outer.view();
   m.local = {destination_of(p), outer.udp() ? p.destination_port : std::uint16_t{0}};

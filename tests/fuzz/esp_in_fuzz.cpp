@@ -18,7 +18,7 @@ constexpr std::uint16_t kRoom = 128;
 // The first ones are those that the corpus was made with.
 constexpr std::array kSuites{"aes128gcm16",   "aes256gcm16",     "aes128-sha1", "aes256-sha1",      "aes128-sha256",
                              "aes256-sha256", "aes128gcm8-esn",  "aes256ccm12", "aes192ctr-sha512", "aes128gmac-esn",
-                             "null-aesxcbc",  "3des-sha384-esn", "des-md5"};
+                             "null-aesxcbc",  "3des-sha384-esn", "des-md5",     "chacha20poly1305", "aes128-aescmac-esn"};
 
 void require(bool condition) {
   if (!condition) std::abort();

@@ -1,10 +1,13 @@
 #include "tests/support/openssl_esp.hpp"
 
+#include <array>
 #include <memory>
 #include <stdexcept>
+#include <string>
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
 
 #include "common/secret.hpp"
 
@@ -38,6 +41,7 @@ const EVP_CIPHER* algorithm(const shm::InstallSa& sa) {
   const auto by_size = [&](const EVP_CIPHER* a, const EVP_CIPHER* b, const EVP_CIPHER* c) {
     return e.key_bits == 128 ? a : e.key_bits == 192 ? b : c;
   };
+  if (sa.suite.encr == Encr::ChaCha20Poly1305) return EVP_chacha20_poly1305();
   if (ccm(sa)) return by_size(EVP_aes_128_ccm(), EVP_aes_192_ccm(), EVP_aes_256_ccm());
   if (e.aead()) return by_size(EVP_aes_128_gcm(), EVP_aes_192_gcm(), EVP_aes_256_gcm());
   if (sa.suite.encr == Encr::AesCtr) return by_size(EVP_aes_128_ctr(), EVP_aes_192_ctr(), EVP_aes_256_ctr());
@@ -113,6 +117,20 @@ Bytes xcbc(ByteView key, ByteView message) {
   return ecb(k1, state);
 }
 
+/// RFC 4493, by OpenSSL's own.
+Bytes cmac(ByteView key, ByteView message) {
+  const std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> algorithm_of(EVP_MAC_fetch(nullptr, "CMAC", nullptr), &EVP_MAC_free);
+  const std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> c(EVP_MAC_CTX_new(algorithm_of.get()), &EVP_MAC_CTX_free);
+  std::string cipher = "AES-128-CBC";
+  const std::array parameters{OSSL_PARAM_construct_utf8_string("cipher", cipher.data(), 0), OSSL_PARAM_construct_end()};
+  Bytes out(16);
+  std::size_t n = 0;
+  must(EVP_MAC_init(c.get(), key.data(), key.size(), parameters.data()));
+  must(EVP_MAC_update(c.get(), message.data(), message.size()));
+  must(EVP_MAC_final(c.get(), out.data(), &n, out.size()));
+  return out;
+}
+
 Bytes mac(const shm::InstallSa& sa, ByteView covered) {
   const ByteView key = ByteView(sa.integ_key).first(sa.integ_key_bytes);
   Bytes out(EVP_MAX_MD_SIZE);
@@ -133,6 +151,9 @@ Bytes mac(const shm::InstallSa& sa, ByteView covered) {
       break;
     case Integ::HmacSha2_512_256:
       hmac(EVP_sha512());
+      break;
+    case Integ::AesCmac96:
+      out = cmac(key, covered);
       break;
     default:
       out = xcbc(key, covered);

@@ -97,7 +97,7 @@ inline const std::vector<SuiteName> kSuites = [] {
   for (const IntegInfo& i : integ_table())
     if (i.esp()) names.push_back("aes128-" + std::string(i.name));
   for (const char* more : {"aes128gcm16-esn", "aes256ccm12-esn", "aes128gmac-esn", "aes128-sha1-esn", "aes256-sha512-esn", "null-md5-esn",
-                           "aes192ctr-aesxcbc-esn", "3des-sha384-esn"})
+                           "aes192ctr-aesxcbc-esn", "3des-sha384-esn", "chacha20poly1305-esn", "null-aescmac-esn"})
     names.emplace_back(more);
   std::vector<SuiteName> out;
   for (const std::string& name : names)

@@ -20,6 +20,7 @@ from scapy.all import ARP, ESP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, SecurityA
 
 LAN, WAN, FAR, OPEN = "10.1.0.10", "10.9.0.2", "10.2.0.5", "198.51.100.7"
 GCM_KEY, CBC_KEY, HMAC_KEY = bytes(range(20)), bytes(range(16, 32)), bytes(range(64, 96))
+CHACHA_KEY, CMAC_KEY = bytes(range(36)), bytes(range(48, 64))
 
 
 def same_forwarded(got, sent):
@@ -195,6 +196,8 @@ SUITES = [
     (1, "aes128gcm16", GCM_KEY, b"", dict(crypt_algo="AES-GCM", crypt_key=GCM_KEY), False),
     (2, "aes128-sha256", CBC_KEY, HMAC_KEY, dict(crypt_algo="AES-CBC", crypt_key=CBC_KEY, auth_algo="SHA2-256-128", auth_key=HMAC_KEY), False),
     (3, "aes128gcm16", GCM_KEY, b"", dict(crypt_algo="AES-GCM", crypt_key=GCM_KEY), True),
+    (4, "chacha20poly1305", CHACHA_KEY, b"", dict(crypt_algo="CHACHA20-POLY1305", crypt_key=CHACHA_KEY), False),
+    (5, "aes128-aescmac", CBC_KEY, CMAC_KEY, dict(crypt_algo="AES-CBC", crypt_key=CBC_KEY, auth_algo="AES-CMAC-96", auth_key=CMAC_KEY), True),
 ]
 
 
@@ -246,7 +249,7 @@ def test_tunnel_byte_for_byte(rig):
             got = rig.wan.expect(is_esp(slot))
             assert got, f"{suite} {size}: nothing came out"
             wire = esp_of(got)
-            iv = wire[8:16] if "gcm" in suite else wire[8:24]
+            iv = wire[8:24] if "CBC" in scapy["crypt_algo"] else wire[8:16]
             expected = IP(bytes(inner))
             expected.ttl -= 1
             del expected.chksum

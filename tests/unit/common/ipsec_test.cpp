@@ -35,13 +35,35 @@ TEST_CASE("proposal strings that make no suite say what is wrong", "[proposal]")
   CHECK(parse_esp_proposal("aes128-sha1")->front().to_string() == "aes128-sha1");
   CHECK(parse_esp_proposal("aes128gcm16-esn-noesn")->size() == 2);
   CHECK(parse_esp_proposal("aes128gcm16-ecp256-esn")->front().to_string() == "aes128gcm16-ecp256-esn");
+  CHECK(parse_esp_proposal("chacha20poly1305-esn")->front().to_string() == "chacha20poly1305-esn");
+  CHECK(parse_esp_proposal("chacha20poly1305-sha256").error().token == "sha256");
+  CHECK(parse_ike_proposal("aes128-aescmac-modp2048").error().token == "aescmac");
   CHECK(parse_ah_proposal("sha256-aes128gmac-ecp256")->back().to_string() == "aes128gmac-ecp256");
+}
+
+TEST_CASE("what IKEv1 has no number for cannot be negotiated by it", "[proposal][rfc7634-4][rfc4494-5]") {
+  for (const char* text : {"chacha20poly1305", "aes128gcm16-chacha20poly1305", "chacha20poly1305-modp2048-esn"}) {
+    const auto refused = for_ikev1(parse_esp_proposal(text));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().message == "'chacha20poly1305' is for IKEv2 only, which is not supported yet: IKEv1 has no number for it");
+    CHECK(refused.error().token == "chacha20poly1305");
+  }
+  CHECK(for_ikev1(parse_esp_proposal("aes128-sha256-aescmac")).error().token == "aescmac");
+  CHECK(for_ikev1(parse_ah_proposal("aescmac")).error().token == "aescmac");
+  CHECK(for_ikev1(parse_esp_proposal("aes128gcm61")).error().suggestion == "aes128gcm16");
+  CHECK(for_ikev1(parse_esp_proposal("aes128gcm16-esn")).value() == parse_esp_proposal("aes128gcm16-esn").value());
+  // Nor is it named among those that are known.
+  for (const char* text : {"aes129", "chacha20"}) {
+    const auto unknown = parse_esp_proposal(text).error();
+    CHECK(unknown.message.find("chacha20poly1305") == std::string::npos);
+    CHECK(unknown.message.find("aescmac") == std::string::npos);
+  }
 }
 
 TEST_CASE("ICVs have the length that their id says, and short ones must be allowed by name", "[proposal][attack-J10]") {
   for (const EncrInfo& e : encr_table()) {
     CAPTURE(e.name);
-    if (e.aead()) CHECK((e.name.ends_with("gmac") || e.name.ends_with(std::to_string(e.icv))));
+    if (e.aead() && e.id != Encr::ChaCha20Poly1305) CHECK((e.name.ends_with("gmac") || e.name.ends_with(std::to_string(e.icv))));
     CHECK(e.weak == (e.icv == 8 || e.block == 8 || e.id == Encr::Null || e.id == Encr::AesGmac));
   }
   for (const IntegInfo& i : integ_table()) CHECK(i.icv >= 12);

@@ -50,8 +50,8 @@ std::string difference2(std::string_view ours, const Sa& offered, bool ke = fals
   return choice.error().difference;
 }
 constexpr Spi kOurs{0x11223344};
-/// All that the table allows to go together, ESP and AH.
-std::vector<EspSuite> every_suite() {
+/// All that the table allows to go together, ESP and AH; of IKEv1, or what it has no number for.
+std::vector<EspSuite> every_suite(bool in_ikev1 = true) {
   std::vector<EspSuite> out;
   for (const EncrInfo& e : encr_table()) {
     if (e.aead()) out.push_back({e.id, e.key_bits, Integ::None});
@@ -59,6 +59,7 @@ std::vector<EspSuite> every_suite() {
       if (!e.aead() && i.esp()) out.push_back({e.id, e.key_bits, i.id});
   }
   for (const IntegInfo& i : integ_table()) out.push_back({Encr::None, 0, i.id, DhGroup::None, SaProtocol::Ah});
+  std::erase_if(out, [&](const EspSuite& s) { return for_ikev1(std::vector{s}).has_value() != in_ikev1; });
   return out;
 }
 }  // namespace
@@ -385,6 +386,21 @@ TEST_CASE("phase 2: every transform id, key length and authentication algorithm:
   const auto tdes_suites =
       static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [](const auto& s) { return s.encr == Encr::TripleDes; }));
   CHECK(accepted == all.size() + null_suites + tdes_suites);
+}
+
+TEST_CASE("phase 2: what IKEv1 has no number for is neither offered nor taken", "[ikev1][proposal][attack-C1]") {
+  const auto ikev2_only = every_suite(false);
+  REQUIRE(ikev2_only.size() > 10);
+  CHECK(build_esp_offer({ikev2_only, kOurs, Encapsulation::Tunnel, 0, 0}).proposals.empty());
+  for (const std::uint8_t protocol : {kProtoEsp, kProtoAh})
+    for (int id = 0; id < 256; ++id)
+      for (const int bits : {-1, 0, 128, 256})
+        for (int auth = 0; auth < 20; ++auth) {
+          Sa sa = offer2(id, 0, 0, 0, 1, {tv(5, auth)});
+          if (bits >= 0) sa.proposals[0].transforms[0].attributes.push_back(tv(6, bits));
+          sa.proposals[0].protocol = protocol;
+          if (select_esp({ikev2_only, Encapsulation::Tunnel, false}, sa, kOurs)) FAIL("transform " << id << " with " << auth);
+        }
 }
 
 TEST_CASE("phase 2: SPIs, protocols and bundles that are not taken", "[ikev1][proposal][A5][attack-J7]") {
