@@ -45,13 +45,20 @@ std::expected<void, std::string> Gateway::open_ports() {
   if (!whole) return std::unexpected(whole.error());
   whole_ = std::move(*whole);
   for (const auto& p : config_.ports) {
-    auto port = Port::open(p, static_cast<std::uint16_t>(ports_.size()), workers, *pool_);
+    const bool groups = std::ranges::any_of(config::interfaces(config_), [&](const config::Interface& i) {
+      return i.port == ports_.size() && std::ranges::any_of(i.addresses, [](const Prefix& a) { return a.address.family == Family::V6; });
+    });
+    auto port = Port::open(p, static_cast<std::uint16_t>(ports_.size()), workers, *pool_, groups);
     if (!port) return std::unexpected(port.error());
     spdlog::info("port {}: {}, {} queue(s), MTU {}", p.name, p.device, (*port)->queues(), p.mtu);
-    interfaces_.push_back({p.name, (*port)->mac(), p.mtu, p.addresses});
-    interfaces_.back().add_link_local();
     ports_.push_back(std::move(*port));
   }
+  for (const config::Interface& i : config::interfaces(config_)) {
+    if (i.vlan != 0) spdlog::info("VLAN {}: {} of port {}, MTU {}", i.name, i.vlan, config_.ports[i.port].name, i.mtu);
+    interfaces_.push_back({std::string(i.name), ports_[i.port]->mac(), i.mtu, i.addresses, i.port, i.vlan});
+    interfaces_.back().add_link_local();
+  }
+  vlan_traffic_ = std::vector<VlanTraffic>(workers * (interfaces_.size() - ports_.size()));
   for (const auto& t : config_.tunnels) tunnels_.push_back({.name = t.name, .addresses = t.addresses});
   own_ = std::make_unique<OwnAddresses>(interfaces_, tunnels_);
   return {};
@@ -62,10 +69,10 @@ std::expected<void, std::string> Gateway::make_tables() {
   if (!fib) return std::unexpected(fib.error());
   fib_ = std::move(*fib);
   auto segment = shm::Segment::create(static_cast<std::uint32_t>(config_.dataplane.workers.size()),
-                                      static_cast<std::uint32_t>(ports_.size()), config_.dataplane.sa_capacity);
+                                      static_cast<std::uint32_t>(interfaces_.size()), config_.dataplane.sa_capacity);
   if (!segment) return std::unexpected(segment.error());
   segment_ = std::make_unique<shm::Segment>(std::move(*segment));
-  for (std::size_t i = 0; i < ports_.size(); ++i) segment_->ports()[i].name = shm::Name(ports_[i]->name());
+  for (std::size_t i = 0; i < interfaces_.size(); ++i) segment_->ports()[i].name = shm::Name(interfaces_[i].name);
   policies_ = std::make_unique<PolicyState[]>(shm::kMaxPolicies + 1);
   inbound_ = std::make_unique<InboundTable>(config_.dataplane.sa_capacity);
   outbound_ = std::make_unique<OutboundTable>(config_.dataplane.sa_capacity);
@@ -104,7 +111,8 @@ std::expected<void, std::string> Gateway::make_workers() {
                   .rcu = rcu_.get(),
                   .capture = &capture_,
                   .captures = segment_->captures(),
-                  .default_bypass = config_.default_policy == config::PolicyAction::Bypass};
+                  .default_bypass = config_.default_policy == config::PolicyAction::Bypass,
+                  .vlan_traffic = vlan_traffic_};
   if (::getrandom(&environment_.hash_seed, sizeof environment_.hash_seed, 0) != sizeof environment_.hash_seed)
     return std::unexpected("getrandom failed");
   for (std::size_t w = 0; w < n; ++w) {

@@ -41,6 +41,7 @@ class Gateway {
   std::unique_ptr<BufferPool> pool_, whole_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<Interface> interfaces_, tunnels_;
+  std::vector<VlanTraffic> vlan_traffic_;
   std::unique_ptr<OwnAddresses> own_;
   NeighborTable neighbors_;
   std::unique_ptr<Fib> fib_;

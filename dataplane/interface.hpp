@@ -1,5 +1,5 @@
-// What the nodes know of a port: its addresses and sizes; and of a tunnel interface, which is a name and addresses and has no device.
-// Owns no packet; fixed from start to end, but for the MTU, which follows the device's.
+// What the nodes know of a port, or a VLAN of one: its addresses and sizes; and of a tunnel interface, which is a name and addresses and
+// has no device. Owns no packet; fixed from start to end, but for the MTU, which follows the device's.
 #pragma once
 
 #include <algorithm>
@@ -35,6 +35,8 @@ struct Interface {
   std::array<std::uint8_t, 6> mac{};
   SharedMtu mtu{};                ///< of IP
   std::vector<Prefix> addresses;  ///< own addresses with their networks
+  std::uint16_t port = 0;         ///< of a VLAN: the port whose frames with its tag are meant
+  std::uint16_t vlan = 0;         ///< the number in the tag; 0: none
 
   /// The address of a family that this router speaks with on this port; unspecified without one.
   [[nodiscard]] IpAddress primary(Family family) const {
@@ -57,6 +59,26 @@ struct Interface {
       if (p.contains(a)) return &p;
     return nullptr;
   }
+};
+
+/// Which interface a tagged frame came in by. Interfaces are numbered: the ports, then their VLANs.
+class Vlans {
+ public:
+  static constexpr std::uint16_t kUnknown = 0xffff, kIds = 4096;
+  Vlans(std::span<const Interface> interfaces, std::size_t ports) : ports_(ports) {
+    for (std::size_t i = ports; i < interfaces.size(); ++i) {
+      auto& known = ports_[interfaces[i].port];
+      if (known.empty()) known.assign(kIds, kUnknown);
+      known[interfaces[i].vlan] = static_cast<std::uint16_t>(i);
+    }
+  }
+  /// `id` < kIds. 0 is no VLAN: such a tag only tells a priority (IEEE 802.1Q §6.9).
+  [[nodiscard]] std::uint16_t of(std::uint16_t port, std::uint16_t id) const {
+    return id == 0 ? port : ports_[port].empty() ? kUnknown : ports_[port][id];
+  }
+
+ private:
+  std::vector<std::vector<std::uint16_t>> ports_;  ///< of those with VLANs: interfaces by id
 };
 
 /// A port's device at one moment.

@@ -1,6 +1,6 @@
 // The packet path. It is longer than other files so that the whole of it stands in one place (400 lines elsewhere). From the wire:
 //
-//   receive -> classify_frame -+- ARP -> arp (of IPv6: input -> neighbor_discovery)
+//   receive -> classify_frame -+- ARP -> arp (of IPv6: input -> neighbor_discovery); tagged -> enter_vlan, and on as the VLAN's
 //                              +- IP -> input -+- ESP -> decapsulate (hand over to the SA's owner) -+-> dispatch
 //                                              +- IKE -> punt_ike                                   |
 //                                              +- else -> check_clear ------------------------------+
@@ -72,7 +72,8 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       paths_(tap_),
       watch_(counters),
       fragment_id_(static_cast<std::uint32_t>(environment.hash_seed + id * (0x10000U / shm::kMaxWorkers))),
-      tx_(environment.ports.size()) {
+      tx_(environment.ports.size()),
+      vlans_(environment.interfaces, environment.ports.size()) {
   for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
 }
 
@@ -137,10 +138,8 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
     const FrameVerdict v = classify_frame(p, mac);
     if (v.kind == FrameKind::Ip) [[likely]] {
       input(p, esp, clear);
-    } else if (v.kind == FrameKind::Arp) {
-      arp(p);
     } else {
-      drops_.drop(p, v.reason);
+      other_frame(p, v, mac, esp, clear);
     }
   }
   watch_.lap(shm::Node::Classify, n);
@@ -151,6 +150,24 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
   }
   if (!esp.empty()) decapsulate(esp, clear, true);
   if (!clear.empty()) dispatch(clear);
+}
+
+/// ARP, what is of a VLAN, and what ends here.
+void Worker::other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Burst& clear) {
+  if (v.kind == FrameKind::Tagged) {
+    v = enter_vlan(p, own, vlans_);
+    if (p.rx_port >= tx_.size()) {
+      traffic(p.rx_port).rx_packets.add(1);
+      traffic(p.rx_port).rx_bytes.add(kEthernetBytes + kTagBytes + p.length);
+    }
+    if (v.kind == FrameKind::Ip) return input(p, esp, clear);
+  }
+  if (v.kind == FrameKind::Arp) return arp(p);
+  drops_.drop(p, v.reason);
+}
+
+VlanTraffic& Worker::traffic(std::uint16_t vlan_interface) {
+  return env_.vlan_traffic[id_ * (env_.interfaces.size() - tx_.size()) + vlan_interface - tx_.size()];
 }
 
 inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
@@ -578,9 +595,23 @@ inline Neighbor* Worker::neighbor_of(const Packet& p, std::uint16_t port) {
   return last_.neighbor;
 }
 
-void Worker::send_frame(Packet& p, std::uint16_t port, MacBits to, std::uint16_t type) {
-  if (p.headroom < kEthernetBytes) [[unlikely]]
+/// Tags the packet, which is to go out by the port that is returned.
+std::uint16_t Worker::leave_by_vlan(Packet& p, std::uint16_t interface, std::uint16_t type) {
+  const Interface& vlan = env_.interfaces[interface];
+  push_tag(p, vlan.vlan, type);
+  traffic(interface).tx_packets.add(1);
+  traffic(interface).tx_bytes.add(kEthernetBytes + p.length);
+  return vlan.port;
+}
+
+void Worker::send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uint16_t type) {
+  if (p.headroom < kEthernetBytes + kTagBytes) [[unlikely]]
     return drops_.drop(p, Drop::NoBuffer);
+  std::uint16_t port = interface;
+  if (interface >= tx_.size()) [[unlikely]] {
+    port = leave_by_vlan(p, interface, type);
+    type = kEtherTypeVlan;
+  }
   TxQueue& queue = tx_[port];
   p.push(kEthernetBytes);
   const std::uint64_t first = to | queue.mac << 48;

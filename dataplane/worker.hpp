@@ -19,6 +19,7 @@
 #include "dataplane/io/rcu.hpp"
 #include "dataplane/io/waker.hpp"
 #include "dataplane/neighbor/neighbor_table.hpp"
+#include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/icmp.hpp"
 #include "dataplane/nodes/path_log.hpp"
@@ -32,10 +33,15 @@
 
 namespace culvert::dp {
 
+/// What one worker has carried over one VLAN; bytes with Ethernet header and tag.
+struct alignas(64) VlanTraffic {
+  shm::Counter rx_packets, rx_bytes, tx_packets, tx_bytes;
+};
+
 /// What workers share, with each other and with the manager. Outlives them.
 struct WorkerEnvironment {
   std::span<const std::unique_ptr<Port>> ports;
-  std::span<const Interface> interfaces;  ///< as many as ports
+  std::span<const Interface> interfaces;  ///< the ports, then their VLANs
   const OwnAddresses* own = nullptr;
   const Fib* fib = nullptr;
   const NeighborTable* neighbors = nullptr;
@@ -52,7 +58,8 @@ struct WorkerEnvironment {
   const CaptureSwitch* capture = nullptr;
   std::span<shm::CaptureRing> captures;  ///< of each worker
   bool default_bypass = false;
-  std::uint64_t hash_seed = 0;  ///< random
+  std::uint64_t hash_seed = 0;            ///< random
+  std::span<VlanTraffic> vlan_traffic{};  ///< by worker, then by VLAN
 };
 
 class Worker {
@@ -91,6 +98,7 @@ class Worker {
   void receive(std::uint16_t port, std::size_t n);
   void handed_over(std::span<void* const> handles);
   bool make_dummy(Packet& p, const HandoffNote& note);
+  void other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Burst& clear);
   void arp(Packet& p);
   void input(Packet& p, Burst& esp, Burst& clear);
   void local(Packet& p, Burst& esp, Burst& clear);
@@ -118,7 +126,8 @@ class Worker {
   void send_fragments(Packet& p, const NextHop& hop);
   void send(Packet& p, const NextHop& hop);
   void send_later(Packet& p, const NextHop& hop, NeighborState state);
-  void send_frame(Packet& p, std::uint16_t port, MacBits to, std::uint16_t type);
+  void send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uint16_t type);
+  std::uint16_t leave_by_vlan(Packet& p, std::uint16_t interface, std::uint16_t type);
   void transmit(std::uint16_t port);
   void finish_pass();
 
@@ -137,6 +146,7 @@ class Worker {
   void clamp_opened(Packet& p);
   Neighbor* neighbor_of(const Packet& p, std::uint16_t port);
   [[nodiscard]] IpAddress error_source(const Packet& p) const;
+  VlanTraffic& traffic(std::uint16_t vlan_interface);
 
   const unsigned id_;
   const WorkerEnvironment& env_;
@@ -162,8 +172,9 @@ class Worker {
   LastNeighbor last_;          // the one sent to last, within a pass
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
-  Burst generated_;  // ICMP of our own, to be sent at the end of the pass
-  std::vector<TxQueue> tx_;
+  Burst generated_;          // ICMP of our own, to be sent at the end of the pass
+  std::vector<TxQueue> tx_;  // of each port
+  const Vlans vlans_;
 };
 
 }  // namespace culvert::dp

@@ -40,15 +40,23 @@ struct Dataplane {
 struct Port {
   std::string name;
   std::string device;             ///< PCI address, or a DPDK vdev: "net_af_packet0,iface=eth1"
-  std::vector<Prefix> addresses;  ///< with host bits
+  std::vector<Prefix> addresses;  ///< with host bits; none: only its VLANs have some
   std::uint16_t mtu = 1500;       ///< of IP, without Ethernet
   std::uint16_t queues = 0;       ///< RX and TX queues; 0: one per worker
   std::uint16_t rx_descriptors = 1024, tx_descriptors = 1024;
 };
+/// A VLAN of a port (IEEE 802.1Q): frames with its tag are those of an interface of their own.
+struct Vlan {
+  std::string name;
+  std::string port;
+  std::uint16_t id = 0;           ///< 1..4094
+  std::vector<Prefix> addresses;  ///< with host bits
+  std::uint16_t mtu = 0;          ///< of IP, at most that of the port
+};
 struct Route {
   Prefix to;
   std::optional<IpAddress> via;  ///< next hop; absent: on link
-  std::string port;              ///< may be empty with `via`, then found by the next hop
+  std::string port;              ///< or VLAN; may be empty with `via`, then found by the next hop
   std::string tunnel{};          ///< instead of both: into this tunnel interface
 };
 /// A tunnel interface: what is routed into it leaves under the SA of the child that is bound to it.
@@ -241,6 +249,7 @@ struct Control {
 struct GatewayConfig {
   Dataplane dataplane;
   std::vector<Port> ports;
+  std::vector<Vlan> vlans;
   std::vector<Tunnel> tunnels;
   std::vector<Route> routes;
   std::vector<Policy> policies;
@@ -250,5 +259,16 @@ struct GatewayConfig {
   std::vector<Pool> pools;
   std::vector<Connection> connections;
 };
+
+/// A port or a VLAN, as what has addresses and leads to neighbours. Both planes number interfaces as interfaces() lists them.
+struct Interface {
+  std::string_view name;
+  const std::vector<Prefix>& addresses;
+  std::uint16_t mtu;
+  std::uint16_t port;  ///< the index of its port
+  std::uint16_t vlan;  ///< the id; 0: the port itself
+};
+/// The ports in their order, then the VLANs in theirs. The list refers to `config`.
+std::vector<Interface> interfaces(const GatewayConfig& config);
 
 }  // namespace culvert::config

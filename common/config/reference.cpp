@@ -11,7 +11,7 @@ constexpr std::size_t kWidth = 118;
 constexpr const char* kHead =
     "# Culvert: the configuration file, with every key that there is.\n"
     "#\n"
-    "# Both processes read the same file. culvert-dataplane takes dataplane, ports, tunnels, routes, default_policy, and format\n"
+    "# Both processes read the same file. culvert-dataplane takes dataplane, ports, vlans, tunnels, routes, default_policy, and format\n"
     "# and level of control.log; culvertd takes the rest, and socket, sa_capacity and control_user of dataplane.\n"
     "# `culvertd --check FILE` lists everything that is wrong with a file, and touches nothing.\n"
     "#\n"
@@ -20,7 +20,7 @@ constexpr const char* kHead =
     "#\n"
     "# Times carry a unit: ms, s, m (minutes), h, d. Sizes too: B, KB, MB, GB, TB, each 1024 of the one before.\n"
     "# Where a list may have one entry, the entry alone will do: `local_addrs: 10.9.0.1`.\n"
-    "# Names of ports, tunnels, connections and children have 1 to 30 letters, digits, '_', '.' or '-'.\n";
+    "# Names of ports, VLANs, tunnels, connections and children have 1 to 30 letters, digits, '_', '.' or '-'.\n";
 
 /// `text` as comment lines of a width that fits a screen.
 void comment(std::string& out, std::size_t indent, std::string_view text) {
@@ -45,7 +45,7 @@ std::string terms(const KeyInfo& key) {
   const std::string takes = "Takes: " + key.expects + ". ";
   if (key.required) return takes + (key.unless.empty() ? "Required." : "Required, unless " + key.unless + " is there.");
   const std::string& value = key.default_text;
-  if (!key.derived.empty()) return takes + "Default: " + key.derived + (value == "\"%any\"" ? "." : ", here " + value + ".");
+  if (!key.derived.empty()) return takes + "Default: " + key.derived + (!key.example.empty() ? "." : ", here " + value + ".");
   return takes + "Default: " + (value.empty() ? "none" : value == "\"\"" ? "empty" : value) + ".";
 }
 

@@ -40,7 +40,8 @@ Section<Port> port_section() {
   return Section<Port>()
       .key("device", &Port::device, device(), "The NIC or virtual device.")
       .required("\"net_af_packet0,iface=eth1\"")
-      .key("addresses", &Port::addresses, list_of(interface_address(), 1, 64), "Own addresses with the prefix length of their network.")
+      .key("addresses", &Port::addresses, list_of(interface_address(), 0, 64),
+           "Own addresses with the prefix length of their network; [] where only VLANs of the port have some.")
       .required("[10.9.0.1/24]")
       .key("mtu", &Port::mtu, number<std::uint16_t>(576, 9000, "bytes"), "Largest IP packet, without the Ethernet header.")
       .key("queues", &Port::queues, number<std::uint16_t>(0, shm::kMaxWorkers),
@@ -49,14 +50,27 @@ Section<Port> port_section() {
       .key("tx_descriptors", &Port::tx_descriptors, power_of_two<std::uint16_t>(64, 16384), "Length of each TX queue, in packets.");
 }
 
+Section<Vlan> vlan_section() {
+  return Section<Vlan>()
+      .key("port", &Vlan::port, text("the name of a port", 30), "The port whose frames with this tag are meant.")
+      .required("wan")
+      .key("id", &Vlan::id, number<std::uint16_t>(1, 4094, "a VLAN id"), "Its number, in the tag of each frame.")
+      .required("100")
+      .key("addresses", &Vlan::addresses, list_of(interface_address(), 1, 64), "Own addresses with the prefix length of their network.")
+      .required("[10.100.0.1/24]")
+      .key("mtu", &Vlan::mtu, number<std::uint16_t>(576, 9000, "bytes"), "Largest IP packet, without Ethernet header and tag.")
+      .derived("that of the port")
+      .example("1500");
+}
+
 Section<Route> route_section() {
   return Section<Route>()
       .key("to", &Route::to, network(), "Destination network. 0.0.0.0/0 and ::/0 are the default routes.")
       .required("0.0.0.0/0")
       .key("via", &Route::via, maybe(address()),
-           "Next hop, on a network of a port. Without it the destinations are on link, and port is needed.")
+           "Next hop, on a network of a port or VLAN. Without it the destinations are on link, and port is needed.")
       .example("10.9.0.254")
-      .key("port", &Route::port, text("the name of a port", 30), "Port to send from; with via it may be left out.")
+      .key("port", &Route::port, text("the name of a port or VLAN", 30), "Port or VLAN to send from; with via it may be left out.")
       .example("wan")
       .key("tunnel", &Route::tunnel, text("the name of a tunnel, or empty", 30),
            "Instead of via and port: into this tunnel, under the SAs of the child that is bound to it.");
@@ -348,6 +362,12 @@ Section<Connection> connection_section() {
       .finish(finish_connection);
 }
 
+/// VLANs that say nothing of it have the MTU of their port.
+void finish_gateway(const At&, GatewayConfig& c) {
+  for (Vlan& vlan : c.vlans)
+    if (const auto port = std::ranges::find(c.ports, vlan.port, &Port::name); vlan.mtu == 0 && port != c.ports.end()) vlan.mtu = port->mtu;
+}
+
 }  // namespace
 
 const Section<GatewayConfig>& schema() {
@@ -355,6 +375,8 @@ const Section<GatewayConfig>& schema() {
       Section<GatewayConfig>()
           .map("dataplane", &GatewayConfig::dataplane, dataplane_section(), "The process that carries packets.")
           .named("ports", &GatewayConfig::ports, port_section(), shm::kMaxPorts, "wan", "Network ports by name; at least one.")
+          .named("vlans", &GatewayConfig::vlans, vlan_section(), shm::kMaxVlans, "wan.100",
+                 "VLANs of the ports by name (802.1Q), each an interface like a port: routes name it, and neighbours are behind it.")
           .named("tunnels", &GatewayConfig::tunnels, tunnel_section(), kMaxTunnels, "st0",
                  "Tunnel interfaces by name, for route-based children: routes lead into them.")
           .list("routes", &GatewayConfig::routes, route_section(), kMaxRoutes,
@@ -368,7 +390,8 @@ const Section<GatewayConfig>& schema() {
           .map("control", &GatewayConfig::control, control_section(), "culvertd: its socket, metrics and log.")
           .map("ike", &GatewayConfig::ike, ike_section(), "IKE settings for all connections.")
           .named("pools", &GatewayConfig::pools, pool_section(), kMaxPools, "clients", "Virtual addresses for peers, by name.")
-          .named("connections", &GatewayConfig::connections, connection_section(), kMaxConnections, "site-b", "Peers by name.");
+          .named("connections", &GatewayConfig::connections, connection_section(), kMaxConnections, "site-b", "Peers by name.")
+          .finish(finish_gateway);
   return root;
 }
 

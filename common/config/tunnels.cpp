@@ -24,12 +24,10 @@ bool known(const GatewayConfig& config, const std::string& name, const Where& at
   return false;
 }
 
-bool overlap(const Prefix& a, const Prefix& b) { return a.contains(b.first()) || b.contains(a.first()); }
-
 void check_addresses(const GatewayConfig& config, const Where& here) {
   std::vector<std::pair<Prefix, std::string>> networks;
-  for (const Port& port : config.ports)
-    for (const Prefix& p : port.addresses) networks.emplace_back(p, "port " + quoted(port.name));
+  for (const Interface& i : interfaces(config))
+    for (const Prefix& p : i.addresses) networks.emplace_back(p, shown(i));
   for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
     if (!here.entry(i).clean({"addresses"})) continue;
     for (std::size_t a = 0; a < config.tunnels[i].addresses.size(); ++a) {
@@ -98,8 +96,8 @@ std::optional<std::string> tunnel_to(const GatewayConfig& config, const IpAddres
     longest = to.length;
     found = tunnel.empty() ? std::nullopt : std::optional(tunnel);
   };
-  for (const Port& port : config.ports)
-    for (const Prefix& p : port.addresses) way(p, {});
+  for (const Interface& i : interfaces(config))
+    for (const Prefix& p : i.addresses) way(p, {});
   for (const Tunnel& t : config.tunnels)
     for (const Prefix& p : t.addresses) way(p, t.name);
   for (const Route& r : config.routes) way(r.to, r.tunnel);

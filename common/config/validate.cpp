@@ -28,14 +28,6 @@ bool Where::clean(std::initializer_list<std::string_view> keys) const {
   return std::all_of(keys.begin(), keys.end(), [&](std::string_view k) { return sink->clean(join(path, k)); });
 }
 
-bool networks_known(const GatewayConfig& config, const Where& root) {
-  const Where ports = root.key("ports");
-  if (root.sink->failed("ports") || config.ports.empty()) return false;
-  for (std::size_t i = 0; i < config.ports.size(); ++i)
-    if (!ports.entry(i).clean({"addresses"})) return false;
-  return true;
-}
-
 void validate_dataplane(const GatewayConfig& config, const Where& root) {
   const Where here = root.key("dataplane");
   std::size_t children = 0;
@@ -55,10 +47,6 @@ void validate_dataplane(const GatewayConfig& config, const Where& root) {
 }
 
 namespace {
-constexpr std::uint16_t kMinMtuV6 = 1280;
-
-bool overlap(const Prefix& a, const Prefix& b) { return a.contains(b.first()) || b.contains(a.first()); }
-
 /// What two vdevs must not share: their names, and the kernel interface that they sit on.
 std::vector<std::string> device_claims(const std::string& device) {
   const auto comma = device.find(',');
@@ -73,11 +61,6 @@ void validate_ports(const GatewayConfig& config, const Where& root) {
   const Where here = root.key("ports");
   if (config.ports.empty() && here.clean()) here.error("expected at least one port");
   std::map<std::string, std::string> claimed;
-  struct Network {
-    Prefix prefix;
-    std::size_t port;
-  };
-  std::vector<Network> networks;
   for (std::size_t i = 0; i < config.ports.size(); ++i) {
     const Port& port = config.ports[i];
     const Where at = here.entry(i);
@@ -89,51 +72,30 @@ void validate_ports(const GatewayConfig& config, const Where& root) {
         port.queues < config.dataplane.workers.size())
       at.key("queues").error("expected 0, or at least one for each of the " + std::to_string(config.dataplane.workers.size()) +
                              " workers, got " + std::to_string(port.queues));
-    if (!at.clean({"addresses"})) continue;
-    const bool v6 = std::ranges::any_of(port.addresses, [](const Prefix& p) { return p.address.family == Family::V6; });
-    if (v6 && at.clean({"mtu"}) && port.mtu < kMinMtuV6)
-      at.key("mtu").error("expected at least " + std::to_string(kMinMtuV6) + " beside an IPv6 address (RFC 8200 section 5), got " +
-                          std::to_string(port.mtu));
-    for (std::size_t a = 0; a < port.addresses.size(); ++a) {
-      const Prefix& p = port.addresses[a];
-      const Where place = at.key("addresses").item(a);
-      for (const auto& n : networks) {
-        if (n.prefix.address == p.address) {
-          place.error("the address " + p.address.to_string() + " is also that of port " + quoted(config.ports[n.port].name));
-        } else if (n.port != i && overlap(n.prefix, p)) {
-          place.error("its network overlaps with " + n.prefix.to_string() + " of port " + quoted(config.ports[n.port].name));
-        } else {
-          continue;
-        }
-        break;
-      }
-      networks.push_back({p, i});
-    }
   }
 }
 
 namespace {
 bool link_local(const IpAddress& a) { return Prefix::parse("fe80::/10")->contains(a); }
 
-/// The port on one of whose networks `hop` is, or nullptr.
-const Port* port_of(const GatewayConfig& config, const IpAddress& hop) {
-  for (const auto& port : config.ports)
-    for (const auto& p : port.addresses)
-      if (p.contains(hop)) return &port;
-  return nullptr;
-}
-
-bool own_address(const GatewayConfig& config, const IpAddress& a) {
-  return std::any_of(config.ports.begin(), config.ports.end(), [&](const Port& port) {
-    return std::any_of(port.addresses.begin(), port.addresses.end(), [&](const Prefix& p) { return p.address == a; });
-  });
-}
-
-void check_route(const GatewayConfig& config, const Route& route, const Where& at, bool networks_known) {
+/// What routes are checked against.
+struct Networks {
+  std::vector<Interface> all;
   std::vector<std::string_view> names;
-  for (const auto& p : config.ports) names.push_back(p.name);
-  const bool known = std::find(names.begin(), names.end(), route.port) != names.end();
-  if (!route.port.empty() && !known) return at.key("port").error("there is no port " + quoted(route.port), nearest(route.port, names));
+  bool known;
+
+  /// The interface on one of whose networks `hop` is, or nullptr.
+  [[nodiscard]] const Interface* behind(const IpAddress& hop) const {
+    for (const Interface& i : all)
+      if (std::ranges::any_of(i.addresses, [&](const Prefix& p) { return p.contains(hop); })) return &i;
+    return nullptr;
+  }
+};
+
+void check_route(const GatewayConfig& config, const Route& route, const Where& at, const Networks& networks) {
+  const bool named = std::ranges::find(networks.names, route.port) != networks.names.end();
+  if (!route.port.empty() && !named)
+    return at.key("port").error("there is no port or VLAN " + quoted(route.port), nearest(route.port, networks.names));
   if (!route.tunnel.empty()) return;  // validate_tunnels
   if (!route.via) {
     if (route.port.empty()) at.error("expected via (a next hop), port (on link) or tunnel");
@@ -144,24 +106,28 @@ void check_route(const GatewayConfig& config, const Route& route, const Where& a
     if (route.port.empty()) at.key("via").error("expected port beside it: a link-local address is of one link");
     return;
   }
-  if (!networks_known) return;
-  const Port* reached = port_of(config, *route.via);
+  if (!networks.known) return;
+  const Interface* reached = networks.behind(*route.via);
   if (own_address(config, *route.via)) {
     at.key("via").error("expected another host, but " + route.via->to_string() + " is an address of this gateway");
-  } else if (!reached) {
+  } else if (reached == nullptr) {
     at.key("via").error("expected an address on a network of a port, but " + route.via->to_string() + " is on none");
   } else if (!route.port.empty() && reached->name != route.port) {
     at.key("via").error("expected an address on a network of port " + quoted(route.port) + ", but " + route.via->to_string() +
-                        " is on one of port " + quoted(reached->name));
+                        " is on one of " + shown(*reached));
   }
 }
 }  // namespace
 
 void validate_routes(const GatewayConfig& config, const Where& root) {
   const Where here = root.key("routes");
+  Networks networks{interfaces(config), {}, networks_known(config, root)};
   std::map<Prefix, std::size_t> seen;
-  for (const auto& port : config.ports)
-    for (const auto& p : port.addresses) seen.emplace(Prefix{p.first(), p.length}, config.routes.size());
+  for (const Interface& i : networks.all) {
+    networks.names.push_back(i.name);
+    for (const auto& p : i.addresses) seen.emplace(Prefix{p.first(), p.length}, config.routes.size());
+  }
+  const bool ports = !root.sink->failed("ports") && !root.sink->failed("vlans");
   for (std::size_t i = 0; i < config.routes.size(); ++i) {
     const Where at = here.item(i);
     if (at.clean({"to"})) {
@@ -171,7 +137,7 @@ void validate_routes(const GatewayConfig& config, const Where& root) {
                                                                  : "there is a route to " + other->first.to_string() + " already: routes[" +
                                                                        std::to_string(other->second) + "]");
     }
-    if (at.clean({"via", "port"}) && !root.sink->failed("ports")) check_route(config, config.routes[i], at, networks_known(config, root));
+    if (at.clean({"via", "port"}) && ports) check_route(config, config.routes[i], at, networks);
   }
 }
 
@@ -206,6 +172,7 @@ void validate(const GatewayConfig& config, const Node& root, Sink& sink) {
   const Where top{&sink, &root, {}};
   validate_dataplane(config, top);
   validate_ports(config, top);
+  validate_interfaces(config, top);
   validate_routes(config, top);
   validate_tunnels(config, top);
   validate_policies(config, top);

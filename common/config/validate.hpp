@@ -33,12 +33,18 @@ struct Where {
   [[nodiscard]] bool clean(std::initializer_list<std::string_view> keys) const;
 };
 
-/// Whether all addresses of all ports could be read: else nothing can be said about addresses elsewhere.
+/// Whether all addresses of all ports and VLANs could be read: else nothing can be said about addresses elsewhere.
 bool networks_known(const GatewayConfig& config, const Where& root);
+/// Whether it is an address of this gateway.
+bool own_address(const GatewayConfig& config, const IpAddress& a);
+bool overlap(const Prefix& a, const Prefix& b);
+/// As errors name it: "port 'wan'", "VLAN 'wan.100'".
+std::string shown(const Interface& interface);
 
 // The parts of validate(), by section.
 void validate_dataplane(const GatewayConfig& config, const Where& root);
 void validate_ports(const GatewayConfig& config, const Where& root);
+void validate_interfaces(const GatewayConfig& config, const Where& root);
 void validate_routes(const GatewayConfig& config, const Where& root);
 void validate_tunnels(const GatewayConfig& config, const Where& root);
 void validate_policies(const GatewayConfig& config, const Where& root);

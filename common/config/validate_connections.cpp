@@ -16,12 +16,6 @@ std::string shown(Seconds s) { return show_duration(s); }
 /// A child with several selectors is several children here; what concerns them all is said once.
 bool first_of_entry(const Connection& c, std::size_t child) { return child == 0 || c.children[child - 1].entry != c.children[child].entry; }
 
-bool own_address(const GatewayConfig& config, const IpAddress& a) {
-  return std::any_of(config.ports.begin(), config.ports.end(), [&](const Port& port) {
-    return std::any_of(port.addresses.begin(), port.addresses.end(), [&](const Prefix& p) { return p.address == a; });
-  });
-}
-
 bool single(const TrafficSelector& remote) { return remote.first == remote.last; }
 
 void check_addresses(const GatewayConfig& config, const Connection& c, const Where& at, bool ports_known) {
@@ -29,8 +23,8 @@ void check_addresses(const GatewayConfig& config, const Connection& c, const Whe
     for (std::size_t i = 0; i < c.local_addrs.size(); ++i)
       if (!own_address(config, c.local_addrs[i])) {
         std::string all;
-        for (const auto& port : config.ports)
-          for (const auto& p : port.addresses) all += (all.empty() ? "" : ", ") + p.address.to_string();
+        for (const Interface& interface : interfaces(config))
+          for (const auto& p : interface.addresses) all += (all.empty() ? "" : ", ") + p.address.to_string();
         at.key("local_addrs").item(i).error("expected an address of a port (" + all + "), got " + c.local_addrs[i].to_string());
       }
   if (at.clean({"remote_addrs"}) && ports_known)
@@ -51,8 +45,8 @@ void check_families(const Connection& c, const Where& at) {
 
 bool reachable(const GatewayConfig& config, const IpAddress& a) {
   return std::any_of(config.routes.begin(), config.routes.end(), [&](const Route& r) { return r.to.contains(a); }) ||
-         std::any_of(config.ports.begin(), config.ports.end(), [&](const Port& port) {
-           return std::any_of(port.addresses.begin(), port.addresses.end(), [&](const Prefix& p) { return p.contains(a); });
+         std::ranges::any_of(interfaces(config), [&](const Interface& i) {
+           return std::ranges::any_of(i.addresses, [&](const Prefix& p) { return p.contains(a); });
          });
 }
 

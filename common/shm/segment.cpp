@@ -35,7 +35,7 @@ Offsets offsets(const SegmentHeader& h) {
 static_assert(sizeof(SegmentHeader) <= kPage);
 
 bool sane(const SegmentHeader& h) {
-  return h.workers >= 1 && h.workers <= kMaxWorkers && h.ports <= kMaxPorts && std::has_single_bit(h.sa_capacity) &&
+  return h.workers >= 1 && h.workers <= kMaxWorkers && h.ports <= kMaxPorts + kMaxVlans && std::has_single_bit(h.sa_capacity) &&
          h.sa_capacity <= kMaxSaCapacity;
 }
 

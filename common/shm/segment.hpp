@@ -22,7 +22,7 @@ namespace culvert::shm {
 
 inline constexpr std::uint64_t kSegmentMagic = 0x43554c5645525431;  // "CULVERT1"
 inline constexpr std::uint32_t kMaxWorkers = 64;
-inline constexpr std::uint32_t kMaxPorts = 32;
+inline constexpr std::uint32_t kMaxPorts = 32, kMaxVlans = 1024;
 inline constexpr std::uint32_t kMaxSaCapacity = 1U << 20;
 inline constexpr std::uint32_t kCommandSlots = 1024, kEventSlots = 4096, kDatagramSlots = 1024, kCaptureSlots = 1024;
 
@@ -134,6 +134,7 @@ struct alignas(64) ManagerCounters {
   Counter generated;  ///< ARP requests, datagrams of culvertd
   Counter consumed;   ///< what culvertd has got
 };
+/// Of a port or, behind all ports, of a VLAN: of those what workers count, ARP requests and neighbour solicitations of ours left out.
 struct alignas(64) PortCounters {
   Name name;
   Counter rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors, rx_nombuf;
@@ -145,7 +146,7 @@ struct alignas(64) PortCounters {
 struct SegmentHeader {
   std::uint64_t magic;
   std::uint32_t version;
-  std::uint32_t workers, ports, sa_capacity;  ///< sa_capacity: a power of two; SAs of each direction
+  std::uint32_t workers, ports, sa_capacity;  ///< ports: and VLANs; sa_capacity: a power of two; SAs of each direction
   std::uint64_t layout_hash;
   std::uint64_t total_bytes;
   std::uint64_t boot_id;  ///< random at each start of the data plane: another one means that all SAs are gone
@@ -172,7 +173,7 @@ std::uint64_t layout_hash();
 /// A mapped segment. Unmaps on destruction; locked in memory and left out of core dumps.
 class Segment {
  public:
-  /// The data plane's side: makes, sizes, seals and maps a memfd. `workers` 1..kMaxWorkers, `ports` 0..kMaxPorts,
+  /// The data plane's side: makes, sizes, seals and maps a memfd. `workers` 1..kMaxWorkers, `ports` 0..kMaxPorts + kMaxVlans,
   /// `sa_capacity` a power of two to kMaxSaCapacity.
   static std::expected<Segment, std::string> create(std::uint32_t workers, std::uint32_t ports, std::uint32_t sa_capacity);
   /// culvertd's side: maps `fd` after checking its seals, size, magic, version and layout hash. Takes the descriptor in any case.

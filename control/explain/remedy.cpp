@@ -79,9 +79,10 @@ std::string ours_in(const config::GatewayConfig& all, const TrafficSelector& rem
   for (const config::Connection& c : all.connections)
     for (const config::Child& child : c.children)
       if (hit(child.local_ts)) return "the local_ts of " + c.name + "/" + child.name;
-  for (const config::Port& port : all.ports)
-    for (const Prefix& address : port.addresses)
-      if (hit(TrafficSelector::from(address))) return "the network of the port " + port.name;
+  for (const config::Interface& i : config::interfaces(all))
+    for (const Prefix& address : i.addresses)
+      if (hit(TrafficSelector::from(address)))
+        return (i.vlan != 0 ? "the network of the VLAN " : "the network of the port ") + std::string(i.name);
   for (const config::Pool& pool : all.pools)
     if (pool.addrs.intersect(remote)) return "the pool " + pool.name;
   for (const config::Policy& policy : all.policies)

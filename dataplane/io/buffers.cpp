@@ -17,7 +17,7 @@ namespace culvert::dp {
 namespace {
 constexpr unsigned kCache = 256;
 constexpr unsigned kPrivate = 64;
-constexpr unsigned kFrame = 14;    // Ethernet
+constexpr unsigned kFrame = 18;    // Ethernet, and the tag of a VLAN
 constexpr unsigned kEspTail = 64;  // padding, trailer and ICV of any suite
 static_assert(sizeof(HandoffNote) <= kPrivate);
 

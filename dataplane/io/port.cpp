@@ -102,13 +102,13 @@ unsigned buffer_mtu(const std::string& device, unsigned mtu) {
 }
 
 std::expected<std::unique_ptr<Port>, std::string> Port::open(const config::Port& config, std::uint16_t index, unsigned workers,
-                                                             BufferPool& pool) {
+                                                             BufferPool& pool, bool groups) {
   const auto fail = [&](const std::string& why) { return std::unexpected("port " + config.name + " (" + config.device + "): " + why); };
   const unsigned queues = config.queues != 0 ? std::min<unsigned>(config.queues, workers) : workers;
   const std::string device = device_arguments(config.device, queues, config.mtu);
   const auto id = probe(config, device);
   if (!id) return fail(id.error());
-  std::unique_ptr<Port> port(new Port(config, *id, index, pool));
+  std::unique_ptr<Port> port(new Port(config, *id, index, pool, groups));
   if (!is_pci_device(config.device)) port->device_ = device_name(device);
   if (auto configured = port->configure(queues); !configured) return fail(configured.error());
   port->open_queues_ = port->queues_;
@@ -158,8 +158,8 @@ std::expected<void, std::string> Port::configure(unsigned queues) {
   if (const int rc = rte_eth_dev_start(id_); rc != 0) return failed("starting the device", rc);
   interface_ = info.if_index;
   // Neighbours ask for IPv6 addresses by groups (RFC 4861 §7.2.2), which a NIC else keeps to itself.
-  const bool v6 = std::ranges::any_of(config_.addresses, [](const Prefix& p) { return p.address.family == Family::V6; });
-  if (const int rc = v6 ? rte_eth_allmulticast_enable(id_) : 0; rc != 0 && (interface_ == 0 ? rc != -ENOTSUP : !hear_groups(interface_)))
+  if (const int rc = groups_ ? rte_eth_allmulticast_enable(id_) : 0;
+      rc != 0 && (interface_ == 0 ? rc != -ENOTSUP : !hear_groups(interface_)))
     return failed("hearing IPv6's groups", rc);
   rte_ether_addr mac{};
   if (const int rc = rte_eth_macaddr_get(id_, &mac); rc != 0) return failed("MAC address", rc);

@@ -28,9 +28,10 @@ unsigned buffer_mtu(const std::string& device, unsigned mtu);
 
 class Port {
  public:
-  /// Opens, configures and starts the device. `index`: its place among the ports; `workers`: how many threads will use it.
+  /// Opens, configures and starts the device. `index`: its place among the ports; `workers`: how many threads will use it; `groups`: it
+  /// shall hear Ethernet's groups, by which neighbours ask for IPv6 addresses.
   static std::expected<std::unique_ptr<Port>, std::string> open(const config::Port& config, std::uint16_t index, unsigned workers,
-                                                                BufferPool& pool);
+                                                                BufferPool& pool, bool groups = false);
   ~Port();
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
@@ -60,8 +61,8 @@ class Port {
   [[nodiscard]] PortState state() const;
 
  private:
-  Port(const config::Port& config, std::uint16_t id, std::uint16_t index, BufferPool& pool)
-      : config_(config), pool_(pool), name_(config.name), id_(id), index_(index) {}
+  Port(const config::Port& config, std::uint16_t id, std::uint16_t index, BufferPool& pool, bool groups)
+      : config_(config), pool_(pool), name_(config.name), id_(id), index_(index), groups_(groups) {}
   std::expected<void, std::string> configure(unsigned queues);
 
   config::Port config_;
@@ -70,6 +71,7 @@ class Port {
   std::string device_;   // of a hot-plugged virtual device
   std::uint16_t id_;     // DPDK's
   std::uint16_t index_;  // ours
+  bool groups_;
   std::atomic<std::uint16_t> open_queues_{0};
   std::uint16_t queues_ = 1;
   std::atomic<bool> usable_{true}, reset_wanted_{false};

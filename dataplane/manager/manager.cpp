@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
@@ -56,7 +57,7 @@ Manager::Manager(const Setup& s)
                    give_to_worker(p, {.kind = Handoff::Egress, .from_tunnel = note_of(buffer).from_tunnel, .local = note_of(buffer).local});
                  },
                  [this](void* buffer, bool tell) { end(buffer, Drop::NeighborUnresolved, tell); }}),
-      ports_(s.environment.ports, s.interfaces, s.tables.rcu),
+      ports_(s.environment.ports, s.interfaces, s.environment.vlan_traffic, s.tables.rcu),
       injector_(*s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
       signal_fd_(s.signal_fd) {}
 
@@ -80,7 +81,7 @@ std::expected<std::unique_ptr<Manager>, std::string> Manager::create(const Setup
 }
 
 void Manager::run() {
-  for (std::size_t i = 0; i < env_.interfaces.size(); ++i) announce(i);
+  for (std::size_t i = 0; i < env_.interfaces.size(); ++i) announce(static_cast<std::uint16_t>(i));
   while (!stop_) {
     const std::uint64_t now = monotonic_ns();
     if (now >= next_tick_) tick(now);
@@ -140,9 +141,9 @@ void Manager::tick(std::uint64_t now) {
       if (session_) events_.push_back(shm::Message::of(m));
   if (now < next_statistics_) return;
   next_statistics_ = now + kStatistics;
-  for (const std::uint16_t port : ports_.look(segment_.ports(), now)) {
-    resolver_.renew(port, now);
-    announce(port);
+  for (const std::uint16_t interface : ports_.look(segment_.ports(), now)) {
+    resolver_.renew(interface, now);
+    announce(interface);
   }
 }
 
@@ -325,21 +326,22 @@ void Manager::detach() {
   events_.clear();
 }
 
-/// Tells the neighbours on the port where its addresses are. Every worker says something: a queue of a device that has had no link (a
+/// Tells the neighbours on the interface where its addresses are. Every worker says something: a queue of a device that has had no link (a
 /// socket of af_packet) may lose the first frame of it, which shall be none of a host's.
-void Manager::announce(std::size_t port) {
-  const Interface& interface = env_.interfaces[port];
+void Manager::announce(std::uint16_t number) {
+  const Interface& interface = env_.interfaces[number];
+  const std::span all(interface.addresses);
   for (std::size_t worker = 0; worker < env_.handoff.size(); ++worker)
-    for (const Prefix& own : worker == 0 ? std::span(interface.addresses) : std::span(interface.addresses).first(1)) {
+    for (const Prefix& own : worker == 0 || all.empty() ? all : all.first(1)) {
       Packet p;
       if (!env_.pool->allocate(p)) return;
       segment_.manager().generated.add(1);
       if (own.address.family == Family::V4) {
         arp_request(p, interface, own.address, own.address);
-        send_frame(p, static_cast<std::uint16_t>(port), kBroadcast, kEtherTypeArp, worker);
+        send_frame(p, number, kBroadcast, kEtherTypeArp, worker);
       } else {
         const Neighbor::Mac to = nd_announcement(p, interface, own.address);
-        send_frame(p, static_cast<std::uint16_t>(port), to, kEtherTypeIpv6, worker);
+        send_frame(p, number, to, kEtherTypeIpv6, worker);
       }
     }
 }
@@ -360,12 +362,14 @@ void Manager::ask_for(const NeighborKey& key) {
   send_frame(p, key.port, to, kEtherTypeIpv6);
 }
 
-void Manager::send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type, std::size_t worker) {
+void Manager::send_frame(Packet& p, std::uint16_t number, const Neighbor::Mac& to, std::uint16_t type, std::size_t worker) {
+  const Interface& interface = env_.interfaces[number];
+  if (interface.vlan != 0) push_tag(p, interface.vlan, std::exchange(type, kEtherTypeVlan));
   p.push(kEthernetBytes);
   std::copy(to.begin(), to.end(), p.data);
-  std::copy_n(env_.interfaces[port].mac.begin(), to.size(), p.data + to.size());
+  std::copy_n(interface.mac.begin(), to.size(), p.data + to.size());
   store_be16(p.data + 12, type);
-  give_to_worker(p, {.kind = Handoff::Frame, .port = port}, worker);
+  give_to_worker(p, {.kind = Handoff::Frame, .port = interface.vlan != 0 ? interface.port : number}, worker);
 }
 
 void Manager::give_to_worker(const Packet& packet, HandoffNote note, std::size_t worker) {

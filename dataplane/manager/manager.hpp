@@ -63,8 +63,8 @@ class Manager {
   bool take_slow();
   bool send_events();
   void ask_for(const NeighborKey& key);
-  void send_frame(Packet& p, std::uint16_t port, const Neighbor::Mac& to, std::uint16_t type, std::size_t worker = 0);
-  void announce(std::size_t port);
+  void send_frame(Packet& p, std::uint16_t interface, const Neighbor::Mac& to, std::uint16_t type, std::size_t worker = 0);
+  void announce(std::uint16_t interface);
   /// The first worker has a queue on every port.
   void give_to_worker(const Packet& packet, HandoffNote note, std::size_t worker = 0);
   void end(void* buffer, Drop reason, bool tell);

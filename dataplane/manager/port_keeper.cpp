@@ -1,12 +1,17 @@
 #include "dataplane/manager/port_keeper.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include <spdlog/spdlog.h>
 
 namespace culvert::dp {
 
-PortKeeper::PortKeeper(std::span<const std::unique_ptr<Port>> ports, std::span<Interface> interfaces, Rcu& rcu)
-    : ports_(ports), interfaces_(interfaces), rcu_(rcu), resets_(ports.size()) {
-  for (const Interface& i : interfaces_) watch_.add(i.name, i.mtu);
+PortKeeper::PortKeeper(std::span<const std::unique_ptr<Port>> ports, std::span<Interface> interfaces, std::span<const VlanTraffic> traffic,
+                       Rcu& rcu)
+    : ports_(ports), interfaces_(interfaces), traffic_(traffic), rcu_(rcu), resets_(ports.size()) {
+  for (const Interface& i : interfaces_) configured_mtus_.push_back(i.mtu);
+  for (const Interface& i : interfaces_.first(ports.size())) watch_.add(i.name, i.mtu);
 }
 
 std::vector<std::uint16_t> PortKeeper::look(std::span<shm::PortCounters> counters, std::uint64_t now) {
@@ -25,7 +30,34 @@ std::vector<std::uint16_t> PortKeeper::look(std::span<shm::PortCounters> counter
     for (const std::string& line : news.lines) spdlog::log(news.alarm ? spdlog::level::warn : spdlog::level::info, "{}", line);
     if (was_reset || news.returned) returned.push_back(static_cast<std::uint16_t>(i));
   }
+  for (std::size_t i = ports_.size(); i < interfaces_.size(); ++i) {
+    follow(i, counters);
+    if (std::ranges::find(returned, interfaces_[i].port) != returned.end()) returned.push_back(static_cast<std::uint16_t>(i));
+  }
   return returned;
+}
+
+/// A VLAN has the link of its port, and no larger MTU.
+void PortKeeper::follow(std::size_t vlan_interface, std::span<shm::PortCounters> counters) {
+  Interface& vlan = interfaces_[vlan_interface];
+  const shm::PortCounters& port = counters[vlan.port];
+  shm::PortCounters& own = counters[vlan_interface];
+  const auto mtu = std::min<std::uint16_t>(configured_mtus_[vlan_interface], interfaces_[vlan.port].mtu);
+  if (vlan.mtu != mtu) vlan.mtu = mtu;
+  own.link_up.set(port.link_up.get());
+  own.link_changes.set(port.link_changes.get());
+  own.mtu.set(mtu);
+  std::array<std::uint64_t, 4> sums{};
+  const std::size_t vlans = interfaces_.size() - ports_.size();
+  for (std::size_t at = vlan_interface - ports_.size(); at < traffic_.size(); at += vlans) {
+    const VlanTraffic& t = traffic_[at];
+    const std::array some{t.rx_packets.get(), t.rx_bytes.get(), t.tx_packets.get(), t.tx_bytes.get()};
+    for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += some[k];
+  }
+  own.rx_packets.set(sums[0]);
+  own.rx_bytes.set(sums[1]);
+  own.tx_packets.set(sums[2]);
+  own.tx_bytes.set(sums[3]);
 }
 
 /// One step of a reset, if one is wanted. True: it is done.

@@ -17,15 +17,16 @@
 #include "dataplane/io/port.hpp"
 #include "dataplane/io/rcu.hpp"
 #include "dataplane/manager/port_watch.hpp"
+#include "dataplane/worker.hpp"
 
 namespace culvert::dp {
 
 class PortKeeper {
  public:
-  /// `interfaces`: those that workers read, one a port.
-  PortKeeper(std::span<const std::unique_ptr<Port>> ports, std::span<Interface> interfaces, Rcu& rcu);
+  /// `interfaces`: those that workers read; `traffic`: what workers say of VLANs.
+  PortKeeper(std::span<const std::unique_ptr<Port>> ports, std::span<Interface> interfaces, std::span<const VlanTraffic> traffic, Rcu& rcu);
 
-  /// Fills the counters, logs what is new, and returns the ports behind which somebody else may be now.
+  /// Fills the counters, logs what is new, and returns the interfaces behind which somebody else may be now.
   std::vector<std::uint16_t> look(std::span<shm::PortCounters> counters, std::uint64_t now);
 
   static constexpr std::uint64_t kTryAgain = 1'000'000'000;  ///< after a reset that failed
@@ -37,9 +38,12 @@ class PortKeeper {
     std::string failed_with;
   };
   bool reset(std::size_t index, std::uint64_t now);
+  void follow(std::size_t vlan_interface, std::span<shm::PortCounters> counters);
 
   std::span<const std::unique_ptr<Port>> ports_;
   std::span<Interface> interfaces_;
+  std::span<const VlanTraffic> traffic_;
+  std::vector<std::uint16_t> configured_mtus_;  // of interfaces
   Rcu& rcu_;
   PortWatch watch_;
   std::vector<Reset> resets_;

@@ -1,5 +1,6 @@
 // What a received frame is: the first decisions of the packet path. Pure functions of the bytes and of what the port is.
-// Owns Ethernet's header and the martian rules for IP sources. Never looks behind the UDP header and the first bytes of its payload.
+// Owns Ethernet's header, the tag of a VLAN, and the martian rules for IP sources. Never looks behind the UDP header and the first bytes of
+// its payload.
 #pragma once
 
 #include <array>
@@ -13,8 +14,8 @@
 
 namespace culvert::dp {
 
-inline constexpr std::uint32_t kEthernetBytes = 14;
-inline constexpr std::uint16_t kEtherTypeIpv4 = 0x0800, kEtherTypeArp = 0x0806, kEtherTypeIpv6 = 0x86dd;
+inline constexpr std::uint32_t kEthernetBytes = 14, kTagBytes = 4;
+inline constexpr std::uint16_t kEtherTypeIpv4 = 0x0800, kEtherTypeArp = 0x0806, kEtherTypeIpv6 = 0x86dd, kEtherTypeVlan = 0x8100;
 inline constexpr std::uint16_t kIkePort = 500, kNatTPort = 4500;
 
 /// draft-ietf-ipsec-udp-encaps-00 §2.1: eight zero bytes between UDP and ESP on port 500, where IKE has its initiator cookie.
@@ -22,14 +23,14 @@ inline constexpr std::uint32_t kNonIkeMarkerBytes = 8;
 /// What stands between the IP header and the ESP header of a packet in UDP to our `port`.
 constexpr std::uint32_t udp_esp_bytes(std::uint16_t port) { return kUdpHeaderBytes + (port == kIkePort ? kNonIkeMarkerBytes : 0U); }
 
-enum class FrameKind : std::uint8_t { Ip, Arp, Dropped };
+enum class FrameKind : std::uint8_t { Ip, Arp, Tagged, Dropped };
 struct FrameVerdict {
   FrameKind kind = FrameKind::Dropped;
   Drop reason = Drop::RxMalformed;  ///< of Dropped
 };
 
-/// Takes the Ethernet header off. Only IP to our own MAC address, IPv6 to a group's, and ARP to ours or to all, go on. VLAN tags are not
-/// handled.
+/// Takes the Ethernet header off. Only IP to our own MAC address, IPv6 to a group's, and ARP to ours or to all, go on; of a Tagged frame
+/// nothing is known before its tag is off, too (enter_vlan).
 inline FrameVerdict classify_frame(Packet& p, MacBits own) {
   if (p.length < kEthernetBytes) return {FrameKind::Dropped, Drop::RxMalformed};
   const bool to_us = load_mac(p.data) == own;
@@ -40,7 +41,29 @@ inline FrameVerdict classify_frame(Packet& p, MacBits own) {
   if (type == kEtherTypeIpv4 && to_us) return {FrameKind::Ip, {}};
   if (type == kEtherTypeIpv6 && (to_us || to_group_v6)) return {FrameKind::Ip, {}};
   if (type == kEtherTypeArp && (to_us || to_all)) return {FrameKind::Arp, {}};
+  if (type == kEtherTypeVlan) return {FrameKind::Tagged, {}};
   return {FrameKind::Dropped, Drop::RxNotForUs};
+}
+
+/// IEEE 802.1Q §9.6: of a Tagged frame, takes the tag out, and gives the packet to the VLAN's interface. What the tag says of priority is
+/// not used. One tag: what is behind it must be no other.
+inline FrameVerdict enter_vlan(Packet& p, MacBits own, const Vlans& vlans) {
+  if (p.length < kTagBytes) return {FrameKind::Dropped, Drop::RxMalformed};
+  const std::uint16_t interface = vlans.of(p.rx_port, load_be16(p.data) & 0x0fff);
+  if (interface == Vlans::kUnknown) return {FrameKind::Dropped, Drop::VlanUnknown};
+  p.rx_port = interface;
+  p.push(kEthernetBytes);
+  std::memmove(p.data + kTagBytes, p.data, 12);  // both MAC addresses: the EtherType behind the tag becomes the frame's
+  p.pull(kTagBytes);
+  const FrameVerdict v = classify_frame(p, own);
+  return v.kind == FrameKind::Tagged ? FrameVerdict{FrameKind::Dropped, Drop::RxNotForUs} : v;
+}
+/// Puts the tag of VLAN `id` in front of what `type` says. It lies between the MAC addresses and `type`: the frame is then of
+/// kEtherTypeVlan. There must be room.
+inline void push_tag(Packet& p, std::uint16_t id, std::uint16_t type) {
+  p.push(kTagBytes);
+  store_be16(p.data, id);
+  store_be16(p.data + 2, type);
 }
 
 /// RFC 1812 §5.3.7: addresses that no packet may come from.

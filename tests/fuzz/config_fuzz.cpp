@@ -15,7 +15,10 @@ void require(bool condition) {
 void require_promises(const culvert::config::GatewayConfig& c) {
   require(!c.ports.empty());
   require(!c.dataplane.workers.empty());
-  for (const auto& port : c.ports) require(!port.addresses.empty() && !port.device.empty() && port.mtu >= 576);
+  for (const auto& port : c.ports) require(!port.device.empty() && port.mtu >= 576);
+  for (const auto& i : culvert::config::interfaces(c))
+    require(i.port < c.ports.size() && i.mtu >= 576 && i.mtu <= c.ports[i.port].mtu && i.vlan < 4095 &&
+            (i.vlan == 0 || !i.addresses.empty()));
   for (const auto& connection : c.connections) {
     require(!connection.local_addrs.empty() && !connection.proposals.empty() && !connection.children.empty());
     using namespace culvert::config;

@@ -87,6 +87,8 @@ void take(World& w, const OwnAddresses& own, Packet& p) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static World w;
   static const OwnAddresses own(std::span(&w.interface, 1));
+  static const std::array<Interface, 2> interfaces{Interface{.name = "wan"}, Interface{.name = "wan.5", .port = 0, .vlan = 5}};
+  static const Vlans vlans(interfaces, 1);
   if (size < 1 || size > 4096) return 0;
   std::vector<std::uint8_t> frame(kHeadroom + size + kTailroom);
   std::copy_n(data, size, frame.begin() + kHeadroom);
@@ -97,7 +99,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   p.length = static_cast<std::uint32_t>(size);
   p.headroom = kHeadroom;
   p.tailroom = kTailroom;
-  const FrameVerdict v = classify_frame(p, load_mac(kMac.data()));
+  FrameVerdict v = classify_frame(p, load_mac(kMac.data()));
+  if (v.kind == FrameKind::Tagged) v = enter_vlan(p, load_mac(kMac.data()), vlans);
   if (v.kind == FrameKind::Arp) {
     const NeighborVerdict a = arp_in(p, w.interface, 0, w.neighbors);
     require(!(a.reply && a.counted));

@@ -5,7 +5,7 @@
 //   unpolicy ID | complete                                ... all policies are there
 //   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard
 //   seconds|bytes|packets N | rule df|ecn|dscp|cut|mss|tfc|dummy N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX
-//   | trace ... | drops | balance | record in|out SLOT | random COUNT SEED | corrupt
+//   | trace ... | drops | balance | ports | record in|out SLOT | random COUNT SEED | corrupt
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -84,6 +84,7 @@ class Client {
     if (verb == "trace") return trace(in);
     if (verb == "drops") return drops();
     if (verb == "balance") return balance();
+    if (verb == "ports") return ports();
     if (verb == "record") return record(in);
     if (verb == "random") return random(in);
     if (verb == "corrupt") return corrupt();
@@ -294,6 +295,13 @@ class Client {
     for (const auto& p : segment_->ports()) missed += p.rx_missed.get();
     std::cout << "rx=" << rx << " tx=" << tx << " generated=" << generated << " consumed=" << consumed << " dropped=" << dropped
               << " missed=" << missed << std::endl;
+  }
+  /// What ports and VLANs have carried.
+  void ports() {
+    for (const auto& p : segment_->ports())
+      std::cout << p.name.view() << "=" << p.rx_packets.get() << "," << p.rx_bytes.get() << "," << p.tx_packets.get() << ","
+                << p.tx_bytes.get() << "," << p.link_up.get() << "," << p.mtu.get() << " ";
+    std::cout << "." << std::endl;
   }
   void record(Words& in) {
     const Direction d = direction(in);

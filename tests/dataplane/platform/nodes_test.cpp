@@ -50,37 +50,6 @@ struct Parsed {
 };
 }  // namespace
 
-TEST_CASE("frames: only IP to our MAC address, IPv6 to groups, and ARP go on", "[classify][attack-K7]") {
-  const std::array<std::uint8_t, 6> own{2, 0, 0, 0, 0, 1};
-  struct Row {
-    std::uint8_t first;
-    std::uint16_t type;
-    FrameKind kind;
-    Drop reason;
-  };
-  for (const Row& r : {Row{2, 0x0800, FrameKind::Ip, {}}, Row{2, 0x0806, FrameKind::Arp, {}}, Row{0xff, 0x0806, FrameKind::Arp, {}},
-                       Row{0xff, 0x0800, FrameKind::Dropped, Drop::RxNotForUs}, Row{4, 0x0800, FrameKind::Dropped, Drop::RxNotForUs},
-                       Row{2, 0x8100, FrameKind::Dropped, Drop::RxNotForUs}, Row{2, 0x86dd, FrameKind::Ip, {}},
-                       Row{0x33, 0x86dd, FrameKind::Ip, {}}, Row{0x33, 0x0800, FrameKind::Dropped, Drop::RxNotForUs},
-                       Row{0xff, 0x86dd, FrameKind::Dropped, Drop::RxNotForUs}, Row{4, 0x86dd, FrameKind::Dropped, Drop::RxNotForUs}}) {
-    Bytes frame(60);
-    std::copy(own.begin(), own.end(), frame.begin());
-    if (r.first == 0xff) std::fill_n(frame.begin(), 6, std::uint8_t{0xff});
-    frame[0] = r.first;
-    if (r.first == 0x33) frame[1] = 0x33;
-    store_be16(frame.data() + 12, r.type);
-    OwnedPacket p(frame, 16, 0);
-    const FrameVerdict v = classify_frame(p.view, load_mac(own.data()));
-    CHECK(v.kind == r.kind);
-    if (v.kind == FrameKind::Dropped) CHECK(v.reason == r.reason);
-    if (v.kind != FrameKind::Dropped) CHECK(p.view.length == 46);
-  }
-  for (std::size_t n = 0; n < 14; ++n) {
-    OwnedPacket runt(Bytes(n), 0, 0);
-    CHECK(classify_frame(runt.view, load_mac(own.data())).reason == Drop::RxMalformed);
-  }
-}
-
 TEST_CASE("for an own address: ESP, IKE, keepalive and the rest are told apart", "[classify][rfc3948-2]") {
   struct Row {
     const char* what;

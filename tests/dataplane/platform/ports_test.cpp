@@ -118,9 +118,11 @@ TEST_CASE("a device is reset once no worker is in it, and is used again", "[port
   Port& port = *ports[0];
   auto rcu = Rcu::create(1);
   REQUIRE(rcu);
-  std::vector<Interface> interfaces{{.name = "wan", .mtu = 1500}};
-  PortKeeper keeper(ports, interfaces, **rcu);
-  std::vector<shm::PortCounters> counters(1);
+  std::vector<Interface> interfaces{{.name = "wan", .mtu = 1500}, {.name = "wan.7", .mtu = 1400, .port = 0, .vlan = 7}};
+  std::vector<VlanTraffic> traffic(3);  // of three workers
+  for (VlanTraffic& t : traffic) t.rx_packets.add(5), t.tx_bytes.add(100);
+  PortKeeper keeper(ports, interfaces, traffic, **rcu);
+  std::vector<shm::PortCounters> counters(2);
   std::atomic<bool> stop = false;
   std::atomic<std::uint64_t> received = 0;
   std::thread worker([&] {
@@ -152,11 +154,15 @@ TEST_CASE("a device is reset once no worker is in it, and is used again", "[port
       (*rcu)->reclaim();
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    CHECK(returned == std::vector<std::uint16_t>{0});
+    CHECK(returned == std::vector<std::uint16_t>{0, 1});
     CHECK(looks >= 2);
     CHECK((port.queues() == 1 && !port.reset_wanted()));
     CHECK(flows());
   }
   stop = true;
   worker.join();
+  CHECK((counters[1].rx_packets.get() == 15 && counters[1].tx_bytes.get() == 300 && counters[1].mtu.get() == 1400));
+  interfaces[0].mtu = 1300;  // as if the device beneath had become narrower
+  keeper.look(counters, ++now);
+  CHECK((interfaces[1].mtu == interfaces[0].mtu || interfaces[1].mtu == 1400));
 }

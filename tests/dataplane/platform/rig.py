@@ -58,6 +58,11 @@ class Host:
     def frame(self, raw):
         self.socket.send(bytes(raw))
 
+    def receive(self):
+        """The next frame; None: it is not for us."""
+        data, where = self.socket.recvfrom(65536)
+        return None if where[2] == 4 else Ether(data)  # PACKET_OUTGOING
+
     def send(self, packet):
         """An IP packet to the gateway."""
         self.frame(Ether(src=self.mac, dst=self.gateway_mac) / packet)
@@ -68,10 +73,9 @@ class Host:
         while (left := end - time.monotonic()) > 0:
             if not select.select([self.socket], [], [], left)[0]:
                 return
-            data, where = self.socket.recvfrom(65536)
-            if where[2] == 4:  # PACKET_OUTGOING
+            frame = self.receive()
+            if frame is None:
                 continue
-            frame = Ether(data)
             if ARP in frame and frame[ARP].op == 1 and self.answer_arp and frame[ARP].pdst in self.addresses:
                 a = frame[ARP]
                 self.frame(Ether(src=self.mac, dst=a.hwsrc) / ARP(op=2, hwsrc=self.mac, psrc=a.pdst, hwdst=a.hwsrc, pdst=a.psrc))
@@ -132,6 +136,7 @@ class Client:
 
 class Rig:
     WAN_MTU, LAN_MTU = 1400, 1500
+    CONFIG = CONFIG
 
     def __init__(self, dataplane, client, workers):
         self.dataplane, self.client_program, self.workers = dataplane, client, workers
@@ -164,13 +169,16 @@ class Rig:
                 if self.LAN_MTU > 1500:
                     sh("ip", "-n", where, "link", "set", interface, "mtu", str(self.LAN_MTU))
                 sh("ip", "-n", where, "link", "set", interface, "up")
-        self.lan = Host(lan, "h0", ["10.1.0.10", "2001:db8:1::10"])
-        self.wan = Host(wan, "w0", ["10.9.0.2", "2001:db8:9::2", "fe80::2"])
-        self.process = self.launch(self.write("gw.yaml", CONFIG.format(dir=self.folder.name, workers=self.workers, wan_mtu=self.WAN_MTU, lan_mtu=self.LAN_MTU)), "gw.log")
+        self.lan = self.host(lan, "h0", ["10.1.0.10", "2001:db8:1::10"])
+        self.wan = self.host(wan, "w0", ["10.9.0.2", "2001:db8:9::2", "fe80::2"])
+        self.process = self.launch(self.write("gw.yaml", self.CONFIG.format(dir=self.folder.name, workers=self.workers, wan_mtu=self.WAN_MTU, lan_mtu=self.LAN_MTU)), "gw.log")
         end = time.monotonic() + 30
         while "culvert-dataplane ready" not in self.log():
             assert self.process.poll() is None and time.monotonic() < end, "the data plane did not start:\n" + self.log()
             time.sleep(0.05)
+
+    def host(self, namespace, interface, addresses):
+        return Host(namespace, interface, addresses)
 
     def write(self, name, text):
         path = os.path.join(self.folder.name, name)
@@ -220,14 +228,14 @@ class Rig:
         self.folder.cleanup()
 
 
-def run_all(arguments, names, always, rig_class=Rig):
-    """Runs every test_* of a module against one gateway, with one worker and with two; arguments: program, DATAPLANE, CLIENT, [PATTERN]. Ends the process."""
+def run_all(arguments, names, always, rig_class=Rig, counts=("[0]", "[0, 0]")):
+    """Runs every test_* of a module against one gateway, with one worker and with two (`counts`); arguments: program, DATAPLANE, CLIENT, [PATTERN]. Ends the process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays behind a run that is stopped
     dataplane, client = arguments[1:3]
     pattern = arguments[3] if len(arguments) > 3 else ""
     tests = [(n, f) for n, f in names.items() if n.startswith("test_") and (pattern in n or n in always)]
     ran = failed = 0
-    for workers in ("[0]", "[0, 0]"):
+    for workers in counts:
         with rig_class(dataplane, client, workers) as rig:
             for name, test in tests:
                 ran += 1
