@@ -298,7 +298,7 @@ TEST_CASE("trap: a packet brings the child up, and its end waits for another pac
   REQUIRE(world.run_until([&] { return both_up(a, b); }, 5s));
 }
 
-TEST_CASE("the data plane loses everything: fresh keys under the same ISAKMP SA", "[dataplane][attack-O2]") {
+TEST_CASE("the data plane loses everything: fresh keys under the same ISAKMP SA", "[dataplane][attack-O2][attack-J2]") {
   World world;
   auto [a, b] = two_sites(world);
   begin(a, b);
