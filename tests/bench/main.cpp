@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <thread>
 
@@ -25,7 +26,7 @@ using bench::Way;
 
 constexpr unsigned kMbufs = 8191;  // 2^n - 1 is what a mempool likes best
 constexpr std::uint16_t kMtu = 1500;
-constexpr std::uint32_t kMemoryMb = 512, kMbufsPerMb = 400;
+constexpr std::uint32_t kMemoryMb = 512, kMbufsPerMb = 200;
 constexpr unsigned kWarmUp = 3;  // rounds
 // Where a round has more packets than this, there are fewer of them.
 constexpr std::size_t kManyPackets = 2000;
@@ -39,6 +40,7 @@ struct Options {
   unsigned rounds = 100;
   bool json = false, check = false;
   std::uint32_t cpu = 0;
+  std::string turns;
 };
 
 const char* const kUsage =
@@ -52,6 +54,8 @@ const char* const kUsage =
     "  --policies N  policy entries, up to 16384; may be repeated (1)\n"
     "  --rounds N    turns that each contender takes per row (100)\n"
     "  --cpu N       the CPU to run on (the last one)\n"
+    "  --turns DIR   no report: for each line read, half a second of the worker on the first case of all, and a line with its ns per\n"
+    "                packet. The packets are in DIR, in clear.pcap or sealed.pcap\n"
     "  --json        the report as JSON\n"
     "  --check       exit 1 if a mark is missed\n";
 
@@ -119,6 +123,21 @@ bool take_priority() {
   return ::sched_setscheduler(0, SCHED_FIFO, &param) == 0;
 }
 
+/// For who takes turns with us in a process of their own.
+void serve(const Options& options, dp::BufferPool& pool) {
+  constexpr auto kTurn = std::chrono::milliseconds(500);
+  const double tsc = tsc_per_ns();
+  bench::Path path(cases(options, options.suites.front(), options.sizes.front(), options.ways.front()).front(), pool, options.turns);
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    double cycles = 0;
+    unsigned slices = 0;
+    for (const auto end = std::chrono::steady_clock::now() + kTurn; std::chrono::steady_clock::now() < end; ++slices)
+      cycles += path.slice(Kind::Worker);
+    std::cout << cycles / slices / tsc << std::endl;
+  }
+}
+
 int run(const Options& options) {
   std::size_t mbufs = 0;
   for (const Way way : options.ways) mbufs = std::max(mbufs, buffers(cases(options, options.suites.front(), options.sizes.front(), way)));
@@ -135,6 +154,10 @@ int run(const Options& options) {
   auto pool = dp::BufferPool::create("bench", static_cast<unsigned>(mbufs), kMtu);
   if (!pool) throw std::runtime_error(pool.error());
   const bool first = take_priority();
+  if (!options.turns.empty()) {
+    serve(options, **pool);
+    return 0;
+  }
   std::string folder = (std::filesystem::temp_directory_path() / "culvert-bench-XXXXXX").string();
   if (::mkdtemp(folder.data()) == nullptr) throw std::runtime_error("no temporary folder");
   std::vector<Row> rows;
@@ -183,6 +206,8 @@ bool parse(int argc, char** argv, Options& o) {
       (a == "--sas" ? o.sas : o.policies).push_back(static_cast<std::uint32_t>(std::strtoul(argv[++i], nullptr, 10)));
     } else if (a == "--rounds" && more) {
       o.rounds = static_cast<unsigned>(std::max(1L, std::strtol(argv[++i], nullptr, 10)));
+    } else if (a == "--turns" && more) {
+      o.turns = argv[++i];
     } else if (a == "--cpu" && more) {
       o.cpu = static_cast<std::uint32_t>(std::strtoul(argv[++i], nullptr, 10));
     } else {

@@ -46,7 +46,7 @@ inline constexpr std::uint32_t kHosts = 16;  ///< on either side of an SA
 inline constexpr std::array<std::uint8_t, 6> kOurMac{2, 0, 0, 0, 0, 1}, kOtherMac{2, 0, 0, 0, 0, 2};
 inline constexpr std::uint32_t kOurAddress = 0x0a090001, kRouter = 0x0a090002, kLanNet = 0x0a010000;
 constexpr std::uint32_t peer_of_sa(std::uint32_t sa) { return 0x14000000U + sa; }
-constexpr Spi spi_of_sa(std::uint32_t sa) { return Spi{0xc0000000U + sa}; }
+constexpr Spi spi_of_sa(std::uint32_t sa) { return Spi{0x10000000U + sa}; }
 
 /// The terms of SA number `sa`, in a table of `capacity`. `of_peer`: as the other end would have them.
 shm::InstallSa terms(const Case& c, std::uint32_t sa, Direction direction, std::uint32_t capacity, bool of_peer = false);
