@@ -131,6 +131,7 @@ std::expected<void, std::string> Gateway::make_manager(int signal_fd) {
   auto manager = Manager::create({.config = config_,
                                   .environment = environment_,
                                   .neighbors = neighbors_,
+                                  .fib = *fib_,
                                   .interfaces = interfaces_,
                                   .tables = {*segment_, *inbound_, *outbound_, environment_.policies, spd_, *rcu_, *manager_crypto_, *own_,
                                              static_cast<unsigned>(workers_.size()), tunnels_, fib_.get(), interfaces_},

@@ -365,6 +365,12 @@ HopId Worker::way_to(const Packet& p) const {
   return env_.fib->way_to(destination_of(p));
 }
 
+/// The way of a packet that has waited for a neighbour: where it was chosen among several, by that one.
+HopId Worker::way_on(const Packet& p, const HandoffNote& note) const {
+  const HopId member = env_.fib->has_groups() ? env_.fib->member(note.port, note.next_hop) : HopId{0};
+  return member != 0 ? member : way_to(p);
+}
+
 /// Drops what is for a destination that there is not.
 inline bool Worker::possible_destination(Packet& p) {
   if (env_.fib->hop(p.tx_port).kind != HopKind::Martian) [[likely]]
@@ -713,7 +719,7 @@ void Worker::handed_over(std::span<void* const> handles) {
         }
         break;
       case Handoff::Egress:
-        send(p, env_.fib->hop(way_to(p)));
+        send(p, env_.fib->hop(way_on(p, note)));
         break;
       case Handoff::Unreachable:
         if (env_.own->contains(source_of(p))) {
@@ -738,7 +744,7 @@ void Worker::handed_over(std::span<void* const> handles) {
 const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
   if (&sa == tunnel_.sa) return tunnel_;
   tunnel_.sa = &sa;
-  tunnel_.hop = env_.fib->way_to(peer_of(sa));
+  tunnel_.hop = env_.fib->way_to(peer_of(sa), sa.spi.value);
   const NextHop& hop = env_.fib->hop(tunnel_.hop);
   tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);

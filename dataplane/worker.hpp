@@ -141,6 +141,7 @@ class Worker {
   void by_family(Burst& packets, Ask&& ask);
   void look_up_ways(Burst& packets);
   [[nodiscard]] HopId way_to(const Packet& p) const;
+  [[nodiscard]] HopId way_on(const Packet& p, const HandoffNote& note) const;
   bool possible_destination(Packet& p);
   const Tunnel& tunnel(OutboundSa& sa);
   void clamp_opened(Packet& p);

@@ -55,9 +55,9 @@ struct Vlan {
 };
 struct Route {
   Prefix to;
-  std::optional<IpAddress> via;  ///< next hop; absent: on link
-  std::string port;              ///< or VLAN; may be empty with `via`, then found by the next hop
-  std::string tunnel{};          ///< instead of both: into this tunnel interface
+  std::vector<IpAddress> via;  ///< next hops, among which flows are spread; none: on link
+  std::string port;            ///< or VLAN; may be empty with `via`, then found by the next hops
+  std::string tunnel{};        ///< instead of both: into this tunnel interface
 };
 /// A tunnel interface: what is routed into it leaves under the SA of the child that is bound to it.
 struct Tunnel {

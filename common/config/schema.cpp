@@ -67,8 +67,10 @@ Section<Route> route_section() {
   return Section<Route>()
       .key("to", &Route::to, network(), "Destination network. 0.0.0.0/0 and ::/0 are the default routes.")
       .required("0.0.0.0/0")
-      .key("via", &Route::via, maybe(address()),
-           "Next hop, on a network of a port or VLAN. Without it the destinations are on link, and port is needed.")
+      .key("via", &Route::via, list_of(address(), 0, kMaxNextHops),
+           "Next hops, on networks of ports or VLANs. Of several each flow has one, and those that do not answer, or whose link is down, "
+           "are "
+           "left out. Without any the destinations are on link, and port is needed.")
       .example("10.9.0.254")
       .key("port", &Route::port, text("the name of a port or VLAN", 30), "Port or VLAN to send from; with via it may be left out.")
       .example("wan")

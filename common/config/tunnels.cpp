@@ -80,7 +80,7 @@ void check_routes(const GatewayConfig& config, const std::map<std::pair<std::str
     const Route& route = config.routes[i];
     const Where at = here.item(i);
     if (route.tunnel.empty() || !at.clean({"tunnel", "via", "port"}) || !known(config, route.tunnel, at.key("tunnel"))) continue;
-    if (route.via || !route.port.empty()) at.key("tunnel").error("expected either tunnel, or via and port");
+    if (!route.via.empty() || !route.port.empty()) at.key("tunnel").error("expected either tunnel, or via and port");
     if (!bound.contains({route.tunnel, route.to.address.family}))
       at.key("tunnel").warning(std::string("no child") + (route.to.address.family == Family::V6 ? " with IPv6" : "") +
                                " is bound to the tunnel " + quoted(route.tunnel) + ": what goes there is dropped");

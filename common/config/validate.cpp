@@ -92,29 +92,38 @@ struct Networks {
   }
 };
 
+/// One next hop of a route.
+void check_hop(const GatewayConfig& config, const Route& route, const IpAddress& hop, const Where& at, const Networks& networks) {
+  if (hop.family != route.to.address.family) return at.error("expected the address family of to");
+  if (link_local(hop)) {
+    if (route.port.empty()) at.error("expected port beside it: a link-local address is of one link");
+    return;
+  }
+  if (!networks.known) return;
+  const Interface* reached = networks.behind(hop);
+  if (own_address(config, hop)) {
+    at.error("expected another host, but " + hop.to_string() + " is an address of this gateway");
+  } else if (reached == nullptr) {
+    at.error("expected an address on a network of a port, but " + hop.to_string() + " is on none");
+  } else if (!route.port.empty() && reached->name != route.port) {
+    at.error("expected an address on a network of port " + quoted(route.port) + ", but " + hop.to_string() + " is on one of " +
+             shown(*reached));
+  }
+}
+
 void check_route(const GatewayConfig& config, const Route& route, const Where& at, const Networks& networks) {
   const bool named = std::ranges::find(networks.names, route.port) != networks.names.end();
   if (!route.port.empty() && !named)
     return at.key("port").error("there is no port or VLAN " + quoted(route.port), nearest(route.port, networks.names));
   if (!route.tunnel.empty()) return;  // validate_tunnels
-  if (!route.via) {
-    if (route.port.empty()) at.error("expected via (a next hop), port (on link) or tunnel");
-    return;
-  }
-  if (at.clean({"to"}) && route.via->family != route.to.address.family) return at.key("via").error("expected the address family of to");
-  if (link_local(*route.via)) {
-    if (route.port.empty()) at.key("via").error("expected port beside it: a link-local address is of one link");
-    return;
-  }
-  if (!networks.known) return;
-  const Interface* reached = networks.behind(*route.via);
-  if (own_address(config, *route.via)) {
-    at.key("via").error("expected another host, but " + route.via->to_string() + " is an address of this gateway");
-  } else if (reached == nullptr) {
-    at.key("via").error("expected an address on a network of a port, but " + route.via->to_string() + " is on none");
-  } else if (!route.port.empty() && reached->name != route.port) {
-    at.key("via").error("expected an address on a network of port " + quoted(route.port) + ", but " + route.via->to_string() +
-                        " is on one of " + shown(*reached));
+  if (route.via.empty() && route.port.empty()) at.error("expected via (a next hop), port (on link) or tunnel");
+  if (!at.clean({"to"})) return;
+  for (std::size_t i = 0; i < route.via.size(); ++i) {
+    const Where here = at.key("via").item(i);
+    check_hop(config, route, route.via[i], here, networks);
+    if (std::find(route.via.begin(), route.via.begin() + static_cast<std::ptrdiff_t>(i), route.via[i]) !=
+        route.via.begin() + static_cast<std::ptrdiff_t>(i))
+      here.error("the next hop " + route.via[i].to_string() + " stands there already");
   }
 }
 }  // namespace

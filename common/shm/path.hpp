@@ -17,7 +17,8 @@ enum class StepKind : std::uint8_t {
   IsForUs,         ///< address: the destination is an own one; number: a LocalUse
   InboundPolicy,   ///< policy (0: none matches), action; what came in clear is checked against the mirrored policies (RFC 4301 §5.2)
   TimeToLive,      ///< number: as it came
-  Route,           ///< number: a RouteKind; port; address: the gateway, if there is one. Of the destination, then of the SA's peer
+  Route,           ///< number: a RouteKind; port; address: the gateway, if there is one; limit: of how many it was
+                   ///< chosen, 0: it is the only one. Of the destination, then of the SA's peer
   OutboundPolicy,  ///< policy (0: none matches), action: what is done (RFC 4301 §5.1); Discard, Bypass (in clear), Protect
   LeavesUnderSa,   ///< spi, slot, policy; number: the worker that owns it
   Size,            ///< number: of the packet; limit: what fits; action: a SizeVerdict

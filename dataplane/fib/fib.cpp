@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -24,12 +26,14 @@ class Plan {
  public:
   explicit Plan(std::vector<NextHop>& hops) : hops_(hops) {}
   HopId add(const NextHop& hop) {
-    auto same = std::find_if(hops_.begin() + 1, hops_.end(),
-                             [&](const NextHop& h) { return h.kind == hop.kind && h.port == hop.port && h.gateway == hop.gateway; });
+    auto same = std::find_if(hops_.begin() + 1, hops_.end(), [&](const NextHop& h) {
+      return h.kind == hop.kind && h.port == hop.port && h.gateway == hop.gateway && h.one_of == hop.one_of;
+    });
     if (same == hops_.end()) same = hops_.insert(hops_.end(), hop);
     return static_cast<HopId>(same - hops_.begin());
   }
-  void add(const Prefix& to, const NextHop& hop) { routes_[Prefix{to.first(), to.length}] = add(hop); }
+  void add(const Prefix& to, const NextHop& hop) { add(to, add(hop)); }
+  void add(const Prefix& to, HopId hop) { routes_[Prefix{to.first(), to.length}] = hop; }
   [[nodiscard]] std::map<Prefix, HopId> routes(Family family) const {
     std::map<Prefix, HopId> out;
     for (const auto& [to, hop] : routes_)
@@ -55,7 +59,8 @@ std::unexpected<std::string> no_memory() {
   return std::unexpected(std::string("no memory for the forwarding table (") + rte_strerror(rte_errno) + "); raise memory.size");
 }
 
-std::expected<NextHop, std::string> resolve(const config::Route& route, std::span<const Interface> interfaces,
+/// Where a route leads that has one next hop, or none: `via` may be nullptr.
+std::expected<NextHop, std::string> resolve(const config::Route& route, const IpAddress* via, std::span<const Interface> interfaces,
                                             std::span<const Interface> tunnels, NeighborTable& neighbors) {
   const std::string what = "route to " + route.to.to_string() + ": ";
   if (!route.tunnel.empty()) {
@@ -67,14 +72,14 @@ std::expected<NextHop, std::string> resolve(const config::Route& route, std::spa
     const bool named = interfaces[i].name == route.port;
     if (!route.port.empty() && !named) continue;
     const auto port = static_cast<std::uint16_t>(i);
-    if (!route.via && named) return NextHop{HopKind::OnLink, port, {}, nullptr};
-    const bool link_local = route.via && is_link_local(*route.via);
-    if (!route.via || (!named && (link_local || interfaces[i].network_of(*route.via) == nullptr))) continue;
-    Neighbor* neighbor = neighbors.add({*route.via, port}, true);
+    if (via == nullptr && named) return NextHop{HopKind::OnLink, port, {}, nullptr};
+    const bool link_local = via != nullptr && is_link_local(*via);
+    if (via == nullptr || (!named && (link_local || interfaces[i].network_of(*via) == nullptr))) continue;
+    Neighbor* neighbor = neighbors.add({*via, port}, true);
     if (neighbor == nullptr) return std::unexpected(what + "too many next hops");
-    return NextHop{HopKind::Gateway, port, *route.via, neighbor};
+    return NextHop{HopKind::Gateway, port, *via, neighbor};
   }
-  if (route.via) return std::unexpected(what + "no port has a network with the next hop " + route.via->to_string());
+  if (via != nullptr) return std::unexpected(what + "no port has a network with the next hop " + via->to_string());
   return std::unexpected(what + "needs `via` or the name of a port");
 }
 }  // namespace
@@ -83,6 +88,7 @@ std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Inte
                                                             NeighborTable& neighbors, std::span<const Interface> tunnels) {
   std::unique_ptr<Fib> fib(new Fib);
   Plan plan(fib->hops_);
+  if (!interfaces.empty()) fib->seed_ = load_mac(interfaces[0].mac.data()) * 0x165667b19e3779f9U;
   for (const char* martian : kMartians) plan.add(*Prefix::parse(martian), {HopKind::Martian, 0, {}, nullptr});
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
     const NextHop link{HopKind::OnLink, static_cast<std::uint16_t>(i), {}, nullptr};
@@ -93,9 +99,14 @@ std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Inte
   for (std::size_t i = 0; i < tunnels.size(); ++i)
     for (const Prefix& p : tunnels[i].addresses) plan.add(p, into(i));  // one peer, no broadcast
   for (const config::Route& route : routes) {
-    auto hop = resolve(route, interfaces, tunnels, neighbors);
-    if (!hop) return std::unexpected(hop.error());
-    plan.add(route.to, *hop);
+    std::vector<HopId> ways;
+    for (std::size_t i = 0; i < std::max<std::size_t>(route.via.size(), 1); ++i) {
+      auto hop = resolve(route, route.via.empty() ? nullptr : &route.via[i], interfaces, tunnels, neighbors);
+      if (!hop) return std::unexpected(hop.error());
+      if (route.via.size() > 1) hop->one_of = static_cast<std::uint8_t>(route.via.size());
+      ways.push_back(plan.add(*hop));
+    }
+    plan.add(route.to, ways.size() == 1 ? ways[0] : fib->add_group(ways));
   }
   for (const Interface& i : interfaces)
     for (const Prefix& p : i.addresses) {
@@ -179,7 +190,7 @@ void Fib::lookup_v6(std::span<const V6Bytes> addresses, std::span<HopId> out) co
   for (unsigned i = 0; i < n; ++i) out[i] = static_cast<HopId>(hops[i]);
 }
 
-HopId Fib::way_to(const IpAddress& address) const {
+HopId Fib::way_to(const IpAddress& address, std::uint64_t flow) const {
   HopId id = 0;
   if (address.family == Family::V4) {
     const std::uint32_t a = address.v4_host();
@@ -187,7 +198,64 @@ HopId Fib::way_to(const IpAddress& address) const {
   } else if (address.family == Family::V6) {
     lookup_v6(std::span(&address.bytes, 1), std::span(&id, 1));
   }
-  return id;
+  if (!has_groups()) [[likely]]
+    return id;
+  std::array<std::uint64_t, 2> words{};
+  std::memcpy(words.data(), address.bytes.data(), sizeof words);
+  return choose(id, words[0] ^ std::rotl(words[1], 32) ^ flow);
+}
+
+HopId Fib::add_group(std::vector<HopId> members) {
+  for (std::size_t i = 0; i < groups_.size(); ++i)
+    if (groups_[i]->members == members) return hop_of_group_[i];
+  auto group = std::make_unique<Group>();
+  group->used.assign(members.size(), true);
+  group->members = std::move(members);
+  group->fill();
+  hops_.push_back({HopKind::Several, static_cast<std::uint16_t>(groups_.size()), {}, nullptr});
+  groups_.push_back(std::move(group));
+  hop_of_group_.push_back(static_cast<HopId>(hops_.size() - 1));
+  return hop_of_group_.back();
+}
+
+/// Each slot has a member of its own, and another one only while that is not used.
+void Fib::Group::fill() {
+  std::vector<HopId> instead;
+  for (std::size_t i = 0; i < members.size(); ++i)
+    if (used[i]) instead.push_back(members[i]);
+  for (std::size_t s = 0; s < slots.size(); ++s) {
+    const std::size_t own = s % members.size();
+    slots[s].store(used[own] ? members[own] : instead[s / members.size() % instead.size()], std::memory_order_relaxed);
+  }
+}
+
+bool Fib::refresh(const std::function<bool(const NextHop&)>& usable) {
+  bool changed = false;
+  for (const auto& group : groups_) {
+    std::vector<bool> used;
+    for (const HopId id : group->members) used.push_back(usable(hops_[id]));
+    if (std::ranges::find(used, true) == used.end()) used.assign(used.size(), true);
+    if (used == group->used) continue;
+    group->used = std::move(used);
+    group->fill();
+    changed = true;
+  }
+  if (changed) epoch_.fetch_add(1, std::memory_order_release);
+  return changed;
+}
+
+void Fib::for_each_member(const std::function<void(const NextHop&)>& visit) const {
+  std::set<HopId> seen;
+  for (const auto& group : groups_)
+    for (const HopId id : group->members)
+      if (seen.insert(id).second) visit(hops_[id]);
+}
+
+HopId Fib::member(std::uint16_t port, const IpAddress& gateway) const {
+  for (const auto& group : groups_)
+    for (const HopId id : group->members)
+      if (hops_[id].port == port && hops_[id].gateway == gateway) return id;
+  return 0;
 }
 
 }  // namespace culvert::dp

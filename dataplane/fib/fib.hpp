@@ -1,10 +1,14 @@
-// The forwarding table: which way a destination address lies. Built once from addresses and routes, then only read.
-// Owns DPDK's fib and fib6 behind an interface that knows families. The table of IPv6 is made only where a port has such an address.
+// The forwarding table: which way a destination address lies. Built once from addresses and routes, then only read, but for which of
+// several next hops a flow has (RFC 2992: by a hash of the flow, so that its packets stay in order). That is chosen before anybody else
+// sees a hop: none outside is ever Several. Owns DPDK's fib and fib6 behind an interface that knows families. The table of IPv6 is made
+// only where a port has such an address.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -27,12 +31,14 @@ enum class HopKind : std::uint8_t {
   OnLink,   ///< on a network of ours: the destination itself is the neighbour
   Gateway,  ///< behind another router
   Tunnel,   ///< into a tunnel interface: under the SA that is bound to it
+  Several,  ///< one of several gateways; inside of the Fib only
 };
 struct NextHop {
   HopKind kind{};
-  std::uint16_t port = 0;        ///< of Tunnel: which one of the tunnels
+  std::uint16_t port = 0;        ///< of Tunnel: which one of the tunnels; of Several: which group
   IpAddress gateway;             ///< of Gateway
   Neighbor* neighbor = nullptr;  ///< of Gateway: its entry, which lives as long as the table
+  std::uint8_t one_of = 0;       ///< of a Gateway beside others for a route: so many there are
 
   [[nodiscard]] bool leads_out() const { return kind == HopKind::OnLink || kind == HopKind::Gateway; }
 };
@@ -49,25 +55,57 @@ class Fib {
   Fib(const Fib&) = delete;
   Fib& operator=(const Fib&) = delete;
 
-  /// Addresses in host order. `out` is as long as `addresses`, at most 64.
+  /// Addresses in host order. `out` is as long as `addresses`, at most 64. What they say is for choose().
   void lookup_v4(std::span<const std::uint32_t> addresses, std::span<HopId> out) const;
   /// The same; link-local addresses but our own are Martian: they mean something with a port only (see link()).
   void lookup_v6(std::span<const V6Bytes> addresses, std::span<HopId> out) const;
   /// The way to neighbours on the link of `port`.
   [[nodiscard]] HopId link(std::uint16_t port) const { return links_[port]; }
-  [[nodiscard]] HopId way_to(const IpAddress& address) const;
-  [[nodiscard]] const NextHop& lookup(const IpAddress& address) const { return hops_[way_to(address)]; }
+  /// `flow` tells apart what goes to one address, where it has several next hops.
+  [[nodiscard]] HopId way_to(const IpAddress& address, std::uint64_t flow = 0) const;
+  [[nodiscard]] const NextHop& lookup(const IpAddress& address, std::uint64_t flow = 0) const { return hops_[way_to(address, flow)]; }
   [[nodiscard]] const NextHop& hop(HopId id) const { return hops_[id]; }
+
+  /// Whether a route has several next hops.
+  [[nodiscard]] bool has_groups() const { return !groups_.empty(); }
+  /// The next hop of a flow.
+  [[nodiscard]] HopId choose(HopId id, std::uint64_t flow) const {
+    const NextHop& hop = hops_[id];
+    if (hop.kind != HopKind::Several) return id;
+    const std::uint64_t mixed = (flow ^ seed_) * 0x9e3779b97f4a7c15U;
+    return groups_[hop.port]->slots[((mixed ^ mixed >> 32) * 0xc2b2ae3d27d4eb4fU) >> 58].load(std::memory_order_relaxed);
+  }
+  /// The member of a group that is this gateway; 0: none is.
+  [[nodiscard]] HopId member(std::uint16_t port, const IpAddress& gateway) const;
+  /// Counts how often flows have been given other next hops: what was chosen before may be chosen anew.
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_.load(std::memory_order_acquire); }
+  /// Manager: leaves out the next hops of which `usable` is false; of a route that has no other none is left out. Flows whose next hop
+  /// stays in use keep it, and those of one that returns go back to it. True: something has changed.
+  bool refresh(const std::function<bool(const NextHop&)>& usable);
+  /// Manager: all that may be left out.
+  void for_each_member(const std::function<void(const NextHop&)>& visit) const;
 
  private:
   using Routes = std::map<Prefix, HopId>;
+  static constexpr std::size_t kSlots = 64;  ///< by hash of the flow: the share of one of 16 next hops is right to within a third
+  struct Group {
+    std::vector<HopId> members;
+    std::vector<bool> used;
+    std::array<std::atomic<HopId>, kSlots> slots{};
+    void fill();
+  };
   Fib() = default;
+  HopId add_group(std::vector<HopId> members);
   std::expected<void, std::string> make_v4(const Routes& routes);
   std::expected<void, std::string> make_v6(const Routes& routes);
   rte_fib* v4_ = nullptr;
   rte_fib6* v6_ = nullptr;
   std::vector<HopId> links_;
   std::vector<NextHop> hops_{NextHop{}};
+  std::vector<std::unique_ptr<Group>> groups_;
+  std::vector<HopId> hop_of_group_;
+  std::uint64_t seed_ = 0;  // another one on each gateway, so that routers in a row do not all split alike; the same after a restart
+  std::atomic<std::uint64_t> epoch_{0};
 };
 
 }  // namespace culvert::dp

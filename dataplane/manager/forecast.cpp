@@ -206,7 +206,7 @@ void Forecast::leaves_protected(const SpdEntry& entry) {
   if (sa == nullptr) return drop(Drop::PolicyNoSa);
   path_.add(sa_step(*sa));
   const IpAddress to = peer_of(*sa);
-  const NextHop& hop = env_.fib->lookup(to);
+  const NextHop& hop = env_.fib->lookup(to, sa->spi.value);
   route(hop);
   if (!hop.leads_out()) return drop(Drop::NoRoute);
   const std::uint32_t mtu = effective_mtu(*sa, sa->outer_mtu(env_.interfaces[hop.port].mtu));

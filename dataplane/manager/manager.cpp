@@ -50,13 +50,9 @@ Manager::Manager(const Setup& s)
       forecast_(s.environment),
       capture_(s.capture),
       resolver_(s.neighbors, s.tables.rcu,
-                {[this](const NeighborKey& key) { ask_for(key); },
-                 [this](void* buffer) {
-                   Packet p;
-                   load_view(buffer, p);
-                   give_to_worker(p, {.kind = Handoff::Egress, .from_tunnel = note_of(buffer).from_tunnel, .local = note_of(buffer).local});
-                 },
+                {[this](const NeighborKey& key) { ask_for(key); }, [this](void* buffer) { pass_on(buffer, Handoff::Egress, {}); },
                  [this](void* buffer, bool tell) { end(buffer, Drop::NeighborUnresolved, tell); }}),
+      next_hops_(s.fib, s.environment.interfaces, s.environment.ports, resolver_),
       ports_(s.environment.ports, s.interfaces, s.environment.vlan_traffic, s.tables.rcu),
       injector_(*s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
       signal_fd_(s.signal_fd) {}
@@ -127,6 +123,7 @@ void Manager::tick(std::uint64_t now) {
   next_tick_ = now + kTick;
   server_->serve(now);
   resolver_.tick(now);
+  next_hops_.look();
   rcu_.reclaim();
   commands_.forget_path_mtus(now);
   if (capture_.id.load(std::memory_order_relaxed) != 0 && now >= capture_ends_) end_capture();
@@ -388,10 +385,16 @@ void Manager::drop(void* buffer, Drop reason) {
 
 void Manager::end(void* buffer, Drop reason, bool tell) {
   if (!tell) return drop(buffer, reason);
+  pass_on(buffer, Handoff::Unreachable, reason);
+}
+
+/// What has waited goes back to a worker.
+void Manager::pass_on(void* buffer, Handoff kind, Drop reason) {
   Packet p;
   load_view(buffer, p);
-  const HandoffNote was = note_of(buffer);
-  give_to_worker(p, {.kind = Handoff::Unreachable, .reason = reason, .port = was.port, .from_tunnel = was.from_tunnel, .local = was.local});
+  HandoffNote note = note_of(buffer);
+  note.kind = kind, note.reason = reason;
+  give_to_worker(p, note);
 }
 
 }  // namespace culvert::dp

@@ -16,6 +16,7 @@
 #include "dataplane/manager/commands.hpp"
 #include "dataplane/manager/forecast.hpp"
 #include "dataplane/manager/ike_bridge.hpp"
+#include "dataplane/manager/next_hops.hpp"
 #include "dataplane/manager/port_keeper.hpp"
 #include "dataplane/manager/resolver.hpp"
 #include "dataplane/worker.hpp"
@@ -28,6 +29,7 @@ class Manager {
     const config::GatewayConfig& config;
     const WorkerEnvironment& environment;
     NeighborTable& neighbors;
+    Fib& fib;                         ///< that of the environment
     std::span<Interface> interfaces;  ///< those of the environment, whose MTUs follow their devices
     Commands::Tables tables;
     CaptureSwitch& capture;
@@ -68,6 +70,7 @@ class Manager {
   /// The first worker has a queue on every port.
   void give_to_worker(const Packet& packet, HandoffNote note, std::size_t worker = 0);
   void end(void* buffer, Drop reason, bool tell);
+  void pass_on(void* buffer, Handoff kind, Drop reason);
   void drop(void* buffer, Drop reason);
   void count(Drop reason, std::size_t packets);
   void report_acquire(void* buffer);
@@ -90,6 +93,7 @@ class Manager {
   CaptureSwitch& capture_;
   std::uint64_t capture_ends_ = 0;
   Resolver resolver_;
+  NextHops next_hops_;
   PortKeeper ports_;
   Injector injector_;
   std::unique_ptr<AttachServer> server_;

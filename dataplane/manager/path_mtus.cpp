@@ -28,7 +28,7 @@ bool has_sent(const OutboundSa& sa, const PathMtuClaim& c) {
 
 std::uint32_t Commands::outer_mtu(const OutboundSa& sa) const {
   if (t_.fib == nullptr) return 0;
-  const NextHop& hop = t_.fib->lookup(peer_of(sa));
+  const NextHop& hop = t_.fib->lookup(peer_of(sa), sa.spi.value);
   return hop.leads_out() ? sa.outer_mtu(t_.interfaces[hop.port].mtu) : 0;
 }
 

@@ -49,7 +49,7 @@ void Resolver::tick(std::uint64_t now) {
 void Resolver::forget(const std::vector<Neighbor*>& entries) {
   for (Neighbor* n : entries) {
     if (n->pinned) {
-      progress_[n] = {};
+      progress_[n] = {.watched = progress_[n].watched};
       n->link.store(0, std::memory_order_release);
       continue;
     }
@@ -84,10 +84,11 @@ void Resolver::step(Neighbor& n, Progress& p, std::uint64_t now) {
       return;
     case NeighborState::Reachable:
       if (!p.waiting.empty()) flush(p);
-      if (now - p.heard_ns <= kReachable || p.used_ns < p.heard_ns) return;  // fresh, or not in use
+      if (now - p.heard_ns <= (p.watched ? kWatched : kReachable) || (!p.watched && p.used_ns < p.heard_ns))
+        return;  // fresh, or not in use
       break;
     case NeighborState::Incomplete:
-      if (n.pinned && p.tries == 0 && p.waiting.empty()) return;  // nobody wants it
+      if (n.pinned && !p.watched && p.tries == 0 && p.waiting.empty()) return;  // nobody wants it
       break;
   }
   if (p.tries != 0 && now < p.next_ns) return;

@@ -7,11 +7,12 @@ namespace culvert::dp {
 using shm::StepKind;
 
 shm::PathStep route_step(const NextHop& hop) {
-  constexpr std::array kinds{shm::RouteKind::None,   shm::RouteKind::Local,   shm::RouteKind::Martian,
-                             shm::RouteKind::OnLink, shm::RouteKind::Gateway, shm::RouteKind::Tunnel};
+  constexpr std::array kinds{shm::RouteKind::None,    shm::RouteKind::Local,  shm::RouteKind::Martian, shm::RouteKind::OnLink,
+                             shm::RouteKind::Gateway, shm::RouteKind::Tunnel, shm::RouteKind::None};
   return {.kind = StepKind::Route,
           .port = hop.port,
           .number = static_cast<std::uint32_t>(kinds[static_cast<std::size_t>(hop.kind)]),
+          .limit = hop.one_of,
           .address = hop.gateway};
 }
 

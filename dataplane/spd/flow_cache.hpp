@@ -57,7 +57,7 @@ class FlowCache {
     std::array<Key, kBurstMax> missed;
     std::array<std::uint16_t, kBurstMax> where;
     std::size_t misses = 0;
-    const std::uint64_t serial = spd.serial();
+    const std::uint64_t serial = serial_of(spd);
     for (std::size_t i = 0; i < n; ++i) {
       const Key key = key_of(i);
       const Entry& e = (*entries_)[slot(key)];
@@ -76,6 +76,7 @@ class FlowCache {
   void classify(const Spd& spd, std::span<const Key> keys, Take&& take) {
     std::array<std::uint32_t, kBurstMax> outbound, mirrored;
     std::array<HopId, kBurstMax> hops;
+    const std::uint64_t serial = serial_of(spd);  // before the ways: what is stored must not seem newer than it is
     ways(keys, hops);
     spd.lookup(keys, std::span(outbound).first(keys.size()));
     by_route(spd, std::span(outbound).first(keys.size()), hops);
@@ -94,11 +95,13 @@ class FlowCache {
     }
     for (std::size_t i = 0; i < keys.size(); ++i) {
       Entry& e = (*entries_)[slot(keys[i])];
-      e = {keys[i], spd.serial(), static_cast<std::uint16_t>(outbound[i]), static_cast<std::uint16_t>(mirrored[i]), hops[i]};
+      e = {keys[i], serial, static_cast<std::uint16_t>(outbound[i]), static_cast<std::uint16_t>(mirrored[i]), hops[i]};
       take(i, e);
     }
   }
 
+  /// Another one, too, when flows have got other next hops.
+  std::uint64_t serial_of(const Spd& spd) const { return spd.serial() + (fib_.epoch() << 32); }
   void by_route(const Spd& spd, std::span<std::uint32_t> numbers, const std::array<HopId, kBurstMax>& hops) const {
     for (std::size_t i = 0; i < numbers.size(); ++i)
       if (const NextHop& hop = fib_.hop(hops[i]); hop.kind == HopKind::Tunnel) [[unlikely]]
@@ -111,6 +114,18 @@ class FlowCache {
       fib_.lookup_v4(std::span(to).first(keys.size()), std::span(out).first(keys.size()));
     } else {
       fib_.lookup_v6(std::span<const V6Bytes>(to).first(keys.size()), std::span(out).first(keys.size()));
+    }
+    if (fib_.has_groups()) [[unlikely]]
+      for (std::size_t i = 0; i < keys.size(); ++i) out[i] = fib_.choose(out[i], flow_of(keys[i]));
+  }
+  /// By which a flow has one of several next hops, in whatever worker, and in a forecast.
+  static std::uint64_t flow_of(const Key& key) {
+    if constexpr (kV4) {
+      return key.first * 0x9e3779b97f4a7c15U ^ std::rotl(key.second * 0xc2b2ae3d27d4eb4fU, 29);
+    } else {
+      std::uint64_t mixed = 0;
+      for (const std::uint64_t word : key.words) mixed = std::rotl((mixed ^ word) * 0x9e3779b97f4a7c15U, 29);
+      return mixed;
     }
   }
   [[nodiscard]] std::size_t slot(const Key& key) const {

@@ -91,7 +91,7 @@ void Path::make_tables() {
   own_ = std::make_unique<OwnAddresses>(interfaces_);
   config::Route route;
   route.to = must(Prefix::parse("0.0.0.0/0"), "prefix");
-  route.via = IpAddress::v4(kRouter);
+  route.via = {IpAddress::v4(kRouter)};
   fib_ = must(Fib::build(interfaces_, std::span(&route, 1), neighbors_), "routes");
   std::vector<NeighborKey> beyond{{IpAddress::v4(kRouter), kWan}};
   for (std::uint32_t host = 0; host < kHosts; ++host) beyond.push_back({IpAddress::v4(kLanNet + 10 + host), kLan});

@@ -105,7 +105,8 @@ class Words {
       case shm::RouteKind::OnLink:
         return fmt::format("{} is on the link of port {}", of, port(s.port));
       case shm::RouteKind::Gateway:
-        return fmt::format("{} is reached via {} by port {}", of, s.address.to_string(), port(s.port));
+        return fmt::format("{} is reached via {} by port {}{}", of, s.address.to_string(), port(s.port),
+                           s.limit != 0 ? fmt::format(", the one of {} next hops that this flow has", s.limit) : "");
       case shm::RouteKind::Tunnel: {
         const auto& tunnels = gateway_.config().tunnels;
         return fmt::format("{} is routed into tunnel {}", of, s.port < tunnels.size() ? tunnels[s.port].name : "unknown");

@@ -11,7 +11,7 @@ namespace {
 std::unique_ptr<Fib> some_routes() {
   static NeighborTable neighbors;
   const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a000001), 28}}}, {"lan", {}, 1500, {{v4(0x0a000021), 27}}}};
-  const std::vector<config::Route> routes{{{v4(0x0a000040), 28}, v4(0x0a000002), ""}};
+  const std::vector<config::Route> routes{{{v4(0x0a000040), 28}, {v4(0x0a000002)}, ""}};
   auto fib = Fib::build(interfaces, routes, neighbors);
   REQUIRE(fib);
   return std::move(*fib);

@@ -14,7 +14,7 @@ TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
                                           {"lan", {}, 1500, {{v4(0x0a010001), 24}, {v4(0x0a050001), 31}}}};
   NeighborTable neighbors;
   const std::vector<config::Route> routes{
-      {{v4(0x0a020000), 24}, v4(0x0a090002), ""}, {{v4(0), 0}, v4(0x0a090003), "wan"}, {{v4(0x0b000000), 8}, {}, "lan"}};
+      {{v4(0x0a020000), 24}, {v4(0x0a090002)}, ""}, {{v4(0), 0}, {v4(0x0a090003)}, "wan"}, {{v4(0x0b000000), 8}, {}, "lan"}};
   const auto fib = Fib::build(interfaces, routes, neighbors);
   REQUIRE(fib);
   struct Row {
@@ -36,7 +36,7 @@ TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
     CHECK(h.gateway == (r.gateway ? v4(r.gateway) : IpAddress{}));
     CHECK((h.neighbor != nullptr) == (r.kind == HopKind::Gateway));
   }
-  const std::vector<config::Route> nowhere{{{v4(0x0a020000), 24}, v4(0x0c000001), ""}};
+  const std::vector<config::Route> nowhere{{{v4(0x0a020000), 24}, {v4(0x0c000001)}, ""}};
   CHECK_FALSE(Fib::build(interfaces, nowhere, neighbors));
 }
 

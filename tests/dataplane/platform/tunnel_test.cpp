@@ -16,7 +16,7 @@ std::unique_ptr<Fib> routes_into_tunnels() {
   static NeighborTable neighbors;
   const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a090001), 24}}}, {"lan", {}, 1500, {{v4(0x0a010001), 16}}}};
   std::vector<config::Route> routes{
-      {{v4(0x0a020000), 16}, {}, "", "st0"}, {{v4(0x0a030000), 16}, {}, "", "st1"}, {{v4(0x0a020900), 24}, v4(0x0a090002), "", ""}};
+      {{v4(0x0a020000), 16}, {}, "", "st0"}, {{v4(0x0a030000), 16}, {}, "", "st1"}, {{v4(0x0a020900), 24}, {v4(0x0a090002)}, "", ""}};
   auto fib = Fib::build(interfaces, routes, neighbors, tunnels());
   REQUIRE(fib);
   routes[0].tunnel = "st2";

@@ -49,7 +49,7 @@ TEST_CASE("a complete small file becomes a configuration", "[config]") {
   CHECK(c.ports[1].addresses.at(0).to_string() == "10.1.0.1/24");
   REQUIRE(c.routes.size() == 1);
   CHECK(c.routes[0].to.to_string() == "10.2.0.0/24");
-  CHECK(c.routes[0].via == IpAddress::v4(0x0a090002));
+  CHECK(c.routes[0].via == std::vector{IpAddress::v4(0x0a090002)});
   CHECK(c.default_policy == PolicyAction::Discard);
   CHECK(c.control.socket == "/run/x/culvertd.sock");
   CHECK(c.control.metrics_listen == "127.0.0.1:9464");
