@@ -17,7 +17,7 @@ void check(bool ok) {
 }  // namespace
 
 struct EvpCrypto::Impl {
-  bool gcm = false;
+  bool aead = false;
   std::size_t icv = 0;
   EVP_CIPHER_CTX *seal = EVP_CIPHER_CTX_new(), *open = EVP_CIPHER_CTX_new();
   EVP_MAC_CTX* mac = nullptr;
@@ -26,19 +26,22 @@ struct EvpCrypto::Impl {
     EVP_CIPHER_CTX_free(open);
     EVP_MAC_CTX_free(mac);
   }
-  bool gcm_one(const RawCrypto::Op& op, bool sealing);
+  bool aead_one(const RawCrypto::Op& op, bool sealing);
   bool cbc_one(const RawCrypto::Op& op, bool sealing);
 };
 
 EvpCrypto::EvpCrypto(const EspSuite& suite) : impl_(std::make_unique<Impl>()) {
   const std::array<std::uint8_t, 32> zeros{};
   const bool wide = suite.key_bits == 256, sha256 = suite.integ == Integ::HmacSha2_256_128;
-  impl_->gcm = suite.encr == Encr::AesGcm16;
-  impl_->icv = impl_->gcm ? 16 : find_integ(suite.integ)->icv;
-  const EVP_CIPHER* cipher = impl_->gcm ? (wide ? EVP_aes_256_gcm() : EVP_aes_128_gcm()) : (wide ? EVP_aes_256_cbc() : EVP_aes_128_cbc());
+  const bool chacha = suite.encr == Encr::ChaCha20Poly1305;
+  impl_->aead = suite.encr == Encr::AesGcm16 || chacha;
+  impl_->icv = impl_->aead ? 16 : find_integ(suite.integ)->icv;
+  const EVP_CIPHER* cipher = chacha        ? EVP_chacha20_poly1305()
+                             : impl_->aead ? (wide ? EVP_aes_256_gcm() : EVP_aes_128_gcm())
+                                           : (wide ? EVP_aes_256_cbc() : EVP_aes_128_cbc());
   check(EVP_EncryptInit_ex(impl_->seal, cipher, nullptr, zeros.data(), nullptr) == 1 && EVP_CIPHER_CTX_set_padding(impl_->seal, 0) == 1);
   check(EVP_DecryptInit_ex(impl_->open, cipher, nullptr, zeros.data(), nullptr) == 1 && EVP_CIPHER_CTX_set_padding(impl_->open, 0) == 1);
-  if (impl_->gcm) return;
+  if (impl_->aead) return;
   EVP_MAC* hmac = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
   impl_->mac = EVP_MAC_CTX_new(hmac);
   EVP_MAC_free(hmac);
@@ -49,7 +52,7 @@ EvpCrypto::EvpCrypto(const EspSuite& suite) : impl_(std::make_unique<Impl>()) {
 }
 EvpCrypto::~EvpCrypto() = default;
 
-bool EvpCrypto::Impl::gcm_one(const RawCrypto::Op& op, bool sealing) {
+bool EvpCrypto::Impl::aead_one(const RawCrypto::Op& op, bool sealing) {
   const auto bytes = static_cast<int>(op.text);
   std::uint8_t* text = op.esp + 16;
   std::array<std::uint8_t, 12> nonce{};  // the salt is zero
@@ -89,7 +92,7 @@ bool EvpCrypto::Impl::cbc_one(const RawCrypto::Op& op, bool sealing) {
 
 std::size_t EvpCrypto::run(std::span<const RawCrypto::Op> ops, bool encrypt) {
   std::size_t right = 0;
-  for (const RawCrypto::Op& op : ops) right += (impl_->gcm ? impl_->gcm_one(op, encrypt) : impl_->cbc_one(op, encrypt)) ? 1 : 0;
+  for (const RawCrypto::Op& op : ops) right += (impl_->aead ? impl_->aead_one(op, encrypt) : impl_->cbc_one(op, encrypt)) ? 1 : 0;
   return right;
 }
 

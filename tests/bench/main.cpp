@@ -31,7 +31,8 @@ constexpr unsigned kWarmUp = 3;  // rounds
 // Where a round has more packets than this, there are fewer of them.
 constexpr std::size_t kManyPackets = 2000;
 constexpr unsigned kFewRounds = 12;
-constexpr std::array kEverySuite{"aes128gcm16", "aes256gcm16", "aes128-sha1", "aes256-sha1", "aes128-sha256", "aes256-sha256"};
+constexpr std::array kEverySuite{"aes128gcm16", "aes256gcm16",   "chacha20poly1305", "aes128-sha1",
+                                 "aes256-sha1", "aes128-sha256", "aes256-sha256"};
 
 struct Options {
   std::vector<std::string> suites, sizes;

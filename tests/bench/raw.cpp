@@ -1,4 +1,4 @@
-// The direct call for GCM, bursts of jobs for CBC with HMAC: the quickest of each in IPsec-MB 1.3, as the data plane uses them, too.
+// The direct call for GCM, bursts of jobs for the others: the quickest of each in IPsec-MB 1.3, as the data plane uses them, too.
 #include "tests/bench/raw.hpp"
 
 #include <algorithm>
@@ -19,6 +19,10 @@ struct alignas(64) Schedules {
   alignas(64) std::array<std::uint8_t, 256> encrypt{}, decrypt{};
   alignas(64) std::array<std::uint8_t, 64> inner{}, outer{};
 };
+struct alignas(64) ChaChaKey {
+  std::array<std::uint8_t, 32> bytes{};
+};
+bool is_chacha(const EspSuite& s) { return s.encr == Encr::ChaCha20Poly1305; }
 bool is_gcm(const EspSuite& s) { return s.encr == Encr::AesGcm16; }
 bool is_sha256(const EspSuite& s) { return s.integ == Integ::HmacSha2_256_128; }
 constexpr std::uint64_t kCacheLine = 64;
@@ -29,12 +33,15 @@ struct RawCrypto::Impl {
   bool wide = false;  // keys of 256 bits
   std::size_t icv = 0;
   IMB_MGR* mgr = nullptr;
-  std::vector<gcm_key_data> gcm;  // one of them is empty
+  std::vector<gcm_key_data> gcm;  // two of them are empty
   std::vector<Schedules> cbc;
+  std::vector<ChaChaKey> chacha;
   alignas(64) std::array<std::uint8_t, 16> tag{};
 
   void gcm_all(std::span<const Op> ops, bool sealing);
-  void cbc_all(std::span<const Op> ops, bool sealing);
+  void jobs_all(std::span<const Op> ops, bool sealing);
+  void fill_cbc(IMB_JOB& job, const Op& op) const;
+  void fill_chacha(IMB_JOB& job, const Op& op, std::array<std::uint8_t, 16>& nonce) const;
   void expand(Schedules& out) const;
 };
 
@@ -60,10 +67,11 @@ void RawCrypto::Impl::expand(Schedules& out) const {
 
 RawCrypto::RawCrypto(const EspSuite& suite, std::uint32_t keys) : impl_(std::make_unique<Impl>()) {
   const bool cbc = suite.encr == Encr::AesCbc && (is_sha256(suite) || suite.integ == Integ::HmacSha1_96);
-  if ((!is_gcm(suite) && !cbc) || suite.key_bits == 192) throw std::runtime_error("no raw measurement of " + suite.to_string());
+  const bool aead = is_gcm(suite) || is_chacha(suite);
+  if ((!aead && !cbc) || suite.key_bits == 192) throw std::runtime_error("no raw measurement of " + suite.to_string());
   impl_->suite = suite;
   impl_->wide = suite.key_bits == 256;
-  impl_->icv = is_gcm(suite) ? 16 : find_integ(suite.integ)->icv;
+  impl_->icv = aead ? 16 : find_integ(suite.integ)->icv;
   impl_->mgr = alloc_mb_mgr(0);
   if (impl_->mgr == nullptr) throw std::runtime_error("IPsec-MB: no memory");
   init_mb_mgr_auto(impl_->mgr, nullptr);
@@ -79,7 +87,8 @@ RawCrypto::RawCrypto(const EspSuite& suite, std::uint32_t keys) : impl_(std::mak
     }
     return;
   }
-  impl_->cbc.resize(keys);
+  impl_->chacha.resize(is_chacha(suite) ? keys : 0);
+  impl_->cbc.resize(cbc ? keys : 0);
   for (Schedules& s : impl_->cbc) impl_->expand(s);
 }
 RawCrypto::~RawCrypto() { free_mb_mgr(impl_->mgr); }
@@ -99,31 +108,57 @@ void RawCrypto::Impl::gcm_all(std::span<const Op> ops, bool sealing) {
   }
 }
 
-void RawCrypto::Impl::cbc_all(std::span<const Op> ops, bool sealing) {
+void RawCrypto::Impl::fill_cbc(IMB_JOB& job, const Op& op) const {
+  const Schedules& keys = cbc[op.key];
+  job.enc_keys = keys.encrypt.data();
+  job.dec_keys = keys.decrypt.data();
+  job.key_len_in_bytes = wide ? 32 : 16;
+  job.dst = op.esp + 24;
+  job.cipher_start_src_offset_in_bytes = 24;
+  job.hash_start_src_offset_in_bytes = 0;
+  job.msg_len_to_hash_in_bytes = 24 + op.text;
+  job.iv = op.esp + 8;
+  job.iv_len_in_bytes = 16;
+  job.u.HMAC._hashed_auth_key_xor_ipad = keys.inner.data();
+  job.u.HMAC._hashed_auth_key_xor_opad = keys.outer.data();
+  job.cipher_mode = IMB_CIPHER_CBC;
+  job.hash_alg = is_sha256(suite) ? IMB_AUTH_HMAC_SHA_256 : IMB_AUTH_HMAC_SHA_1;
+}
+
+void RawCrypto::Impl::fill_chacha(IMB_JOB& job, const Op& op, std::array<std::uint8_t, 16>& nonce) const {
+  nonce.fill(0);  // the salt
+  std::memcpy(nonce.data() + 4, op.esp + 8, 8);
+  job.enc_keys = job.dec_keys = chacha[op.key].bytes.data();
+  job.key_len_in_bytes = 32;
+  job.dst = op.esp + 16;
+  job.cipher_start_src_offset_in_bytes = job.hash_start_src_offset_in_bytes = 16;
+  job.msg_len_to_hash_in_bytes = op.text;
+  job.iv = nonce.data();
+  job.iv_len_in_bytes = 12;
+  job.u.CHACHA20_POLY1305.aad = op.esp;
+  job.u.CHACHA20_POLY1305.aad_len_in_bytes = 8;
+  job.cipher_mode = IMB_CIPHER_CHACHA20_POLY1305;
+  job.hash_alg = IMB_AUTH_CHACHA20_POLY1305;
+}
+
+void RawCrypto::Impl::jobs_all(std::span<const Op> ops, bool sealing) {
   std::array<IMB_JOB*, 64> jobs{};
+  std::array<std::array<std::uint8_t, 16>, 64> nonces;
+  const bool is_aead = is_chacha(suite);
   const std::uint32_t n = IMB_GET_NEXT_BURST(mgr, static_cast<std::uint32_t>(ops.size()), jobs.data());
   for (std::uint32_t i = 0; i < n; ++i) {
     IMB_JOB& job = *jobs[i];
-    const Schedules& keys = cbc[ops[i].key];
-    job.enc_keys = keys.encrypt.data();
-    job.dec_keys = keys.decrypt.data();
-    job.key_len_in_bytes = wide ? 32 : 16;
     job.src = ops[i].esp;
-    job.dst = ops[i].esp + 24;
-    job.cipher_start_src_offset_in_bytes = 24;
     job.msg_len_to_cipher_in_bytes = ops[i].text;
-    job.hash_start_src_offset_in_bytes = 0;
-    job.msg_len_to_hash_in_bytes = 24 + ops[i].text;
-    job.iv = ops[i].esp + 8;
-    job.iv_len_in_bytes = 16;
-    job.auth_tag_output = sealing ? ops[i].esp + 24 + ops[i].text : tag.data();
-    job.auth_tag_output_len_in_bytes = icv;
-    job.u.HMAC._hashed_auth_key_xor_ipad = keys.inner.data();
-    job.u.HMAC._hashed_auth_key_xor_opad = keys.outer.data();
-    job.cipher_mode = IMB_CIPHER_CBC;
     job.cipher_direction = sealing ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
-    job.hash_alg = is_sha256(suite) ? IMB_AUTH_HMAC_SHA_256 : IMB_AUTH_HMAC_SHA_1;
     job.chain_order = sealing ? IMB_ORDER_CIPHER_HASH : IMB_ORDER_HASH_CIPHER;
+    if (is_aead) {
+      fill_chacha(job, ops[i], nonces[i]);
+    } else {
+      fill_cbc(job, ops[i]);
+    }
+    job.auth_tag_output = sealing ? static_cast<std::uint8_t*>(job.dst) + ops[i].text : tag.data();
+    job.auth_tag_output_len_in_bytes = icv;
   }
   std::uint32_t done = IMB_SUBMIT_BURST_NOCHECK(mgr, n, jobs.data());
   while (done < n) done += IMB_FLUSH_BURST(mgr, n - done, jobs.data());
@@ -133,7 +168,7 @@ void RawCrypto::run(std::span<const Op> ops, bool encrypt) {
   if (is_gcm(impl_->suite)) {
     impl_->gcm_all(ops, encrypt);
   } else {
-    impl_->cbc_all(ops, encrypt);
+    impl_->jobs_all(ops, encrypt);
   }
 }
 
@@ -143,6 +178,7 @@ void RawCrypto::prefetch(std::uint32_t key, std::uint32_t text) const {
     for (std::size_t line = from / kCacheLine * kCacheLine; line < to; line += kCacheLine) __builtin_prefetch(at + line);
   };
   const std::size_t rounds = impl_->wide ? 15 * 16 : 11 * 16;
+  if (is_chacha(impl_->suite)) return load(impl_->chacha[key], 0, sizeof(ChaChaKey::bytes));
   if (!is_gcm(impl_->suite)) {
     const Schedules& s = impl_->cbc[key];
     load(s.encrypt, 0, rounds);

@@ -19,13 +19,13 @@ class RawCrypto {
     std::uint32_t key;
   };
   /// `keys`: sets of keys, all with the same content, each in memory of its own. Throws for a suite that has no yardstick: there is one
-  /// of AES-GCM-16 and of AES-CBC with HMAC-SHA1 and HMAC-SHA2-256.
+  /// of AES-GCM-16, ChaCha20-Poly1305, and AES-CBC with HMAC-SHA1 and HMAC-SHA2-256.
   RawCrypto(const EspSuite& suite, std::uint32_t keys);
   ~RawCrypto();
   RawCrypto(const RawCrypto&) = delete;
   RawCrypto& operator=(const RawCrypto&) = delete;
 
-  /// In place. At most 64 operations under CBC. Nothing is verified: decryption makes an ICV and leaves it.
+  /// In place. At most 64 operations, but under GCM. Nothing is verified: decryption makes an ICV and leaves it.
   void run(std::span<const Op> ops, bool encrypt);
   /// Starts loading what of a set of keys a packet of `text` bytes needs.
   void prefetch(std::uint32_t key, std::uint32_t text) const;
