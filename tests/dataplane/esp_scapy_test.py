@@ -99,22 +99,32 @@ class Tunnel:
 
     def ours(self, direction, packets, window=64):
         """Our nodes over raw IP packets: (packets that came out, counters)."""
+        return self.each(direction, [packets], window)[0]
+
+    def each(self, direction, runs, window=64):
+        """The same for several lists of packets, each under an SA of its own, by one process."""
         with tempfile.TemporaryDirectory(prefix="culvert-esp-") as folder:
-            terms, inp, out = (os.path.join(folder, n) for n in ("terms.json", "in.pcap", "out.pcap"))
-            with open(terms, "w") as f:
+            terms = os.path.join(folder, "terms.json")
+            with open(terms, "w", encoding="ascii") as f:
                 json.dump({"direction": direction, "suite": self.name, "ah": self.ah, "transport": self.transport, "encr_key": self.key.hex(), "integ_key": self.auth_key.hex(),
                            "spi": SPI, "local": self.our, "remote": self.peer, "port": self.port, "local_ts": self.our if self.transport else INNER[self.inner][3],
                            "remote_ts": self.peer if self.transport else INNER[self.inner][2], "window": window}, f)
-            with PcapWriter(inp, linktype=LINKTYPE_RAW) as w:
-                w.write_header(None)
-                for p in packets:
-                    w.write_packet(p)
-            done = subprocess.run([TOOL, terms, inp, out], capture_output=True, text=True, timeout=60)
+            files = [[os.path.join(folder, f"{n}{kind}.pcap") for kind in ("in", "out")] for n in range(len(runs))]
+            for packets, (inp, _) in zip(runs, files):
+                with PcapWriter(inp, linktype=LINKTYPE_RAW) as w:
+                    w.write_header(None)
+                    for p in packets:
+                        w.write_packet(p)
+            done = subprocess.run([TOOL] + [name for pair in files for name in [terms] + pair], capture_output=True, text=True, timeout=60)
             if done.returncode != 0:
                 raise SystemExit("tool failed: " + done.stderr)
-            with PcapReader(out) as r:
-                got = [raw(p) for p in r]
-            return got, json.loads(done.stdout)
+            counters = [json.loads(line) for line in done.stdout.splitlines()]
+            check("each run tells its counters", len(counters) == len(runs))
+            came = []
+            for (_, out), told in zip(files, counters):
+                with PcapReader(out) as r:
+                    came.append(([raw(p) for p in r], told))
+            return came
 
 
 def check(what, ok, detail=""):
@@ -190,16 +200,15 @@ def refuses(t):
     """Each bad packet stands between two good ones, 1 and 70, under a window of 64: both must get through."""
     sa = t.scapy(t.peer, t.our)
     clear = raw(IP(src=t.theirs, dst=t.ours_) / UDP(sport=7, dport=9) / Raw(b"x" * 72))
-    
+    expected = []
+
     def seal(n, packet=clear):
         return bytearray(t.seal(sa, packet, seq_num=n))
 
     first, last = seal(1), seal(70)
 
     def expect(what, bad, reason, by_sa=True, order=None, sequence=70, refused=0):
-        got, counters = t.ours("in", order or [bytes(first), bytes(bad), bytes(last)])
-        check(what, got == [clear, clear], f"{t.name}: {len(got)} came out")
-        check_counters(f"{t.name}: {what}", counters, 2, 2 * len(clear), sequence, {reason: 1}, {reason: 1} if by_sa else {}, refused=refused)
+        expected.append((what, reason, by_sa, sequence, refused, order or [bytes(first), bytes(bad), bytes(last)]))
 
     def fixed(p):
         ip = IP(bytes(p[:20]))
@@ -211,8 +220,15 @@ def refuses(t):
         return p
 
     expect("replayed", first, "esp_replay")
-    if t.ah:
-        return refuses_ah(t, seal, expect, fixed)
+    (bad_ah if t.ah else bad_esp)(t, seal, expect, fixed)
+    for (what, reason, by_sa, sequence, refused, _), (got, counters) in zip(expected, t.each("in", [e[-1] for e in expected])):
+        check(what, got == [clear, clear], f"{t.name}: {len(got)} came out")
+        check_counters(f"{t.name}: {what}", counters, 2, 2 * len(clear), sequence, {reason: 1}, {reason: 1} if by_sa else {}, refused=refused)
+    return len(expected)
+
+
+def bad_esp(t, seal, expect, fixed):
+    first, last = seal(1), seal(70)
     if not t.name.endswith("-esn"):
         expect("old", None, "esp_old", True, [bytes(first), bytes(last), bytes(seal(6))])
     iv, icv = IV_BYTES[t.cipher], t.icv
@@ -239,13 +255,12 @@ def refuses(t):
     bad[15] = 77
     expect("another peer", fixed(bad), "esp_wrong_peer")
     if t.transport:
-        return "all"
+        return
     foreign = seal(50, raw(IP(src="10.2.1.5", dst="10.1.0.5") / ICMP()))
     expect("inner source outside of the selectors", foreign, "esp_selector", refused=1)
-    return "all"
 
 
-def refuses_ah(t, seal, expect, fixed):
+def bad_ah(t, seal, expect, fixed):
     """What AH covers: the immutable fields of the IP header, itself, and all behind it. What it does not: TOS, flags, TTL."""
     good = seal(50)
     regions = {"identification": 5, "payload length": 21, "reserved": 22, "sequence number": 31, "ICV, first byte": 32,
@@ -265,7 +280,6 @@ def refuses_ah(t, seal, expect, fixed):
     as_esp = seal(50)
     as_esp[9] = 50
     expect("AH in the guise of ESP", fixed(as_esp), "esp_no_sa", False)
-    return "all"
 
 
 def main():

@@ -1,6 +1,6 @@
 // culvert-esp-tool: one SA's packets through the data plane's nodes, from a capture file to a capture file, without EAL.
 //
-//     culvert-esp-tool TERMS.json IN.pcap OUT.pcap      prints the counters as JSON
+//     culvert-esp-tool TERMS.json IN.pcap OUT.pcap ...      prints the counters as JSON, a line for each three files: each its own SA
 //
 // Captures hold raw IP packets (LINKTYPE_RAW). TERMS: {"direction": "in" | "out", "suite": "aes128gcm16" | "aes128-sha1" | ..., "ah":
 // false, "transport": false, "encr_key": hex (salt included), "integ_key": hex, "spi": n, "local": "10.9.0.1", "remote": "10.9.0.2",
@@ -114,12 +114,11 @@ json::object counters_json(Direction d, const shm::SaCounters& c, const shm::Wor
             {"reordered", c.reordered.get()}}}};
 }
 
-void run(const char* terms_path, const char* in_path, const char* out_path) {
+void run(CryptoEngine& engine, const char* terms_path, const char* in_path, const char* out_path) {
   std::ifstream file(terms_path);
   std::stringstream content;
   content << file.rdbuf();
   const shm::InstallSa m = terms(json::parse(content.str()).as_object());
-  CryptoEngine engine = must(CryptoEngine::create());
   shm::SaCounters counters;
   const auto worker_counters = std::make_unique<shm::WorkerCounters>();
   DropSink drops(*worker_counters, [](void*, std::span<void* const>) {}, nullptr);
@@ -166,12 +165,13 @@ void run(const char* terms_path, const char* in_path, const char* out_path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::cerr << "usage: culvert-esp-tool TERMS.json IN.pcap OUT.pcap\n";
+  if (argc < 4 || argc % 3 != 1) {
+    std::cerr << "usage: culvert-esp-tool TERMS.json IN.pcap OUT.pcap ...\n";
     return 2;
   }
   try {
-    run(argv[1], argv[2], argv[3]);
+    CryptoEngine engine = must(CryptoEngine::create());
+    for (int i = 1; i < argc; i += 3) run(engine, argv[i], argv[i + 1], argv[i + 2]);
   } catch (const std::exception& e) {
     std::cerr << "culvert-esp-tool: " << e.what() << "\n";
     return 1;
