@@ -43,7 +43,7 @@ def why_not():
 
 
 class Guest:
-    """One guest in `namespace`. The `interfaces` there become vec0, vec1, ... in it, up to nine. One guest per namespace."""
+    """One guest in `namespace`. The `interfaces` there become vec0, vec1, ... in it, up to nine; a tap is one whose name begins so. One guest per namespace."""
 
     def __init__(self, lab, namespace, name, interfaces, memory_mb=192):
         self.lab, self.namespace, self.name, self.id = lab, namespace, name, f"{namespace.id}-{name}"
@@ -66,7 +66,8 @@ class Guest:
         for command in (["tuntap", "add", "dev", TAP, "mode", "tap"], ["addr", "add", f"{CONTROL_HOST}/30", "dev", TAP], ["link", "set", TAP, "up"]):
             self.namespace.sh("ip", *command)
         self.lab.on_exit(self.halt)
-        nics = [f"vec{i}:transport=raw,ifname={interface},depth=128,mac={self._mac(i)}" for i, interface in enumerate(self.interfaces)]
+        nics = [f"vec{i}:transport={'tap' if interface.startswith('tap') else 'raw'},ifname={interface},depth=128,mac={self._mac(i)}"
+                for i, interface in enumerate(self.interfaces)]
         # In a PID namespace of its own: when its first process, the guest's kernel, ends in whatever way, all others do.
         self.kernel = self.namespace.start(
             self.name, "unshare", "--pid", "--fork", "--kill-child=KILL", KERNEL, f"mem={self.memory_mb}M", "rootfstype=hostfs", "rootflags=/",
