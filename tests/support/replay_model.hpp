@@ -84,7 +84,7 @@ class ReplayModel {
 };
 
 /// An inbound SA, and a sender that seals by the engine under whatever number it is told.
-class Receiver : private DropObserver {
+class Receiver final : private DropObserver {
  public:
   Receiver(Worker& worker, const EspSuite& suite, std::uint32_t window)
       : worker_(worker),
