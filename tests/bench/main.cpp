@@ -131,11 +131,10 @@ void serve(const Options& options, dp::BufferPool& pool) {
   bench::Path path(cases(options, options.suites.front(), options.sizes.front(), options.ways.front()).front(), pool, options.turns);
   std::string line;
   while (std::getline(std::cin, line)) {
-    double cycles = 0;
-    unsigned slices = 0;
-    for (const auto end = std::chrono::steady_clock::now() + kTurn; std::chrono::steady_clock::now() < end; ++slices)
-      cycles += path.slice(Kind::Worker);
-    std::cout << cycles / slices / tsc << std::endl;
+    std::vector<double> cycles;
+    for (const auto end = std::chrono::steady_clock::now() + kTurn; cycles.empty() || std::chrono::steady_clock::now() < end;)
+      cycles.push_back(path.slice(Kind::Worker));
+    std::cout << bench::Quartiles::of(cycles).median / tsc << std::endl;
   }
 }
 
