@@ -493,7 +493,7 @@ def test_link_layer_junk(rig):
     bad_sum[10] ^= 1
     rows = [
         (Ether(src=mac, dst=gw) / Dot1Q(vlan=5) / IP(good), "vlan_unknown"),
-        (Ether(src=mac, dst=gw, type=0x88A8) / Raw(b"\0\5\x08\0" + good), "rx_not_for_us"),
+        (Ether(src=mac, dst=gw, type=0x88A8) / Raw(b"\0\5\x08\0" + good), "vlan_unknown"),  # 802.1ad: af_packet's driver gives it as 802.1Q
         (Ether(src=mac, dst="02:00:00:00:00:99") / IP(good), "rx_not_for_us"),
         (Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / IP(good), "rx_not_for_us"),
         (Ether(src=mac, dst=gw, type=0x88CC) / Raw(b"lldp"), "rx_not_for_us"),
