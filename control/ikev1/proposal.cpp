@@ -25,18 +25,26 @@ bool fits(const ReadIkeTransform& t, const IkeSuite& s, std::uint16_t method) {
          d->id == s.group;
 }
 
-std::array<Field, 4> compare(const ReadIkeTransform& t, const IkeSuite& s, std::uint16_t method) {
+/// Method, encryption, hash, group.
+std::array<bool, 4> compare(const ReadIkeTransform& t, const IkeSuite& s, std::uint16_t method) {
   const EncrInfo* e = t.encr_info();
   const PrfInfo* p = t.prf_info();
   const DhInfo* d = t.dh_info();
-  return {Field{t.auth == method,
-                (t.auth ? not_acceptable("authentication method " + std::to_string(*t.auth) + " (" + auth_method_name(*t.auth) + ")")
-                        : "no authentication method is offered") +
-                    ", " + auth_method_name(method) + " is wanted"},
-          Field{e && e->id == s.encr && e->key_bits == s.key_bits,
-                t.cipher ? not_acceptable("encryption " + ike_cipher_name(*t.cipher, t.key_bits)) : "no encryption is offered"},
-          Field{p && p->id == s.prf, t.hash ? not_acceptable("hash " + ike_hash_name(*t.hash)) : "no hash is offered"},
-          Field{d && d->id == s.group, group_complaint(t.group)}};
+  return {t.auth == method, e && e->id == s.encr && e->key_bits == s.key_bits, p && p->id == s.prf, d && d->id == s.group};
+}
+std::string complaint(std::size_t field, const ReadIkeTransform& t, std::uint16_t method) {
+  switch (field) {
+    case 0:
+      return (t.auth ? not_acceptable("authentication method " + std::to_string(*t.auth) + " (" + auth_method_name(*t.auth) + ")")
+                     : "no authentication method is offered") +
+             ", " + auth_method_name(method) + " is wanted";
+    case 1:
+      return t.cipher ? not_acceptable("encryption " + ike_cipher_name(*t.cipher, t.key_bits)) : "no encryption is offered";
+    case 2:
+      return t.hash ? not_acceptable("hash " + ike_hash_name(*t.hash)) : "no hash is offered";
+    default:
+      return group_complaint(t.group);
+  }
 }
 
 bool usable_ike(const Proposal& p) { return p.protocol == kProtoIsakmp && (p.spi.empty() || p.spi.size() == kCookie); }
@@ -56,7 +64,8 @@ Mismatch ike_mismatch(std::span<const IkeSuite> ours, const Sa& offered, std::ui
       if (!read.problem.empty())
         closest.fallback(read.problem);
       else
-        for (const IkeSuite& s : ours) closest.consider(compare(read, s, method));
+        for (const IkeSuite& s : ours)
+          closest.consider(compare(read, s, method), [&](std::size_t field) { return complaint(field, read, method); });
     }
   }
   const std::string with = method == oakley::kPreSharedKey ? "" : " (" + auth_method_name(method) + ")";

@@ -27,31 +27,32 @@ std::optional<SaMode> wanted_mode(const ReadEspTransform& t, const EspWanted& wa
   return std::nullopt;
 }
 
-bool fits(const ReadEspTransform& t, const EspSuite& s, const EspWanted& wanted) {
-  return t.suite() == s && wanted.ke_present == (s.pfs != DhGroup::None) && wanted_mode(t, wanted);
-}
-
-std::array<Field, 5> compare(const ReadEspTransform& t, const EspSuite& s, const EspWanted& wanted) {
-  const EncrInfo* e = t.encr_info();
-  const IntegInfo* i = t.integ_info();
-  const auto mode = static_cast<std::uint16_t>(wanted.encapsulation);
+/// Encryption, integrity, group, sequence numbers, mode.
+std::array<bool, 5> compare(const ReadEspTransform& t, const EncrInfo* e, const IntegInfo* i, const EspSuite& s, const EspWanted& wanted) {
   const bool ah = t.protocol == SaProtocol::Ah;
-  const bool encr = t.protocol == s.protocol && (ah || (e && e->id == s.encr && e->key_bits == s.key_bits));
-  const bool integ = s.integ == Integ::None ? !t.auth : (i && i->id == s.integ);
-  const bool group = t.group.value_or(0) == number(s.pfs) && wanted.ke_present == (s.pfs != DhGroup::None);
-  std::string group_text = group_complaint(t.group);
-  if (t.group.value_or(0) == number(s.pfs))
-    group_text = wanted.ke_present ? "a KE payload came without a Diffie-Hellman group in the offer"
-                                   : "a Diffie-Hellman group is offered without a KE payload";
-  return {Field{encr, not_acceptable(ah ? "AH" : "encryption " + esp_transform_name(t.id, t.key_bits))},
-          Field{integ,
-                t.auth ? not_acceptable("authentication algorithm " + esp_auth_name(*t.auth)) : "no authentication algorithm is offered"},
-          Field{group, group_text},
-          Field{t.esn == s.esn, t.esn ? "extended sequence numbers are offered, others are wanted"
-                                      : "no extended sequence numbers are offered, they are wanted"},
-          Field{wanted_mode(t, wanted).has_value(), (t.mode ? "encapsulation mode " + encapsulation_name(*t.mode) + " is offered, "
-                                                            : std::string("no encapsulation mode is offered, ")) +
-                                                        encapsulation_name(mode) + " is wanted"}};
+  return {t.protocol == s.protocol && (ah || (e && e->id == s.encr && e->key_bits == s.key_bits)),
+          s.integ == Integ::None ? !t.auth : (i && i->id == s.integ),
+          t.group.value_or(0) == number(s.pfs) && wanted.ke_present == (s.pfs != DhGroup::None), t.esn == s.esn,
+          wanted_mode(t, wanted).has_value()};
+}
+std::string complaint(std::size_t field, const ReadEspTransform& t, const EspSuite& s, const EspWanted& wanted) {
+  switch (field) {
+    case 0:
+      return not_acceptable(t.protocol == SaProtocol::Ah ? "AH" : "encryption " + esp_transform_name(t.id, t.key_bits));
+    case 1:
+      return t.auth ? not_acceptable("authentication algorithm " + esp_auth_name(*t.auth)) : "no authentication algorithm is offered";
+    case 2:
+      if (t.group.value_or(0) != number(s.pfs)) return group_complaint(t.group);
+      return wanted.ke_present ? "a KE payload came without a Diffie-Hellman group in the offer"
+                               : "a Diffie-Hellman group is offered without a KE payload";
+    case 3:
+      return t.esn ? "extended sequence numbers are offered, others are wanted"
+                   : "no extended sequence numbers are offered, they are wanted";
+    default:
+      return (t.mode ? "encapsulation mode " + encapsulation_name(*t.mode) + " is offered, "
+                     : std::string("no encapsulation mode is offered, ")) +
+             encapsulation_name(static_cast<std::uint16_t>(wanted.encapsulation)) + " is wanted";
+  }
 }
 
 std::optional<Spi> sa_spi(const Proposal& p) {
@@ -89,10 +90,13 @@ Mismatch esp_mismatch(const EspWanted& wanted, const Sa& offered) {
     for (const Transform& t : p.transforms) {
       if (looked_at++ == kExplained) break;
       const ReadEspTransform transform = read(p, t);
+      const EncrInfo* e = transform.encr_info();
+      const IntegInfo* i = transform.integ_info();
       if (!transform.problem.empty())
         closest.fallback(transform.problem);
       else
-        for (const EspSuite& s : wanted.suites) closest.consider(compare(transform, s, wanted));
+        for (const EspSuite& s : wanted.suites)
+          closest.consider(compare(transform, e, i, s, wanted), [&](std::size_t field) { return complaint(field, transform, s, wanted); });
     }
   }
   return {NotifyType::NoProposalChosen, describe(offered), wanted_text(wanted.suites), closest.text(),
@@ -161,15 +165,21 @@ std::expected<EspChoice, Mismatch> select_esp(const EspWanted& wanted, const Sa&
     const Transform* transform;
     Spi spi;
     ReadEspTransform read;
+    EspSuite suite;
   };
   std::vector<Candidate> candidates;
   for (const Proposal& p : offered.proposals)
     if (unusable(offered, p).empty())
-      for (const Transform& t : p.transforms) candidates.push_back({&p, &t, *sa_spi(p), read(p, t)});
+      for (const Transform& t : p.transforms) {
+        const ReadEspTransform transform = read(p, t);
+        const auto suite = transform.suite();
+        if (suite && wanted.ke_present == (suite->pfs != DhGroup::None) && wanted_mode(transform, wanted))
+          candidates.push_back({&p, &t, *sa_spi(p), transform, *suite});
+      }
   for (const bool first_choice : {true, false})  // the wanted mode with any suite before the other mode
     for (const EspSuite& s : wanted.suites)
       for (const Candidate& c : candidates)
-        if (same_mode(c.read.mode, wanted.encapsulation) == first_choice && fits(c.read, s, wanted))
+        if (c.suite == s && same_mode(c.read.mode, wanted.encapsulation) == first_choice)
           return EspChoice{s,
                            c.spi,
                            c.read.life.seconds,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <span>
 #include <string>
 #include <utility>
@@ -30,7 +31,7 @@ template <class Suites>
 std::string wanted_text(const Suites& suites) {
   std::string list;
   std::size_t count = 0;
-  for (const auto& s : suites) append(list, count, s.to_string());
+  for (const auto& s : suites) append(list, count, count < kDescribed ? s.to_string() : std::string());
   return finish(std::move(list), count);
 }
 
@@ -81,21 +82,17 @@ inline std::string describe_protocol(std::uint8_t protocol) {
 
 // ---------------------------------------------------------------------------------------------------------------- fields
 
-/// The fields of a suite in the order in which a difference is reported.
-struct Field {
-  bool same = false;
-  std::string complaint;  ///< about the offered value
-};
 /// The explanation whose offer agrees with one of ours in the most fields before the first difference, then in the most.
 class Closest {
  public:
-  void consider(std::span<const Field> fields) {
-    const auto agree = static_cast<std::size_t>(std::count_if(fields.begin(), fields.end(), [](const Field& f) { return f.same; }));
-    if (!text_.empty() && agree <= best_) return;
-    const auto first = std::find_if(fields.begin(), fields.end(), [](const Field& f) { return !f.same; });
-    if (first == fields.end()) return;
+  /// `same`: of each field of a suite, in the order in which a difference is reported. `complaint(n)`: what is said of the offered value of
+  /// field n; asked for only where it counts, as a stranger's offer is compared with each suite of ours.
+  template <std::size_t kFields, class Complaint>
+  void consider(const std::array<bool, kFields>& same, Complaint&& complaint) {
+    const auto agree = static_cast<std::size_t>(std::ranges::count(same, true));
+    if (agree == kFields || (!text_.empty() && agree <= best_)) return;
     best_ = agree;
-    text_ = first->complaint;
+    text_ = complaint(static_cast<std::size_t>(std::ranges::find(same, false) - same.begin()));
   }
   void fallback(const std::string& text) {
     if (fallback_.empty()) fallback_ = text;
