@@ -41,6 +41,11 @@ std::uint64_t monotonic_ns() {
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
 }
 
+constexpr std::uint16_t ether_type(Family family) { return family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6; }
+FrameHeader frame_header(MacBits to, MacBits from, std::uint16_t type) {
+  return {to | from << 48, static_cast<std::uint32_t>(from >> 16), __builtin_bswap16(type)};
+}
+
 /// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL is 0x0100 more in the checksum.
 void decrement_ttl(Packet& p) {
   if (p.family == Family::V6) [[unlikely]] {
@@ -143,13 +148,15 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
     }
   }
   watch_.lap(shm::Node::Classify, n);
+  Burst leaving;
   if (!clear.empty()) {
     const std::size_t asked = clear.size();
-    check_clear(clear);
+    check_clear(clear, leaving);
     watch_.lap(shm::Node::Policy, asked);
   }
   if (!esp.empty()) decapsulate(esp, clear, true);
   if (!clear.empty()) dispatch(clear);
+  if (!leaving.empty()) encapsulate(leaving);
 }
 
 /// ARP, what is of a VLAN, and what ends here.
@@ -240,7 +247,22 @@ bool Worker::input_v6(Packet& p) {
   return false;
 }
 
-/// Adds to `inner` the parsed inner packets; their destinations and policies are looked up.
+/// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
+inline const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
+  if (&sa != tunnel_.sa) [[unlikely]]
+    find_tunnel(sa);
+  return tunnel_;
+}
+void Worker::find_tunnel(OutboundSa& sa) {
+  tunnel_.sa = &sa;
+  tunnel_.hop = env_.fib->way_to(peer_of(sa), sa.spi.value);
+  const NextHop& hop = env_.fib->hop(tunnel_.hop);
+  tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
+  tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
+  if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
+}
+
+/// Forwards inner packets. Adds to `inner` those that there is more to say about; their destinations and policies are looked up.
 void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   esp_in_lookup(esp, *env_.inbound, drops_);
   if (env_.handoff.size() > 1) keep_own(esp, may_hand_over);  // one worker owns all SAs
@@ -263,9 +285,9 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
     return false;
   });
   watch_.lap(shm::Node::Decrypt, sealed);
-  look_up_ways(esp);
-  watch_.lap(shm::Node::Route, esp.size());
-  inner.append(esp);
+  const std::size_t opened = esp.size();
+  ways_from_tunnel(esp, inner);
+  watch_.lap(shm::Node::Route, opened);
 }
 
 /// A connection that comes out of a tunnel shall send nothing back that does not fit into it.
@@ -289,21 +311,31 @@ void Worker::keep_own(Burst& esp, bool may_hand_over) {
   });
 }
 
-/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look.
-void Worker::check_clear(Burst& packets) {
+/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look. `leaving`: what is to be
+/// encapsulated, ready; `packets`: what there is more to say about.
+void Worker::check_clear(Burst& packets, Burst& leaving) {
   if (policies_now_ == nullptr) return look_up_ways(packets);
+  Burst others;
   std::array<const SpdEntry*, kBurstMax> mirrored;
-  by_family(packets, [&](Burst& some, std::size_t first, auto& flows, auto key_of) {
-    flows.both(
+  by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
+    flows.template recall<true>(
         *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
-        [&](std::size_t i, const SpdEntry* out, HopId hop, const SpdEntry* in) {
-          some[i]->policy = out;
-          some[i]->tx_port = hop;
-          mirrored[first + i] = in;
+        [&](std::size_t i, const auto& flow) {
+          Packet& p = *some[i];
+          if (protect_at_once(p, flow)) [[likely]]
+            return leaving.push_back(&p);
+          p.policy = flow.outbound_entry(*policies_now_);
+          p.tx_port = flow.hop;
+          mirrored[others.size()] = flow.mirrored_entry(*policies_now_);
+          others.push_back(&p);
         });
   });
+  packets.clear();
+  leaving.filter([&](Packet& p) { return fit_under_sa(p); });
+  if (others.empty()) [[likely]]
+    return;
   std::size_t i = 0;
-  packets.filter([&](Packet& p) {
+  others.filter([&](Packet& p) {
     const SpdEntry* entry = mirrored[i++];
     if (!possible_destination(p)) return false;
     const bool same =
@@ -313,13 +345,26 @@ void Worker::check_clear(Burst& packets) {
     if (!v.accept) drops_.drop(p, v.reason);
     return v.accept;
   });
+  packets.append(others);
 }
 
-/// Calls ask(burst, first, cache, key_of) for the packets of each family that is there; they are put in that order, `first` is the
-/// place of the burst's first packet.
+/// Of a packet in clear of a flow of which all are protected, whatever else they are: its SA, which check_clear(), dispatch() and
+/// outbound() would come to. False: they must.
+template <class Flow>
+inline bool Worker::protect_at_once(Packet& p, const Flow& flow) {
+  if (!flow.settled() || hops_left(p) <= 1 || paths_.on()) [[unlikely]]
+    return false;
+  p.outbound = sa_for(env_.policies[flow.protect], p);
+  if (p.outbound == nullptr) [[unlikely]]
+    return false;
+  p.outbound->prefetch();
+  return true;
+}
+
+/// Calls ask(burst, cache, key_of) for the packets of each family that is there.
 template <class Ask>
 void Worker::by_family(Burst& packets, Ask&& ask) {
-  const auto v4 = [&] { ask(packets, std::size_t{0}, flows_, [](const Packet& p) { return FlowKey::outbound(p); }); };
+  const auto v4 = [&] { ask(packets, flows_, [](const Packet& p) { return FlowKey::outbound(p); }); };
   bool mixed = false;
   for (const Packet* p : packets) mixed |= p->family != Family::V4;
   if (!mixed) [[likely]]
@@ -331,18 +376,18 @@ void Worker::by_family(Burst& packets, Ask&& ask) {
     return false;
   });
   if (!packets.empty()) v4();
-  ask(v6, packets.size(), flows_v6_, [](const Packet& p) { return FlowKeyV6::outbound(p); });
+  ask(v6, flows_v6_, [](const Packet& p) { return FlowKeyV6::outbound(p); });
   // What we say to a neighbour by an address of the link goes back to the port that it came from.
   for (Packet* p : v6)
     if (is_link_local_v6(p->data + 24) && is_local(origin_of(*p))) p->tx_port = env_.fib->link(p->rx_port);
   packets.append(v6);
 }
 
-/// Policy and route on the way out of packets that check_clear has not seen: from a tunnel, or made here. Before there are policies:
-/// the route alone, of all packets.
+/// Policy and route on the way out of packets that check_clear has not seen: what we made. Before there are policies: the route alone, of
+/// all packets.
 void Worker::look_up_ways(Burst& packets) {
   if (policies_now_ != nullptr) {
-    by_family(packets, [&](Burst& some, std::size_t, auto& flows, auto key_of) {
+    by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
       flows.outbound(
           *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
           [&](std::size_t i, const SpdEntry* entry, HopId hop) {
@@ -357,6 +402,43 @@ void Worker::look_up_ways(Burst& packets) {
     }
   }
   packets.filter([&](Packet& p) { return possible_destination(p); });
+}
+
+/// The same of what came out of a tunnel, of which the usual is forwarded at once.
+void Worker::ways_from_tunnel(Burst& packets, Burst& inner) {
+  if (policies_now_ == nullptr) {
+    look_up_ways(packets);
+    return inner.append(packets);
+  }
+  Burst others;
+  by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
+    flows.template recall<false>(
+        *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
+        [&](std::size_t i, const auto& flow) {
+          Packet& p = *some[i];
+          if (forward_at_once(p, flow)) [[likely]]
+            return;
+          p.policy = flow.outbound_entry(*policies_now_);
+          p.tx_port = flow.hop;
+          others.push_back(&p);
+        });
+  });
+  others.filter([&](Packet& p) { return possible_destination(p); });
+  inner.append(others);
+}
+
+/// A packet that leaves in clear, since no policy means it, or the one that it came by does: what dispatch() and outbound() would do, in
+/// one step. False: they must.
+template <class Flow>
+inline bool Worker::forward_at_once(Packet& p, const Flow& flow) {
+  const NextHop& hop = env_.fib->hop(flow.hop);
+  if (!hop.leads_out() || hops_left(p) <= 1 || paths_.on()) [[unlikely]]
+    return false;
+  const bool own = flow.protect != 0 && flow.protect == p.inbound->manager.policy.value && hop.port != p.rx_port;
+  if (flow.outbound != 0 && !own) return false;
+  p.tx_port = flow.hop;
+  send_clear(p);
+  return true;
 }
 
 /// The route alone, of a packet on its way out.
@@ -447,21 +529,24 @@ void Worker::outbound(Burst& packets) {
 
 /// Makes packets fit under their SA, then encapsulates. RFC 4301 §8.2.
 void Worker::protect(Burst& packets) {
-  packets.filter([&](Packet& p) {
-    const Tunnel& way = tunnel(*p.outbound);
-    p.tx_port = way.hop;
-    if (paths_.on()) [[unlikely]]
-      note_way(p, way);
-    if (opens_tcp(p)) [[unlikely]]
-      if (const std::uint32_t most = p.outbound->largest_segment(way.mtu, p.l4_offset); most != 0) clamp_mss(p, most);
-    if (p.length > way.mtu) [[unlikely]] {
-      does_not_fit(p, way.mtu);
-      return false;
-    }
-    if (!is_local(origin_of(p))) decrement_ttl(p);
-    return true;
-  });
+  packets.filter([&](Packet& p) { return fit_under_sa(p); });
   if (!packets.empty()) encapsulate(packets);
+}
+
+/// False: it does not fit, and was dealt with.
+inline bool Worker::fit_under_sa(Packet& p) {
+  const Tunnel& way = tunnel(*p.outbound);
+  p.tx_port = way.hop;
+  if (paths_.on()) [[unlikely]]
+    note_way(p, way);
+  if (opens_tcp(p)) [[unlikely]]
+    if (const std::uint32_t most = p.outbound->largest_segment(way.mtu, p.l4_offset); most != 0) clamp_mss(p, most);
+  if (p.length > way.mtu) [[unlikely]] {
+    does_not_fit(p, way.mtu);
+    return false;
+  }
+  if (!is_local(origin_of(p))) decrement_ttl(p);
+  return true;
 }
 
 /// The way to the peer, and whether it fits, for whoever follows the packet.
@@ -548,10 +633,36 @@ bool Worker::keep_own_outbound(Burst& packets) {
 }
 
 void Worker::encapsulate(Burst& packets) {
-  if (!keep_own_outbound(packets)) return;
+  if (env_.handoff.size() > 1 && !keep_own_outbound(packets)) return;  // one worker owns all SAs
   seal(packets);
-  for (Packet* p : packets) send(*p, env_.fib->hop(p->tx_port));
+  for (std::span<Packet* const> rest(packets.begin(), packets.size()); !rest.empty();) {
+    std::size_t n = 1;
+    while (n < rest.size() && rest[n]->outbound == rest[0]->outbound) ++n;
+    send_sealed(rest.first(n));
+    rest = rest.subspan(n);
+  }
   watch_.lap(shm::Node::Send, packets.size());
+}
+
+/// Packets of one SA, which leave by one way, to one neighbour.
+void Worker::send_sealed(std::span<Packet* const> packets) {
+  const NextHop& hop = env_.fib->hop(packets[0]->tx_port);
+  const std::uint64_t link = hop.leads_out() ? link_to(*packets[0], hop) : 0;
+  bool usual = Neighbor::state_of(link) == NeighborState::Reachable && hop.port < tx_.size() && !paths_.on();
+  for (const Packet* p : packets) usual &= p->headroom >= kEthernetBytes;
+  if (!usual) [[unlikely]] {
+    for (Packet* p : packets) send(*p, hop);
+    return;
+  }
+  TxQueue& queue = tx_[hop.port];
+  const FrameHeader header = frame_header(Neighbor::mac_of(link), queue.mac, ether_type(packets[0]->family));
+  while (!packets.empty()) {
+    const std::size_t n = std::min(packets.size(), queue.handles.size() - queue.size);
+    store_frames(packets.first(n), header, queue.handles.data() + queue.size);
+    queue.size += n;
+    if (queue.size == queue.handles.size()) transmit(hop.port);
+    packets = packets.subspan(n);
+  }
 }
 
 inline void Worker::send_clear(Packet& p) {
@@ -581,14 +692,21 @@ void Worker::send_fragments(Packet& p, const NextHop& hop) {
 inline void Worker::send(Packet& p, const NextHop& hop) {
   if (!hop.leads_out()) [[unlikely]]
     return drops_.drop(p, Drop::NoRoute);
-  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(p, hop.port);
-  const std::uint64_t link = neighbor == nullptr ? 0 : neighbor->link.load(std::memory_order_acquire);
+  const std::uint64_t link = link_to(p, hop);
   if (paths_.on()) [[unlikely]]
     paths_.leaves(p, hop, destination_of(p), link);
   if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
     return send_later(p, hop, Neighbor::state_of(link));
+  send_frame(p, hop.port, Neighbor::mac_of(link), ether_type(p.family));
+}
+
+/// What is known of the neighbour by which a packet leaves, as Neighbor::link says it; it is in use.
+inline std::uint64_t Worker::link_to(const Packet& p, const NextHop& hop) {
+  Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(p, hop.port);
+  if (neighbor == nullptr) [[unlikely]]
+    return 0;
   if (!neighbor->used.load(std::memory_order_relaxed)) neighbor->used.store(true, std::memory_order_relaxed);
-  send_frame(p, hop.port, Neighbor::mac_of(link), p.family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6);
+  return neighbor->link.load(std::memory_order_acquire);
 }
 
 /// Packets in a row often have one destination.
@@ -620,11 +738,10 @@ void Worker::send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uin
   }
   TxQueue& queue = tx_[port];
   p.push(kEthernetBytes);
-  const std::uint64_t first = to | queue.mac << 48;
-  const auto rest = static_cast<std::uint32_t>(queue.mac >> 16);
-  std::memcpy(p.data, &first, sizeof first);
-  std::memcpy(p.data + 8, &rest, sizeof rest);
-  store_be16(p.data + 12, type);
+  const FrameHeader header = frame_header(to, queue.mac, type);
+  std::memcpy(p.data, &header.first, sizeof header.first);
+  std::memcpy(p.data + 8, &header.second, sizeof header.second);
+  std::memcpy(p.data + 12, &header.type, sizeof header.type);
   store_view(p);
   queue.handles[queue.size++] = p.handle;
   if (queue.size == queue.handles.size()) [[unlikely]]
@@ -738,18 +855,6 @@ void Worker::handed_over(std::span<void* const> handles) {
   Burst inner;
   if (!esp.empty()) decapsulate(esp, inner, false);
   if (!inner.empty()) dispatch(inner);
-}
-
-/// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
-const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
-  if (&sa == tunnel_.sa) return tunnel_;
-  tunnel_.sa = &sa;
-  tunnel_.hop = env_.fib->way_to(peer_of(sa), sa.spi.value);
-  const NextHop& hop = env_.fib->hop(tunnel_.hop);
-  tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
-  tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
-  if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
-  return tunnel_;
 }
 
 }  // namespace culvert::dp

@@ -111,11 +111,14 @@ class Worker {
   void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
   void keep_own(Burst& esp, bool may_hand_over);
-  void check_clear(Burst& packets);
+  void check_clear(Burst& packets, Burst& leaving);
+  template <class Flow>
+  bool protect_at_once(Packet& p, const Flow& flow);
   void dispatch(Burst& packets);
   void deliver(Packet& p);
   void outbound(Burst& packets);
   void protect(Burst& packets);
+  bool fit_under_sa(Packet& p);
   void note_way(const Packet& p, const Tunnel& way);
   void does_not_fit(Packet& p, std::uint32_t mtu);
   void seal(Burst& packets);
@@ -124,6 +127,7 @@ class Worker {
   bool keep_own_outbound(Burst& packets);
   void send_clear(Packet& p);
   void send_fragments(Packet& p, const NextHop& hop);
+  void send_sealed(std::span<Packet* const> packets);
   void send(Packet& p, const NextHop& hop);
   void send_later(Packet& p, const NextHop& hop, NeighborState state);
   void send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uint16_t type);
@@ -140,12 +144,17 @@ class Worker {
   template <class Ask>
   void by_family(Burst& packets, Ask&& ask);
   void look_up_ways(Burst& packets);
+  void ways_from_tunnel(Burst& packets, Burst& inner);
+  template <class Flow>
+  bool forward_at_once(Packet& p, const Flow& flow);
   [[nodiscard]] HopId way_to(const Packet& p) const;
   [[nodiscard]] HopId way_on(const Packet& p, const HandoffNote& note) const;
   bool possible_destination(Packet& p);
   const Tunnel& tunnel(OutboundSa& sa);
+  void find_tunnel(OutboundSa& sa);
   void clamp_opened(Packet& p);
   Neighbor* neighbor_of(const Packet& p, std::uint16_t port);
+  std::uint64_t link_to(const Packet& p, const NextHop& hop);
   [[nodiscard]] IpAddress error_source(const Packet& p) const;
   VlanTraffic& traffic(std::uint16_t vlan_interface);
 

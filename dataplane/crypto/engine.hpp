@@ -13,6 +13,7 @@
 // too: between SPI and sequence number, or behind all the rest (RFC 4303 §2.2.1).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <expected>
@@ -35,9 +36,18 @@ struct alignas(64) SaKeys {
   alignas(64) std::array<std::uint8_t, 64> inner, outer;  ///< HMAC: state after the padded key's block
 };
 
-/// Starts loading the round keys, ahead of the batch.
-inline void prefetch_keys(const SaKeys& keys) {
-  for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(keys.schedule.data() + 64 * line);
+/// Starts loading the keys that a packet of `bytes` needs, ahead of the batch. Under GCM those are the round keys and, from the end of the
+/// schedule on, as many powers of the hash key as the packet has blocks, and a few.
+inline void prefetch_keys(const SaKeys& keys, std::uint32_t bytes) {
+  constexpr std::size_t kLine = 64, kMostPowers = 12 * kLine;
+  const std::uint8_t* end = keys.schedule.data() + keys.schedule.size();
+  for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(keys.schedule.data() + kLine * line);
+  if (keys.geometry.kind == EspKind::Jobs) {
+    __builtin_prefetch(keys.inner.data());
+    __builtin_prefetch(keys.outer.data());
+    return;
+  }
+  for (std::size_t back = kLine; back <= std::min<std::size_t>(bytes + kLine, kMostPowers); back += kLine) __builtin_prefetch(end - back);
 }
 
 /// One packet's operation. `text_length` may be 0 under GCM; under CBC it is a multiple of the block. With extended sequence

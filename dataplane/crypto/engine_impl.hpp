@@ -20,7 +20,8 @@ inline constexpr std::size_t kDecryptAt = 256;     // of an AES decryption sched
 inline constexpr std::size_t kXcbcAt = 512;        // of XCBC: K1's schedule, K2, K3; of CMAC: the key's schedule and both subkeys
 inline constexpr std::size_t kXcbcSchedule = 176;  // 11 round keys
 static_assert(kDecryptAt >= kAesSchedule && kXcbcAt >= kDecryptAt + kAesSchedule && kXcbcAt >= 3 * kDesSchedule);
-static_assert(sizeof(gcm_key_data) <= sizeof(SaKeys::schedule) && kXcbcAt + kXcbcSchedule + 32 <= sizeof(SaKeys::schedule));
+static_assert(sizeof(SaKeys::schedule) - sizeof(gcm_key_data) < 64);  // prefetch_keys() counts on it
+static_assert(kXcbcAt + kXcbcSchedule + 32 <= sizeof(SaKeys::schedule));
 
 inline const gcm_key_data* gcm_keys(const SaKeys& k) { return reinterpret_cast<const gcm_key_data*>(k.schedule.data()); }
 

@@ -69,6 +69,15 @@ class BufferPool {
 void load_view(void* handle, Packet& view);
 /// Writes the view's bounds back into its buffer; before handing over and before transmitting.
 void store_view(const Packet& view);
+/// An Ethernet header (14 bytes) as it stands in memory: eight bytes, four, and the type.
+struct FrameHeader {
+  std::uint64_t first;
+  std::uint32_t second;
+  std::uint16_t type;
+};
+/// For packets that leave alike: writes the header in front of each, which needs the headroom, and what is then sent into its buffer. The
+/// buffers go to `handles`; the views are as before.
+void store_frames(std::span<Packet* const> packets, FrameHeader header, void** handles);
 HandoffNote& note_of(void* handle);
 
 /// Cuts an IPv4 packet (view at its IP header, no DF) into fragments that fit `mtu`. Fills at most `out.size()` views, and

@@ -85,7 +85,7 @@ Drop prepare(Packet& p, CryptoOp& op, std::uint64_t& sequence) {
     return Drop::EspRunt;
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
-  const EspGeometry& g = sa.geometry;
+  const EspGeometry g = sa.geometry;
   if (g.ah) [[unlikely]]
     return prepare_ah(p, op, sequence);
   const std::uint32_t offset = spi_offset(p);
@@ -203,7 +203,11 @@ void esp_in_prepare(Burst& burst, InBatch& batch, EspContext& context) {
   const InboundSa* last = nullptr;
   for (std::size_t i = 0; i < burst.size(); ++i) {
     Packet& p = *burst[i];
-    if (p.inbound != std::exchange(last, p.inbound)) prefetch_keys(p.inbound->keys);
+    if (p.inbound != std::exchange(last, p.inbound)) {
+      prefetch_keys(p.inbound->keys, p.length);
+      __builtin_prefetch(p.inbound->counters, 1);
+      __builtin_prefetch(&p.inbound->follows);
+    }
     const Drop verdict = prepare(p, batch.ops[kept], batch.sequence[kept]);
     if (verdict != Drop::Count_) [[unlikely]] {
       count_drop(*p.inbound, verdict);
@@ -230,8 +234,10 @@ void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
     sa->counters->sequence.publish(sa->replay.top());  // the last: who reads it knows how many have come
     packets = bytes = 0;
   };
+  constexpr std::size_t kAhead = 4;
   for (std::size_t i = 0; i < burst.size(); ++i) {
     Packet& p = *burst[i];
+    if (i + kAhead < burst.size()) __builtin_prefetch(batch.ops[i + kAhead].esp + batch.ops[i + kAhead].text_length);  // its trailer
     if (p.inbound != sa) {
       flush();
       sa = p.inbound;

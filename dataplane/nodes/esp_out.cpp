@@ -96,7 +96,7 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   OutboundSa& sa = *p.outbound;
   if (sa.expired()) [[unlikely]]
     return (sa.events.load(std::memory_order_relaxed) & kHardSequence) != 0 ? Drop::EspSequence : Drop::EspExpired;
-  const EspGeometry& g = sa.geometry;
+  const EspGeometry g = sa.geometry;  // a copy: what is written into the packet might else be thought to change it
   if (g.ah) [[unlikely]]
     return ah_out_prepare(p, op);
   if (g.transport) [[unlikely]]
@@ -147,9 +147,9 @@ void esp_out_prepare(Burst& burst, OutBatch& batch, EspContext& context) {
   for (const Packet* p : burst) {
     __builtin_prefetch(p->data + p->length, 1);  // where the trailer will stand
     if (p->outbound == std::exchange(last, p->outbound)) continue;
-    __builtin_prefetch(p->outbound);
-    __builtin_prefetch(p->outbound->header.data());
-    prefetch_keys(p->outbound->keys);
+    p->outbound->prefetch();
+    prefetch_keys(p->outbound->keys, p->length);
+    __builtin_prefetch(p->outbound->counters, 1);
   }
   std::size_t kept = 0;
   for (std::size_t i = 0; i < burst.size(); ++i) {

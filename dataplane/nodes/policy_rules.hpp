@@ -96,6 +96,13 @@ inline OutboundAction outbound_action(const SpdEntry* entry, Origin origin, Came
   return OutboundAction::Discard;
 }
 
+/// Whether all packets that come in clear, that no policy keeps from that, and that `entry` wins outbound are protected, wherever they came
+/// from: neither their port nor their ends decide, too.
+inline bool settled_protect(const SpdEntry* entry, const NextHop& hop) {
+  const bool forwarded = hop.kind != HopKind::Local && hop.kind != HopKind::Martian;
+  return forwarded && entry != nullptr && entry->action == shm::PolicyAction::Protect && !entry->overlapping;
+}
+
 /// Back to where it came from: by the same port, or into a tunnel (of its own policy, as all are that ask).
 inline bool turns_back(const NextHop& hop, std::uint16_t port) {
   return hop.kind == HopKind::Tunnel || (hop.leads_out() && hop.port == port);

@@ -173,6 +173,7 @@ struct InboundMatch {
 };
 
 struct alignas(64) InboundSa : SaBase {
+  static constexpr std::array<std::uint32_t, 4> kHot{0, 64, 192, 256};  ///< lines that each packet needs: base, IPv4's match, the window
   alignas(64) InboundMatch match;  // its remote address, and the port, are the owner's to change where the SA follows its peer
   alignas(64) ReplayWindow replay;
   alignas(64) SaKeys keys;
@@ -222,6 +223,12 @@ struct alignas(64) OutboundSa : SaBase {
   shm::Lifetime soft, hard;
   ManagerView manager;
 
+  /// Starts loading what each packet needs, but for the keys.
+  void prefetch() const {
+    __builtin_prefetch(this);
+    __builtin_prefetch(header.data());
+    __builtin_prefetch(header.data() + kMaxTemplate);
+  }
   /// Sequence number of the latest packet: as many as were sent, since they count from 1 (RFC 4303 §2.2).
   [[nodiscard]] std::uint64_t sequence() const { return usage.packets; }
   /// The largest outer packet by a port of `port_mtu`.
@@ -239,6 +246,7 @@ void set_peer(OutboundSa& sa, const Endpoint& remote);
 // The hot part: what every packet touches, besides the keys and the window's words, is two cache lines.
 static_assert(sizeof(SaBase) == 64);
 static_assert(sizeof(InboundMatch) == 128);  // IPv4 needs the first half
+static_assert(sizeof(SaBase) + sizeof(InboundMatch) == InboundSa::kHot[2]);
 
 inline constexpr std::uint64_t kMaxSequence = 0xffffffff;                   ///< without ESN
 inline constexpr std::uint64_t kSequenceSoftLimit = kMaxSequence / 10 * 9;  ///< rekey from here on

@@ -38,7 +38,7 @@ class SaTable {
   Sa* prefetch(Spi spi) const {
     Sa* sa = slots_[spi.value & mask_].load(std::memory_order_acquire);
     const auto start = reinterpret_cast<std::uintptr_t>(sa);  // an empty slot has no object to point into
-    for (std::uintptr_t line = 0; line < 3; ++line) __builtin_prefetch(reinterpret_cast<const void*>(start + 64 * line));
+    for (const std::uintptr_t at : Sa::kHot) __builtin_prefetch(reinterpret_cast<const void*>(start + at));
     return sa;
   }
 

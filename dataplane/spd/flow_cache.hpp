@@ -10,8 +10,10 @@
 #include <memory>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "dataplane/fib/fib.hpp"
+#include "dataplane/nodes/policy_rules.hpp"
 #include "dataplane/spd/spd.hpp"
 
 namespace culvert::dp {
@@ -19,59 +21,74 @@ namespace culvert::dp {
 /// `Key`: FlowKey or FlowKeyV6.
 template <class Key = FlowKey>
 class FlowCache {
- public:
-  static constexpr std::size_t kEntries = 4096;  ///< 128 kB, or 256 for IPv6: stays in a core's second-level cache
-
-  /// `seed`: random, so that nobody outside can choose flows that meet in one entry.
-  FlowCache(const Fib& fib, std::uint64_t seed) : fib_(fib), seed_(seed), entries_(std::make_unique<Entries>()) {}
-
-  /// For each i < n (at most kBurstMax), in any order: take(i, entry, hop) with the entry that wins for key_of(i), nullptr: none,
-  /// and the way to its destination.
-  template <class KeyOf, class Take>
-  void outbound(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
-    for_each<false>(spd, n, key_of, [&](std::size_t i, const Entry& e) { take(i, spd.numbered(e.outbound), e.hop); });
-  }
-  /// The same with take(i, entry, hop, mirrored): the latter wins for the mirrored key.
-  template <class KeyOf, class Take>
-  void both(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
-    for_each<true>(spd, n, key_of,
-                   [&](std::size_t i, const Entry& e) { take(i, spd.numbered(e.outbound), e.hop, spd.numbered(e.mirrored)); });
-  }
-
  private:
   static constexpr bool kV4 = std::is_same_v<Key, FlowKey>;
-  struct alignas(kV4 ? 32 : 64) Entry {
-    static constexpr std::uint16_t kNotAsked = 0xffff;
+
+ public:
+  static constexpr unsigned kBits = 16;  ///< 65,536 flows in 2 MB, or 4 for IPv6; what is not used stays out of a core's caches
+
+  /// `seed`: random, so that nobody outside can choose flows that meet in one entry. `bits`: for so many flows, as a power of two.
+  FlowCache(const Fib& fib, std::uint64_t seed, unsigned bits = kBits)
+      : fib_(fib), seed_(seed), shift_(64 - bits), flows_(std::make_unique<Flow[]>(std::size_t{1} << bits)) {}
+
+  /// What is known of a flow.
+  struct alignas(kV4 ? 32 : 64) Flow {
+    static constexpr std::uint16_t kNotAsked = 0xffff, kSettled = 0xfffe;
     Key key;
     std::uint64_t serial = 0;    // 0: empty; an Spd's is never 0
     std::uint16_t outbound = 0;  // numbers of entries
     std::uint16_t mirrored = kNotAsked;
     HopId hop = 0;
-  };
-  static_assert(sizeof(Entry) == (kV4 ? 32 : 64) &&
-                3 * shm::kMaxPolicies < Entry::kNotAsked);  // a policy has at most two entries, a tunnel one
-  using Entries = std::array<Entry, kEntries>;
+    std::uint16_t protect = 0;  ///< the policy that wins outbound, if that is a Protect; 0: it is none
 
+    /// Whatever of the flow comes in clear may, and leaves under an SA of the policy `protect`.
+    [[nodiscard]] bool settled() const { return mirrored == kSettled; }
+    [[nodiscard]] const SpdEntry* outbound_entry(const Spd& spd) const { return spd.numbered(outbound); }
+    [[nodiscard]] const SpdEntry* mirrored_entry(const Spd& spd) const { return spd.numbered(settled() ? 0 : mirrored); }
+  };
+
+  /// For each i < n (at most kBurstMax), in any order, those of one flow in theirs: take(i, flow) with what is known of key_of(i); its
+  /// mirrored key has been asked for, too, if kMirrored. The flow is good within the call only.
   template <bool kMirrored, class KeyOf, class Take>
-  void for_each(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
-    std::array<Key, kBurstMax> missed;
+  void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
+    std::array<Key, kBurstMax> keys;
+    std::array<const Flow*, kBurstMax> flows;
+    for (std::size_t i = 0; i < n; ++i) {
+      keys[i] = key_of(i);
+      flows[i] = &flows_[slot(keys[i])];
+      __builtin_prefetch(flows[i]);
+    }
     std::array<std::uint16_t, kBurstMax> where;
     std::size_t misses = 0;
     const std::uint64_t serial = serial_of(spd);
     for (std::size_t i = 0; i < n; ++i) {
-      const Key key = key_of(i);
-      const Entry& e = (*entries_)[slot(key)];
-      if (e.serial == serial && e.key == key && (!kMirrored || e.mirrored != Entry::kNotAsked)) [[likely]] {
-        take(i, e);
+      const Flow& f = *flows[i];
+      if (f.serial == serial && f.key == keys[i] && (!kMirrored || f.mirrored != Flow::kNotAsked)) [[likely]] {
+        take(i, f);
       } else {
-        missed[misses] = key;
+        keys[misses] = keys[i];
         where[misses++] = static_cast<std::uint16_t>(i);
       }
     }
     if (misses == 0) [[likely]]
       return;
-    classify<kMirrored>(spd, std::span(missed).first(misses), [&](std::size_t m, const Entry& e) { take(where[m], e); });
+    classify<kMirrored>(spd, std::span(std::as_const(keys)).first(misses), [&](std::size_t m, const Flow& f) { take(where[m], f); });
   }
+
+  /// For each i: take(i, entry, hop) with the entry that wins for key_of(i), nullptr: none, and the way to its destination.
+  template <class KeyOf, class Take>
+  void outbound(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
+    recall<false>(spd, n, key_of, [&](std::size_t i, const Flow& f) { take(i, f.outbound_entry(spd), f.hop); });
+  }
+  /// The same with take(i, entry, hop, mirrored): the latter wins for the mirrored key.
+  template <class KeyOf, class Take>
+  void both(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
+    recall<true>(spd, n, key_of, [&](std::size_t i, const Flow& f) { take(i, f.outbound_entry(spd), f.hop, f.mirrored_entry(spd)); });
+  }
+
+ private:
+  static_assert(sizeof(Flow) == (kV4 ? 32 : 64) &&
+                3 * shm::kMaxPolicies < Flow::kSettled);  // a policy has at most two entries, a tunnel one
   template <bool kMirrored, class Take>
   void classify(const Spd& spd, std::span<const Key> keys, Take&& take) {
     std::array<std::uint32_t, kBurstMax> outbound, mirrored;
@@ -91,12 +108,20 @@ class FlowCache {
         by_route(spd, std::span(mirrored).first(keys.size()), back);
       }
     } else {
-      mirrored.fill(Entry::kNotAsked);
+      mirrored.fill(Flow::kNotAsked);
     }
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      Entry& e = (*entries_)[slot(keys[i])];
-      e = {keys[i], serial, static_cast<std::uint16_t>(outbound[i]), static_cast<std::uint16_t>(mirrored[i]), hops[i]};
-      take(i, e);
+      const SpdEntry* entry = spd.numbered(outbound[i]);
+      const PolicyId protect = entry != nullptr && entry->action == shm::PolicyAction::Protect ? entry->policy : PolicyId{};
+      if (kMirrored && mirrored[i] == 0 && settled_protect(entry, fib_.hop(hops[i]))) mirrored[i] = Flow::kSettled;
+      Flow& f = flows_[slot(keys[i])];
+      f = {keys[i],
+           serial,
+           static_cast<std::uint16_t>(outbound[i]),
+           static_cast<std::uint16_t>(mirrored[i]),
+           hops[i],
+           static_cast<std::uint16_t>(protect.value)};
+      take(i, f);
     }
   }
 
@@ -136,12 +161,13 @@ class FlowCache {
       mixed = seed_;
       for (const std::uint64_t word : key.words) mixed = std::rotl((mixed ^ word) * 0x9e3779b97f4a7c15U, 29);
     }
-    return static_cast<std::size_t>((mixed * 0x165667b19e3779f9U) >> 52);
+    return static_cast<std::size_t>((mixed * 0x165667b19e3779f9U) >> shift_);
   }
 
   const Fib& fib_;
   std::uint64_t seed_;
-  std::unique_ptr<Entries> entries_;
+  unsigned shift_;
+  std::unique_ptr<Flow[]> flows_;
 };
 
 }  // namespace culvert::dp

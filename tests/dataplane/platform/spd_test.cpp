@@ -124,7 +124,7 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
     return std::move(*spd);
   };
   const auto fib = some_routes();
-  FlowCache cache(*fib, rng());
+  FlowCache cache(*fib, rng(), 12);
   std::vector<FlowKey> flows(6000);  // more than the cache holds
   for (FlowKey& k : flows) {
     const auto port = [&] { return static_cast<std::uint16_t>(pick(7)); };
