@@ -95,25 +95,26 @@ def test_several_next_hops(rig):
             host.drain()
         for port in ports:
             rig.lan.send(IP(src=LAN, dst="100.64.7.7") / UDP(sport=port, dport=9) / Raw(b"flow"))
-        took = {}
-        for name, host in (("outside", outside), ("wan", rig.wan)):
-            for frame in host.frames(0.4):
-                if UDP in frame and frame[IP].dst == "100.64.7.7":
-                    took.setdefault(frame[UDP].sport, []).append(name)
+        took, end = {}, time.monotonic() + 4
+        while len(took) < len(ports) and time.monotonic() < end:
+            for name, host in (("outside", outside), ("wan", rig.wan)):
+                for frame in host.frames(0.2):
+                    if UDP in frame and frame[IP].dst == "100.64.7.7":
+                        took.setdefault(frame[UDP].sport, []).append(name)
         return took
 
     rig.client.ok("policy 30 bypass 0 1000 10.1.0.0/24 100.64.0.0/10")
     rig.client.ok("complete")
     outside.answer_arp = False
     flows = range(2000, 2060)
-    end = time.monotonic() + 4
+    end = time.monotonic() + 10
     while "next hop 10.66.0.2 by outside does not answer" not in rig.log():
         assert time.monotonic() < end
         time.sleep(0.05)
     alone = ways(flows)
     assert all(alone.get(f) == ["wan"] for f in flows), alone
     outside.answer_arp = True
-    end = time.monotonic() + 4
+    end = time.monotonic() + 10
     while "next hop 10.66.0.2 by outside answers again" not in rig.log():
         assert time.monotonic() < end
         outside.drain()
