@@ -132,6 +132,7 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
   }
   // Two snapshots at a time, as when workers see a swap late; the freed one's address is free for the next.
   std::array<std::unique_ptr<Spd>, 2> spds{random_spd(), random_spd()};
+  std::size_t settled = 0;
   for (int round = 0; round < 2000; ++round) {
     if (pick(20) == 0) {
       auto& old = spds[pick(2)];
@@ -164,10 +165,26 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
     REQUIRE(got == want);
     for (std::size_t i = 0; i < n; ++i) REQUIRE(&fib->hop(hops[i]) == &fib->lookup(v4(keys[i].destination())));
     if (!both) continue;
+    std::array<bool, kBurstMax> at_once{};
+    cache.recall<true>(spd, n, key_of, [&](std::size_t i, const auto& flow) {
+      at_once[i] = flow.settled();
+      REQUIRE(flow.protect == (want[i] != nullptr && want[i]->action == shm::PolicyAction::Protect ? want[i]->policy.value : 0));
+    });
     for (FlowKey& k : asked) k = k.mirrored();
     ask_spd(want_mirrored);
     REQUIRE(got_mirrored == want_mirrored);
+    // What is protected at once is what the rules protect, whatever port it came by; and nothing else is left to them.
+    for (std::size_t i = 0; i < n; ++i) {
+      const HopKind kind = fib->hop(hops[i]).kind;
+      const bool forwarded = kind != HopKind::Local && kind != HopKind::Martian;
+      const bool anywhere = (want[i] == nullptr || !want[i]->overlapping) && want_mirrored[i] == nullptr;
+      const bool accepted = inbound_verdict(want_mirrored[i], false).accept;
+      const bool protect = outbound_action(want[i], Origin::Clear, {}, false, false) == OutboundAction::Protect;
+      REQUIRE(at_once[i] == (forwarded && anywhere && accepted && protect));
+      settled += at_once[i] ? 1 : 0;
+    }
   }
+  CHECK(settled > 20);
 }
 
 TEST_CASE("spd: the rest of a fragmented packet does not get past a policy for its ports", "[spd][rfc4301-7]") {
