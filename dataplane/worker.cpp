@@ -9,6 +9,8 @@
 //   outbound -+- protect (MTU, fragments) -> encapsulate (hand over to the SA's owner) -+-> send -> neighbour -> transmit
 //             +- send_clear (route, MTU, fragments) ------------------------------------+
 //
+// The usual goes shorter ways, which must come to the same: from check_clear straight to encapsulate where the flow alone decides
+// (protect_at_once), from decapsulate straight to send_clear (forward_at_once).
 // What ends here or goes to the manager or another worker, and what such a worker sends us, is in worker_ends.cpp, except where the path
 // goes on (handed_over). Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on
 // that of the peer that the SA leads to.
@@ -253,9 +255,18 @@ inline const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
     find_tunnel(sa);
   return tunnel_;
 }
+/// Its owner remembers the way of an SA.
+inline HopId Worker::way_of(OutboundSa& sa) const {
+  if (sa.worker != id_) return env_.fib->way_to(peer_of(sa), sa.spi.value);
+  const std::uint64_t where = sa.where();
+  const auto epoch = static_cast<std::uint32_t>(env_.fib->epoch());
+  if (sa.way.where != where || sa.way.epoch != epoch) [[unlikely]]
+    sa.way = {where, epoch, env_.fib->way_to(peer_of(sa), sa.spi.value)};
+  return sa.way.hop;
+}
 void Worker::find_tunnel(OutboundSa& sa) {
   tunnel_.sa = &sa;
-  tunnel_.hop = env_.fib->way_to(peer_of(sa), sa.spi.value);
+  tunnel_.hop = way_of(sa);
   const NextHop& hop = env_.fib->hop(tunnel_.hop);
   tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);

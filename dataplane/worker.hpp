@@ -152,6 +152,7 @@ class Worker {
   bool possible_destination(Packet& p);
   const Tunnel& tunnel(OutboundSa& sa);
   void find_tunnel(OutboundSa& sa);
+  HopId way_of(OutboundSa& sa) const;
   void clamp_opened(Packet& p);
   Neighbor* neighbor_of(const Packet& p, std::uint16_t port);
   std::uint64_t link_to(const Packet& p, const NextHop& hop);

@@ -17,7 +17,7 @@ namespace culvert::dp {
 class Forecast {
  public:
   explicit Forecast(const WorkerEnvironment& environment)
-      : env_(environment), flows_(*environment.fib, 0), flows_v6_(*environment.fib, 0) {}
+      : env_(environment), flows_(*environment.fib, 0, kFew), flows_v6_(*environment.fib, 0, kFew) {}
 
   /// Errors: as TracePacket says.
   std::expected<shm::Path, shm::AckResult> of(const shm::TracePacket& question);
@@ -36,6 +36,7 @@ class Forecast {
   void drop(Drop reason) { path_.dropped = reason; }
 
   const WorkerEnvironment& env_;
+  static constexpr unsigned kFew = 4;  // one packet at a time
   FlowCache<> flows_;
   FlowCache<FlowKeyV6> flows_v6_;
   shm::Path path_;

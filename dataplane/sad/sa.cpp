@@ -162,7 +162,7 @@ std::uint32_t effective_mtu(const OutboundSa& sa, std::uint32_t outer_mtu) {
   const std::uint32_t own_header = g.transport ? sa.ip_bytes : 0U;  // the packet brings the IP header along
   if (outer_mtu < overhead + g.align) return 0;
   if (g.ah) return outer_mtu - overhead + own_header;
-  return (outer_mtu - overhead) / g.align * g.align - kEspTrailerBytes + own_header;
+  return ((outer_mtu - overhead) & ~(g.align - 1U)) - kEspTrailerBytes + own_header;
 }
 
 }  // namespace culvert::dp

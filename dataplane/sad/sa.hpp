@@ -208,21 +208,31 @@ struct alignas(64) OutboundSa : SaBase {
   std::uint16_t df_copied = 0;     ///< kIpv4Df: the inner DF goes outside
   std::uint16_t df_set = 0;        ///< kIpv4Df: it is always set
   std::uint16_t mss = 0;           ///< PacketRules::mss
+  std::uint16_t tfc_padding = 0;   ///< PacketRules::tfc_padding
   /// By the manager: the largest outer packet that the way to the peer takes, as far as it was told.
   std::atomic<std::uint32_t> path_mtu{kAnyMtu};
   std::uint32_t pad_to = 0;         ///< by the owner: smaller inner packets are padded to this many bytes
   std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags, destination
   std::atomic<PeerWord> peer{0};    ///< outer destination; by the manager
+  /// By the owner: which way the peer lies, as long as that does not change: see where(), Fib::epoch().
+  struct Way {
+    std::uint64_t where = ~std::uint64_t{0};
+    std::uint32_t epoch = 0;
+    std::uint16_t hop = 0;
+  } way;
   alignas(64) SaKeys keys;
   PeerV6 peer_v6;                        ///< the same of an IPv6 one
   PreparedSelector source, destination;  ///< inner: our side, their side
   RangeV6 source_v6, destination_v6;
   std::atomic<bool> watched{false};         ///< as an InboundSa's
   std::atomic<OutboundSa*> older{nullptr};  ///< the policy's next older SA; by the manager, under RCU
-  std::uint16_t tfc_padding = 0;            ///< PacketRules::tfc_padding
   shm::Lifetime soft, hard;
   ManagerView manager;
 
+  /// Another number when the peer is elsewhere.
+  [[nodiscard]] std::uint64_t where() const {
+    return outer_family == Family::V4 ? peer.load(std::memory_order_acquire) : std::uint64_t{peer_v6.stores()};
+  }
   /// Starts loading what each packet needs, but for the keys.
   void prefetch() const {
     __builtin_prefetch(this);
