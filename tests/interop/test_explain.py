@@ -283,7 +283,7 @@ def accepts(r, everything, site):
         provoke(c, site)
     up = lambda: [c.conn for c in mended if site.culvert.child_up(c.conn, "net")]
     try:
-        wait_for(lambda: len(up()) == len(mended), 15, "the mended connections")
+        wait_for(lambda: len(up()) == len(mended), 30, "the mended connections")
     except LabError:
         pass
     left = [f"{c.fault.name}, {c.role}: {c.shown['yaml']}" for c in mended if c.conn not in up()]

@@ -13,7 +13,7 @@ namespace culvert::control::cli {
 namespace {
 namespace json = boost::json;
 
-std::string render(const json::object& result) {
+std::string render_debug(const json::object& result) {
   std::string out;
   if (const auto message = text_of(result, "message"); !message.empty()) out += message + '\n';
   for (const auto& value : list_of(result, "watches")) {
@@ -44,7 +44,7 @@ void add_debug(CLI::App& app, Call& call) {
     args["for_s"] = options->seconds;
     if (options->off) args["off"] = true;
     call.request = {{"command", "debug"}, {"args", args}};
-    call.text = render;
+    call.text = render_debug;
   });
 }
 

@@ -140,7 +140,7 @@ std::string state_text(const json::object& c) {
   return out;
 }
 
-std::string render(const json::object& result) {
+std::string render_explain(const json::object& result) {
   std::string out;
   for (const auto& value : list_of(result, "connections")) {
     const json::object& c = value.as_object();
@@ -171,7 +171,7 @@ void add_explain(CLI::App& app, Call& call) {
     if (!options->connection.empty()) args["connection"] = options->connection;
     if (!options->peer.empty()) args["peer"] = options->peer;
     call.request = {{"command", "explain"}, {"args", args}};
-    call.text = render;
+    call.text = render_explain;
   });
 }
 

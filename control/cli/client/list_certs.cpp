@@ -16,7 +16,7 @@ std::string dates_text(const json::object& c) {
   return fmt::format("ends in {}", human_seconds(ends));
 }
 
-std::string render(const json::object& result) {
+std::string render_list_certs(const json::object& result) {
   std::string out, connection;
   const auto heading = [&](const json::object& o) {
     if (const std::string name = text_of(o, "connection"); name != connection) {
@@ -48,7 +48,7 @@ void add_list_certs(CLI::App& app, Call& call) {
   command->callback([&call, target] {
     call.request = {{"command", "list-certs"}};
     if (!target->empty()) call.request["args"] = json::object{{"connection", *target}};
-    call.text = render;
+    call.text = render_list_certs;
   });
 }
 

@@ -29,7 +29,7 @@ std::string state_text(const json::object& c) {
                      message == 0 ? std::string{} : fmt::format(": no answer to message {} yet", message));
 }
 
-std::string render(const json::object& result) {
+std::string render_list_conns(const json::object& result) {
   std::string out;
   if (!flag_of(result.at("dataplane").as_object(), "connected"))
     out += "The data plane is not attached: nothing can be up. See `culvert log`.\n\n";
@@ -56,7 +56,7 @@ std::string render(const json::object& result) {
 void add_list_conns(CLI::App& app, Call& call) {
   app.add_subcommand("list-conns", "configured connections and children, up or down, and why")->callback([&call] {
     call.request = {{"command", "list-conns"}};
-    call.text = render;
+    call.text = render_list_conns;
   });
 }
 

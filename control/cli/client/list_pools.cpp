@@ -11,7 +11,7 @@ namespace culvert::control::cli {
 namespace {
 namespace json = boost::json;
 
-std::string render(const json::object& result) {
+std::string render_list_pools(const json::object& result) {
   if (list_of(result, "pools").empty()) return "No pool is configured.\n";
   std::string out;
   for (const auto& value : list_of(result, "pools")) {
@@ -36,7 +36,7 @@ void add_list_pools(CLI::App& app, Call& call) {
   command->add_flag("--leases", *leases, "each address that is, or was last, somebody's");
   command->callback([&call, leases] {
     call.request = {{"command", "list-pools"}, {"args", json::object{{"leases", *leases}}}};
-    call.text = render;
+    call.text = render_list_pools;
   });
 }
 

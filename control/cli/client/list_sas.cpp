@@ -65,7 +65,7 @@ std::string child_text(const json::object& c) {
   return out;
 }
 
-std::string render(const json::object& result) {
+std::string render_list_sas(const json::object& result) {
   std::string out;
   if (!flag_of(result.at("dataplane").as_object(), "connected")) out += "The data plane is not attached, see `culvert log`.\n";
   for (const auto& value : list_of(result, "ike_sas")) {
@@ -107,7 +107,7 @@ void add_list_sas(CLI::App& app, Call& call) {
   command->callback([&call, connection] {
     call.request = {{"command", "list-sas"}, {"args", json::object{}}};
     if (!connection->empty()) call.request["args"].as_object()["connection"] = *connection;
-    call.text = render;
+    call.text = render_list_sas;
   });
 }
 

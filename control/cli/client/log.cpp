@@ -22,7 +22,7 @@ std::string event_text(const json::object& e) {
   return fields.empty() ? out : out + " (" + fields + ")";
 }
 
-std::string render(const json::object& result) {
+std::string render_log(const json::object& result) {
   std::string out;
   for (const auto& e : list_of(result, "events")) out += event_text(e.as_object()) + '\n';
   return out.empty() ? "No event matches.\n" : out;
@@ -47,7 +47,7 @@ void add_log(CLI::App& app, Call& call) {
     json::object args{{"follow", options->follow}, {"level", options->level}, {"lines", options->lines}};
     if (!options->connection.empty()) args["connection"] = options->connection;
     call.request = {{"command", "log"}, {"args", args}};
-    call.text = render;
+    call.text = render_log;
     if (options->follow) call.event_text = event_text;
   });
 }

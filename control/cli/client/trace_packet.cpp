@@ -14,7 +14,7 @@ namespace culvert::control::cli {
 namespace {
 namespace json = boost::json;
 
-std::string render(const json::object& result) {
+std::string render_trace_packet(const json::object& result) {
   std::string out;
   unsigned number = 0;
   for (const auto& step : list_of(result, "steps")) out += fmt::format("{:>3}  {}\n", ++number, text_of(step.as_object(), "text"));
@@ -56,7 +56,7 @@ void add_trace_packet(CLI::App& app, Call& call) {
     args["df"] = o->df;
     if (!o->port.empty()) args["port"] = o->port;
     call.request = {{"command", "trace-packet"}, {"args", std::move(args)}};
-    call.text = render;
+    call.text = render_trace_packet;
   });
 }
 
@@ -91,7 +91,7 @@ void add_trace(CLI::App& app, Call& call) {
       const std::string connection = text_of(p, "connection");
       std::cout << fmt::format("{} {} {}, SA {}, worker {}\n{}\n", time_text(count_of(p, "time_ns")), text_of(p, "direction"),
                                connection.empty() ? "unknown" : connection + "/" + text_of(p, "child"), text_of(p, "spi"),
-                               count_of(p, "worker"), render(p))
+                               count_of(p, "worker"), render_trace_packet(p))
                 << std::flush;
       return true;
     };

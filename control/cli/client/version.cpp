@@ -11,7 +11,7 @@ namespace culvert::control::cli {
 namespace {
 namespace json = boost::json;
 
-std::string render(const json::object& result) {
+std::string render_version(const json::object& result) {
   std::string out = fmt::format("culvert   {}\nculvertd  {}, process {}\n", kVersion, text_of(result, "version"), count_of(result, "pid"));
   const json::object& d = result.at("dataplane").as_object();
   if (!flag_of(d, "connected")) return out + "culvert-dataplane is not attached\n";
@@ -23,7 +23,7 @@ std::string render(const json::object& result) {
 void add_version(CLI::App& app, Call& call) {
   app.add_subcommand("version", "of this command, of culvertd, and what it is attached to")->callback([&call] {
     call.request = {{"command", "version"}};
-    call.text = render;
+    call.text = render_version;
   });
 }
 
