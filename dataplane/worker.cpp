@@ -445,8 +445,7 @@ inline bool Worker::forward_at_once(Packet& p, const Flow& flow) {
   const NextHop& hop = env_.fib->hop(flow.hop);
   if (!hop.leads_out() || hops_left(p) <= 1 || paths_.on()) [[unlikely]]
     return false;
-  const bool own = flow.protect != 0 && flow.protect == p.inbound->manager.policy.value && hop.port != p.rx_port;
-  if (flow.outbound != 0 && !own) return false;
+  if (flow.outbound != 0 && !settled_clear(PolicyId{flow.protect}, {p.inbound->manager.policy, turns_back(hop, p.rx_port)})) return false;
   p.tx_port = flow.hop;
   send_clear(p);
   return true;
@@ -665,15 +664,7 @@ void Worker::send_sealed(std::span<Packet* const> packets) {
     for (Packet* p : packets) send(*p, hop);
     return;
   }
-  TxQueue& queue = tx_[hop.port];
-  const FrameHeader header = frame_header(Neighbor::mac_of(link), queue.mac, ether_type(packets[0]->family));
-  while (!packets.empty()) {
-    const std::size_t n = std::min(packets.size(), queue.handles.size() - queue.size);
-    store_frames(packets.first(n), header, queue.handles.data() + queue.size);
-    queue.size += n;
-    if (queue.size == queue.handles.size()) transmit(hop.port);
-    packets = packets.subspan(n);
-  }
+  queue_frames(packets, hop.port, Neighbor::mac_of(link), ether_type(packets[0]->family));
 }
 
 inline void Worker::send_clear(Packet& p) {
@@ -711,13 +702,15 @@ inline void Worker::send(Packet& p, const NextHop& hop) {
   send_frame(p, hop.port, Neighbor::mac_of(link), ether_type(p.family));
 }
 
-/// What is known of the neighbour by which a packet leaves, as Neighbor::link says it; it is in use.
+/// What is known of the neighbour by which a packet leaves, as Neighbor::link says it. One that can be sent to is then in use.
 inline std::uint64_t Worker::link_to(const Packet& p, const NextHop& hop) {
   Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(p, hop.port);
   if (neighbor == nullptr) [[unlikely]]
     return 0;
-  if (!neighbor->used.load(std::memory_order_relaxed)) neighbor->used.store(true, std::memory_order_relaxed);
-  return neighbor->link.load(std::memory_order_acquire);
+  const std::uint64_t link = neighbor->link.load(std::memory_order_acquire);
+  if (Neighbor::state_of(link) == NeighborState::Reachable && !neighbor->used.load(std::memory_order_relaxed))
+    neighbor->used.store(true, std::memory_order_relaxed);
+  return link;
 }
 
 /// Packets in a row often have one destination.
@@ -747,16 +740,22 @@ void Worker::send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uin
     port = leave_by_vlan(p, interface, type);
     type = kEtherTypeVlan;
   }
+  Packet* const one = &p;
+  queue_frames(std::span(&one, 1), port, to, type);
+}
+
+/// Packets that leave alike; each has the headroom.
+inline void Worker::queue_frames(std::span<Packet* const> packets, std::uint16_t port, MacBits to, std::uint16_t type) {
   TxQueue& queue = tx_[port];
-  p.push(kEthernetBytes);
   const FrameHeader header = frame_header(to, queue.mac, type);
-  std::memcpy(p.data, &header.first, sizeof header.first);
-  std::memcpy(p.data + 8, &header.second, sizeof header.second);
-  std::memcpy(p.data + 12, &header.type, sizeof header.type);
-  store_view(p);
-  queue.handles[queue.size++] = p.handle;
-  if (queue.size == queue.handles.size()) [[unlikely]]
-    transmit(port);
+  while (!packets.empty()) {
+    const std::size_t n = std::min(packets.size(), queue.handles.size() - queue.size);
+    store_frames(packets.first(n), header, queue.handles.data() + queue.size);
+    queue.size += n;
+    if (queue.size == queue.handles.size()) [[unlikely]]
+      transmit(port);
+    packets = packets.subspan(n);
+  }
 }
 
 void Worker::transmit(std::uint16_t port) {

@@ -131,6 +131,7 @@ class Worker {
   void send(Packet& p, const NextHop& hop);
   void send_later(Packet& p, const NextHop& hop, NeighborState state);
   void send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uint16_t type);
+  void queue_frames(std::span<Packet* const> packets, std::uint16_t port, MacBits to, std::uint16_t type);
   std::uint16_t leave_by_vlan(Packet& p, std::uint16_t interface, std::uint16_t type);
   void transmit(std::uint16_t port);
   void finish_pass();

@@ -103,6 +103,12 @@ inline bool settled_protect(const SpdEntry* entry, const NextHop& hop) {
   return forwarded && entry != nullptr && entry->action == shm::PolicyAction::Protect && !entry->overlapping;
 }
 
+/// Whether a packet that came by a tunnel leaves in clear, as `protect`, the Protect that wins for it, is that of its SA. `protect` 0:
+/// another kind wins.
+inline bool settled_clear(PolicyId protect, CameBy came_by) {
+  return protect.value != 0 && protect == came_by.policy && !came_by.turns_back;
+}
+
 /// Back to where it came from: by the same port, or into a tunnel (of its own policy, as all are that ask).
 inline bool turns_back(const NextHop& hop, std::uint16_t port) {
   return hop.kind == HopKind::Tunnel || (hop.leads_out() && hop.port == port);

@@ -209,6 +209,7 @@ def main():
     parser.add_argument("--way", action="append", choices=["out", "in"])
     parser.add_argument("--rounds", type=int, default=12)
     o = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays behind a run that is stopped
     build()
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:

@@ -329,6 +329,20 @@ TEST_CASE("what policy means for a packet", "[spd][rfc4301-5]") {
   // ... nor in clear to where it came from.
   CHECK(outbound_action(&protect, Origin::Tunnel, {PolicyId{1}, true}, false, true) == Discard);
   CHECK(outbound_action(&bypass, Origin::Tunnel, {PolicyId{1}, true}, false, false) == Clear);
+  // What leaves a tunnel at once is what the rules let go in clear, wherever both ends are and whatever the default is.
+  int at_once = 0;
+  for (const SpdEntry* entry : {&protect, &bypass, &discard})
+    for (const std::uint32_t sa : {0U, 1U, 2U, 3U, 9U})
+      for (const bool back : {false, true})
+        for (const bool same : {false, true})
+          for (const bool bypassed : {false, true}) {
+            const CameBy came_by{PolicyId{sa}, back};
+            const PolicyId wins = entry == &protect ? entry->policy : PolicyId{};
+            if (!settled_clear(wins, came_by)) continue;
+            ++at_once;
+            CHECK(outbound_action(entry, Origin::Tunnel, came_by, same, bypassed) == Clear);
+          }
+  CHECK(at_once == 4);  // under its own policy, by another port
 }
 
 TEST_CASE("within one network: only where the policy's sides overlap", "[spd]") {

@@ -162,7 +162,8 @@ TEST_CASE("a device is reset once no worker is in it, and is used again", "[port
   stop = true;
   worker.join();
   CHECK((counters[1].rx_packets.get() == 15 && counters[1].tx_bytes.get() == 300 && counters[1].mtu.get() == 1400));
-  interfaces[0].mtu = 1300;  // as if the device beneath had become narrower
-  keeper.look(counters, ++now);
-  CHECK((interfaces[1].mtu == interfaces[0].mtu || interfaces[1].mtu == 1400));
+  // A VLAN is no wider than its port.
+  std::vector<Interface> narrow{{.name = "wan", .mtu = 1300}, {.name = "wan.7", .mtu = 1400, .port = 0, .vlan = 7}};
+  PortKeeper(ports, narrow, traffic, **rcu).look(counters, ++now);
+  CHECK((narrow[0].mtu == 1300 && narrow[1].mtu == 1300 && counters[1].mtu.get() == 1300));
 }
