@@ -393,8 +393,8 @@ TEST_CASE("phase 2: what IKEv1 has no number for is neither offered nor taken", 
   REQUIRE(ikev2_only.size() > 10);
   CHECK(build_esp_offer({ikev2_only, kOurs, Encapsulation::Tunnel, 0, 0}).proposals.empty());
   for (const std::uint8_t protocol : {kProtoEsp, kProtoAh})
-    for (int id = 0; id < 32; ++id)
-      for (const int bits : {-1, 256})
+    for (int id = 0; id < 256; ++id)
+      for (const int bits : {-1, 0, 128, 256})
         for (int auth = 0; auth < 20; ++auth) {
           Sa sa = offer2(id, 0, 0, 0, 1, {tv(5, auth)});
           if (bits >= 0) sa.proposals[0].transforms[0].attributes.push_back(tv(6, bits));
