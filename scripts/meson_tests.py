@@ -2,7 +2,7 @@
 """usage: meson_tests.py BUILD_DIR PATTERN SUMMARY_FILE : run meson's tests whose name contains PATTERN ('' for all), print a line for each.
 
 Counts test cases, not executables: Catch2 says how many ran. An executable that dies, or complains after its last case (a sanitizer at exit),
-counts as one failure. The numbers "passed failed skipped" go to SUMMARY_FILE. Ends 1 only if the tests could not be run at all.
+counts as one failure. The numbers "passed failed skipped" go to SUMMARY_FILE, and a line for each failure after them. Ends 1 only if the tests could not be run at all.
 """
 import json
 import os
@@ -12,6 +12,7 @@ import sys
 
 ALL_PASSED = re.compile(r"All tests passed \(\d+ assertions? in (\d+) test cases?\)")
 SOME = re.compile(r"^test cases:\s+(\d+)(?:\s*\|\s*(\d+) passed)?(?:\s*\|\s*(\d+) failed)?", re.M)
+FAILED = re.compile(r"^(\S+:\d+): FAILED:", re.M)
 NOTE = re.compile(r"^(?:vectors?:|VECTORS|CULVERT_VECTORS|ran \d|seeds?:).*$", re.M)
 
 
@@ -33,7 +34,7 @@ def main():
     build, pattern, summary = sys.argv[1:]
     listed = json.loads(subprocess.run(["meson", "introspect", "--tests", build], check=True, capture_output=True, text=True).stdout)
     names = [t["name"] for t in listed if pattern in t["name"] or any(pattern in s for s in t["suite"])]
-    total = [0, 0, 0]
+    total, failures = [0, 0, 0], []
     if names:
         logs = os.path.join(build, "meson-logs", "testlog.json")
         if os.path.exists(logs):
@@ -58,12 +59,14 @@ def main():
                 for note in NOTE.findall(output)[:20]:
                     print(f"       {note}")
                 if failed:
+                    failures += [f"{test['name']}: {what}" for what in FAILED.findall(output) or [test["result"]]]
                     print("\n".join("     | " + l for l in (output + (test.get("stderr") or "")).splitlines()[-60:]))
     elif not pattern:
         print("no tests are registered")
         sys.exit(1)
     with open(summary, "w", encoding="utf-8") as f:
         print(*total, file=f)
+        f.writelines(f"{line}\n" for line in failures)
 
 
 main()

@@ -32,6 +32,7 @@ class Test:
         self.alone, self.idle = "Runs alone" in head, "Mostly waits" in head
         self.part = "asan" if "Needs build-asan" in head else "plain"
         self.passed = self.failed = self.skipped = 0
+        self.failures = []
 
     def run(self, environment):
         tag = os.urandom(3).hex()
@@ -60,6 +61,7 @@ class Test:
         elif process.returncode != 0 and not self.failed:
             self.failed += 1
             text += f"\nFAIL {self.name}: ended with {process.returncode}\n"
+        self.failures = [f"{self.name}: {line[:400]}" for line in re.findall(r"^FAIL (.*)$", text, re.M)]
         for line in sweep(tag):
             text += f"\nnote: {line}"
         return f"---- {self.name}: {self.passed} passed, {self.failed} failed, {seconds:.0f} s\n{text.rstrip()}\n"
@@ -119,6 +121,7 @@ def main():
     if options.summary:
         with open(options.summary, "w", encoding="utf-8") as f:
             print(*total, file=f)
+            f.writelines(f"{line}\n" for test in tests for line in test.failures)
     print(f"{total[0]} passed, {total[1]} failed")
     return 1 if total[1] else 0
 
