@@ -55,6 +55,11 @@ class PingResult:
             self.transmitted -= 1
         self.lost = [n for n in range(1, last + 1) if n not in seen]
 
+    @property
+    def dense(self):
+        """Whether echoes went often enough for a gap to show. They are sent each 6 ms; what a busy machine makes of that decides no test."""
+        return 0 < self.interval <= 50
+
     def __str__(self):
         return f"{self.transmitted} sent, one every {self.interval:.1f} ms, {len(self.lost)} lost, rtt avg {self.rtt_avg} max {self.rtt_max} ms"
 
