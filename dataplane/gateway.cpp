@@ -155,9 +155,19 @@ std::expected<void, std::string> Gateway::launch() {
   return {};
 }
 
-Gateway::~Gateway() {
-  stop_ = true;
-  if (!workers_.empty()) Eal::join();
+void Gateway::stop_workers() {
+  if (!stop_.exchange(true) && !workers_.empty()) Eal::join();
 }
+
+Books Gateway::finish() {
+  stop_workers();
+  manager_->give_up();
+  std::size_t under_way = ike_->size() + slow_->size();
+  for (const auto& ring : handoff_) under_way += ring->size();
+  for (const auto& worker : workers_) under_way += worker->held();
+  return Books::of(*segment_, under_way);
+}
+
+Gateway::~Gateway() { stop_workers(); }
 
 }  // namespace culvert::dp

@@ -10,6 +10,7 @@
 
 #include "common/config/config.hpp"
 #include "dataplane/io/eal.hpp"
+#include "dataplane/manager/books.hpp"
 #include "dataplane/manager/manager.hpp"
 #include "dataplane/worker.hpp"
 
@@ -27,6 +28,8 @@ class Gateway {
   std::expected<void, std::string> launch();
   /// The manager's work, until the signal.
   void run() { manager_->run(); }
+  /// Ends the threads; what has become of every packet. Last.
+  Books finish();
 
  private:
   Gateway(const config::GatewayConfig& config, Eal eal) : config_(config), eal_(std::move(eal)) {}
@@ -34,6 +37,7 @@ class Gateway {
   std::expected<void, std::string> make_tables();
   std::expected<void, std::string> make_workers();
   std::expected<void, std::string> make_manager(int signal_fd);
+  void stop_workers();
 
   const config::GatewayConfig& config_;
   // In order of construction; destroyed the other way round.

@@ -91,7 +91,9 @@ int run(const culvert::config::GatewayConfig& config) {
   }
   spdlog::info("culvert-dataplane ready");
   (*gateway)->run();
-  spdlog::info("culvert-dataplane ends");
+  const culvert::dp::Books books = (*gateway)->finish();
+  if (!books.balanced()) spdlog::error("packets are lost without a reason; please report this");
+  spdlog::info("culvert-dataplane ends; {}", books.text());
   return 0;
 }
 }  // namespace

@@ -73,6 +73,8 @@ class Worker {
   bool poll();
   /// poll() until `stop`, idling as `idle` says.
   void run(const std::atomic<bool>& stop, config::Idle idle);
+  /// Packets that it keeps between two passes. Only while it does not run.
+  [[nodiscard]] std::size_t held() const { return reassembly_.fragments(); }
 
  private:
   struct TxQueue {

@@ -155,4 +155,6 @@ std::size_t BufferRing::pop(std::span<void*> handles) {
 
 bool BufferRing::empty() const { return rte_ring_empty(ring_) != 0; }
 
+std::size_t BufferRing::size() const { return rte_ring_count(ring_); }
+
 }  // namespace culvert::dp

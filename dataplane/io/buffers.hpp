@@ -100,6 +100,7 @@ class BufferRing {
   bool push(void* handle);
   std::size_t pop(std::span<void*> handles);
   [[nodiscard]] bool empty() const;
+  [[nodiscard]] std::size_t size() const;
 
  private:
   explicit BufferRing(rte_ring* ring) : ring_(ring) {}

@@ -57,7 +57,7 @@ Manager::Manager(const Setup& s)
       injector_(*s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
       signal_fd_(s.signal_fd) {}
 
-Manager::~Manager() { resolver_.give_up(); }
+Manager::~Manager() { give_up(); }
 
 std::expected<std::unique_ptr<Manager>, std::string> Manager::create(const Setup& setup) {
   std::unique_ptr<Manager> m(new Manager(setup));

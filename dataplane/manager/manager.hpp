@@ -42,6 +42,8 @@ class Manager {
 
   /// Works until a signal arrives.
   void run();
+  /// Drops what waits here; after run().
+  void give_up() { resolver_.give_up(); }
 
  private:
   using CommandConsumer = shm::RingConsumer<shm::Message, shm::kCommandSlots>;

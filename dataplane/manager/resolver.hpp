@@ -47,7 +47,7 @@ class Resolver {
   /// The link of `port` is back: whoever is behind it may be another now. Those in use are asked at once, and packets go on to where they
   /// were meanwhile; the others are forgotten, failures too.
   void renew(std::uint16_t port, std::uint64_t now);
-  /// Ends all that waits; before the workers stop.
+  /// Ends all that waits.
   void give_up();
 
  private:

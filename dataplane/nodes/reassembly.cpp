@@ -158,6 +158,12 @@ Reassembly::Result Reassembly::add(const Packet& p, std::uint64_t now) {
   return out;
 }
 
+std::size_t Reassembly::fragments() const {
+  std::size_t n = 0;
+  for (std::size_t place = 0; place < size_; ++place) n += (*all_)[order_[place]].parts;
+  return n;
+}
+
 std::size_t Reassembly::expire(std::uint64_t now) {
   std::size_t ended = 0;
   while (size_ != 0 && (*all_)[order_[0]].since + kLife <= now) ended += end(0);

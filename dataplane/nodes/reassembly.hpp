@@ -49,6 +49,8 @@ class Reassembly {
   /// The number of fragments that are given up because of their age.
   std::size_t expire(std::uint64_t now);
   [[nodiscard]] std::size_t size() const { return size_; }
+  /// Fragments of all packets in the making.
+  [[nodiscard]] std::size_t fragments() const;
 
  private:
   struct Part {

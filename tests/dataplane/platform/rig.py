@@ -251,7 +251,7 @@ def run_all(arguments, names, always, rig_class=Rig, counts=("[0]", "[0, 0]")):
                         break
         ran += 1
         code, log = rig.end
-        if code != 0 or "ERROR" in log or "runtime error" in log:
+        if code != 0 or "ERROR" in log or "runtime error" in log or "lost without a reason" in log or "culvert-dataplane ends; packets:" not in log:
             failed += 1
             print(f"FAIL  workers {workers}: the data plane ended {code}\n" + log[-6000:])
         elif failed:

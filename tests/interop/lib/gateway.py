@@ -72,6 +72,17 @@ def child(local_ts, remote_ts, esp_proposals, **extra):
     return {"local_ts": local_ts, "remote_ts": remote_ts, "esp_proposals": listed(esp_proposals), **extra}
 
 
+def unaccounted(dataplane):
+    """In = out + drops by reason, exactly: what a data plane that has ended in order says of its packets, if that is not so."""
+    if dataplane.popen.returncode != 0:
+        return None                                                     # it was killed, or ended with an error that the test knows
+    told = re.search(r"culvert-dataplane ends; (packets: .*)", dataplane.output())
+    numbers = list(map(int, re.findall(r"\d+", told.group(1)))) if told else []
+    if len(numbers) == 6 and numbers[0] + numbers[1] == sum(numbers[2:]):
+        return None
+    return f"{dataplane.name} does not account for its packets: {told.group(1) if told else dataplane.output()[-300:]}"
+
+
 class Gateway:
     """`ports`: {name: (interface, [cidr, ...])}. `settings`: more top-level sections, merged over the defaults."""
 
@@ -126,6 +137,7 @@ class Gateway:
         if os.path.exists(self.config["dataplane"]["socket"]):          # of one that was killed
             os.unlink(self.config["dataplane"]["socket"])
         self.dataplane = self.namespace.start("dataplane", self.program("dataplane/culvert-dataplane"), "--config", self.file, env=self.environment)
+        self.lab.at_last(lambda process=self.dataplane: unaccounted(process))
         self._ready(self.dataplane, lambda: os.path.exists(self.config["dataplane"]["socket"]), seconds)
 
     def start_control(self, seconds=30, wait=True):

@@ -145,7 +145,8 @@ class Lab:
         self.name, self.keep = name, keep
         self.tag = tag or os.environ.get("CULVERT_LAB_TAG") or os.urandom(3).hex()
         self.dir = tempfile.mkdtemp(prefix=f"cv-{self.tag}-", dir=RUN_ROOT)
-        self.processes, self.made, self.cleanups = [], [], []
+        self.processes, self.made, self.cleanups, self.verdicts = [], [], [], []
+        self.verdict = None
 
     def __enter__(self):
         def end(number, _frame):
@@ -162,6 +163,8 @@ class Lab:
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)    # a second one must not stop the clearing up
         self.close(failed=kind is not None)
+        if self.verdict and kind is None:
+            raise LabError(self.verdict)
 
     def close(self, failed=False):
         for cleanup in reversed(self.cleanups):
@@ -173,9 +176,10 @@ class Lab:
             process.signal(signal.SIGTERM)
         for process in reversed(self.processes):
             process.stop()
+        self.verdict = "; ".join(filter(None, (verdict() for verdict in self.verdicts)))
         for namespace in reversed(self.made):
             self.sh("ip", "netns", "del", namespace.id, check=False)
-        self.save(failed)
+        self.save(failed or bool(self.verdict))
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def save(self, failed):
@@ -221,6 +225,10 @@ class Lab:
 
     def on_exit(self, function):
         self.cleanups.append(function)
+
+    def at_last(self, verdict):
+        """verdict() is asked when every process has ended: what is wrong, or nothing. What it says fails the test, whatever it forgets."""
+        self.verdicts.append(verdict)
 
     def namespace(self, name):
         namespace = Namespace.__new__(Namespace)

@@ -53,8 +53,10 @@ def run(name, body):
                 traceback.print_exc(file=sys.stdout)
                 report.check(f"{name}: the test itself works", False)
             lab.failed = report.failed > 0
+        if lab.verdicts:
+            report.check("in = out + drops by reason, in every data plane that has ended", True, f"{len(lab.verdicts)} started")
     except KeyboardInterrupt as interrupt:
         report.check(f"{name}: runs to its end", False, interrupt or "interrupted")
     except LabError as error:
-        report.check(f"{name}: the laboratory starts", False, error)
+        report.check(f"{name}: the laboratory starts and ends", False, error)
     report.end()

@@ -1,0 +1,306 @@
+// Ten times of what the ports take, and everything that can come, against two workers: in = out + drops by reason, exactly, no buffer stays
+// behind, and nothing that is sent has changed places. Deterministic: the
+// threads are turns, the ports' room is counted in frames.
+#include <random>
+
+#include "dataplane/manager/books.hpp"
+#include "dataplane/worker.hpp"
+#include "tests/dataplane/platform/devices.hpp"
+#include "tests/support/packet_fixture.hpp"
+
+namespace culvert::dp {
+
+namespace {
+using test::install;
+constexpr std::uint16_t kLan = 0, kWan = 1;
+constexpr unsigned kWorkers = 2;
+constexpr std::uint32_t kSas = 4;  ///< in each direction, by turns of the two workers
+constexpr std::array<std::uint8_t, 6> kOther{2, 0, 0, 0, 0, 9};
+constexpr std::uint32_t kHost = 0x0a010005, kPeer = 0x0a090002, kUs = 0x0a090001;
+std::uint32_t far_host(std::uint32_t sa) { return 0x0a020005 + (sa << 8); }
+
+TrafficSelector net_of(std::uint32_t sa) { return *TrafficSelector::parse("10.2." + std::to_string(sa) + ".0/24"); }
+/// Of SA number `sa`; `here`: as we have it, else as the peer does.
+shm::InstallSa terms(std::uint32_t sa, Direction direction, bool here) {
+  static const EspSuite suite = parse_esp_proposal("aes128gcm16").value().front();
+  shm::InstallSa m = install(suite, direction, false, 0x1000 + sa);
+  m.local.address = IpAddress::v4(kUs), m.remote.address = IpAddress::v4(kPeer);
+  m.local_ts = *TrafficSelector::parse("10.1.0.0/24"), m.remote_ts = net_of(sa);
+  if (!here) std::swap(m.local, m.remote), std::swap(m.local_ts, m.remote_ts);
+  m.policy = PolicyId{sa + 1};
+  m.replay_window = 64;
+  return m;
+}
+template <class T, class E>
+T good(std::expected<T, E> value) {
+  if (!value) FAIL("the rig");
+  return *std::move(value);
+}
+
+class Rig {
+ public:
+  explicit Rig(unsigned wan_queues = kWorkers) : wan_queues_(wan_queues) {
+    need_eal();
+    pool_ = good(BufferPool::create("overload", 32767, 1500));
+    whole_ = good(BufferPool::create("overload-whole", 512, Reassembly::kBufferBytes, false));
+    for (const std::uint16_t port : {kLan, kWan}) {
+      devices.push_back(std::make_unique<TestDevice>(port == kLan ? "lan" : "wan", port, *pool_, port == kLan ? kWorkers : wan_queues));
+      ports_.push_back(std::move(devices.back()->port()));
+    }
+    interfaces_ = {Interface{"lan", ports_[kLan]->mac(), 1500, {*Prefix::parse("10.1.0.1/24")}},
+                   Interface{"wan", ports_[kWan]->mac(), 1500, {*Prefix::parse("10.9.0.1/24")}}};
+    own_ = std::make_unique<OwnAddresses>(interfaces_);
+    config::Route route;
+    route.to = *Prefix::parse("0.0.0.0/0");
+    route.via = {IpAddress::v4(kPeer)};
+    fib_ = good(Fib::build(interfaces_, std::span(&route, 1), neighbors_));
+    for (const NeighborKey& key : {NeighborKey{IpAddress::v4(kPeer), kWan}, NeighborKey{IpAddress::v4(kHost), kLan}}) {
+      Neighbor* n = neighbors_.find(key) != nullptr ? neighbors_.find(key) : neighbors_.add(key);
+      REQUIRE(n != nullptr);
+      n->confirm(kOther);
+    }
+    segment_ = std::make_unique<shm::Segment>(good(shm::Segment::create(kWorkers, 2, 16)));
+    make_sas();
+    for (const char* name : {"ov-h0", "ov-h1"}) handoff_.push_back(good(BufferRing::create(name, 256)));
+    ike_ = good(BufferRing::create("ov-ike", 128)), slow_ = good(BufferRing::create("ov-slow", 128));
+    env_ = {.ports = ports_, .interfaces = interfaces_, .own = own_.get(), .fib = fib_.get(), .neighbors = &neighbors_,
+            .spd = &current_, .policies = {policies_.get(), shm::kMaxPolicies + 1}, .inbound = &inbound_, .pool = pool_.get(),
+            .whole = whole_.get(), .handoff = handoff_, .ike = ike_.get(), .slow = slow_.get()};
+    for (unsigned w = 0; w < kWorkers; ++w)
+      workers.push_back(std::make_unique<Worker>(w, env_, good(CryptoEngine::create()), segment_->workers()[w]));
+  }
+
+  /// `ip` in a frame to us.
+  void arrives(std::uint16_t port, ByteView ip, unsigned queue, std::uint16_t type = kEtherTypeIpv4) {
+    Bytes frame(14);
+    std::copy_n(ports_[port]->mac().begin(), 6, frame.begin());
+    std::copy_n(kOther.begin(), 6, frame.begin() + 6);
+    store_be16(&frame[12], type);
+    frame.insert(frame.end(), ip.begin(), ip.end());
+    devices[port]->arrives(frame, port == kLan ? queue : queue % wan_queues_);
+  }
+  /// The threads by turns until nothing moves any more.
+  void run() {
+    for (bool busy = true; busy;) {
+      busy = false;
+      for (const auto& w : workers) busy |= w->poll();
+    }
+  }
+  /// What the peer sends to us under `sa`.
+  Bytes sealed(std::uint32_t sa, const Bytes& inner) {
+    return peer_.run({inner}, [&](Burst& b) {
+      for (Packet* p : b) {
+        REQUIRE(parse_ip(*p));
+        p->outbound = theirs_[sa].get();
+      }
+      EspContext context = peer_.context();
+      esp_out(b, context);
+    }).at(0);
+  }
+  [[nodiscard]] Books books() const {
+    std::size_t under_way = ike_->size() + slow_->size();
+    for (const auto& r : handoff_) under_way += r->size();
+    for (const auto& w : workers) under_way += w->held();
+    return Books::of(*segment_, under_way);
+  }
+  [[nodiscard]] std::uint64_t dropped(Drop reason) const {
+    std::uint64_t n = 0;
+    for (const auto& w : segment_->workers()) n += w.drops[static_cast<std::size_t>(reason)].get();
+    return n;
+  }
+  /// Buffers that are not where they should be.
+  [[nodiscard]] std::size_t missing() const {
+    std::size_t kept = ike_->size() + slow_->size();
+    for (const auto& r : handoff_) kept += r->size();
+    return rte_mempool_in_use_count(pool_->raw()) - kept;
+  }
+ private:
+  void make_sas() {
+    std::vector<shm::InstallPolicy> policies;
+    auto& engine = peer_.engine();
+    for (std::uint32_t sa = 0; sa < kSas; ++sa) {
+      const SaPlacement ours{static_cast<std::uint16_t>(sa % kWorkers), &sa_counters_[sa], 0}, far{0, &sa_counters_[kSas], 0};
+      outbound_.push_back(good(make_outbound(terms(sa, Direction::Outbound, true), test::kCapacity, engine, ours)));
+      policies_[sa + 1].current = outbound_.back().get();
+      theirs_.push_back(good(make_outbound(terms(sa, Direction::Outbound, false), test::kCapacity, engine, far)));
+      const SaPlacement in{static_cast<std::uint16_t>(sa % kWorkers), &sa_counters_[kSas + 1 + sa], 0};
+      auto made = good(make_inbound(terms(sa, Direction::Inbound, true), test::kCapacity, engine, in));
+      REQUIRE(inbound_.publish(terms(sa, Direction::Inbound, true).slot, made) == shm::AckResult::Ok);
+      shm::InstallPolicy p;
+      p.policy = PolicyId{sa + 1}, p.action = shm::PolicyAction::Protect;
+      p.local_ts = *TrafficSelector::parse("10.1.0.0/24"), p.remote_ts = net_of(sa);
+      policies.push_back(p);
+    }
+    for (const auto& [to, action, id] : {std::tuple{"10.3.0.0/16", shm::PolicyAction::Bypass, 10U}, {"10.4.0.0/16", shm::PolicyAction::Discard, 11U},
+                                         {"10.5.0.0/16", shm::PolicyAction::Protect, 12U}}) {
+      shm::InstallPolicy p;
+      p.policy = PolicyId{id}, p.action = action, p.acquire = true;
+      p.local_ts = *TrafficSelector::parse("10.1.0.0/24"), p.remote_ts = *TrafficSelector::parse(to);
+      policies.push_back(p);
+    }
+    spd_ = good(Spd::build(policies));
+    current_ = spd_.get();
+  }
+
+  const unsigned wan_queues_;
+  test::Worker peer_;
+  std::unique_ptr<BufferPool> pool_, whole_;
+  std::vector<std::unique_ptr<Port>> ports_;
+  std::vector<Interface> interfaces_;
+  std::unique_ptr<OwnAddresses> own_;
+  NeighborTable neighbors_;
+  std::unique_ptr<Fib> fib_;
+  std::unique_ptr<shm::Segment> segment_;
+  std::array<shm::SaCounters, 2 * kSas + 1> sa_counters_{};
+  std::unique_ptr<PolicyState[]> policies_ = std::make_unique<PolicyState[]>(shm::kMaxPolicies + 1);
+  InboundTable inbound_{test::kCapacity};
+  std::vector<SaPtr<OutboundSa>> outbound_, theirs_;
+  std::unique_ptr<Spd> spd_;
+  std::atomic<const Spd*> current_{nullptr};
+  std::vector<std::unique_ptr<BufferRing>> handoff_;
+  std::unique_ptr<BufferRing> ike_, slow_;
+  WorkerEnvironment env_;
+
+ public:
+  std::vector<std::unique_ptr<TestDevice>> devices;
+  std::vector<std::unique_ptr<Worker>> workers;
+};
+
+/// UDP of `bytes`, numbered: `number` stands behind the header.
+Bytes numbered(std::uint32_t source, std::uint32_t destination, std::uint32_t number, std::size_t bytes = 64, std::uint8_t ttl = 64) {
+  Bytes p = packet_of(source, destination, kProtocolUdp, 1000, 9);
+  p.resize(bytes);
+  p[8] = ttl;
+  store_be16(&p[2], static_cast<std::uint16_t>(bytes));
+  store_be16(&p[24], static_cast<std::uint16_t>(bytes - 20));
+  store_be32(&p[28], number);
+  set_ipv4_checksum(p.data());
+  return p;
+}
+Bytes echo_request(std::uint32_t source, std::uint32_t destination) {
+  Bytes p = packet_of(source, destination, kProtocolIcmp, 0x0800, 0);
+  store_be16(&p[22], 0xf7ff);
+  return p;
+}
+
+/// One round of everything. Good packets are numbered by `number` per SA.
+class Mixture {
+ public:
+  explicit Mixture(Rig& rig) : rig_(rig) {}
+  void round() {
+    for (std::uint32_t sa = 0; sa < kSas; ++sa)
+      for (int i = 0; i < 20; ++i) {
+        // RSS puts a flow on one queue, which need not be that of the SA's owner.
+        rig_.arrives(kLan, numbered(kHost, far_host(sa), ++out_, 64 + random_() % 1300), sa / 2);
+        rig_.arrives(kWan, last_ = rig_.sealed(sa, numbered(far_host(sa), kHost, ++in_, 64 + random_() % 1300)), sa / 2);
+      }
+    for (unsigned q = 0; q < TestDevice::kQueues; ++q) {
+      rig_.arrives(kWan, last_, q);                                               // a duplicate
+      rig_.arrives(kLan, numbered(kHost, far_host(q), 0, 1490), q);               // fragments under its SA
+      rig_.arrives(kLan, numbered(kHost, 0x0a030001, 0), q);                      // in clear
+      rig_.arrives(kLan, numbered(kHost, 0x0a030001, 0, 64, 1), q);               // time exceeded
+      rig_.arrives(kLan, numbered(kHost, 0x0a040001, 0), q);                      // discarded
+      rig_.arrives(kLan, numbered(kHost, 0x0a050001, 0), q);                      // no SA
+      rig_.arrives(kLan, numbered(kHost, 0x0a0100c8, 0), q);                      // a neighbour that is not known
+      rig_.arrives(kLan, echo_request(kHost, 0x0a010001), q);                     // answered
+      rig_.arrives(kLan, numbered(0x7f000001, 0x0a030001, 0), q);                 // a martian
+      rig_.arrives(kWan, numbered(far_host(0), kHost, 0), q);                     // in clear, and should not be
+      rig_.arrives(kWan, packet_of(kPeer, kUs, kProtocolEsp, 1, 2), q);           // no such SA
+      rig_.arrives(kWan, packet_of(kPeer, kUs, kProtocolUdp, 500, 500), q);       // for culvertd
+      rig_.arrives(kWan, packet_of(kPeer, kUs, kProtocolUdp, 7, 7), q);           // for nobody
+      rig_.arrives(kWan, packet_of(kPeer, kUs, kProtocolUdp, 4500, 4500, static_cast<std::uint16_t>(kIpv4Mf)), q);  // a fragment, alone
+      rig_.arrives(kWan, Bytes(7, 0x45), q);
+      rig_.arrives(kWan, Bytes(60), q, 0x88cc);
+      rig_.arrives(kLan, Bytes(28, 1), q, 0x0806);
+    }
+  }
+  [[nodiscard]] std::uint32_t out() const { return out_; }
+
+ private:
+  Rig& rig_;
+  std::uint32_t out_ = 0, in_ = 0;
+  Bytes last_;
+  std::minstd_rand random_{7};
+};
+
+/// The numbers of one source, in the order in which they were sent, may only grow.
+void expect_order(const std::vector<Bytes>& frames, std::size_t key, std::size_t number, bool (*meant)(const Bytes&), std::size_t at_least) {
+  std::map<std::uint32_t, std::uint32_t> last;
+  std::size_t seen = 0, out_of_place = 0;
+  for (const Bytes& f : frames) {
+    if (f.size() < 14 + number + 4 || !meant(f)) continue;
+    const std::uint32_t n = load_be32(&f[14 + number]);
+    std::uint32_t& l = last[load_be32(&f[14 + key])];
+    out_of_place += n <= l;
+    l = n, ++seen;
+  }
+  CHECK(out_of_place == 0);
+  CHECK(seen >= at_least);
+}
+void everything_in_place(const Rig& rig, std::size_t at_least) {
+  expect_order(rig.devices[kWan]->sent, 20, 24, [](const Bytes& f) { return f[14 + 9] == kProtocolEsp; }, at_least);  // by SPI
+  expect_order(rig.devices[kLan]->sent, 12, 28, [](const Bytes& f) { return f[14 + 9] == kProtocolUdp && f[14 + 13] == 2; }, at_least);
+}
+void balanced(const Rig& rig) {
+  const Books b = rig.books();
+  INFO(b.text());
+  CHECK(b.balanced());
+  CHECK(b.received == rig.devices[kLan]->offered + rig.devices[kWan]->offered);
+  CHECK(b.sent == rig.devices[kLan]->sent.size() + rig.devices[kWan]->sent.size());
+  CHECK(rig.missing() == 0);
+}
+}  // namespace
+
+TEST_CASE("ten times of what the ports take: in = out + drops by reason", "[overload]") {
+  Rig rig;
+  Mixture mixture(rig);
+  constexpr int kRounds = 100;
+  for (int round = 0; round < kRounds; ++round) {
+    mixture.round();
+    for (const auto& d : rig.devices) d->room = 9;  // of the 97 that each round brings
+    rig.run();
+    balanced(rig);
+  }
+  const std::size_t offered = rig.devices[kLan]->offered + rig.devices[kWan]->offered;
+  const std::size_t sent = rig.devices[kLan]->sent.size() + rig.devices[kWan]->sent.size();
+  CHECK(offered > 9 * sent);
+  CHECK(sent > 1500);
+  CHECK(rig.dropped(Drop::TxFull) > offered / 2);
+  CHECK(rig.dropped(Drop::PuntFull) > 0);
+  everything_in_place(rig, 300);
+}
+
+TEST_CASE("at ten times with full hand-over rings, and one queue for two workers, the books are right, too", "[overload]") {
+  Rig rig(1);
+  Mixture mixture(rig);
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 8; ++i) mixture.round();
+    for (const auto& d : rig.devices) d->room = 90;
+    // One worker at a time, for as long as it has something to do: what it hands over finds the ring full.
+    for (const auto& w : rig.workers)
+      while (w->poll()) {
+      }
+    rig.run();
+    balanced(rig);
+  }
+  CHECK(rig.dropped(Drop::HandoffFull) > 0);
+  everything_in_place(rig, 500);
+}
+
+TEST_CASE("where all is taken no good packet is lost, wherever it arrives", "[overload]") {
+  Rig rig;
+  Mixture mixture(rig);
+  for (int round = 0; round < 60; ++round) {
+    mixture.round();
+    rig.run();
+  }
+  balanced(rig);
+  for (const Drop none : {Drop::EspOld, Drop::TxFull, Drop::HandoffFull, Drop::EspAuth, Drop::NoBuffer, Drop::EspSequence}) {
+    INFO(info(none).name);
+    CHECK(rig.dropped(none) == 0);
+  }
+  CHECK(rig.dropped(Drop::EspReplay) == 60 * TestDevice::kQueues);  // the duplicates
+  everything_in_place(rig, 60 * kSas * 20);
+}
+
+}  // namespace culvert::dp
