@@ -97,10 +97,7 @@ void Worker::no_sa(Packet& p, const SpdEntry& entry) {
   note_of(p.handle) = {.kind = Handoff::Acquire, .policy = entry.policy};
   if (paths_.on()) [[unlikely]]
     paths_.dropped(p, Drop::PolicyNoSa);
-  store_view(p);
-  if (!env_.slow->push(p.handle)) return drops_.drop(p, Drop::PolicyNoSa);
-  counters_.drops[static_cast<std::size_t>(Drop::PolicyNoSa)].add(1);
-  wake_manager_ = true;
+  to_manager(p, env_.slow, Drop::PolicyNoSa);
 }
 
 void Worker::to_manager(Packet& p, BufferRing* ring, Drop if_full) {

@@ -26,8 +26,8 @@ Books Books::of(const shm::Segment& segment, std::size_t under_way) {
 }
 
 std::string Books::text() const {
-  return fmt::format("packets: {} received + {} made = {} sent + {} dropped + {} used up + {} under way", received, made, sent, dropped, used_up,
-                     under_way);
+  return fmt::format("packets: {} received + {} made = {} sent + {} dropped + {} used up + {} under way", received, made, sent, dropped,
+                     used_up, under_way);
 }
 
 }  // namespace culvert::dp

@@ -1,5 +1,5 @@
-// The books of the data plane: in = out + drops by reason, exactly. Owns the sums over all threads at one moment, and what makes them right.
-// Must be asked at rest only: while threads work, their counters are of different moments.
+// The books of the data plane: in = out + drops by reason, exactly. Owns the sums over all threads at one moment, and what makes them
+// right. Must be asked at rest only: while threads work, their counters are of different moments.
 #pragma once
 
 #include <cstddef>

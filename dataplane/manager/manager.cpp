@@ -283,7 +283,7 @@ void Manager::report_acquire(void* buffer) {
     shm::Acquire a{note_of(buffer).policy, source_of(p), destination_of(p), p.source_port, p.destination_port, p.protocol};
     events_.push_back(shm::Message::of(a));
   }
-  BufferPool::release(nullptr, std::span(&buffer, 1));
+  drop(buffer, Drop::PolicyNoSa);
 }
 
 bool Manager::send_events() {

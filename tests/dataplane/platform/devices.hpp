@@ -62,8 +62,8 @@ class TestDevice {
 
   std::uint16_t id = 0;
   std::size_t offered = 0;
-  std::size_t room = SIZE_MAX;             ///< frames that it takes yet
-  std::vector<Bytes> sent;                 ///< frames that it took, in order
+  std::size_t room = SIZE_MAX;            ///< frames that it takes yet
+  std::vector<Bytes> sent;                ///< frames that it took, in order
   std::vector<std::uint64_t> sent_flags;  ///< and what was asked of it with each
 
  private:
