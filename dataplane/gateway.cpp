@@ -91,6 +91,7 @@ std::expected<void, std::string> Gateway::make_workers() {
     return made ? std::move(*made) : nullptr;
   };
   for (std::size_t w = 0; w < n; ++w) handoff_.push_back(ring("handoff" + std::to_string(w), kHandoffRing));
+  if (n > 1) boards_ = std::make_unique<ParcelBoards>(n);
   ike_ = ring("ike", kIkeRing);
   slow_ = ring("slow", kSlowRing);
   if (!failed.empty()) return std::unexpected(failed);
@@ -105,6 +106,7 @@ std::expected<void, std::string> Gateway::make_workers() {
                   .pool = pool_.get(),
                   .whole = whole_.get(),
                   .handoff = handoff_,
+                  .boards = boards_.get(),
                   .ike = ike_.get(),
                   .slow = slow_.get(),
                   .manager = &waker_,

@@ -55,6 +55,7 @@ class Gateway {
   std::unique_ptr<InboundTable> inbound_;
   std::unique_ptr<OutboundTable> outbound_;
   std::vector<std::unique_ptr<BufferRing>> handoff_;
+  std::unique_ptr<ParcelBoards> boards_;
   std::unique_ptr<BufferRing> ike_, slow_;
   Waker waker_;
   std::unique_ptr<Rcu> rcu_;

@@ -128,6 +128,8 @@ class Burst {
   Packet* operator[](std::size_t i) const { return packets_[i]; }
   Packet** begin() { return packets_.data(); }
   Packet** end() { return packets_.data() + size_; }
+  [[nodiscard]] Packet* const* begin() const { return packets_.data(); }
+  [[nodiscard]] Packet* const* end() const { return packets_.data() + size_; }
   /// Keeps the first `n`.
   void truncate(std::size_t n) { size_ = n; }
   /// Keeps those for which `keep(Packet&)` is true; it must have taken care of the others (DropSink).

@@ -12,8 +12,9 @@
 // The usual goes shorter ways, which must come to the same: from check_clear straight to encapsulate where the flow alone decides
 // (protect_at_once), from decapsulate straight to send_clear (forward_at_once).
 // What ends here or goes to the manager or another worker, and what such a worker sends us, is in worker_ends.cpp, except where the path
-// goes on (handed_over). Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on
-// that of the peer that the SA leads to.
+// goes on (handed_over). Of SAs whose crypto is spread the path goes a detour from decapsulate and encapsulate on: worker_spread.cpp.
+// Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on that of the peer that the SA leads
+// to.
 #include "dataplane/worker.hpp"
 
 #include <algorithm>
@@ -80,7 +81,8 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       watch_(counters),
       fragment_id_(static_cast<std::uint32_t>(environment.hash_seed + id * (0x10000U / shm::kMaxWorkers))),
       tx_(environment.ports.size()),
-      vlans_(environment.interfaces, environment.ports.size()) {
+      vlans_(environment.interfaces, environment.ports.size()),
+      board_(environment.boards != nullptr ? &(*environment.boards)[id] : nullptr) {
   for (std::size_t port = 0; port < tx_.size(); ++port) tx_[port].mac = load_mac(environment.interfaces[port].mac.data());
 }
 
@@ -95,23 +97,28 @@ void Worker::run(const std::atomic<bool>& stop, config::Idle mode) {
       counters_.busy_polls.add(1);
       counters_.busy_cycles.add(__builtin_ia32_rdtsc() - before);
     }
-    env_.rcu->quiescent(id_);
+    if (board_ == nullptr) {
+      env_.rcu->quiescent(id_);
+    } else {
+      late_.report(*env_.rcu, id_, *board_);
+    }
     if (idle.step(busy)) counters_.sleeps.add(1);
   }
+  give_back();
   env_.rcu->offline(id_);
 }
 
+void Worker::begin_pass() {
+  now_ = esp_.now_ns = monotonic_ns();
+  policies_now_ = env_.spd->load(std::memory_order_acquire);
+  tunnel_.sa = nullptr;
+  last_.neighbor = nullptr;
+  paths_.begin_pass();
+  drops_.observe(paths_.on() ? &paths_ : nullptr);
+}
+
 bool Worker::poll() {
-  bool busy = false;
-  const auto begin_pass = [&] {
-    now_ = esp_.now_ns = monotonic_ns();
-    policies_now_ = env_.spd->load(std::memory_order_acquire);
-    tunnel_.sa = nullptr;
-    last_.neighbor = nullptr;
-    paths_.begin_pass();
-    drops_.observe(paths_.on() ? &paths_ : nullptr);
-    busy = true;
-  };
+  std::size_t received = 0;
   for (std::uint16_t port = 0; port < env_.ports.size(); ++port) {
     if (id_ >= env_.ports[port]->queues()) continue;
     watch_.start();
@@ -119,6 +126,7 @@ bool Worker::poll() {
     if (n == 0) continue;
     watch_.lap(shm::Node::Receive, n);
     begin_pass();
+    received += n;
     counters_.rx_packets.add(n);
     receive(port, n);
     finish_pass();
@@ -128,12 +136,14 @@ bool Worker::poll() {
     const std::size_t n = env_.handoff[id_]->pop(handles);
     watch_.start();
     begin_pass();
+    received += n;
     handed_over(std::span(handles).first(n));
     finish_pass();
   }
   if (reassembly_.size() != 0) [[unlikely]]
     expire_fragments();
-  return busy;
+  const bool served = env_.boards != nullptr && env_.boards->used() && serve(received);
+  return received != 0 || served;
 }
 
 void Worker::receive(std::uint16_t port, std::size_t n) {
@@ -287,6 +297,12 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   esp_in(esp, esp_);
   if (tapped) [[unlikely]]
     tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
+  opened(esp, inner);
+}
+
+/// What came out of a tunnel, decrypted and checked.
+void Worker::opened(Burst& esp, Burst& inner) {
+  const std::size_t sealed = esp.size();
   esp.filter([&](Packet& p) {
     set_origin(p, Origin::Tunnel);
     if (opens_tcp(p)) [[unlikely]]
@@ -311,15 +327,21 @@ void Worker::clamp_opened(Packet& p) {
 
 /// ESP packets of SAs that another worker owns go there.
 void Worker::keep_own(Burst& esp, bool may_hand_over) {
+  Burst fat;
   esp.filter([&](Packet& p) {
-    if (p.inbound->worker == id_) return true;
-    if (may_hand_over) {
+    if (p.inbound->worker == id_) {
+      if (!p.inbound->spread) [[likely]]
+        return true;
+      fat.push_back(&p);
+    } else if (may_hand_over) {
       hand_over(p, p.inbound->worker, {.kind = Handoff::EspIn});
     } else {
       drops_.drop(p, Drop::EspNoSa);  // replaced on its way here
     }
     return false;
   });
+  if (!fat.empty()) [[unlikely]]
+    spread(fat, esp, Direction::Inbound, false);
 }
 
 /// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look. `leaving`: what is to be
@@ -607,9 +629,13 @@ inline void Worker::seal(Burst& packets) {
 void Worker::encapsulate_whole(Packet& p) {
   Burst one;
   one.push_back(&p);
-  if (!keep_own_outbound(one)) return;
+  if (!keep_own_outbound(one, true)) return;
   seal(one);
-  if (one.empty()) return;
+  if (!one.empty()) send_cut(p);
+}
+
+/// The second half of it.
+void Worker::send_cut(Packet& p) {
   const NextHop& hop = env_.fib->hop(p.tx_port);
   const auto count = [&p](Drop reason) {
     p.outbound->counters->drop_shared(Direction::Outbound, reason);
@@ -631,20 +657,33 @@ void Worker::encapsulate_whole(Packet& p) {
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
 
-/// Packets for SAs that another worker owns go there. False: there are no others.
-bool Worker::keep_own_outbound(Burst& packets) {
+/// Packets for SAs that another worker owns go there, those of SAs that are spread go that way; if `cut`, to be fragmented after it. False:
+/// there are no others.
+bool Worker::keep_own_outbound(Burst& packets, bool cut) {
+  Burst fat;
   packets.filter([&](Packet& p) {
-    if (p.outbound->worker == id_) return true;
     const OutboundSa& sa = *p.outbound;
-    hand_over(p, sa.worker, {.kind = Handoff::EspOut, .policy = sa.manager.policy, .slot = sa.manager.slot, .spi = sa.spi});
+    if (sa.worker == id_) {
+      if (!sa.spread) [[likely]]
+        return true;
+      fat.push_back(&p);
+    } else {
+      hand_over(p, sa.worker, {.kind = Handoff::EspOut, .policy = sa.manager.policy, .slot = sa.manager.slot, .spi = sa.spi});
+    }
     return false;
   });
+  if (!fat.empty()) [[unlikely]]
+    spread(fat, packets, Direction::Outbound, cut);
   return !packets.empty();
 }
 
 void Worker::encapsulate(Burst& packets) {
   if (env_.handoff.size() > 1 && !keep_own_outbound(packets)) return;  // one worker owns all SAs
   seal(packets);
+  send_all_sealed(packets);
+}
+
+void Worker::send_all_sealed(const Burst& packets) {
   for (std::span<Packet* const> rest(packets.begin(), packets.size()); !rest.empty();) {
     std::size_t n = 1;
     while (n < rest.size() && rest[n]->outbound == rest[0]->outbound) ++n;

@@ -22,6 +22,7 @@
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/icmp.hpp"
+#include "dataplane/nodes/parcel.hpp"
 #include "dataplane/nodes/path_log.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
 #include "dataplane/nodes/reassembly.hpp"
@@ -51,6 +52,7 @@ struct WorkerEnvironment {
   BufferPool* pool = nullptr;
   BufferPool* whole = nullptr;                           ///< of Reassembly::kBufferBytes and more
   std::span<const std::unique_ptr<BufferRing>> handoff;  ///< to each worker
+  ParcelBoards* boards = nullptr;                        ///< of all workers; nullptr: each does the crypto of all its SAs itself
   BufferRing* ike = nullptr;                             ///< to the manager: for culvertd
   BufferRing* slow = nullptr;                            ///< to the manager: Resolve and Acquire
   Waker* manager = nullptr;
@@ -112,6 +114,7 @@ class Worker {
   void punt_ike(Packet& p);
   void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
+  void opened(Burst& esp, Burst& inner);
   void keep_own(Burst& esp, bool may_hand_over);
   void check_clear(Burst& packets, Burst& leaving);
   template <class Flow>
@@ -126,9 +129,11 @@ class Worker {
   void seal(Burst& packets);
   void encapsulate(Burst& packets);
   void encapsulate_whole(Packet& p);
-  bool keep_own_outbound(Burst& packets);
+  void send_cut(Packet& p);
+  bool keep_own_outbound(Burst& packets, bool cut = false);
   void send_clear(Packet& p);
   void send_fragments(Packet& p, const NextHop& hop);
+  void send_all_sealed(const Burst& packets);
   void send_sealed(std::span<Packet* const> packets);
   void send(Packet& p, const NextHop& hop);
   void send_later(Packet& p, const NextHop& hop, NeighborState state);
@@ -136,7 +141,16 @@ class Worker {
   void queue_frames(std::span<Packet* const> packets, std::uint16_t port, MacBits to, std::uint16_t type);
   std::uint16_t leave_by_vlan(Packet& p, std::uint16_t interface, std::uint16_t type);
   void transmit(std::uint16_t port);
+  void begin_pass();
   void finish_pass();
+
+  // SAs whose crypto is spread (worker_spread.cpp).
+  void spread(Burst& packets, Burst& rest, Direction d, bool cut);
+  bool serve(std::size_t received);
+  bool collect();
+  void collect(Parcel& parcel);
+  void work_on(Parcel& parcel);
+  void give_back();
 
   // Ends of packets.
   void refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu = 0);
@@ -189,6 +203,8 @@ class Worker {
   Burst generated_;          // ICMP of our own, to be sent at the end of the pass
   std::vector<TxQueue> tx_;  // of each port
   const Vlans vlans_;
+  ParcelBoard* const board_;  // nullptr: nothing is spread
+  LateQuiescence late_;
 };
 
 }  // namespace culvert::dp

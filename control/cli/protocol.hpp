@@ -42,7 +42,8 @@
 // rekey {"connection","child"?,"peer"?,"ike"?: bool}            {"message"}
 // counters {}
 //   {"workers":
-//   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","generated","consumed",
+//   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","parcels","spread_out",
+//     "spread_full","spread_in","generated","consumed",
 //     "drops":{REASON: n},"nodes": [{"node","help","packets","cycles"}] (of the passes that were measured, one in 64)}],
 //    "manager": {"generated","consumed","drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops
 //    and rings "ports":

@@ -196,6 +196,14 @@ void add_workers(Builder& b, const shm::Segment& segment) {
        [](const W& w) { return w.handoff_in.get(); });
   each("culvert_worker_handoff_out_packets_total", "Packets that this worker handed over to others.",
        [](const W& w) { return w.handoff_out.get(); });
+  each("culvert_worker_spread_parcels_total", "Parcels into which this worker put packets whose crypto all workers share (spread: yes).",
+       [](const W& w) { return w.parcels.get(); });
+  each("culvert_worker_spread_out_packets_total", "Packets that this worker put into parcels.",
+       [](const W& w) { return w.spread_out.get(); });
+  each("culvert_worker_spread_full_packets_total", "Packets that this worker dropped because all of its parcels were under way.",
+       [](const W& w) { return w.spread_full.get(); });
+  each("culvert_worker_spread_in_packets_total", "Packets of other workers' parcels whose crypto this worker did.",
+       [](const W& w) { return w.spread_in.get(); });
 }
 
 void add_ports(Builder& b, const shm::Segment& segment) {

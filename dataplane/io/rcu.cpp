@@ -31,6 +31,10 @@ void Rcu::offline(unsigned thread) {
 }
 void Rcu::quiescent(unsigned thread) { rte_rcu_qsbr_quiescent(qsbr_, thread); }
 
+// rte_rcu_qsbr_quiescent() in its two steps.
+std::uint64_t Rcu::moment() const { return __atomic_load_n(&qsbr_->token, __ATOMIC_ACQUIRE); }
+void Rcu::quiescent(unsigned thread, std::uint64_t moment) { __atomic_store_n(&qsbr_->qsbr_cnt[thread].cnt, moment, __ATOMIC_RELEASE); }
+
 void Rcu::defer_call(std::function<void()> destroy) { deferred_.push_back({rte_rcu_qsbr_start(qsbr_), std::move(destroy)}); }
 
 std::size_t Rcu::reclaim() {

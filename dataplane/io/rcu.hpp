@@ -24,6 +24,10 @@ class Rcu {
   void online(unsigned thread);
   void offline(unsigned thread);
   void quiescent(unsigned thread);
+  /// For who holds on to something longer: the moment that it is now, and the report that it has held nothing of before `moment` since it
+  /// let go. Moments must be reported in their order.
+  [[nodiscard]] std::uint64_t moment() const;
+  void quiescent(unsigned thread, std::uint64_t moment);
 
   // The writer's thread.
   /// Destroys `object` once every reader that was online at this moment has been quiescent.

@@ -27,6 +27,13 @@ struct EspContext {
   std::uint64_t now_ns = 0;  ///< CLOCK_MONOTONIC, as of this pass; goes into SaCounters::last_used_ns
 };
 
+/// What the steps of one burst tell each other: the operation of each packet and, by direction, one number.
+struct EspBatch {  // no initial values: one is made per burst
+  std::array<CryptoOp, kBurstMax> ops;
+  std::array<std::uint64_t, kBurstMax> sequence;     ///< inbound
+  std::array<std::uint32_t, kBurstMax> inner_bytes;  ///< outbound
+};
+
 /// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50 or 51, or of UDP with an ESP packet in it (port
 /// 4500, not a keepalive, not the non-ESP marker; or port 500 with the non-IKE marker), addressed to us, no fragments. out: Packet::inbound
 /// set. Drops EspRunt and EspNoSa.
@@ -38,5 +45,12 @@ void esp_in(Burst& burst, EspContext& context);
 /// All of encapsulation; every packet's Packet::outbound must be set and be this worker's. Packets are parsed, their TTL is
 /// decremented, and they fit (effective_mtu): out come IPv4 packets to the peer, parsed fields set accordingly.
 void esp_out(Burst& burst, EspContext& context);
+
+// The same in its steps, for who has the crypto done elsewhere (parcel.hpp). Packets of one SA must be finished in the order in which they
+// were prepared; other bursts may be prepared in between.
+void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context);
+void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context);
+void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context);
+void esp_out_finish(Burst& burst, const EspBatch& batch, EspContext& context);
 
 }  // namespace culvert::dp

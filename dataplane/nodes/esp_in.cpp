@@ -20,11 +20,6 @@ constexpr auto kPadding = [] {
 }();
 constexpr std::uint8_t kEcnMask = 3, kNotEct = 0, kEct1 = 1, kEct0 = 2, kCe = 3;
 
-struct InBatch {
-  std::array<CryptoOp, kBurstMax> ops;
-  std::array<std::uint64_t, kBurstMax> sequence;
-};
-
 void count_drop(InboundSa& sa, Drop reason) { sa.counters->drop(Direction::Inbound, reason); }
 
 /// Where the SPI stands: first in ESP, behind four bytes in AH.
@@ -197,8 +192,10 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
   return Drop::Count_;
 }
 
+}  // namespace
+
 /// in: packets with an SA. out: those worth the crypto, one operation each.
-void esp_in_prepare(Burst& burst, InBatch& batch, EspContext& context) {
+void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
   std::size_t kept = 0;
   const InboundSa* last = nullptr;
   for (std::size_t i = 0; i < burst.size(); ++i) {
@@ -220,7 +217,7 @@ void esp_in_prepare(Burst& burst, InBatch& batch, EspContext& context) {
 }
 
 /// in: decrypted packets. out: inner packets. Counts after the last verdict, neighbours under one SA together.
-void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
+void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
   std::size_t kept = 0;
   InboundSa* sa = nullptr;
   std::uint64_t packets = 0, bytes = 0;
@@ -260,7 +257,6 @@ void esp_in_finish(Burst& burst, const InBatch& batch, EspContext& context) {
   flush();
   burst.truncate(kept);
 }
-}  // namespace
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
   burst.filter([&](Packet& p) {
@@ -281,7 +277,7 @@ void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
 }
 
 void esp_in(Burst& burst, EspContext& context) {
-  InBatch batch;
+  EspBatch batch;
   esp_in_prepare(burst, batch, context);
   context.crypto.decrypt(std::span(batch.ops).first(burst.size()));
   esp_in_finish(burst, batch, context);

@@ -17,11 +17,6 @@ constexpr auto kPadding = [] {
   return bytes;
 }();
 
-struct OutBatch {
-  std::array<CryptoOp, kBurstMax> ops;
-  std::array<std::uint32_t, kBurstMax> inner_bytes;
-};
-
 void count_drop(OutboundSa& sa, Drop reason) { sa.counters->drop(Direction::Outbound, reason); }
 
 /// What of a UDP header depends on the packet or on where the peer is; its checksum stays as it is (RFC 3948 §2.1).
@@ -141,8 +136,10 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   return Drop::Count_;
 }
 
+}  // namespace
+
 /// All that can be said before encryption. in: plain packets. out: ESP packets in clear, one operation each.
-void esp_out_prepare(Burst& burst, OutBatch& batch, EspContext& context) {
+void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
   const OutboundSa* last = nullptr;
   for (const Packet* p : burst) {
     __builtin_prefetch(p->data + p->length, 1);  // where the trailer will stand
@@ -168,7 +165,7 @@ void esp_out_prepare(Burst& burst, OutBatch& batch, EspContext& context) {
 }
 
 /// Counts what was encrypted; neighbours in the burst under one SA are counted together.
-void esp_out_finish(Burst& burst, const OutBatch& batch, EspContext& context) {
+void esp_out_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
   std::size_t kept = 0;
   OutboundSa* sa = nullptr;
   std::uint64_t packets = 0, bytes = 0;
@@ -202,10 +199,9 @@ void esp_out_finish(Burst& burst, const OutBatch& batch, EspContext& context) {
   flush();
   burst.truncate(kept);
 }
-}  // namespace
 
 void esp_out(Burst& burst, EspContext& context) {
-  OutBatch batch;
+  EspBatch batch;
   esp_out_prepare(burst, batch, context);
   context.crypto.encrypt(std::span(batch.ops).first(burst.size()));
   esp_out_finish(burst, batch, context);

@@ -36,6 +36,15 @@ class Tap {
   void path(const shm::Path& path, Direction d, std::uint32_t slot, Spi spi);
   /// The first look at packets under an SA: chooses those that are captured. They are outer ones if inbound, else inner ones.
   void before(const Burst& burst, Direction d);
+  // Between the looks, of packets that are elsewhere until the second one, and of views that move: the number that the first look has given
+  // to a packet (0: it is not captured), and the list again of those that come back.
+  [[nodiscard]] std::uint64_t number_of(const Packet& p) const {
+    const auto end = chosen_.begin() + static_cast<std::ptrdiff_t>(taken_);
+    const auto it = std::find_if(chosen_.begin(), end, [&p](const Chosen& c) { return c.packet == &p; });
+    return it == end ? 0 : it->number;
+  }
+  void resume(const Packet& p, std::uint64_t number) { chosen_[taken_++] = {&p, number}; }
+  void forget() { taken_ = 0; }
   /// The second look, at those that are left of the same burst, in the same order. `port_of(packet)`: where an outer one leaves.
   template <class PortOf>
   void after(const Burst& burst, Direction d, PortOf&& port_of) {

@@ -142,8 +142,9 @@ class PeerV6 {
 struct SaBase {
   Spi spi;
   EspGeometry geometry;
-  std::uint16_t worker = 0;  ///< owner
-  bool udp = false;          ///< ESP in UDP (RFC 3948)
+  std::uint8_t worker = 0;  ///< owner
+  bool spread = false;      ///< other workers share its crypto (parcel.hpp)
+  bool udp = false;         ///< ESP in UDP (RFC 3948)
   Family outer_family = Family::None;
   std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP. The remote one of inbound SAs only
   std::atomic<bool> stopped{false};               ///< by the manager: the hard lifetime in seconds has ended

@@ -95,7 +95,8 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   sa.spi = m.spi;
   sa.geometry = *geometry;
   sa.geometry.transport = m.mode == SaMode::Transport;
-  sa.worker = placement.worker;
+  sa.worker = static_cast<std::uint8_t>(placement.worker);
+  sa.spread = m.rules.spread == SpreadCrypto::Yes;
   sa.udp = m.local.port != 0;
   sa.outer_protocol = sa.udp ? kProtocolUdp : geometry->ah ? kProtocolAh : kProtocolEsp;
   sa.outer_family = m.local.address.family;

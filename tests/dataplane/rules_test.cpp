@@ -197,6 +197,7 @@ TEST_CASE("rules that no SA can have", "[rules][install]") {
   CHECK(refused([](M& m) { m.rules.df = static_cast<CopyDf>(3); }));
   CHECK(refused([](M& m) { m.rules.ecn = static_cast<CopyEcn>(2); }));
   CHECK(refused([](M& m) { m.rules.dscp = static_cast<CopyDscp>(4); }));
+  CHECK(refused([](M& m) { m.rules.spread = static_cast<SpreadCrypto>(2); }));
   CHECK(refused([](M& m) { m.rules.cut = static_cast<CutWhen>(2); }));
 }
 

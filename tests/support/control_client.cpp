@@ -210,6 +210,7 @@ class Client {
     const auto value = static_cast<std::uint16_t>(number(in));
     if (name == "df") rules.df = static_cast<CopyDf>(value);
     if (name == "ecn") rules.ecn = static_cast<CopyEcn>(value);
+    if (name == "spread") rules.spread = static_cast<SpreadCrypto>(value);
     if (name == "dscp") rules.dscp = static_cast<CopyDscp>(value);
     if (name == "cut") rules.cut = static_cast<CutWhen>(value);
     if (name == "mss") rules.mss = value;
@@ -284,17 +285,20 @@ class Client {
       return n;
     };
     const shm::ManagerCounters& m = segment_->manager();
+    std::uint64_t spread_out = 0, spread_in = 0;
     std::uint64_t rx = 0, tx = 0, generated = m.generated.get(), consumed = m.consumed.get(), dropped = drops(m), missed = 0;
     for (const auto& w : segment_->workers()) {
       rx += w.rx_packets.get();
       tx += w.tx_packets.get();
       generated += w.generated.get();
       consumed += w.consumed.get();
+      spread_out += w.spread_out.get();
+      spread_in += w.spread_in.get();
       dropped += drops(w);
     }
     for (const auto& p : segment_->ports()) missed += p.rx_missed.get();
     std::cout << "rx=" << rx << " tx=" << tx << " generated=" << generated << " consumed=" << consumed << " dropped=" << dropped
-              << " missed=" << missed << std::endl;
+              << " missed=" << missed << " spread_out=" << spread_out << " spread_in=" << spread_in << std::endl;
   }
   /// What ports and VLANs have carried.
   void ports() {

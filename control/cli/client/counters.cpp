@@ -89,13 +89,13 @@ std::string ports_text(const json::object& result) {
 }
 
 std::string workers_text(const json::object& result) {
-  Table table({"WORKER", "RX PACKETS", "TX PACKETS", "POLLS", "BUSY", "SLEEPS", "HANDED IN", "HANDED OUT"});
-  table.right({1, 2, 3, 4, 5, 6, 7});
+  Table table({"WORKER", "RX PACKETS", "TX PACKETS", "POLLS", "BUSY", "SLEEPS", "HANDED IN", "HANDED OUT", "SPREAD", "HELPED"});
+  table.right({1, 2, 3, 4, 5, 6, 7, 8, 9});
   for (const auto& value : list_of(result, "workers")) {
     const json::object& w = value.as_object();
     const auto n = [&w](const char* key) { return human_count(count_of(w, key)); };
     table.row({std::to_string(count_of(w, "worker")), n("rx_packets"), n("tx_packets"), n("polls"), n("busy_polls"), n("sleeps"),
-               n("handoff_in"), n("handoff_out")});
+               n("handoff_in"), n("handoff_out"), n("spread_out"), n("spread_in")});
   }
   return table.text();
 }

@@ -15,6 +15,7 @@ if os.geteuid() != 0:
     sys.exit(77)
 
 import balance  # noqa: E402
+import spread  # noqa: E402
 from rig import Client, run_all  # noqa: E402
 from scapy.all import ARP, ESP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, SecurityAssociation, fragment, defragment  # noqa: E402
 
@@ -863,11 +864,28 @@ def test_trace_packet_foretells(rig):
     assert rig.client.ask(f"trace {LAN} {FAR} 17 5 9 100 64 0 1 - -") == "policy_no_sa " + IN
 
 
+def test_spread(rig):
+    """All workers share the crypto of one SA: what leaves is in order, what comes in is taken once, in order; and nothing is lost on the way."""
+    for slot, suite, encr, integ, scapy, udp in SUITES[:2]:
+        install(rig, slot, suite, encr, integ, udp, "rule spread 1")
+        to_us, from_us = peer_sas(slot, scapy, udp)
+        before = balance.balanced(rig)
+        spread.outbound(rig, slot, from_us, suite)
+        spread.inbound(rig, [bytes(sealed(to_us, IP(src=FAR, dst=LAN, id=n) / UDP(dport=9) / Raw(bytes(700)), n)) for n in range(1, 201)], suite)
+        after = balance.balanced(rig)
+        shared = {key: after[key] - before[key] for key in ("spread_out", "spread_in")}
+        assert (shared["spread_out"] > 0) == (rig.workers != "[0]"), shared
+        print(f"      {suite}: {shared}", flush=True)
+        spread.flood(rig)
+        remove(rig, slot)  # in mid-stream
+        balance.balanced(rig)
+
+
 def test_in_is_out_plus_drops_by_reason(rig):
-    """Of all the cases before, and of seconds of overload by both sides."""
+    """Of all the cases before, and of seconds of overload by both sides; with two workers they share the SA."""
     slot, suite, encr, integ, scapy, udp = SUITES[0]
     balance.balanced(rig)
-    install(rig, slot, suite, encr, integ, udp)
+    install(rig, slot, suite, encr, integ, udp, "rule spread 1")
     to_us, _ = peer_sas(slot, scapy, udp)
     esp = [sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9) / Raw(os.urandom(700)), sequence) for sequence in range(1, 60)]
     before, (put_before, out_before) = balance.balanced(rig), balance.cables(rig)

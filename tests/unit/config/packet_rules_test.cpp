@@ -44,12 +44,15 @@ TEST_CASE("rules of headers and sizes", "[config][rules]") {
   CHECK(rules("copy_df: set, copy_dscp: yes, mss: 1300, tfc_padding: 500") ==
         PacketRules{CopyDf::Set, CopyEcn::Yes, CopyDscp::Yes, CutWhen::Before, 1300, 500});
   CHECK(rules("mss: auto, copy_dscp: out").mss == PacketRules::kByMtu);
+  CHECK(rules("spread: yes") == PacketRules{.spread = SpreadCrypto::Yes});
+  CHECK(rules("spread: no") == PacketRules{});
   CHECK(rules("dummy_interval: 50ms").dummy_interval == std::chrono::milliseconds{50});
 }
 
 TEST_CASE("rules that are refused", "[config][rules][attack-M3]") {
   CHECK(finding("copy_df: sat") == "copy_df: expected yes, no or set, got 'sat' -> set");
   CHECK(finding("copy_dscp: outt") == "copy_dscp: expected out, in, yes or no, got 'outt' -> out");
+  CHECK(finding("spread: yse") == "spread: expected no or yes, got 'yse' -> yes");
   CHECK(finding("mss: atuo") == "mss: expected auto, off, or bytes from 536 to 8960, got 'atuo' -> auto");
   CHECK(finding("mss: 100") == "mss: expected auto, off, or bytes from 536 to 8960, got '100'");
   CHECK(finding("tfc_padding: 9001") == "tfc_padding: expected mtu or bytes from 0 to 9000, got '9001'");
