@@ -130,13 +130,26 @@ std::expected<void, std::string> Gateway::make_manager(int signal_fd) {
   auto crypto = CryptoEngine::create();
   if (!crypto) return std::unexpected(crypto.error());
   manager_crypto_ = std::make_unique<CryptoEngine>(std::move(*crypto));
+  steering_ = std::make_unique<Steering>(ports_, interfaces_, segment_->records(Direction::Inbound));
   auto manager = Manager::create({.config = config_,
                                   .environment = environment_,
                                   .neighbors = neighbors_,
                                   .fib = *fib_,
                                   .interfaces = interfaces_,
-                                  .tables = {*segment_, *inbound_, *outbound_, environment_.policies, spd_, *rcu_, *manager_crypto_, *own_,
-                                             static_cast<unsigned>(workers_.size()), tunnels_, fib_.get(), interfaces_},
+                                  .tables = {*segment_,
+                                             *inbound_,
+                                             *outbound_,
+                                             environment_.policies,
+                                             spd_,
+                                             *rcu_,
+                                             *manager_crypto_,
+                                             *own_,
+                                             static_cast<unsigned>(workers_.size()),
+                                             tunnels_,
+                                             fib_.get(),
+                                             interfaces_,
+                                             {},
+                                             [this](const shm::Message& m) { steering_->done(m); }},
                                   .capture = capture_,
                                   .signal_fd = signal_fd});
   if (!manager) return std::unexpected(manager.error());

@@ -12,6 +12,7 @@
 #include "dataplane/io/eal.hpp"
 #include "dataplane/manager/books.hpp"
 #include "dataplane/manager/manager.hpp"
+#include "dataplane/manager/steering.hpp"
 #include "dataplane/worker.hpp"
 
 namespace culvert::dp {
@@ -63,6 +64,7 @@ class Gateway {
   std::unique_ptr<CryptoEngine> manager_crypto_;
   WorkerEnvironment environment_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<Steering> steering_;
   std::unique_ptr<Manager> manager_;
   std::atomic<bool> stop_{false};
 };

@@ -143,6 +143,8 @@ struct alignas(64) PortCounters {
   Counter link_up;       ///< 0 or 1
   Counter link_changes;  ///< how often it went down or came back
   Counter mtu;           ///< of IP that is sent: the configured one, or less while the interface beneath carries less
+  Counter flow_rules;    ///< SAs whose packets the device brings to their workers, by SPI
+  Counter flow_refused;  ///< SAs for which it took no rule, since the start; of a port with one queue neither is counted
 };
 
 struct SegmentHeader {

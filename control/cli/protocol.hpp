@@ -47,7 +47,7 @@
 //     "drops":{REASON: n},"nodes": [{"node","help","packets","cycles"}] (of the passes that were measured, one in 64)}],
 //    "manager": {"generated","consumed","drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops
 //    and rings "ports":
-//    [{"port","up","link_changes","mtu","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
+//    [{"port","up","link_changes","mtu","flow_rules","flow_refused","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],
 //    "drops": [{"reason","help","total"}],
 //    "children": [{"connection","child","in": TOTALS,"out": TOTALS}],
 //    "rings": [{"ring","fill","capacity","full"}],

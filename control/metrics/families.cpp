@@ -239,6 +239,11 @@ void add_ports(Builder& b, const shm::Segment& segment) {
   for (const P& p : ports) b.sample({label("port", p.name.view())}, p.link_changes.get());
   b.gauge("culvert_port_mtu_bytes", "The largest IP packet that the port sends: as configured, or less while its interface carries less.");
   for (const P& p : ports) b.sample({label("port", p.name.view())}, p.mtu.get());
+  b.gauge("culvert_port_flow_rules", "SAs whose packets the port's device brings to their workers, by SPI.");
+  for (const P& p : ports) b.sample({label("port", p.name.view())}, p.flow_rules.get());
+  b.counter("culvert_port_flow_rules_refused_total",
+            "SAs for which the port's device took no such rule: workers hand over what is not theirs.");
+  for (const P& p : ports) b.sample({label("port", p.name.view())}, p.flow_refused.get());
 }
 
 void add_certificates(Builder& b, const auth::Inventory& inventory, const config::GatewayConfig& config) {

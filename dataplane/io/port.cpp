@@ -128,8 +128,13 @@ std::expected<void, std::string> Port::reset() {
   const std::uint16_t before = queues_;
   if (auto configured = configure(before); !configured) return configured;
   if (queues_ != before) return std::unexpected("it has " + std::to_string(queues_) + " queue(s) now instead of " + std::to_string(before));
+  rules_.resume();
   open_queues_ = queues_;
   return {};
+}
+
+void Port::steer(Spi spi, Family outer, bool udp, unsigned worker) {
+  if (queues_ > 1 && worker < queues_) rules_.add({spi, outer, udp, static_cast<std::uint16_t>(worker)});
 }
 
 std::expected<void, std::string> Port::configure(unsigned queues) {
@@ -209,6 +214,8 @@ void Port::read_counters(shm::PortCounters& out) const {
     out.tx_errors.set(s.oerrors);
     out.rx_nombuf.set(s.rx_nombuf);
   }
+  out.flow_rules.set(rules_.count());
+  out.flow_refused.set(rules_.refused());
 }
 
 PortState Port::state() const {

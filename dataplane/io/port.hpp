@@ -14,6 +14,7 @@
 #include "common/shm/segment.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/io/buffers.hpp"
+#include "dataplane/io/flow_rules.hpp"
 
 namespace culvert::dp {
 
@@ -52,9 +53,15 @@ class Port {
   // be in its burst functions any more, and opened again.
   [[nodiscard]] bool reset_wanted() const { return reset_wanted_.load(std::memory_order_relaxed); }
   void want_reset() { reset_wanted_.store(true, std::memory_order_relaxed); }
-  void park() { open_queues_.store(0, std::memory_order_relaxed); }
+  void park() {
+    open_queues_.store(0, std::memory_order_relaxed);
+    rules_.suspend();
+  }
   /// Only while it is parked and all workers have been quiescent since. The error says what failed; it may be tried again.
   std::expected<void, std::string> reset();
+  /// Asks the device to bring an SA's ESP to the queue of `worker`, where there are several; until unsteer(). Not for workers.
+  void steer(Spi spi, Family outer, bool udp, unsigned worker);
+  void unsteer(Spi spi) { rules_.remove(spi); }
   /// Reads the device's counters into the segment. Not for workers.
   void read_counters(shm::PortCounters& out) const;
   /// Asks the device, or the kernel's interface beneath it, which drivers such as af_packet's do not watch. Not for workers.
@@ -62,7 +69,7 @@ class Port {
 
  private:
   Port(const config::Port& config, std::uint16_t id, std::uint16_t index, BufferPool& pool, bool groups)
-      : config_(config), pool_(pool), name_(config.name), id_(id), index_(index), groups_(groups) {}
+      : config_(config), pool_(pool), name_(config.name), id_(id), index_(index), groups_(groups), rules_(id, config.name) {}
   std::expected<void, std::string> configure(unsigned queues);
 
   config::Port config_;
@@ -75,6 +82,7 @@ class Port {
   std::atomic<std::uint16_t> open_queues_{0};
   std::uint16_t queues_ = 1;
   std::atomic<bool> usable_{true}, reset_wanted_{false};
+  FlowRules rules_;
   unsigned interface_ = 0;  // the kernel's index of the interface beneath; 0: there is none
   MacAddress mac_{};
 };

@@ -77,6 +77,9 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
   }
   policies_dirty_ = false;
   for (const std::size_t i : completions) acks[i].result = open_forwarding();
+  if (t_.done)
+    for (std::size_t i = 0; i < acks.size(); ++i)
+      if (acks[i].result == shm::AckResult::Ok) t_.done(batch[i]);
   return acks;
 }
 

@@ -42,6 +42,7 @@ class Commands {
     std::span<const Interface> interfaces{};
     /// For commands that change no table, once those before them are done; BadMessage for what it does not know.
     std::function<shm::AckResult(const shm::Message&)> others{};
+    std::function<void(const shm::Message&)> done{};  ///< is told of each command that was Ok
   };
   explicit Commands(const Tables& tables) : t_(tables) {}
   ~Commands();

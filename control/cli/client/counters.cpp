@@ -85,7 +85,15 @@ std::string ports_text(const json::object& result) {
     table.row({text_of(p, "port"), flag_of(p, "up") ? "up" : "DOWN", n("link_changes"), n("mtu"), n("rx_packets"),
                human_bytes(count_of(p, "rx_bytes")), n("tx_packets"), human_bytes(count_of(p, "tx_bytes"))});
   }
-  return table.text();
+  std::string out = table.text();
+  for (const auto& value : list_of(result, "ports")) {
+    const json::object& p = value.as_object();
+    const auto rules = count_of(p, "flow_rules"), refused = count_of(p, "flow_refused");
+    if (rules + refused != 0)
+      out += fmt::format("{}: the device brings {} SAs to their workers by SPI, and took no rule for {}.\n", text_of(p, "port"), rules,
+                         refused);
+  }
+  return out;
 }
 
 std::string workers_text(const json::object& result) {

@@ -60,6 +60,8 @@ json::array ports_json(const shm::Segment& segment) {
                                {"up", p.link_up.get() != 0},
                                {"link_changes", p.link_changes.get()},
                                {"mtu", p.mtu.get()},
+                               {"flow_rules", p.flow_rules.get()},
+                               {"flow_refused", p.flow_refused.get()},
                                {"rx_packets", p.rx_packets.get()},
                                {"rx_bytes", p.rx_bytes.get()},
                                {"tx_packets", p.tx_packets.get()},

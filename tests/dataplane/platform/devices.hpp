@@ -1,5 +1,6 @@
 // Ports whose devices are the test's: what comes, what is taken and what mbufs say is as the test wants it, packet by packet.
-// Beneath each is net_null, of which the two burst functions are replaced; configuration, start and stop are DPDK's own.
+// Beneath each is net_null, of which the two burst functions are replaced; configuration, start and stop are DPDK's own. What net_null does
+// not have, rules and resets, the linker puts in its place (--wrap; devices.cpp): DeviceFaker, one at a time.
 #pragma once
 
 #include <deque>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include <rte_ethdev.h>
+#include <rte_flow.h>
 #include <rte_mbuf.h>
 
 #include "dataplane/io/port.hpp"
@@ -37,8 +39,9 @@ class TestDevice {
     ops.tx_pkt_burst = transmit;
     for (unsigned q = 0; q < kQueues; ++q) {
       queues_[q].device = this;
-      ops.rxq.data[q] = ops.txq.data[q] = &queues_[q];
+      pointers_[q] = &queues_[q];
     }
+    ops.rxq.data = ops.txq.data = pointers_.data();
   }
   ~TestDevice() {
     for (Queue& q : queues_)
@@ -92,6 +95,31 @@ class TestDevice {
   BufferPool& pool_;
   std::unique_ptr<Port> port_;
   std::array<Queue, kQueues> queues_;
+  std::array<void*, kQueues> pointers_{};
+};
+
+/// While it lives, every device has rules, resets, and what it wants is done.
+struct DeviceFaker {
+  DeviceFaker();
+  ~DeviceFaker();
+  DeviceFaker(const DeviceFaker&) = delete;
+  DeviceFaker& operator=(const DeviceFaker&) = delete;
+
+  struct Rule {
+    std::uint16_t port;
+    std::vector<rte_flow_item_type> pattern;
+    std::uint32_t spi;
+    std::uint16_t queue;
+  };
+  bool takes_udp = true;           ///< rules with UDP in them
+  std::size_t room = SIZE_MAX;     ///< for rules
+  std::vector<std::string> asked;  ///< of the device, in order: "validate", "create", "destroy", "reset"
+  std::map<rte_flow*, Rule> rules;
+  int reset_result = 0;
+  [[nodiscard]] const Rule* rule(std::uint32_t spi) const;
+  /// The driver of `port` says that it must be reset, in a thread of DPDK's.
+  void wants_reset(std::uint16_t port) const;
+  std::map<std::uint16_t, std::pair<rte_eth_dev_cb_fn, void*>> callbacks;
 };
 
 }  // namespace culvert::dp
