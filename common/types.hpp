@@ -3,6 +3,7 @@
 #pragma once
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
@@ -21,6 +22,12 @@ using Spi = Strong<struct SpiTag, std::uint32_t>;              ///< RFC 4303 §2
 using IkeSpi = Strong<struct IkeSpiTag, std::uint64_t>;        ///< RFC 7296 §3.1; the "cookie" of RFC 2408 §3.1.
 using MessageId = Strong<struct MessageIdTag, std::uint32_t>;  ///< RFC 2408 §3.1.
 using PolicyId = Strong<struct PolicyIdTag, std::uint32_t>;    ///< Index of an SPD entry in the data plane, from 1.
+
+/// A routing table of its own, with its own addresses and policies (VRF): the same address in two of them is two hosts. Numbered as the
+/// configuration lists them, behind the default one.
+using VrfId = std::uint8_t;
+inline constexpr VrfId kDefaultVrf = 0;
+inline constexpr std::size_t kMaxVrfs = 64;  ///< the default one included
 
 enum class Direction : std::uint8_t { Inbound = 0, Outbound = 1 };
 

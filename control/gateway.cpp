@@ -241,6 +241,9 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.pair = action.pair;
   m.peer = action.peer;
   m.name = shm::Name(action.connection + "/" + action.child);
+  const PolicyTable::Vrfs vrfs = policies_.vrfs_of({action.connection, action.child});
+  m.vrf = vrfs.inner;
+  m.local.vrf = m.remote.vrf = vrfs.outer;
   const auto answered = [this, direction = action.direction, slot = *slot, spi = action.spi, job = action.job](const Outcome& o) {
     install_outcome(now_, direction, slot, spi, job, o);
   };
@@ -297,7 +300,9 @@ void Gateway::act(ike::TimePoint now, ike::RemoveSa& action) {
 void Gateway::act(ike::TimePoint now, ike::MoveSa& action) {
   const SaEntry* e = store_.find(Direction::Outbound, action.spi, action.pair);
   if (e == nullptr || e->state == SlotState::Leaving || !link_) return;
-  link_->commands().send(shm::MoveSa{e->slot, action.spi, action.remote}, now, [this, spi = action.spi](const Outcome& o) {
+  shm::MoveSa m{e->slot, action.spi, action.remote};
+  m.remote.vrf = policies_.vrfs_of({e->connection, e->child}).outer;
+  link_->commands().send(m, now, [this, spi = action.spi](const Outcome& o) {
     if (o.kind == Outcome::Kind::Acked && !o.ok() && o.result != shm::AckResult::NotFound)
       journal_.error(fmt::format("the data plane did not move the outbound SA {:08x}: {}", spi.value, o.text()));
   });

@@ -132,6 +132,7 @@ class Gateway final : private ike::Services {
   /// Its newest inbound SA that is installed; nullptr: there is none.
   [[nodiscard]] const SaEntry* newest_inbound(const std::string& connection, const std::string& child) const;
   [[nodiscard]] std::string policy_name(PolicyId policy) const { return policies_.name_of(policy); }
+  [[nodiscard]] VrfId policy_vrf(PolicyId policy) const { return policies_.vrf_of(policy); }
   [[nodiscard]] std::uint64_t installs_refused() const { return installs_refused_; }
   [[nodiscard]] std::uint64_t reattaches() const { return attaches_ > 0 ? attaches_ - 1 : 0; }
 

@@ -78,16 +78,17 @@ void Gateway::each_record(const std::function<void(const shm::SaSnapshot&)>& vis
 }
 
 /// SAs that a culvertd before this one left running. One whose child is not configured any more, or whose policy number now
-/// belongs to another child, is removed: it would carry what another policy selects.
+/// belongs to another child, or which is of another VRF, is removed: it would carry what another policy selects.
 std::vector<ike::OrphanSa> Gateway::adopt_inventory(ike::TimePoint now) {
   std::vector<ike::OrphanSa> orphans;
   std::size_t removed = 0;
   each_record([&](const shm::SaSnapshot& sa) {
     const ChildRef* child = policies_.child_named(sa.name.view());
     const ChildRef owner = child != nullptr ? *child : ChildRef{};
-    const bool wanted =
-        child != nullptr && (PolicyTable::is_peers(sa.policy) ? policies_.adopt(sa.policy, *child, sa.peer, sa.local_ts, sa.remote_ts)
-                                                              : policies_.of(child->connection, child->child) == sa.policy);
+    const PolicyTable::Vrfs vrfs = policies_.vrfs_of(owner);
+    const bool wanted = child != nullptr && sa.vrf == vrfs.inner && sa.local.vrf == vrfs.outer &&
+                        (PolicyTable::is_peers(sa.policy) ? policies_.adopt(sa.policy, *child, sa.peer, sa.local_ts, sa.remote_ts)
+                                                          : policies_.of(child->connection, child->child) == sa.policy);
     const PolicyId policy = wanted ? sa.policy : PolicyId{};
     if (!store_.adopt(sa.direction, sa.slot, sa.spi, sa.pair, owner.connection, owner.child, policy)) {
       policies_.release(policy);

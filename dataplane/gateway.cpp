@@ -55,21 +55,22 @@ std::expected<void, std::string> Gateway::open_ports() {
   }
   for (const config::Interface& i : config::interfaces(config_)) {
     if (i.vlan != 0) spdlog::info("VLAN {}: {} of port {}, MTU {}", i.name, i.vlan, config_.ports[i.port].name, i.mtu);
-    interfaces_.push_back({std::string(i.name), ports_[i.port]->mac(), i.mtu, i.addresses, i.port, i.vlan});
+    interfaces_.push_back({std::string(i.name), ports_[i.port]->mac(), i.mtu, i.addresses, i.port, i.vlan, i.vrf});
     interfaces_.back().add_link_local();
   }
   vlan_traffic_ = std::vector<VlanTraffic>(workers * (interfaces_.size() - ports_.size()));
-  for (const auto& t : config_.tunnels) tunnels_.push_back({.name = t.name, .addresses = t.addresses});
-  own_ = std::make_unique<OwnAddresses>(interfaces_, tunnels_);
+  for (const auto& t : config_.tunnels) tunnels_.push_back({.name = t.name, .addresses = t.addresses, .vrf = t.vrf.id});
+  for (std::size_t vrf = 0; vrf <= config_.vrfs.size(); ++vrf) own_.emplace_back(interfaces_, tunnels_, static_cast<VrfId>(vrf));
   return {};
 }
 
 std::expected<void, std::string> Gateway::make_tables() {
-  auto fib = Fib::build(interfaces_, config_.routes, neighbors_, tunnels_);
+  auto fib = Fib::build(interfaces_, config_.routes, neighbors_, tunnels_, own_.size());
   if (!fib) return std::unexpected(fib.error());
   fib_ = std::move(*fib);
-  auto segment = shm::Segment::create(static_cast<std::uint32_t>(config_.dataplane.workers.size()),
-                                      static_cast<std::uint32_t>(interfaces_.size()), config_.dataplane.sa_capacity);
+  auto segment =
+      shm::Segment::create(static_cast<std::uint32_t>(config_.dataplane.workers.size()), static_cast<std::uint32_t>(interfaces_.size()),
+                           config_.dataplane.sa_capacity, config::vrf_fingerprint(config_));
   if (!segment) return std::unexpected(segment.error());
   segment_ = std::make_unique<shm::Segment>(std::move(*segment));
   for (std::size_t i = 0; i < interfaces_.size(); ++i) segment_->ports()[i].name = shm::Name(interfaces_[i].name);
@@ -97,7 +98,7 @@ std::expected<void, std::string> Gateway::make_workers() {
   if (!failed.empty()) return std::unexpected(failed);
   environment_ = {.ports = ports_,
                   .interfaces = interfaces_,
-                  .own = own_.get(),
+                  .own = own_,
                   .fib = fib_.get(),
                   .neighbors = &neighbors_,
                   .spd = &spd_,
@@ -143,7 +144,7 @@ std::expected<void, std::string> Gateway::make_manager(int signal_fd) {
                                              spd_,
                                              *rcu_,
                                              *manager_crypto_,
-                                             *own_,
+                                             own_,
                                              static_cast<unsigned>(workers_.size()),
                                              tunnels_,
                                              fib_.get(),

@@ -47,7 +47,7 @@ class Gateway {
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<Interface> interfaces_, tunnels_;
   std::vector<VlanTraffic> vlan_traffic_;
-  std::unique_ptr<OwnAddresses> own_;
+  std::vector<OwnAddresses> own_;  // by VRF
   NeighborTable neighbors_;
   std::unique_ptr<Fib> fib_;
   std::atomic<const Spd*> spd_{nullptr};

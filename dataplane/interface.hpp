@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/net/ip.hpp"
+#include "common/types.hpp"
 
 namespace culvert::dp {
 
@@ -37,6 +38,7 @@ struct Interface {
   std::vector<Prefix> addresses;  ///< own addresses with their networks
   std::uint16_t port = 0;         ///< of a VLAN: the port whose frames with its tag are meant
   std::uint16_t vlan = 0;         ///< the number in the tag; 0: none
+  VrfId vrf = kDefaultVrf;
 
   /// The address of a family that this router speaks with on this port; unspecified without one.
   [[nodiscard]] IpAddress primary(Family family) const {
@@ -88,13 +90,14 @@ struct PortState {
   std::uint16_t mtu = 0;  ///< of IP that the interface beneath carries; 0: the configured one, as far as is known
 };
 
-/// All own addresses; small, read per packet.
+/// All own addresses of a VRF; small, read per packet.
 class OwnAddresses {
  public:
-  explicit OwnAddresses(std::span<const Interface> interfaces, std::span<const Interface> tunnels = {}) {
+  explicit OwnAddresses(std::span<const Interface> interfaces, std::span<const Interface> tunnels = {}, VrfId vrf = kDefaultVrf) {
     for (const auto& some : {interfaces, tunnels})
       for (const Interface& i : some)
-        for (const Prefix& p : i.addresses) add(p.address);
+        if (i.vrf == vrf)
+          for (const Prefix& p : i.addresses) add(p.address);
   }
   [[nodiscard]] bool contains_v4(std::uint32_t host_order) const {
     if ((filter_ & bit_of(host_order)) == 0) [[likely]]

@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "common/net/ip.hpp"
+#include "common/types.hpp"
 
 namespace culvert::dp {
 
@@ -85,6 +86,7 @@ struct alignas(64) Packet {
   bool fragment = false;             ///< any fragment, the first included
   bool ports_hidden = false;         ///< its protocol has ports, but not here: a fragment other than the first, or too short
   std::uint8_t tag = 0;              ///< for the worker; nodes leave it alone
+  VrfId vrf = kDefaultVrf;           ///< where its addresses mean something: that of the port, then of what was inside of the SA
   const SpdEntry* policy = nullptr;  ///< what the SPD says of its way out, in the snapshot of this pass; for the worker, too
 
   /// Moves the start forward: the first `n` bytes become headroom. `n` <= length.

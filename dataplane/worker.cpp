@@ -148,13 +148,16 @@ bool Worker::poll() {
 
 void Worker::receive(std::uint16_t port, std::size_t n) {
   const MacBits mac = tx_[port].mac;
+  const VrfId vrf = env_.interfaces[port].vrf;
+  const OwnAddresses& own = env_.own[vrf];
   Burst esp;
   Burst clear;
   for (std::size_t i = 0; i < n; ++i) {
     Packet& p = views_[i];
+    p.vrf = vrf;
     const FrameVerdict v = classify_frame(p, mac);
     if (v.kind == FrameKind::Ip) [[likely]] {
-      input(p, esp, clear);
+      input(p, own, esp, clear);
     } else {
       other_frame(p, v, mac, esp, clear);
     }
@@ -175,11 +178,12 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
 void Worker::other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Burst& clear) {
   if (v.kind == FrameKind::Tagged) {
     v = enter_vlan(p, own, vlans_);
+    p.vrf = env_.interfaces[p.rx_port].vrf;
     if (p.rx_port >= tx_.size()) {
       traffic(p.rx_port).rx_packets.add(1);
       traffic(p.rx_port).rx_bytes.add(kEthernetBytes + kTagBytes + p.length);
     }
-    if (v.kind == FrameKind::Ip) return input(p, esp, clear);
+    if (v.kind == FrameKind::Ip) return input(p, env_.own[p.vrf], esp, clear);
   }
   if (v.kind == FrameKind::Arp) return arp(p);
   drops_.drop(p, v.reason);
@@ -189,17 +193,17 @@ VlanTraffic& Worker::traffic(std::uint16_t vlan_interface) {
   return env_.vlan_traffic[id_ * (env_.interfaces.size() - tx_.size()) + vlan_interface - tx_.size()];
 }
 
-inline void Worker::input(Packet& p, Burst& esp, Burst& clear) {
+inline void Worker::input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
   if (!parse_ip(p)) [[unlikely]]
     return drops_.drop(p, Drop::RxMalformed);
   set_origin(p, Origin::Clear);
   if (p.family == Family::V6) [[unlikely]] {
-    if (!input_v6(p)) return;
-    if (!env_.own->contains_v6(p.data + 24)) return clear.push_back(&p);
+    if (!input_v6(p, own)) return;
+    if (!own.contains_v6(p.data + 24)) return clear.push_back(&p);
   } else {
-    if (martian_source_v4(load_be32(p.data + 12), *env_.own)) [[unlikely]]
+    if (martian_source_v4(load_be32(p.data + 12), own)) [[unlikely]]
       return drops_.drop(p, Drop::RxMartian);
-    if (!env_.own->contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
+    if (!own.contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
   }
   local(p, esp, clear);
 }
@@ -241,10 +245,10 @@ void Worker::reassemble(Packet& p, Burst& esp, Burst& clear) {
 void Worker::expire_fragments() { counters_.drops[static_cast<std::size_t>(Drop::LocalFragment)].add(reassembly_.expire(monotonic_ns())); }
 
 /// What is different of IPv6: groups, neighbour discovery, addresses of the link. False: the packet ends here.
-bool Worker::input_v6(Packet& p) {
+bool Worker::input_v6(Packet& p, const OwnAddresses& own) {
   const bool to_group = p.data[24] == 0xff;
   const bool listening = to_group && listens_to(env_.interfaces[p.rx_port], p.data + 24);
-  if (is_neighbor_discovery(p) && (listening || env_.own->contains_v6(p.data + 24))) {
+  if (is_neighbor_discovery(p) && (listening || own.contains_v6(p.data + 24))) {
     neighbor_discovery(p);
     return false;
   }
@@ -253,8 +257,8 @@ bool Worker::input_v6(Packet& p) {
     return false;
   }
   // A neighbour may speak to us by an address of the link; it goes no further.
-  const bool on_link = is_link_local_v6(p.data + 8) && env_.own->contains_v6(p.data + 24) && !env_.own->contains_v6(p.data + 8);
-  if (on_link || !martian_source_v6(p.data + 8, *env_.own)) return true;
+  const bool on_link = is_link_local_v6(p.data + 8) && own.contains_v6(p.data + 24) && !own.contains_v6(p.data + 8);
+  if (on_link || !martian_source_v6(p.data + 8, own)) return true;
   drops_.drop(p, Drop::RxMartian);
   return false;
 }
@@ -267,11 +271,11 @@ inline const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
 }
 /// Its owner remembers the way of an SA.
 inline HopId Worker::way_of(OutboundSa& sa) const {
-  if (sa.worker != id_) return env_.fib->way_to(peer_of(sa), sa.spi.value);
+  if (sa.worker != id_) return env_.fib->way_to(sa.outer_vrf, peer_of(sa), sa.spi.value);
   const std::uint64_t where = sa.where();
   const auto epoch = static_cast<std::uint32_t>(env_.fib->epoch());
   if (sa.way.where != where || sa.way.epoch != epoch) [[unlikely]]
-    sa.way = {where, epoch, env_.fib->way_to(peer_of(sa), sa.spi.value)};
+    sa.way = {where, epoch, env_.fib->way_to(sa.outer_vrf, peer_of(sa), sa.spi.value)};
   return sa.way.hop;
 }
 void Worker::find_tunnel(OutboundSa& sa) {
@@ -307,7 +311,7 @@ void Worker::opened(Burst& esp, Burst& inner) {
     set_origin(p, Origin::Tunnel);
     if (opens_tcp(p)) [[unlikely]]
       clamp_opened(p);
-    if (!martian_source(p, *env_.own)) return true;
+    if (!martian_source(p, env_.own[p.vrf])) return true;
     drops_.drop(p, Drop::RxMartian);
     return false;
   });
@@ -476,7 +480,7 @@ inline bool Worker::forward_at_once(Packet& p, const Flow& flow) {
 /// The route alone, of a packet on its way out.
 HopId Worker::way_to(const Packet& p) const {
   if (p.family == Family::V6 && is_link_local_v6(p.data + 24) && is_local(origin_of(p))) return env_.fib->link(p.rx_port);
-  return env_.fib->way_to(destination_of(p));
+  return env_.fib->way_to(p.vrf, destination_of(p));
 }
 
 /// The way of a packet that has waited for a neighbour: where it was chosen among several, by that one.
@@ -853,7 +857,7 @@ void Worker::handed_over(std::span<void* const> handles) {
   std::size_t used = 0;
   for (void* handle : handles) {
     Packet& p = views_[used++];
-    load_view(handle, p);
+    load_handed_over(handle, p);
     const HandoffNote note = note_of(handle);
     set_origin(p, note.local ? (note.from_tunnel ? Origin::LocalToTunnel : Origin::LocalToClear)
                              : (note.from_tunnel ? Origin::Tunnel : Origin::Clear));
@@ -888,7 +892,7 @@ void Worker::handed_over(std::span<void* const> handles) {
         send(p, env_.fib->hop(way_on(p, note)));
         break;
       case Handoff::Unreachable:
-        if (env_.own->contains(source_of(p))) {
+        if (env_.own[p.vrf].contains(source_of(p))) {
           drops_.drop(p, note.reason);
         } else {
           refuse(p, note.reason, IcmpError::HostUnreachable);

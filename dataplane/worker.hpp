@@ -43,7 +43,7 @@ struct alignas(64) VlanTraffic {
 struct WorkerEnvironment {
   std::span<const std::unique_ptr<Port>> ports;
   std::span<const Interface> interfaces;  ///< the ports, then their VLANs
-  const OwnAddresses* own = nullptr;
+  std::span<const OwnAddresses> own;      ///< by VRF
   const Fib* fib = nullptr;
   const NeighborTable* neighbors = nullptr;
   const std::atomic<const Spd*>* spd = nullptr;  ///< nullptr inside: no culvertd has sent all its policies yet; nothing is forwarded
@@ -104,11 +104,11 @@ class Worker {
   bool make_dummy(Packet& p, const HandoffNote& note);
   void other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Burst& clear);
   void arp(Packet& p);
-  void input(Packet& p, Burst& esp, Burst& clear);
+  void input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear);
   void local(Packet& p, Burst& esp, Burst& clear);
   void reassemble(Packet& p, Burst& esp, Burst& clear);
   void expire_fragments();
-  bool input_v6(Packet& p);
+  bool input_v6(Packet& p, const OwnAddresses& own);
   void neighbor_discovery(Packet& p);
   void heard(Packet& p, const NeighborVerdict& verdict, std::uint16_t ether_type);
   void punt_ike(Packet& p);

@@ -37,14 +37,14 @@ void Worker::heard(Packet& p, const NeighborVerdict& v, std::uint16_t ether_type
 
 void Worker::punt_ike(Packet& p) {
   if (env_.ike == nullptr || !punt_budget_.take(source_of(p), begins_negotiation(p), now_)) return drops_.drop(p, Drop::PuntFull);
-  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port};
+  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port, .vrf = p.vrf};
   to_manager(p, env_.ike, Drop::PuntFull);
 }
 
 /// RFC 4301 §8.2.1: a router says that a packet of an SA did not fit. The manager knows whether it was one.
 void Worker::path_mtu(Packet& p) {
   if (env_.slow == nullptr || !path_mtu_budget_.take(now_)) return drops_.drop(p, Drop::IcmpIgnored);
-  note_of(p.handle) = {.kind = Handoff::PathMtu, .port = p.rx_port};
+  note_of(p.handle) = {.kind = Handoff::PathMtu, .port = p.rx_port, .vrf = p.vrf};
   to_manager(p, env_.slow, Drop::IcmpIgnored);
 }
 
@@ -54,7 +54,8 @@ void Worker::send_later(Packet& p, const NextHop& hop, NeighborState state) {
                        .port = hop.port,
                        .next_hop = hop.kind == HopKind::Gateway ? hop.gateway : destination_of(p),
                        .from_tunnel = origin_of(p) == Origin::Tunnel,
-                       .local = is_local(origin_of(p))};
+                       .local = is_local(origin_of(p)),
+                       .vrf = env_.interfaces[hop.port].vrf};
   to_manager(p, env_.slow, Drop::NeighborUnresolved);
 }
 
@@ -81,10 +82,11 @@ void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) 
 /// To the sender inside of a tunnel an own address speaks that the tunnel's policy admits, if there is one.
 IpAddress Worker::error_source(const Packet& p) const {
   if (p.inbound != nullptr)
-    for (const IpAddress& own : env_.own->all())
+    for (const IpAddress& own : env_.own[p.vrf].all())
       if (own.family == p.family && admits(p.inbound->match, own)) return own;
-  if (const IpAddress here = env_.interfaces[p.rx_port].primary(p.family); !here.is_unspecified()) return here;
-  for (const IpAddress& own : env_.own->all())
+  const Interface& here = env_.interfaces[p.rx_port];
+  if (here.vrf == p.vrf && here.has(p.family)) return here.primary(p.family);
+  for (const IpAddress& own : env_.own[p.vrf].all())
     if (own.family == p.family) return own;
   return {};
 }
@@ -109,6 +111,7 @@ void Worker::to_manager(Packet& p, BufferRing* ring, Drop if_full) {
 void Worker::hand_over(Packet& p, unsigned worker, HandoffNote note) {
   note.from_tunnel = origin_of(p) == Origin::Tunnel;
   note.local = is_local(origin_of(p));
+  note.vrf = p.vrf;
   note_of(p.handle) = note;
   store_view(p);
   if (worker >= env_.handoff.size() || !env_.handoff[worker]->push(p.handle)) {

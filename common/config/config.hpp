@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/bytes.hpp"
@@ -14,6 +15,7 @@
 #include "common/ipsec/packet_rules.hpp"
 #include "common/ipsec/selector.hpp"
 #include "common/net/ip.hpp"
+#include "common/types.hpp"
 
 namespace culvert::config {
 
@@ -37,6 +39,14 @@ struct Dataplane {
   std::vector<std::string> eal_args;  ///< further arguments for DPDK's EAL, as they are
 };
 
+/// What all is in that names no VRF; its name may be written, too.
+inline constexpr std::string_view kDefaultVrfName = "default";
+/// The VRF that something is in, as the file names it.
+struct VrfRef {
+  std::string name{kDefaultVrfName};
+  VrfId id = kDefaultVrf;  ///< by GatewayConfig::vrfs, once all of the file is read
+};
+
 struct Port {
   std::string name;
   std::string device;             ///< PCI address, or a DPDK vdev: "net_af_packet0,iface=eth1"
@@ -44,6 +54,7 @@ struct Port {
   std::uint16_t mtu = 1500;       ///< of IP, without Ethernet
   std::uint16_t queues = 0;       ///< RX and TX queues; 0: one per worker
   std::uint16_t rx_descriptors = 1024, tx_descriptors = 1024;
+  VrfRef vrf{};
 };
 /// A VLAN of a port (IEEE 802.1Q): frames with its tag are those of an interface of their own.
 struct Vlan {
@@ -52,17 +63,20 @@ struct Vlan {
   std::uint16_t id = 0;           ///< 1..4094
   std::vector<Prefix> addresses;  ///< with host bits
   std::uint16_t mtu = 0;          ///< of IP, at most that of the port
+  VrfRef vrf{};
 };
 struct Route {
   Prefix to;
   std::vector<IpAddress> via;  ///< next hops, among which flows are spread; none: on link
   std::string port;            ///< or VLAN; may be empty with `via`, then found by the next hops
   std::string tunnel{};        ///< instead of both: into this tunnel interface
+  VrfRef vrf{};                ///< whose packets go this way; that of its port or tunnel
 };
 /// A tunnel interface: what is routed into it leaves under the SA of the child that is bound to it.
 struct Tunnel {
   std::string name;
   std::vector<Prefix> addresses;  ///< own addresses inside, with the network that is there; none: unnumbered
+  VrfRef vrf{};                   ///< of the packets inside
 };
 
 enum class PolicyAction : std::uint8_t { Bypass, Discard };
@@ -73,6 +87,7 @@ struct Policy {
   PolicyAction action{};
   TrafficSelector local_ts, remote_ts;
   std::uint32_t priority = 1000;  ///< smaller wins; children have `Child::priority`
+  VrfRef vrf{};
 };
 
 /// Where a secret is: "file:/etc/culvert/psk" (one trailing newline is cut) or "env:NAME". Inline secrets are refused.
@@ -135,6 +150,7 @@ struct Pool {
   std::vector<Prefix> split_include;  ///< the peer's traffic to these alone goes into the tunnel; none: all of it
   std::string banner, domain;
   std::vector<std::string> split_dns;  ///< names below these domains alone are asked of `dns`
+  VrfRef vrf{};                        ///< inside
 };
 enum class ModeConfig : std::uint8_t { Pull, Push };
 
@@ -167,7 +183,8 @@ struct Child {
   std::uint16_t replay_window = 64;
   PacketRules rules{};
   std::uint32_t priority = 500;
-  std::string tunnel{};  ///< the tunnel interface whose routes choose this child's packets; empty: its selectors do
+  std::string tunnel{};    ///< the tunnel interface whose routes choose this child's packets; empty: its selectors do
+  VrfRef vrf{.name = {}};  ///< of the packets inside; no name: that of the connection, whose id it has
 
   /// All suites in order of preference, ESP first.
   [[nodiscard]] std::vector<EspSuite> suites() const {
@@ -216,6 +233,7 @@ struct Connection {
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD
   std::vector<Child> children;
+  VrfRef vrf{};  ///< outside: where its addresses are
 };
 
 /// Engine-wide IKE settings.
@@ -248,6 +266,7 @@ struct Control {
 
 struct GatewayConfig {
   Dataplane dataplane;
+  std::vector<std::string> vrfs;  ///< besides the default one; numbered from 1 in this order
   std::vector<Port> ports;
   std::vector<Vlan> vlans;
   std::vector<Tunnel> tunnels;
@@ -267,8 +286,16 @@ struct Interface {
   std::uint16_t mtu;
   std::uint16_t port;  ///< the index of its port
   std::uint16_t vlan;  ///< the id; 0: the port itself
+  VrfId vrf;
 };
 /// The ports in their order, then the VLANs in theirs. The list refers to `config`.
 std::vector<Interface> interfaces(const GatewayConfig& config);
+
+/// The number of a VRF; nullopt: there is none of this name.
+std::optional<VrfId> vrf_named(const GatewayConfig& config, std::string_view name);
+/// As the file names it.
+std::string vrf_name(const GatewayConfig& config, VrfId id);
+/// The same of two configurations that number their VRFs alike; 0 where there is only the default one.
+std::uint64_t vrf_fingerprint(const GatewayConfig& config);
 
 }  // namespace culvert::config

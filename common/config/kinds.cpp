@@ -120,6 +120,16 @@ Kind<std::string> text(std::string expects, std::size_t max) {
           plain};
 }
 
+Kind<VrfRef> vrf_reference() {
+  const Kind<std::string> name = text("the name of a VRF", 30);
+  return {name.expects,
+          [name](const At& at) -> std::optional<VrfRef> {
+            auto value = name.read(at);
+            return value ? std::optional(VrfRef{.name = std::move(*value)}) : std::nullopt;
+          },
+          [](const VrfRef& v) { return v.name; }};
+}
+
 Kind<std::string> file_path(std::size_t max) {
   Kind<std::string> kind = text("the absolute path of a file", max);
   kind.read = [inner = kind.read](const At& at) -> std::optional<std::string> {

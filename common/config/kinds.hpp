@@ -76,6 +76,7 @@ Kind<SideSelector> side_selector();    ///< a traffic selector, or "dynamic", "d
 Kind<Identity> identity();             ///< one of our own: no pattern
 Kind<Identity> identity_pattern();     ///< of peers
 Kind<std::string> certificate_file();  ///< an absolute path
+Kind<VrfRef> vrf_reference();
 Kind<SecretRef> secret_reference();
 Kind<SecretRef> key_reference();  ///< a file, or nothing
 /// In allow_weak, for certificates: RSA keys of 1024 bits and more; SHA-1 under a signature.

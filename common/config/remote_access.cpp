@@ -56,7 +56,8 @@ bool overlap(const TrafficSelector& a, const TrafficSelector& b) { return a.inte
 void check_pools(const GatewayConfig& config, const Where& here) {
   for (std::size_t i = 0; i < config.pools.size(); ++i)
     for (std::size_t k = 0; k < i; ++k)
-      if (here.entry(i).clean({"addrs"}) && here.entry(k).clean({"addrs"}) && overlap(config.pools[i].addrs, config.pools[k].addrs))
+      if (here.entry(i).clean({"addrs"}) && here.entry(k).clean({"addrs"}) && config.pools[i].vrf.id == config.pools[k].vrf.id &&
+          overlap(config.pools[i].addrs, config.pools[k].addrs))
         here.entry(i).key("addrs").error("expected addresses that no other pool has; pool " + quoted(config.pools[k].name) +
                                          " has some of them");
 }
@@ -108,7 +109,8 @@ Section<Pool> pool_section() {
       .example("[10.1.0.0/24]")
       .key("banner", &Pool::banner, text("a text, or empty: none", 500), "What the peer's user is shown (Cisco Unity).")
       .key("domain", &Pool::domain, text("a domain, or empty: none", 255), "The peer's default domain (Cisco Unity).")
-      .key("split_dns", &Pool::split_dns, list_of(text("a domain", 255), 0, 16), "Domains that are asked of dns; none: all (Cisco Unity).");
+      .key("split_dns", &Pool::split_dns, list_of(text("a domain", 255), 0, 16), "Domains that are asked of dns; none: all (Cisco Unity).")
+      .key("vrf", &Pool::vrf, vrf_reference(), "The VRF of these addresses, that of the children whose peers get them.");
 }
 
 Kind<std::vector<IpAddress>> virtual_addresses() {

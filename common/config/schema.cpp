@@ -1,5 +1,6 @@
 #include "common/config/schema.hpp"
 
+#include "common/config/network.hpp"
 #include "common/config/packet_rules.hpp"
 #include "common/config/remote_access.hpp"
 #include "common/config/selectors.hpp"
@@ -37,53 +38,6 @@ Section<Dataplane> dataplane_section() {
            "Further arguments for DPDK's EAL, passed on as they are.");
 }
 
-Section<Port> port_section() {
-  return Section<Port>()
-      .key("device", &Port::device, device(), "The NIC or virtual device.")
-      .required("\"net_af_packet0,iface=eth1\"")
-      .key("addresses", &Port::addresses, list_of(interface_address(), 0, 64),
-           "Own addresses with the prefix length of their network; [] where only VLANs of the port have some.")
-      .required("[10.9.0.1/24]")
-      .key("mtu", &Port::mtu, number<std::uint16_t>(576, 9000, "bytes"), "Largest IP packet, without the Ethernet header.")
-      .key("queues", &Port::queues, number<std::uint16_t>(0, shm::kMaxWorkers),
-           "RX and TX queues each; 0: one for each worker. Never fewer than workers.")
-      .key("rx_descriptors", &Port::rx_descriptors, power_of_two<std::uint16_t>(64, 16384), "Length of each RX queue, in packets.")
-      .key("tx_descriptors", &Port::tx_descriptors, power_of_two<std::uint16_t>(64, 16384), "Length of each TX queue, in packets.");
-}
-
-Section<Vlan> vlan_section() {
-  return Section<Vlan>()
-      .key("port", &Vlan::port, text("the name of a port", 30), "The port whose frames with this tag are meant.")
-      .required("wan")
-      .key("id", &Vlan::id, number<std::uint16_t>(1, 4094, "a VLAN id"), "Its number, in the tag of each frame.")
-      .required("100")
-      .key("addresses", &Vlan::addresses, list_of(interface_address(), 1, 64), "Own addresses with the prefix length of their network.")
-      .required("[10.100.0.1/24]")
-      .key("mtu", &Vlan::mtu, number<std::uint16_t>(576, 9000, "bytes"), "Largest IP packet, without Ethernet header and tag.")
-      .derived("that of the port")
-      .example("1500");
-}
-
-Section<Route> route_section() {
-  return Section<Route>()
-      .key("to", &Route::to, network(), "Destination network. 0.0.0.0/0 and ::/0 are the default routes.")
-      .required("0.0.0.0/0")
-      .key("via", &Route::via, list_of(address(), 0, kMaxNextHops),
-           "Next hops, on networks of ports or VLANs. Of several each flow has one, and those that do not answer, or whose link is down, "
-           "are "
-           "left out. Without any the destinations are on link, and port is needed.")
-      .example("10.9.0.254")
-      .key("port", &Route::port, text("the name of a port or VLAN", 30), "Port or VLAN to send from; with via it may be left out.")
-      .example("wan")
-      .key("tunnel", &Route::tunnel, text("the name of a tunnel, or empty", 30),
-           "Instead of via and port: into this tunnel, under the SAs of the child that is bound to it.");
-}
-
-Section<Tunnel> tunnel_section() {
-  return Section<Tunnel>().key("addresses", &Tunnel::addresses, list_of(interface_address(), 0, 16),
-                               "Own addresses inside of the tunnel, with the network that the peer is on; none: it is unnumbered.");
-}
-
 Section<Policy> policy_section() {
   return Section<Policy>()
       .key("name", &Policy::name, text("a name", 30), "Stands in logs; unique.")
@@ -96,7 +50,8 @@ Section<Policy> policy_section() {
       .key("remote_ts", &Policy::remote_ts, selector(), "The other side.")
       .required("192.0.2.0/24")
       .key("priority", &Policy::priority, number<std::uint32_t>(1, kLowestPriority),
-           "Of the policies and children that match a packet, the smallest number wins.");
+           "Of the policies and children that match a packet, the smallest number wins.")
+      .key("vrf", &Policy::vrf, vrf_reference(), "The VRF whose packets it means.");
 }
 
 Section<Control> control_section() {
@@ -212,6 +167,10 @@ Section<Child> child_section() {
       .key("tunnel", &Child::tunnel, text("the name of a tunnel, or empty", 30),
            "Route-based: bound to this tunnel. Routes choose what goes into it, of what no policy and no other child protects or discards; "
            "local_ts and remote_ts only say what it may carry, 0.0.0.0/0 or ::/0 for all: a child for each of the two families.")
+      .key("vrf", &Child::vrf, vrf_reference(),
+           "The VRF of the packets inside: its selectors mean addresses there, and what comes out of the tunnel is routed there.")
+      .derived("that of the connection")
+      .example("default")
       .finish(finish_child);
 }
 
@@ -333,15 +292,11 @@ Section<Connection> connection_section() {
            "A peer that was silent for so long is asked whether it lives (RFC 3706).")
       .key("dpd_timeout", &Connection::dpd_timeout, duration<Seconds>(1s, 168h), "A peer that was silent for so long is taken for dead.")
       .derived("5 times dpd_delay")
+      .key("vrf", &Connection::vrf, vrf_reference(),
+           "The VRF outside: that of local_addrs, by which the peer is reached. Children may have another one inside.")
       .named("children", &Connection::children, child_section(), shm::kConfiguredPolicies, "net",
              "The tunnels of this connection; each is a pair of IPsec SAs.")
       .finish(finish_connection);
-}
-
-/// VLANs that say nothing of it have the MTU of their port.
-void finish_gateway(const At&, GatewayConfig& c) {
-  for (Vlan& vlan : c.vlans)
-    if (const auto port = std::ranges::find(c.ports, vlan.port, &Port::name); vlan.mtu == 0 && port != c.ports.end()) vlan.mtu = port->mtu;
 }
 
 }  // namespace
@@ -350,6 +305,11 @@ const Section<GatewayConfig>& schema() {
   static const Section<GatewayConfig> root =
       Section<GatewayConfig>()
           .map("dataplane", &GatewayConfig::dataplane, dataplane_section(), "The process that carries packets.")
+          .key("vrfs", &GatewayConfig::vrfs, list_of(text("the name of a VRF", 30), 0, kMaxVrfs - 1),
+               "VRFs by name, besides the one named default: each has addresses, routes and policies of its own, so that networks with the "
+               "same addresses share this gateway. Each takes 16 MB of memory.size, 32 more with IPv6, and as "
+               "much again from some hundred routes on.")
+          .example("[customer-a, customer-b]")
           .named("ports", &GatewayConfig::ports, port_section(), shm::kMaxPorts, "wan", "Network ports by name; at least one.")
           .named("vlans", &GatewayConfig::vlans, vlan_section(), shm::kMaxVlans, "wan.100",
                  "VLANs of the ports by name (802.1Q), each an interface like a port: routes name it, and neighbours are behind it.")
@@ -367,7 +327,7 @@ const Section<GatewayConfig>& schema() {
           .map("ike", &GatewayConfig::ike, ike_section(), "IKE settings for all connections.")
           .named("pools", &GatewayConfig::pools, pool_section(), kMaxPools, "clients", "Virtual addresses for peers, by name.")
           .named("connections", &GatewayConfig::connections, connection_section(), kMaxConnections, "site-b", "Peers by name.")
-          .finish(finish_gateway);
+          .finish(finish_network);
   return root;
 }
 

@@ -25,17 +25,23 @@ bool known(const GatewayConfig& config, const std::string& name, const Where& at
 }
 
 void check_addresses(const GatewayConfig& config, const Where& here) {
-  std::vector<std::pair<Prefix, std::string>> networks;
+  struct Network {
+    VrfId vrf;
+    Prefix prefix;
+    std::string of;
+  };
+  std::vector<Network> networks;
   for (const Interface& i : interfaces(config))
-    for (const Prefix& p : i.addresses) networks.emplace_back(p, shown(i));
+    for (const Prefix& p : i.addresses) networks.push_back({i.vrf, p, shown(i)});
   for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
     if (!here.entry(i).clean({"addresses"})) continue;
     for (std::size_t a = 0; a < config.tunnels[i].addresses.size(); ++a) {
       const Prefix& p = config.tunnels[i].addresses[a];
-      const auto taken = std::ranges::find_if(networks, [&](const auto& n) { return overlap(n.first, p); });
+      const VrfId vrf = config.tunnels[i].vrf.id;
+      const auto taken = std::ranges::find_if(networks, [&](const Network& n) { return n.vrf == vrf && overlap(n.prefix, p); });
       if (taken != networks.end())
-        here.entry(i).key("addresses").item(a).error("its network overlaps with " + taken->first.to_string() + " of " + taken->second);
-      networks.emplace_back(p, "tunnel " + quoted(config.tunnels[i].name));
+        here.entry(i).key("addresses").item(a).error("its network overlaps with " + taken->prefix.to_string() + " of " + taken->of);
+      networks.push_back({vrf, p, "tunnel " + quoted(config.tunnels[i].name)});
     }
   }
 }
@@ -88,19 +94,19 @@ void check_routes(const GatewayConfig& config, const std::map<std::pair<std::str
 }
 
 /// The tunnel that the way to `a` leads into.
-std::optional<std::string> tunnel_to(const GatewayConfig& config, const IpAddress& a) {
+std::optional<std::string> tunnel_to(const GatewayConfig& config, VrfId vrf, const IpAddress& a) {
   std::optional<std::string> found;
   int longest = -1;
-  const auto way = [&](const Prefix& to, const std::string& tunnel) {
-    if (!to.contains(a) || int{to.length} <= longest) return;
+  const auto way = [&](VrfId of, const Prefix& to, const std::string& tunnel) {
+    if (of != vrf || !to.contains(a) || int{to.length} <= longest) return;
     longest = to.length;
     found = tunnel.empty() ? std::nullopt : std::optional(tunnel);
   };
   for (const Interface& i : interfaces(config))
-    for (const Prefix& p : i.addresses) way(p, {});
+    for (const Prefix& p : i.addresses) way(i.vrf, p, {});
   for (const Tunnel& t : config.tunnels)
-    for (const Prefix& p : t.addresses) way(p, t.name);
-  for (const Route& r : config.routes) way(r.to, r.tunnel);
+    for (const Prefix& p : t.addresses) way(t.vrf.id, p, t.name);
+  for (const Route& r : config.routes) way(r.vrf.id, r.to, r.tunnel);
   return found;
 }
 
@@ -109,7 +115,7 @@ void check_peers(const GatewayConfig& config, const Where& here) {
     const Where at = here.entry(i);
     if (!at.clean({"remote_addrs"})) continue;
     for (std::size_t k = 0; k < config.connections[i].remotes.size(); ++k)
-      if (const auto tunnel = tunnel_to(config, config.connections[i].remotes[k].first))
+      if (const auto tunnel = tunnel_to(config, config.connections[i].vrf.id, config.connections[i].remotes[k].first))
         at.key("remote_addrs")
             .item(k)
             .error("expected a peer outside of all tunnels, but its route leads into the tunnel " + quoted(*tunnel) +

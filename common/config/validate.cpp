@@ -84,13 +84,17 @@ struct Networks {
   std::vector<std::string_view> names;
   bool known;
 
-  /// The interface on one of whose networks `hop` is, or nullptr.
-  [[nodiscard]] const Interface* behind(const IpAddress& hop) const {
+  /// The interface of the VRF on one of whose networks `hop` is, or nullptr.
+  [[nodiscard]] const Interface* behind(VrfId vrf, const IpAddress& hop) const {
     for (const Interface& i : all)
-      if (std::ranges::any_of(i.addresses, [&](const Prefix& p) { return p.contains(hop); })) return &i;
+      if (i.vrf == vrf && std::ranges::any_of(i.addresses, [&](const Prefix& p) { return p.contains(hop); })) return &i;
     return nullptr;
   }
 };
+
+std::string of_vrf(const GatewayConfig& config, VrfId vrf) {
+  return config.vrfs.empty() ? std::string{} : " of VRF " + quoted(vrf_name(config, vrf));
+}
 
 /// One next hop of a route.
 void check_hop(const GatewayConfig& config, const Route& route, const IpAddress& hop, const Where& at, const Networks& networks) {
@@ -100,11 +104,11 @@ void check_hop(const GatewayConfig& config, const Route& route, const IpAddress&
     return;
   }
   if (!networks.known) return;
-  const Interface* reached = networks.behind(hop);
-  if (own_address(config, hop)) {
+  const Interface* reached = networks.behind(route.vrf.id, hop);
+  if (own_address(config, route.vrf.id, hop)) {
     at.error("expected another host, but " + hop.to_string() + " is an address of this gateway");
   } else if (reached == nullptr) {
-    at.error("expected an address on a network of a port, but " + hop.to_string() + " is on none");
+    at.error("expected an address on a network of a port" + of_vrf(config, route.vrf.id) + ", but " + hop.to_string() + " is on none");
   } else if (!route.port.empty() && reached->name != route.port) {
     at.error("expected an address on a network of port " + quoted(route.port) + ", but " + hop.to_string() + " is on one of " +
              shown(*reached));
@@ -131,20 +135,20 @@ void check_route(const GatewayConfig& config, const Route& route, const Where& a
 void validate_routes(const GatewayConfig& config, const Where& root) {
   const Where here = root.key("routes");
   Networks networks{interfaces(config), {}, networks_known(config, root)};
-  std::map<Prefix, std::size_t> seen;
+  std::map<std::pair<VrfId, Prefix>, std::size_t> seen;
   for (const Interface& i : networks.all) {
     networks.names.push_back(i.name);
-    for (const auto& p : i.addresses) seen.emplace(Prefix{p.first(), p.length}, config.routes.size());
+    for (const auto& p : i.addresses) seen.emplace(std::pair(i.vrf, Prefix{p.first(), p.length}), config.routes.size());
   }
   const bool ports = !root.sink->failed("ports") && !root.sink->failed("vlans");
   for (std::size_t i = 0; i < config.routes.size(); ++i) {
     const Where at = here.item(i);
     if (at.clean({"to"})) {
-      const auto [other, fresh] = seen.emplace(config.routes[i].to, i);
+      const auto [other, fresh] = seen.emplace(std::pair(config.routes[i].vrf.id, config.routes[i].to), i);
       if (!fresh)
         at.key("to").error(other->second == config.routes.size() ? "is the network of a port's own address: it needs no route"
-                                                                 : "there is a route to " + other->first.to_string() + " already: routes[" +
-                                                                       std::to_string(other->second) + "]");
+                                                                 : "there is a route to " + other->first.second.to_string() +
+                                                                       " already: routes[" + std::to_string(other->second) + "]");
     }
     if (at.clean({"via", "port"}) && ports) check_route(config, config.routes[i], at, networks);
   }
@@ -181,6 +185,7 @@ void validate(const GatewayConfig& config, const Node& root, Sink& sink) {
   const Where top{&sink, &root, {}};
   validate_dataplane(config, top);
   validate_ports(config, top);
+  if (!validate_vrfs(config, top)) return;
   validate_interfaces(config, top);
   validate_routes(config, top);
   validate_tunnels(config, top);

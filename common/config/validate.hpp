@@ -35,13 +35,15 @@ struct Where {
 
 /// Whether all addresses of all ports and VLANs could be read: else nothing can be said about addresses elsewhere.
 bool networks_known(const GatewayConfig& config, const Where& root);
-/// Whether it is an address of this gateway.
-bool own_address(const GatewayConfig& config, const IpAddress& a);
+/// Whether it is an address of this gateway in that VRF.
+bool own_address(const GatewayConfig& config, VrfId vrf, const IpAddress& a);
 bool overlap(const Prefix& a, const Prefix& b);
 /// As errors name it: "port 'wan'", "VLAN 'wan.100'".
 std::string shown(const Interface& interface);
 
 // The parts of validate(), by section.
+/// False: which VRF something is in is not known.
+bool validate_vrfs(const GatewayConfig& config, const Where& root);
 void validate_dataplane(const GatewayConfig& config, const Where& root);
 void validate_ports(const GatewayConfig& config, const Where& root);
 void validate_interfaces(const GatewayConfig& config, const Where& root);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "common/config/kinds.hpp"
 #include "common/config/selectors.hpp"
@@ -21,15 +22,17 @@ bool single(const TrafficSelector& remote) { return remote.first == remote.last;
 void check_addresses(const GatewayConfig& config, const Connection& c, const Where& at, bool ports_known) {
   if (at.clean({"local_addrs"}) && ports_known)
     for (std::size_t i = 0; i < c.local_addrs.size(); ++i)
-      if (!own_address(config, c.local_addrs[i])) {
+      if (!own_address(config, c.vrf.id, c.local_addrs[i])) {
         std::string all;
         for (const Interface& interface : interfaces(config))
-          for (const auto& p : interface.addresses) all += (all.empty() ? "" : ", ") + p.address.to_string();
-        at.key("local_addrs").item(i).error("expected an address of a port (" + all + "), got " + c.local_addrs[i].to_string());
+          if (interface.vrf == c.vrf.id)
+            for (const auto& p : interface.addresses) all += (all.empty() ? "" : ", ") + p.address.to_string();
+        const std::string of = config.vrfs.empty() ? std::string{} : " of VRF " + quoted(vrf_name(config, c.vrf.id));
+        at.key("local_addrs").item(i).error("expected an address of a port" + of + " (" + all + "), got " + c.local_addrs[i].to_string());
       }
   if (at.clean({"remote_addrs"}) && ports_known)
     for (std::size_t i = 0; i < c.remotes.size(); ++i)
-      if (single(c.remotes[i]) && own_address(config, c.remotes[i].first))
+      if (single(c.remotes[i]) && own_address(config, c.vrf.id, c.remotes[i].first))
         at.key("remote_addrs")
             .item(i)
             .error("expected an address of the peer, but " + c.remotes[i].first.to_string() + " is an address of this gateway");
@@ -43,16 +46,16 @@ void check_families(const Connection& c, const Where& at) {
       at.key("remote_addrs").item(i).error("expected an address of a family that local_addrs has, too");
 }
 
-bool reachable(const GatewayConfig& config, const IpAddress& a) {
-  return std::any_of(config.routes.begin(), config.routes.end(), [&](const Route& r) { return r.to.contains(a); }) ||
+bool reachable(const GatewayConfig& config, VrfId vrf, const IpAddress& a) {
+  return std::ranges::any_of(config.routes, [&](const Route& r) { return r.vrf.id == vrf && r.to.contains(a); }) ||
          std::ranges::any_of(interfaces(config), [&](const Interface& i) {
-           return std::ranges::any_of(i.addresses, [&](const Prefix& p) { return p.contains(a); });
+           return i.vrf == vrf && std::ranges::any_of(i.addresses, [&](const Prefix& p) { return p.contains(a); });
          });
 }
 
 void warn_unreachable(const GatewayConfig& config, const Connection& c, const Where& at) {
   for (std::size_t i = 0; i < c.remotes.size(); ++i)
-    if (single(c.remotes[i]) && !reachable(config, c.remotes[i].first))
+    if (single(c.remotes[i]) && !reachable(config, c.vrf.id, c.remotes[i].first))
       at.key("remote_addrs")
           .item(i)
           .warning("no route leads to " + c.remotes[i].first.to_string() + ": no port's network and no entry of routes has it");
@@ -188,7 +191,7 @@ void check_child(const Connection& connection, const Child& c, const Where& at, 
 /// Main Mode chooses the pre-shared key before it knows the peer's identity, by address alone (RFC 2409 §5.4): all that may be meant are
 /// tried, which is bounded.
 void check_ambiguous(const GatewayConfig& config, const Where& here) {
-  std::map<std::pair<IpAddress, TrafficSelector>, std::set<std::string>> secrets;  // remote of family None: %any
+  std::map<std::tuple<VrfId, IpAddress, TrafficSelector>, std::set<std::string>> secrets;  // remote of family None: %any
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
@@ -197,7 +200,7 @@ void check_ambiguous(const GatewayConfig& config, const Where& here) {
     bool too_many = false;
     for (const auto& local : c.local_addrs)
       for (const auto& remote : remotes) {
-        auto& known = secrets[{local, remote}];
+        auto& known = secrets[{c.vrf.id, local, remote}];
         known.insert((c.secret.kind == SecretRef::Kind::File ? "file:" : "env:") + c.secret.where);
         too_many = too_many || known.size() > kMaxSecrets;
       }
@@ -214,6 +217,7 @@ struct SpdEntry {
   std::string name;
   Where at;
   bool child;
+  VrfId vrf = kDefaultVrf;
   std::size_t connection = 0;
   bool many = false;
 };
@@ -229,14 +233,14 @@ std::vector<SpdEntry> spd_entries(const GatewayConfig& config, const Where& root
       const auto known = fixed_selectors(config.connections[i], c);
       if (known && c.tunnel.empty() && at.clean({"local_ts", "remote_ts", "priority"}))
         out.push_back({known->first, known->second, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name),
-                       at.key("remote_ts"), true, i, waits_for_many(config.connections[i])});
+                       at.key("remote_ts"), true, c.vrf.id, i, waits_for_many(config.connections[i])});
     }
   }
   for (std::size_t i = 0; i < config.policies.size(); ++i) {
     const Policy& p = config.policies[i];
     const Where at = root.key("policies").item(i);
     if (at.clean({"local_ts", "remote_ts", "priority"}))
-      out.push_back({p.local_ts, p.remote_ts, p.priority, "policy " + quoted(p.name), at.key("remote_ts"), false});
+      out.push_back({p.local_ts, p.remote_ts, p.priority, "policy " + quoted(p.name), at.key("remote_ts"), false, p.vrf.id});
   }
   std::stable_sort(out.begin(), out.end(), [](const SpdEntry& a, const SpdEntry& b) { return a.priority < b.priority; });
   return out;
@@ -250,7 +254,7 @@ void check_shadowed(const std::vector<SpdEntry>& entries) {
       const SpdEntry& b = entries[i];
       // Peers of a connection that has many take what they have before any child that only waits for its peers.
       if ((a.many || b.many) && a.connection != b.connection && a.child && b.child) continue;
-      if (!a.local.contains(b.local) || !a.remote.contains(b.remote)) continue;
+      if (a.vrf != b.vrf || !a.local.contains(b.local) || !a.remote.contains(b.remote)) continue;
       if (a.child && b.child && a.local == b.local && a.remote == b.remote) {
         b.at.error("the " + a.name + " has the same selectors: this one would never carry a packet");
       } else {

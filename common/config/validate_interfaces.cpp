@@ -55,7 +55,7 @@ void check_bare_ports(const GatewayConfig& config, const Where& here) {
   }
 }
 
-/// Networks are of one interface each, addresses there only once.
+/// Within a VRF networks are of one interface each, addresses there only once.
 void check_networks(const GatewayConfig& config, const Where& root) {
   struct Network {
     Prefix prefix;
@@ -73,8 +73,9 @@ void check_networks(const GatewayConfig& config, const Where& root) {
     for (std::size_t a = 0; a < all[i].addresses.size(); ++a) {
       const Prefix& p = all[i].addresses[a];
       const Where here = at.key("addresses").item(a);
-      const auto taken = std::ranges::find_if(
-          networks, [&](const Network& n) { return n.prefix.address == p.address || (n.interface != i && overlap(n.prefix, p)); });
+      const auto taken = std::ranges::find_if(networks, [&](const Network& n) {
+        return all[n.interface].vrf == all[i].vrf && (n.prefix.address == p.address || (n.interface != i && overlap(n.prefix, p)));
+      });
       if (taken != networks.end() && taken->prefix.address == p.address) {
         here.error("the address " + p.address.to_string() + " is also that of " + shown(all[taken->interface]));
       } else if (taken != networks.end()) {
@@ -90,9 +91,10 @@ std::string shown(const Interface& i) { return (i.vlan != 0 ? "VLAN " : "port ")
 
 bool overlap(const Prefix& a, const Prefix& b) { return a.contains(b.first()) || b.contains(a.first()); }
 
-bool own_address(const GatewayConfig& config, const IpAddress& a) {
-  return std::ranges::any_of(interfaces(config),
-                             [&](const Interface& i) { return std::ranges::find(i.addresses, a, &Prefix::address) != i.addresses.end(); });
+bool own_address(const GatewayConfig& config, VrfId vrf, const IpAddress& a) {
+  return std::ranges::any_of(interfaces(config), [&](const Interface& i) {
+    return i.vrf == vrf && std::ranges::find(i.addresses, a, &Prefix::address) != i.addresses.end();
+  });
 }
 
 bool networks_known(const GatewayConfig& config, const Where& root) {

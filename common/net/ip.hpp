@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "common/bytes.hpp"
+#include "common/types.hpp"
 
 namespace culvert {
 
@@ -55,7 +56,8 @@ struct Prefix {
 
 struct Endpoint {
   IpAddress address;
-  std::uint16_t port = 0;  ///< host byte order
+  std::uint16_t port = 0;   ///< host byte order
+  VrfId vrf = kDefaultVrf;  ///< that the address is one of
 
   [[nodiscard]] std::string to_string() const;  ///< "10.9.0.1:500", "[2001:db8::1]:4500"
   friend constexpr auto operator<=>(const Endpoint&, const Endpoint&) = default;

@@ -29,7 +29,7 @@ namespace culvert {
   X(PolicyClear,        "policy_clear",         "arrived in clear although policy says that it must be protected (RFC 4301 section 5.2)") \
   X(EspRunt,            "esp_runt",             "ESP or AH packet too short for its suite, or not aligned to its block size") \
   X(EspNoSa,            "esp_no_sa",            "no SA with this SPI") \
-  X(EspWrongPeer,       "esp_wrong_peer",       "the SPI's SA belongs to other outer addresses or another encapsulation") \
+  X(EspWrongPeer,       "esp_wrong_peer",       "the SPI's SA belongs to other outer addresses, another VRF or another encapsulation") \
   X(EspReplay,          "esp_replay",           "sequence number seen before (RFC 4303 section 3.4.3)") \
   X(EspOld,             "esp_old",              "sequence number left of the anti-replay window") \
   X(EspAuth,            "esp_auth",             "integrity check value is wrong") \

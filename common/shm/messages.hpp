@@ -26,7 +26,7 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 12;
+inline constexpr std::uint32_t kContractVersion = 13;
 inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
@@ -78,6 +78,7 @@ struct InstallPolicy {
   Name name;
   std::uint32_t order = 0;  ///< of equal priority
   Name tunnel{};
+  VrfId vrf = kDefaultVrf;  ///< whose packets it selects; that of the tunnel
 };
 struct RemovePolicy {
   static constexpr MessageType kType = MessageType::RemovePolicy;
@@ -110,11 +111,11 @@ struct InstallSa {
   std::uint32_t slot = 0;
   Spi spi;
   PolicyId policy;
-  Endpoint local, remote;               ///< outer addresses; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948), where
-                                        ///< local port 500 means behind a non-IKE marker of eight zero bytes
-  TrafficSelector local_ts, remote_ts;  ///< of our side and theirs, whatever the direction
-  EspSuite suite;                       ///< its group means nothing here
-  SaMode mode = SaMode::Tunnel;         ///< of Transport the selectors are inside of the outer addresses
+  Endpoint local, remote;  ///< outer addresses, both of the outer VRF; ports 0: native ESP (protocol 50), else UDP-encapsulated (RFC 3948),
+                           ///< where local port 500 means behind a non-IKE marker of eight zero bytes
+  TrafficSelector local_ts, remote_ts;        ///< of our side and theirs, whatever the direction
+  EspSuite suite;                             ///< its group means nothing here
+  SaMode mode = SaMode::Tunnel;               ///< of Transport the selectors are inside of the outer addresses
   IpAddress original_local, original_remote;  ///< transport mode behind NAT: what checksums were made over (RFC 3948 §3.1.2); or none
   std::uint8_t encr_key_bytes = 0;            ///< cipher key and salt, in KEYMAT order
   std::uint8_t integ_key_bytes = 0;           ///< with the salt of GMAC behind the key
@@ -124,9 +125,10 @@ struct InstallSa {
   bool follow = false;               ///< inbound in UDP: the peer is behind a NAT, and authentic packets may come from anywhere (see Moved)
   PacketRules rules;                 ///< padding is for ESP in tunnel mode
   Lifetime soft, hard;
-  std::uint64_t pair = 0;  ///< the same number on both SAs of a pair: culvertd's handle, kept for its successor
-  PeerTag peer{};          ///< kept for its successor, too
-  Name name;               ///< "connection/child"
+  std::uint64_t pair = 0;   ///< the same number on both SAs of a pair: culvertd's handle, kept for its successor
+  PeerTag peer{};           ///< kept for its successor, too
+  Name name;                ///< "connection/child"
+  VrfId vrf = kDefaultVrf;  ///< of the packets inside: that of `policy`; in transport mode the outer one
 };
 struct RemoveSa {
   static constexpr MessageType kType = MessageType::RemoveSa;
@@ -198,6 +200,7 @@ struct TracePacket {
   std::uint8_t under_sa = 0;       ///< not 0: it came under the inbound SA of `slot` and `spi`, at whatever port
   std::uint32_t slot = 0;
   Spi spi;
+  VrfId vrf = kDefaultVrf;  ///< where it arrives, unless a port or an SA says so
 };
 struct Traced {
   static constexpr MessageType kType = MessageType::Traced;
@@ -247,7 +250,7 @@ struct Message {
 
 /// A UDP datagram on its way to or from culvertd: the UDP payload as on the wire (with the non-ESP marker on port 4500).
 struct Datagram {
-  Endpoint local, remote;
+  Endpoint local, remote;    ///< both of the VRF by which it came in, or is to leave
   std::uint32_t length = 0;  ///< of `data` in use; checked against kMaxDatagram by the reader
   std::array<std::uint8_t, kMaxDatagram> data;
 };

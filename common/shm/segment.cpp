@@ -104,13 +104,15 @@ std::uint64_t layout_hash() {
   return hash;
 }
 
-std::expected<Segment, std::string> Segment::create(std::uint32_t workers, std::uint32_t ports, std::uint32_t sa_capacity) {
+std::expected<Segment, std::string> Segment::create(std::uint32_t workers, std::uint32_t ports, std::uint32_t sa_capacity,
+                                                    std::uint64_t vrfs) {
   SegmentHeader h{};
   h.magic = kSegmentMagic;
   h.version = kContractVersion;
   h.workers = workers;
   h.ports = ports;
   h.sa_capacity = sa_capacity;
+  h.vrfs = vrfs;
   h.layout_hash = layout_hash();
   if (!sane(h)) return std::unexpected("segment: workers, ports or SA capacity out of range");
   h.total_bytes = offsets(h).total;
@@ -193,8 +195,8 @@ bool read_record(const SaRecord& r, SaSnapshot& out) {
   for (int i = 0; i < kTries; ++i) {
     const std::uint32_t before = r.version.load(std::memory_order_acquire);
     if (before & 1U) continue;
-    out = {r.spi,  r.slot, r.policy,       r.pair,   r.local,     r.remote,  r.local_ts, r.remote_ts, r.suite, r.mode,
-           r.soft, r.hard, r.installed_ns, r.worker, r.direction, r.current, r.name,     r.peer,      r.mtu,   r.path_mtu};
+    out = {r.spi,  r.slot,         r.policy, r.pair,      r.local,   r.remote, r.local_ts, r.remote_ts, r.suite,    r.mode, r.soft,
+           r.hard, r.installed_ns, r.worker, r.direction, r.current, r.name,   r.peer,     r.mtu,       r.path_mtu, r.vrf};
     std::atomic_thread_fence(std::memory_order_acquire);
     if (r.version.load(std::memory_order_relaxed) == before) return out.spi.value != 0;
   }
@@ -225,6 +227,7 @@ void write_record(SaRecord& r, const SaSnapshot& v) {
   r.peer = v.peer;
   r.mtu = v.mtu;
   r.path_mtu = v.path_mtu;
+  r.vrf = v.vrf;
   r.version.store(before + 2, std::memory_order_release);
 }
 

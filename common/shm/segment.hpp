@@ -94,6 +94,7 @@ struct alignas(64) SaRecord {
   PeerTag peer;
   Name name;
   std::uint16_t mtu;       ///< outbound: the largest inner packet; 0: unknown, or no way leads to the peer
+  VrfId vrf;               ///< of the packets inside
   std::uint16_t path_mtu;  ///< outbound: of outer packets, as a router on the way said lately; 0: none did
   alignas(64) SaCounters counters;
 };
@@ -155,6 +156,7 @@ struct SegmentHeader {
   std::uint64_t total_bytes;
   std::uint64_t boot_id;  ///< random at each start of the data plane: another one means that all SAs are gone
   std::uint64_t tsc_hz;
+  std::uint64_t vrfs;  ///< config::vrf_fingerprint() of its configuration: who counts them otherwise must not attach
 };
 
 using CommandRing = RingMemory<Message, kCommandSlots>;
@@ -179,7 +181,8 @@ class Segment {
  public:
   /// The data plane's side: makes, sizes, seals and maps a memfd. `workers` 1..kMaxWorkers, `ports` 0..kMaxPorts + kMaxVlans,
   /// `sa_capacity` a power of two to kMaxSaCapacity.
-  static std::expected<Segment, std::string> create(std::uint32_t workers, std::uint32_t ports, std::uint32_t sa_capacity);
+  static std::expected<Segment, std::string> create(std::uint32_t workers, std::uint32_t ports, std::uint32_t sa_capacity,
+                                                    std::uint64_t vrfs = 0);
   /// culvertd's side: maps `fd` after checking its seals, size, magic, version and layout hash. Takes the descriptor in any case.
   static std::expected<Segment, std::string> attach(int fd);
 
@@ -226,6 +229,7 @@ struct SaSnapshot {
   Name name;
   PeerTag peer{};
   std::uint16_t mtu = 0, path_mtu = 0;
+  VrfId vrf = kDefaultVrf;
 };
 bool read_record(const SaRecord& record, SaSnapshot& out);
 /// The manager's side of the seqlock.

@@ -11,28 +11,28 @@
 // list-conns {}                                                 `culvert list-conns -o json` prints the result:
 //   {"dataplane": {"connected"},
 //    "connections": [{"connection","up","peers","connecting": null | {"for_s","unanswered_message": null | 1 | 3 | 5},
-//                     "local_addrs":[],"remote_addrs":[],"local_id","remote_id","proposals":[],
+//                     "vrf" (outside),"local_addrs":[],"remote_addrs":[],"local_id","remote_id","proposals":[],
 //                     "failure": null | {"exchange","reason","help","message","age_s"},
 //                     "children": [{"child","up","local_ts","remote_ts","esp_proposals":[],"start_action",
-//                                   "tunnel": null | NAME,"failure"}]}]}
+//                                   "vrf" (inside),"tunnel": null | NAME,"failure"}]}]}
 // list-sas {"connection"?}
 //   {"dataplane": {"connected"},
 //    "ike_sas": [{"id","connection","state":"connecting|established|rekeyed|deleting","role":"initiator|responder",
 //                 "initiator_spi","responder_spi" (16 hex digits),"local","remote" ("ADDRESS:PORT"),"local_id","remote_id","suite",
-//                 "xauth_user": null | TEXT,"virtual_address": null | ADDRESS,
+//                 "vrf" (outside),"xauth_user": null | TEXT,"virtual_address": null | ADDRESS,
 //                 "nat":{"local","remote","forced"},"vendor_ids":[],"age_s","rekey_in_s","expires_in_s",
 //                 "children":[CHILD]}],
 //    "pairs_without_ike_sa": [{"connection","children":[CHILD]}],
 //    "orphans": [{"connection","child","direction":"in|out","spi","suite","local","remote","age_s",...DIRECTION}]}
 //   CHILD: {"child","state":"negotiating|installing|installed|rekeyed|deleting","role","adopted","pair","spi_in","spi_out" (8 hex digits),
-//           "suite","protocol":"esp|ah","mode":"tunnel|transport","esn","encap":"native|udp","local_ts","remote_ts","age_s","rekey_in_s","expires_in_s","in":
-//           null | DIRECTION,"out": null | DIRECTION}
+//           "suite","protocol":"esp|ah","mode":"tunnel|transport","esn","encap":"native|udp","vrf"
+//           (inside),"local_ts","remote_ts","age_s","rekey_in_s","expires_in_s", "in": null | DIRECTION,"out": null | DIRECTION}
 //   "suite" is null while it is not agreed. "adopted" pairs are of a culvertd before this one, their "role" is null; "orphans" are what
 //   the data plane has from it besides.
 //   DIRECTION: {"packets","bytes","sequence","worker","idle_s",TOTALS}; null while the SA is not installed
 //   TOTALS: {"packets","bytes","drops":{REASON: n, "other": n}, of "in" alone: "gaps":{"lost","reordered","duplicated"}}
 // list-pools {"leases"?: bool}
-//   {"pools": [{"pool","size","online","offline","leases"?: [{"address","identity","online"}]}]}
+//   {"pools": [{"pool","vrf","size","online","offline","leases"?: [{"address","identity","online"}]}]}
 // list-certs {"connection"?}
 //   {"certificates": [{"connection","role":"own|intermediate|authority|peer","subject","names":[],"issuer","serial","key",
 //                      "not_before","not_after" (seconds since 1970),"begins_in_s","ends_in_s"}],
@@ -71,7 +71,8 @@
 //             secret|user|pool", ...}}      the fields of evidence: control/cli/server/explain.cpp
 // trace-packet {"source","destination" (addresses),"protocol"? (a name or number; default "icmp"),"source_port"?,"destination_port"?,
 //               "size"? (default 84),"ttl"? (default 64),"df"?: bool,"port"? (where it arrives),
-//               "connection"?,"child"? (it comes under the inbound SA of this child)}
+//               "vrf"? (where it arrives, without port and connection),"connection"?,"child"? (it comes under the inbound SA of this
+//               child)}
 //   {"verdict":"encrypted|clear|here|dropped","port" (it leaves by),"reason" (of "dropped"),"help",
 //    "steps": [{"step":"arrives|arrives_under_sa|is_for_us|inbound_policy|ttl|route|outbound_policy|leaves_under_sa|size|neighbor|leaves",
 //               "text"}]}

@@ -49,6 +49,7 @@ class Engine::Impl {
   void fragment(TimePoint now, const Datagram& datagram, const Framed& piece);
   [[nodiscard]] bool takes_fragments(const Datagram& datagram, const ikev1::IsakmpSa* sa) const;
   void exchange(TimePoint now, const Datagram& datagram, const Framed& framed);
+  [[nodiscard]] bool of_other_vrf(const Datagram& datagram, const Header& header) const;
 
   ikev1::Core core;
 };
@@ -68,8 +69,18 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
   if (!framed) return junk(Reason::Malformed, "A datagram is no IKE message: " + std::string(name(framed.error().fault)) + ".");
   if (framed->header.major != 1)
     return core.not_spoken(now, datagram, Reason::OtherVersion, "A message of IKEv2, which this gateway does not speak.");
+  if (of_other_vrf(datagram, framed->header)) return junk(Reason::UnknownSa, "A message names cookies of an SA of another VRF.");
   if (framed->header.next_payload == ikev1::kFragmentPayload) return fragment(now, datagram, *framed);
   exchange(now, datagram, *framed);
+}
+
+/// A VRF is shut: whoever knows the cookies speaks for nobody elsewhere.
+bool Engine::Impl::of_other_vrf(const Datagram& datagram, const Header& header) const {
+  if (core.config.vrfs.empty()) return false;
+  auto id = core.table.find(header.spi_i, header.spi_r);
+  if (!id) id = core.table.find_initiating(header.spi_i);
+  const auto sa = id ? core.sas().find(*id) : core.sas().end();
+  return sa != core.sas().end() && sa->second->local.vrf != datagram.local.vrf;
 }
 
 /// A piece of a message: the whole goes its way when it is complete. Nothing says who sent it; what it says is judged as ever.
@@ -100,7 +111,7 @@ void Engine::Impl::fragment(TimePoint now, const Datagram& datagram, const Frame
 bool Engine::Impl::takes_fragments(const Datagram& datagram, const ikev1::IsakmpSa* sa) const {
   const auto wanted = [&](std::size_t connection) { return core.connection(connection).fragmentation != config::Fragmentation::No; };
   if (sa) return wanted(sa->connection);
-  const auto options = candidates(core.config, datagram.local.address, datagram.remote.address);
+  const auto options = candidates(core.config, datagram.local, datagram.remote.address);
   return std::any_of(options.begin(), options.end(), wanted);
 }
 

@@ -82,7 +82,7 @@ void begin_access(Core& core, TimePoint now, IsakmpSa& sa) {
 }
 
 void after_xauth(Core& core, TimePoint now, IsakmpSa& sa) {
-  note_contact(core, sa.remote.address);  // from here on there may be pairs
+  note_contact(core, sa.remote);  // from here on there may be pairs
   begin_config(core, now, sa);
   core.touch(sa);
   if (access_of(sa) && access_of(sa)->initial_contact) peer_restarted(core, now, sa);

@@ -287,7 +287,7 @@ void Core::refused(TimePoint now, std::size_t index, const Endpoint& peer, Excha
 }
 
 void Core::not_spoken(TimePoint now, const ike::Datagram& datagram, Reason reason, std::string message) {
-  const auto options = ike::candidates(config, datagram.local.address, datagram.remote.address);
+  const auto options = ike::candidates(config, datagram.local, datagram.remote.address);
   if (options.empty() || connection(options.front()).remote_addrs.empty())
     return junk(now, datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});
   refused(now, options.front(), datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});

@@ -145,7 +145,8 @@ class Core {
   std::vector<ike::Datagram> deferred;  ///< came before their time, which is now
   ike::SaTable table;
   FirstFragments first_fragments, newcomer_fragments;  ///< the latter of message 3: nobody fills it in another's name
-  std::set<IpAddress> contacted;  ///< peers that we have, or had, SAs with: they get no INITIAL-CONTACT. At most kMaxContacted
+  std::set<std::pair<VrfId, IpAddress>>
+      contacted;  ///< peers that we have, or had, SAs with: they get no INITIAL-CONTACT. At most kMaxContacted
   ike::Newcomers newcomers;
   ike::Repeats repeats;  ///< first messages whose answer is expensive
   std::map<DhGroup, ReplyKeySlot> reply_keys;

@@ -39,7 +39,7 @@ void begin(Core& core, TimePoint now, std::vector<ike::OrphanSa> orphans) {
       core.actions.emplace_back(ike::RemoveSa{orphan.pair, orphan.direction, orphan.spi});
       continue;
     }
-    note_contact(core, orphan.remote.address);
+    note_contact(core, orphan.remote);
     ChildRun& run = core.run(*index).children[target->children.front()];
     auto it = std::ranges::find(run.pairs, orphan.pair, &ChildSa::pair);
     if (it == run.pairs.end()) {

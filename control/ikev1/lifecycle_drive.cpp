@@ -63,7 +63,7 @@ void connect(Core& core, TimePoint now, std::size_t index) {
   const IpAddress& remote = c.remote_addrs[run.failures % c.remote_addrs.size()];  // each attempt tries the next one
   const auto local = std::ranges::find(c.local_addrs, remote.family, &IpAddress::family);
   if (local == c.local_addrs.end()) return;  // the configuration is checked for it
-  start_phase1(core, now, {index, {*local, ike::kIkePort}, {remote, ike::kIkePort}, {}});
+  start_phase1(core, now, {index, {*local, ike::kIkePort, c.vrf.id}, {remote, ike::kIkePort, c.vrf.id}, {}});
 }
 
 /// Begins one child's Quick Mode if it is time. False: there is no ISAKMP SA for it.

@@ -45,12 +45,12 @@ void on_responder_lifetime(Core& core, TimePoint now, IsakmpSa& sa, MmEstablishe
         shorten(pair.established, live->rekey_at, pair.expires_at);
 }
 
-void note_contact(Core& core, const IpAddress& peer) {
-  if (core.contacted.size() < kMaxContacted) core.contacted.insert(peer);
+void note_contact(Core& core, const Endpoint& peer) {
+  if (core.contacted.size() < kMaxContacted) core.contacted.emplace(peer.vrf, peer.address);
 }
 
 void add_initial_contact(Core& core, const IsakmpSa& sa, Builder& out) {
-  if (core.contacted.contains(sa.remote.address) || core.contacted.size() >= kMaxContacted) return;
+  if (core.contacted.contains({sa.remote.vrf, sa.remote.address}) || core.contacted.size() >= kMaxContacted) return;
   Notify n;
   n.protocol = kProtoIsakmp;
   n.type = NotifyType::InitialContact;

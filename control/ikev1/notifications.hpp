@@ -15,7 +15,7 @@ void on_responder_lifetime(Core& core, TimePoint now, IsakmpSa& sa, MmEstablishe
 
 /// INITIAL-CONTACT (RFC 2407 §4.6.3.3), in our last message of phase 1, where nothing is left of any earlier dealings with the peer.
 /// What is said is of an address: a peer behind the same NAT as another, or with two connections, must not lose the SAs of the first.
-void note_contact(Core& core, const IpAddress& peer);
+void note_contact(Core& core, const Endpoint& peer);
 void add_initial_contact(Core& core, const IsakmpSa& sa, Builder& out);
 
 /// CONNECTED (RFC 2408 §3.1): a peer that set the commit bit is ready. It comes under the message id of its Quick Mode, or names the SPI.

@@ -22,10 +22,11 @@ bool has_own_policy(const Core& core, std::size_t run, std::size_t index) {
 
 bool taken_by_another(const Core& core, const IsakmpSa& sa, std::size_t index, const Selectors& wanted) {
   if (!has_own_policy(core, sa.connection, index)) return false;
+  const VrfId vrf = core.connection(sa).children.at(index).vrf.id;
   for (const auto& [id, run] : core.runs()) {
     if (id == sa.connection) continue;
     for (std::size_t k = 0; k < run.children.size(); ++k) {
-      if (run.children[k].pairs.empty() || !has_own_policy(core, id, k)) continue;
+      if (run.children[k].pairs.empty() || !has_own_policy(core, id, k) || core.connection(id).children.at(k).vrf.id != vrf) continue;
       for (const ChildSa& pair : run.children[k].pairs)
         if (!std::holds_alternative<ChildSuperseded>(pair.life) && pair.local_ts.intersect(wanted.local) &&
             pair.remote_ts.intersect(wanted.remote))

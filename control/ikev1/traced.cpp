@@ -19,7 +19,7 @@ std::string connection_of(const Core& core, const Incoming& in) {
   if (!id) id = core.table.find_initiating(in.header().spi_i);
   if (!id) id = core.table.find_half_open(in.header().spi_i, in.datagram.remote);
   if (const auto sa = id ? core.sas().find(*id) : core.sas().end(); sa != core.sas().end()) return core.connection(*sa->second).name;
-  const auto options = ike::candidates(core.config, in.datagram.local.address, in.datagram.remote.address);
+  const auto options = ike::candidates(core.config, in.datagram.local, in.datagram.remote.address);
   return options.empty() ? std::string{} : core.config.connections.at(options.front()).name;
 }
 
@@ -43,7 +43,7 @@ void trace_sent(Core& core, TimePoint now, const IsakmpSa& sa, ByteView message)
 void trace_stateless(Core& core, const ike::Datagram& to, ByteView message) {
   const TimePoint now = core.traced_at;
   const auto framed = ike::parse_header(message);
-  const auto options = ike::candidates(core.config, to.local.address, to.remote.address);
+  const auto options = ike::candidates(core.config, to.local, to.remote.address);
   const std::string name = options.empty() ? std::string{} : core.config.connections.at(options.front()).name;
   if (!framed || !core.watches.matches(now, name, to.remote.address)) return;
   core.trace(now, name, to.remote, "out: " + describe(framed->header, message.size()) + ": " + in_clear(*framed));

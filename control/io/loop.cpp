@@ -127,6 +127,8 @@ asio::awaitable<void> Loop::Impl::keep_attached() {
   error_code error;
   for (;;) {
     auto attachment = co_await attach();
+    if (attachment && attachment->segment.header().vrfs != config::vrf_fingerprint(gateway().config()))
+      attachment = std::unexpected("the data plane has been started with other vrfs: restart culvert-dataplane with this configuration");
     if (!attachment) {
       if (attachment.error() != last_error || Clock::now() - last_said > kReminderInterval) {
         last_error = attachment.error();

@@ -17,6 +17,7 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
     for (const auto& child : connection.children) {
       Configured& c = children_.emplace_back(Configured{{connection.name, child.name}, child.priority, order += 2, {}, {}});
       c.name = shm::Name(connection.name + "/" + child.name);
+      c.vrfs = {child.vrf.id, connection.vrf.id};
       const auto selectors = config::fixed_selectors(connection, child);
       if (!selectors) continue;
       shm::InstallPolicy p;
@@ -34,6 +35,7 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
         p.local_ts = p.remote_ts = TrafficSelector::from({IpAddress::v4(0), 0});
       }
       p.name = c.name;
+      p.vrf = c.vrfs.inner;
       c.policy = p.policy;
       entries_.push_back(p);
     }
@@ -47,6 +49,7 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
     p.local_ts = policy.local_ts;
     p.remote_ts = policy.remote_ts;
     p.name = shm::Name(policy.name);
+    p.vrf = policy.vrf.id;
     entries_.push_back(p);
   }
   // Where what no entry names is let through, packets to the address of a client that is away would leave in clear.
@@ -60,6 +63,7 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
       p.local_ts = TrafficSelector::from({IpAddress::v4(0), 0});
       p.remote_ts = pool.addrs;
       p.name = shm::Name("pool " + pool.name);
+      p.vrf = pool.vrf.id;
       entries_.push_back(p);
     }
   for (std::uint32_t id = shm::kConfiguredPolicies + 1; id <= shm::kMaxPolicies; ++id) free_.push_back(id);
@@ -74,6 +78,11 @@ std::vector<shm::InstallPolicy> PolicyTable::entries() const {
 const PolicyTable::Configured* PolicyTable::configured(const ChildRef& ref) const {
   const auto it = std::ranges::find(children_, ref, &Configured::ref);
   return it == children_.end() ? nullptr : &*it;
+}
+
+PolicyTable::Vrfs PolicyTable::vrfs_of(const ChildRef& child) const {
+  const Configured* c = configured(child);
+  return c == nullptr ? Vrfs{} : c->vrfs;
 }
 
 std::optional<PolicyId> PolicyTable::of(const std::string& connection, const std::string& child) const {
@@ -92,6 +101,12 @@ std::string PolicyTable::name_of(PolicyId policy) const {
   return it == entries_.end() ? std::string{} : std::string(it->name.view());
 }
 
+VrfId PolicyTable::vrf_of(PolicyId policy) const {
+  if (const auto peers = peers_.find(policy.value); peers != peers_.end()) return peers->second.policy.vrf;
+  const auto it = std::ranges::find(entries_, policy, &shm::InstallPolicy::policy);
+  return it == entries_.end() ? kDefaultVrf : it->vrf;
+}
+
 const ChildRef* PolicyTable::child_named(std::string_view name) const {
   const auto it = std::ranges::find_if(children_, [&](const Configured& c) { return c.name.view() == name; });
   return it == children_.end() ? nullptr : &it->ref;
@@ -106,6 +121,7 @@ PolicyTable::Peers& PolicyTable::add(PolicyId policy, const Configured& child, K
   p.local_ts = std::get<3>(key);
   p.remote_ts = std::get<4>(key);
   p.name = child.name;
+  p.vrf = child.vrfs.inner;
   by_key_[key] = policy.value;
   return peers_[policy.value] = Peers{p, std::move(key), 0, {}};
 }

@@ -36,8 +36,15 @@ class PolicyTable {
   [[nodiscard]] const ChildRef* child_of(PolicyId policy) const;
   /// "connection/child", or what a policy is called; "" where there is none of this number.
   [[nodiscard]] std::string name_of(PolicyId policy) const;
+  /// Whose packets it selects.
+  [[nodiscard]] VrfId vrf_of(PolicyId policy) const;
   /// The child that an SA's name ("connection/child", perhaps cut) stands for.
   [[nodiscard]] const ChildRef* child_named(std::string_view name) const;
+  /// Of a child's packets, inside and outside; the default ones where there is no such child.
+  struct Vrfs {
+    VrfId inner = kDefaultVrf, outer = kDefaultVrf;
+  };
+  [[nodiscard]] Vrfs vrfs_of(const ChildRef& child) const;
 
   // -- entries of peers
   struct Taken {
@@ -63,6 +70,7 @@ class PolicyTable {
     std::uint32_t priority = 0, order = 0;
     std::optional<PolicyId> policy;
     shm::Name name;
+    Vrfs vrfs{};
   };
   using Key = std::tuple<std::string, std::string, shm::PeerTag, TrafficSelector, TrafficSelector>;
   struct Peers {

@@ -21,7 +21,7 @@ constexpr std::array kMartians{"0.0.0.0/8", "127.0.0.0/8",   "224.0.0.0/4", "240
                                "::/127",    "::ffff:0:0/96", "fe80::/10",   "ff00::/8"};
 constexpr std::size_t kMaxBurst = 64;
 
-/// Prefix -> hop, the later wins: collected before DPDK's table is sized.
+/// Prefix -> hop of one VRF, the later wins: collected before DPDK's table is sized. Hops are numbered across VRFs.
 class Plan {
  public:
   explicit Plan(std::vector<NextHop>& hops) : hops_(hops) {}
@@ -69,6 +69,7 @@ std::expected<NextHop, std::string> resolve(const config::Route& route, const Ip
     return into(static_cast<std::size_t>(named - tunnels.begin()));
   }
   for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    if (interfaces[i].vrf != route.vrf.id) continue;
     const bool named = interfaces[i].name == route.port;
     if (!route.port.empty() && !named) continue;
     const auto port = static_cast<std::uint16_t>(i);
@@ -79,27 +80,53 @@ std::expected<NextHop, std::string> resolve(const config::Route& route, const Ip
     if (neighbor == nullptr) return std::unexpected(what + "too many next hops");
     return NextHop{HopKind::Gateway, port, *via, neighbor};
   }
-  if (via != nullptr) return std::unexpected(what + "no port has a network with the next hop " + via->to_string());
-  return std::unexpected(what + "needs `via` or the name of a port");
+  if (via != nullptr) return std::unexpected(what + "no port of its VRF has a network with the next hop " + via->to_string());
+  return std::unexpected(what + "needs `via` or the name of a port of its VRF");
+}
+
+/// What `interfaces`, `tunnels` and martians say in one VRF before its routes: `links` by interface.
+void plan_networks(Plan& plan, VrfId vrf, std::span<const Interface> interfaces, std::span<const Interface> tunnels,
+                   std::span<const HopId> links) {
+  for (const char* martian : kMartians) plan.add(*Prefix::parse(martian), {HopKind::Martian, 0, {}, nullptr});
+  for (std::size_t i = 0; i < interfaces.size(); ++i)
+    for (const Prefix& p : interfaces[i].addresses)
+      if (interfaces[i].vrf == vrf && !is_link_local(p.address)) plan.add(p, links[i]);
+  for (std::size_t i = 0; i < tunnels.size(); ++i)
+    for (const Prefix& p : tunnels[i].addresses)
+      if (tunnels[i].vrf == vrf) plan.add(p, into(i));  // one peer, no broadcast
+}
+
+/// ... and behind them: what no route takes away.
+void plan_own(Plan& plan, VrfId vrf, std::span<const Interface> interfaces, std::span<const Interface> tunnels) {
+  for (const Interface& i : interfaces)
+    for (const Prefix& p : i.addresses) {
+      if (i.vrf != vrf || p.address.family != Family::V4) continue;
+      if (p.length < 31) {  // RFC 3021: no broadcast on a /31
+        plan.add({p.first(), 32}, {HopKind::Martian, 0, {}, nullptr});
+        plan.add({p.last(), 32}, {HopKind::Martian, 0, {}, nullptr});
+      }
+    }
+  for (std::size_t i = 0; i < interfaces.size(); ++i)
+    for (const Prefix& p : interfaces[i].addresses)
+      if (interfaces[i].vrf == vrf) plan.add(host(p.address), {HopKind::Local, static_cast<std::uint16_t>(i), {}, nullptr});
+  for (const Interface& tunnel : tunnels)
+    for (const Prefix& p : tunnel.addresses)
+      if (tunnel.vrf == vrf) plan.add(host(p.address), {HopKind::Local, 0, {}, nullptr});
 }
 }  // namespace
 
 std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Interface> interfaces, std::span<const config::Route> routes,
-                                                            NeighborTable& neighbors, std::span<const Interface> tunnels) {
+                                                            NeighborTable& neighbors, std::span<const Interface> tunnels,
+                                                            std::size_t vrfs) {
   std::unique_ptr<Fib> fib(new Fib);
-  Plan plan(fib->hops_);
   if (!interfaces.empty()) fib->seed_ = load_mac(interfaces[0].mac.data()) * 0x165667b19e3779f9U;
-  for (const char* martian : kMartians) plan.add(*Prefix::parse(martian), {HopKind::Martian, 0, {}, nullptr});
-  for (std::size_t i = 0; i < interfaces.size(); ++i) {
-    const NextHop link{HopKind::OnLink, static_cast<std::uint16_t>(i), {}, nullptr};
-    fib->links_.push_back(plan.add(link));
-    for (const Prefix& p : interfaces[i].addresses)
-      if (!is_link_local(p.address)) plan.add(p, link);
-  }
-  for (std::size_t i = 0; i < tunnels.size(); ++i)
-    for (const Prefix& p : tunnels[i].addresses) plan.add(p, into(i));  // one peer, no broadcast
+  std::vector<Plan> plans(vrfs, Plan(fib->hops_));
+  for (std::size_t i = 0; i < interfaces.size(); ++i)
+    fib->links_.push_back(plans[0].add(NextHop{HopKind::OnLink, static_cast<std::uint16_t>(i), {}, nullptr}));
+  for (std::size_t vrf = 0; vrf < vrfs; ++vrf) plan_networks(plans[vrf], static_cast<VrfId>(vrf), interfaces, tunnels, fib->links_);
   for (const config::Route& route : routes) {
     std::vector<HopId> ways;
+    Plan& plan = plans[route.vrf.id];
     for (std::size_t i = 0; i < std::max<std::size_t>(route.via.size(), 1); ++i) {
       auto hop = resolve(route, route.via.empty() ? nullptr : &route.via[i], interfaces, tunnels, neighbors);
       if (!hop) return std::unexpected(hop.error());
@@ -108,26 +135,18 @@ std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Inte
     }
     plan.add(route.to, ways.size() == 1 ? ways[0] : fib->add_group(ways));
   }
-  for (const Interface& i : interfaces)
-    for (const Prefix& p : i.addresses) {
-      if (p.address.family != Family::V4) continue;
-      if (p.length < 31) {  // RFC 3021: no broadcast on a /31
-        plan.add({p.first(), 32}, {HopKind::Martian, 0, {}, nullptr});
-        plan.add({p.last(), 32}, {HopKind::Martian, 0, {}, nullptr});
-      }
-    }
-  for (std::size_t i = 0; i < interfaces.size(); ++i)
-    for (const Prefix& p : interfaces[i].addresses) plan.add(host(p.address), {HopKind::Local, static_cast<std::uint16_t>(i), {}, nullptr});
-  for (const Interface& tunnel : tunnels)
-    for (const Prefix& p : tunnel.addresses) plan.add(host(p.address), {HopKind::Local, 0, {}, nullptr});
-  if (auto made = fib->make_v4(plan.routes(Family::V4)); !made) return std::unexpected(made.error());
-  const bool v6 = std::ranges::any_of(interfaces, [](const Interface& i) { return i.has(Family::V6); });
-  if (!v6) return fib;
-  if (auto made = fib->make_v6(plan.routes(Family::V6)); !made) return std::unexpected(made.error());
+  for (std::size_t vrf = 0; vrf < vrfs; ++vrf) plan_own(plans[vrf], static_cast<VrfId>(vrf), interfaces, tunnels);
+  fib->tables_.resize(vrfs);
+  for (std::size_t vrf = 0; vrf < vrfs; ++vrf) {
+    if (auto made = fib->make_v4(fib->tables_[vrf], plans[vrf].routes(Family::V4)); !made) return std::unexpected(made.error());
+    const bool v6 = std::ranges::any_of(interfaces, [&](const Interface& i) { return i.vrf == vrf && i.has(Family::V6); });
+    if (!v6) continue;
+    if (auto made = fib->make_v6(fib->tables_[vrf], plans[vrf].routes(Family::V6)); !made) return std::unexpected(made.error());
+  }
   return fib;
 }
 
-std::expected<void, std::string> Fib::make_v4(const Routes& routes) {
+std::expected<void, std::string> Fib::make_v4(Table& table, const Routes& routes) const {
   std::set<std::uint32_t> long_prefixes;
   for (const auto& [to, hop] : routes)
     if (to.length > 24) long_prefixes.insert(to.address.v4_host() >> 8);
@@ -138,15 +157,15 @@ std::expected<void, std::string> Fib::make_v4(const Routes& routes) {
   const bool small = hops_.size() < 120 && long_prefixes.size() < 120;
   conf.dir24_8.nh_sz = small ? RTE_FIB_DIR24_8_1B : RTE_FIB_DIR24_8_2B;
   conf.dir24_8.num_tbl8 = small ? 127 : 32767;
-  v4_ = rte_fib_create(next_name("fib").c_str(), SOCKET_ID_ANY, &conf);
-  if (v4_ == nullptr) return no_memory();
+  table.v4 = rte_fib_create(next_name("fib").c_str(), SOCKET_ID_ANY, &conf);
+  if (table.v4 == nullptr) return no_memory();
   for (const auto& [to, hop] : routes)
-    if (const int rc = rte_fib_add(v4_, to.address.v4_host(), to.length, hop); rc != 0)
+    if (const int rc = rte_fib_add(table.v4, to.address.v4_host(), to.length, hop); rc != 0)
       return std::unexpected("route to " + to.to_string() + ": " + rte_strerror(-rc));
   return {};
 }
 
-std::expected<void, std::string> Fib::make_v6(const Routes& routes) {
+std::expected<void, std::string> Fib::make_v6(Table& table, const Routes& routes) const {
   rte_fib6_conf conf{};
   conf.type = RTE_FIB6_TRIE;
   conf.max_routes = static_cast<int>(routes.size() + 64);
@@ -155,29 +174,32 @@ std::expected<void, std::string> Fib::make_v6(const Routes& routes) {
   std::size_t tables = 64;
   for (const auto& [to, hop] : routes) tables += to.length > 24 ? (to.length - 24U + 7U) / 8U : 0U;
   conf.trie.num_tbl8 = static_cast<std::uint32_t>(std::min<std::size_t>(tables, 32767));
-  v6_ = rte_fib6_create(next_name("fib6_").c_str(), SOCKET_ID_ANY, &conf);
-  if (v6_ == nullptr) return no_memory();
+  table.v6 = rte_fib6_create(next_name("fib6_").c_str(), SOCKET_ID_ANY, &conf);
+  if (table.v6 == nullptr) return no_memory();
   for (const auto& [to, hop] : routes)
-    if (const int rc = rte_fib6_add(v6_, to.address.bytes.data(), to.length, hop); rc != 0)
+    if (const int rc = rte_fib6_add(table.v6, to.address.bytes.data(), to.length, hop); rc != 0)
       return std::unexpected("route to " + to.to_string() + ": " + rte_strerror(-rc));
   return {};
 }
 
 Fib::~Fib() {
-  rte_fib_free(v4_);
-  rte_fib6_free(v6_);
+  for (const Table& t : tables_) {
+    rte_fib_free(t.v4);
+    rte_fib6_free(t.v6);
+  }
 }
 
-void Fib::lookup_v4(std::span<const std::uint32_t> addresses, std::span<HopId> out) const {
+void Fib::lookup_v4(VrfId vrf, std::span<const std::uint32_t> addresses, std::span<HopId> out) const {
   std::array<std::uint64_t, kMaxBurst> hops;
   const auto n = static_cast<unsigned>(std::min(addresses.size(), kMaxBurst));
   // The API takes a non-const pointer and reads only.
-  rte_fib_lookup_bulk(v4_, const_cast<std::uint32_t*>(addresses.data()), hops.data(), static_cast<int>(n));
+  rte_fib_lookup_bulk(tables_[vrf].v4, const_cast<std::uint32_t*>(addresses.data()), hops.data(), static_cast<int>(n));
   for (unsigned i = 0; i < n; ++i) out[i] = static_cast<HopId>(hops[i]);
 }
 
-void Fib::lookup_v6(std::span<const V6Bytes> addresses, std::span<HopId> out) const {
-  if (v6_ == nullptr) {
+void Fib::lookup_v6(VrfId vrf, std::span<const V6Bytes> addresses, std::span<HopId> out) const {
+  rte_fib6* const v6 = tables_[vrf].v6;
+  if (v6 == nullptr) {
     std::fill(out.begin(), out.end(), HopId{0});
     return;
   }
@@ -186,17 +208,17 @@ void Fib::lookup_v6(std::span<const V6Bytes> addresses, std::span<HopId> out) co
   static_assert(sizeof(V6Bytes) == 16);
   // The API takes a non-const pointer and reads only.
   auto* ips = reinterpret_cast<std::uint8_t(*)[16]>(const_cast<V6Bytes*>(addresses.data()));
-  rte_fib6_lookup_bulk(v6_, ips, hops.data(), static_cast<int>(n));
+  rte_fib6_lookup_bulk(v6, ips, hops.data(), static_cast<int>(n));
   for (unsigned i = 0; i < n; ++i) out[i] = static_cast<HopId>(hops[i]);
 }
 
-HopId Fib::way_to(const IpAddress& address, std::uint64_t flow) const {
+HopId Fib::way_to(VrfId vrf, const IpAddress& address, std::uint64_t flow) const {
   HopId id = 0;
   if (address.family == Family::V4) {
     const std::uint32_t a = address.v4_host();
-    lookup_v4(std::span(&a, 1), std::span(&id, 1));
+    lookup_v4(vrf, std::span(&a, 1), std::span(&id, 1));
   } else if (address.family == Family::V6) {
-    lookup_v6(std::span(&address.bytes, 1), std::span(&id, 1));
+    lookup_v6(vrf, std::span(&address.bytes, 1), std::span(&id, 1));
   }
   if (!has_groups()) [[likely]]
     return id;

@@ -1,7 +1,7 @@
-// The forwarding table: which way a destination address lies. Built once from addresses and routes, then only read, but for which of
-// several next hops a flow has (RFC 2992: by a hash of the flow, so that its packets stay in order). That is chosen before anybody else
-// sees a hop: none outside is ever Several. Owns DPDK's fib and fib6 behind an interface that knows families. The table of IPv6 is made
-// only where a port has such an address.
+// The forwarding tables, one of each VRF: which way a destination address lies. Built once from addresses and routes, then only read, but
+// for which of several next hops a flow has (RFC 2992: by a hash of the flow, so that its packets stay in order). That is chosen before
+// anybody else sees a hop: none outside is ever Several. Owns DPDK's fib and fib6 behind an interface that knows families. The table of
+// IPv6 is made only where a port has such an address.
 #pragma once
 
 #include <array>
@@ -47,23 +47,26 @@ using V6Bytes = std::array<std::uint8_t, 16>;  ///< an address in network order
 
 class Fib {
  public:
-  /// Routes: own addresses, networks of ours, `routes`, and what is no destination. Fails on a route that leads nowhere.
+  /// Routes: own addresses, networks of ours, `routes`, and what is no destination, each in its VRF. Fails on a route that leads nowhere.
   static std::expected<std::unique_ptr<Fib>, std::string> build(std::span<const Interface> interfaces,
                                                                 std::span<const config::Route> routes, NeighborTable& neighbors,
-                                                                std::span<const Interface> tunnels = {});
+                                                                std::span<const Interface> tunnels = {}, std::size_t vrfs = 1);
   ~Fib();
   Fib(const Fib&) = delete;
   Fib& operator=(const Fib&) = delete;
 
   /// Addresses in host order. `out` is as long as `addresses`, at most 64. What they say is for choose().
-  void lookup_v4(std::span<const std::uint32_t> addresses, std::span<HopId> out) const;
+  void lookup_v4(VrfId vrf, std::span<const std::uint32_t> addresses, std::span<HopId> out) const;
   /// The same; link-local addresses but our own are Martian: they mean something with a port only (see link()).
-  void lookup_v6(std::span<const V6Bytes> addresses, std::span<HopId> out) const;
+  void lookup_v6(VrfId vrf, std::span<const V6Bytes> addresses, std::span<HopId> out) const;
   /// The way to neighbours on the link of `port`.
   [[nodiscard]] HopId link(std::uint16_t port) const { return links_[port]; }
   /// `flow` tells apart what goes to one address, where it has several next hops.
-  [[nodiscard]] HopId way_to(const IpAddress& address, std::uint64_t flow = 0) const;
-  [[nodiscard]] const NextHop& lookup(const IpAddress& address, std::uint64_t flow = 0) const { return hops_[way_to(address, flow)]; }
+  [[nodiscard]] HopId way_to(VrfId vrf, const IpAddress& address, std::uint64_t flow = 0) const;
+  [[nodiscard]] const NextHop& lookup(VrfId vrf, const IpAddress& address, std::uint64_t flow = 0) const {
+    return hops_[way_to(vrf, address, flow)];
+  }
+  [[nodiscard]] bool has_vrfs() const { return tables_.size() > 1; }
   [[nodiscard]] const NextHop& hop(HopId id) const { return hops_[id]; }
 
   /// Whether a route has several next hops.
@@ -96,10 +99,13 @@ class Fib {
   };
   Fib() = default;
   HopId add_group(std::vector<HopId> members);
-  std::expected<void, std::string> make_v4(const Routes& routes);
-  std::expected<void, std::string> make_v6(const Routes& routes);
-  rte_fib* v4_ = nullptr;
-  rte_fib6* v6_ = nullptr;
+  struct Table {
+    rte_fib* v4 = nullptr;
+    rte_fib6* v6 = nullptr;  ///< nullptr: no port of the VRF has such an address
+  };
+  std::expected<void, std::string> make_v4(Table& table, const Routes& routes) const;
+  std::expected<void, std::string> make_v6(Table& table, const Routes& routes) const;
+  std::vector<Table> tables_;  // by VRF
   std::vector<HopId> links_;
   std::vector<NextHop> hops_{NextHop{}};
   std::vector<std::unique_ptr<Group>> groups_;

@@ -79,12 +79,18 @@ void store_frames(std::span<Packet* const> packets, FrameHeader header, void** h
 
 HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_to_priv(mbuf(handle))); }
 
+void load_handed_over(void* handle, Packet& view) {
+  view_of(mbuf(handle), view);
+  view.vrf = note_of(handle).vrf;
+}
+
 namespace {
 /// A fragment goes where its packet would.
 void like(const Packet& packet, Packet& fragment) {
   fragment.family = packet.family;
   fragment.tx_port = packet.tx_port;
   fragment.rx_port = packet.rx_port;
+  fragment.vrf = packet.vrf;
   fragment.inbound = packet.inbound;
   fragment.outbound = packet.outbound;
   fragment.tag = packet.tag;

@@ -42,6 +42,7 @@ struct HandoffNote {
   IpAddress next_hop;
   bool from_tunnel = false;  ///< it arrived under an SA
   bool local = false;        ///< made here
+  VrfId vrf = kDefaultVrf;   ///< Packet::vrf
 };
 
 class BufferPool {
@@ -67,6 +68,8 @@ class BufferPool {
 
 /// Fills the view from its buffer.
 void load_view(void* handle, Packet& view);
+/// The same of one that was handed over: with the VRF that its note says.
+void load_handed_over(void* handle, Packet& view);
 /// Writes the view's bounds back into its buffer; before handing over and before transmitting.
 void store_view(const Packet& view);
 /// An Ethernet header (14 bytes) as it stands in memory: eight bytes, four, and the type.

@@ -86,7 +86,9 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
 shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
   if (!valid_policy(m.policy) || !valid_bool(m, &shm::InstallPolicy::acquire)) return shm::AckResult::BadMessage;
   if (const shm::AckResult checked = Spd::check(m); checked != shm::AckResult::Ok) return checked;
-  if (!m.tunnel.view().empty() && std::ranges::find(t_.tunnels, m.tunnel.view(), &Interface::name) == t_.tunnels.end()) {
+  const auto tunnel = std::ranges::find(t_.tunnels, m.tunnel.view(), &Interface::name);
+  if (m.vrf >= t_.own.size() || (tunnel != t_.tunnels.end() && tunnel->vrf != m.vrf)) return shm::AckResult::BadMessage;
+  if (!m.tunnel.view().empty() && tunnel == t_.tunnels.end()) {
     spdlog::warn("policy {} refused: there is no tunnel {}", printable(as_bytes(m.name.view())), printable(as_bytes(m.tunnel.view())));
     return shm::AckResult::NotFound;
   }
@@ -169,6 +171,7 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   installed_[{m.direction, m.slot}];
   shm::SaSnapshot snapshot{m.spi,  m.slot, m.policy, m.pair, m.local, m.remote,    m.local_ts, m.remote_ts, m.suite,
                            m.mode, m.soft, m.hard,   now_ns, worker,  m.direction, false,      m.name,      m.peer};
+  snapshot.vrf = m.vrf;
   shm::write_record(record, snapshot);
   if constexpr (std::is_same_v<Table, OutboundTable>) {
     add_outbound(*raw);
@@ -179,11 +182,14 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
 
 shm::AckResult Commands::install_sa(const shm::InstallSa& m, std::uint64_t now_ns) {
   if (!valid_direction(m.direction) || !valid_policy(m.policy) || !valid_bool(m, &shm::InstallSa::follow) ||
-      !valid_bool(m.suite, &EspSuite::esn))
+      !valid_bool(m.suite, &EspSuite::esn) || std::max(m.vrf, m.local.vrf) >= t_.own.size() || m.remote.vrf != m.local.vrf)
     return shm::AckResult::BadMessage;
-  const auto own = t_.own.all();
-  if (std::find(own.begin(), own.end(), m.local.address) == own.end()) {
-    spdlog::warn("SA {:08x} refused: its local address {} is none of ours", m.spi.value, m.local.address.to_string());
+  if (!t_.own[m.local.vrf].contains(m.local.address)) {
+    spdlog::warn("SA {:08x} refused: its local address {} is none of ours in its VRF", m.spi.value, m.local.address.to_string());
+    return shm::AckResult::BadMessage;
+  }
+  if (const auto of = policies_.find(m.policy.value); of != policies_.end() && of->second.vrf != m.vrf) {
+    spdlog::warn("SA {:08x} refused: its policy is of another VRF", m.spi.value);
     return shm::AckResult::BadMessage;
   }
   const shm::AckResult result = m.direction == Direction::Inbound ? install(t_.inbound, m, now_ns) : install(t_.outbound, m, now_ns);
@@ -218,7 +224,8 @@ shm::AckResult Commands::remove_sa(const shm::RemoveSa& m) {
 shm::AckResult Commands::move_sa(const shm::MoveSa& m) {
   OutboundSa* sa = t_.outbound.at(m.slot);
   if (sa == nullptr || sa->spi != m.spi) return shm::AckResult::NotFound;
-  if (!sa->udp || m.remote.port == 0 || m.remote.address.family != sa->outer_family) return shm::AckResult::BadMessage;
+  if (!sa->udp || m.remote.port == 0 || m.remote.address.family != sa->outer_family || m.remote.vrf != sa->outer_vrf)
+    return shm::AckResult::BadMessage;
   move_outbound(*sa, m.remote);
   return shm::AckResult::Ok;
 }
@@ -243,12 +250,12 @@ namespace {
 std::optional<Endpoint> moved(InboundSa& sa) {
   if (sa.outer_family == Family::V4) {
     const PeerWord to = sa.moved_to.exchange(0, std::memory_order_acquire);
-    return to == 0 ? std::nullopt : std::optional(Endpoint{IpAddress::v4(peer_address(to)), peer_port(to)});
+    return to == 0 ? std::nullopt : std::optional(Endpoint{IpAddress::v4(peer_address(to)), peer_port(to), sa.outer_vrf});
   }
   const std::uint32_t stores = sa.moved_v6.stores();
   if (stores == std::exchange(sa.manager.moves_seen, stores)) return std::nullopt;
   const PeerV6::Value to = sa.moved_v6.load();
-  return Endpoint{address_from(Family::V6, reinterpret_cast<const std::uint8_t*>(to.address.data())), to.port};
+  return Endpoint{address_from(Family::V6, reinterpret_cast<const std::uint8_t*>(to.address.data())), to.port, sa.outer_vrf};
 }
 }  // namespace
 

@@ -35,7 +35,7 @@ class Commands {
     std::atomic<const Spd*>& spd;
     Rcu& rcu;
     CryptoEngine& crypto;
-    const OwnAddresses& own;
+    std::span<const OwnAddresses> own;  ///< by VRF
     unsigned workers;
     std::span<const Interface> tunnels{};
     const Fib* fib = nullptr;  ///< with the next: how large packets to a peer may be; nullptr: nobody asks

@@ -78,7 +78,7 @@ bool Forecast::arrives(const shm::TracePacket& q) {
     if (sa.expired()) return drop(Drop::EspExpired), false;
     if (!sa.admits(packet_)) return drop(Drop::EspSelector), false;
   }
-  if (martian_source(packet_, *env_.own)) return drop(Drop::RxMartian), false;
+  if (martian_source(packet_, env_.own[packet_.vrf])) return drop(Drop::RxMartian), false;
   return true;
 }
 
@@ -89,16 +89,20 @@ Answer Forecast::of(const shm::TracePacket& q) {
   if (!known(q.source.family) || q.destination.family != q.source.family) return std::unexpected(shm::AckResult::BadMessage);
   if (!compose(q)) return std::unexpected(shm::AckResult::BadMessage);
   IpAddress from = q.source;
+  VrfId by = q.vrf;  // where it arrives
+  if (q.vrf >= env_.own.size()) return std::unexpected(shm::AckResult::BadMessage);
   if (q.under_sa != 0) {
     InboundSa* sa = q.slot < env_.inbound->capacity() ? env_.inbound->at(q.slot) : nullptr;
     if (sa == nullptr || sa->spi != q.spi) return std::unexpected(shm::AckResult::NotFound);
     packet_.inbound = sa;
     from = address_from(sa->outer_family, sa->match.remote_address.data());
+    by = sa->outer_vrf;
   }
-  const NextHop& back = env_.fib->lookup(from);
+  const NextHop& back = env_.fib->lookup(by, from);
   const std::uint16_t port = q.port == shm::TracePacket::kAnyPort && back.leads_out() ? back.port : q.port;
   if (port >= env_.interfaces.size()) return std::unexpected(shm::AckResult::NotFound);
   packet_.rx_port = port;
+  packet_.vrf = packet_.inbound != nullptr ? packet_.inbound->vrf : env_.interfaces[port].vrf;
   if (arrives(q) && came_in()) {
     const NextHop& hop = env_.fib->hop(packet_.tx_port);
     if (!stays_here(hop)) goes_out(hop);
@@ -110,7 +114,7 @@ Answer Forecast::of(const shm::TracePacket& q) {
 bool Forecast::came_in() {
   Packet& p = packet_;
   const bool clear = p.inbound == nullptr;
-  if (clear && env_.own->contains(destination_of(p))) {
+  if (clear && env_.own[p.vrf].contains(destination_of(p))) {
     const shm::LocalUse use = use_of(classify_local(p));
     if (use == shm::LocalUse::Esp || use == shm::LocalUse::Ike || use == shm::LocalUse::Keepalive || use == shm::LocalUse::Malformed) {
       path_.add({.kind = StepKind::IsForUs, .number = static_cast<std::uint32_t>(use), .address = destination_of(p)});
@@ -122,7 +126,7 @@ bool Forecast::came_in() {
   }
   const Spd* spd = env_.spd->load(std::memory_order_acquire);
   if (spd == nullptr) {
-    p.tx_port = env_.fib->way_to(destination_of(p));
+    p.tx_port = env_.fib->way_to(p.vrf, destination_of(p));
     return true;
   }
   const SpdEntry* mirrored = nullptr;
@@ -206,7 +210,7 @@ void Forecast::leaves_protected(const SpdEntry& entry) {
   if (sa == nullptr) return drop(Drop::PolicyNoSa);
   path_.add(sa_step(*sa));
   const IpAddress to = peer_of(*sa);
-  const NextHop& hop = env_.fib->lookup(to, sa->spi.value);
+  const NextHop& hop = env_.fib->lookup(sa->outer_vrf, to, sa->spi.value);
   route(hop);
   if (!hop.leads_out()) return drop(Drop::NoRoute);
   const std::uint32_t mtu = effective_mtu(*sa, sa->outer_mtu(env_.interfaces[hop.port].mtu));

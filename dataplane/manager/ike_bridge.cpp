@@ -63,8 +63,8 @@ std::optional<Drop> punt(const Packet& p, PuntProducer& ring) {
   if (summed && upper_sum(p.family, p.data, kProtocolUdp, udp, length) != 0xffff) return Drop::PuntInvalid;
   if (begins_negotiation(p) && ring.room() <= shm::kDatagramSlots / 2) return Drop::PuntFull;
   const bool taken = ring.produce([&](shm::Datagram& d) {
-    d.local = {destination_of(p), p.destination_port};
-    d.remote = {source_of(p), p.source_port};
+    d.local = {destination_of(p), p.destination_port, p.vrf};
+    d.remote = {source_of(p), p.source_port, p.vrf};
     d.length = payload;
     std::copy_n(udp + kUdpHeaderBytes, payload, d.data.begin());  // never by what stands in the slot: culvertd can write there
   });
@@ -92,13 +92,14 @@ shm::RingStatus Injector::inject(InjectConsumer& ring, const std::function<void(
 std::optional<Drop> Injector::check() const {
   const Family family = copy_.local.address.family;
   const bool sound = copy_.length <= shm::kMaxDatagram && (family == Family::V4 || family == Family::V6) &&
-                     copy_.remote.address.family == family && own_.contains(copy_.local.address) &&
+                     copy_.remote.address.family == family && copy_.local.vrf < own_.size() &&
+                     own_[copy_.local.vrf].contains(copy_.local.address) &&
                      (copy_.local.port == kIkePort || copy_.local.port == kNatTPort) && copy_.remote.port != 0;
   return sound ? std::nullopt : std::optional(Drop::InjectInvalid);
 }
 
 std::optional<Drop> Injector::build(const std::function<void(const Packet&)>& emit) {
-  const NextHop& hop = fib_.lookup(copy_.remote.address);
+  const NextHop& hop = fib_.lookup(copy_.local.vrf, copy_.remote.address);
   if (hop.kind != HopKind::OnLink && hop.kind != HopKind::Gateway) return Drop::NoRoute;
   const Family family = copy_.local.address.family;
   std::array<std::uint8_t, kUdpHeaderBytes + shm::kMaxDatagram> udp;
@@ -129,6 +130,7 @@ std::optional<Drop> Injector::build(const std::function<void(const Packet&)>& em
     write(p.data, copy_, {at, part, at + part == total}, id_);
     std::copy_n(udp.begin() + at, part, p.data + front);
     at += part;
+    p.vrf = copy_.local.vrf;
     emit(p);
   }
   return std::nullopt;

@@ -22,16 +22,18 @@ std::optional<Drop> punt(const Packet& packet, PuntProducer& ring);
 
 class Injector {
  public:
-  Injector(const OwnAddresses& own, const Fib& fib, std::span<const Interface> interfaces, BufferPool& pool, shm::ManagerCounters& counters)
+  Injector(std::span<const OwnAddresses> own, const Fib& fib, std::span<const Interface> interfaces, BufferPool& pool,
+           shm::ManagerCounters& counters)
       : own_(own), fib_(fib), interfaces_(interfaces), pool_(pool), counters_(counters) {}
-  /// Takes one datagram and makes IP packets of it, fragments where it is larger than the MTU; `emit` takes each buffer.
+  /// Takes one datagram and makes IP packets of it, fragments where it is larger than the MTU; `emit` takes each buffer, with
+  /// its VRF.
   /// Empty: nothing was there. Refused ones are counted and end here.
   shm::RingStatus inject(InjectConsumer& ring, const std::function<void(const Packet&)>& emit);
 
  private:
   std::optional<Drop> check() const;
   std::optional<Drop> build(const std::function<void(const Packet&)>& emit);
-  const OwnAddresses& own_;
+  std::span<const OwnAddresses> own_;  // by VRF
   const Fib& fib_;
   std::span<const Interface> interfaces_;
   BufferPool& pool_;

@@ -54,7 +54,7 @@ Manager::Manager(const Setup& s)
                  [this](void* buffer, bool tell) { end(buffer, Drop::NeighborUnresolved, tell); }}),
       next_hops_(s.fib, s.environment.interfaces, s.environment.ports, resolver_),
       ports_(s.environment.ports, s.interfaces, s.environment.vlan_traffic, s.tables.rcu),
-      injector_(*s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
+      injector_(s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
       signal_fd_(s.signal_fd) {}
 
 Manager::~Manager() { give_up(); }
@@ -205,7 +205,7 @@ bool Manager::take_injected() {
   for (std::size_t i = 0; i < kCommandBatch; ++i) {
     const shm::RingStatus s = injector_.inject(session_->inject, [this](const Packet& p) {
       segment_.manager().generated.add(1);
-      give_to_worker(p, {.kind = Handoff::Egress, .local = true});
+      give_to_worker(p, {.kind = Handoff::Egress, .local = true, .vrf = p.vrf});
     });
     if (s == shm::RingStatus::Corrupt) corrupt("inject");
     if (s != shm::RingStatus::Item) return false;
@@ -218,7 +218,7 @@ bool Manager::take_ike() {
   const std::size_t n = env_.ike->pop(buffers);
   for (std::size_t i = 0; i < n; ++i) {
     Packet p;
-    load_view(buffers[i], p);
+    load_handed_over(buffers[i], p);
     if (const auto refused = punt_packet(p)) {
       end(buffers[i], *refused, false);
     } else {
@@ -269,7 +269,7 @@ void Manager::send_dummies(std::uint64_t now) {
 
 void Manager::learn_path_mtu(void* buffer, std::uint64_t now) {
   Packet p;
-  load_view(buffer, p);
+  load_handed_over(buffer, p);
   const auto claim = parse_ip(p) ? path_mtu_claim(p) : std::nullopt;
   if (!claim || !commands_.learn_path_mtu(*claim, now)) return drop(buffer, Drop::IcmpIgnored);
   segment_.manager().consumed.add(1);

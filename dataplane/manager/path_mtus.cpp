@@ -14,7 +14,7 @@ namespace {
 /// Whether the SA may have sent the packet that is quoted.
 bool has_sent(const OutboundSa& sa, const PathMtuClaim& c) {
   const Family f = sa.outer_family;
-  if (sa.spi != c.spi || f != c.local.family || sa.outer_protocol != c.protocol) return false;
+  if (sa.spi != c.spi || sa.outer_vrf != c.vrf || f != c.local.family || sa.outer_protocol != c.protocol) return false;
   if (address_from(f, sa.header.data() + source_at(f)) != c.local || peer_of(sa) != c.remote) return false;
   const std::uint16_t port = f == Family::V4 ? peer_port(sa.peer.load(std::memory_order_relaxed)) : sa.peer_v6.load().port;
   if (sa.local_port != c.local_port || port != c.remote_port) return false;
@@ -28,7 +28,7 @@ bool has_sent(const OutboundSa& sa, const PathMtuClaim& c) {
 
 std::uint32_t Commands::outer_mtu(const OutboundSa& sa) const {
   if (t_.fib == nullptr) return 0;
-  const NextHop& hop = t_.fib->lookup(peer_of(sa), sa.spi.value);
+  const NextHop& hop = t_.fib->lookup(sa.outer_vrf, peer_of(sa), sa.spi.value);
   return hop.leads_out() ? sa.outer_mtu(t_.interfaces[hop.port].mtu) : 0;
 }
 

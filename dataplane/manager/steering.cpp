@@ -23,7 +23,8 @@ void Steering::installed(const shm::InstallSa& sa) {
   // Neither AH nor ESP behind a non-IKE marker (draft-ietf-ipsec-udp-encaps-00) stands where a device looks for an SPI.
   if (sa.suite.protocol != SaProtocol::Esp || (sa.local.port != 0 && sa.local.port != kNatTPort)) return;
   for (std::size_t i = 0; i < ports_.size(); ++i)
-    if (std::ranges::any_of(interfaces_[i].addresses, [&](const Prefix& own) { return own.address == sa.local.address; }))
+    if (interfaces_[i].vrf == sa.local.vrf &&
+        std::ranges::any_of(interfaces_[i].addresses, [&](const Prefix& own) { return own.address == sa.local.address; }))
       ports_[i]->steer(sa.spi, sa.local.address.family, sa.local.port != 0, inbound_[sa.slot].worker);
 }
 

@@ -49,7 +49,7 @@ bool from_peer(const Packet& p, const InboundSa& sa) {
     return v4 ? std::memcmp(p.data + at, address.data(), 4) == 0 : std::memcmp(p.data + at, address.data(), 16) == 0;
   };
   if (!same(destination_at(p.family), sa.match.local_address)) return false;
-  if (sa.udp && p.destination_port != sa.local_port) return false;
+  if ((sa.udp && p.destination_port != sa.local_port) || p.vrf != sa.outer_vrf) return false;
   if (sa.follows) return true;
   return same(source_at(p.family), sa.match.remote_address) && (!sa.udp || p.source_port == sa.remote_port);
 }
@@ -178,6 +178,7 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
   std::uint8_t outer_tos = 0;
   if (const Drop verdict = sa.geometry.ah ? ah_in_strip(p, outer_tos) : strip_esp(p, op, outer_tos); verdict != Drop::Count_) [[unlikely]]
     return verdict;
+  p.vrf = sa.vrf;
   const Family said = p.family;
   if (!parse_ip(p) || p.family != said) [[unlikely]]  // an inner packet that is shorter than the text is padded for confidentiality (§2.7)
     return Drop::EspInner;

@@ -76,8 +76,9 @@ std::optional<PathMtuClaim> path_mtu_claim(const Packet& p) {
   if (p.protocol != (v4 ? kProtocolIcmp : kProtocolIcmpv6) || p.fragment) return std::nullopt;
   const std::uint8_t* icmp = p.data + p.l4_offset;
   const std::uint32_t bytes = p.length - p.l4_offset;
-  const auto claim = v4 ? claim_v4(icmp, bytes) : claim_v6(icmp, bytes);
+  auto claim = v4 ? claim_v4(icmp, bytes) : claim_v6(icmp, bytes);
   if (!claim) return std::nullopt;
+  claim->vrf = p.vrf;
   const bool right = v4 ? sum_bytes(icmp, bytes) == 0xffff : upper_sum(Family::V6, p.data, kProtocolIcmpv6, icmp, bytes) == 0xffff;
   return right ? claim : std::nullopt;
 }

@@ -23,6 +23,7 @@ struct PathMtuClaim {
   std::uint16_t local_port = 0, remote_port = 0;  ///< 0 without UDP
   std::uint8_t protocol = 0;                      ///< ESP, AH or UDP
   Spi spi;
+  VrfId vrf = kDefaultVrf;                ///< by which the error came in
   std::optional<std::uint32_t> sequence;  ///< as far as it was quoted: not of AH where a router quotes no more than it must
   std::uint32_t length = 0;               ///< of the packet
   std::uint32_t mtu = 0;  ///< what would have fitted; of a router that does not say, the next smaller usual one (RFC 1191 §7)

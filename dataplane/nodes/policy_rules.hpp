@@ -53,6 +53,7 @@ enum class OutboundAction : std::uint8_t { Clear, Protect, Discard };
 inline bool within_one_network(const SpdEntry& entry, const Packet& p, const Interface& interface) {
   if (!entry.overlapping) [[likely]]
     return false;
+  if (interface.vrf != p.vrf) return false;  // what came out of a tunnel has its addresses elsewhere
   if (!entry.ours(p.family, p.data + source_at(p.family)) || !entry.ours(p.family, p.data + destination_at(p.family))) return false;
   const Prefix* network = interface.network_of(source_of(p));
   return network != nullptr && network->contains(destination_of(p));

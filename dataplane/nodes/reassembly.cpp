@@ -30,10 +30,10 @@ std::uint64_t addresses_of(const Packet& p) {
 struct Said {
   std::uint32_t begin = 0;
   bool more = false;
-  std::uint64_t id = 0;  ///< with the protocol
+  std::uint64_t id = 0;  ///< with the protocol, and the VRF
 };
 Said said_by(const Packet& p) {
-  const std::uint64_t protocol = std::uint64_t{p.protocol} << 32;
+  const std::uint64_t protocol = std::uint64_t{p.protocol} << 32 | std::uint64_t{p.vrf} << 40;
   if (p.family == Family::V4) {
     const std::uint16_t field = load_be16(p.data + 6);
     return {(field & kIpv4OffsetMask) * 8U, (field & kIpv4Mf) != 0, protocol | load_be16(p.data + 4)};
@@ -153,6 +153,7 @@ Reassembly::Result Reassembly::add(const Packet& p, std::uint64_t now) {
   out.whole = true;
   out.packet = finished(m);
   out.packet.rx_port = p.rx_port;
+  out.packet.vrf = p.vrf;
   out.used = m.parts;
   forget(place);
   return out;

@@ -57,7 +57,7 @@ class Reassembly {
     std::uint32_t begin, end;
   };
   struct Making {
-    std::uint64_t id = 0;  ///< and protocol
+    std::uint64_t id = 0;  ///< and protocol, and VRF
     IpAddress source, destination;
     std::uint32_t total = 0;    ///< behind the header; 0: the last fragment was not seen
     std::uint32_t reached = 0;  ///< the highest end of a part

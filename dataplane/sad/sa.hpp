@@ -182,6 +182,8 @@ struct alignas(64) InboundSa : SaBase {
   std::atomic<bool> watched{false};   ///< its packets are captured while a capture is on; by the manager
   bool follows = false;               ///< its peer is behind a NAT: see follow_peer()
   bool copy_dscp = false;             ///< the outer code point goes to the inner packet
+  VrfId vrf = kDefaultVrf;            ///< of the packets inside
+  VrfId outer_vrf = kDefaultVrf;      ///< by which its packets come in
   std::atomic<PeerWord> moved_to{0};  ///< by the owner: where the peer is now; the manager takes it
   PeerV6 moved_v6;                    ///< the same of an IPv6 one
   shm::Lifetime soft, hard;
@@ -210,6 +212,7 @@ struct alignas(64) OutboundSa : SaBase {
   std::uint16_t df_set = 0;        ///< kIpv4Df: it is always set
   std::uint16_t mss = 0;           ///< PacketRules::mss
   std::uint16_t tfc_padding = 0;   ///< PacketRules::tfc_padding
+  VrfId outer_vrf = kDefaultVrf;   ///< by which its packets leave
   /// By the manager: the largest outer packet that the way to the peer takes, as far as it was told.
   std::atomic<std::uint32_t> path_mtu{kAnyMtu};
   std::uint32_t pad_to = 0;         ///< by the owner: smaller inner packets are padded to this many bytes

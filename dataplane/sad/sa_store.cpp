@@ -83,7 +83,8 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
     if (ts->first.family != m.local_ts.first.family || ts->last.family != ts->first.family) return AckResult::BadMessage;
     if (ts->last < ts->first || ts->port_last < ts->port_first) return AckResult::BadMessage;
   }
-  if (m.mode == SaMode::Transport && m.local_ts.first.family != m.local.address.family) return AckResult::BadMessage;
+  if (m.mode == SaMode::Transport && (m.local_ts.first.family != m.local.address.family || m.vrf != m.local.vrf))
+    return AckResult::BadMessage;
   const auto geometry = esp_geometry(m.suite);
   if (!geometry || (m.mode != SaMode::Tunnel && m.mode != SaMode::Transport)) return AckResult::Unsupported;
   if (!valid(m.rules)) return AckResult::BadMessage;
@@ -100,6 +101,7 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   sa.udp = m.local.port != 0;
   sa.outer_protocol = sa.udp ? kProtocolUdp : geometry->ah ? kProtocolAh : kProtocolEsp;
   sa.outer_family = m.local.address.family;
+  sa.outer_vrf = m.local.vrf;
   sa.remote_port = m.direction == Direction::Inbound ? m.remote.port : std::uint16_t{0};
   sa.local_port = m.local.port;
   sa.counters = placement.counters;
@@ -204,6 +206,7 @@ std::expected<SaPtr<InboundSa>, AckResult> make_inbound(const shm::InstallSa& m,
   sa->match.destination = PreparedSelector::from(m.local_ts);
   sa->match.source_v6 = RangeV6::from(m.remote_ts);
   sa->match.destination_v6 = RangeV6::from(m.local_ts);
+  sa->vrf = m.vrf;
   sa->replay = ReplayWindow(m.replay_window);
   if (m.mode == SaMode::Transport) sa->checksum_repair = checksum_repair(m);
   sa->follows = m.follow && sa->udp;

@@ -135,13 +135,23 @@ class FlowCache {
   void ways(std::span<const Key> keys, std::array<HopId, kBurstMax>& out) const {
     std::array<decltype(Key().destination()), kBurstMax> to;
     for (std::size_t i = 0; i < keys.size(); ++i) to[i] = keys[i].destination();
-    if constexpr (kV4) {
-      fib_.lookup_v4(std::span(to).first(keys.size()), std::span(out).first(keys.size()));
-    } else {
-      fib_.lookup_v6(std::span<const V6Bytes>(to).first(keys.size()), std::span(out).first(keys.size()));
+    for (std::size_t at = 0, n; at < keys.size(); at += n) {
+      n = fib_.has_vrfs() ? of_one_vrf(keys.subspan(at)) : keys.size();
+      const auto answers = std::span(out).subspan(at, n);
+      if constexpr (kV4) {
+        fib_.lookup_v4(keys[at].vrf(), std::span(to).subspan(at, n), answers);
+      } else {
+        fib_.lookup_v6(keys[at].vrf(), std::span<const V6Bytes>(to).subspan(at, n), answers);
+      }
     }
     if (fib_.has_groups()) [[unlikely]]
       for (std::size_t i = 0; i < keys.size(); ++i) out[i] = fib_.choose(out[i], flow_of(keys[i]));
+  }
+  /// How many of the first keys are of one VRF; at least one.
+  static std::size_t of_one_vrf(std::span<const Key> keys) {
+    std::size_t n = 1;
+    while (n < keys.size() && keys[n].vrf() == keys[0].vrf()) ++n;
+    return n;
   }
   /// By which a flow has one of several next hops, in whatever worker, and in a forecast.
   static std::uint64_t flow_of(const Key& key) {

@@ -10,9 +10,11 @@ namespace culvert::dp {
 
 namespace {
 __extension__ using U128 = unsigned __int128;
-constexpr std::uint32_t kPortsHidden = 0x00010000;  // in the key's first four bytes, as a number in network byte order
+// In the key's first four bytes, as a number in network byte order.
+constexpr std::uint32_t kPortsHidden = 0x00010000, kVrfMask = 0x0000ff00;
+constexpr unsigned kVrfShift = 8;
 
-/// What the classifier reads of a family's keys: protocol, mark, the words of both addresses, both ports.
+/// What the classifier reads of a family's keys: protocol, mark and VRF, the words of both addresses, both ports.
 template <class Key, unsigned kWords>
 struct Layout {
   static constexpr unsigned kAddressWords = kWords, kFields = 4 + 2 * kWords;
@@ -27,7 +29,7 @@ struct Layout {
       ++n;
     };
     field(RTE_ACL_FIELD_TYPE_BITMASK, 1, 0, Key::kProtocolAt);
-    // The first field must be one byte, all others come in fours: the mark is reached by looking at the protocol's four again.
+    // The first field must be one byte, all others come in fours: mark and VRF are reached by looking at the protocol's four again.
     field(RTE_ACL_FIELD_TYPE_BITMASK, 4, 1, Key::kProtocolAt);
     for (std::uint32_t w = 0; w < 2 * kWords; ++w)  // the destination stands behind the source
       field(RTE_ACL_FIELD_TYPE_MASK, 4, n, Key::kSourceAt + 4 * w);
@@ -93,8 +95,8 @@ void add_rules(std::vector<typename L::Rule>& out, const shm::InstallPolicy& pol
       rule.data = {1, priority, entry + 1};  // 0 means "no match"
       rule.field[0].value.u8 = protocol;
       rule.field[0].mask_range.u8 = protocol == 0 ? 0 : 0xff;
-      rule.field[1].value.u32 = ports == Ports::Hidden ? kPortsHidden : 0;
-      rule.field[1].mask_range.u32 = ports == Ports::Either ? 0 : kPortsHidden;
+      rule.field[1].value.u32 = (ports == Ports::Hidden ? kPortsHidden : 0) | std::uint32_t{policy.vrf} << kVrfShift;
+      rule.field[1].mask_range.u32 = kVrfMask | (ports == Ports::Either ? 0 : kPortsHidden);
       put(rule.field + 2, source);
       put(rule.field + 2 + kWords, destination);
       range(rule.field[2 + 2 * kWords], l.port_first, l.port_last);

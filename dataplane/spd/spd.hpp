@@ -26,7 +26,7 @@ struct rte_acl_ctx;
 namespace culvert::dp {
 
 /// What a packet is looked up by, in the layout that the classifier reads (network byte order): protocol, 1 if it has ports that
-/// are hidden (Packet::ports_hidden), two bytes of zero, source, destination, source port, destination port. Two numbers, so that
+/// are hidden (Packet::ports_hidden), the VRF, a byte of zero, source, destination, source port, destination port. Two numbers, so that
 /// it is made, hashed and compared in registers.
 struct FlowKey {
   static constexpr std::uint32_t kProtocolAt = 0, kSourceAt = 4, kDestinationAt = 8, kSourcePortAt = 12, kDestinationPortAt = 14;
@@ -34,12 +34,12 @@ struct FlowKey {
 
   /// Addresses and ports in host order.
   static FlowKey of(std::uint8_t protocol, std::uint32_t source, std::uint32_t destination, std::uint16_t source_port,
-                    std::uint16_t destination_port, bool ports_hidden = false) {
-    return make(protocol, ports_hidden, __builtin_bswap32(source), __builtin_bswap32(destination), source_port, destination_port);
+                    std::uint16_t destination_port, bool ports_hidden = false, VrfId vrf = kDefaultVrf) {
+    return make(protocol, ports_hidden, vrf, __builtin_bswap32(source), __builtin_bswap32(destination), source_port, destination_port);
   }
   /// As the packet goes: local -> remote.
   static FlowKey outbound(const Packet& p) {
-    return make(p.protocol, p.ports_hidden, wire_address(p, 12), wire_address(p, 16), p.source_port, p.destination_port);
+    return make(p.protocol, p.ports_hidden, p.vrf, wire_address(p, 12), wire_address(p, 16), p.source_port, p.destination_port);
   }
   /// Mirrored, for a packet that came in: its source is the remote side.
   [[nodiscard]] FlowKey mirrored() const {
@@ -47,6 +47,7 @@ struct FlowKey {
     return {(first & 0xffffffff) | destination << 32, first >> 32 | (ports >> 16 | (ports & 0xffff) << 16) << 32};
   }
   /// Host order.
+  [[nodiscard]] VrfId vrf() const { return static_cast<VrfId>(first >> 16); }
   [[nodiscard]] std::uint32_t destination() const { return __builtin_bswap32(static_cast<std::uint32_t>(second)); }
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 
@@ -56,10 +57,10 @@ struct FlowKey {
     std::memcpy(&a, p.data + at, sizeof a);
     return a;
   }
-  static FlowKey make(std::uint8_t protocol, bool hidden, std::uint32_t source, std::uint32_t destination, std::uint16_t sport,
+  static FlowKey make(std::uint8_t protocol, bool hidden, VrfId vrf, std::uint32_t source, std::uint32_t destination, std::uint16_t sport,
                       std::uint16_t dport) {
     const std::uint64_t ports = std::uint64_t{__builtin_bswap16(sport)} | std::uint64_t{__builtin_bswap16(dport)} << 16;
-    return {protocol | std::uint64_t{hidden} << 8 | std::uint64_t{source} << 32, destination | ports << 32};
+    return {protocol | std::uint64_t{hidden} << 8 | std::uint64_t{vrf} << 16 | std::uint64_t{source} << 32, destination | ports << 32};
   }
 };
 static_assert(sizeof(FlowKey) == 16 && std::endian::native == std::endian::little);
@@ -70,11 +71,11 @@ struct FlowKeyV6 {
   std::array<std::uint64_t, 5> words{};
 
   static FlowKeyV6 of(std::uint8_t protocol, const V6Bytes& source, const V6Bytes& destination, std::uint16_t source_port,
-                      std::uint16_t destination_port, bool ports_hidden = false) {
-    return make(protocol, ports_hidden, source.data(), destination.data(), source_port, destination_port);
+                      std::uint16_t destination_port, bool ports_hidden = false, VrfId vrf = kDefaultVrf) {
+    return make(protocol, ports_hidden, vrf, source.data(), destination.data(), source_port, destination_port);
   }
   static FlowKeyV6 outbound(const Packet& p) {
-    return make(p.protocol, p.ports_hidden, p.data + 8, p.data + 24, p.source_port, p.destination_port);
+    return make(p.protocol, p.ports_hidden, p.vrf, p.data + 8, p.data + 24, p.source_port, p.destination_port);
   }
   [[nodiscard]] FlowKeyV6 mirrored() const {
     FlowKeyV6 out;
@@ -87,6 +88,7 @@ struct FlowKeyV6 {
     std::memcpy(to + kDestinationPortAt, from + kSourcePortAt, 2);
     return out;
   }
+  [[nodiscard]] VrfId vrf() const { return bytes()[2]; }
   [[nodiscard]] V6Bytes destination() const {
     V6Bytes out;
     std::memcpy(out.data(), bytes() + kDestinationAt, out.size());
@@ -96,12 +98,13 @@ struct FlowKeyV6 {
 
  private:
   [[nodiscard]] const std::uint8_t* bytes() const { return reinterpret_cast<const std::uint8_t*>(words.data()); }
-  static FlowKeyV6 make(std::uint8_t protocol, bool hidden, const std::uint8_t* source, const std::uint8_t* destination,
+  static FlowKeyV6 make(std::uint8_t protocol, bool hidden, VrfId vrf, const std::uint8_t* source, const std::uint8_t* destination,
                         std::uint16_t sport, std::uint16_t dport) {
     FlowKeyV6 out;
     auto* to = reinterpret_cast<std::uint8_t*>(out.words.data());
     to[0] = protocol;
     to[1] = hidden ? 1 : 0;
+    to[2] = vrf;
     std::memcpy(to + kSourceAt, source, 16);
     std::memcpy(to + kDestinationAt, destination, 16);
     store_be16(to + kSourcePortAt, sport);

@@ -36,7 +36,7 @@ Path::Path(const Case& c, BufferPool& pool, const std::string& folder)
   make_tables();
   environment_ = {.ports = ports_,
                   .interfaces = interfaces_,
-                  .own = own_.get(),
+                  .own = {own_.get(), 1},
                   .fib = fib_.get(),
                   .neighbors = &neighbors_,
                   .spd = &current_spd_,

@@ -110,7 +110,8 @@ void apply(Commands& commands, std::vector<shm::Message>& batch, std::uint64_t& 
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static Rig rig;
-  Commands commands({*rig.segment, rig.inbound, rig.outbound, rig.policies, rig.spd, *rig.rcu, *rig.crypto, rig.own, 1, rig.tunnels});
+  Commands commands(
+      {*rig.segment, rig.inbound, rig.outbound, rig.policies, rig.spd, *rig.rcu, *rig.crypto, std::span(&rig.own, 1), 1, rig.tunnels});
   commands.attached();
   Reader in(ByteView(data, size));
   std::vector<shm::Message> batch;

@@ -2,6 +2,7 @@
 // command. Owns no policy and no protocol; says what came back. It is longer than other files since all of its commands stand here.
 //
 //   policy ID ACTION ACQUIRE PRIORITY LOCAL REMOTE        ACTION: discard bypass protect; selectors as in the YAML
+//   vrf INNER OUTER                                       ... numbers, of what is said from then on
 //   unpolicy ID | complete                                ... all policies are there
 //   sa in|out SLOT SPI(hex) POLICY LOCAL REMOTE(addr:port) LOCAL_TS REMOTE_TS SUITE ENCR_KEY INTEG_KEY(hex or -) [soft|hard
 //   seconds|bytes|packets N | rule df|ecn|dscp|cut|mss|tfc|dummy N]... unsa in|out SLOT SPI events MS | punts MS | inject LOCAL REMOTE HEX
@@ -72,6 +73,7 @@ class Client {
     if (verb == "policy") return policy(in);
     if (verb == "unpolicy") return command(shm::RemovePolicy{PolicyId{number(in)}});
     if (verb == "complete") return command(shm::PoliciesComplete{});
+    if (verb == "vrf") return vrf(in);
     if (verb == "sa") return sa(in);
     if (verb == "unsa") {
       shm::RemoveSa m{direction(in), number(in), {}};
@@ -154,11 +156,20 @@ class Client {
   }
   bool punt() {
     return punts_->consume([](const shm::Datagram& d) {
-      std::cout << d.local.to_string() << " " << d.remote.to_string() << " " << to_hex(ByteView(d.data).first(d.length)) << std::endl;
+      std::cout << d.local.to_string() << " " << d.remote.to_string() << " " << to_hex(ByteView(d.data).first(d.length));
+      if (d.local.vrf != kDefaultVrf) std::cout << " vrf " << int{d.local.vrf};
+      std::cout << std::endl;
     }) == shm::RingStatus::Item;
+  }
+  /// Of what is said from now on: inside (policies, SAs, questions), and outside (SAs, datagrams).
+  void vrf(Words& in) {
+    inner_ = static_cast<VrfId>(number(in));
+    outer_ = static_cast<VrfId>(number(in));
+    std::cout << "ok" << std::endl;
   }
   void policy(Words& in) {
     shm::InstallPolicy m;
+    m.vrf = inner_;
     m.policy = PolicyId{number(in)};
     const std::string action = word(in);
     m.action = action == "protect"  ? shm::PolicyAction::Protect
@@ -180,6 +191,8 @@ class Client {
     m.policy = PolicyId{number(in)};
     m.local = endpoint(word(in));
     m.remote = endpoint(word(in));
+    m.vrf = inner_;
+    m.local.vrf = m.remote.vrf = outer_;
     m.local_ts = must(TrafficSelector::parse(word(in)));
     m.remote_ts = must(TrafficSelector::parse(word(in)));
     const auto suites = parse_esp_proposal(word(in));
@@ -218,8 +231,9 @@ class Client {
     if (name == "tfc") rules.tfc_padding = value;
   }
   void inject(Words& in) {
-    const Endpoint local = endpoint(word(in));
-    const Endpoint remote = endpoint(word(in));
+    Endpoint local = endpoint(word(in));
+    Endpoint remote = endpoint(word(in));
+    local.vrf = remote.vrf = outer_;
     const Bytes data = must(from_hex(word(in)));
     const bool pushed = inject_->produce([&](shm::Datagram& d) {
       d.local = local;
@@ -234,6 +248,7 @@ class Client {
   void trace(Words& in) {
     shm::TracePacket q;
     q.id = 77;
+    q.vrf = inner_;
     q.source = must(IpAddress::parse(word(in)));
     q.destination = must(IpAddress::parse(word(in)));
     q.protocol = static_cast<std::uint8_t>(number(in));
@@ -384,6 +399,7 @@ class Client {
   std::array<int, shm::kHandshakeFds> fds_{};
   std::optional<shm::Segment> segment_;
   std::optional<shm::RingProducer<shm::Message, shm::kCommandSlots>> commands_;
+  VrfId inner_ = kDefaultVrf, outer_ = kDefaultVrf;
   std::optional<shm::RingProducer<shm::Datagram, shm::kDatagramSlots>> inject_;
   std::optional<shm::RingConsumer<shm::Message, shm::kEventSlots>> events_;
   std::optional<shm::RingConsumer<shm::Datagram, shm::kDatagramSlots>> punts_;

@@ -158,6 +158,7 @@ AckResult FakeDataplane::install(const InstallSa& sa) {
   s.current = sa.direction == Direction::Outbound;
   s.name = sa.name;
   s.peer = sa.peer;
+  s.vrf = sa.vrf;
   record.counters.packets.set(0);
   record.counters.bytes.set(0);
   record.counters.last_used_ns.set(0);

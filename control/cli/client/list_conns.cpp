@@ -37,15 +37,17 @@ std::string render_list_conns(const json::object& result) {
   for (const auto& value : list_of(result, "connections")) {
     const json::object& c = value.as_object();
     const auto& remotes = list_of(c, "remote_addrs");
-    out += fmt::format("{}: {}\n    {} [{}] - {} [{}]\n", text_of(c, "connection"), state_text(c), joined(list_of(c, "local_addrs")),
-                       text_of(c, "local_id"), remotes.empty() ? "%any" : joined(remotes), text_of(c, "remote_id"));
+    out += fmt::format("{}: {}{}\n    {} [{}] - {} [{}]\n", text_of(c, "connection"), state_text(c), vrf_text(c),
+                       joined(list_of(c, "local_addrs")), text_of(c, "local_id"), remotes.empty() ? "%any" : joined(remotes),
+                       text_of(c, "remote_id"));
     if (const auto failure = failure_text(c); !failure.empty()) out += "    " + failure + '\n';
     for (const auto& child_value : list_of(c, "children")) {
       const json::object& child = child_value.as_object();
       const auto* tunnel = child.if_contains("tunnel");
-      out += fmt::format("    {}: {}, {} - {}, start_action {}{}\n", text_of(child, "child"), flag_of(child, "up") ? "UP" : "down",
-                         text_of(child, "local_ts"), text_of(child, "remote_ts"), text_of(child, "start_action"),
-                         tunnel != nullptr && tunnel->is_string() ? ", tunnel " + text_of(child, "tunnel") : std::string{});
+      out +=
+          fmt::format("    {}: {}, {} - {}, start_action {}{}{}\n", text_of(child, "child"), flag_of(child, "up") ? "UP" : "down",
+                      text_of(child, "local_ts"), text_of(child, "remote_ts"), text_of(child, "start_action"),
+                      tunnel != nullptr && tunnel->is_string() ? ", tunnel " + text_of(child, "tunnel") : std::string{}, vrf_text(child));
       if (const auto failure = failure_text(child); !failure.empty()) out += "        " + failure + '\n';
     }
   }

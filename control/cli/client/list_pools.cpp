@@ -16,7 +16,7 @@ std::string render_list_pools(const json::object& result) {
   std::string out;
   for (const auto& value : list_of(result, "pools")) {
     const json::object& p = value.as_object();
-    out += fmt::format("{}: {} of {} addresses in use, {} kept for those who were here\n", text_of(p, "pool"),
+    out += fmt::format("{}{}: {} of {} addresses in use, {} kept for those who were here\n", text_of(p, "pool"), vrf_text(p),
                        human_count(count_of(p, "online")), human_count(count_of(p, "size")), human_count(count_of(p, "offline")));
     if (!p.contains("leases")) continue;
     Table table({"address", "state", "identity"}, "    ");

@@ -58,7 +58,7 @@ std::string child_text(const json::object& c) {
       fmt::format("    {}: {}, {}, {}{}\n", text_of(c, "child"), text_of(c, "state"), adopted ? "of a former culvertd" : text_of(c, "role"),
                   adopted && text_of(c, "suite").empty() ? "suite unknown" : suite_text(c, ipsec_text(c)),
                   text_of(c, "encap") == "udp" ? " in UDP" : "");
-  out += fmt::format("        {} - {}\n", text_of(c, "local_ts"), text_of(c, "remote_ts"));
+  out += fmt::format("        {} - {}{}\n", text_of(c, "local_ts"), text_of(c, "remote_ts"), vrf_text(c));
   out += fmt::format("        {}\n", lifetimes(c));
   out += direction_text("in", text_of(c, "spi_in"), c.at("in"));
   out += direction_text("out", text_of(c, "spi_out"), c.at("out"));
@@ -72,8 +72,8 @@ std::string render_list_sas(const json::object& result) {
     const json::object& sa = value.as_object();
     out += fmt::format("{} #{}: {}, {}, {}{}\n", text_of(sa, "connection"), count_of(sa, "id"), text_of(sa, "state"), text_of(sa, "role"),
                        suite_text(sa, "IKEv1"), nat_text(sa.at("nat").as_object()));
-    out += fmt::format("    {} [{}] - {} [{}]\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"),
-                       text_of(sa, "remote_id"));
+    out += fmt::format("    {} [{}] - {} [{}]{}\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"),
+                       text_of(sa, "remote_id"), vrf_text(sa));
     if (const std::string user = text_of(sa, "xauth_user"), address = text_of(sa, "virtual_address"); !user.empty() || !address.empty())
       out += fmt::format("    {}{}{}\n", user.empty() ? "" : "user " + user, user.empty() || address.empty() ? "" : ", ",
                          address.empty() ? "" : "virtual address " + address);

@@ -77,6 +77,11 @@ namespace {
 }
 }  // namespace
 
+std::string vrf_text(const boost::json::object& o) {
+  const std::string vrf = text_of(o, "vrf");
+  return vrf.empty() || vrf == "default" ? std::string{} : ", VRF " + vrf;
+}
+
 std::string text_of(const boost::json::object& o, std::string_view key) {
   const auto* v = o.if_contains(key);
   if (v == nullptr || v->is_null()) return {};

@@ -42,6 +42,8 @@ bool flag_of(const boost::json::object& o, std::string_view key);
 const boost::json::array& list_of(const boost::json::object& o, std::string_view key);
 /// "a 1, b 2": the members of `o`'s object `key` that are not 0; "" where there is none.
 std::string counts_text(const boost::json::object& o, std::string_view key);
+/// ", VRF NAME"; "" where it is the default one.
+std::string vrf_text(const boost::json::object& o);
 std::string joined(const boost::json::array& texts, std::string_view separator = ", ");
 
 }  // namespace culvert::control::cli

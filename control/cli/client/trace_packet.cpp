@@ -28,7 +28,7 @@ std::string render_trace_packet(const json::object& result) {
 
 void add_trace_packet(CLI::App& app, Call& call) {
   struct Options {
-    std::string source, destination, protocol = "icmp", port, tunnel;
+    std::string source, destination, protocol = "icmp", port, tunnel, vrf;
     unsigned source_port = 0, destination_port = 0, size = 84, ttl = 64;
     bool df = false;
   };
@@ -44,6 +44,7 @@ void add_trace_packet(CLI::App& app, Call& call) {
   command->add_flag("--df", o->df, "it may not be fragmented");
   auto* port = command->add_option("--port", o->port, "the port where it arrives, instead of the one that its source is routed to");
   command->add_option("--from-tunnel", o->tunnel, "it comes out of this tunnel: CONNECTION/CHILD")->excludes(port);
+  command->add_option("--vrf", o->vrf, "the VRF that it arrives in, where neither a port nor a tunnel says so")->excludes(port);
   command->callback([&call, o] {
     json::object args = o->tunnel.empty() ? json::object{} : target_args(o->tunnel);
     args["source"] = o->source;
@@ -55,6 +56,7 @@ void add_trace_packet(CLI::App& app, Call& call) {
     args["ttl"] = o->ttl;
     args["df"] = o->df;
     if (!o->port.empty()) args["port"] = o->port;
+    if (!o->vrf.empty()) args["vrf"] = o->vrf;
     call.request = {{"command", "trace-packet"}, {"args", std::move(args)}};
     call.text = render_trace_packet;
   });

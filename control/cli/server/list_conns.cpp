@@ -50,6 +50,7 @@ Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
                                       {"remote_ts", config::text(child.remote_ts, child.remote_dynamic)},
                                       {"esp_proposals", texts(child.esp_proposals)},
                                       {"start_action", name_of(child.start_action)},
+                                      {"vrf", config::vrf_name(gateway.config(), child.vrf.id)},
                                       {"tunnel", child.tunnel.empty() ? json::value(nullptr) : json::value(child.tunnel)},
                                       {"failure", failure_json(statuses[i].children[k].failure, now)}});
     }
@@ -57,6 +58,7 @@ Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
                                        {"up", statuses[i].up},
                                        {"peers", statuses[i].peers},
                                        {"connecting", connecting_json(statuses[i].connecting, now)},
+                                       {"vrf", config::vrf_name(gateway.config(), c.vrf.id)},
                                        {"local_addrs", texts(c.local_addrs)},
                                        {"remote_addrs", remotes(c)},
                                        {"local_id", c.local_id.text},

@@ -1,4 +1,6 @@
 // The list-pools command: virtual addresses, and who has them.
+#include <algorithm>
+
 #include "control/cli/server/commands.hpp"
 
 namespace culvert::control::cli {
@@ -7,7 +9,14 @@ Result list_pools(Gateway& gateway, const Args& args, ike::TimePoint) {
   const bool leases = args.flag("leases");
   json::array pools;
   for (const ike::PoolInfo& p : gateway.pools()) {
-    json::object pool{{"pool", p.name}, {"size", p.size}, {"online", p.online}, {"offline", p.leases.size() - p.online}};
+    const auto& configured = gateway.config().pools;
+    const auto of = std::ranges::find(configured, p.name, &config::Pool::name);
+    const VrfId vrf = of != configured.end() ? of->vrf.id : kDefaultVrf;
+    json::object pool{{"pool", p.name},
+                      {"vrf", config::vrf_name(gateway.config(), vrf)},
+                      {"size", p.size},
+                      {"online", p.online},
+                      {"offline", p.leases.size() - p.online}};
     if (leases) {
       json::array all;
       for (const ike::LeaseInfo& l : p.leases)

@@ -1,4 +1,5 @@
 // The list-sas command: the engine's SAs joined with their records in the segment. No key material is in either.
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -53,7 +54,17 @@ ike::ChildSaInfo with_record(const Gateway& gateway, ike::ChildSaInfo c) {
   return c;
 }
 
-json::object child_json(const Gateway& gateway, const ike::ChildSaInfo& known, ike::TimePoint now) {
+/// Outside, or inside of a child.
+std::string vrf_of(const Gateway& gateway, const std::string& connection, const std::string& child = {}) {
+  for (const auto& c : gateway.config().connections) {
+    if (c.name != connection) continue;
+    const auto inside = std::ranges::find(c.children, child, &config::Child::name);
+    return config::vrf_name(gateway.config(), inside != c.children.end() ? inside->vrf.id : c.vrf.id);
+  }
+  return std::string(config::kDefaultVrfName);
+}
+
+json::object child_json(const Gateway& gateway, const std::string& connection, const ike::ChildSaInfo& known, ike::TimePoint now) {
   const ike::ChildSaInfo c = known.adopted ? with_record(gateway, known) : known;
   return {{"child", c.child},
           {"state", ike::name(c.state)},
@@ -67,6 +78,7 @@ json::object child_json(const Gateway& gateway, const ike::ChildSaInfo& known, i
           {"mode", c.mode == SaMode::Transport ? "transport" : "tunnel"},
           {"esn", c.suite.esn},
           {"encap", c.udp_encap ? "udp" : "native"},
+          {"vrf", vrf_of(gateway, connection, c.child)},
           {"local_ts", c.local_ts.to_string()},
           {"remote_ts", c.remote_ts.to_string()},
           {"age_s", seconds_between(c.established, now)},
@@ -76,9 +88,10 @@ json::object child_json(const Gateway& gateway, const ike::ChildSaInfo& known, i
           {"out", direction_json(gateway, Direction::Outbound, c.spi_out, c.pair, now)}};
 }
 
-json::array children_json(const Gateway& gateway, const std::vector<ike::ChildSaInfo>& children, ike::TimePoint now) {
+json::array children_json(const Gateway& gateway, const std::string& connection, const std::vector<ike::ChildSaInfo>& children,
+                          ike::TimePoint now) {
   json::array out;
-  for (const auto& c : children) out.push_back(child_json(gateway, c, now));
+  for (const auto& c : children) out.push_back(child_json(gateway, connection, c, now));
   return out;
 }
 
@@ -91,6 +104,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"role", name_of(sa.role)},
           {"initiator_spi", fmt::format("{:016x}", sa.spi_i.value)},
           {"responder_spi", fmt::format("{:016x}", sa.spi_r.value)},
+          {"vrf", vrf_of(gateway, sa.connection)},
           {"local", sa.local.to_string()},
           {"remote", sa.remote.to_string()},
           {"local_id", sa.local_id},
@@ -103,7 +117,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},
           {"rekey_in_s", seconds_between(now, sa.rekey_at)},
           {"expires_in_s", seconds_between(now, sa.expires_at)},
-          {"children", children_json(gateway, sa.children, now)}};
+          {"children", children_json(gateway, sa.connection, sa.children, now)}};
 }
 
 /// SAs of a former culvertd that the engine does not have (any more), but the data plane still has.
@@ -143,7 +157,8 @@ Result list_sas(Gateway& gateway, const Args& args, ike::TimePoint now) {
     if (wanted(sa.connection, sa.children)) sas.push_back(ike_json(gateway, sa, now));
   for (const auto& pairs : gateway.lone_pairs())
     if (wanted(pairs.connection, pairs.children))
-      lone.push_back(json::object{{"connection", pairs.connection}, {"children", children_json(gateway, pairs.children, now)}});
+      lone.push_back(
+          json::object{{"connection", pairs.connection}, {"children", children_json(gateway, pairs.connection, pairs.children, now)}});
   return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}},
                       {"ike_sas", std::move(sas)},
                       {"pairs_without_ike_sa", std::move(lone)},

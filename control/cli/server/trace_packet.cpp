@@ -25,10 +25,10 @@ class Words {
   std::string of(const PathStep& s) {
     switch (s.kind) {
       case StepKind::Arrives:
-        return fmt::format("arrives in clear at port {}", port(s.port));
+        return fmt::format("arrives in clear at port {}{}", port(s.port), in_vrf(vrf_of(s.port)));
       case StepKind::ArrivesUnderSa:
-        return fmt::format("arrives under the inbound SA {:08x} of {}, whose peer is behind port {}", s.spi.value, policy(s.policy),
-                           port(s.port));
+        return fmt::format("arrives under the inbound SA {:08x} of {}, whose peer is behind port {}{}", s.spi.value, policy(s.policy),
+                           port(s.port), in_vrf(gateway_.policy_vrf(s.policy)));
       case StepKind::IsForUs:
         return for_us(s);
       case StepKind::InboundPolicy:
@@ -62,6 +62,15 @@ class Words {
   }
 
  private:
+  [[nodiscard]] VrfId vrf_of(std::uint16_t index) const {
+    const auto all = config::interfaces(gateway_.config());
+    return index < all.size() ? all[index].vrf : kDefaultVrf;
+  }
+  /// Nothing where there is but one.
+  [[nodiscard]] std::string in_vrf(VrfId vrf) const {
+    const config::GatewayConfig& config = gateway_.config();
+    return config.vrfs.empty() ? std::string{} : ", in VRF " + config::vrf_name(config, vrf);
+  }
   [[nodiscard]] std::string policy(PolicyId id) const {
     const std::string name = gateway_.policy_name(id);
     return name.empty() ? fmt::format("policy number {}", id.value) : name;
@@ -178,6 +187,14 @@ std::uint16_t port_of(const Gateway& gateway, const std::string& name) {
   throw CommandError("unknown", fmt::format("no port \"{}\"; known: {}", printable(as_bytes(name)), known));
 }
 
+VrfId vrf_of(const Gateway& gateway, const std::string& name) {
+  const config::GatewayConfig& config = gateway.config();
+  if (const auto vrf = config::vrf_named(config, name)) return *vrf;
+  std::string known(config::kDefaultVrfName);
+  for (const std::string& other : config.vrfs) known += ", " + other;
+  throw CommandError("unknown", fmt::format("no VRF \"{}\"; known: {}", printable(as_bytes(name)), known));
+}
+
 shm::TracePacket question_of(const Gateway& gateway, const Args& args) {
   shm::TracePacket q;
   q.source = address_of(args, "source");
@@ -188,6 +205,7 @@ shm::TracePacket question_of(const Gateway& gateway, const Args& args) {
   q.length = static_cast<std::uint16_t>(args.number("size", 84, 28, 65535));
   q.ttl = static_cast<std::uint8_t>(args.number("ttl", 64, 0, 255));
   q.dont_fragment = args.flag("df") ? 1 : 0;
+  if (const std::string vrf = args.text("vrf"); !vrf.empty()) q.vrf = vrf_of(gateway, vrf);
   if (const std::string port = args.text("port"); !port.empty()) q.port = port_of(gateway, port);
   if (args.text("connection").empty()) return q;
   const ChildRef ref = configured_child(gateway, args);

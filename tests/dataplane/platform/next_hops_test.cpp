@@ -75,9 +75,9 @@ TEST_CASE("next hops: each has its share of the flows, the same in every worker 
       CHECK(flows > kFlows / hops * 6 / 10);
       CHECK(flows < kFlows / hops * 15 / 10);
     }
-    CHECK(r.fib->lookup(v4(0x0c000001)).one_of == 0);
-    CHECK(r.fib->lookup(v4(kFar)).one_of == hops);
-    CHECK(r.fib->lookup(*IpAddress::parse("2001:db8:64::1")).one_of == hops);
+    CHECK(r.fib->lookup(kDefaultVrf, v4(0x0c000001)).one_of == 0);
+    CHECK(r.fib->lookup(kDefaultVrf, v4(kFar)).one_of == hops);
+    CHECK(r.fib->lookup(kDefaultVrf, *IpAddress::parse("2001:db8:64::1")).one_of == hops);
   }
 }
 
@@ -113,8 +113,8 @@ TEST_CASE("next hops: SAs with one peer are spread like flows, and what has wait
   const Routes r(3);
   std::map<IpAddress, std::size_t> of;
   for (std::uint32_t spi = 0x1000; spi < 0x1000 + 600; ++spi) {
-    const NextHop& hop = r.fib->lookup(v4(kFar + 9), spi);
-    CHECK(&hop == &r.fib->lookup(v4(kFar + 9), spi));
+    const NextHop& hop = r.fib->lookup(kDefaultVrf, v4(kFar + 9), spi);
+    CHECK(&hop == &r.fib->lookup(kDefaultVrf, v4(kFar + 9), spi));
     ++of[hop.gateway];
     const HopId member = r.fib->member(hop.port, hop.gateway);
     CHECK(&r.fib->hop(member) == &hop);

@@ -68,7 +68,7 @@ class Rig {
     ike_ = good(BufferRing::create("ov-ike", 128)), slow_ = good(BufferRing::create("ov-slow", 128));
     env_ = {.ports = ports_,
             .interfaces = interfaces_,
-            .own = own_.get(),
+            .own = {own_.get(), 1},
             .fib = fib_.get(),
             .neighbors = &neighbors_,
             .spd = &current_,

@@ -97,7 +97,7 @@ struct Rig {
   std::unique_ptr<Rcu> rcu = std::move(*Rcu::create(1));
   CryptoEngine crypto = std::move(*CryptoEngine::create());
   OwnAddresses own{interfaces};
-  Commands commands{{segment, inbound, outbound, policies, spd, *rcu, crypto, own, 1, {}, fib.get(), interfaces}};
+  Commands commands{{segment, inbound, outbound, policies, spd, *rcu, crypto, std::span(&own, 1), 1, {}, fib.get(), interfaces}};
 
   void apply(const auto& message) {
     const auto m = shm::Message::of(message, 1);

@@ -7,12 +7,18 @@
 namespace culvert::dp {
 
 namespace {
-/// Ways that differ within 10.0.0.0 to 10.0.0.99.
+constexpr std::uint32_t kVrfs = 3;
+
+/// Ways that differ within 10.0.0.0 to 10.0.0.99, and between VRFs.
 std::unique_ptr<Fib> some_routes() {
   static NeighborTable neighbors;
-  const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a000001), 28}}}, {"lan", {}, 1500, {{v4(0x0a000021), 27}}}};
-  const std::vector<config::Route> routes{{{v4(0x0a000040), 28}, {v4(0x0a000002)}, ""}};
-  auto fib = Fib::build(interfaces, routes, neighbors);
+  const std::vector<Interface> interfaces{{"wan", {}, 1500, {{v4(0x0a000001), 28}}},
+                                          {"lan", {}, 1500, {{v4(0x0a000021), 27}}},
+                                          {"red", {}, 1500, {{v4(0x0a000001), 27}}, 0, 0, 1},
+                                          {"blue", {}, 1500, {{v4(0x0a000031), 26}}, 0, 0, 2}};
+  std::vector<config::Route> routes{{{v4(0x0a000040), 28}, {v4(0x0a000002)}, ""}, {{v4(0x0a000030), 28}, {v4(0x0a000002)}, ""}};
+  routes[1].vrf.id = 1;
+  auto fib = Fib::build(interfaces, routes, neighbors, {}, kVrfs);
   REQUIRE(fib);
   return std::move(*fib);
 }
@@ -25,7 +31,8 @@ std::pair<std::uint32_t, shm::PolicyAction> winner(const std::vector<shm::Instal
     return ts.matches(v4(address), p.protocol, port);
   };
   for (const auto& c : policies)
-    if (matches(c.local_ts, load_be32(p.data + 12), p.source_port) && matches(c.remote_ts, load_be32(p.data + 16), p.destination_port) &&
+    if (c.vrf == p.vrf && matches(c.local_ts, load_be32(p.data + 12), p.source_port) &&
+        matches(c.remote_ts, load_be32(p.data + 16), p.destination_port) &&
         (best == nullptr || std::pair(c.priority, c.policy.value) < std::pair(best->priority, best->policy.value)))
       best = &c;
   if (best == nullptr) return {};
@@ -48,6 +55,7 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
       shm::InstallPolicy p;
       p.policy = PolicyId{i};
       p.priority = pick(4);
+      p.vrf = static_cast<VrfId>(pick(kVrfs));
       p.action = static_cast<shm::PolicyAction>(pick(3));
       for (TrafficSelector* ts : {&p.local_ts, &p.remote_ts}) {
         const std::uint32_t a = 0x0a000000 + pick(64), b = a + pick(64);
@@ -73,8 +81,10 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
       Packet p;
       p.data = bytes.data();
       p.length = 28;
+      p.vrf = static_cast<VrfId>(pick(kVrfs));
       REQUIRE(parse_ip(p));
       const FlowKey key = FlowKey::outbound(p);
+      REQUIRE(key.vrf() == p.vrf);
       std::uint32_t number = 0;
       (*spd)->lookup(std::span(&key, 1), std::span(&number, 1));
       const SpdEntry* got = (*spd)->numbered(number);
@@ -108,9 +118,10 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
   const auto pick = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
   const auto random_spd = [&] {
     std::vector<shm::InstallPolicy> policies;
-    for (std::uint32_t i = pick(6); i > 0; --i) {
+    for (std::uint32_t i = pick(9); i > 0; --i) {
       shm::InstallPolicy p;
       p.policy = PolicyId{i};
+      p.vrf = static_cast<VrfId>(pick(kVrfs));
       p.priority = pick(4);
       p.action = static_cast<shm::PolicyAction>(pick(3));
       for (TrafficSelector* ts : {&p.local_ts, &p.remote_ts}) {
@@ -128,7 +139,8 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
   std::vector<FlowKey> flows(6000);  // more than the cache holds
   for (FlowKey& k : flows) {
     const auto port = [&] { return static_cast<std::uint16_t>(pick(7)); };
-    k = FlowKey::of(pick(2) != 0 ? 17 : 6, 0x0a000000 + pick(100), 0x0a000000 + pick(100), port(), port(), pick(8) == 0);
+    k = FlowKey::of(pick(2) != 0 ? 17 : 6, 0x0a000000 + pick(100), 0x0a000000 + pick(100), port(), port(), pick(8) == 0,
+                    static_cast<VrfId>(pick(kVrfs)));
   }
   // Two snapshots at a time, as when workers see a swap late; the freed one's address is free for the next.
   std::array<std::unique_ptr<Spd>, 2> spds{random_spd(), random_spd()};
@@ -163,7 +175,7 @@ TEST_CASE("flow cache: what the snapshot itself says, whatever was asked before 
     };
     ask_spd(want);
     REQUIRE(got == want);
-    for (std::size_t i = 0; i < n; ++i) REQUIRE(&fib->hop(hops[i]) == &fib->lookup(v4(keys[i].destination())));
+    for (std::size_t i = 0; i < n; ++i) REQUIRE(&fib->hop(hops[i]) == &fib->lookup(keys[i].vrf(), v4(keys[i].destination())));
     if (!both) continue;
     std::array<bool, kBurstMax> at_once{};
     cache.recall<true>(spd, n, key_of, [&](std::size_t i, const auto& flow) {

@@ -29,7 +29,7 @@ TEST_CASE("fib: own, connected, routed, martian", "[fib]") {
         Row{0x0a050001, HopKind::Local, 1, 0}, Row{0x0a020009, HopKind::Gateway, 0, 0x0a090002},
         Row{0x08080808, HopKind::Gateway, 0, 0x0a090003}, Row{0x0b010203, HopKind::OnLink, 1, 0}, Row{0x7f000001, HopKind::Martian, 0, 0},
         Row{0xe0000005, HopKind::Martian, 0, 0}, Row{0xffffffff, HopKind::Martian, 0, 0}, Row{0x00000001, HopKind::Martian, 0, 0}}) {
-    const NextHop& h = (*fib)->lookup(v4(r.address));
+    const NextHop& h = (*fib)->lookup(kDefaultVrf, v4(r.address));
     INFO(v4(r.address).to_string());
     CHECK(h.kind == r.kind);
     CHECK(h.port == r.port);

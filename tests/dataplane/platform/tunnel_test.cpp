@@ -34,14 +34,14 @@ shm::InstallPolicy policy(std::uint32_t id, shm::PolicyAction action, const char
 TEST_CASE("fib: a route leads into a tunnel, and its own addresses are inside", "[fib][tunnels]") {
   need_eal();
   const auto fib = routes_into_tunnels();
-  CHECK(fib->lookup(v4(0x0a020005)).kind == HopKind::Tunnel);
-  CHECK(fib->lookup(v4(0x0a020005)).port == 0);
-  CHECK(fib->lookup(v4(0x0a030005)).port == 1);
-  CHECK_FALSE(fib->lookup(v4(0x0a030005)).leads_out());
-  CHECK(fib->lookup(v4(0x0a020905)).kind == HopKind::Gateway);  // the longer prefix
-  CHECK(fib->lookup(v4(0xa9fe0101)).kind == HopKind::Local);
-  CHECK(fib->lookup(v4(0xa9fe0102)).kind == HopKind::Tunnel);
-  CHECK(fib->lookup(v4(0xa9fe0103)).kind == HopKind::Tunnel);  // no broadcast between two
+  CHECK(fib->lookup(kDefaultVrf, v4(0x0a020005)).kind == HopKind::Tunnel);
+  CHECK(fib->lookup(kDefaultVrf, v4(0x0a020005)).port == 0);
+  CHECK(fib->lookup(kDefaultVrf, v4(0x0a030005)).port == 1);
+  CHECK_FALSE(fib->lookup(kDefaultVrf, v4(0x0a030005)).leads_out());
+  CHECK(fib->lookup(kDefaultVrf, v4(0x0a020905)).kind == HopKind::Gateway);  // the longer prefix
+  CHECK(fib->lookup(kDefaultVrf, v4(0xa9fe0101)).kind == HopKind::Local);
+  CHECK(fib->lookup(kDefaultVrf, v4(0xa9fe0102)).kind == HopKind::Tunnel);
+  CHECK(fib->lookup(kDefaultVrf, v4(0xa9fe0103)).kind == HopKind::Tunnel);  // no broadcast between two
   CHECK(OwnAddresses({}, tunnels()).contains_v4(0xa9fe0101));
 }
 
@@ -83,7 +83,7 @@ TEST_CASE("a tunnel takes what its route brings and no other policy protects or 
           [&](std::size_t, const SpdEntry* out, HopId hop, const SpdEntry* in) {
             CHECK(value(out) == r.out);
             CHECK(value(in) == r.out_mirrored);
-            CHECK(&fib->hop(hop) == &fib->lookup(v4(r.destination)));
+            CHECK(&fib->hop(hop) == &fib->lookup(kDefaultVrf, v4(r.destination)));
           });
       cache.outbound(
           **spd, 1, [&](std::size_t) { return key; }, [&](std::size_t, const SpdEntry* out, HopId) { CHECK(value(out) == r.out); });

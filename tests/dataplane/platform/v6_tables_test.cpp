@@ -135,16 +135,16 @@ TEST_CASE("fib, IPv6: own, on link, behind a gateway, of the link alone, nowhere
                                           route("2001:db8:2:0:8000::/65", nullptr, "lan"), route("10.2.0.0/24", "10.9.0.2")};
   const auto fib = Fib::build(ports, routes, neighbors);
   REQUIRE(fib);
-  const auto kind = [&](const char* a) { return (*fib)->lookup(v6(a)).kind; };
+  const auto kind = [&](const char* a) { return (*fib)->lookup(kDefaultVrf, v6(a)).kind; };
   for (const char* own : {"2001:db8:9::1", "2001:db8:1::1", "fe80::ff:fe00:1", "fe80::ff:fe00:2", "10.9.0.1"})
     CHECK(kind(own) == HopKind::Local);
   for (const char* bad : {"::", "::1", "::ffff:10.9.0.1", "fe80::77", "ff02::1", "ff0e::1"}) CHECK(kind(bad) == HopKind::Martian);
-  CHECK((kind("2001:db8:1::77") == HopKind::OnLink && (*fib)->lookup(v6("2001:db8:1::77")).port == 1));
-  const NextHop& far = (*fib)->lookup(v6("2001:db8:2::5"));
+  CHECK((kind("2001:db8:1::77") == HopKind::OnLink && (*fib)->lookup(kDefaultVrf, v6("2001:db8:1::77")).port == 1));
+  const NextHop& far = (*fib)->lookup(kDefaultVrf, v6("2001:db8:2::5"));
   CHECK((far.kind == HopKind::Gateway && far.gateway == v6("fe80::2") && far.port == 0 && far.neighbor != nullptr));
-  CHECK((kind("2001:db8:2:0:8000::5") == HopKind::OnLink && (*fib)->lookup(v6("2001:db8:2:0:8000::5")).port == 1));
-  CHECK((*fib)->lookup(v6("2001:4860::1")).gateway == v6("2001:db8:9::fe"));
-  CHECK((*fib)->lookup(v6("10.2.0.9")).gateway == v6("10.9.0.2"));
+  CHECK((kind("2001:db8:2:0:8000::5") == HopKind::OnLink && (*fib)->lookup(kDefaultVrf, v6("2001:db8:2:0:8000::5")).port == 1));
+  CHECK((*fib)->lookup(kDefaultVrf, v6("2001:4860::1")).gateway == v6("2001:db8:9::fe"));
+  CHECK((*fib)->lookup(kDefaultVrf, v6("10.2.0.9")).gateway == v6("10.9.0.2"));
   CHECK((*fib)->hop((*fib)->link(1)).kind == HopKind::OnLink);
   CHECK((*fib)->hop((*fib)->link(1)).port == 1);
   CHECK_FALSE(Fib::build(ports, std::vector<config::Route>{route("2001:db8:2::/48", "fe80::2")}, neighbors));
@@ -152,6 +152,6 @@ TEST_CASE("fib, IPv6: own, on link, behind a gateway, of the link alone, nowhere
   const std::vector<Interface> v4_only{{"wan", {2, 0, 0, 0, 0, 1}, 1500, {{v4(0x0a090001), 24}}}};
   const auto none = Fib::build(v4_only, {}, neighbors);
   REQUIRE(none);
-  CHECK((*none)->lookup(v6("2001:db8::1")).kind == HopKind::None);
+  CHECK((*none)->lookup(kDefaultVrf, v6("2001:db8::1")).kind == HopKind::None);
 }
 }  // namespace culvert::dp

@@ -71,6 +71,28 @@ TEST_CASE("policies: a child of a tunnel interface selects by route, whatever it
   for (const auto& other : table.entries()) CHECK((other.policy == entry.policy || other.tunnel.view().empty()));
 }
 
+TEST_CASE("policies: each is of the VRF inside, those of peers and of pools, too", "[policies][vrf]") {
+  config::GatewayConfig config = some();
+  config.connections[0].vrf.id = 1;
+  for (auto& child : config.connections[0].children) child.vrf.id = 2;
+  config.policies[0].vrf.id = 3;
+  config.default_policy = config::PolicyAction::Bypass;
+  config.pools.push_back({.name = "p", .addrs = ts("10.50.0.0/24"), .vrf = {"blue", 2}});
+  PolicyTable table(config);
+  const auto entries = table.entries();
+  REQUIRE(entries.size() == 6);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    CHECK(entries[i].vrf == std::array<VrfId, 6>{2, 0, 0, 0, 3, 2}[i]);
+    CHECK(table.vrf_of(entries[i].policy) == entries[i].vrf);
+  }
+  const auto taken = table.take({"roads", "own"}, tag(1), ts("10.1.0.0/16"), ts("10.50.1.1"));
+  REQUIRE(taken);
+  CHECK(taken->fresh->vrf == 2);
+  CHECK(table.vrf_of(taken->policy) == 2);
+  CHECK((table.vrfs_of({"roads", "own"}).inner == 2 && table.vrfs_of({"roads", "own"}).outer == 1));
+  CHECK((table.vrfs_of({"roads", "none"}).inner == kDefaultVrf && table.vrf_of(PolicyId{99}) == kDefaultVrf));
+}
+
 TEST_CASE("policies of peers come with the first SA and go with the last, before their child's", "[policies]") {
   PolicyTable table(some());
   const ChildRef net{"roads", "net"};
