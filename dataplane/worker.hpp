@@ -75,6 +75,8 @@ class Worker {
   bool poll();
   /// poll() until `stop`, idling as `idle` says.
   void run(const std::atomic<bool>& stop, config::Idle idle);
+  /// Finishes with all of its own packets whose crypto is spread; waits for who has begun some of it. On its own thread.
+  void give_back();
   /// Packets that it keeps between two passes. Only while it does not run.
   [[nodiscard]] std::size_t held() const { return reassembly_.fragments(); }
 
@@ -150,7 +152,6 @@ class Worker {
   bool collect();
   void collect(Parcel& parcel);
   void work_on(Parcel& parcel);
-  void give_back();
 
   // Ends of packets.
   void refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu = 0);

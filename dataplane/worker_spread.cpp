@@ -104,7 +104,6 @@ void Worker::collect(Parcel& parcel) {
   }
 }
 
-/// This worker ends: nothing of its own may stay under way.
 void Worker::give_back() {
   while (board_ != nullptr && !board_->idle())
     if (!serve(0)) ::sched_yield();  // another one is at the last of it

@@ -32,7 +32,9 @@ Section<PacketRules> packet_rules_section() {
       .key("spread", &R::spread, choice<SpreadCrypto>({{"no", SpreadCrypto::No}, {"yes", SpreadCrypto::Yes}}),
            "Whether all workers share the cryptography of each SA of this child, for one tunnel that is more than one of them can carry. "
            "Order, sequence numbers and counters stay as they are with one. Costs the others their time, and each packet some microseconds "
-           "on its way, so it is nothing for many small tunnels, which the workers share as they are. With one worker: nothing.");
+           "on its way, so it is nothing for many small tunnels, which the workers share as they are. Each worker needs a core of its own: "
+           "one "
+           "that loses it in the middle holds the tunnel up. With one worker: nothing.");
 }
 
 }  // namespace culvert::config

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dataplane/io/eal.hpp"
+#include "tests/bench/crew.hpp"
 #include "tests/bench/report.hpp"
 
 namespace {
@@ -39,7 +40,7 @@ struct Options {
   std::vector<Way> ways;
   std::vector<std::uint32_t> sas, policies;
   unsigned rounds = 100;
-  bool json = false, check = false;
+  bool json = false, check = false, two = false;
   std::uint32_t cpu = 0;
   std::string turns;
 };
@@ -57,6 +58,7 @@ const char* const kUsage =
     "  --cpu N       the CPU to run on (the last one)\n"
     "  --turns DIR   no report: for each line read, half a second of the worker on the first case of all, and a line with its ns per\n"
     "                packet. The packets are in DIR, in clear.pcap or sealed.pcap\n"
+    "  --two         two workers against one, on this CPU and another: on two SAs, and on one SA whose crypto they share; nothing else\n"
     "  --json        the report as JSON\n"
     "  --check       exit 1 if a mark is missed\n";
 
@@ -117,11 +119,21 @@ double tsc_per_ns() {
   return static_cast<double>(ticks) / static_cast<double>(ns);
 }
 
-/// Where the system lets us, ahead of whatever else the machine does: at real-time priority.
+/// Where the system lets us, ahead of whatever else the machine does: this thread at real-time priority.
 bool take_priority() {
   sched_param param{};
   param.sched_priority = 1;
   return ::sched_setscheduler(0, SCHED_FIFO, &param) == 0;
+}
+
+/// Another CPU that this process may run on; --cpu if there is none.
+std::uint32_t second_cpu(std::uint32_t first) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return first;
+  for (std::uint32_t cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (cpu != first && CPU_ISSET(cpu, &set)) return cpu;
+  return first;
 }
 
 /// For who takes turns with us in a process of their own.
@@ -138,12 +150,56 @@ void serve(const Options& options, dp::BufferPool& pool) {
   }
 }
 
+/// Calls measure(suite, way, size, folder) for each of those, with a folder for files.
+template <class Measure>
+void each_case(const Options& options, Measure&& measure) {
+  std::string folder = (std::filesystem::temp_directory_path() / "culvert-bench-XXXXXX").string();
+  if (::mkdtemp(folder.data()) == nullptr) throw std::runtime_error("no temporary folder");
+  try {
+    for (const std::string& suite : options.suites)
+      for (const Way way : options.ways)
+        for (const std::string& size : options.sizes) measure(suite, way, size, folder);
+  } catch (...) {
+    std::filesystem::remove_all(folder);
+    throw;
+  }
+  std::filesystem::remove_all(folder);
+}
+
+bench::Machine machine(bool first) {
+  const auto engine = dp::CryptoEngine::create();
+  return {tsc_per_ns(), engine ? engine->describe() : engine.error(), first};
+}
+
+int run_two(const Options& options, dp::BufferPool& pool, bool first) {
+  if (!dp::Eal::launch(0, [](void*, unsigned) { (void)take_priority(); }, nullptr)) throw std::runtime_error("no second thread");
+  dp::Eal::join();
+  const double cores = bench::two_cores();
+  if (cores < bench::kTwoFreeCores) {
+    fmt::print("{}\n",
+               options.json
+                   ? fmt::format(R"({{"skipped":"two CPUs do {:.2f} times what one does, of arithmetic"}})", cores)
+                   : fmt::format("two workers: skipped: there are no two free cores: two CPUs do {:.2f} times what one does, of arithmetic",
+                                 cores));
+    return 0;
+  }
+  std::vector<bench::CrewRow> rows;
+  each_case(options, [&](const std::string& suite, Way way, const std::string& size, const std::string& folder) {
+    rows.push_back(bench::measure_crew(suite, way, size, options.rounds, pool, folder));
+  });
+  options.json ? bench::print_json(rows, machine(first), cores) : bench::print_table(rows, machine(first), cores);
+  const auto all = bench::marks(rows);
+  return options.check && !std::all_of(all.begin(), all.end(), std::mem_fn(&bench::Mark::met)) ? 1 : 0;
+}
+
 int run(const Options& options) {
   std::size_t mbufs = 0;
   for (const Way way : options.ways) mbufs = std::max(mbufs, buffers(cases(options, options.suites.front(), options.sizes.front(), way)));
   spdlog::set_level(spdlog::level::warn);
   config::GatewayConfig config;
+  if (options.two) mbufs = bench::crew_buffers() + kMbufs;
   config.dataplane.workers.clear();
+  if (options.two) config.dataplane.workers = {second_cpu(options.cpu)};
   config.dataplane.main_cpu = options.cpu;
   config.dataplane.memory.hugepages = false;
   config.dataplane.memory.size_mb = kMemoryMb + static_cast<std::uint32_t>(mbufs / kMbufsPerMb);
@@ -158,26 +214,16 @@ int run(const Options& options) {
     serve(options, **pool);
     return 0;
   }
-  std::string folder = (std::filesystem::temp_directory_path() / "culvert-bench-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) throw std::runtime_error("no temporary folder");
+  if (options.two) return run_two(options, **pool, first);
   std::vector<Row> rows;
-  try {
-    for (const std::string& suite : options.suites)
-      for (const Way way : options.ways)
-        for (const std::string& size : options.sizes)
-          for (Row& row : measure(cases(options, suite, size, way), options.rounds, **pool, folder)) {
-            row.suite = suite;
-            row.size = size;
-            rows.push_back(std::move(row));
-          }
-  } catch (...) {
-    std::filesystem::remove_all(folder);
-    throw;
-  }
-  std::filesystem::remove_all(folder);
-  const auto engine = dp::CryptoEngine::create();
-  const std::string crypto = engine ? engine->describe() : engine.error();
-  (options.json ? bench::print_json : bench::print_table)(rows, {tsc_per_ns(), crypto, first});
+  each_case(options, [&](const std::string& suite, Way way, const std::string& size, const std::string& folder) {
+    for (Row& row : measure(cases(options, suite, size, way), options.rounds, **pool, folder)) {
+      row.suite = suite;
+      row.size = size;
+      rows.push_back(std::move(row));
+    }
+  });
+  options.json ? bench::print_json(rows, machine(first)) : bench::print_table(rows, machine(first));
   const auto all = bench::marks(rows);
   return options.check && !std::all_of(all.begin(), all.end(), std::mem_fn(&bench::Mark::met)) ? 1 : 0;
 }
@@ -190,6 +236,8 @@ bool parse(int argc, char** argv, Options& o) {
     const bool more = i + 1 < argc;
     if (a == "--json") {
       o.json = true;
+    } else if (a == "--two") {
+      o.two = true;
     } else if (a == "--check") {
       o.check = true;
     } else if (a == "--all") {
@@ -218,7 +266,8 @@ bool parse(int argc, char** argv, Options& o) {
   if (o.sizes.empty()) o.sizes = {"64", "128", "256", "512", "1024", "1420", "IMIX"};
   if (o.sas.empty()) o.sas = {1};
   if (o.policies.empty()) o.policies = {1};
-  if (o.ways.empty()) o.ways = {Way::Out, Way::In, Way::Both};
+  if (o.two && std::ranges::find(o.ways, Way::Both) != o.ways.end()) return false;
+  if (o.ways.empty()) o.ways = o.two ? std::vector{Way::Out, Way::In} : std::vector{Way::Out, Way::In, Way::Both};
   return true;
 }
 }  // namespace

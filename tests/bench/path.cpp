@@ -1,10 +1,12 @@
 #include "tests/bench/path.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <numeric>
 #include <stdexcept>
 
+#include "dataplane/io/eal.hpp"
 #include "dataplane/ip_header.hpp"
 
 namespace culvert::bench {
@@ -16,6 +18,9 @@ constexpr std::uint16_t kMtu = 1500;
 constexpr std::uint16_t kLan = 0, kWan = 1;
 constexpr std::size_t kSlicePackets = 1536, kLongSlicePackets = 20'000;  // with few SAs, with more; one round is the least
 
+constexpr std::uint64_t kEnd = ~std::uint64_t{0};
+
+std::string of_queue(const std::string& file, std::size_t queue) { return queue == 0 ? file : file + std::to_string(queue); }
 std::uint64_t cycles() { return __builtin_ia32_rdtsc(); }
 
 /// A number per pair of devices made in this process: DPDK's names must differ.
@@ -29,8 +34,8 @@ std::uint32_t capacity(const Case& c) { return std::bit_ceil(c.sas); }
 
 std::size_t Path::buffers(const Case& c) { return c.sizes.size() * (c.way == Way::Both ? 2 : 1); }
 
-Path::Path(const Case& c, BufferPool& pool, const std::string& folder)
-    : case_(c), polls_(c.sizes.size() / kBurstMax), packets_(buffers(c)), sa_counters_(c.sas) {
+Path::Path(const Case& c, BufferPool& pool, const std::string& folder, Crew crew)
+    : case_(c), crew_(crew), pool_(pool), polls_(c.sizes.size() / kBurstMax), packets_(buffers(c) * queues()), sa_counters_(c.sas) {
   make_sas();
   open_ports(pool, folder);
   make_tables();
@@ -43,12 +48,25 @@ Path::Path(const Case& c, BufferPool& pool, const std::string& folder)
                   .policies = {policies_.get(), shm::kMaxPolicies + 1},
                   .inbound = inbound_.get(),
                   .pool = &pool};
-  worker_ = std::make_unique<Worker>(0, environment_, must(CryptoEngine::create(), "crypto"), *counters_);
+  make_workers();
+  if (crew_ != Crew::None) return;
   make_raw(pool);
   cross_check();
 }
 
 Path::~Path() { BufferPool::release(nullptr, raw_buffers_); }
+
+void Path::make_workers() {
+  if (workers() > 1) {
+    boards_ = std::make_unique<ParcelBoards>(workers());
+    for (unsigned w = 0; w < workers(); ++w)
+      handoff_.push_back(must(BufferRing::create("bench_handoff" + std::to_string(next_device()), 2048), "rings"));
+    environment_.boards = boards_.get();
+    environment_.handoff = handoff_;
+  }
+  for (unsigned w = 0; w < workers(); ++w)
+    workers_.push_back(std::make_unique<Worker>(w, environment_, must(CryptoEngine::create(), "crypto"), (*counters_)[w]));
+}
 
 void Path::make_sas() {
   auto engine = must(CryptoEngine::create(), "crypto");
@@ -56,13 +74,18 @@ void Path::make_sas() {
   inbound_ = std::make_unique<InboundTable>(slots);
   policies_ = std::make_unique<PolicyState[]>(shm::kMaxPolicies + 1);
   for (std::uint32_t i = 0; i < case_.sas; ++i) {
-    const SaPlacement placement{0, &sa_counters_[i], 0};
+    const SaPlacement placement{static_cast<std::uint16_t>(i % workers()), &sa_counters_[i], 0};
+    const auto of = [&](Direction d) {
+      shm::InstallSa m = terms(case_, i, d, slots);
+      if (crew_ == Crew::Fat) m.rules.spread = SpreadCrypto::Yes;
+      return m;
+    };
     if (goes_out(case_.way)) {
-      outbound_.push_back(must(make_outbound(terms(case_, i, Direction::Outbound, slots), slots, engine, placement), "outbound SA"));
+      outbound_.push_back(must(make_outbound(of(Direction::Outbound), slots, engine, placement), "outbound SA"));
       policies_[i + 1].current = outbound_.back().get();
     }
     if (!comes_in(case_.way)) continue;
-    auto sa = must(make_inbound(terms(case_, i, Direction::Inbound, slots), slots, engine, placement), "inbound SA");
+    auto sa = must(make_inbound(of(Direction::Inbound), slots, engine, placement), "inbound SA");
     if (inbound_->publish(sa->manager.slot, sa) != shm::AckResult::Ok) throw std::runtime_error("inbound SA");
   }
 }
@@ -72,15 +95,24 @@ void Path::open_ports(BufferPool& pool, const std::string& folder) {
   const auto open = [&](std::uint16_t index, const std::string& name, bool sends, const std::string& file) {
     config::Port port;
     port.name = name;
-    port.device = sends ? "net_pcap_" + name + number + ",rx_pcap=" + file + ",infinite_rx=1" : "net_null_" + name + number + ",no-rx=1";
+    const bool feeds = sends && crew_ != Crew::None;
+    port.device = feeds   ? "net_ring_" + name + number
+                  : sends ? "net_pcap_" + name + number + ",rx_pcap=" + file + ",infinite_rx=1"
+                          : "net_null_" + name + number + ",no-rx=1";
     port.mtu = kMtu;
-    ports_.push_back(must(Port::open(port, index, 1, pool), name));
+    ports_.push_back(must(Port::open(port, index, workers(), pool), name));
+    for (unsigned q = 0; feeds && q < queues(); ++q) feeds_.emplace_back(port.device, q, of_queue(file, q));
     return port.device.substr(0, port.device.find(','));
   };
   const std::string clear = folder + "/clear.pcap", sealed = folder + "/sealed.pcap";
-  if (goes_out(case_.way)) write_clear(case_, clear);
-  if (comes_in(case_.way)) write_sealed(case_, sealed);
+  for (std::size_t q = 0; q < queues(); ++q) {
+    Case mine = case_;
+    if (queues() > 1) std::ranges::fill(mine.order, static_cast<std::uint32_t>(q));  // the SA whose owner has this queue
+    if (goes_out(case_.way)) write_clear(mine, of_queue(clear, q));
+    if (comes_in(case_.way)) write_sealed(mine, of_queue(sealed, q));
+  }
   const std::string lan = open(kLan, "lan", goes_out(case_.way), clear), wan = open(kWan, "wan", comes_in(case_.way), sealed);
+  if (crew_ != Crew::None) return;
   raw_ = std::make_unique<RawCrypto>(case_.suite, case_.sas);
   bound_ = std::make_unique<Bound>(case_, *raw_, lan, wan);
 }
@@ -168,7 +200,7 @@ void Path::reset() {
 void Path::round(Kind kind) {
   switch (kind) {
     case Kind::Worker:
-      for (std::size_t i = 0; i < polls_; ++i) worker_->poll();
+      for (std::size_t i = 0; i < polls_; ++i) workers_[0]->poll();
       break;
     case Kind::Bound:
       for (std::size_t i = 0; i < polls_; ++i) bound_->poll();
@@ -196,12 +228,16 @@ void Path::round(Kind kind) {
 /// What the worker and the bound should have sent, they have sent.
 void Path::check(Kind kind, unsigned rounds) {
   if (kind == Kind::Worker) {
-    const std::uint64_t sent = counters_->tx_packets.get();
-    counters_->tx_packets.set(0);
+    std::uint64_t sent = 0;
+    for (auto& c : *counters_) {
+      sent += c.tx_packets.get();
+      c.tx_packets.set(0);
+    }
     if (sent == rounds * packets_) return;
     std::string why = "packets were lost:";
     for (std::size_t i = 0; i < kDropReasons; ++i)
-      if (const auto n = counters_->drops[i].get(); n != 0) why += " " + std::string(kDropTable[i].name) + "=" + std::to_string(n);
+      if (const auto n = (*counters_)[0].drops[i].get() + (*counters_)[1].drops[i].get(); n != 0)
+        why += " " + std::string(kDropTable[i].name) + "=" + std::to_string(n);
     throw std::runtime_error(why);
   }
   if (kind != Kind::Bound) return;
@@ -212,6 +248,74 @@ void Path::check(Kind kind, unsigned rounds) {
     if (goes_out(case_.way)) expected += kIpv4HeaderBytes + kEspHeaderBytes + g->iv + text_bytes(inner, g->align) + g->icv;
   }
   if (bound_->take_bytes() != rounds * expected) throw std::runtime_error("the bound has sent something else");
+}
+
+/// The second worker's thread.
+void Path::second_worker() {
+  for (std::uint64_t round = second_finished_.load() + 1;; ++round) {
+    while (wanted_.load(std::memory_order_acquire) < round) __builtin_ia32_pause();
+    if (wanted_.load(std::memory_order_relaxed) == kEnd) return;
+    if (feeds_.size() > 1) feeds_[1].fill(pool_);
+    second_ready_.store(round, std::memory_order_release);
+    while (begun_.load(std::memory_order_acquire) < round) __builtin_ia32_pause();
+    if (crew_ == Crew::Fat) {
+      while (finished_.load(std::memory_order_acquire) < round) workers_[1]->poll();
+    } else {
+      for (std::size_t i = 0; i < polls_; ++i) workers_[1]->poll();
+    }
+    second_finished_.store(round, std::memory_order_release);
+  }
+}
+
+/// All packets of the next round are in their queues, and the windows are as they were.
+void Path::make_ready() {
+  const std::uint64_t next = finished_.load(std::memory_order_relaxed) + 1;
+  reset();
+  wanted_.store(next, std::memory_order_release);
+  feeds_[0].fill(pool_);
+  while (workers() > 1 && second_ready_.load(std::memory_order_acquire) < next) __builtin_ia32_pause();
+}
+
+void Path::crew_round() {
+  const std::uint64_t now = finished_.load(std::memory_order_relaxed) + 1;
+  begun_.store(now, std::memory_order_release);
+  for (std::size_t i = 0; i < polls_; ++i) workers_[0]->poll();
+  workers_[0]->give_back();
+  finished_.store(now, std::memory_order_release);
+  while (workers() > 1 && second_finished_.load(std::memory_order_acquire) < now) __builtin_ia32_pause();
+}
+
+double Path::crew_slice(unsigned rounds) {
+  constexpr unsigned kTries = 20;
+  for (unsigned i = 0; i < kTries; ++i) {
+    const double cycles = try_crew_slice(rounds);
+    std::uint64_t refused = 0;
+    for (auto& c : *counters_) {
+      refused += c.spread_full.get();
+      if (refused == 0) continue;
+      for (shm::Counter* counter : {&c.spread_full, &c.drops[static_cast<std::size_t>(Drop::HandoffFull)], &c.tx_packets}) counter->set(0);
+    }
+    if (refused != 0) continue;
+    check(Kind::Worker, 1 + rounds);
+    return cycles;
+  }
+  throw std::runtime_error("the second worker's CPU is not free");
+}
+
+double Path::try_crew_slice(unsigned rounds) {
+  const auto body = [](void* path, unsigned) { static_cast<Path*>(path)->second_worker(); };
+  wanted_ = finished_.load();
+  if (workers() > 1 && !Eal::launch(0, body, this)) throw std::runtime_error("the second worker cannot be launched");
+  std::uint64_t took = 0;
+  for (unsigned i = 0; i < 1 + rounds; ++i) {
+    make_ready();
+    const std::uint64_t start = cycles();
+    crew_round();
+    if (i > 0) took += cycles() - start;
+  }
+  wanted_ = kEnd;
+  if (workers() > 1) Eal::join();
+  return static_cast<double>(took) / static_cast<double>(rounds * packets_);
 }
 
 double Path::slice(Kind kind) {

@@ -871,7 +871,7 @@ def test_spread(rig):
         to_us, from_us = peer_sas(slot, scapy, udp)
         before = balance.balanced(rig)
         spread.outbound(rig, slot, from_us, suite)
-        spread.inbound(rig, [bytes(sealed(to_us, IP(src=FAR, dst=LAN, id=n) / UDP(dport=9) / Raw(bytes(700)), n)) for n in range(1, 201)], suite)
+        spread.inbound(rig, [bytes(sealed(to_us, IP(src=FAR, dst=LAN, id=n) / UDP(sport=5, dport=9) / Raw(bytes(700)), n)) for n in range(1, 201)], suite)
         after = balance.balanced(rig)
         shared = {key: after[key] - before[key] for key in ("spread_out", "spread_in")}
         assert (shared["spread_out"] > 0) == (rig.workers != "[0]"), shared
@@ -887,7 +887,7 @@ def test_in_is_out_plus_drops_by_reason(rig):
     balance.balanced(rig)
     install(rig, slot, suite, encr, integ, udp, "rule spread 1")
     to_us, _ = peer_sas(slot, scapy, udp)
-    esp = [sealed(to_us, IP(src=FAR, dst=LAN) / UDP(dport=9) / Raw(os.urandom(700)), sequence) for sequence in range(1, 60)]
+    esp = [sealed(to_us, IP(src=FAR, dst=LAN) / UDP(sport=5, dport=9) / Raw(os.urandom(700)), sequence) for sequence in range(1, 60)]
     before, (put_before, out_before) = balance.balanced(rig), balance.cables(rig)
     balance.flood(rig, esp, 2)
     after, (put, out) = balance.balanced(rig), balance.cables(rig)
