@@ -36,7 +36,7 @@ void Worker::heard(Packet& p, const NeighborVerdict& v, std::uint16_t ether_type
 }
 
 void Worker::punt_ike(Packet& p) {
-  if (env_.ike == nullptr || !punt_budget_.take(source_of(p), begins_negotiation(p), now_)) return drops_.drop(p, Drop::PuntFull);
+  if (env_.ike == nullptr || !punt_budget_.take(source_of(p), begins_negotiation(p), now_, p.vrf)) return drops_.drop(p, Drop::PuntFull);
   note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port, .vrf = p.vrf};
   to_manager(p, env_.ike, Drop::PuntFull);
 }

@@ -38,7 +38,7 @@ std::optional<Newcomer> Newcomers::take(IkeSpi spi_i, IkeSpi spi_r, const Endpoi
   return take(by_cookie_.at(spi_r));
 }
 
-void Newcomers::wait(Newcomer& newcomer, Datagram third, const IpAddress& line) {
+void Newcomers::wait(Newcomer& newcomer, Datagram third, const Endpoint& line) {
   if (newcomer.third && newcomer.line == line) return;
   wait_no_longer(newcomer);
   if (bytes_ + third.data.size() > kMaxNewcomerBytes) return;  // it will send message 3 again
@@ -50,7 +50,7 @@ void Newcomers::wait(Newcomer& newcomer, Datagram third, const IpAddress& line) 
   all.push_back(newcomer.spi_r);
 }
 
-Newcomer* Newcomers::waiting(const IpAddress& line, TimePoint oldest) {
+Newcomer* Newcomers::waiting(const Endpoint& line, TimePoint oldest) {
   for (auto all = waiting_.find(line); all != waiting_.end(); all = waiting_.find(line)) {
     Newcomer& first = *by_cookie_.at(all->second.front());
     if (first.since > oldest) return &first;

@@ -50,13 +50,13 @@ struct Newcomer {
   Bytes nonce{};                          ///< ours, in Aggressive Mode
   std::shared_ptr<const ReplyKey> key{};  ///< the same
   std::optional<Datagram> third{};        ///< message 3 (without the non-ESP marker), of one that waits for room
-  IpAddress line{};                       ///< where it waits
+  Endpoint line{};                        ///< where it waits
 };
 
 class Newcomers {
  public:
-  /// The line of those who wait for room for anybody. Others wait for room at their own address.
-  static constexpr IpAddress kAnywhere{};
+  /// The line of those who wait for room for anybody. Others wait for room at their own address (host_of).
+  static constexpr Endpoint kAnywhere{};
 
   /// Forgets the oldest until there is room; how many that were.
   std::size_t add(Newcomer newcomer);
@@ -68,9 +68,9 @@ class Newcomers {
   /// Message 3 names the cookie that only somebody at `remote` has been told: it is no newcomer any more.
   std::optional<Newcomer> take(IkeSpi spi_i, IkeSpi spi_r, const Endpoint& local, const Endpoint& remote);
   /// Keeps message 3 of this one, which waits in that line from now on; a second one changes nothing.
-  void wait(Newcomer& newcomer, Datagram third, const IpAddress& line);
+  void wait(Newcomer& newcomer, Datagram third, const Endpoint& line);
   /// Whose turn it is of those in this line who began after `oldest`; nullptr: nobody's. Older ones wait no longer: they must ask again.
-  Newcomer* waiting(const IpAddress& line, TimePoint oldest);
+  Newcomer* waiting(const Endpoint& line, TimePoint oldest);
   /// The oldest, if it came at `limit` or before; call again.
   std::optional<Newcomer> take_older(TimePoint limit);
   /// When the oldest has been here for `patience`, on the next full second: so that a flood does not move a timer with each datagram.
@@ -85,8 +85,8 @@ class Newcomers {
 
   Order order_;  ///< the oldest first
   std::map<std::pair<IkeSpi, Endpoint>, Order::iterator> by_peer_;
-  std::map<IkeSpi, Order::iterator> by_cookie_;      ///< ours
-  std::map<IpAddress, std::deque<IkeSpi>> waiting_;  ///< our cookies, by line
+  std::map<IkeSpi, Order::iterator> by_cookie_;     ///< ours
+  std::map<Endpoint, std::deque<IkeSpi>> waiting_;  ///< our cookies, by line
   std::size_t bytes_ = 0;
 };
 

@@ -12,7 +12,7 @@ void SaTable::add_responder(SaId id, IkeSpi spi_i, IkeSpi spi_r, const Endpoint&
   if (!heard) unheard_.insert(id);
   by_spis_[{spi_i, spi_r}] = id;
   by_source_[{spi_i, source}] = id;
-  ++per_source_[source.address];
+  ++per_source_[host_of(source)];
   ++half_open_;
 }
 
@@ -28,8 +28,8 @@ void SaTable::leave_half_open(Entry& entry) {
   if (!entry.half_open) return;
   entry.half_open = false;
   --half_open_;
-  freed_.push_back(entry.source->address);
-  const auto it = per_source_.find(entry.source->address);
+  freed_.push_back(host_of(*entry.source));
+  const auto it = per_source_.find(freed_.back());
   if (it != per_source_.end() && --it->second == 0) per_source_.erase(it);
 }
 
@@ -66,8 +66,8 @@ std::optional<SaId> SaTable::find_half_open(IkeSpi spi_i, const Endpoint& source
   return it == by_source_.end() ? std::nullopt : std::optional(it->second);
 }
 
-std::size_t SaTable::half_open(const IpAddress& source) const {
-  const auto it = per_source_.find(source);
+std::size_t SaTable::half_open(const Endpoint& source) const {
+  const auto it = per_source_.find(host_of(source));
   return it == per_source_.end() ? 0 : it->second;
 }
 

@@ -21,6 +21,12 @@ inline constexpr std::size_t kMaxIkeSas = 16384;
 
 using SaId = std::uint64_t;
 
+/// Whoever is at an address, by whatever port: in each VRF somebody else.
+inline Endpoint host_of(Endpoint e) {
+  e.port = 0;
+  return e;
+}
+
 class SaTable {
  public:
   /// An SA that we initiate: the peer's cookie is not known yet (RFC 2408 §2.5.3).
@@ -43,11 +49,11 @@ class SaTable {
 
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] std::size_t half_open() const { return half_open_; }
-  [[nodiscard]] std::size_t half_open(const IpAddress& source) const;
+  [[nodiscard]] std::size_t half_open(const Endpoint& source) const;
   /// Half-open SAs whose source may be made up, the oldest first.
   [[nodiscard]] const std::set<SaId>& unheard() const { return unheard_; }
-  /// Those of whom one has left the half-open ones since the last call.
-  [[nodiscard]] std::vector<IpAddress> take_freed() { return std::exchange(freed_, {}); }
+  /// Those (host_of) of whom one has left the half-open ones since the last call.
+  [[nodiscard]] std::vector<Endpoint> take_freed() { return std::exchange(freed_, {}); }
 
  private:
   struct Entry {
@@ -61,9 +67,9 @@ class SaTable {
   std::map<std::pair<IkeSpi, IkeSpi>, SaId> by_spis_;
   std::map<IkeSpi, SaId> initiating_;
   std::map<std::pair<IkeSpi, Endpoint>, SaId> by_source_;
-  std::map<IpAddress, std::size_t> per_source_;
+  std::map<Endpoint, std::size_t> per_source_;  ///< host_of()
   std::set<SaId> unheard_;
-  std::vector<IpAddress> freed_;
+  std::vector<Endpoint> freed_;
   std::size_t half_open_ = 0;
 };
 

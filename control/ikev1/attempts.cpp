@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "control/ike/sa_table.hpp"
+
 namespace culvert::ikev1 {
 
 unsigned Attempts::left(const Entry& e, ike::TimePoint now) {
@@ -21,9 +23,9 @@ void Attempts::note(std::map<Key, Entry>& all, const Key& key, ike::TimePoint no
   e.forgiven_at = std::min(std::max(e.forgiven_at, now) + kForgiven, now + kSourceLimit * kForgiven);
 }
 
-void Attempts::failed(ike::TimePoint now, ByteView user, const IpAddress& source) {
+void Attempts::failed(ike::TimePoint now, ByteView user, const Endpoint& source) {
   note(users_, Bytes(user.begin(), user.end()), now);
-  note(sources_, source, now);
+  note(sources_, ike::host_of(source), now);
 }
 
 void Attempts::succeeded(ByteView user) { users_.erase(Bytes(user.begin(), user.end())); }
@@ -33,17 +35,17 @@ unsigned Attempts::failures(ike::TimePoint now, ByteView user) const {
   return it == users_.end() ? 0 : left(it->second, now);
 }
 
-unsigned Attempts::failures(ike::TimePoint now, const IpAddress& source) const {
-  const auto it = sources_.find(source);
+unsigned Attempts::failures(ike::TimePoint now, const Endpoint& source) const {
+  const auto it = sources_.find(ike::host_of(source));
   return it == sources_.end() ? 0 : left(it->second, now);
 }
 
-std::chrono::nanoseconds Attempts::delay(ike::TimePoint now, ByteView user, const IpAddress& source) const {
+std::chrono::nanoseconds Attempts::delay(ike::TimePoint now, ByteView user, const Endpoint& source) const {
   std::chrono::nanoseconds out = kFirstDelay;
   for (unsigned i = std::max(failures(now, user), failures(now, source)); i > 0 && out < kMaxDelay; --i) out *= 2;
   return std::min<std::chrono::nanoseconds>(out, kMaxDelay);
 }
 
-bool Attempts::blocked(ike::TimePoint now, const IpAddress& source) const { return failures(now, source) >= kSourceLimit; }
+bool Attempts::blocked(ike::TimePoint now, const Endpoint& source) const { return failures(now, source) >= kSourceLimit; }
 
 }  // namespace culvert::ikev1

@@ -22,15 +22,15 @@ class Attempts {
                                                                 ///< counts beyond: behind a NAT, others are at the same address
 
   /// A password was checked, and is wrong.
-  void failed(ike::TimePoint now, ByteView user, const IpAddress& source);
+  void failed(ike::TimePoint now, ByteView user, const Endpoint& source);
   void succeeded(ByteView user);
   /// How long a refusal is held back; the same for users that exist and for those that do not.
-  [[nodiscard]] std::chrono::nanoseconds delay(ike::TimePoint now, ByteView user, const IpAddress& source) const;
+  [[nodiscard]] std::chrono::nanoseconds delay(ike::TimePoint now, ByteView user, const Endpoint& source) const;
   /// This address has guessed so often that its words are refused unchecked: the cost of checking is bounded. The users stay
   /// unaffected: from elsewhere their password is good.
-  [[nodiscard]] bool blocked(ike::TimePoint now, const IpAddress& source) const;
+  [[nodiscard]] bool blocked(ike::TimePoint now, const Endpoint& source) const;
   [[nodiscard]] unsigned failures(ike::TimePoint now, ByteView user) const;
-  [[nodiscard]] unsigned failures(ike::TimePoint now, const IpAddress& source) const;
+  [[nodiscard]] unsigned failures(ike::TimePoint now, const Endpoint& source) const;
 
  private:
   struct Entry {
@@ -40,7 +40,7 @@ class Attempts {
   template <class Key>
   static void note(std::map<Key, Entry>& all, const Key& key, ike::TimePoint now);
   std::map<Bytes, Entry> users_;
-  std::map<IpAddress, Entry> sources_;
+  std::map<Endpoint, Entry> sources_;  ///< without ports
 };
 
 }  // namespace culvert::ikev1

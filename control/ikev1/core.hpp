@@ -156,7 +156,7 @@ class Core {
   Attempts attempts;
   /// Run -> holder of a lease -> pairs that were made for it: the lease ends with the last ISAKMP SA and pair of its holder.
   std::map<std::size_t, std::map<std::string, std::set<std::uint64_t>>> lease_holders;
-  std::map<SaId, IpAddress> waiting_for_user;  ///< SAs that XAuth has yet to prove, by source; some may have ended
+  std::map<SaId, Endpoint> waiting_for_user;  ///< SAs that XAuth has yet to prove, by source (host_of); some may have ended
   ike::WatchList watches;
   TimePoint traced_at{};  ///< of the datagram at hand, while somebody is watched
 

@@ -64,7 +64,7 @@ bool welcome(Core& core, const Incoming& in, Exchange mode) {
   if (!known || known->mode != mode) return false;
   if (!could_be_message_3(core, in, mode)) return true;
   if (const Room room = look_for_room(core, in.now, known->remote, mode); room != Room::Yes) {
-    const IpAddress line = room == Room::NotForThisSource ? known->remote.address : ike::Newcomers::kAnywhere;
+    const Endpoint line = room == Room::NotForThisSource ? ike::host_of(known->remote) : ike::Newcomers::kAnywhere;
     core.newcomers.wait(*known, {in.datagram.local, in.datagram.remote, Bytes(in.framed.message.begin(), in.framed.message.end())}, line);
     return true;
   }
@@ -85,8 +85,8 @@ bool welcome(Core& core, const Incoming& in, Exchange mode) {
 }
 
 void welcome_waiting(Core& core, TimePoint now) {
-  for (const IpAddress& source : core.table.take_freed())
-    for (const IpAddress& line : {source, ike::Newcomers::kAnywhere}) {
+  for (const Endpoint& source : core.table.take_freed())
+    for (const Endpoint& line : {source, ike::Newcomers::kAnywhere}) {
       IkeSpi before{};
       while (const ike::Newcomer* next = core.newcomers.waiting(line, now - core.config.ike.half_open_timeout / 2)) {
         if (std::exchange(before, next->spi_r) == next->spi_r) break;  // still no room

@@ -21,7 +21,7 @@ Room look_for_room(Core& core, TimePoint now, const Endpoint& peer, Exchange mod
   if (core.table.size() >= ike::kMaxIkeSas) return full(Room::NotForAnybody, "There are too many ISAKMP SAs.");
   if (core.table.half_open() >= limits.half_open_limit)
     return full(Room::NotForAnybody, "Too many negotiations of strangers are under way (ike.half_open_limit).");
-  if (core.table.half_open(peer.address) >= limits.half_open_per_source)
+  if (core.table.half_open(peer) >= limits.half_open_per_source)
     return full(Room::NotForThisSource, "This address has too many negotiations under way (ike.half_open_per_source).");
   return Room::Yes;
 }

@@ -19,7 +19,7 @@ bool has_room(Core& core, const IsakmpSa& sa) {
     const MmEstablished* est = it == core.sas().end() || it->second->dead ? nullptr : it->second->established();
     return !est || est->access.proved();
   });
-  const auto same = std::ranges::count_if(core.waiting_for_user, [&sa](const auto& w) { return w.second == sa.remote.address; });
+  const auto same = std::ranges::count_if(core.waiting_for_user, [&sa](const auto& w) { return w.second == ike::host_of(sa.remote); });
   return core.waiting_for_user.size() < core.config.ike.half_open_limit &&
          static_cast<std::size_t>(same) < core.config.ike.half_open_per_source;
 }
@@ -43,7 +43,7 @@ std::optional<ByteView> credential(const Attribute* a, bool may_end_in_zero) {
 
 /// Refused, which is told when the time has come.
 void hold(Core& core, TimePoint now, IsakmpSa& sa, TimePoint since, Bytes user) {
-  const auto delay = core.attempts.delay(now, user, sa.remote.address);
+  const auto delay = core.attempts.delay(now, user, sa.remote);
   sa.established()->access.state = XauthHolding{std::move(user), std::max(now, since + delay)};
   core.touch(sa);
 }
@@ -54,7 +54,7 @@ void ask_for_user(Core& core, TimePoint now, IsakmpSa& sa) {
   if (!has_room(core, sa))
     return access_failed(core, now, sa, Exchange::Xauth, Reason::Limit,
                          "Too many peers have not said yet who they are (ike.half_open_limit, ike.half_open_per_source).");
-  core.waiting_for_user[sa.id] = sa.remote.address;
+  core.waiting_for_user[sa.id] = ike::host_of(sa.remote);
   Access& access = sa.established()->access;
   const Bytes id = core.random(2);
   access.identifier = static_cast<std::uint16_t>(id[0] << 8 | id[1]);
@@ -72,7 +72,7 @@ void on_xauth_reply(Core& core, TimePoint now, IsakmpSa& sa, const ConfigPayload
   const Attribute* secret = find(reply.attributes, Cfg::XauthUserPassword);
   const auto password = credential(secret ? secret : find(reply.attributes, Cfg::XauthPasscode), true);
   Bytes name = user ? Bytes(user->begin(), user->end()) : Bytes{};
-  if (!user || !password || core.attempts.blocked(now, sa.remote.address)) return hold(core, now, sa, now, std::move(name));
+  if (!user || !password || core.attempts.blocked(now, sa.remote)) return hold(core, now, sa, now, std::move(name));
   const JobId job = core.add_job({.sa = sa.id});
   core.actions.emplace_back(ike::CheckUser{job, core.connection(sa).name, name, SecretBytes(*password)});
   access.state = XauthChecking{job, std::move(name), now};
@@ -87,7 +87,7 @@ void on_user_checked(Core& core, TimePoint now, IsakmpSa& sa, const ike::UserChe
     core.say(sa, Severity::Error, Exchange::Xauth, Reason::NoSecret, "No user can be checked: " + result.error + ".");
   if (!result.ok) {
     hold(core, now, sa, checking->since, user);
-    return core.attempts.failed(now, user, sa.remote.address);
+    return core.attempts.failed(now, user, sa.remote);
   }
   core.attempts.succeeded(user);
   if (const auto settled = settle_user(core, now, sa, user); !settled)
@@ -99,7 +99,7 @@ void tell_refusal(Core& core, TimePoint now, IsakmpSa& sa) {
   auto& holding = std::get<XauthHolding>(sa.established()->access.state);
   std::string text = "User \"" + shown(holding.user) + "\" at " + sa.remote.to_string() +
                      " is unknown or has another password (failures: " + std::to_string(core.attempts.failures(now, holding.user)) +
-                     " of this name, " + std::to_string(core.attempts.failures(now, sa.remote.address)) + " of this address).";
+                     " of this name, " + std::to_string(core.attempts.failures(now, sa.remote)) + " of this address).";
   tell(core, now, sa, {false, std::move(holding.user), Reason::XauthFailed, std::move(text)});
 }
 

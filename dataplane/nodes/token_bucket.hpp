@@ -38,8 +38,8 @@ class PuntLimiter {
   explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) { sources_.fill(TokenBucket(kSourceRate, kSourceBurst)); }
 
   /// `first`: a message that begins a negotiation.
-  bool take(const IpAddress& source, bool first, std::uint64_t now) {
-    std::uint64_t h = seed_;
+  bool take(const IpAddress& source, bool first, std::uint64_t now, VrfId vrf = kDefaultVrf) {
+    std::uint64_t h = seed_ ^ std::uint64_t{vrf} << 56;
     // Of IPv6 a network of one link is one source: whoever has an address there has them all.
     for (const std::uint8_t b : source.view().first(source.family == Family::V6 ? 8 : source.size())) h = (h ^ b) * 0x100000001b3U;
     h *= 0x9e3779b97f4a7c15U;

@@ -100,36 +100,39 @@ TEST_CASE("ten thousand that come and go leave nothing behind", "[leases][attack
 TEST_CASE("wrong passwords are remembered by name and by address, for a while, and not without end", "[xauth][attack-F8]") {
   Attempts a;
   ike::TimePoint now{1000s};
+  const auto from = [](const char* address) { return Endpoint{ip(address), 500}; };
   const Bytes alice = to_bytes("alice"), bob = to_bytes("bob");
-  CHECK(a.delay(now, alice, ip("10.9.0.1")) == 1s);
-  a.failed(now, alice, ip("10.9.0.1"));
-  a.failed(now, alice, ip("10.9.0.2"));
-  CHECK(a.delay(now, alice, ip("10.9.0.3")) == 4s);
-  CHECK(a.delay(now, bob, ip("10.9.0.1")) == 2s);
-  CHECK(a.delay(now, bob, ip("10.9.0.3")) == 1s);
-  for (int i = 0; i < 20; ++i) a.failed(now, to_bytes("u" + std::to_string(i)), ip("10.9.0.9"));
-  CHECK(a.delay(now, bob, ip("10.9.0.9")) == 16s);
-  CHECK(a.blocked(now, ip("10.9.0.9")));
-  CHECK_FALSE(a.blocked(now, ip("10.9.0.1")));
-  CHECK_FALSE(a.blocked(now + 31s, ip("10.9.0.9")));
+  CHECK(a.delay(now, alice, from("10.9.0.1")) == 1s);
+  a.failed(now, alice, from("10.9.0.1"));
+  a.failed(now, alice, from("10.9.0.2"));
+  CHECK(a.delay(now, alice, from("10.9.0.3")) == 4s);
+  CHECK(a.delay(now, bob, from("10.9.0.1")) == 2s);
+  CHECK(a.delay(now, bob, from("10.9.0.3")) == 1s);
+  for (int i = 0; i < 20; ++i) a.failed(now, to_bytes("u" + std::to_string(i)), from("10.9.0.9"));
+  CHECK(a.delay(now, bob, from("10.9.0.9")) == 16s);
+  CHECK(a.blocked(now, from("10.9.0.9")));
+  CHECK_FALSE(a.blocked(now, from("10.9.0.1")));
+  CHECK(a.blocked(now, {ip("10.9.0.9"), 4500}));
+  CHECK_FALSE(a.blocked(now, {ip("10.9.0.9"), 500, VrfId{1}}));
+  CHECK_FALSE(a.blocked(now + 31s, from("10.9.0.9")));
   // Behind a NAT others are at the same address: however often one of them fails, they wait no longer than from its last failure on.
-  for (int i = 0; i < 5000; ++i) a.failed(now, bob, ip("10.9.0.9"));
-  CHECK(a.failures(now, ip("10.9.0.9")) == 20);
-  CHECK_FALSE(a.blocked(now + 31s, ip("10.9.0.9")));
+  for (int i = 0; i < 5000; ++i) a.failed(now, bob, from("10.9.0.9"));
+  CHECK(a.failures(now, from("10.9.0.9")) == 20);
+  CHECK_FALSE(a.blocked(now + 31s, from("10.9.0.9")));
   for (int i = 0; i < 100; ++i) {  // one failure each 20 s takes what is forgiven each 30, and is refused unchecked in between
     now += 20s;
-    if (!a.blocked(now, ip("10.9.0.9"))) a.failed(now, bob, ip("10.9.0.9"));
+    if (!a.blocked(now, from("10.9.0.9"))) a.failed(now, bob, from("10.9.0.9"));
   }
-  CHECK_FALSE(a.blocked(now + 30s, ip("10.9.0.9")));
-  CHECK(a.failures(now + 600s, ip("10.9.0.9")) == 0);
+  CHECK_FALSE(a.blocked(now + 30s, from("10.9.0.9")));
+  CHECK(a.failures(now + 600s, from("10.9.0.9")) == 0);
   a.succeeded(alice);
-  a.failed(now, alice, ip("10.9.0.1"));
+  a.failed(now, alice, from("10.9.0.1"));
   CHECK(a.failures(now + 29s, alice) == 1);
   CHECK(a.failures(now + 61s, alice) == 0);
   a.succeeded(alice);
   CHECK(a.failures(now, alice) == 0);
   for (std::uint32_t i = 0; i < 2 * Attempts::kMaxRemembered; ++i)
-    a.failed(now + std::chrono::milliseconds(i), to_bytes("x" + std::to_string(i)), IpAddress::v4(i));
+    a.failed(now + std::chrono::milliseconds(i), to_bytes("x" + std::to_string(i)), Endpoint{IpAddress::v4(i)});
   CHECK(a.failures(now + 9s, to_bytes("x" + std::to_string(2 * Attempts::kMaxRemembered - 1))) == 1);
   CHECK(a.failures(now + 9s, to_bytes("x0")) == 0);
 }

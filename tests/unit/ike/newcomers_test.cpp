@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "control/ike/sa_table.hpp"
+
 using namespace culvert;
 using namespace culvert::ike;
 using namespace std::chrono_literals;
@@ -65,18 +67,18 @@ TEST_CASE("those whose message 3 has to wait have their turn in order, each addr
   };
   for (std::uint64_t n = 0; n < 6; ++n) all.add(from(n, n % 2 ? 0x0a400001 : 0x0a400002));
   const TimePoint begun = TimePoint{} - 1s;
-  const IpAddress odd = IpAddress::v4(0x0a400001), even = IpAddress::v4(0x0a400002);
+  const Endpoint odd{IpAddress::v4(0x0a400001)}, even{IpAddress::v4(0x0a400002)};
   CHECK(all.waiting(odd, begun) == nullptr);
   for (const std::uint64_t n : {std::uint64_t{5}, std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1}}) {
-    Newcomer* one = all.find(IkeSpi{n + 1}, {n % 2 ? odd : even, static_cast<std::uint16_t>(1000 + n)});
+    Newcomer* one = all.find(IkeSpi{n + 1}, {(n % 2 ? odd : even).address, static_cast<std::uint16_t>(1000 + n)});
     REQUIRE(one != nullptr);
-    all.wait(*one, third(30, static_cast<std::uint8_t>(n + 1)), one->remote.address);
+    all.wait(*one, third(30, static_cast<std::uint8_t>(n + 1)), host_of(one->remote));
   }
   CHECK(all.bytes() == 6 * 100 + 3 * 30);
   REQUIRE(all.waiting(odd, begun) != nullptr);
   CHECK(all.waiting(odd, begun)->third->data == Bytes(30, 6));
   CHECK(all.waiting(even, begun)->third->data == Bytes(30, 1));
-  CHECK(all.take(IkeSpi{6}, IkeSpi{~5ULL}, kUs, {odd, 1005}));
+  CHECK(all.take(IkeSpi{6}, IkeSpi{~5ULL}, kUs, {odd.address, 1005}));
   CHECK(all.waiting(odd, begun)->third->data == Bytes(30, 2));
   CHECK(all.waiting(odd, TimePoint{} + 1ms) == nullptr);  // it waits no longer
   CHECK(all.bytes() == 5 * 100 + 30);
@@ -90,7 +92,7 @@ TEST_CASE("long message 3s that wait are bounded by their bytes", "[newcomers][a
   for (std::uint64_t n = 0; n < 2000; ++n) {
     all.add(newcomer(n));
     Newcomer* one = all.find(IkeSpi{n + 1}, peer(static_cast<std::uint32_t>(n)));
-    all.wait(*one, third(60'000, 1), one->remote.address);
+    all.wait(*one, third(60'000, 1), host_of(one->remote));
     CHECK(all.bytes() <= kMaxNewcomerBytes);
   }
 }
@@ -102,7 +104,7 @@ TEST_CASE("those who wait at one address are bounded by their number", "[newcome
     one.remote = {IpAddress::v4(0x0a400001), static_cast<std::uint16_t>(1000 + n)};
     const Endpoint remote = one.remote;
     all.add(std::move(one));
-    all.wait(*all.find(IkeSpi{n + 1}, remote), third(30, 1), remote.address);
+    all.wait(*all.find(IkeSpi{n + 1}, remote), third(30, 1), host_of(remote));
   }
   CHECK(all.bytes() == (kMaxWaiting + 10) * 100 + kMaxWaiting * 30);
 }
