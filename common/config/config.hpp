@@ -65,12 +65,19 @@ struct Vlan {
   std::uint16_t mtu = 0;          ///< of IP, at most that of the port
   VrfRef vrf{};
 };
+/// A next hop of a route, and how many flows it has in proportion to the others.
+struct Hop {
+  IpAddress address;
+  std::uint8_t weight = 1;
+  Hop(const IpAddress& a = {}, std::uint8_t w = 1) : address(a), weight(w) {}  // NOLINT(google-explicit-constructor): most have no weight
+  friend bool operator==(const Hop&, const Hop&) = default;
+};
 struct Route {
   Prefix to;
-  std::vector<IpAddress> via;  ///< next hops, among which flows are spread; none: on link
-  std::string port;            ///< or VLAN; may be empty with `via`, then found by the next hops
-  std::string tunnel{};        ///< instead of both: into this tunnel interface
-  VrfRef vrf{};                ///< whose packets go this way; that of its port or tunnel
+  std::vector<Hop> via;  ///< next hops, among which flows are spread; none: on link
+  std::string port;      ///< or VLAN; may be empty with `via`, then found by the next hops
+  std::string tunnel{};  ///< instead of both: into this tunnel interface
+  VrfRef vrf{};          ///< whose packets go this way; that of its port or tunnel
 };
 /// A tunnel interface: what is routed into it leaves under the SA of the child that is bound to it.
 struct Tunnel {

@@ -36,14 +36,40 @@ Section<Vlan> vlan_section() {
            "The VRF that its addresses are in, and what arrives here; that of the port is another matter.");
 }
 
+namespace {
+/// An address, or a map of it and its weight.
+Kind<Hop> next_hop() {
+  const auto section = Section<Hop>()
+                           .key("address", &Hop::address, address(), "The next hop.")
+                           .required("10.9.0.254")
+                           .key("weight", &Hop::weight, number<std::uint8_t>(1, kMaxWeight, "a weight"), "Its share of the flows.");
+  const Kind<IpAddress> plain = address();
+  return {plain.expects + " or {address, weight}",
+          [=](const At& at) -> std::optional<Hop> {
+            Hop out;
+            if (at.node.kind != Node::Kind::Map) {
+              auto alone = plain.read(at);
+              return alone ? std::optional(Hop(*alone)) : std::nullopt;
+            }
+            section.read(at, out);
+            return at.sink.clean(at.path) ? std::optional(out) : std::nullopt;
+          },
+          [plain](const Hop& hop) {
+            const std::string text = plain.show(hop.address);
+            return hop.weight == 1 ? text : "{address: " + text + ", weight: " + std::to_string(hop.weight) + "}";
+          }};
+}
+}  // namespace
+
 Section<Route> route_section() {
   return Section<Route>()
       .key("to", &Route::to, network(), "Destination network. 0.0.0.0/0 and ::/0 are the default routes.")
       .required("0.0.0.0/0")
-      .key("via", &Route::via, list_of(address(), 0, kMaxNextHops),
-           "Next hops, on networks of ports or VLANs. Of several each flow has one, and those that do not answer, or whose link is down, "
-           "are "
-           "left out. Without any the destinations are on link, and port is needed.")
+      .key("via", &Route::via, list_of(next_hop(), 0, kMaxNextHops),
+           "Next hops, on networks of ports or VLANs. Of several each flow has one, as many as its weight says beside the others' (1 where "
+           "none is named), and those that do not answer, or whose link is down, are left out. Without any the destinations are on link, "
+           "and "
+           "port is needed.")
       .example("10.9.0.254")
       .key("port", &Route::port, text("the name of a port or VLAN", 30), "Port or VLAN to send from; with via it may be left out.")
       .example("wan")

@@ -9,6 +9,7 @@ namespace culvert::config {
 
 inline constexpr std::size_t kMaxTunnels = 1024;
 inline constexpr std::size_t kMaxNextHops = 16;       ///< of one route
+inline constexpr std::uint8_t kMaxWeight = 100;       ///< of a next hop
 inline constexpr std::size_t kMaxRoutes = 65536;      ///< of the data plane's FIB
 inline constexpr std::size_t kMaxConnections = 4096;  ///< each has at least one child, and those are policies
 

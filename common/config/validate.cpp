@@ -124,10 +124,11 @@ void check_route(const GatewayConfig& config, const Route& route, const Where& a
   if (!at.clean({"to"})) return;
   for (std::size_t i = 0; i < route.via.size(); ++i) {
     const Where here = at.key("via").item(i);
-    check_hop(config, route, route.via[i], here, networks);
-    if (std::find(route.via.begin(), route.via.begin() + static_cast<std::ptrdiff_t>(i), route.via[i]) !=
-        route.via.begin() + static_cast<std::ptrdiff_t>(i))
-      here.error("the next hop " + route.via[i].to_string() + " stands there already");
+    const IpAddress& hop = route.via[i].address;
+    check_hop(config, route, hop, here, networks);
+    const auto until = route.via.begin() + static_cast<std::ptrdiff_t>(i);
+    if (std::ranges::find(route.via.begin(), until, hop, &Hop::address) != until)
+      here.error("the next hop " + hop.to_string() + " stands there already");
   }
 }
 }  // namespace

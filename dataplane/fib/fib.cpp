@@ -126,14 +126,16 @@ std::expected<std::unique_ptr<Fib>, std::string> Fib::build(std::span<const Inte
   for (std::size_t vrf = 0; vrf < vrfs; ++vrf) plan_networks(plans[vrf], static_cast<VrfId>(vrf), interfaces, tunnels, fib->links_);
   for (const config::Route& route : routes) {
     std::vector<HopId> ways;
+    std::vector<std::uint8_t> weights;
     Plan& plan = plans[route.vrf.id];
     for (std::size_t i = 0; i < std::max<std::size_t>(route.via.size(), 1); ++i) {
-      auto hop = resolve(route, route.via.empty() ? nullptr : &route.via[i], interfaces, tunnels, neighbors);
+      auto hop = resolve(route, route.via.empty() ? nullptr : &route.via[i].address, interfaces, tunnels, neighbors);
       if (!hop) return std::unexpected(hop.error());
       if (route.via.size() > 1) hop->one_of = static_cast<std::uint8_t>(route.via.size());
       ways.push_back(plan.add(*hop));
+      weights.push_back(route.via.empty() ? std::uint8_t{1} : route.via[i].weight);
     }
-    plan.add(route.to, ways.size() == 1 ? ways[0] : fib->add_group(ways));
+    plan.add(route.to, ways.size() == 1 ? ways[0] : fib->add_group(ways, weights));
   }
   for (std::size_t vrf = 0; vrf < vrfs; ++vrf) plan_own(plans[vrf], static_cast<VrfId>(vrf), interfaces, tunnels);
   fib->tables_.resize(vrfs);
@@ -227,12 +229,13 @@ HopId Fib::way_to(VrfId vrf, const IpAddress& address, std::uint64_t flow) const
   return choose(id, words[0] ^ std::rotl(words[1], 32) ^ flow);
 }
 
-HopId Fib::add_group(std::vector<HopId> members) {
+HopId Fib::add_group(std::vector<HopId> members, std::vector<std::uint8_t> weights) {
   for (std::size_t i = 0; i < groups_.size(); ++i)
-    if (groups_[i]->members == members) return hop_of_group_[i];
+    if (groups_[i]->members == members && groups_[i]->weights == weights) return hop_of_group_[i];
   auto group = std::make_unique<Group>();
   group->used.assign(members.size(), true);
   group->members = std::move(members);
+  group->weights = std::move(weights);
   group->fill();
   hops_.push_back({HopKind::Several, static_cast<std::uint16_t>(groups_.size()), {}, nullptr});
   groups_.push_back(std::move(group));
@@ -240,14 +243,41 @@ HopId Fib::add_group(std::vector<HopId> members) {
   return hop_of_group_.back();
 }
 
+namespace {
+/// Members in turn, each as often as its weight says, and as evenly as can be (smooth weighted round robin).
+class Turns {
+ public:
+  void add(std::size_t member, int weight) {
+    all_.push_back({member, weight, 0});
+    total_ += weight;
+  }
+  std::size_t next() {
+    for (One& one : all_) one.credit += one.weight;
+    One& first = *std::ranges::max_element(all_, {}, &One::credit);
+    first.credit -= total_;
+    return first.member;
+  }
+
+ private:
+  struct One {
+    std::size_t member;
+    int weight, credit;
+  };
+  std::vector<One> all_;
+  int total_ = 0;
+};
+}  // namespace
+
 /// Each slot has a member of its own, and another one only while that is not used.
 void Fib::Group::fill() {
-  std::vector<HopId> instead;
-  for (std::size_t i = 0; i < members.size(); ++i)
-    if (used[i]) instead.push_back(members[i]);
-  for (std::size_t s = 0; s < slots.size(); ++s) {
-    const std::size_t own = s % members.size();
-    slots[s].store(used[own] ? members[own] : instead[s / members.size() % instead.size()], std::memory_order_relaxed);
+  Turns own, instead;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    own.add(i, weights[i]);
+    if (used[i]) instead.add(i, weights[i]);
+  }
+  for (auto& slot : slots) {
+    const std::size_t member = own.next();
+    slot.store(members[used[member] ? member : instead.next()], std::memory_order_relaxed);
   }
 }
 

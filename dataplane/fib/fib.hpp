@@ -76,7 +76,7 @@ class Fib {
     const NextHop& hop = hops_[id];
     if (hop.kind != HopKind::Several) return id;
     const std::uint64_t mixed = (flow ^ seed_) * 0x9e3779b97f4a7c15U;
-    return groups_[hop.port]->slots[((mixed ^ mixed >> 32) * 0xc2b2ae3d27d4eb4fU) >> 58].load(std::memory_order_relaxed);
+    return groups_[hop.port]->slots[((mixed ^ mixed >> 32) * 0xc2b2ae3d27d4eb4fU) >> (64 - kSlotBits)].load(std::memory_order_relaxed);
   }
   /// The member of a group that is this gateway; 0: none is.
   [[nodiscard]] HopId member(std::uint16_t port, const IpAddress& gateway) const;
@@ -90,15 +90,17 @@ class Fib {
 
  private:
   using Routes = std::map<Prefix, HopId>;
-  static constexpr std::size_t kSlots = 64;  ///< by hash of the flow: the share of one of 16 next hops is right to within a third
+  static constexpr unsigned kSlotBits = 8;  ///< by hash of the flow: shares are right to within one of 256
+  static constexpr std::size_t kSlots = std::size_t{1} << kSlotBits;
   struct Group {
     std::vector<HopId> members;
+    std::vector<std::uint8_t> weights;
     std::vector<bool> used;
     std::array<std::atomic<HopId>, kSlots> slots{};
     void fill();
   };
   Fib() = default;
-  HopId add_group(std::vector<HopId> members);
+  HopId add_group(std::vector<HopId> members, std::vector<std::uint8_t> weights);
   struct Table {
     rte_fib* v4 = nullptr;
     rte_fib6* v6 = nullptr;  ///< nullptr: no port of the VRF has such an address

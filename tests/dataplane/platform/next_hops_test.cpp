@@ -14,12 +14,13 @@ constexpr std::uint32_t kFar = 0x64400000;
 constexpr std::size_t kFlows = 6000;
 
 struct Routes {
-  explicit Routes(std::size_t hops) {
+  explicit Routes(std::size_t hops) : Routes(std::vector<std::uint8_t>(hops, 1)) {}
+  explicit Routes(const std::vector<std::uint8_t>& weights) {
     need_eal();
-    std::vector<IpAddress> via, via_v6;
-    for (std::size_t i = 0; i < hops; ++i) {
-      via.push_back(v4(0x0a090002 + static_cast<std::uint32_t>(i)));
-      via_v6.push_back(*IpAddress::parse("2001:db8:9::" + std::to_string(i + 2)));
+    std::vector<config::Hop> via, via_v6;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      via.emplace_back(v4(0x0a090002 + static_cast<std::uint32_t>(i)), weights[i]);
+      via_v6.emplace_back(*IpAddress::parse("2001:db8:9::" + std::to_string(i + 2)), weights[i]);
     }
     const std::vector<Interface> interfaces{
         {"wan", {2, 0, 0, 0, 0, 1}, 1500, {{v4(0x0a090001), 24}, {*IpAddress::parse("2001:db8:9::1"), 64}}}};
@@ -79,6 +80,26 @@ TEST_CASE("next hops: each has its share of the flows, the same in every worker 
     CHECK(r.fib->lookup(kDefaultVrf, v4(kFar)).one_of == hops);
     CHECK(r.fib->lookup(kDefaultVrf, *IpAddress::parse("2001:db8:64::1")).one_of == hops);
   }
+}
+
+TEST_CASE("next hops: shares follow the weights, also among those that are left", "[fib][rfc2992]") {
+  const Routes r(std::vector<std::uint8_t>{5, 1, 2});
+  FlowCache<> flows(*r.fib, 7);
+  const auto gateway = [](std::uint32_t n) { return v4(0x0a090002 + n); };
+  const auto share = [&](std::uint32_t n, std::size_t of, std::size_t all) {
+    const std::size_t got = shares(r.ask(flows))[gateway(n)];
+    CHECK(got > kFlows * of / all * 7 / 10);
+    CHECK(got < kFlows * of / all * 13 / 10);
+  };
+  share(0, 5, 8), share(1, 1, 8), share(2, 2, 8);
+  const auto before = r.ask(flows);
+  CHECK(r.without({gateway(0)}));
+  share(1, 1, 3), share(2, 2, 3);
+  const auto meanwhile = r.ask(flows);
+  for (std::size_t f = 0; f < kFlows; ++f)
+    if (before[f] != gateway(0)) CHECK(meanwhile[f] == before[f]);
+  CHECK(r.without({}));
+  CHECK(r.ask(flows) == before);
 }
 
 TEST_CASE("next hops: only the flows of one that goes get another, and they return to it", "[fib][rfc2992]") {

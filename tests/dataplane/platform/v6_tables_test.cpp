@@ -33,7 +33,7 @@ std::vector<Interface> two_ports() {
   return out;
 }
 config::Route route(const char* to, const char* via, const char* port = "") {
-  return {*Prefix::parse(to), via == nullptr ? std::vector<IpAddress>{} : std::vector{v6(via)}, port, {}};
+  return {*Prefix::parse(to), via == nullptr ? std::vector<config::Hop>{} : std::vector<config::Hop>{v6(via)}, port, {}};
 }
 /// The policy that wins, and what it then says.
 std::pair<std::uint32_t, shm::PolicyAction> winner(const std::vector<shm::InstallPolicy>& policies, const Packet& p) {

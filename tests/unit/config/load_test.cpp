@@ -30,6 +30,16 @@ connections:
 )";
 }  // namespace
 
+TEST_CASE("next hops may have weights", "[config]") {
+  std::string text = kExample;
+  const std::string before = "via: 10.9.0.2";
+  text.replace(text.find(before), before.size(), "via: [{address: 10.9.0.2, weight: 3}, 10.9.0.3, {address: 10.9.0.4}]");
+  const auto loaded = load_text(text, "gw.yaml");
+  REQUIRE(loaded);
+  CHECK(loaded->config.routes[0].via ==
+        std::vector<Hop>{{IpAddress::v4(0x0a090002), 3}, IpAddress::v4(0x0a090003), IpAddress::v4(0x0a090004)});
+}
+
 TEST_CASE("a complete small file becomes a configuration", "[config]") {
   const auto loaded = load_text(kExample, "gw.yaml");
   if (!loaded)
@@ -49,7 +59,7 @@ TEST_CASE("a complete small file becomes a configuration", "[config]") {
   CHECK(c.ports[1].addresses.at(0).to_string() == "10.1.0.1/24");
   REQUIRE(c.routes.size() == 1);
   CHECK(c.routes[0].to.to_string() == "10.2.0.0/24");
-  CHECK(c.routes[0].via == std::vector{IpAddress::v4(0x0a090002)});
+  CHECK(c.routes[0].via == std::vector<Hop>{IpAddress::v4(0x0a090002)});
   CHECK(c.default_policy == PolicyAction::Discard);
   CHECK(c.control.socket == "/run/x/culvertd.sock");
   CHECK(c.control.metrics_listen == "127.0.0.1:9464");
