@@ -94,6 +94,8 @@ inline std::uint8_t hops_left(const Packet& p) { return p.data[p.family == Famil
 
 /// Validates the IPv4 header (RFC 1812 §5.2.2: version, length, checksum), cuts the packet to its total length, and fills the
 /// parsed fields. False: malformed; the packet is unchanged then. A first fragment that is too short for its ports has none.
+/// `Summed`: where `tag` is kSummed, the checksum is believed to be right.
+template <bool Summed = false>
 inline bool parse_ipv4(Packet& p) {
   if (p.length < kIpv4HeaderBytes) return false;
   const unsigned first = p.data[0];
@@ -101,7 +103,7 @@ inline bool parse_ipv4(Packet& p) {
   const std::uint32_t header = (first & 0x0fU) * 4U;
   const std::uint32_t total = load_be16(p.data + 2);
   if (total < header || total > p.length) return false;
-  if (ipv4_header_sum(p.data, header) != 0xffff) return false;
+  if (!(Summed && p.tag == Packet::kSummed) && ipv4_header_sum(p.data, header) != 0xffff) return false;
   const std::uint16_t fragment = load_be16(p.data + 6);
   if (total != p.length) p.resize(total);
   p.family = Family::V4;
@@ -123,10 +125,11 @@ inline bool parse_ipv4(Packet& p) {
 bool parse_ipv6(Packet& p);
 
 /// Validates and parses the IP header of whichever family the packet is of.
+template <bool Summed = false>
 inline bool parse_ip(Packet& p) {
   if (p.length != 0 && p.data[0] >> 4 == 6) [[unlikely]]
     return parse_ipv6(p);
-  return parse_ipv4(p);
+  return parse_ipv4<Summed>(p);
 }
 
 }  // namespace culvert::dp

@@ -89,6 +89,9 @@ struct alignas(64) Packet {
   VrfId vrf = kDefaultVrf;           ///< where its addresses mean something: that of the port, then of what was inside of the SA
   const SpdEntry* policy = nullptr;  ///< what the SPD says of its way out, in the snapshot of this pass; for the worker, too
 
+  /// `tag` of a packet that has just come by a port with Port::sums(), whose device found the IPv4 header's checksum right.
+  static constexpr std::uint8_t kSummed = 0xff;
+
   /// Moves the start forward: the first `n` bytes become headroom. `n` <= length.
   void pull(std::uint32_t n) {
     data += n;

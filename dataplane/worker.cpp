@@ -23,6 +23,7 @@
 #include "dataplane/io/idle.hpp"
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/classify.hpp"
+#include "dataplane/nodes/mld.hpp"
 #include "dataplane/nodes/mss.hpp"
 #include "dataplane/nodes/nd.hpp"
 #include "dataplane/nodes/outer_header.hpp"
@@ -146,21 +147,31 @@ bool Worker::poll() {
   return received != 0 || served;
 }
 
-void Worker::receive(std::uint16_t port, std::size_t n) {
+/// `Summed`: of a device that looks at checksums of IPv4 headers.
+template <bool Summed>
+inline void Worker::classify(std::uint16_t port, std::size_t n, Burst& esp, Burst& clear) {
   const MacBits mac = tx_[port].mac;
   const VrfId vrf = env_.interfaces[port].vrf;
   const OwnAddresses& own = env_.own[vrf];
-  Burst esp;
-  Burst clear;
   for (std::size_t i = 0; i < n; ++i) {
     Packet& p = views_[i];
     p.vrf = vrf;
     const FrameVerdict v = classify_frame(p, mac);
     if (v.kind == FrameKind::Ip) [[likely]] {
-      input(p, own, esp, clear);
+      input<Summed>(p, own, esp, clear);
     } else {
       other_frame(p, v, mac, esp, clear);
     }
+  }
+}
+
+void Worker::receive(std::uint16_t port, std::size_t n) {
+  Burst esp;
+  Burst clear;
+  if (env_.ports[port]->sums()) {
+    classify<true>(port, n, esp, clear);
+  } else {
+    classify<false>(port, n, esp, clear);
   }
   watch_.lap(shm::Node::Classify, n);
   Burst leaving;
@@ -176,6 +187,7 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
 
 /// ARP, what is of a VLAN, and what ends here.
 void Worker::other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Burst& clear) {
+  p.tag = 0;
   if (v.kind == FrameKind::Tagged) {
     v = enter_vlan(p, own, vlans_);
     p.vrf = env_.interfaces[p.rx_port].vrf;
@@ -183,7 +195,7 @@ void Worker::other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Bur
       traffic(p.rx_port).rx_packets.add(1);
       traffic(p.rx_port).rx_bytes.add(kEthernetBytes + kTagBytes + p.length);
     }
-    if (v.kind == FrameKind::Ip) return input(p, env_.own[p.vrf], esp, clear);
+    if (v.kind == FrameKind::Ip) return input<false>(p, env_.own[p.vrf], esp, clear);
   }
   if (v.kind == FrameKind::Arp) return arp(p);
   drops_.drop(p, v.reason);
@@ -193,8 +205,9 @@ VlanTraffic& Worker::traffic(std::uint16_t vlan_interface) {
   return env_.vlan_traffic[id_ * (env_.interfaces.size() - tx_.size()) + vlan_interface - tx_.size()];
 }
 
+template <bool Summed>
 inline void Worker::input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
-  if (!parse_ip(p)) [[unlikely]]
+  if (!parse_ip<Summed>(p)) [[unlikely]]
     return drops_.drop(p, Drop::RxMalformed);
   set_origin(p, Origin::Clear);
   if (p.family == Family::V6) [[unlikely]] {
@@ -253,7 +266,11 @@ bool Worker::input_v6(Packet& p, const OwnAddresses& own) {
     return false;
   }
   if (to_group) {
-    drops_.drop(p, Drop::RxNotForUs);
+    if (listening && is_mld_query(p)) {
+      group_query(p);
+    } else {
+      drops_.drop(p, Drop::RxNotForUs);
+    }
     return false;
   }
   // A neighbour may speak to us by an address of the link; it goes no further.

@@ -102,16 +102,20 @@ class Worker {
 
   // In the order of the path.
   void receive(std::uint16_t port, std::size_t n);
+  template <bool Summed>
+  void classify(std::uint16_t port, std::size_t n, Burst& esp, Burst& clear);
   void handed_over(std::span<void* const> handles);
   bool make_dummy(Packet& p, const HandoffNote& note);
   void other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Burst& clear);
   void arp(Packet& p);
+  template <bool Summed>
   void input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear);
   void local(Packet& p, Burst& esp, Burst& clear);
   void reassemble(Packet& p, Burst& esp, Burst& clear);
   void expire_fragments();
   bool input_v6(Packet& p, const OwnAddresses& own);
   void neighbor_discovery(Packet& p);
+  void group_query(Packet& p);
   void heard(Packet& p, const NeighborVerdict& verdict, std::uint16_t ether_type);
   void punt_ike(Packet& p);
   void path_mtu(Packet& p);

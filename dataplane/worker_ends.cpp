@@ -27,6 +27,13 @@ void Worker::neighbor_discovery(Packet& p) {
   heard(p, nd_in(p, env_.interfaces[p.rx_port], p.rx_port, *env_.neighbors), kEtherTypeIpv6);
 }
 
+/// RFC 3810: a router asks which groups we hear. The manager answers.
+void Worker::group_query(Packet& p) {
+  if (env_.slow == nullptr || !arp_budget_.take(now_)) return drops_.drop(p, Drop::ArpRateLimited);
+  note_of(p.handle) = {.kind = Handoff::GroupQuery, .port = p.rx_port};
+  to_manager(p, env_.slow, Drop::ArpRateLimited);
+}
+
 void Worker::heard(Packet& p, const NeighborVerdict& v, std::uint16_t ether_type) {
   wake_manager_ |= v.learned;
   if (v.reply) return send_frame(p, p.rx_port, load_mac(v.to.data()), ether_type);

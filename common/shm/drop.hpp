@@ -53,7 +53,7 @@ namespace culvert {
   X(InjectInvalid,      "inject_invalid",       "datagram of culvertd that is too large, or from an address or port that is not for IKE here") \
   X(EspTransport,       "esp_transport",        "for a transport-mode SA, but a fragment, with IP options or extension headers, or not between the SA's own two addresses (RFC 4301 section 4.1)") \
   X(PortDown,           "port_down",            "the port that it would leave by has no link, or is being reset") \
-  X(NdInvalid,          "nd_invalid",           "IPv6 neighbour discovery that is malformed, comes from beyond the link, or claims an own address") \
+  X(NdInvalid,          "nd_invalid",           "IPv6 neighbour discovery, or a query for listeners of groups (MLD), that is malformed, comes from beyond the link, or claims an own address") \
   X(IcmpIgnored,        "icmp_ignored",         "ICMP that says of a packet that it was too large, which no SA of ours has sent, or which would have fitted; or too many of them") \
   X(VlanUnknown,        "vlan_unknown",         "frame with the tag of a VLAN that its port does not have")
 // clang-format on

@@ -28,6 +28,7 @@ enum class Handoff : std::uint8_t {
   Ike,          ///< worker to manager: an IP packet with a UDP datagram for culvertd
   Resolve,      ///< worker to manager: send when `next_hop` on `port` has a MAC address
   Acquire,      ///< worker to manager: this packet wants the SA of `policy`
+  GroupQuery,   ///< worker to manager: a query for listeners of groups (MLD) on interface `port`
   PathMtu,      ///< worker to manager: an ICMP error that says what fits on the way to a peer (path_mtu_claim)
 };
 

@@ -84,6 +84,16 @@ bool hear_groups(unsigned interface) {
     return std::exchange(ask.ifr_flags, heard) != heard;
   });
 }
+
+/// Whether the device checks IPv4 headers itself. net_tap's driver says so, and then sums up whole packets in software.
+bool finds_sums(const rte_eth_dev_info& info) {
+  return (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0 && std::string_view(info.driver_name) != "net_tap";
+}
+/// What it says of one packet. Of tunnels it may mean the header inside: that outside must not be wrong then. Where it is not sure, or
+/// finds it wrong, we look ourselves.
+bool found_right(const rte_mbuf* m) {
+  return (m->ol_flags & (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_OUTER_IP_CKSUM_BAD)) == RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+}
 }  // namespace
 
 std::string device_arguments(const std::string& device, unsigned queues, unsigned mtu) {
@@ -148,6 +158,8 @@ std::expected<void, std::string> Port::configure(unsigned queues) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
   }
+  sums_ = finds_sums(info);
+  if (sums_) conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
   if (const int rc = rte_eth_dev_configure(id_, queues_, queues_, &conf); rc != 0) return failed("configuring queues", rc);
   if (const int rc = rte_eth_dev_set_mtu(id_, config_.mtu);
       rc != 0 && rc != -ENOTSUP && (info.if_index == 0 || !set_kernel_mtu(info.if_index, config_.mtu)))
@@ -194,6 +206,8 @@ std::size_t Port::receive(unsigned queue, std::span<Packet> views) {
     if (!usual && !is_own_and_linear(mbufs[i])) [[unlikely]]
       views[i].length = 0;  // ends as malformed
   }
+  if (sums_) [[unlikely]]
+    for (std::uint16_t i = 0; i < n; ++i) views[i].tag = found_right(mbufs[i]) ? Packet::kSummed : std::uint8_t{0};
   return n;
 }
 

@@ -39,6 +39,8 @@ class Port {
 
   /// Receives up to `views.size()` frames; views are at the Ethernet header.
   std::size_t receive(unsigned queue, std::span<Packet> views);
+  /// Whether the device looks at the checksums of IPv4 headers: receive() then says of each packet what it found (Packet::kSummed).
+  [[nodiscard]] bool sums() const { return sums_; }
   /// Sends frames in order; returns how many were taken. Those left stay the caller's.
   std::size_t transmit(unsigned queue, std::span<void*> handles);
 
@@ -81,6 +83,7 @@ class Port {
   bool groups_;
   std::atomic<std::uint16_t> open_queues_{0};
   std::uint16_t queues_ = 1;
+  bool sums_ = false;
   std::atomic<bool> usable_{true}, reset_wanted_{false};
   FlowRules rules_;
   unsigned interface_ = 0;  // the kernel's index of the interface beneath; 0: there is none

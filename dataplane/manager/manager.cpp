@@ -12,9 +12,7 @@
 
 #include "common/bytes.hpp"
 #include "dataplane/ip_header.hpp"
-#include "dataplane/nodes/arp.hpp"
 #include "dataplane/nodes/classify.hpp"
-#include "dataplane/nodes/nd.hpp"
 
 namespace culvert::dp {
 
@@ -22,7 +20,6 @@ namespace {
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kTick = 50 * kMs, kStatistics = 500 * kMs;
 constexpr std::size_t kCommandBatch = 128;
-constexpr Neighbor::Mac kBroadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 // Waiting events: every SA can expire twice, and each command in the ring is owed an ack. No more commands are taken beyond.
 constexpr std::size_t kEventBacklog = 4096;
 
@@ -53,6 +50,9 @@ Manager::Manager(const Setup& s)
                 {[this](const NeighborKey& key) { ask_for(key); }, [this](void* buffer) { pass_on(buffer, Handoff::Egress, {}); },
                  [this](void* buffer, bool tell) { end(buffer, Drop::NeighborUnresolved, tell); }}),
       next_hops_(s.fib, s.environment.interfaces, s.environment.ports, resolver_),
+      groups_(
+          s.environment.interfaces, [this](std::uint16_t number, const GroupReports::Write& write) { send_own(number, write); },
+          s.environment.hash_seed),
       ports_(s.environment.ports, s.interfaces, s.environment.vlan_traffic, s.tables.rcu),
       injector_(s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
       signal_fd_(s.signal_fd) {}
@@ -77,7 +77,7 @@ std::expected<std::unique_ptr<Manager>, std::string> Manager::create(const Setup
 }
 
 void Manager::run() {
-  for (std::size_t i = 0; i < env_.interfaces.size(); ++i) announce(static_cast<std::uint16_t>(i));
+  for (std::size_t i = 0; i < env_.interfaces.size(); ++i) announce(static_cast<std::uint16_t>(i), monotonic_ns());
   while (!stop_) {
     const std::uint64_t now = monotonic_ns();
     if (now >= next_tick_) tick(now);
@@ -124,6 +124,7 @@ void Manager::tick(std::uint64_t now) {
   server_->serve(now);
   resolver_.tick(now);
   next_hops_.look();
+  groups_.tick(now);
   rcu_.reclaim();
   commands_.forget_path_mtus(now);
   if (capture_.id.load(std::memory_order_relaxed) != 0 && now >= capture_ends_) end_capture();
@@ -140,7 +141,7 @@ void Manager::tick(std::uint64_t now) {
   next_statistics_ = now + kStatistics;
   for (const std::uint16_t interface : ports_.look(segment_.ports(), now)) {
     resolver_.renew(interface, now);
-    announce(interface);
+    announce(interface, now);
   }
 }
 
@@ -249,6 +250,8 @@ bool Manager::take_slow() {
       report_acquire(buffers[i]);
     } else if (note.kind == Handoff::PathMtu) {
       learn_path_mtu(buffers[i], now);
+    } else if (note.kind == Handoff::GroupQuery) {
+      group_query(buffers[i], now);
     } else {
       resolver_.want({note.next_hop, note.port}, buffers[i], now);
     }
@@ -321,52 +324,6 @@ void Manager::detach() {
   end_capture();
   session_.reset();
   events_.clear();
-}
-
-/// Tells the neighbours on the interface where its addresses are. Every worker says something: a queue of a device that has had no link (a
-/// socket of af_packet) may lose the first frame of it, which shall be none of a host's.
-void Manager::announce(std::uint16_t number) {
-  const Interface& interface = env_.interfaces[number];
-  const std::span all(interface.addresses);
-  for (std::size_t worker = 0; worker < env_.handoff.size(); ++worker)
-    for (const Prefix& own : worker == 0 || all.empty() ? all : all.first(1)) {
-      Packet p;
-      if (!env_.pool->allocate(p)) return;
-      segment_.manager().generated.add(1);
-      if (own.address.family == Family::V4) {
-        arp_request(p, interface, own.address, own.address);
-        send_frame(p, number, kBroadcast, kEtherTypeArp, worker);
-      } else {
-        const Neighbor::Mac to = nd_announcement(p, interface, own.address);
-        send_frame(p, number, to, kEtherTypeIpv6, worker);
-      }
-    }
-}
-
-/// Asks for a neighbour's MAC address, by our address of its network.
-void Manager::ask_for(const NeighborKey& key) {
-  const Interface& interface = env_.interfaces[key.port];
-  const Prefix* network = interface.network_of(key.address);
-  const IpAddress from = network != nullptr ? network->address : interface.primary(key.address.family);
-  Packet p;
-  if (!env_.pool->allocate(p)) return;
-  segment_.manager().generated.add(1);
-  if (key.address.family == Family::V4) {
-    arp_request(p, interface, from, key.address);
-    return send_frame(p, key.port, kBroadcast, kEtherTypeArp);
-  }
-  const Neighbor::Mac to = nd_solicitation(p, interface, from, key.address);
-  send_frame(p, key.port, to, kEtherTypeIpv6);
-}
-
-void Manager::send_frame(Packet& p, std::uint16_t number, const Neighbor::Mac& to, std::uint16_t type, std::size_t worker) {
-  const Interface& interface = env_.interfaces[number];
-  if (interface.vlan != 0) push_tag(p, interface.vlan, std::exchange(type, kEtherTypeVlan));
-  p.push(kEthernetBytes);
-  std::copy(to.begin(), to.end(), p.data);
-  std::copy_n(interface.mac.begin(), to.size(), p.data + to.size());
-  store_be16(p.data + 12, type);
-  give_to_worker(p, {.kind = Handoff::Frame, .port = interface.vlan != 0 ? interface.port : number}, worker);
 }
 
 void Manager::give_to_worker(const Packet& packet, HandoffNote note, std::size_t worker) {

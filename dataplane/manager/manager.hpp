@@ -15,6 +15,7 @@
 #include "dataplane/manager/attach.hpp"
 #include "dataplane/manager/commands.hpp"
 #include "dataplane/manager/forecast.hpp"
+#include "dataplane/manager/group_reports.hpp"
 #include "dataplane/manager/ike_bridge.hpp"
 #include "dataplane/manager/next_hops.hpp"
 #include "dataplane/manager/port_keeper.hpp"
@@ -68,7 +69,9 @@ class Manager {
   bool send_events();
   void ask_for(const NeighborKey& key);
   void send_frame(Packet& p, std::uint16_t interface, const Neighbor::Mac& to, std::uint16_t type, std::size_t worker = 0);
-  void announce(std::uint16_t interface);
+  void announce(std::uint16_t interface, std::uint64_t now);
+  void send_own(std::uint16_t interface, const GroupReports::Write& write);
+  void group_query(void* buffer, std::uint64_t now);
   /// The first worker has a queue on every port.
   void give_to_worker(const Packet& packet, HandoffNote note, std::size_t worker = 0);
   void end(void* buffer, Drop reason, bool tell);
@@ -96,6 +99,7 @@ class Manager {
   std::uint64_t capture_ends_ = 0;
   Resolver resolver_;
   NextHops next_hops_;
+  GroupReports groups_;
   PortKeeper ports_;
   Injector injector_;
   std::unique_ptr<AttachServer> server_;

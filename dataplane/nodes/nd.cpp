@@ -16,11 +16,6 @@ constexpr std::uint8_t kRouter = 0x80, kSolicited = 0x40, kOverride = 0x20;
 constexpr std::uint8_t kHopLimit = 255;  // proves that it comes from this link (RFC 4861 §7.1)
 constexpr IpAddress kAllNodes{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, Family::V6};
 
-IpAddress solicited_node(const IpAddress& a) {
-  IpAddress out{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0}, Family::V6};
-  std::copy_n(a.bytes.begin() + 13, 3, out.bytes.begin() + 13);
-  return out;
-}
 Neighbor::Mac group_mac(const IpAddress& a) { return {0x33, 0x33, a.bytes[12], a.bytes[13], a.bytes[14], a.bytes[15]}; }
 
 /// The MAC address in the option of `type`; nullptr: there is none. `sound` becomes false where an option has no length.
@@ -66,6 +61,12 @@ void write(Packet& p, const Interface& interface, std::uint8_t type, const IpAdd
   p.protocol = kProtocolIcmpv6;
 }
 }  // namespace
+
+IpAddress solicited_node(const IpAddress& a) {
+  IpAddress out{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0}, Family::V6};
+  std::copy_n(a.bytes.begin() + 13, 3, out.bytes.begin() + 13);
+  return out;
+}
 
 bool is_neighbor_discovery(const Packet& p) {
   return p.family == Family::V6 && p.protocol == kProtocolIcmpv6 && !p.fragment && p.length > p.l4_offset &&

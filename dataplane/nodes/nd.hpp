@@ -20,6 +20,9 @@ bool is_neighbor_discovery(const Packet& p);
 /// solicited-node address of one of its own.
 bool listens_to(const Interface& interface, const std::uint8_t* multicast);
 
+/// The group by which neighbours ask for an address (RFC 4291 §2.7.1).
+IpAddress solicited_node(const IpAddress& a);
+
 /// Takes in a solicitation or advertisement (is_neighbor_discovery) that came in on `port` (RFC 4861 §7.1, §7.2). The reason is NdInvalid.
 NeighborVerdict nd_in(Packet& p, const Interface& interface, std::uint16_t port, const NeighborTable& neighbors);
 

@@ -8,6 +8,7 @@
 #include "dataplane/nodes/arp.hpp"
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/icmp.hpp"
+#include "dataplane/nodes/mld.hpp"
 #include "dataplane/nodes/nd.hpp"
 
 namespace {
@@ -72,6 +73,7 @@ void take(World& w, const OwnAddresses& own, Packet& p) {
   (void)martian_source(p, own);
   if (p.family == Family::V6) (void)listens_to(w.interface, p.data + 24);
   if (is_neighbor_discovery(p)) return discover(w, p);
+  if (is_mld_query(p)) (void)mld_query(p);
   const LocalKind kind = classify_local(p);
   if (kind == LocalKind::Ike) (void)begins_negotiation(p);
   const IpAddress source = source_of(p);

@@ -45,6 +45,8 @@ int __real_rte_flow_validate(std::uint16_t, const rte_flow_attr*, const rte_flow
 rte_flow* __real_rte_flow_create(std::uint16_t, const rte_flow_attr*, const rte_flow_item*, const rte_flow_action*, rte_flow_error*);
 int __real_rte_flow_destroy(std::uint16_t, rte_flow*, rte_flow_error*);
 int __real_rte_eth_dev_reset(std::uint16_t);
+int __real_rte_eth_dev_info_get(std::uint16_t, rte_eth_dev_info*);
+int __real_rte_eth_dev_configure(std::uint16_t, std::uint16_t, std::uint16_t, const rte_eth_conf*);
 int __real_rte_eth_dev_callback_register(std::uint16_t, rte_eth_event_type, rte_eth_dev_cb_fn, void*);
 
 int __wrap_rte_flow_validate(std::uint16_t port, const rte_flow_attr* a, const rte_flow_item* i, const rte_flow_action* q,
@@ -73,6 +75,18 @@ int __wrap_rte_eth_dev_reset(std::uint16_t port) {
   if (faker == nullptr) return __real_rte_eth_dev_reset(port);
   faker->asked.emplace_back("reset");
   return faker->reset_result != 0 ? faker->reset_result : rte_eth_dev_stop(port);
+}
+int __wrap_rte_eth_dev_info_get(std::uint16_t port, rte_eth_dev_info* info) {
+  const int rc = __real_rte_eth_dev_info_get(port, info);
+  if (faker != nullptr) info->rx_offload_capa |= faker->receives;
+  return rc;
+}
+int __wrap_rte_eth_dev_configure(std::uint16_t port, std::uint16_t rx, std::uint16_t tx, const rte_eth_conf* wanted) {
+  if (faker == nullptr) return __real_rte_eth_dev_configure(port, rx, tx, wanted);
+  rte_eth_conf conf = *wanted;
+  if ((conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0) faker->asked.emplace_back("checksums");
+  conf.rxmode.offloads &= ~faker->receives;  // net_null has none
+  return __real_rte_eth_dev_configure(port, rx, tx, &conf);
 }
 int __wrap_rte_eth_dev_callback_register(std::uint16_t port, rte_eth_event_type event, rte_eth_dev_cb_fn call, void* argument) {
   if (event == RTE_ETH_EVENT_INTR_RESET) culvert::dp::registered[port] = {call, argument};

@@ -116,6 +116,7 @@ struct DeviceFaker {
   std::vector<std::string> asked;  ///< of the device, in order: "validate", "create", "destroy", "reset"
   std::map<rte_flow*, Rule> rules;
   int reset_result = 0;
+  std::uint64_t receives = 0;  ///< RTE_ETH_RX_OFFLOAD_... that devices offer
   [[nodiscard]] const Rule* rule(std::uint32_t spi) const;
   /// The driver of `port` says that it must be reset, in a thread of DPDK's.
   void wants_reset(std::uint16_t port) const;

@@ -90,7 +90,7 @@ class Rig {
     std::copy_n(kOther.begin(), 6, frame.begin() + 6);
     store_be16(&frame[12], type);
     frame.insert(frame.end(), ip.begin(), ip.end());
-    devices[port]->arrives(frame, port == kLan ? queue : queue % wan_queues_);
+    devices[port]->arrives(frame, port == kLan ? queue : queue % wan_queues_, says);
   }
   /// The threads by turns until nothing moves any more.
   void run() {
@@ -182,6 +182,8 @@ class Rig {
  public:
   std::vector<std::unique_ptr<TestDevice>> devices;
   std::vector<std::unique_ptr<Worker>> workers;
+  std::uint64_t says = 0;  ///< what devices say of each frame
+  [[nodiscard]] const Port& port(std::uint16_t number) const { return *ports_[number]; }
 };
 
 /// UDP of `bytes`, numbered: `number` stands behind the header.
@@ -325,6 +327,49 @@ TEST_CASE("where all is taken no good packet is lost, wherever it arrives", "[ov
   }
   CHECK(rig.dropped(Drop::EspReplay) == 60 * TestDevice::kQueues);  // the duplicates
   everything_in_place(rig, 60 * kSas * 20);
+}
+
+TEST_CASE("a device that has checked an IPv4 header is believed, where it was asked and is sure", "[port][checksum]") {
+  struct Row {
+    const char* what;
+    std::uint64_t says;
+    bool right, passes_if_asked, passes_if_not;
+  };
+  const std::vector<Row> rows{
+      {"nothing", 0, true, true, true},
+      {"nothing", 0, false, false, false},
+      {"good", RTE_MBUF_F_RX_IP_CKSUM_GOOD, true, true, true},
+      {"good, and it is not", RTE_MBUF_F_RX_IP_CKSUM_GOOD, false, true, false},  // nobody looks any more
+      {"good inside of a tunnel, bad outside", RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_OUTER_IP_CKSUM_BAD, false, false, false},
+      {"bad", RTE_MBUF_F_RX_IP_CKSUM_BAD, false, false, false},
+      {"bad, and it is not", RTE_MBUF_F_RX_IP_CKSUM_BAD, true, true, true},
+      {"none", RTE_MBUF_F_RX_IP_CKSUM_NONE, true, true, true},
+      {"none", RTE_MBUF_F_RX_IP_CKSUM_NONE, false, false, false}};
+  for (const bool offered : {true, false}) {
+    DeviceFaker device;
+    device.receives = offered ? RTE_ETH_RX_OFFLOAD_IPV4_CKSUM : 0;
+    Rig rig;
+    CHECK((rig.port(kLan).sums() == offered && rig.port(kWan).sums() == offered));
+    CHECK(std::ranges::count(device.asked, "checksums") == (offered ? 2 : 0));
+    for (const Row& row : rows) {
+      INFO(row.what << ", " << row.right << ", " << offered);
+      Bytes packet = numbered(kHost, 0x0a030001, 1);
+      if (!row.right) packet[10] ^= 0x40;
+      rig.says = row.says;
+      rig.arrives(kLan, packet, 0);
+      const std::size_t before = rig.devices[kWan]->sent.size();
+      const std::uint64_t malformed = rig.dropped(Drop::RxMalformed);
+      rig.run();
+      const bool passed = rig.devices[kWan]->sent.size() == before + 1;
+      CHECK(passed == (offered ? row.passes_if_asked : row.passes_if_not));
+      CHECK((rig.dropped(Drop::RxMalformed) == malformed) == passed);
+    }
+    rig.says = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+    Mixture mixture(rig);
+    for (int round = 0; round < 10; ++round) mixture.round(), rig.run();
+    balanced(rig);
+    everything_in_place(rig, 10 * kSas * 20);
+  }
 }
 
 }  // namespace culvert::dp

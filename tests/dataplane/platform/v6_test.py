@@ -7,11 +7,12 @@ import os
 import random
 import subprocess
 import sys
+import time
 
 from platform_test import GCM_KEY, test_arp  # noqa: F401
 from rig import run_all
 from scapy.all import (ESP, IP, UDP, Ether, ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr,  # noqa: F401
-                       ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, Raw, SecurityAssociation,
+                       ICMPv6MLQuery, ICMPv6MLQuery2, ICMPv6MLReport, ICMPv6MLReport2, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, Raw, RouterAlert, SecurityAssociation,
                        defragment6, fragment6)
 
 GATEWAY, LAN, WAN, PEER, FAR, OPEN = "2001:db8:1::1", "2001:db8:1::10", "2001:db8:9::1", "2001:db8:9::2", "2001:db8:2::5", "2001:db8:2:ffff::7"
@@ -229,6 +230,60 @@ def test_ike(rig):
     assert rig.dropped(before, punt_invalid=2)
     rig.client.ok(f"inject [{WAN}]:500 10.9.0.2:500 00")
     assert rig.dropped(before, inject_invalid=1)
+
+
+def groups(frames):
+    """{group: how it is heard} of MLDv2 reports, which are as RFC 3810 §5.2 wants them."""
+    found = {}
+    for f in frames:
+        report = f[ICMPv6MLReport2]
+        assert f.dst == "33:33:00:00:00:16" and f[IPv6].dst == "ff02::16" and f[IPv6].hlim == 1 and f[IPv6].src.startswith("fe80::") and whole(f[IPv6])
+        assert any(isinstance(o, RouterAlert) and o.value == 0 for o in f[IPv6ExtHdrHopByHop].options)
+        record, number = report.records[0], 0
+        while hasattr(record, "rtype"):                         # Scapy has each in the one before it
+            found[record.dst] = record.rtype
+            record, number = record.payload, number + 1
+        assert report.records_number == number
+    return found
+
+
+def test_multicast_listeners(rig):
+    """Switches that look on (MLD snooping) learn which groups a port hears, when its link comes and when a router asks."""
+    wan = rig.wan
+    own = {"ff02::2", "ff02::1:ff00:1"}
+
+    def ask(query, source="fe80::9", hops=1, alert=True, group="ff02::1"):
+        header = IPv6(src=source, dst=group, hlim=hops)
+        if alert:
+            header /= IPv6ExtHdrHopByHop(options=[RouterAlert()])
+        wan.frame(Ether(src=wan.mac, dst="33:33:%02x:%02x:%02x:%02x" % tuple(bytes(header)[36:40])) / header / query)
+
+    def reports(kind, seconds=0.4):
+        return [f for f in wan.frames(seconds) if kind in f]
+
+    wan.drain()
+    ask(ICMPv6MLQuery2(mrd=100))
+    answers = reports(ICMPv6MLReport2)
+    told = groups(answers)
+    assert len(answers) == 1 and own < told.keys() and len(told) == 3 and set(told.values()) == {2}, told
+    ask(ICMPv6MLQuery2(mrd=50, mladdr="ff02::1:ff00:1"), group="ff02::1:ff00:1")
+    assert len(reports(ICMPv6MLReport2)) == 1
+    ask(ICMPv6MLQuery(mrd=50))
+    told_v1 = {f[ICMPv6MLReport].mladdr for f in reports(ICMPv6MLReport) if f[IPv6].dst == f[ICMPv6MLReport].mladdr and whole(f[IPv6])}
+    assert told_v1 == set(told), told_v1
+    before = rig.client.drops()
+    ask(ICMPv6MLQuery2(mrd=50), hops=2)
+    ask(ICMPv6MLQuery2(mrd=50), alert=False)
+    ask(ICMPv6MLQuery2(mrd=50), source=PEER)
+    ask(ICMPv6MLQuery2(mrd=50, cksum=7))
+    ask(ICMPv6MLQuery2(mrd=50, mladdr="ff02::1:ff00:77"), group="ff02::1:ff00:77")
+    assert not reports(ICMPv6MLReport2) and rig.dropped(before, nd_invalid=4, rx_not_for_us=1)
+    for state in ("down", "up"):
+        subprocess.run(["ip", "-n", rig.namespaces[0], "link", "set", "gw0", state], check=True)
+        time.sleep(0.8)
+    answers = reports(ICMPv6MLReport2, 1.5)
+    joined = groups(answers)
+    assert len(answers) == 2 and joined == {g: 4 for g in told}, joined
 
 
 if __name__ == "__main__":
