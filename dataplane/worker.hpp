@@ -155,7 +155,7 @@ class Worker {
   bool serve(std::size_t received);
   bool collect();
   void collect(Parcel& parcel);
-  void work_on(Parcel& parcel);
+  void work_on(Parcel& parcel, bool fetch);
 
   // Ends of packets.
   void refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu = 0);

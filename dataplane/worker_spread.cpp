@@ -41,7 +41,7 @@ bool Worker::serve(std::size_t received) {
     for (unsigned n = 0; board_->waiting() > leave && (pressed || paths_.on() || n == 0); ++n) {
       Parcel* parcel = board_->claim();
       if (parcel == nullptr) break;
-      work_on(*parcel);
+      work_on(*parcel, false);
       busy = true;
     }
     busy |= collect();
@@ -50,16 +50,16 @@ bool Worker::serve(std::size_t received) {
     Parcel* parcel = env_.boards->claim_of_others(id_, id_ + 1);
     if (parcel == nullptr) break;
     counters_.spread_in.add(parcel->burst.size());
-    work_on(*parcel);
+    work_on(*parcel, true);
     busy = true;
   }
   return busy;
 }
 
-void Worker::work_on(Parcel& parcel) {
+void Worker::work_on(Parcel& parcel, bool fetch) {
   const auto node = parcel.direction == Direction::Inbound ? shm::Node::Decrypt : shm::Node::Encrypt;
   watch_.start();
-  const std::size_t n = work(parcel, crypto_);
+  const std::size_t n = work(parcel, crypto_, fetch);
   watch_.lap(node, n);
 }
 
@@ -82,6 +82,7 @@ bool Worker::collect() {
 void Worker::collect(Parcel& parcel) {
   Burst& packets = parcel.burst;
   const Direction d = parcel.direction;
+  fetch_back(parcel);
   if (d == Direction::Inbound) {
     esp_in_finish(packets, parcel.batch, esp_);
   } else {

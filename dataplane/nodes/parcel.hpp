@@ -18,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/esp.hpp"
 
 namespace culvert::dp {
@@ -115,17 +116,35 @@ class ParcelBoards {
   alignas(64) std::atomic<bool> used_{false};
 };
 
+/// Starts fetching a line that is in another core's cache, to write to it: one way between the two, where a load before the store makes
+/// two.
+inline void fetch_line(const std::uint8_t* at) { asm volatile("prefetchw %0" : : "m"(*at)); }
+
 /// Does the crypto of a parcel that was claimed. From its return on the parcel is the owner's again. Returns how many packets it was.
-inline std::size_t work(Parcel& parcel, CryptoEngine& crypto) {
+/// `fetch`: it is another worker's, in whose cache the packets are.
+inline std::size_t work(Parcel& parcel, CryptoEngine& crypto, bool fetch) {
   const std::size_t n = parcel.burst.size();
   const auto ops = std::span(parcel.batch.ops).first(n);
-  if (parcel.direction == Direction::Inbound) {
-    crypto.decrypt(ops);
-  } else {
-    crypto.encrypt(ops);
+  const auto run = [&](std::span<CryptoOp> some) { parcel.direction == Direction::Inbound ? crypto.decrypt(some) : crypto.encrypt(some); };
+  bool one_by_one = fetch;  // what goes by multi-buffer lanes has many packets on their way at once anyhow
+  for (const CryptoOp& op : ops) one_by_one = one_by_one && op.keys->geometry.kind != EspKind::Jobs;
+  if (!one_by_one) run(ops);
+  for (std::size_t i = 0; one_by_one && i < n; ++i) {
+    constexpr std::size_t kLine = 64;
+    if (i + 1 < n)
+      for (const std::uint8_t *at = ops[i + 1].esp, *end = ops[i + 1].icv() + ops[i + 1].keys->geometry.icv; at < end; at += kLine)
+        fetch_line(at);
+    run(ops.subspan(i, 1));
   }
   parcel.done.store(true, std::memory_order_release);
   return n;
+}
+
+/// Owner, of a parcel that is done: starts fetching what comes next of its packets, the headers in front of them or the packets inside.
+inline void fetch_back(Parcel& parcel) {
+  constexpr std::size_t kFrame = kIpv4HeaderBytes + 14;
+  for (const CryptoOp& op : std::span(parcel.batch.ops).first(parcel.burst.size()))
+    fetch_line(parcel.direction == Direction::Inbound ? op.esp + kEspHeaderBytes + op.keys->geometry.iv : op.esp - kFrame);
 }
 
 /// Of a packet that no parcel has room for.

@@ -53,7 +53,7 @@ void run_parcels(ParcelBoard& board, CryptoEngine& engine, std::size_t left, Cho
       });
     for (Parcel*& hand : hands) {
       if (hand != nullptr)
-        steps.emplace_back([&] { work(*std::exchange(hand, nullptr), engine); });
+        steps.emplace_back([&] { work(*std::exchange(hand, nullptr), engine, true); });
       else if (board.waiting() > 0)
         steps.emplace_back([&] {
           hand = board.claim();

@@ -34,7 +34,7 @@ void help(ParcelBoards& boards, std::size_t id, std::uint64_t seed, const std::a
     Parcel* parcel = boards.claim_of_others(id, id + 1);
     if (parcel == nullptr) continue;
     if (below(random, 20) == 0) spin(below(random, 20'000));  // begun, and held up: others overtake it
-    helped.fetch_add(work(*parcel, *engine), std::memory_order_relaxed);
+    helped.fetch_add(work(*parcel, *engine, true), std::memory_order_relaxed);
   }
 }
 
@@ -194,7 +194,7 @@ class Episode {
     while (owner_.board().waiting() > leave) {
       Parcel* parcel = owner_.board().claim();
       if (parcel == nullptr) break;
-      work(*parcel, owner_.engine());
+      work(*parcel, owner_.engine(), false);
     }
     while (owner_.collect([this](Item& item, const Packet& p) { came_out(item, p); })) {
     }

@@ -59,6 +59,7 @@ class Owner final : private DropObserver {
     Parcel* parcel = board_.done(0);
     if (parcel == nullptr) return false;
     EspContext context{engine_, drops_, 1};
+    fetch_back(*parcel);
     if (parcel->direction == Direction::Inbound) {
       esp_in_finish(parcel->burst, parcel->batch, context);
     } else {
