@@ -53,7 +53,7 @@ TEST_CASE("peers of two connections have the same traffic, in two VRFs", "[peers
   config.connections[0].remote_id = name("*.red");
   config.connections[0].children[0].remote_ts = *TrafficSelector::parse("0.0.0.0/0");
   config.connections.push_back(config.connections[0]);
-  config.connections[1].name = "d";
+  config.connections[1].name = std::string("d");
   config.connections[1].remote_id = name("*.blue");
   config.vrfs = {"red", "blue"};
   config.connections[0].children[0].vrf = {"red", 1};

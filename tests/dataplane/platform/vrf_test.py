@@ -173,7 +173,7 @@ def test_same_outer_addresses(rig):
 
 
 def test_ike_by_vrf(rig):
-    """attack-K7 of fragments: the same addresses and the same numbers in two VRFs are two datagrams."""
+    """The same addresses, and the same numbers of fragments, in two VRFs are two datagrams."""
     rig.drain_all()
     for host, vrf in ((rig.wan, RED), (rig.blue_wan, BLUE)):
         data = os.urandom(100)
