@@ -12,6 +12,12 @@ namespace culvert::ikev1 {
 namespace {
 constexpr std::size_t kGenericHeader = 4;  // RFC 2408 §3.2
 constexpr const char* kRule = "RFC 2408 §3.2";
+constexpr std::size_t kAlignment = 4;
+
+bool aligns(ByteView message, ByteView trailing) {
+  return trailing.empty() || (trailing.size() < kAlignment && message.size() % kAlignment == 0 &&
+                              std::ranges::all_of(trailing, [](std::uint8_t b) { return b == 0; }));
+}
 }  // namespace
 
 Parsed<Message> Message::parse(PayloadType first, ByteView bytes, Trailing trailing) {
@@ -40,7 +46,7 @@ Parsed<Message> Message::parse(PayloadType first, ByteView bytes, Trailing trail
     out.payloads_.push_back({type, Bytes(body.begin(), body.end()), r.offset(), std::move(*content)});
     type = next;
   }
-  if (r.ok() && trailing == Trailing::Refused && r.remaining() != 0) r.fail(ParseErrc::Trailing, kRule);
+  if (r.ok() && trailing == Trailing::Alignment && !aligns(bytes, bytes.subspan(r.offset()))) r.fail(ParseErrc::Trailing, kRule);
   if (!r.ok()) return std::unexpected(r.error());
   const ByteView chain = bytes.first(r.offset());
   out.chain_.assign(chain.begin(), chain.end());

@@ -19,8 +19,8 @@ struct Payload {
 
 /// What may stand behind the last payload.
 enum class Trailing : std::uint8_t {
-  Refused,  ///< nothing: a message in clear
-  Padding,  ///< anything: the padding of an encrypted message, whose bytes RFC 2409 App. B leaves open
+  Alignment,  ///< up to three zero bytes that make a message in clear a multiple of four (RFC 2408 §3.6), as libreswan sends them
+  Padding,    ///< anything: the padding of an encrypted message, whose bytes RFC 2409 App. B leaves open
 };
 
 class Message {

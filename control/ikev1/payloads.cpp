@@ -1,6 +1,7 @@
 // Payload bodies: flat ones by their wire(), the nested SA and Delete by hand, each level bounded by its parent.
 #include "control/ikev1/payloads.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -10,6 +11,7 @@
 namespace culvert::ikev1 {
 
 namespace {
+constexpr std::size_t kAttributeHeader = 4;   // RFC 2408 §3.3, and all of a TV attribute
 constexpr std::uint16_t kFormatBit = 0x8000;  // RFC 2408 §3.3: set for TV
 
 /// A 16-bit length field of what we write. Beyond it is a bug of ours, never a peer's doing.
@@ -101,9 +103,16 @@ void read_items(Reader& r, PayloadType more, std::size_t limit, const char* rule
   }
 }
 
-void read_attributes(Reader& r, std::vector<Attribute>& out, std::size_t limit) {
+/// Whether fewer zero bytes than an attribute has may stand behind the last one: libreswan fills a Config payload up to a multiple of four.
+enum class Filled : bool { No, Yes };
+
+void read_attributes(Reader& r, std::vector<Attribute>& out, std::size_t limit, Filled filled) {
   static constexpr const char* kRule = "RFC 2408 §3.3";
   while (r.ok() && r.remaining() != 0) {
+    if (filled == Filled::Yes && r.remaining() < kAttributeHeader) {
+      if (std::ranges::any_of(r.rest(), [](std::uint8_t b) { return b != 0; })) r.fail(ParseErrc::Trailing, kRule);
+      return;
+    }
     if (out.size() == limit) return r.fail(ParseErrc::TooMany, kRule);
     const auto type = r.be<std::uint16_t>(kRule);
     const bool basic = (type & kFormatBit) != 0;
@@ -123,7 +132,7 @@ void read_proposal(Reader& r, Sa& sa) {
   read_items(r, PayloadType::Transform, kMaxTransforms, "RFC 2408 §3.6", [&p](Reader& body) {
     const auto t = read<TransformHeader>(body, "RFC 2408 §3.6");
     p.transforms.push_back({t.number, t.id, {}});
-    read_attributes(body, p.transforms.back().attributes, kMaxAttributes);
+    read_attributes(body, p.transforms.back().attributes, kMaxAttributes, Filled::No);
   });
   if (r.ok() && p.transforms.size() != h.transforms) return r.fail(ParseErrc::BadLength, "RFC 2408 §3.5: number of transforms");
   sa.proposals.push_back(std::move(p));
@@ -156,7 +165,7 @@ ConfigPayload read_config(Reader& r) {
   const auto h = read<ConfigHeader>(r, kRule);
   if (r.ok() && (h.type < ConfigType::Request || h.type > ConfigType::Ack)) r.fail(ParseErrc::BadValue, kRule);
   ConfigPayload out{h.type, h.identifier, {}};
-  read_attributes(r, out.attributes, kMaxConfigAttributes);
+  read_attributes(r, out.attributes, kMaxConfigAttributes, Filled::Yes);
   return out;
 }
 

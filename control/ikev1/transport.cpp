@@ -40,7 +40,7 @@ Bytes sealed_message(const IsakmpSa& sa, const Cipher& cipher, Iv& iv, std::uint
 }
 
 std::expected<Message, Refusal> open_clear(const Incoming& in, MessageKind kind) {
-  auto message = Message::parse(static_cast<PayloadType>(in.header().next_payload), in.framed.body, Trailing::Refused);
+  auto message = Message::parse(static_cast<PayloadType>(in.header().next_payload), in.framed.body, Trailing::Alignment);
   if (!message) return std::unexpected(malformed(message.error(), kind));
   if (const auto ok = check_message(kind, false, *message); !ok) return std::unexpected(violation(ok.error()));
   return std::move(*message);

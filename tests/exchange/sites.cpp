@@ -71,7 +71,7 @@ std::optional<Seen> look(const ike::Datagram& datagram) {
   Seen out{framed->header, Bytes(framed->message.begin(), framed->message.end()), std::nullopt};
   if (!framed->header.encrypted())
     if (auto m =
-            ikev1::Message::parse(static_cast<ikev1::PayloadType>(framed->header.next_payload), framed->body, ikev1::Trailing::Refused))
+            ikev1::Message::parse(static_cast<ikev1::PayloadType>(framed->header.next_payload), framed->body, ikev1::Trailing::Alignment))
       out.clear = std::move(*m);
   return out;
 }

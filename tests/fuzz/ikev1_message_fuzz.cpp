@@ -32,14 +32,14 @@ void require_round_trip(const Message& m, std::size_t size) {
   require(end == m.chain().size() && end <= size);
   const auto rewritten = again.chain();
   require(rewritten.size() == m.chain().size());
-  require(Message::parse(again.first(), rewritten, Trailing::Refused).has_value());
+  require(Message::parse(again.first(), rewritten, Trailing::Alignment).has_value());
 }
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
   const culvert::ByteView chain(data + 2, size - 2);
-  const auto m = Message::parse(static_cast<PayloadType>(data[0]), chain, data[1] & 1 ? Trailing::Padding : Trailing::Refused);
+  const auto m = Message::parse(static_cast<PayloadType>(data[0]), chain, data[1] & 1 ? Trailing::Padding : Trailing::Alignment);
   if (!m) {
     require(m.error().offset <= chain.size() && *m.error().rule != '\0');
     return 0;

@@ -34,13 +34,13 @@ TEST_CASE("each payload: golden bytes, round trip, every strict prefix fails", "
   for (const auto& g : kGolden) {
     INFO(g.name);
     const Bytes chain = chain_of(g);
-    const auto m = Message::parse(g.type, chain, Trailing::Refused);
+    const auto m = Message::parse(g.type, chain, Trailing::Alignment);
     REQUIRE(m);
     REQUIRE(m->payloads().size() == 1);
     CHECK(m->payloads()[0].body == hex(g.body));
     CHECK(encode_body(m->payloads()[0].content) == hex(g.body));
     CHECK(Bytes(m->chain().begin(), m->chain().end()) == chain);
-    for (std::size_t n = 0; n < chain.size(); ++n) CHECK_FALSE(Message::parse(g.type, ByteView(chain).first(n), Trailing::Refused));
+    for (std::size_t n = 0; n < chain.size(); ++n) CHECK_FALSE(Message::parse(g.type, ByteView(chain).first(n), Trailing::Alignment));
     for (std::size_t n = 0; n < chain.size(); ++n) CHECK_FALSE(Message::parse(g.type, ByteView(chain).first(n), Trailing::Padding));
   }
 }
@@ -149,7 +149,7 @@ TEST_CASE("reserved bytes are not looked at", "[ikev1][payload][A9]") {
   CHECK(std::get<Sa>(*sa) == parse_as<Sa>(kGolden[0].body));
   Bytes chain = chain_of(kGolden[2]);
   chain[1] = 0xff;
-  CHECK(Message::parse(PayloadType::Ke, chain, Trailing::Refused));
+  CHECK(Message::parse(PayloadType::Ke, chain, Trailing::Alignment));
   CHECK(parse_body(PayloadType::NatOa, hex("01 ffffff 0a090001")));
 }
 
@@ -175,6 +175,9 @@ TEST_CASE("attributes of a Transaction: kinds, lengths that lie, and how many", 
   for (const char* body : {"", "01", "01 00 12", "00 00 0001", "05 00 0001", "01 00 0001 40", "01 00 0001 4089 0001", "01 00 0001 c089 01",
                            "01 00 0001 4089 ffff 00"})
     CHECK_FALSE(parse_body(PayloadType::Attributes, hex(body)));
+  CHECK(parse_as<ConfigPayload>("02 00 d8a8  0001 0004 0a03120a  0000").attributes.size() == 1);  // filled up to a multiple of four
+  CHECK_FALSE(parse_body(PayloadType::Attributes, hex("02 00 d8a8  0001 0004 0a03120a  0001")));
+  CHECK_FALSE(parse_body(PayloadType::Attributes, hex("02 00 d8a8  0001 0004 0a03120a  0001 0004")));
   ConfigPayload many{ConfigType::Set, 1, std::vector<Attribute>(kMaxConfigAttributes, Attribute{1, false, {}})};
   CHECK(parse_body(PayloadType::Attributes, encode_body(many)));
   many.attributes.push_back({1, false, {}});
@@ -184,7 +187,7 @@ TEST_CASE("attributes of a Transaction: kinds, lengths that lie, and how many", 
 TEST_CASE("a message that carried a password is overwritten", "[ikev1][message]") {
   Builder b;
   b.add(ConfigPayload{ConfigType::Reply, 1, {Attribute{16522, false, to_bytes("secret")}}});
-  auto m = Message::parse(b.first(), b.chain(), Trailing::Refused);
+  auto m = Message::parse(b.first(), b.chain(), Trailing::Alignment);
   REQUIRE(m);
   m->wipe();
   CHECK(std::ranges::all_of(m->chain(), [](std::uint8_t x) { return x == 0; }));
@@ -210,13 +213,13 @@ TEST_CASE("chains: payload lengths of 0 to 3, beyond the rest, and too many payl
   Builder b;
   for (std::size_t i = 0; i < kMaxVendorIds; ++i) b.add(Vendor{{}});
   for (std::size_t i = 0; i < kMaxPayloads; ++i) b.add(Nonce{Bytes(8)});
-  CHECK(Message::parse(b.first(), b.chain(), Trailing::Refused));
+  CHECK(Message::parse(b.first(), b.chain(), Trailing::Alignment));
   Builder more = b;
   b.add(Vendor{{}});
-  CHECK(Message::parse(b.first(), b.chain(), Trailing::Refused).error().code == ParseErrc::TooMany);
+  CHECK(Message::parse(b.first(), b.chain(), Trailing::Alignment).error().code == ParseErrc::TooMany);
   more.add(Nonce{Bytes(8)});
-  CHECK(Message::parse(more.first(), more.chain(), Trailing::Refused).error().code == ParseErrc::TooMany);
-  CHECK_FALSE(Message::parse(PayloadType::None, {}, Trailing::Refused));
+  CHECK(Message::parse(more.first(), more.chain(), Trailing::Alignment).error().code == ParseErrc::TooMany);
+  CHECK_FALSE(Message::parse(PayloadType::None, {}, Trailing::Alignment));
   CHECK_FALSE(Message::parse(PayloadType::None, Bytes(16), Trailing::Padding));
 }
 
@@ -229,7 +232,7 @@ TEST_CASE("chains: several payloads, what lies behind each, padding", "[ikev1][m
   CHECK(b.first() == PayloadType::Hash);
   Bytes padded = b.chain();
   padded.resize(padded.size() + 11, 0x77);
-  CHECK_FALSE(Message::parse(b.first(), padded, Trailing::Refused));
+  CHECK_FALSE(Message::parse(b.first(), padded, Trailing::Alignment));
   const auto m = Message::parse(b.first(), padded, Trailing::Padding);
   REQUIRE(m);
   CHECK(m->payloads().size() == 4);
@@ -245,10 +248,28 @@ TEST_CASE("chains: several payloads, what lies behind each, padding", "[ikev1][m
   CHECK(m->raw(PayloadType::Id, 1)->body == hex("01 00 0000 0a000002"));
 }
 
+TEST_CASE("in clear, up to three zero bytes make a message a multiple of four", "[ikev1][message][attack-A2]") {
+  for (std::size_t nonce = 8; nonce <= 20; ++nonce)
+    for (std::size_t more = 0; more <= 8; ++more) {
+      Builder b;
+      b.add(Nonce{Bytes(nonce, 0xaa)});
+      Bytes message = b.chain();
+      const std::size_t chain = message.size();
+      message.resize(chain + more);
+      INFO(nonce << " and " << more);
+      const auto m = Message::parse(b.first(), message, Trailing::Alignment);
+      CHECK(m.has_value() == (more == 0 || (more < 4 && message.size() % 4 == 0)));
+      if (m) CHECK(m->chain().size() == chain);
+      if (more == 0) continue;
+      message.back() = 1;
+      CHECK_FALSE(Message::parse(b.first(), message, Trailing::Alignment));
+    }
+}
+
 TEST_CASE("errors name the offset in the chain", "[ikev1][message]") {
   Builder b;
   b.add(Nonce{Bytes(16)}).add_raw(PayloadType::Sa, sa_with(3, 9));
-  const auto m = Message::parse(b.first(), b.chain(), Trailing::Refused);
+  const auto m = Message::parse(b.first(), b.chain(), Trailing::Alignment);
   REQUIRE_FALSE(m);
   CHECK(m.error().code == ParseErrc::BadValue);
   CHECK(m.error().offset == 20 + 4 + 4);

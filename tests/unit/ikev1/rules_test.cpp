@@ -30,7 +30,7 @@ Bytes body_of(PayloadType t) {
 Message message(const std::vector<PayloadType>& types) {
   Builder b;
   for (const PayloadType t : types) b.add_raw(t, body_of(t));
-  auto m = Message::parse(b.first(), b.chain(), Trailing::Refused);
+  auto m = Message::parse(b.first(), b.chain(), Trailing::Alignment);
   REQUIRE(m);
   return *m;
 }

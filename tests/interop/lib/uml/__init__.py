@@ -172,7 +172,8 @@ class Guest:
 
     def address(self, interface, *cidrs):
         """As Namespace.address; puts the interface up, too."""
-        self.script("\n".join([f"ip addr add {cidr} dev {interface} || exit" for cidr in cidrs] + [f"ip link set {interface} up"]))
+        lines = [f"addr add {cidr} dev {interface}" for cidr in cidrs] + [f"link set {interface} up"]
+        self.script("ip -batch - <<END\n" + "\n".join(lines) + "\nEND")
 
     def route(self, to, via):
         self.sh("ip", "route", "add", to, "via", ipaddress.ip_address(via))
