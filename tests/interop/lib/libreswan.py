@@ -4,12 +4,14 @@ It knows ESP and AH of the kernel only, so it needs a kernel that has them. Debi
 below build-peers/ instead of installing it. It ends with the guest.
 """
 import os
+import shutil
 
 from .gateway import ROOT
 from .lab import LabError, wait_for
 
 UNPACKED = os.path.join(ROOT, "build-peers/libreswan")
 PROGRAMS = os.path.join(UNPACKED, "usr/libexec/ipsec")
+INSTALLED = "/usr/libexec/ipsec"           # where they look for each other
 
 
 def why_not():
@@ -34,6 +36,8 @@ class Libreswan:
         self.conf = lab.write(f"{name}/ipsec.conf", render(connections))
         self.secrets = lab.write(f"{name}/ipsec.secrets", secrets)
         self.log, self.run = f"{self.folder}/pluto.log", "/run/pluto"
+        self.programs = f"{self.folder}/programs"           # the laboratory's folder is all of the host's temporary files that a guest sees
+        shutil.copytree(PROGRAMS, self.programs)
         self.store = lab.path(name, "ipsec.d/nss")
         self._make_store(certificates)
         if passwords:
@@ -46,18 +50,16 @@ class Libreswan:
         for path in certificates:
             self.lab.sh("pk12util", "-i", path, "-d", f"sql:{self.store}", "-W", "")
 
-    def trust(self, nickname, file):
-        """A certification authority, before start()."""
-        self.lab.sh("certutil", "-A", "-d", f"sql:{self.store}", "-n", nickname, "-t", "CT,,", "-i", file)
-
     def start(self, seconds=60):
         self.guest.script(f"mkdir -p {self.run}")
         # pluto runs a helper by the path of an installed package: there is one in its own view of the file system.
-        installed = f"mount -t tmpfs tmpfs /usr/libexec && ln -s {PROGRAMS} /usr/libexec/ipsec && exec \"$@\""
-        self.process = self.guest.start(f"pluto-{self.name}", "unshare", "--mount", "bash", "-c", installed, "pluto", f"{PROGRAMS}/pluto", "--nofork", "--config", self.conf, "--secretsfile", self.secrets,
-                                        "--ipsecdir", f"{self.folder}/ipsec.d", "--nssdir", self.store, "--rundir", self.run, "--logfile", self.log,
-                                        "--no-dnssec", "--use-xfrm")
-        wait_for(lambda: self.missing() == [], seconds, "pluto to have all its connections")
+        installed = f"mount -t tmpfs tmpfs /usr/libexec && ln -s {self.programs} {INSTALLED} && exec \"$@\""
+        pluto = [f"{INSTALLED}/pluto", "--nofork", "--config", self.conf, "--secretsfile", self.secrets, "--ipsecdir", f"{self.folder}/ipsec.d",
+                 "--nssdir", self.store, "--rundir", self.run, "--logfile", self.log, "--no-dnssec", "--use-xfrm"]
+        self.process = self.guest.start(f"pluto-{self.name}", "unshare", "--mount", "bash", "-c", installed, "in its view", *pluto)
+        wait_for(lambda: not self.missing() or not self.process.alive(), seconds, "pluto to have all its connections", step=0.5)
+        if not self.process.alive():
+            raise LabError(f"pluto ended at once: {self.process.output()[-400:]}")
         return self
 
     def missing(self):
@@ -66,18 +68,15 @@ class Libreswan:
         return [name for name in self.connections if f'"{name}": added' not in log or "loading secrets" not in log]
 
     def whack(self, *arguments, seconds=20, check=False):
-        return self.guest.sh(f"{PROGRAMS}/whack", "--rundir", self.run, *arguments, seconds=seconds, check=check)
+        return self.guest.sh(f"{self.programs}/whack", "--rundir", self.run, *arguments, seconds=seconds, check=check)
 
     def initiate(self, name, seconds=20):
         """(established, output). Returns when the IPsec SA is established, or after `seconds`."""
-        text = self.guest.script(f"timeout {seconds} {PROGRAMS}/whack --rundir {self.run} --initiate --name {name}", seconds=seconds + 5, check=False)
+        text = self.guest.script(f"timeout {seconds} {self.programs}/whack --rundir {self.run} --initiate --name {name}", seconds=seconds + 5, check=False)
         return "IPsec SA established" in text, text
 
     def terminate(self, name):
         return self.whack("--terminate", "--name", name)
-
-    def status(self):
-        return self.whack("--status")
 
     def log_text(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:
