@@ -79,7 +79,8 @@ def body(r, lab):
         r.check(f"no echo lost {way} over {len(JUMPS)} jumps", not result.lost, result)
     now = a.exchange_counts()
     quick, main = now["quick_mode"] - counted["quick_mode"], now["main_mode"] - counted["main_mode"]
-    r.check("CHILD SAs are rekeyed at their pace", seconds / REKEY * 0.5 <= quick <= seconds / REKEY * 1.5 + 3, f"{quick} in {seconds:.0f} s, one each {REKEY} s")
+    # Both ends rekey, and at times both at once; one Quick Mode more is the other connection's. A jump that made one due would add one each time.
+    r.check("CHILD SAs are rekeyed at their pace", seconds / REKEY * 0.5 <= quick <= 2 * seconds / REKEY + 3, f"{quick} in {seconds:.0f} s, one each {REKEY} s")
     r.check("ISAKMP SAs are rekeyed at theirs", seconds / IKE_REKEY * 0.5 <= main <= seconds / IKE_REKEY * 1.5 + 4, f"{main} in {seconds:.0f} s, one each {IKE_REKEY} s")
     r.check("the log shows that the clock did jump", {"2038"} <= {row[1] for row in rows}, [row[1] for row in rows])
     r.check("nobody was taken for dead", "dead" not in a.log() + b.log() and all(row[4] for row in rows))
