@@ -73,9 +73,8 @@ TEST_CASE("MLD: a query is believed from a link-local address with hop limit 1 a
   b[60] ^= 1;
   CHECK_FALSE(read(b, false));
   for (std::size_t n = 41; n < b.size(); ++n) {  // every strict prefix but MLDv1's whole one
-    Bytes shorter(query(1000).begin(), query(1000).begin());
-    const Bytes whole = query(1000);
-    shorter.assign(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(n));
+    Bytes shorter = query(1000);
+    shorter.resize(n);
     shorter[5] = static_cast<std::uint8_t>(n - 40);
     if (n >= 52) sign(shorter);
     INFO(n);
