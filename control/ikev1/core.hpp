@@ -86,6 +86,12 @@ struct Peer {
   Id id;
   std::string text;  ///< printable
 };
+/// A pair whose Delete goes once more.
+struct Told {
+  SaName sa;
+  TimePoint again;
+  std::size_t times = 0;  ///< that it went
+};
 /// One peer of a configured connection. Runs 0..n-1 are the connections themselves: all of one that has but one peer, and what the
 /// gateway is to begin. Where a connection can have many peers each one that has proved its identity gets a run of its own, which
 /// ends when nothing of it is left. Numbers are never used again.
@@ -94,6 +100,7 @@ struct ConnectionRun {
   std::optional<Peer> peer;                            ///< absent: nobody in particular
   std::optional<IpAddress> inner_local, inner_remote;  ///< virtual addresses of Mode Config: ours as a client, the peer's as a gateway
   std::vector<ChildRun> children;
+  std::vector<Told> told;  ///< bounded: farewells.cpp
   TimePoint retry_at{};
   unsigned failures = 0;
   std::optional<TimePoint> wake_at;  ///< what is wanted cannot begin before

@@ -84,7 +84,10 @@ void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t
 [[nodiscard]] bool negotiating(Core& core, std::size_t connection, std::size_t child, const ChildSa* old = nullptr);
 void peer_deleted_pair(Core& core, TimePoint now, IsakmpSa& sa, SaName outbound);
 /// Tells the peer that these inbound SAs of ours are gone: under the ISAKMP SA of their line, or whatever other there is.
+/// Nobody acknowledges that, so it is said a few times (farewells.cpp), while an ISAKMP SA with the peer is there.
 void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<SaName>& pairs);
+void tell_deleted_again(Core& core, TimePoint now, std::size_t connection);
+[[nodiscard]] std::optional<TimePoint> told_deadline(const ConnectionRun& run);
 /// Dead-peer detection has given the peer up: with each child's pairs happens what its dpd_action says.
 void pairs_of_dead_peer(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id);
 /// Takes both halves out of the data plane and forgets the pair.

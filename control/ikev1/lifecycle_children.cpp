@@ -218,18 +218,6 @@ void remove_pair(Core& core, std::size_t connection, std::size_t child, std::uin
   run.pairs.erase(it);
 }
 
-void tell_deleted(Core& core, TimePoint now, std::size_t connection, const std::vector<SaName>& pairs) {
-  std::map<SaId, std::vector<SaName>> told;
-  for (const SaName& pair : pairs)
-    if (const IsakmpSa* sa = sa_for(core, connection, pair.line)) told[sa->id].push_back(pair);
-  for (const auto& [id, names] : told) {
-    IsakmpSa& sa = *core.find(id);
-    Builder b;
-    add_deletes(b, names);
-    core.send(now, sa, informational(core, sa, sa.established()->keys, std::move(b)));
-  }
-}
-
 void pairs_of_dead_peer(Core& core, TimePoint now, std::size_t connection, const std::string& peer_id) {
   constexpr Reason reason = Reason::DpdTimeout;
   const std::string text = "The peer is dead, and the pair with it.";

@@ -178,6 +178,7 @@ void drive(Core& core, TimePoint now, std::size_t index) {
 
 void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
   ConnectionRun& run = core.run(index);
+  tell_deleted_again(core, now, index);
   for (std::size_t i = 0; i < run.children.size(); ++i) {
     ChildRun& child = run.children[i];
     std::vector<std::pair<std::uint64_t, Fate>> gone;
@@ -216,7 +217,7 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
 std::optional<TimePoint> connection_deadline(const Core& core, std::size_t index) {
   const ConnectionRun& run = core.runs().at(index);
   if (core.shutting_down) return std::nullopt;
-  std::optional<TimePoint> out = run.wake_at;
+  std::optional<TimePoint> out = earliest(run.wake_at, told_deadline(run));
   for (const ChildRun& child : run.children) {
     for (const ChildSa& pair : child.pairs) {
       if (const auto* s = std::get_if<ChildSuperseded>(&pair.life))

@@ -251,6 +251,10 @@ void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const 
   MmClosing next{std::move(est->negotiated), std::move(est->keys), {}, 0, now + kClosingMemory};
   next.deletes.push_back(informational(core, sa, next.keys, std::move(b)));
   core.send(now, sa, next.deletes.back());
+  if (reason == Reason::DeletedByOperator) {  // there is no successor from which a peer that has missed it could tell
+    next.insisting.emplace(now, next.deletes.back(), core.config.ike, core.services);
+    next.insisting->hurry(now + kGrace);
+  }
   sa.state = std::move(next);
   core.touch(sa.connection);
 }

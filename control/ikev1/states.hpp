@@ -227,7 +227,7 @@ struct MmClosing {
   std::vector<Bytes> deletes;
   unsigned repeats = 0;
   TimePoint forget_at;
-  std::optional<Outstanding> insisting{};  ///< the Delete of a collision's loser, repeated until `forget_at`
+  std::optional<Outstanding> insisting{};  ///< the Delete, repeated: of a collision's loser until `forget_at`
 };
 using MmState =
     std::variant<MmAwaitSa, MmMakingKey, MmAwaitKe, MmDeriving, MmSigning, MmAwaitAuth, MmVerifying, MmAwaitKeInit, MmResponding,

@@ -1,0 +1,99 @@
+// Deletes that the line loses: nobody acknowledges one (RFC 2408 §3.15), so that it goes again a few times, and no more.
+#include <catch2/catch.hpp>
+
+#include "tests/exchange/insider_helpers.hpp"
+
+using namespace culvert;
+using namespace culvert::test;
+
+namespace {
+
+/// What A says in Informational messages, of which the line loses the first.
+struct Line {
+  World world;
+  Pair ends;
+  unsigned lose = 0;
+  std::vector<TimePoint> said{};
+  std::set<MessageId> ids{};
+
+  explicit Line(unsigned lost)
+      : ends(two_sites(world, [](auto& a, auto& b) {
+          for (auto* g : {&a, &b}) {
+            g->connections[0].dpd_delay = {};
+            g->connections[0].children[0].start_action = config::StartAction::None;
+          }
+        })) {
+    ends.a.start();
+    ends.b.start();
+    CHECK(ends.a.engine->initiate(world.now, "c", "net").ok);
+    ends.a.perform();
+    REQUIRE(world.run_until([&] { return ends.a.current_out("net") && ends.b.current_out("net"); }, 60s));
+    world.run(20s);
+    lose = lost;
+    world.hook = [&](ike::Datagram& d) {
+      const auto seen = look(d);
+      const bool ours = seen && d.local.address == ends.a.config.connections[0].local_addrs.front();
+      if (!ours || seen->header.exchange != ike::kExchangeInformational) return true;
+      said.push_back(world.now);
+      ids.insert(seen->header.message_id);
+      return said.size() > lose;
+    };
+  }
+  void end(const std::string& child) {
+    CHECK(ends.a.engine->terminate(world.now, "c", child).ok);
+    ends.a.perform();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a pair's Delete is lost: it is said three times, each under its own message ID", "[delete][rfc2408-3.15]") {
+  const unsigned lost = GENERATE(0U, 1U, 2U, 3U);
+  Line line(lost);
+  auto& [a, b] = line.ends;
+  const std::size_t noise = a.log.size();
+  line.end("net");
+  line.world.run(100s);
+  CHECK(line.said.size() == 3);
+  CHECK(line.ids.size() == 3);
+  REQUIRE(line.said.size() == 3);
+  CHECK(line.said[1] - line.said[0] < 1200ms);
+  CHECK(line.said[2] - line.said[0] < 6s);
+  CHECK(b.inbound.size() == (lost < 3 ? 0 : 1));
+  CHECK(b.reports(Reason::DeletedByPeer).size() == (lost < 3 ? 1 : 0));
+  CHECK(a.log.size() == noise + 1);  // the peer says nothing of it
+  CHECK(a.established() == 1);
+  CHECK(b.established() == 1);
+}
+
+TEST_CASE("a Delete is not said again of what the peer itself has deleted, nor without an ISAKMP SA", "[delete]") {
+  Line line(100);
+  auto& [a, b] = line.ends;
+  SECTION("the peer deletes") {
+    CHECK(b.engine->terminate(line.world.now, "c", "net").ok);
+    b.perform();
+    line.world.run(100s);
+    CHECK(line.said.empty());
+    CHECK(a.inbound.empty());
+  }
+  SECTION("the ISAKMP SA ends meanwhile") {
+    line.end("net");
+    CHECK(b.engine->terminate(line.world.now, "c", "").ok);
+    b.perform();
+    line.world.run(100s);
+    CHECK(line.said.size() == 1);
+  }
+}
+
+TEST_CASE("an operator ends a tunnel on a line that loses the first Deletes: the other end learns of it at once", "[delete]") {
+  const unsigned lost = GENERATE(1U, 2U, 3U);
+  Line line(lost);
+  auto& [a, b] = line.ends;
+  line.end("");
+  line.world.run(5s);
+  CHECK(b.engine->ike_sas().empty());
+  CHECK(b.inbound.empty());
+  line.world.run(100s);
+  CHECK(a.engine->ike_sas().empty());
+  CHECK(line.said.size() <= 6);
+}
