@@ -61,7 +61,8 @@
 //   {"dataplane": {"connected"}, "strangers": [FAILURE],
 //    "connections": [{"connection","state":"up|connecting|down","for_s","unanswered_message",
 //                     "peers": [{"remote","remote_id","local_id","suite","role","for_s","nat"}],
-//                     "children": [{"child","state":"up|down","for_s","suite","local_ts","remote_ts","waits_s","waits_for": null |
+//                     "children": [{"child","state":"up|down","for_s","suite","nothing_in_for_s" (null, unless packets go out meanwhile),
+//                                   "local_ts","remote_ts","waits_s","waits_for": null |
 //                                   "data_plane|answer|retry|phase1|begin|operator|traffic|peer|peer_or_operator"}],
 //                     "failures": [FAILURE] (the latest first)}]}
 //   FAILURE: {"child","age_s","first_age_s","count","mended_age_s" (it worked again then),"exchange","message_number","role",

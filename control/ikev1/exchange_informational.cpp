@@ -69,6 +69,15 @@ Spi spi_of(ByteView bytes) {
   return Spi{r.be<std::uint32_t>()};
 }
 
+/// A peer that has sent message 3 may take our message 2, which comes again if that was lost, for nonsense (strongSwan does).
+bool follows_message2(const IsakmpSa& sa, NotifyType type) {
+  if (type != NotifyType::PayloadMalformed && type != NotifyType::InvalidHashInformation) return false;
+  return std::ranges::any_of(sa.quick_modes, [](const auto& q) {
+    const auto* waiting = std::get_if<QmAwaitConfirm>(&q.second.state);
+    return waiting && waiting->tx.sent() > 1;
+  });
+}
+
 void on_notify(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
   switch (n.type) {
     case NotifyType::RUThere:
@@ -88,7 +97,9 @@ void on_notify(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, cons
   }
   if (n.type == NotifyType::InvalidSpi) on_invalid_spi(core, now, sa, est, n);
   if (!is_error(n.type)) return;  // status notifications that mean nothing to us are ignored
-  core.say(sa, Severity::Info, Exchange::Informational, Reason::PeerRefused, "The peer sends " + name(n.type) + ".");
+  core.say(sa, Severity::Info, Exchange::Informational, Reason::PeerRefused,
+           "The peer sends " + name(n.type) +
+               (follows_message2(sa, n.type) ? ", behind our repeated message 2 of Quick Mode: its message 3 was lost." : "."));
   on_quick_mode_refused(core, now, sa, n);
 }
 

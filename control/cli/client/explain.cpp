@@ -136,6 +136,9 @@ std::string state_text(const json::object& c) {
                            ? fmt::format("UP for {}{}", human_seconds(child.at("for_s")), suite.empty() ? "" : ", " + suite)
                            : waits(child),
                        text_of(child, "local_ts"), text_of(child, "remote_ts"));
+    if (const auto* silent = child.if_contains("nothing_in_for_s"); silent != nullptr && !silent->is_null())
+      out += fmt::format("    packets go out, and none has come in for {}: if the peer has lost the pair, `culvert rekey` makes another\n",
+                         human_seconds(*silent));
   }
   return out;
 }

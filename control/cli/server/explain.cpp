@@ -79,6 +79,8 @@ json::array failures_of(const std::vector<ike::Failure>& all, const std::optiona
 
 // ---------------------------------------------------------------------------------------------------------------- state
 
+constexpr auto kOneWay = std::chrono::seconds{60};  // longer than any protocol of the inside waits for an answer
+
 struct Waiting {
   const char* what = nullptr;  ///< nullptr: for nothing
   TimePoint until{};
@@ -96,13 +98,31 @@ Waiting child_waits(const config::Connection& c, const config::Child& child, con
   return {c.remote_addrs.empty() ? "peer" : "peer_or_operator"};
 }
 
-json::object child_state(const config::Connection& c, const config::Child& child, const ike::ConnectionStatus& connection,
-                         const std::vector<ike::ChildSaInfo>& pairs, bool dataplane, TimePoint now) {
+TimePoint last_used(const Gateway& gateway, Direction direction, Spi spi, std::uint64_t pair) {
+  const shm::SaRecord* record = gateway.record(direction, spi, pair);
+  shm::SaSnapshot sa;
+  if (record == nullptr || !shm::read_record(*record, sa) || sa.spi != spi) return {};
+  return TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(record->counters.last_used_ns.get())}};
+}
+
+/// Since when nothing has come in for a child, by whichever pair, where its newest has sent for a minute and more since. The peer may have
+/// lost the pair and still answer dead-peer detection, which asks for its ISAKMP SA alone (RFC 3706).
+TimePoint one_way_since(const Gateway& gateway, const std::vector<ike::ChildSaInfo>& pairs, const ike::ChildSaInfo& newest) {
+  TimePoint since = newest.established;
+  for (const auto& pair : pairs)
+    if (pair.child == newest.child) since = std::max(since, last_used(gateway, Direction::Inbound, pair.spi_in, pair.pair));
+  return last_used(gateway, Direction::Outbound, newest.spi_out, newest.pair) - since >= kOneWay ? since : TimePoint{};
+}
+
+json::object child_state(const Gateway& gateway, const config::Connection& c, const config::Child& child,
+                         const ike::ConnectionStatus& connection, const std::vector<ike::ChildSaInfo>& pairs, TimePoint now) {
+  const bool dataplane = gateway.link() != nullptr && gateway.started();
   const auto status = std::ranges::find(connection.children, child.name, &ike::ChildStatus::child);
   json::object out{{"child", child.name},
                    {"state", "down"},
                    {"for_s", nullptr},
                    {"suite", nullptr},
+                   {"nothing_in_for_s", nullptr},
                    {"local_ts", child.local_ts.to_string()},
                    {"remote_ts", child.remote_ts.to_string()},
                    {"waits_for", nullptr},
@@ -118,6 +138,7 @@ json::object child_state(const config::Connection& c, const config::Child& child
     out["state"] = "up";
     if (newest == nullptr) return out;
     out["for_s"] = seconds_between(newest->established, now);
+    out["nothing_in_for_s"] = seconds_between(one_way_since(gateway, pairs, *newest), now);
     if (newest->suite.encr != Encr::None) out["suite"] = newest->suite.to_string();
     out["local_ts"] = newest->local_ts.to_string();
     out["remote_ts"] = newest->remote_ts.to_string();
@@ -131,7 +152,6 @@ json::object child_state(const config::Connection& c, const config::Child& child
 }
 
 json::object connection_state(Gateway& gateway, const config::Connection& c, const ike::ConnectionStatus& status, TimePoint now) {
-  const bool dataplane = gateway.link() != nullptr && gateway.started();
   json::object out{{"connection", c.name},
                    {"state", status.up           ? "up"
                              : status.connecting ? "connecting"
@@ -159,7 +179,7 @@ json::object connection_state(Gateway& gateway, const config::Connection& c, con
   for (const ike::LonePairs& lone : gateway.lone_pairs())
     if (lone.connection == c.name) pairs.insert(pairs.end(), lone.children.begin(), lone.children.end());
   json::array children;
-  for (const config::Child& child : c.children) children.push_back(child_state(c, child, status, pairs, dataplane, now));
+  for (const config::Child& child : c.children) children.push_back(child_state(gateway, c, child, status, pairs, now));
   out["peers"] = std::move(peers);
   out["children"] = std::move(children);
   return out;

@@ -233,4 +233,9 @@ TEST_CASE("explain: a failure in plain words, both sides below each other, with 
         "      would accept it:   remote: {id: else.example}\n"
         "                         If that is the peer.\n"
         "\n");
+  CHECK_THAT(text_for(add_explain, "explain site-b", R"({"dataplane":{"connected":true},"strangers":[],"connections":[
+    {"connection":"site-b","state":"up","for_s":null,"unanswered_message":null,"peers":[],"failures":[],
+     "children":[{"child":"net","state":"up","for_s":300.0,"suite":"aes128gcm16","nothing_in_for_s":90.0,"local_ts":"10.1.0.0/24",
+                  "remote_ts":"10.2.0.0/24","waits_for":null,"waits_s":null}]}]})"),
+             Contains("  net: UP for 5m00s, aes128gcm16, 10.1.0.0/24 - 10.2.0.0/24\n    packets go out, and none has come in for 1m30s:"));
 }

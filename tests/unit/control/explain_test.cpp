@@ -272,6 +272,32 @@ TEST_CASE_METHOD(Fixture, "explain: a connection that failed, one that waits, an
   CHECK(ask(R"({"command":"explain","args":{"connection":"site-x"}})").at("error").at("code") == "unknown");
 }
 
+TEST_CASE_METHOD(Fixture, "explain: a pair by which packets go out for a minute and none comes in", "[explain][cli]") {
+  now = std::chrono::steady_clock::now();  // as the data plane's
+  attach();
+  ike::ChildSaInfo pair;
+  pair.pair = 1;
+  pair.child = "net";
+  pair.state = ike::ChildState::Installed;
+  pair.spi_in = bring_up(1);
+  pair.spi_out = Spi{0xdddd};
+  pair.established = now - 90s;
+  test::engine().lone = {{"site-b", {pair}}};
+  test::engine().connections = {{"site-b", true, std::nullopt, {{"net", true, std::nullopt}, {"voice", false, std::nullopt}}}};
+  const auto silent = [this] {
+    const auto reply = ask(R"({"command":"explain","args":{"connection":"site-b"}})").at("result").as_object();
+    return reply.at("connections").as_array().at(0).at("children").as_array().at(0).at("nothing_in_for_s");
+  };
+  CHECK(silent().is_null());  // no traffic at all
+  dp->count_traffic(Direction::Outbound, pair.spi_out, 1, 84);
+  CHECK(silent().to_number<double>() == Approx(90).margin(1));
+  test::engine().lone[0].children[0].established = now - 30s;
+  CHECK(silent().is_null());
+  test::engine().lone[0].children[0].established = now - 90s;
+  dp->count_traffic(Direction::Inbound, pair.spi_in, 1, 84);
+  CHECK(silent().is_null());
+}
+
 TEST_CASE_METHOD(Fixture, "explain: without a data plane everything waits for it", "[explain][cli]") {
   const auto reply = ask(R"({"command":"explain","args":{"connection":"site-b"}})").at("result").as_object();
   CHECK_FALSE(reply.at("dataplane").at("connected").as_bool());
