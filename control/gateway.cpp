@@ -331,7 +331,7 @@ void Gateway::act(ike::TimePoint now, ike::Report& action) {
                 [static_cast<std::size_t>(action.reason)];
   // What strangers send too often to be worth a line (Core::junk) is counted alone: else it would push all else out of the journal.
   const bool watched = engine_.watched(now, action.connection, action.peer);
-  if (watched || !action.count || action.severity != ike::Severity::Debug) journal_.write(event_of(action), watched);
+  if (watched || !action.count || action.severity != ike::Severity::Debug) journal_.write(event_of(action, config_), watched);
 }
 
 // ---------------------------------------------------------------------------------------------------------------- commands

@@ -75,9 +75,7 @@ class Gateway final : private ike::Services {
 
   /// Watching: engine.hpp. Needs no data plane.
   bool watch(ike::TimePoint now, ike::Watch watch) { return engine_.watch(now, std::move(watch)); }
-  bool unwatch(ike::TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer) {
-    return engine_.unwatch(now, connection, peer);
-  }
+  bool unwatch(ike::TimePoint now, const ike::Watch& target) { return engine_.unwatch(now, target); }
   [[nodiscard]] std::vector<ike::Watch> watches(ike::TimePoint now) const { return engine_.watches(now); }
 
   /// Asks the data plane what it would do with a packet; `id` is chosen here. The answer comes later: an `outcome`, and with one that is
@@ -133,6 +131,10 @@ class Gateway final : private ike::Services {
   [[nodiscard]] const SaEntry* newest_inbound(const std::string& connection, const std::string& child) const;
   [[nodiscard]] std::string policy_name(PolicyId policy) const { return policies_.name_of(policy); }
   [[nodiscard]] VrfId policy_vrf(PolicyId policy) const { return policies_.vrf_of(policy); }
+  [[nodiscard]] PolicyTable::Vrfs vrfs_of(const ChildRef& child) const { return policies_.vrfs_of(child); }
+  [[nodiscard]] VrfId vrf_outside(const std::string& connection) const { return policies_.vrf_outside(connection); }
+  /// Where else than in `vrf` somebody has this address: a peer of the configuration, one that is there, or one whose failure is known.
+  [[nodiscard]] std::vector<VrfId> other_vrfs_of(const IpAddress& peer, VrfId vrf) const;
   [[nodiscard]] std::uint64_t installs_refused() const { return installs_refused_; }
   [[nodiscard]] std::uint64_t reattaches() const { return attaches_ > 0 ? attaches_ - 1 : 0; }
 

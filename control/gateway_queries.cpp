@@ -1,5 +1,6 @@
 // What the gateway asks the data plane, or reads in its segment, for an operator's sake.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -55,6 +56,23 @@ std::optional<shm::Captured> Gateway::next_captured(const RunningCapture& runnin
     if (!copy || copy->capture == running.id) return copy;  // others are of a capture before this one
   }
   return std::nullopt;
+}
+
+std::vector<VrfId> Gateway::other_vrfs_of(const IpAddress& peer, VrfId vrf) const {
+  std::set<VrfId> found;
+  const auto failed = [&](const std::vector<ike::Failure>& failures) {
+    for (const ike::Failure& f : failures)
+      if (f.peer && f.peer->address == peer) found.insert(f.peer->vrf);
+  };
+  for (const config::Connection& c : config_.connections) {
+    if (c.names(peer)) found.insert(c.vrf.id);
+    failed(failures(c.name));
+  }
+  failed(strangers());
+  for (const ike::IkeSaInfo& sa : ike_sas())
+    if (sa.remote.address == peer) found.insert(sa.remote.vrf);
+  found.erase(vrf);
+  return {found.begin(), found.end()};
 }
 
 const shm::SaRecord* Gateway::record(Direction direction, Spi spi, std::uint64_t pair) const {

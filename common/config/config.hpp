@@ -3,6 +3,7 @@
 // The names are swanctl's where swanctl has the thing. configs/reference.yaml shows every key with its default and unit.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -241,6 +242,12 @@ struct Connection {
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD
   std::vector<Child> children;
   VrfRef vrf{};  ///< outside: where its addresses are
+
+  /// Whether remote_addrs names this address, alone or in a network or range.
+  [[nodiscard]] bool names(const IpAddress& peer) const {
+    return std::ranges::find(remote_addrs, peer) != remote_addrs.end() ||
+           std::ranges::any_of(remote_ranges, [&](const TrafficSelector& r) { return r.matches(peer, 0, 0); });
+  }
 };
 
 /// Engine-wide IKE settings.

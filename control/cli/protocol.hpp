@@ -53,20 +53,23 @@
 //    "rings": [{"ring","fill","capacity","full"}],
 //    "exchanges": [{"exchange","role","reason","count"}]}
 // log {"follow"?: bool,"connection"?,"level"? (default "info"),"lines"? (default 100)}
-//   {"events": [{"seq","ts","level","event","connection"?,"child"?,"peer"?,"exchange"?,"role"?,"reason"?}]}
-// debug {"target"? (a connection, or a peer's address),"for_s"? (default 600; 1 to 86400),"off"?: bool}
-//   {"message","watches": [{"connection","peer","for_s"}]}     without a target: the list. Lines of those watched have level "debug" and
-//   are written whatever control.log.level says.
-// explain {"connection"?,"peer"? (an address)}                without either: strangers, of whom no connection knows
-//   {"dataplane": {"connected"}, "strangers": [FAILURE],
-//    "connections": [{"connection","state":"up|connecting|down","for_s","unanswered_message",
+//   {"events": [{"seq","ts","level","event","connection"?,"child"?,"peer"?,"vrf"? (of the peer, where there are
+//   several),"exchange"?,"role"?,"reason"?}]}
+// debug {"target"? (a connection, or a peer's address),"vrf"? (of the address; absent: the default one),"for_s"? (default 600; 1 to
+//        86400),"off"?: bool}
+//   {"message","also_in": [VRF] (the address is another peer there),"watches": [{"connection","peer","vrf","for_s"}]}     without a target:
+//   the list. Lines of those watched have level "debug" and are written whatever control.log.level says.
+// explain {"connection"?,"peer"? (an address),"vrf"? (of the address; absent: the default one)}
+//   without a connection and a peer: strangers, of whom no connection knows, of all VRFs or of one
+//   {"dataplane": {"connected"}, "vrf": null | VRF,"also_in": [VRF] (the peer's address is somebody else's there),"strangers": [FAILURE],
+//    "connections": [{"connection","state":"up|connecting|down","vrf" (outside),"for_s","unanswered_message",
 //                     "peers": [{"remote","remote_id","local_id","suite","role","for_s","nat"}],
 //                     "children": [{"child","state":"up|down","for_s","suite","nothing_in_for_s" (null, unless packets go out meanwhile),
-//                                   "local_ts","remote_ts","waits_s","waits_for": null |
+//                                   "vrf" (inside),"local_ts","remote_ts","waits_s","waits_for": null |
 //                                   "data_plane|answer|retry|phase1|begin|operator|traffic|peer|peer_or_operator"}],
 //                     "failures": [FAILURE] (the latest first)}]}
 //   FAILURE: {"child","age_s","first_age_s","count","mended_age_s" (it worked again then),"exchange","message_number","role",
-//             "by":"us|peer|nobody","peer","reason","message","said" (the peer's notification),"said_proven",
+//             "by":"us|peer|nobody","peer","vrf" (of the peer),"reason","message","said" (the peer's notification),"said_proven",
 //             "causes": [{"cause","text"}] (the likeliest first; names: control/explain/causes.cpp),"head":[],"rows":[[]] (both sides),
 //             "yaml":[] (lines that would accept it),"note","evidence": {"kind":"none|proposal|identity|certificate|selectors|addresses|
 //             secret|user|pool", ...}}      the fields of evidence: control/cli/server/explain.cpp

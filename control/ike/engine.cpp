@@ -280,12 +280,10 @@ std::vector<Action> Engine::take_actions() { return std::exchange(impl_->core.ac
 std::vector<IkeSaInfo> Engine::ike_sas() const { return ikev1::view_ike_sas(impl_->core); }
 std::vector<LonePairs> Engine::lone_pairs() const { return ikev1::view_lone_pairs(impl_->core); }
 bool Engine::watch(TimePoint now, Watch watch) { return impl_->core.watch(now, std::move(watch)); }
-bool Engine::unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer) {
-  return impl_->core.unwatch(now, connection, peer);
-}
+bool Engine::unwatch(TimePoint now, const Watch& target) { return impl_->core.unwatch(now, target); }
 std::vector<Watch> Engine::watches(TimePoint now) const { return impl_->core.watches.active(now); }
 bool Engine::watched(TimePoint now, const std::string& connection, const std::optional<Endpoint>& peer) const {
-  return impl_->core.watches.matches(now, connection, peer ? peer->address : IpAddress{});
+  return impl_->core.watches.matches(now, connection, peer.value_or(Endpoint{}));
 }
 std::vector<Failure> Engine::failures(const std::string& connection) const { return impl_->core.failures.of(connection); }
 std::vector<Failure> Engine::strangers() const { return impl_->core.failures.strangers(); }

@@ -60,7 +60,7 @@ class Engine {
   /// Reports of every message to and from those watched, at most a few hundred a second. False: too many are watched.
   bool watch(TimePoint now, Watch watch);
   /// False: it was not watched.
-  bool unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer);
+  bool unwatch(TimePoint now, const Watch& target);
   [[nodiscard]] std::vector<Watch> watches(TimePoint now) const;
   /// Whether a report about these is of somebody watched.
   [[nodiscard]] bool watched(TimePoint now, const std::string& connection, const std::optional<Endpoint>& peer) const;

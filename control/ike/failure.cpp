@@ -45,11 +45,14 @@ namespace {
 
 bool is_phase1(const Failure& f) { return f.exchange == Exchange::MainMode || f.exchange == Exchange::AggressiveMode; }
 
+std::optional<std::pair<VrfId, IpAddress>> host(const std::optional<Endpoint>& peer) {
+  return peer ? std::optional(std::pair(peer->vrf, peer->address)) : std::nullopt;
+}
+
 /// The same thing went wrong; only the time, and a stranger's port and lifetimes, may differ.
 bool alike(const Failure& a, const Failure& b) {
   return a.exchange == b.exchange && a.role == b.role && a.reason == b.reason && a.by == b.by && a.child == b.child &&
-         a.cause.number == b.cause.number && a.cause.said == b.cause.said &&
-         (a.peer ? std::optional(a.peer->address) : std::nullopt) == (b.peer ? std::optional(b.peer->address) : std::nullopt) &&
+         a.cause.number == b.cause.number && a.cause.said == b.cause.said && host(a.peer) == host(b.peer) &&
          a.cause.evidence == b.cause.evidence;
 }
 

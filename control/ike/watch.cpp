@@ -12,7 +12,7 @@ bool WatchList::add(TimePoint now, Watch watch) {
   forget_old(now);
   watch.until = std::min(watch.until, now + kLongest);
   for (Watch& w : watches_)
-    if (w.connection == watch.connection && w.peer == watch.peer) {
+    if (w.same_target(watch)) {
       w.until = watch.until;
       return true;
     }
@@ -21,9 +21,9 @@ bool WatchList::add(TimePoint now, Watch watch) {
   return true;
 }
 
-bool WatchList::remove(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer) {
+bool WatchList::remove(TimePoint now, const Watch& target) {
   forget_old(now);
-  return std::erase_if(watches_, [&](const Watch& w) { return w.connection == connection && w.peer == peer; }) > 0;
+  return std::erase_if(watches_, [&](const Watch& w) { return w.same_target(target); }) > 0;
 }
 
 std::vector<Watch> WatchList::active(TimePoint now) const {
@@ -33,9 +33,9 @@ std::vector<Watch> WatchList::active(TimePoint now) const {
   return out;
 }
 
-bool WatchList::matches(TimePoint now, std::string_view connection, const IpAddress& peer) const {
+bool WatchList::matches(TimePoint now, std::string_view connection, const Endpoint& peer) const {
   return std::ranges::any_of(watches_, [&](const Watch& w) {
-    return w.until > now && (w.peer ? *w.peer == peer : !w.connection.empty() && w.connection == connection);
+    return w.until > now && (w.peer ? *w.peer == peer.address && w.vrf == peer.vrf : !w.connection.empty() && w.connection == connection);
   });
 }
 

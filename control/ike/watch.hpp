@@ -13,11 +13,16 @@
 
 namespace culvert::ike {
 
-/// Of a connection, or of a peer's address, whichever is set.
+/// Of a connection, or of a peer's address in a VRF, whichever is set.
 struct Watch {
   std::string connection;
   std::optional<IpAddress> peer;
   TimePoint until{};
+  VrfId vrf = kDefaultVrf;  ///< of `peer`
+
+  [[nodiscard]] bool same_target(const Watch& other) const {
+    return connection == other.connection && peer == other.peer && vrf == other.vrf;
+  }
 };
 
 class WatchList {
@@ -28,11 +33,11 @@ class WatchList {
   /// The same target again: its time is set anew. False: there are kMax others.
   bool add(TimePoint now, Watch watch);
   /// False: it was not watched.
-  bool remove(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer);
+  bool remove(TimePoint now, const Watch& target);
   /// Without those whose time is over.
   [[nodiscard]] std::vector<Watch> active(TimePoint now) const;
   /// Costs nothing while nobody is watched.
-  [[nodiscard]] bool matches(TimePoint now, std::string_view connection, const IpAddress& peer) const;
+  [[nodiscard]] bool matches(TimePoint now, std::string_view connection, const Endpoint& peer) const;
   [[nodiscard]] bool empty() const { return watches_.empty(); }
 
  private:

@@ -299,8 +299,8 @@ bool Core::watch(TimePoint now, ike::Watch watch) {
   return true;
 }
 
-bool Core::unwatch(TimePoint now, const std::string& name, const std::optional<IpAddress>& peer) {
-  const bool known = watches.remove(now, name, peer);
+bool Core::unwatch(TimePoint now, const ike::Watch& target) {
+  const bool known = watches.remove(now, target);
   for (auto& [id, sa] : sas_) sa->watched = !watches.empty();
   return known;
 }

@@ -242,7 +242,7 @@ class Core {
   void refused(TimePoint now, std::size_t connection, const Endpoint& peer, Exchange exchange, Reason reason, std::string message,
                ike::Cause cause = {});
   bool watch(TimePoint now, ike::Watch watch);
-  bool unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer);
+  bool unwatch(TimePoint now, const ike::Watch& target);
   /// A line about a message of somebody watched; beyond a bound these are only counted.
   void trace(TimePoint now, const std::string& connection, const Endpoint& peer, std::string text);
   /// A message that no exchange here takes: of whom one connection names, or a stranger's.

@@ -27,7 +27,7 @@ std::string connection_of(const Core& core, const Incoming& in) {
 
 void trace_sent(Core& core, TimePoint now, const IsakmpSa& sa, ByteView message) {
   const std::string& name = core.connection(sa).name;
-  if (!core.watches.matches(now, name, sa.remote.address)) return;
+  if (!core.watches.matches(now, name, sa.remote)) return;
   const auto framed = ike::parse_header(message);
   if (!framed) return;
   std::string inside;
@@ -45,7 +45,7 @@ void trace_stateless(Core& core, const ike::Datagram& to, ByteView message) {
   const auto framed = ike::parse_header(message);
   const auto options = ike::candidates(core.config, to.local, to.remote.address);
   const std::string name = options.empty() ? std::string{} : core.config.connections.at(options.front()).name;
-  if (!framed || !core.watches.matches(now, name, to.remote.address)) return;
+  if (!framed || !core.watches.matches(now, name, to.remote)) return;
   core.trace(now, name, to.remote, "out: " + describe(framed->header, message.size()) + ": " + in_clear(*framed));
 }
 
@@ -53,7 +53,7 @@ std::optional<std::function<void(const std::string&)>> trace_received(Core& core
   core.traced_at = in.now;
   std::string name = connection_of(core, in);
   const Endpoint peer = in.datagram.remote;
-  if (!core.watches.matches(in.now, name, peer.address)) return std::nullopt;
+  if (!core.watches.matches(in.now, name, peer)) return std::nullopt;
   std::string text = "in: " + describe(in.header(), in.framed.message.size());
   if (!in.header().encrypted()) text += ": " + in_clear(in.framed);
   core.trace(in.now, name, peer, std::move(text));

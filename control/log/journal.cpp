@@ -63,6 +63,7 @@ std::string format_text(const Event& e) {
     if (!value.empty()) fields += fmt::format("{}{}={}", fields.empty() ? "" : ", ", key, value);
   };
   field("peer", e.peer);
+  field("vrf", e.vrf);
   field("exchange", e.exchange);
   field("role", e.role);
   field("reason", e.reason);
@@ -79,19 +80,21 @@ std::string format_json(const Event& e) {
   field("connection", e.connection);
   field("child", e.child);
   field("peer", e.peer);
+  field("vrf", e.vrf);
   field("exchange", e.exchange);
   field("role", e.role);
   field("reason", e.reason);
   return out + "}";
 }
 
-Event event_of(const ike::Report& r) {
+Event event_of(const ike::Report& r, const config::GatewayConfig& config) {
   Event e;
   e.level = r.severity;
   e.message = r.message;
   e.connection = r.connection;
   e.child = r.child;
   if (r.peer) e.peer = r.peer->to_string();
+  if (r.peer && !config.vrfs.empty()) e.vrf = config::vrf_name(config, r.peer->vrf);
   if (r.exchange) e.exchange = ike::name(*r.exchange);
   if (r.role) e.role = *r.role == ike::Role::Initiator ? "initiator" : "responder";
   if (r.reason != ike::Reason::Ok) e.reason = ike::name(r.reason);

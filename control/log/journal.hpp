@@ -22,17 +22,17 @@ struct Event {
   std::chrono::system_clock::time_point when;
   ike::Severity level{};
   std::string message;
-  std::string connection, child, peer, exchange, role, reason;
+  std::string connection, child, peer, vrf, exchange, role, reason;  ///< vrf: the peer's, where there are several
 };
 
 std::string_view level_name(ike::Severity level);  ///< "debug", "info", "warn", "error"
-/// "2026-01-31T23:59:59.123Z info  site-b/net: message (peer=..., exchange=..., role=..., reason=...)"
+/// "2026-01-31T23:59:59.123Z info  site-b/net: message (peer=..., vrf=..., exchange=..., role=..., reason=...)"
 std::string format_text(const Event& event);
-/// {"ts":...,"level":...,"event":message,"connection":...,"child":...,"peer":...,"exchange":...,"role":...,"reason":...}
+/// {"ts":...,"level":...,"event":message,"connection":...,"child":...,"peer":...,"vrf":...,"exchange":...,"role":...,"reason":...}
 std::string format_json(const Event& event);
 
-/// The event of an engine's report; an "ok" reason is left out.
-Event event_of(const ike::Report& report);
+/// The event of an engine's report; an "ok" reason is left out, and the VRF where there is but one.
+Event event_of(const ike::Report& report, const config::GatewayConfig& config);
 
 class Journal {
  public:

@@ -48,6 +48,20 @@ class Builder {
 ClientMetric::Label label(const char* name, std::string_view value) { return {name, std::string(value)}; }
 std::string_view direction_name(std::size_t d) { return d == static_cast<std::size_t>(Direction::Inbound) ? "in" : "out"; }
 
+/// The label of what is in a VRF: on all of a family, or, where there is but one VRF, on none, so that whoever has no VRFs keeps the series
+/// that he has, and a query that does not name the label goes on working in any case.
+class VrfLabel {
+ public:
+  explicit VrfLabel(const config::GatewayConfig& config) : config_(config) {}
+  [[nodiscard]] Labels with(Labels labels, VrfId vrf) const {
+    if (!config_.vrfs.empty()) labels.push_back(label("vrf", config::vrf_name(config_, vrf)));
+    return labels;
+  }
+
+ private:
+  const config::GatewayConfig& config_;
+};
+
 void add_build(Builder& b, const Gateway& gateway) {
   b.gauge("culvert_build_info", "Version of culvertd; always 1.").sample({label("version", kVersion)}, std::uint64_t{1});
   b.gauge("culvert_dataplane_connected", "1 while culvertd is attached to the data plane.")
@@ -56,25 +70,34 @@ void add_build(Builder& b, const Gateway& gateway) {
       .sample({}, gateway.reattaches());
 }
 
-void add_connections(Builder& b, const std::vector<ike::ConnectionStatus>& connections) {
+/// Of a connection the VRF outside, of a child the one inside.
+void add_connections(Builder& b, const std::vector<ike::ConnectionStatus>& connections, const Gateway& gateway) {
+  const VrfLabel vrf(gateway.config());
+  const auto of = [&](const ike::ConnectionStatus& c) {
+    return vrf.with({label("connection", c.connection)}, gateway.vrf_outside(c.connection));
+  };
   b.gauge("culvert_connection_up", "1 while the configured connection has an established ISAKMP SA.");
-  for (const auto& c : connections) b.sample({label("connection", c.connection)}, std::uint64_t{c.up});
+  for (const auto& c : connections) b.sample(of(c), std::uint64_t{c.up});
   b.gauge("culvert_connection_peers", "Peers of the configured connection that have an established ISAKMP SA.");
-  for (const auto& c : connections) b.sample({label("connection", c.connection)}, std::uint64_t{c.peers});
+  for (const auto& c : connections) b.sample(of(c), std::uint64_t{c.peers});
   b.gauge("culvert_child_up", "1 while the configured child has an IPsec SA pair in use.");
   for (const auto& c : connections)
     for (const auto& child : c.children)
-      b.sample({label("connection", c.connection), label("child", child.child)}, std::uint64_t{child.up});
+      b.sample(
+          vrf.with({label("connection", c.connection), label("child", child.child)}, gateway.vrfs_of({c.connection, child.child}).inner),
+          std::uint64_t{child.up});
 }
 
 void add_tunnels(Builder& b, const std::vector<ike::ConnectionStatus>& connections, const config::GatewayConfig& config) {
+  const VrfLabel vrf(config);
   b.gauge("culvert_tunnel_up", "1 while the child that is bound to the tunnel interface has an IPsec SA pair in use.");
   for (std::size_t i = 0; i < connections.size(); ++i)
     for (std::size_t k = 0; k < connections[i].children.size(); ++k)
-      if (const std::string& tunnel = config.connections[i].children[k].tunnel; !tunnel.empty())
-        b.sample(
-            {label("tunnel", tunnel), label("connection", connections[i].connection), label("child", connections[i].children[k].child)},
-            std::uint64_t{connections[i].children[k].up});
+      if (const config::Child& child = config.connections[i].children[k]; !child.tunnel.empty())
+        b.sample(vrf.with({label("tunnel", child.tunnel), label("connection", connections[i].connection),
+                           label("child", connections[i].children[k].child)},
+                          child.vrf.id),
+                 std::uint64_t{connections[i].children[k].up});
 }
 
 void add_ike(Builder& b, const Gateway& gateway) {
@@ -122,18 +145,29 @@ void add_ike(Builder& b, const Gateway& gateway) {
 
 void add_pools(Builder& b, const Gateway& gateway) {
   const auto pools = gateway.pools();
+  const auto of = [&](const ike::PoolInfo& p) {
+    const auto& configured = gateway.config().pools;
+    const auto pool = std::ranges::find(configured, p.name, &config::Pool::name);
+    return VrfLabel(gateway.config()).with({label("pool", p.name)}, pool == configured.end() ? kDefaultVrf : pool->vrf.id);
+  };
   b.gauge("culvert_pool_addresses", "Virtual addresses that the pool has.");
-  for (const auto& p : pools) b.sample({label("pool", p.name)}, p.size);
+  for (const auto& p : pools) b.sample(of(p), p.size);
   b.gauge("culvert_pool_leases", "Virtual addresses of the pool that are somebody's now.");
-  for (const auto& p : pools) b.sample({label("pool", p.name)}, p.online);
+  for (const auto& p : pools) b.sample(of(p), p.online);
 }
 
-void add_traffic(Builder& b, const Traffic& traffic) {
+void add_traffic(Builder& b, const Traffic& traffic, const Gateway& gateway) {
+  const VrfLabel vrf(gateway.config());
   const auto each = [&](auto&& emit) {
-    for (const auto& [key, sums] : traffic.sums())
-      for (std::size_t d = 0; d < sums.size(); ++d)
-        emit(Labels{label("connection", key.first), label("child", key.second), label("direction", direction_name(d))}, sums[d],
-             static_cast<Direction>(d));
+    for (const auto& [key, sums] : traffic.sums()) {
+      const Labels child =
+          vrf.with({label("connection", key.first), label("child", key.second)}, gateway.vrfs_of({key.first, key.second}).inner);
+      for (std::size_t d = 0; d < sums.size(); ++d) {
+        Labels labels = child;
+        labels.push_back(label("direction", direction_name(d)));
+        emit(std::move(labels), sums[d], static_cast<Direction>(d));
+      }
+    }
   };
   b.counter("culvert_child_packets_total", "Inner packets that the child's IPsec SAs carried, over all rekeys.");
   each([&](Labels l, const SaTotals& t, Direction) { b.sample(std::move(l), t.packets); });
@@ -206,14 +240,22 @@ void add_workers(Builder& b, const shm::Segment& segment) {
        [](const W& w) { return w.spread_in.get(); });
 }
 
-void add_ports(Builder& b, const shm::Segment& segment) {
+/// Ports and VLANs, as the data plane names them.
+void add_ports(Builder& b, const shm::Segment& segment, const config::GatewayConfig& config) {
   const auto ports = segment.ports();
   using P = shm::PortCounters;
+  const auto all = config::interfaces(config);
+  const auto of = [&, vrf = VrfLabel(config)](const P& p, const char* direction = nullptr) {
+    const auto i = std::ranges::find(all, p.name.view(), &config::Interface::name);
+    Labels labels = vrf.with({label("port", p.name.view())}, i == all.end() ? kDefaultVrf : i->vrf);
+    if (direction != nullptr) labels.push_back(label("direction", direction));
+    return labels;
+  };
   const auto both = [&](const char* name, const char* help, auto&& in, auto&& out) {
     b.counter(name, help);
     for (const P& p : ports) {
-      b.sample({label("port", p.name.view()), label("direction", "in")}, in(p));
-      b.sample({label("port", p.name.view()), label("direction", "out")}, out(p));
+      b.sample(of(p, "in"), in(p));
+      b.sample(of(p, "out"), out(p));
     }
   };
   both(
@@ -227,23 +269,23 @@ void add_ports(Builder& b, const shm::Segment& segment) {
       [](const P& p) { return p.tx_errors.get(); });
   const auto in = [&](const char* name, const char* help, auto&& value) {
     b.counter(name, help);
-    for (const P& p : ports) b.sample({label("port", p.name.view()), label("direction", "in")}, value(p));
+    for (const P& p : ports) b.sample(of(p, "in"), value(p));
   };
   in("culvert_port_missed_packets_total", "Packets that the port dropped because no worker took them in time.",
      [](const P& p) { return p.rx_missed.get(); });
   in("culvert_port_no_buffer_packets_total", "Packets that the port dropped for want of a buffer.",
      [](const P& p) { return p.rx_nombuf.get(); });
   b.gauge("culvert_port_up", "1 while the port has a link.");
-  for (const P& p : ports) b.sample({label("port", p.name.view())}, std::uint64_t{p.link_up.get() != 0});
+  for (const P& p : ports) b.sample(of(p), std::uint64_t{p.link_up.get() != 0});
   b.counter("culvert_port_link_changes_total", "How often the port's link went down or came back.");
-  for (const P& p : ports) b.sample({label("port", p.name.view())}, p.link_changes.get());
+  for (const P& p : ports) b.sample(of(p), p.link_changes.get());
   b.gauge("culvert_port_mtu_bytes", "The largest IP packet that the port sends: as configured, or less while its interface carries less.");
-  for (const P& p : ports) b.sample({label("port", p.name.view())}, p.mtu.get());
+  for (const P& p : ports) b.sample(of(p), p.mtu.get());
   b.gauge("culvert_port_flow_rules", "SAs whose packets the port's device brings to their workers, by SPI.");
-  for (const P& p : ports) b.sample({label("port", p.name.view())}, p.flow_rules.get());
+  for (const P& p : ports) b.sample(of(p), p.flow_rules.get());
   b.counter("culvert_port_flow_rules_refused_total",
             "SAs for which the port's device took no such rule: workers hand over what is not theirs.");
-  for (const P& p : ports) b.sample({label("port", p.name.view())}, p.flow_refused.get());
+  for (const P& p : ports) b.sample(of(p), p.flow_refused.get());
 }
 
 void add_certificates(Builder& b, const auth::Inventory& inventory, const config::GatewayConfig& config) {
@@ -305,15 +347,15 @@ std::vector<MetricFamily> metric_families(Gateway& gateway) {
   Builder b;
   add_build(b, gateway);
   const auto connections = gateway.connections();
-  add_connections(b, connections);
+  add_connections(b, connections, gateway);
   add_tunnels(b, connections, gateway.config());
   add_ike(b, gateway);
   add_pools(b, gateway);
   add_certificates(b, gateway.certificates_in_use(), gateway.config());
-  add_traffic(b, gateway.traffic());
+  add_traffic(b, gateway.traffic(), gateway);
   if (const Link* link = gateway.link()) {
     add_workers(b, link->segment());
-    add_ports(b, link->segment());
+    add_ports(b, link->segment(), gateway.config());
     add_rings(b, *link);
   }
   return std::move(b).take();

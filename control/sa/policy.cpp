@@ -14,8 +14,10 @@ constexpr std::uint32_t kLast = 1U << 31;  ///< behind all others of the same pr
 PolicyTable::PolicyTable(const config::GatewayConfig& config) {
   std::uint32_t order = 0;
   for (const auto& connection : config.connections) {
+    outer_.emplace(connection.name, connection.vrf.id);
     for (const auto& child : connection.children) {
       Configured& c = children_.emplace_back(Configured{{connection.name, child.name}, child.priority, order += 2, {}, {}});
+      by_name_.emplace(connection.name + "/" + child.name, children_.size() - 1);
       c.name = shm::Name(connection.name + "/" + child.name);
       c.vrfs = {child.vrf.id, connection.vrf.id};
       const auto selectors = config::fixed_selectors(connection, child);
@@ -76,13 +78,18 @@ std::vector<shm::InstallPolicy> PolicyTable::entries() const {
 }
 
 const PolicyTable::Configured* PolicyTable::configured(const ChildRef& ref) const {
-  const auto it = std::ranges::find(children_, ref, &Configured::ref);
-  return it == children_.end() ? nullptr : &*it;
+  const auto it = by_name_.find(ref.connection + "/" + ref.child);
+  return it == by_name_.end() ? nullptr : &children_[it->second];
 }
 
 PolicyTable::Vrfs PolicyTable::vrfs_of(const ChildRef& child) const {
   const Configured* c = configured(child);
   return c == nullptr ? Vrfs{} : c->vrfs;
+}
+
+VrfId PolicyTable::vrf_outside(const std::string& connection) const {
+  const auto known = outer_.find(connection);
+  return known == outer_.end() ? kDefaultVrf : known->second;
 }
 
 std::optional<PolicyId> PolicyTable::of(const std::string& connection, const std::string& child) const {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "common/config/config.hpp"
@@ -45,6 +46,7 @@ class PolicyTable {
     VrfId inner = kDefaultVrf, outer = kDefaultVrf;
   };
   [[nodiscard]] Vrfs vrfs_of(const ChildRef& child) const;
+  [[nodiscard]] VrfId vrf_outside(const std::string& connection) const;
 
   // -- entries of peers
   struct Taken {
@@ -84,7 +86,9 @@ class PolicyTable {
 
   std::vector<shm::InstallPolicy> entries_;
   std::vector<Configured> children_;
-  std::map<std::uint32_t, Peers> peers_;  ///< by number
+  std::unordered_map<std::string, std::size_t> by_name_;  ///< of children_: "connection/child"
+  std::unordered_map<std::string, VrfId> outer_;          ///< of connections
+  std::map<std::uint32_t, Peers> peers_;                  ///< by number
   std::map<Key, std::uint32_t> by_key_;
   std::deque<std::uint32_t> free_;  ///< oldest first: a number comes back as late as possible
 };

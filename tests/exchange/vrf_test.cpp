@@ -46,6 +46,32 @@ TEST_CASE("a message that comes by another VRF is of no SA here, whatever cookie
   CHECK(elsewhere == 0);
 }
 
+TEST_CASE("messages of a watched address are those of its VRF", "[peers][watch][vrf]") {
+  World world;
+  const auto traced = [](const Host& host) {
+    return std::ranges::count_if(host.log,
+                                 [](const ike::Report& r) { return r.message.starts_with("in: ") || r.message.starts_with("out: "); });
+  };
+  auto [a, b] = two_sites(world, [](config::GatewayConfig& ours, config::GatewayConfig&) {
+    ours.vrfs = {"red", "blue"};
+    ours.connections[0].vrf = {"red", 1};
+  });
+  world.hook = [&](ike::Datagram& d) {
+    d.local.vrf = d.remote.vrf = d.local.address == ip("10.9.0.1") ? kDefaultVrf : VrfId{1};
+    return true;
+  };
+  a.engine->watch(world.now, {"", ip("10.9.0.2"), world.now + 60s, 2});
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.up() && b.up(); }, 30s));
+  CHECK(traced(a) == 0);
+  a.engine->watch(world.now, {"", ip("10.9.0.2"), world.now + 60s, 1});
+  REQUIRE(a.engine->rekey(world.now, "c", "", false).ok);
+  a.perform();
+  world.run(5s);
+  CHECK(traced(a) > 0);
+}
+
 TEST_CASE("peers of two connections have the same traffic, in two VRFs", "[peers][policy][vrf]") {
   World world;
   const bool apart = GENERATE(true, false);

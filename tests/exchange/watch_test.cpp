@@ -69,8 +69,8 @@ TEST_CASE("a watch ends by itself, or when it is told to; nobody else is shown",
   CHECK(lines(traced(a)) == then);
   CHECK(a.engine->watches(world.now).empty());
   a.engine->watch(world.now, {"c", std::nullopt, world.now + 30s});
-  CHECK(a.engine->unwatch(world.now, "c", std::nullopt));
-  CHECK_FALSE(a.engine->unwatch(world.now, "c", std::nullopt));
+  CHECK(a.engine->unwatch(world.now, {"c", std::nullopt, {}}));
+  CHECK_FALSE(a.engine->unwatch(world.now, {"c", std::nullopt, {}}));
   world.run(20s);
   CHECK(lines(traced(a)) == then);
 }
@@ -84,7 +84,7 @@ TEST_CASE("what is watched, and what it costs, is bounded", "[watch]") {
   CHECK(b.engine->watch(world.now, {"connection-3", std::nullopt, world.now + 600h}));  // the same again
   CHECK(b.engine->watches(world.now).size() == ike::WatchList::kMax);
   CHECK(b.engine->watches(world.now + ike::WatchList::kLongest).empty());
-  for (unsigned i = 0; i < ike::WatchList::kMax; ++i) b.engine->unwatch(world.now, "connection-" + std::to_string(i), std::nullopt);
+  for (unsigned i = 0; i < ike::WatchList::kMax; ++i) b.engine->unwatch(world.now, {"connection-" + std::to_string(i), std::nullopt, {}});
 
   b.engine->watch(world.now, {"c", std::nullopt, world.now + 60s});
   b.start();

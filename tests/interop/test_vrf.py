@@ -131,6 +131,29 @@ def traced(r, site):
     r.check("a VRF that there is not", site.culvert.cli("trace-packet", sites.HOST["a"], PEER, "--vrf", "rde")[0] != 0)
 
 
+def told_apart(r, site):
+    """By address and VRF, of two peers that have the same one."""
+    culvert = site.culvert
+    of = lambda *more: culvert.result("explain", "--peer", "10.9.0.2", *more)
+    found = {vrf: ([c["connection"] for c in of("--vrf", vrf)["connections"]], of("--vrf", vrf)["also_in"]) for vrf in ("default", "blue")}
+    r.check("explain --peer --vrf tells two peers of one address apart", found == {"default": (["to-red"], ["blue"]), "blue": (["to-blue"], ["default"])}, found)
+    text = culvert.cli_text("explain", "--peer", "10.9.0.2")
+    r.check("... and without it says that there is another", "to-red: UP" in text and "another peer in VRF blue: ask with --vrf" in text, text)
+    culvert.result("debug", "10.9.0.2", "--vrf", "blue", "--for", "60s")
+    for name in ("red", "blue"):
+        before = {c["spi_in"] for c in site.pair_up(name)}
+        culvert.result("rekey", f"to-{name}/net")
+        wait_for(lambda: {c["spi_in"] for c in site.pair_up(name)} - before, 10, f"{name}'s new pair")
+    lines = [line for line in culvert.log().splitlines() if " debug " in line and "Quick Mode" in line]
+    wrong = [line for line in lines if "to-blue: " not in line or "vrf=blue" not in line]
+    r.check("debug --vrf shows the messages of that peer alone", lines and not wrong, wrong[:1] or lines[:1])
+    culvert.result("debug", "10.9.0.2", "--vrf", "blue", "--off")
+    metrics = site.inside.sh("curl", "-s", "-m", "10", f"http://{gateway.METRICS}/metrics")
+    wanted = ['culvert_port_up{port="wan-blue",vrf="blue"} 1', 'culvert_port_up{port="wan",vrf="default"} 1', 'culvert_child_up{connection="to-green",child="net",vrf="green"} 1',
+              'culvert_connection_up{connection="to-green",vrf="default"} 1']
+    r.check("the metrics name the VRFs", all(w in metrics for w in wanted), [w for w in wanted if w not in metrics])
+
+
 def lives_on(r, site):
     culvert = site.culvert
     before = {n: {c["spi_in"] for c in site.pair_up(n)} for n in CUSTOMERS}
@@ -164,6 +187,7 @@ def body(r, lab):
     from_there = {n: ping(site.peer[n].namespace, sites.HOST["a"], source=PEER, size=size, count=2)[0] for n, (_, size) in CUSTOMERS.items()}
     r.check("... and pings from the other ends", all(from_there.values()), from_there)
     traced(r, site)
+    told_apart(r, site)
     lives_on(r, site)
     watch.judge(r)
 

@@ -75,12 +75,10 @@ std::vector<ConnectionStatus> Engine::connections(const std::string& only) const
 }
 FailureBook::Counts Engine::failure_counts() const { return engine().failure_counts; }
 bool Engine::watch(TimePoint now, Watch watch) { return engine().watches.add(now, std::move(watch)); }
-bool Engine::unwatch(TimePoint now, const std::string& connection, const std::optional<IpAddress>& peer) {
-  return engine().watches.remove(now, connection, peer);
-}
+bool Engine::unwatch(TimePoint now, const Watch& target) { return engine().watches.remove(now, target); }
 std::vector<Watch> Engine::watches(TimePoint now) const { return engine().watches.active(now); }
 bool Engine::watched(TimePoint now, const std::string& connection, const std::optional<Endpoint>& peer) const {
-  return engine().watches.matches(now, connection, peer ? peer->address : IpAddress{});
+  return engine().watches.matches(now, connection, peer.value_or(Endpoint{}));
 }
 std::vector<Failure> Engine::failures(const std::string& connection) const { return engine().failures[connection]; }
 std::vector<Failure> Engine::strangers() const { return engine().strangers; }

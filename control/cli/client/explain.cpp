@@ -38,7 +38,7 @@ std::string times(const json::object& f) {
   if (const auto count = count_of(f, "count"); count > 1)
     out += fmt::format(", {} times in the last {}", human_count(count), human_seconds(f.at("first_age_s")));
   if (!f.at("mended_age_s").is_null()) out += fmt::format("; it has worked since ({} ago)", human_seconds(f.at("mended_age_s")));
-  if (const auto peer = text_of(f, "peer"); !peer.empty()) out += "; peer " + peer;
+  if (const auto peer = text_of(f, "peer"); !peer.empty()) out += "; peer " + peer + vrf_text(f);
   return out;
 }
 
@@ -117,10 +117,10 @@ std::string state_text(const json::object& c) {
   const std::string state = text_of(c, "state");
   if (state == "connecting") {
     const auto message = count_of(c, "unanswered_message");
-    out += fmt::format("connecting for {}{}\n", human_seconds(c.at("for_s")),
-                       message == 0 ? std::string{} : fmt::format(", no answer to message {} yet", message));
+    out += fmt::format("connecting for {}{}{}\n", human_seconds(c.at("for_s")),
+                       message == 0 ? std::string{} : fmt::format(", no answer to message {} yet", message), vrf_text(c));
   } else {
-    out += state == "up" ? "UP\n" : "down\n";
+    out += (state == "up" ? "UP" : "down") + vrf_text(c) + '\n';
   }
   for (const auto& value : list_of(c, "peers")) {
     const json::object& p = value.as_object();
@@ -131,11 +131,11 @@ std::string state_text(const json::object& c) {
   for (const auto& value : list_of(c, "children")) {
     const json::object& child = value.as_object();
     const std::string suite = text_of(child, "suite");
-    out += fmt::format("  {}: {}, {} - {}\n", text_of(child, "child"),
+    out += fmt::format("  {}: {}, {} - {}{}\n", text_of(child, "child"),
                        text_of(child, "state") == "up"
                            ? fmt::format("UP for {}{}", human_seconds(child.at("for_s")), suite.empty() ? "" : ", " + suite)
                            : waits(child),
-                       text_of(child, "local_ts"), text_of(child, "remote_ts"));
+                       text_of(child, "local_ts"), text_of(child, "remote_ts"), vrf_text(child));
     if (const auto* silent = child.if_contains("nothing_in_for_s"); silent != nullptr && !silent->is_null())
       out += fmt::format("    packets go out, and none has come in for {}: if the peer has lost the pair, `culvert rekey` makes another\n",
                          human_seconds(*silent));
@@ -156,23 +156,26 @@ std::string render_explain(const json::object& result) {
   const auto& strangers = list_of(result, "strangers");
   if (!strangers.empty()) out += fmt::format("{}Of peers and messages that match no connection:\n\n", out.empty() ? "" : "\n");
   for (const auto& f : strangers) out += failure_text(f.as_object()) + '\n';
-  return out.empty() ? "Nothing was refused that matches no connection. `culvert explain CONNECTION` tells about a connection.\n" : out;
+  if (out.empty()) out = "Nothing was refused that matches no connection. `culvert explain CONNECTION` tells about a connection.\n";
+  return out + also_in_text(result);
 }
 }  // namespace
 
 void add_explain(CLI::App& app, Call& call) {
   struct Options {
-    std::string connection, peer;
+    std::string connection, peer, vrf;
   };
   auto options = std::make_shared<Options>();
   auto* command =
       app.add_subcommand("explain", "why it failed, the latest first, with both sides of it; without a connection: refused strangers");
   command->add_option("connection", options->connection, "CONNECTION");
   command->add_option("--peer", options->peer, "only what this address caused, of any connection and of none");
+  command->add_option("--vrf", options->vrf, "only of this VRF; an address without it is one of the default VRF");
   command->callback([&call, options] {
     json::object args;
     if (!options->connection.empty()) args["connection"] = options->connection;
     if (!options->peer.empty()) args["peer"] = options->peer;
+    if (!options->vrf.empty()) args["vrf"] = options->vrf;
     call.request = {{"command", "explain"}, {"args", args}};
     call.text = render_explain;
   });

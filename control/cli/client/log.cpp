@@ -17,7 +17,7 @@ std::string event_text(const json::object& e) {
   if (!connection.empty()) out += connection + (child.empty() ? "" : "/" + child) + ": ";
   for (const char c : text_of(e, "event")) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
   std::string fields;
-  for (const char* key : {"peer", "exchange", "role", "reason"})
+  for (const char* key : {"peer", "vrf", "exchange", "role", "reason"})
     if (const auto text = text_of(e, key); !text.empty()) fields += fmt::format("{}{}={}", fields.empty() ? "" : ", ", key, text);
   return fields.empty() ? out : out + " (" + fields + ")";
 }

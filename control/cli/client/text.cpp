@@ -82,6 +82,13 @@ std::string vrf_text(const boost::json::object& o) {
   return vrf.empty() || vrf == "default" ? std::string{} : ", VRF " + vrf;
 }
 
+std::string also_in_text(const boost::json::object& result) {
+  std::string names;
+  if (!result.contains("also_in")) return names;  // of a culvertd before it
+  for (const auto& name : list_of(result, "also_in")) names += (names.empty() ? "" : ", ") + std::string(name.as_string());
+  return names.empty() ? names : fmt::format("The same address is another peer in VRF {}: ask with --vrf.\n", names);
+}
+
 std::string text_of(const boost::json::object& o, std::string_view key) {
   const auto* v = o.if_contains(key);
   if (v == nullptr || v->is_null()) return {};

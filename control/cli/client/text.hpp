@@ -44,6 +44,8 @@ const boost::json::array& list_of(const boost::json::object& o, std::string_view
 std::string counts_text(const boost::json::object& o, std::string_view key);
 /// ", VRF NAME"; "" where it is the default one.
 std::string vrf_text(const boost::json::object& o);
+/// A line that says in which other VRFs the address that was asked about is somebody else's; "" where it is in none.
+std::string also_in_text(const boost::json::object& result);
 std::string joined(const boost::json::array& texts, std::string_view separator = ", ");
 
 }  // namespace culvert::control::cli

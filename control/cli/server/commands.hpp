@@ -32,6 +32,10 @@ class Args {
 };
 /// The connection (and child) that the arguments name; an error with the known names where it is not configured.
 ChildRef configured_child(const Gateway& gateway, const Args& args);
+/// The VRF that argument "vrf" names, if it is there; an error with the known names where it is not configured.
+std::optional<VrfId> vrf_of(const Gateway& gateway, const Args& args);
+/// Names of the VRFs besides `vrf` in which somebody has this address: who means one of them has to say so.
+json::array also_in(const Gateway& gateway, const IpAddress& peer, VrfId vrf);
 
 using Result = std::variant<json::object, Reply>;
 Result list_certs(Gateway& gateway, const Args& args, ike::TimePoint now);

@@ -101,6 +101,22 @@ ChildRef configured_child(const Gateway& gateway, const Args& args) {
   return ref;
 }
 
+std::optional<VrfId> vrf_of(const Gateway& gateway, const Args& args) {
+  const std::string name = args.text("vrf");
+  if (name.empty()) return std::nullopt;
+  const config::GatewayConfig& config = gateway.config();
+  if (const auto vrf = config::vrf_named(config, name)) return vrf;
+  std::vector<std::string_view> names{config::kDefaultVrfName};
+  names.insert(names.end(), config.vrfs.begin(), config.vrfs.end());
+  throw CommandError("unknown", fmt::format("no VRF \"{}\"{}", printable(as_bytes(name)), known_names(names, name)));
+}
+
+json::array also_in(const Gateway& gateway, const IpAddress& peer, VrfId vrf) {
+  json::array names;
+  for (const VrfId other : gateway.other_vrfs_of(peer, vrf)) names.emplace_back(config::vrf_name(gateway.config(), other));
+  return names;
+}
+
 Reply Dispatcher::handle(std::string_view request, ike::TimePoint now) {
   try {
     json::error_code error;

@@ -55,6 +55,7 @@ json::object failure_of(const ike::Failure& f, const config::Connection* c, cons
           {"role", f.role ? json::value(*f.role == ike::Role::Initiator ? "initiator" : "responder") : json::value(nullptr)},
           {"by", ike::name(f.by)},
           {"peer", f.peer ? json::value(f.peer->to_string()) : json::value(nullptr)},
+          {"vrf", f.peer ? json::value(config::vrf_name(all, f.peer->vrf)) : json::value(nullptr)},
           {"reason", ike::name(f.reason)},
           {"message", f.message},
           {"said", text_or_null(f.cause.said)},
@@ -67,13 +68,20 @@ json::object failure_of(const ike::Failure& f, const config::Connection* c, cons
           {"note", text_or_null(remedy.note)}};
 }
 
-bool of_peer(const ike::Failure& f, const std::optional<IpAddress>& peer) { return !peer || (f.peer && f.peer->address == *peer); }
+/// Whose failures are asked for: those of an address, of a VRF, or of an address in one.
+struct Whose {
+  std::optional<IpAddress> peer;
+  std::optional<VrfId> vrf;
+  [[nodiscard]] bool has(const ike::Failure& f) const {
+    return (!peer || (f.peer && f.peer->address == *peer)) && (!vrf || (f.peer ? f.peer->vrf : kDefaultVrf) == *vrf);
+  }
+};
 
-json::array failures_of(const std::vector<ike::Failure>& all, const std::optional<IpAddress>& peer, const config::Connection* c,
+json::array failures_of(const std::vector<ike::Failure>& all, const Whose& whose, const config::Connection* c,
                         const config::GatewayConfig& config, TimePoint now) {
   json::array out;
   for (const ike::Failure& f : all)
-    if (of_peer(f, peer)) out.push_back(failure_of(f, c, config, now));
+    if (whose.has(f)) out.push_back(failure_of(f, c, config, now));
   return out;
 }
 
@@ -157,6 +165,7 @@ json::object connection_state(Gateway& gateway, const config::Connection& c, con
                              : status.connecting ? "connecting"
                                                  : "down"},
                    {"for_s", nullptr},
+                   {"vrf", config::vrf_name(gateway.config(), c.vrf.id)},
                    {"unanswered_message", nullptr}};
   if (status.connecting) {
     out["for_s"] = seconds_between(status.connecting->since, now);
@@ -179,39 +188,58 @@ json::object connection_state(Gateway& gateway, const config::Connection& c, con
   for (const ike::LonePairs& lone : gateway.lone_pairs())
     if (lone.connection == c.name) pairs.insert(pairs.end(), lone.children.begin(), lone.children.end());
   json::array children;
-  for (const config::Child& child : c.children) children.push_back(child_state(gateway, c, child, status, pairs, now));
+  for (const config::Child& child : c.children) {
+    children.push_back(child_state(gateway, c, child, status, pairs, now));
+    children.back().as_object()["vrf"] = config::vrf_name(gateway.config(), child.vrf.id);
+  }
   out["peers"] = std::move(peers);
   out["children"] = std::move(children);
   return out;
 }
 
-}  // namespace
-
-Result explain(Gateway& gateway, const Args& args, TimePoint now) {
-  std::optional<IpAddress> peer;
+/// An address without a VRF is one of the connection's, or of the default one.
+Whose whose_failures(const Gateway& gateway, const Args& args, const std::string& connection) {
+  Whose whose;
   if (const std::string text = args.text("peer"); !text.empty()) {
     const auto address = IpAddress::parse(text);
     if (!address) throw CommandError("bad_request", "argument peer must be an address");
-    peer = *address;
+    whose.peer = *address;
   }
+  whose.vrf = vrf_of(gateway, args);
+  if (connection.empty()) {
+    if (whose.peer && !whose.vrf) whose.vrf = kDefaultVrf;
+    return whose;
+  }
+  const VrfId outer = gateway.vrf_outside(connection);
+  if (whose.vrf.value_or(outer) != outer)
+    throw CommandError("bad_request", "connection " + connection + " is in VRF " + config::vrf_name(gateway.config(), outer));
+  whose.vrf.reset();  // a message that came by another VRF and is of this connection's SA is worth seeing
+  return whose;
+}
+
+}  // namespace
+
+Result explain(Gateway& gateway, const Args& args, TimePoint now) {
   const std::string wanted = args.text("connection").empty() ? std::string{} : configured_child(gateway, args).connection;
+  const Whose whose = whose_failures(gateway, args, wanted);
   const auto statuses = gateway.connections();
   json::array connections;
   for (std::size_t i = 0; i < statuses.size(); ++i) {
     const config::Connection& c = gateway.config().connections.at(i);
     if (!wanted.empty() && c.name != wanted) continue;
-    if (wanted.empty() && !peer) continue;  // without either it is about strangers
-    json::array failures = failures_of(gateway.failures(c.name), peer, &c, gateway.config(), now);
-    const bool theirs = peer && (std::ranges::find(c.remote_addrs, *peer) != c.remote_addrs.end() ||
-                                 std::ranges::any_of(c.remote_ranges, [&](const auto& r) { return r.matches(*peer, 0, 0); }));
+    if (wanted.empty() && !whose.peer) continue;  // without either it is about strangers
+    json::array failures = failures_of(gateway.failures(c.name), whose, &c, gateway.config(), now);
+    const bool theirs = whose.peer && whose.vrf == c.vrf.id && c.names(*whose.peer);
     if (wanted.empty() && failures.empty() && !theirs) continue;
     json::object state = connection_state(gateway, c, statuses[i], now);
     state["failures"] = std::move(failures);
     connections.push_back(std::move(state));
   }
   json::array strangers;
-  if (wanted.empty()) strangers = failures_of(gateway.strangers(), peer, nullptr, gateway.config(), now);
+  if (wanted.empty()) strangers = failures_of(gateway.strangers(), whose, nullptr, gateway.config(), now);
   return json::object{{"dataplane", {{"connected", gateway.link() != nullptr}}},
+                      {"vrf", whose.vrf ? json::value(config::vrf_name(gateway.config(), *whose.vrf)) : json::value(nullptr)},
+                      {"also_in", whose.peer && wanted.empty() ? also_in(gateway, *whose.peer, *whose.vrf) : json::array{}},
                       {"connections", std::move(connections)},
                       {"strangers", std::move(strangers)}};
 }

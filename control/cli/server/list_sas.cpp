@@ -54,16 +54,6 @@ ike::ChildSaInfo with_record(const Gateway& gateway, ike::ChildSaInfo c) {
   return c;
 }
 
-/// Outside, or inside of a child.
-std::string vrf_of(const Gateway& gateway, const std::string& connection, const std::string& child = {}) {
-  for (const auto& c : gateway.config().connections) {
-    if (c.name != connection) continue;
-    const auto inside = std::ranges::find(c.children, child, &config::Child::name);
-    return config::vrf_name(gateway.config(), inside != c.children.end() ? inside->vrf.id : c.vrf.id);
-  }
-  return std::string(config::kDefaultVrfName);
-}
-
 json::object child_json(const Gateway& gateway, const std::string& connection, const ike::ChildSaInfo& known, ike::TimePoint now) {
   const ike::ChildSaInfo c = known.adopted ? with_record(gateway, known) : known;
   return {{"child", c.child},
@@ -78,7 +68,7 @@ json::object child_json(const Gateway& gateway, const std::string& connection, c
           {"mode", c.mode == SaMode::Transport ? "transport" : "tunnel"},
           {"esn", c.suite.esn},
           {"encap", c.udp_encap ? "udp" : "native"},
-          {"vrf", vrf_of(gateway, connection, c.child)},
+          {"vrf", config::vrf_name(gateway.config(), gateway.vrfs_of({connection, c.child}).inner)},
           {"local_ts", c.local_ts.to_string()},
           {"remote_ts", c.remote_ts.to_string()},
           {"age_s", seconds_between(c.established, now)},
@@ -104,7 +94,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"role", name_of(sa.role)},
           {"initiator_spi", fmt::format("{:016x}", sa.spi_i.value)},
           {"responder_spi", fmt::format("{:016x}", sa.spi_r.value)},
-          {"vrf", vrf_of(gateway, sa.connection)},
+          {"vrf", config::vrf_name(gateway.config(), gateway.vrf_outside(sa.connection))},
           {"local", sa.local.to_string()},
           {"remote", sa.remote.to_string()},
           {"local_id", sa.local_id},

@@ -47,7 +47,7 @@ class Words {
       case StepKind::Neighbor:
         return neighbor(s);
       case StepKind::Leaves:
-        return fmt::format("leaves {} by port {}", protected_ ? "encrypted" : "in clear", port(s.port));
+        return fmt::format("leaves {} by port {}{}", protected_ ? "encrypted" : "in clear", port(s.port), in_vrf(vrf_of(s.port)));
       case StepKind::HandedOver:
         return fmt::format("goes on with worker {}, which owns the SA", s.number);
       case StepKind::Count_:
@@ -187,14 +187,6 @@ std::uint16_t port_of(const Gateway& gateway, const std::string& name) {
   throw CommandError("unknown", fmt::format("no port \"{}\"; known: {}", printable(as_bytes(name)), known));
 }
 
-VrfId vrf_of(const Gateway& gateway, const std::string& name) {
-  const config::GatewayConfig& config = gateway.config();
-  if (const auto vrf = config::vrf_named(config, name)) return *vrf;
-  std::string known(config::kDefaultVrfName);
-  for (const std::string& other : config.vrfs) known += ", " + other;
-  throw CommandError("unknown", fmt::format("no VRF \"{}\"; known: {}", printable(as_bytes(name)), known));
-}
-
 shm::TracePacket question_of(const Gateway& gateway, const Args& args) {
   shm::TracePacket q;
   q.source = address_of(args, "source");
@@ -205,7 +197,7 @@ shm::TracePacket question_of(const Gateway& gateway, const Args& args) {
   q.length = static_cast<std::uint16_t>(args.number("size", 84, 28, 65535));
   q.ttl = static_cast<std::uint8_t>(args.number("ttl", 64, 0, 255));
   q.dont_fragment = args.flag("df") ? 1 : 0;
-  if (const std::string vrf = args.text("vrf"); !vrf.empty()) q.vrf = vrf_of(gateway, vrf);
+  q.vrf = vrf_of(gateway, args).value_or(kDefaultVrf);
   if (const std::string port = args.text("port"); !port.empty()) q.port = port_of(gateway, port);
   if (args.text("connection").empty()) return q;
   const ChildRef ref = configured_child(gateway, args);
@@ -222,7 +214,9 @@ Line answer_line(const Gateway& gateway, const Gateway::Forecast& forecast) {
   const Outcome& o = *forecast.outcome;
   if (o.ok() && forecast.path) return result_line(path_json(gateway, *forecast.path));
   if (o.kind == Outcome::Kind::Acked && o.result == shm::AckResult::NotFound)
-    return error_line("failed", "no port is known where such a packet would arrive: name it with --port");
+    return error_line("failed", fmt::format("no port{} is known where such a packet would arrive: name it with --port{}",
+                                            gateway.config().vrfs.empty() ? "" : " of this VRF",
+                                            gateway.config().vrfs.empty() ? "" : ", or its VRF with --vrf"));
   if (o.kind == Outcome::Kind::Acked && o.result == shm::AckResult::Unsupported)
     return error_line("failed", "the data plane does not carry packets of this address family");
   return error_line("failed", "the data plane did not answer: " + o.text());

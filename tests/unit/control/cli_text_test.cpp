@@ -209,6 +209,14 @@ TEST_CASE("counters shows what each port dropped in the form of the other drops"
       Contains("No port dropped a packet.\n"));
 }
 
+TEST_CASE("an address that is a peer in several VRFs: which one is meant, and that there are others", "[cli][vrf]") {
+  CHECK(text_for(add_debug, "debug 10.9.0.2 --vrf blue",
+                 R"({"message":"each message is logged","also_in":["default","red"],"watches":[
+                   {"connection":null,"peer":"10.9.0.2","vrf":"blue","for_s":60}]})") ==
+        "each message is logged\nThe same address is another peer in VRF default, red: ask with --vrf.\n"
+        "  10.9.0.2, VRF blue for another 1m00s\n");
+}
+
 TEST_CASE("explain: a failure in plain words, both sides below each other, with the line that would mend it", "[cli][explain]") {
   const std::string text = text_for(add_explain, "explain site-b", R"({"dataplane":{"connected":true},"strangers":[],"connections":[
     {"connection":"site-b","state":"down","for_s":null,"unanswered_message":null,"peers":[],

@@ -34,9 +34,15 @@ TEST_CASE("a report becomes an event with its names", "[log]") {
   r.role = ike::Role::Responder;
   r.reason = ike::Reason::NoProposalChosen;
   r.message = "offered aes128, wanted aes256";
-  Event e = event_of(r);
+  config::GatewayConfig config;
+  Event e = event_of(r, config);
   CHECK_THAT(format_text(e), Catch::Contains("warn  site-b/net: offered aes128, wanted aes256 (peer=10.9.0.2:500, exchange=quick_mode, "
                                              "role=responder, reason=no_proposal_chosen)"));
+  CHECK(e.vrf.empty());
+  config.vrfs = {"blue"};
+  r.peer->vrf = 1;
+  CHECK_THAT(format_text(event_of(r, config)), Catch::Contains("(peer=10.9.0.2:500, vrf=blue, "));
+  CHECK_THAT(format_json(event_of(r, config)), Catch::Contains(R"("vrf":"blue")"));
   const auto o = boost::json::parse(format_json(e)).as_object();
   CHECK(o.at("ts").as_string().ends_with("Z"));
   CHECK(o.at("level") == "warn");

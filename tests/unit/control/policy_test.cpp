@@ -90,6 +90,7 @@ TEST_CASE("policies: each is of the VRF inside, those of peers and of pools, too
   CHECK(taken->fresh->vrf == 2);
   CHECK(table.vrf_of(taken->policy) == 2);
   CHECK((table.vrfs_of({"roads", "own"}).inner == 2 && table.vrfs_of({"roads", "own"}).outer == 1));
+  CHECK((table.vrf_outside("roads") == table.vrfs_of({"roads", "net"}).outer && table.vrf_outside("none") == kDefaultVrf));
   CHECK((table.vrfs_of({"roads", "none"}).inner == kDefaultVrf && table.vrf_of(PolicyId{99}) == kDefaultVrf));
 }
 
