@@ -11,19 +11,34 @@ constexpr std::size_t kFew = 8;                  // packets that are quicker don
 constexpr std::size_t kPressed = kBurstMax / 2;  // a pass with so many has more to come: what only this worker can do is first
 constexpr unsigned kHelp = 2;                    // parcels of others between two looks at the ports
 constexpr std::size_t kCollect = 8;              // parcels in a pass
+
+/// Copies of packets, and their ways, on the board.
+struct Watcher {
+  Tap& tap;
+  PathLog& paths;
+  void moved(Parcel& parcel, std::size_t view, const Packet& from) {
+    if (parcel.tapped) parcel.numbers[view] = tap.number_of(from);
+    if (parcel.followed) paths.moved(from, parcel.views[view]);
+  }
+  void leaves(Parcel& parcel) {
+    if (!parcel.followed) return;
+    for (const Packet* p : parcel.burst) parcel.ways[parcel.index_of(*p)] = paths.park(*p);
+  }
+};
 }  // namespace
 
 /// Puts packets of own spread SAs on the board. Adds to `rest` what is better done at once.
 void Worker::spread(Burst& packets, Burst& rest, Direction d, bool cut) {
-  if (board_ == nullptr || (board_->idle() && (packets.size() < kFew || paths_.on()))) return rest.append(packets);
+  if (board_ == nullptr || (board_->idle() && packets.size() < kFew)) return rest.append(packets);
   env_.boards->use();
-  if (paths_.on()) [[unlikely]]
-    for (const Packet* p : packets) paths_.done(*p);  // others are ahead of it
+  const bool followed = paths_.on();
+  if (followed && d == Direction::Inbound) [[unlikely]]
+    paths_.arrive(packets);
   const bool tapped = tap_.on();
   if (tapped) [[unlikely]]
     tap_.before(packets, d);
-  const Spread done = spread_parcels(*board_, packets, {.direction = d, .cut = cut, .tapped = tapped}, esp_,
-                                     [this](const Packet& p) { return tap_.number_of(p); });
+  const Spread done =
+      spread_parcels(*board_, packets, {.direction = d, .cut = cut, .tapped = tapped, .followed = followed}, esp_, Watcher{tap_, paths_});
   tap_.forget();
   counters_.parcels.add(done.parcels);
   counters_.spread_out.add(done.packets);
@@ -37,8 +52,8 @@ bool Worker::serve(std::size_t received) {
   const bool pressed = received >= kPressed;
   if (!board_->idle()) {
     // As long as there is work that only the owner can do, the others get one parcel each to begin with; then it is one of them.
-    const std::size_t leave = pressed && !paths_.on() ? env_.boards->size() - 1 : 0;
-    for (unsigned n = 0; board_->waiting() > leave && (pressed || paths_.on() || n == 0); ++n) {
+    const std::size_t leave = pressed ? env_.boards->size() - 1 : 0;
+    for (unsigned n = 0; board_->waiting() > leave && (pressed || n == 0); ++n) {
       Parcel* parcel = board_->claim();
       if (parcel == nullptr) break;
       work_on(*parcel, false);
@@ -83,6 +98,8 @@ void Worker::collect(Parcel& parcel) {
   Burst& packets = parcel.burst;
   const Direction d = parcel.direction;
   fetch_back(parcel);
+  if (parcel.followed) [[unlikely]]
+    for (const Packet* p : packets) paths_.resume(*p, parcel.ways[parcel.index_of(*p)]);
   if (d == Direction::Inbound) {
     esp_in_finish(packets, parcel.batch, esp_);
   } else {
@@ -90,7 +107,7 @@ void Worker::collect(Parcel& parcel) {
   }
   if (parcel.tapped && tap_.on()) [[unlikely]] {
     for (const Packet* p : packets)
-      if (const std::uint64_t number = parcel.number_of(*p); number != 0) tap_.resume(*p, number);
+      if (const std::uint64_t number = parcel.numbers[parcel.index_of(*p)]; number != 0) tap_.resume(*p, number);
     tap_.after(packets, d, [&](const Packet& p) { return d == Direction::Inbound ? p.rx_port : env_.fib->hop(p.tx_port).port; });
   }
   if (d == Direction::Inbound) {

@@ -28,14 +28,16 @@ struct alignas(64) Parcel {
 
   std::atomic<bool> done{false};
   Direction direction{};
-  bool cut = false;     ///< outbound: is fragmented behind its encryption
-  bool tapped = false;  ///< `numbers` are those of captured copies
-  Burst burst;          ///< of `views`
+  bool cut = false;       ///< outbound: is fragmented behind its encryption
+  bool tapped = false;    ///< `numbers` are those of captured copies
+  bool followed = false;  ///< `ways` are those of packets whose ways are told
+  Burst burst;            ///< of `views`
   EspBatch batch;
   std::array<Packet, kMost> views;
   std::array<std::uint64_t, kMost> numbers;  ///< by view; 0: not captured
+  std::array<std::uint16_t, kMost> ways;     ///< by view; PathLog::park
 
-  [[nodiscard]] std::uint64_t& number_of(const Packet& view) { return numbers[static_cast<std::size_t>(&view - views.data())]; }
+  [[nodiscard]] std::size_t index_of(const Packet& view) const { return static_cast<std::size_t>(&view - views.data()); }
 };
 
 /// The parcels of one owner: a queue from which anybody takes, and which only the owner fills and empties.
@@ -161,12 +163,19 @@ struct Spread {
 /// How packets of a burst are to be treated when they come back.
 struct ParcelTerms {
   Direction direction{};
-  bool cut = false, tapped = false;  ///< see Parcel
+  bool cut = false, tapped = false, followed = false;  ///< see Parcel
+};
+/// Whoever watches packets, where `tapped` or `followed` says that somebody does: told of each that it is a view of the parcel from here
+/// on, and of each parcel before it is issued.
+struct NobodyWatches {
+  void moved(Parcel&, std::size_t /*view*/, const Packet& /*from*/) {}
+  void leaves(Parcel&) {}
 };
 /// Owner: prepares packets of its own spread SAs and issues them, in order. Drops those that there is no room for (HandoffFull), before
-/// they have taken a sequence number. `number_of(packet)`: of its captured copy, asked for with `tapped` only.
-template <class NumberOf>
-Spread spread_parcels(ParcelBoard& board, const Burst& burst, const ParcelTerms& terms, EspContext& context, NumberOf&& number_of) {
+/// they have taken a sequence number.
+template <class Watcher>
+Spread spread_parcels(ParcelBoard& board, const Burst& burst, const ParcelTerms& terms, EspContext& context, Watcher&& watcher) {
+  const bool watched = terms.tapped || terms.followed;
   Spread out;
   std::size_t at = 0;
   while (at < burst.size()) {
@@ -176,11 +185,12 @@ Spread spread_parcels(ParcelBoard& board, const Burst& burst, const ParcelTerms&
     parcel->direction = terms.direction;
     parcel->cut = terms.cut;
     parcel->tapped = terms.tapped;
+    parcel->followed = terms.followed;
     parcel->burst.clear();
     for (std::size_t i = 0; i < Parcel::kMost && at < burst.size(); ++i, ++at) {
-      if (terms.tapped) [[unlikely]]
-        parcel->numbers[i] = number_of(*burst[at]);
       parcel->views[i] = *burst[at];
+      if (watched) [[unlikely]]
+        watcher.moved(*parcel, i, *burst[at]);
       parcel->burst.push_back(&parcel->views[i]);
     }
     if (terms.direction == Direction::Inbound) {
@@ -191,6 +201,8 @@ Spread spread_parcels(ParcelBoard& board, const Burst& burst, const ParcelTerms&
     if (parcel->burst.empty()) continue;
     out.packets += static_cast<std::uint32_t>(parcel->burst.size());
     out.parcels += 1;
+    if (watched) [[unlikely]]
+      watcher.leaves(*parcel);
     board.issue();
   }
   for (; at < burst.size(); ++at, ++out.full) refuse_parcel(*burst[at], terms.direction, context);

@@ -1,6 +1,8 @@
 #include "dataplane/nodes/path_log.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace culvert::dp {
 
@@ -118,6 +120,32 @@ void PathLog::dropped(const Packet& p, Drop reason) {
 
 void PathLog::done(const Packet& p) {
   if (Entry* e = find(p)) emit(*e);
+}
+
+void PathLog::moved(const Packet& from, const Packet& to) {
+  if (Entry* e = find(from)) e->packet = &to;
+}
+
+std::uint16_t PathLog::park(const Packet& p) {
+  Entry* e = find(p);
+  if (e == nullptr) return 0;
+  const auto free = std::ranges::find(parked_, 0U, &Parked::capture);
+  if (free == parked_.end()) {
+    emit(*e);
+    return 0;
+  }
+  *free = {*e, tap_.capture()};
+  e->packet = nullptr;
+  return static_cast<std::uint16_t>(free - parked_.begin() + 1);
+}
+
+void PathLog::resume(const Packet& p, std::uint16_t parked) {
+  if (parked == 0) return;
+  Parked& waiting = parked_[parked - 1U];
+  if (std::exchange(waiting.capture, 0U) != tap_.capture() || !on_) return;
+  waiting.entry.packet = &p;
+  if (count_ == entries_.size()) return emit(waiting.entry);
+  entries_[count_++] = waiting.entry;
 }
 
 void PathLog::end_pass() {

@@ -1,5 +1,6 @@
 // The ways of the next packets of a tunnel, as a worker really took them: step by step, with the reason of the end.
-// Owns the paths of one pass. While none is asked for, each hook is one branch on a flag. Never changes what becomes of a packet.
+// Owns the paths of one pass, and those of packets whose crypto others do between two passes. While none is asked for, each hook is one
+// branch on a flag. Never changes what becomes of a packet.
 #pragma once
 
 #include <array>
@@ -42,6 +43,15 @@ class PathLog final : public DropObserver {
   void done(const Packet& p);
   void end_pass();
 
+  // A packet whose crypto is spread (parcel.hpp).
+  /// It is another object from here on.
+  void moved(const Packet& from, const Packet& to);
+  /// It is away: its path waits for it. Where kParked others do, it is told as far as it goes. Returns what resume() wants; 0: it has none.
+  [[nodiscard]] std::uint16_t park(const Packet& p);
+  /// It is back, in this pass. Each that park() gave a number to comes back once; whoever followed it may be gone.
+  void resume(const Packet& p, std::uint16_t parked);
+  static constexpr std::size_t kParked = 64;
+
  private:
   struct Entry {
     const Packet* packet = nullptr;
@@ -49,6 +59,10 @@ class PathLog final : public DropObserver {
     std::uint32_t slot = 0;
     Spi spi;
     shm::Path path;
+  };
+  struct Parked {
+    Entry entry;
+    std::uint32_t capture = 0;  ///< 0: nothing waits here
   };
   Entry* find(const Packet& p);
   Entry* begin(const Packet& p, Direction d);
@@ -58,6 +72,7 @@ class PathLog final : public DropObserver {
   bool on_ = false;
   std::size_t count_ = 0;
   std::array<Entry, kBurstMax> entries_;
+  std::array<Parked, kParked> parked_;
 };
 
 }  // namespace culvert::dp

@@ -32,6 +32,8 @@ class Tap {
 
   [[nodiscard]] bool on() const { return switch_ != nullptr && switch_->id.load(std::memory_order_acquire) != 0; }
   [[nodiscard]] bool wants(std::uint8_t what) const { return on() && (switch_->what.load(std::memory_order_relaxed) & what) != 0; }
+  /// Which one is on; 0: none.
+  [[nodiscard]] std::uint32_t capture() const { return switch_ != nullptr ? switch_->id.load(std::memory_order_relaxed) : 0; }
   /// What became of a packet of the SA.
   void path(const shm::Path& path, Direction d, std::uint32_t slot, Spi spi);
   /// The first look at packets under an SA: chooses those that are captured. They are outer ones if inbound, else inner ones.

@@ -49,11 +49,11 @@ def transfer(site, name):
     return text.strip(), shared
 
 
-def captured(site, file):
-    """`culvert capture` of some of the tunnel's packets, outer and inner, while others have them."""
+def captured(site, *arguments):
+    """`culvert capture` or `culvert trace` of some of the tunnel's packets, while others have them."""
     before = site.culvert.dataplane.output().count("are captured")
-    process = subprocess.Popen([site.culvert.program("control/culvert"), "--socket", site.culvert.config["control"]["socket"], "capture", "to-b/fat", "--both",
-                                "--sample", "10", "--count", "300", "--for", "20s", "-w", file], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([site.culvert.program("control/culvert"), "--socket", site.culvert.config["control"]["socket"], *arguments],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     wait_for(lambda: site.culvert.dataplane.output().count("are captured") > before, 10, "the capture to begin")
     return process
 
@@ -79,6 +79,18 @@ def in_order(pcap, spi):
     return len(numbers), all(b == a + 1 for a, b in zip(numbers, numbers[1:]))
 
 
+def traced(r, site):
+    """`culvert trace` of packets that come in bursts, so that they go to the board and back."""
+    total = lambda: sum(w["spread_out"] for w in site.culvert.result("counters")["workers"])
+    before, process = total(), captured(site, "trace", "to-b/fat", "--next", "200", "--for", "3s", "-o", "json")
+    site.host.sh("ping", "-n", "-q", "-f", "-l", "30", "-c", "200", "-w", "3", PEER["fat"], seconds=10, check=False)
+    paths = [event["path"] for event in map(json.loads, process.communicate(timeout=10)[0].splitlines()) if "path" in event]
+    shared = total() - before
+    ends = collections.Counter((p["direction"], p["steps"][-1]["step"]) for p in paths)
+    r.check("the ways of packets whose crypto was others' are told to their ends", shared > 20 and len(paths) > 100
+            and {end for _, end in ends} <= {"leaves", "handed_over"} and ends["out", "leaves"] > 20 and ends["in", "leaves"] > 20, f"{shared} shared, {dict(ends)}")
+
+
 def body(r, lab):
     available = gateway.cpus()
     site = sites.CulvertAndStrongSwan(lab, connections, peer_connections(), dataplane={"workers": [available[0], available[-1]]})
@@ -91,7 +103,7 @@ def body(r, lab):
     for name in CHILDREN:
         ok, detail = site.culvert.initiate("to-b", name)
         r.check(f"{name}: established", ok, "" if ok else detail)
-        capture = captured(site, lab.path("fat.pcapng")) if name == "fat" else None
+        capture = captured(site, "capture", "to-b/fat", "--both", "--sample", "10", "--count", "300", "--for", "20s", "-w", lab.path("fat.pcapng")) if name == "fat" else None
         text, shared = transfer(site, name)
         rates = json.loads(text) if text.startswith("{") else None
         r.check(f"{name}: {BYTES} bytes by TCP each way come through whole", rates is not None, text[-200:])
@@ -104,6 +116,7 @@ def body(r, lab):
             whole = [c for c in copies.values() if len(c) == 2]
             r.check("a capture of it has each packet twice, as it is outside and inside", len(whole) > 80 and once(copies) <= UNDER_WAY
                     and all(40 <= c["wan"] - c["to-b/fat"] <= 80 for c in whole), f"{len(copies)} packets, {len(whole)} of them twice")
+            traced(r, site)
     time.sleep(0.3)
     lost = wire.stop()
     now = site.culvert.drops()

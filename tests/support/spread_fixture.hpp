@@ -45,7 +45,7 @@ class Owner final : private DropObserver {
     }
     EspContext context{engine_, drops_, 1};
     if (!whole) {
-      const Spread s = spread_parcels(board_, burst, {.direction = d}, context, [](const Packet&) { return std::uint64_t{0}; });
+      const Spread s = spread_parcels(board_, burst, {.direction = d}, context, NobodyWatches{});
       refused += s.full;
       drops_.flush();
       return;

@@ -123,3 +123,75 @@ TEST_CASE("more packets than can be followed, and a ring without room, lose the 
   CHECK(told == shm::kCaptureSlots);
   CHECK(rig.memory->full.load() == 20 * kBurstMax - shm::kCaptureSlots);
 }
+
+TEST_CASE("the way of a packet whose crypto others do goes on when it is back", "[path_log][spread]") {
+  Rig rig;
+  Packet a = rig.packet(), b = rig.packet(), c = rig.packet();
+  for (Packet* p : {&a, &b, &c}) {
+    p->outbound = rig.out.get();
+    rig.log.decided(*p, OutboundAction::Protect, kHop);
+  }
+  std::array<Packet, 3> views{a, b, c};
+  rig.log.moved(a, views[0]);
+  rig.log.moved(b, views[1]);
+  rig.log.moved(c, views[2]);
+  rig.log.dropped(views[2], Drop::EspReplay);  // by the first look, before it is away
+  CHECK(Rig::path(rig.next().value()).dropped == Drop::EspReplay);
+  const std::uint16_t first = rig.log.park(views[0]), second = rig.log.park(views[1]);
+  CHECK((first != 0 && second != 0 && rig.log.park(views[2]) == 0));
+  rig.log.end_pass();
+  CHECK_FALSE(rig.next());
+
+  rig.log.begin_pass();
+  rig.log.resume(views[0], first);
+  rig.log.resume(views[1], second);
+  rig.log.resume(views[2], 0);
+  rig.log.dropped(views[1], Drop::EspAuth);
+  CHECK(Rig::path(rig.next().value()).dropped == Drop::EspAuth);
+  rig.log.leaves(views[0], kHop, IpAddress::v4(0x0a090002), kKnown);
+  CHECK(kinds(Rig::path(rig.next().value())) == std::vector<StepKind>{StepKind::Arrives, StepKind::TimeToLive, StepKind::Route,
+                                                                      StepKind::OutboundPolicy, StepKind::LeavesUnderSa, StepKind::Neighbor,
+                                                                      StepKind::Leaves});
+  rig.log.end_pass();
+  CHECK_FALSE(rig.next());
+}
+
+TEST_CASE("what waits for its packet is bounded, and of no other capture", "[path_log][spread]") {
+  Rig rig;
+  std::vector<Packet> many(PathLog::kParked + 3, rig.packet());
+  std::vector<std::uint16_t> parked;
+  const auto park_all = [&] {
+    parked.clear();
+    for (Packet& p : many) {
+      rig.log.begin_pass();
+      p.outbound = rig.out.get();
+      rig.log.decided(p, OutboundAction::Protect, kHop);
+      parked.push_back(rig.log.park(p));
+      rig.log.end_pass();
+    }
+  };
+  const auto told = [&] {
+    std::size_t n = 0;
+    while (rig.next()) ++n;
+    return n;
+  };
+  for (const bool same : {true, false, true}) {
+    park_all();
+    CHECK(told() == 3);  // those that no place was left for, as far as they were known
+    CHECK(std::ranges::count(parked, 0) == 3);
+    if (!same) rig.what.id = rig.what.id + 1;
+    rig.log.begin_pass();
+    for (std::size_t i = 0; i < many.size(); ++i) rig.log.resume(many[i], parked[i]);
+    rig.log.end_pass();
+    CHECK(told() == (same ? PathLog::kParked : 0));
+  }
+  park_all();
+  (void)told();
+  rig.what.id = 0;  // over meanwhile
+  rig.log.begin_pass();
+  for (std::size_t i = 0; i < many.size(); ++i) rig.log.resume(many[i], parked[i]);
+  CHECK(told() == 0);
+  rig.what.id = 9;
+  park_all();
+  CHECK(std::ranges::count(parked, 0) == 3);  // all places are free again
+}
