@@ -9,18 +9,21 @@
 namespace culvert::dp {
 
 namespace {
-std::size_t kind_of(const SteeredSa& sa) { return (sa.outer == Family::V6 ? 1U : 0U) + (sa.udp ? 2U : 0U); }
+std::size_t kind_of(const SteeredSa& sa) { return (sa.outer == Family::V6 ? 1U : 0U) + (sa.udp ? 2U : 0U) + (sa.vlan != 0 ? 4U : 0U); }
 const char* name_of(const SteeredSa& sa) {
-  constexpr std::array names{"ESP over IPv4", "ESP over IPv6", "ESP in UDP over IPv4", "ESP in UDP over IPv6"};
+  constexpr std::array names{
+      "ESP over IPv4",           "ESP over IPv6",           "ESP in UDP over IPv4",           "ESP in UDP over IPv6",
+      "ESP over IPv4 in a VLAN", "ESP over IPv6 in a VLAN", "ESP in UDP over IPv4 in a VLAN", "ESP in UDP over IPv6 in a VLAN"};
   return names[kind_of(sa)];
 }
 
-/// Ethernet, IP, perhaps UDP, ESP with this SPI: to that queue. What a driver makes of it is for one call only.
+/// Ethernet, perhaps a tag, IP, perhaps UDP, ESP with this SPI: to that queue. What a driver makes of it is for one call only.
 struct Wish {
   rte_flow_attr attributes{};
   rte_flow_item_esp esp{}, esp_mask{};
   rte_flow_action_queue queue{};
-  std::array<rte_flow_item, 5> pattern{};
+  rte_flow_item_vlan tag{}, tag_mask{};
+  std::array<rte_flow_item, 6> pattern{};
   std::array<rte_flow_action, 2> actions{};
 
   explicit Wish(const SteeredSa& sa) {
@@ -30,6 +33,14 @@ struct Wish {
     queue.index = sa.queue;
     std::size_t n = 0;
     pattern[n++].type = RTE_FLOW_ITEM_TYPE_ETH;
+    if (sa.vlan != 0) {
+      constexpr std::uint16_t kId = 0x0fff;  // of the tag's 16 bits (IEEE 802.1Q §9.6)
+      tag.hdr.vlan_tci = __builtin_bswap16(sa.vlan);
+      tag_mask.hdr.vlan_tci = __builtin_bswap16(kId);
+      pattern[n].type = RTE_FLOW_ITEM_TYPE_VLAN;
+      pattern[n].spec = &tag;
+      pattern[n++].mask = &tag_mask;
+    }
     pattern[n++].type = sa.outer == Family::V6 ? RTE_FLOW_ITEM_TYPE_IPV6 : RTE_FLOW_ITEM_TYPE_IPV4;
     // Of any port: an SPI is ours alone, and what is taken for it by mistake only goes to another queue.
     if (sa.udp) pattern[n++].type = RTE_FLOW_ITEM_TYPE_UDP;

@@ -21,6 +21,7 @@ struct SteeredSa {
   Family outer{};
   bool udp = false;         ///< ESP in UDP (RFC 3948)
   std::uint16_t queue = 0;  ///< of the worker that owns the SA
+  std::uint16_t vlan = 0;   ///< the id in the tag that its packets have; 0: none
 };
 
 class FlowRules {
@@ -53,7 +54,7 @@ class FlowRules {
 
   std::uint16_t port_;
   std::string name_;
-  std::array<Answer, 4> answers_{};  ///< by kind: family, and whether in UDP
+  std::array<Answer, 8> answers_{};  ///< by kind: family, whether in UDP, whether with a tag
   bool full_ = false;                ///< it took none more, until one is removed
   bool suspended_ = false;
   std::unordered_map<std::uint32_t, Rule> rules_;  ///< by SPI

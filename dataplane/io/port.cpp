@@ -143,8 +143,8 @@ std::expected<void, std::string> Port::reset() {
   return {};
 }
 
-void Port::steer(Spi spi, Family outer, bool udp, unsigned worker) {
-  if (queues_ > 1 && worker < queues_) rules_.add({spi, outer, udp, static_cast<std::uint16_t>(worker)});
+void Port::steer(const SteeredSa& sa) {
+  if (queues_ > 1 && sa.queue < queues_) rules_.add(sa);
 }
 
 std::expected<void, std::string> Port::configure(unsigned queues) {

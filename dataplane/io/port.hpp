@@ -61,8 +61,8 @@ class Port {
   }
   /// Only while it is parked and all workers have been quiescent since. The error says what failed; it may be tried again.
   std::expected<void, std::string> reset();
-  /// Asks the device to bring an SA's ESP to the queue of `worker`, where there are several; until unsteer(). Not for workers.
-  void steer(Spi spi, Family outer, bool udp, unsigned worker);
+  /// Asks the device to bring an SA's ESP to its queue, where there are several; until unsteer(). Not for workers.
+  void steer(const SteeredSa& sa);
   void unsteer(Spi spi) { rules_.remove(spi); }
   /// Reads the device's counters into the segment. Not for workers.
   void read_counters(shm::PortCounters& out) const;

@@ -17,7 +17,7 @@ class Steering {
   Steering(std::span<const std::unique_ptr<Port>> ports, std::span<const Interface> interfaces, std::span<const shm::SaRecord> inbound)
       : ports_(ports), interfaces_(interfaces), inbound_(inbound) {}
 
-  /// A command has been done. An inbound ESP SA is steered on the port that has its local address; not behind a tag of a VLAN.
+  /// A command has been done. An inbound ESP SA is steered on the port that has its local address, or whose VLAN does.
   void done(const shm::Message& command);
 
  private:

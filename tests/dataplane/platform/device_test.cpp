@@ -90,6 +90,44 @@ TEST_CASE("ESP is steered to its worker's queue by SPI, on the port of its addre
   CHECK(s.counts(1) == Counts{0, 0});
 }
 
+TEST_CASE("ESP behind a tag is steered on the port of its VLAN, by the tag and the SPI", "[port][flow][vlan]") {
+  Steered s;
+  s.interfaces[1].addresses = {*Prefix::parse("10.9.7.1/24")};
+  s.interfaces.push_back(Interface{"office", {}, 1500, {*Prefix::parse("10.9.0.1/24"), *Prefix::parse("2001:db8:9::1/64")}, 1, 0xabc});
+  s.steering = Steering(s.ports, s.interfaces, s.records);
+  DeviceFaker device;
+  for (std::uint32_t i = 0; i < 4; ++i) s.steering.done(done(inbound(0x1000 + i, i % 2 != 0 ? Family::V6 : Family::V4, i >= 2)));
+  using enum rte_flow_item_type;
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    std::vector<rte_flow_item_type> want{RTE_FLOW_ITEM_TYPE_ETH, RTE_FLOW_ITEM_TYPE_VLAN};
+    want.push_back(i % 2 != 0 ? RTE_FLOW_ITEM_TYPE_IPV6 : RTE_FLOW_ITEM_TYPE_IPV4);
+    if (i >= 2) want.push_back(RTE_FLOW_ITEM_TYPE_UDP);
+    want.push_back(RTE_FLOW_ITEM_TYPE_ESP);
+    const DeviceFaker::Rule* rule = device.rule(0x1000 + i);
+    REQUIRE(rule != nullptr);
+    CHECK((rule->port == s.wan.id && rule->pattern == want && rule->queue == i % 2 && rule->tag == 0xabc && rule->tag_mask == 0x0fff));
+  }
+  CHECK(s.counts(1) == Counts{4, 0});
+  CHECK(s.counts(0) == Counts{0, 0});
+}
+
+TEST_CASE("a device without rules for tags is asked once for them, and goes on without them", "[port][flow][vlan]") {
+  Steered s;
+  s.interfaces.push_back(Interface{"office", {}, 1500, {*Prefix::parse("10.9.8.1/24")}, 1, 10});
+  s.steering = Steering(s.ports, s.interfaces, s.records);
+  DeviceFaker device;
+  device.takes_tags = false;
+  for (std::uint32_t spi = 0x1000; spi < 0x1003; ++spi) {
+    auto tagged = inbound(spi);
+    tagged.local.address = *IpAddress::parse("10.9.8.1");
+    s.steering.done(done(tagged));
+  }
+  CHECK(device.asked == std::vector<std::string>{"validate"});
+  CHECK(s.counts(1) == Counts{0, 3});
+  s.steering.done(done(inbound(0x1003)));
+  CHECK(s.counts(1) == Counts{1, 3});
+}
+
 TEST_CASE("a device that takes no such rules is asked once; one that is full, again when there is room", "[port][flow]") {
   Steered s;
   DeviceFaker device;
@@ -179,7 +217,7 @@ TEST_CASE("a driver with rules, but none for ESP, is asked once and left in peac
       WARN("skipped: " + port.error());
     } else {
       CHECK((*port)->queues() == 2);
-      for (std::uint32_t spi = 1; spi <= 3; ++spi) (*port)->steer(Spi{spi}, Family::V4, false, 1);
+      for (std::uint32_t spi = 1; spi <= 3; ++spi) (*port)->steer({Spi{spi}, Family::V4, false, 1});
       shm::PortCounters c{};
       (*port)->read_counters(c);
       CHECK((c.flow_rules.get() == 0 && c.flow_refused.get() == 3));

@@ -9,17 +9,22 @@ DeviceFaker* faker = nullptr;
 std::map<std::uint16_t, std::pair<rte_eth_dev_cb_fn, void*>> registered;
 
 DeviceFaker::Rule rule_of(std::uint16_t port, const rte_flow_item* pattern, const rte_flow_action* action) {
-  DeviceFaker::Rule r{port, {}, 0, 0};
+  DeviceFaker::Rule r{.port = port, .pattern = {}, .spi = 0, .queue = 0};
   for (; pattern->type != RTE_FLOW_ITEM_TYPE_END; ++pattern) {
     r.pattern.push_back(pattern->type);
+    if (pattern->type == RTE_FLOW_ITEM_TYPE_VLAN) {
+      r.tag = __builtin_bswap16(static_cast<const rte_flow_item_vlan*>(pattern->spec)->hdr.vlan_tci);
+      r.tag_mask = __builtin_bswap16(static_cast<const rte_flow_item_vlan*>(pattern->mask)->hdr.vlan_tci);
+    }
     if (pattern->type == RTE_FLOW_ITEM_TYPE_ESP) r.spi = __builtin_bswap32(static_cast<const rte_flow_item_esp*>(pattern->spec)->hdr.spi);
   }
   if (action->type == RTE_FLOW_ACTION_TYPE_QUEUE) r.queue = static_cast<const rte_flow_action_queue*>(action->conf)->index;
   return r;
 }
 bool refused(const DeviceFaker::Rule& r, rte_flow_error* error) {
-  if (faker->takes_udp || std::ranges::find(r.pattern, RTE_FLOW_ITEM_TYPE_UDP) == r.pattern.end()) return false;
-  error->message = "no UDP";
+  const auto has = [&](rte_flow_item_type type) { return std::ranges::find(r.pattern, type) != r.pattern.end(); };
+  if ((faker->takes_udp || !has(RTE_FLOW_ITEM_TYPE_UDP)) && (faker->takes_tags || !has(RTE_FLOW_ITEM_TYPE_VLAN))) return false;
+  error->message = "no such item";
   return true;
 }
 }  // namespace

@@ -110,8 +110,10 @@ struct DeviceFaker {
     std::vector<rte_flow_item_type> pattern;
     std::uint32_t spi;
     std::uint16_t queue;
+    std::uint16_t tag = 0, tag_mask = 0;
   };
   bool takes_udp = true;           ///< rules with UDP in them
+  bool takes_tags = true;          ///< rules with tags of VLANs in them
   std::size_t room = SIZE_MAX;     ///< for rules
   std::vector<std::string> asked;  ///< of the device, in order: "validate", "create", "destroy", "reset"
   std::map<rte_flow*, Rule> rules;
