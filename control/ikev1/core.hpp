@@ -47,12 +47,13 @@ inline constexpr unsigned kMaxDpdAnswers = 20;       ///< a second and ISAKMP SA
 inline constexpr auto kHintedWait = seconds{10};     ///< for the good answer after an unauthenticated refusal
 inline constexpr auto kGrace = seconds{5};           ///< an old SA takes in late packets for so long
 inline constexpr auto kDoubt = seconds{30};          ///< for traffic to show that the peer still has a pair without an ISAKMP SA
-inline constexpr auto kSettle = seconds{10};         ///< two SAs of the two sides' making are left alone so long before one is made of them
-inline constexpr auto kSimultaneous = seconds{120};  ///< pairs of both sides' making within this time may be a collision: longer than a
-                                                     ///< Quick Mode may take, so that further apart the later maker knew the earlier pair
-inline constexpr auto kOverdue = seconds{10};        ///< the peer's Delete of what it has replaced is lost when it has not come by then
-inline constexpr auto kResponderPause = seconds{2};  ///< the initiator of the ISAKMP SA goes first with Quick Modes
-inline constexpr auto kForgotten = seconds{60};      ///< after which an SA with a successor is removed without the peer's asking
+inline constexpr auto kAsksLate = seconds{1};  ///< longer than a round trip: who asks for a message so late has not got it the first time
+inline constexpr auto kSettle = seconds{10};   ///< two SAs of the two sides' making are left alone so long before one is made of them
+inline constexpr auto kSimultaneous = seconds{120};    ///< pairs of both sides' making within this time may be a collision: longer than a
+                                                       ///< Quick Mode may take, so that further apart the later maker knew the earlier pair
+inline constexpr auto kOverdue = seconds{10};          ///< the peer's Delete of what it has replaced is lost when it has not come by then
+inline constexpr auto kResponderPause = seconds{2};    ///< the initiator of the ISAKMP SA goes first with Quick Modes
+inline constexpr auto kForgotten = seconds{60};        ///< after which an SA with a successor is removed without the peer's asking
 inline constexpr auto kQuickModeMemory = seconds{60};  ///< how long the last message of a Quick Mode can be asked for again
 inline constexpr auto kQuickModeLimit = seconds{90};   ///< of a whole Quick Mode, the data plane's acknowledgement included
 inline constexpr auto kRenewal = seconds{30};  ///< an ISAKMP SA waits so long for pairs under the one that stays; shorter than kForgotten
@@ -78,6 +79,7 @@ struct ChildRun {
   bool trapped = false;     ///< dead-peer detection took its pairs: a packet may ask for new ones, whatever start_action says
   TimePoint retry_at{};
   unsigned failures = 0;
+  unsigned doubts = 0;         ///< pairs in a row that were replaced without a sign that the peer had them
   std::vector<ChildSa> pairs;  ///< in order of establishment
 };
 /// Who a run is with: an identity, and with `unique: never` the place that it calls from.

@@ -127,6 +127,8 @@ void traffic(Core& core, TimePoint now, Spi inbound, TimePoint last_used) {
     pair->life = ChildLive{now + kMaxRetryDelay, 0};
     core.touch(owner->connection);
   }
+  core.quiet_run(owner->connection).children.at(pair->child).doubts = 0;
+  if (auto* life = std::get_if<ChildLive>(&pair->life)) life->doubt_at.reset();
   for (IsakmpSa* sa : core.sas_of(owner->connection))
     if (MmEstablished* est = sa->established(); est && est->remote_id == pair->peer_id) {
       peer_lives(core, *est, core.connection(owner->connection), last_used);

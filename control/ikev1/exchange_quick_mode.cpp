@@ -160,17 +160,25 @@ void give_back(Core& core, const QuickMode& qm) {
   if (qm.spi_in) core.release_spi(qm.spi_in);
 }
 
+/// Under the ISAKMP SA that the peer has now: one that has replaced its own looks for its pairs there, and nowhere else (strongSwan).
+void say_denied(Core& core, TimePoint now, IsakmpSa& sa, SaName ours) {
+  if (core.owner_of(ours.spi)) return;  // the number has a new meaning
+  IsakmpSa* current = sa_for(core, sa.connection, sa.line);
+  IsakmpSa& by = current ? *current : sa;
+  Builder b;
+  add_deletes(b, {ours});
+  core.send(now, by, informational(core, by, by.established()->keys, std::move(b)));
+}
+
 /// Message 3 did not come.
 void deny(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
   give_back(core, qm);
   core.ended(now, sa, Exchange::QuickMode, qm.role, Reason::Timeout, "The peer did not confirm with message 3, nor by traffic.", qm.child,
              {.number = 3});
-  Builder b;
-  add_deletes(b, {inbound_name(qm)});
-  const Bytes message = informational(core, sa, sa.established()->keys, std::move(b));
-  core.send(now, sa, message);
+  const SaName ours = inbound_name(qm);
+  say_denied(core, now, sa, ours);
   qm.replies.set_reply({});
-  qm.state = QmDenied{Outstanding(now, message, core.config.ike, core.services)};
+  qm.state = QmDenied{ours, Outstanding(now, {}, core.config.ike, core.services)};
   core.touch(sa);
   core.touch(sa.connection);
 }
@@ -187,11 +195,12 @@ void poll(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm) {
   }
   Outstanding* tx = outstanding(qm.state);
   const ike::Due due = tx ? tx->poll(now, core.config.ike, core.services) : ike::Due::Nothing;
-  if (due == ike::Due::SendAgain) core.send(now, sa, Bytes(tx->message()));
-  if (std::holds_alternative<QmDenied>(qm.state)) {
+  if (const auto* denied = std::get_if<QmDenied>(&qm.state)) {
+    if (due == ike::Due::SendAgain) say_denied(core, now, sa, denied->ours);
     if (due == ike::Due::GiveUp) sa.quick_modes.erase(qm.id);
     return;
   }
+  if (due == ike::Due::SendAgain) core.send(now, sa, Bytes(tx->message()));
   if (due != ike::Due::GiveUp && now < qm.give_up_at) return;
   if (std::holds_alternative<QmAwaitConfirm>(qm.state)) return deny(core, now, sa, qm);
   const MmEstablished* est = sa.established();
@@ -255,11 +264,16 @@ void abandon_quick_mode(Core& core, IsakmpSa& sa, QuickMode& qm) {
   sa.quick_modes.erase(qm.id);
 }
 
-void abandon_quick_modes(Core& core, IsakmpSa& sa) {
-  for (const auto& [id, qm] : sa.quick_modes)
+std::vector<SaName> abandon_quick_modes(Core& core, IsakmpSa& sa) {
+  std::vector<SaName> unconfirmed;
+  for (const auto& [id, qm] : sa.quick_modes) {
+    if (std::holds_alternative<QmAwaitConfirm>(qm.state)) unconfirmed.push_back(inbound_name(qm));
+    if (const auto* denied = std::get_if<QmDenied>(&qm.state)) unconfirmed.push_back(denied->ours);
     if (!finished(qm)) give_back(core, qm);
+  }
   sa.quick_modes.clear();
   core.touch(sa.connection);
+  return unconfirmed;
 }
 
 namespace {

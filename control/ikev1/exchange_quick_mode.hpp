@@ -42,8 +42,8 @@ void quick_mode_failed(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, R
                        ike::Cause cause = {});
 /// Ends one, quietly: nobody wants it any more. Erases `qm`.
 void abandon_quick_mode(Core& core, IsakmpSa& sa, QuickMode& qm);
-/// Ends all of them, quietly: their ISAKMP SA ends.
-void abandon_quick_modes(Core& core, IsakmpSa& sa);
+/// Ends all of them, quietly: their ISAKMP SA ends. Returns our inbound SAs of those that the peer may have finished.
+std::vector<SaName> abandon_quick_modes(Core& core, IsakmpSa& sa);
 [[nodiscard]] bool finished(const QuickMode& qm);
 /// Our SA of it, as a Delete names it.
 [[nodiscard]] SaName inbound_name(const QuickMode& qm);

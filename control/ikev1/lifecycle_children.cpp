@@ -160,8 +160,21 @@ void on_outbound_installed(Core& core, TimePoint now, const JobOwner& owner, boo
   child_failed(core, now, owner.connection, child);
 }
 
+namespace {
+/// The peer has not got message 3 the first time, and may not get it now. If it gives up it may not say so (strongSwan ends the ISAKMP SA
+/// with all its pairs, in silence): unless traffic shows that it has the pair another one is made, ever more seldom on a line that stays so
+/// bad.
+void doubt_new_pair(Core& core, TimePoint now, const IsakmpSa& sa, const QuickMode& qm) {
+  ChildSa* pair = core.find_pair(sa.connection, qm.pair);
+  auto* life = pair ? std::get_if<ChildLive>(&pair->life) : nullptr;
+  if (!life || now < pair->established + kAsksLate) return;
+  life->doubt_at = now + kDoubt * (1U << std::min(core.run(sa.connection).children.at(qm.child).doubts, 7U));
+}
+}  // namespace
+
 void linger(Core& core, TimePoint now, IsakmpSa& sa, const QuickMode& qm) {
   if (qm.role != Role::Initiator) return;
+  doubt_new_pair(core, now, sa, qm);
   for (ChildSa& old : core.run(sa.connection).children.at(qm.child).pairs)
     if (auto* s = std::get_if<ChildSuperseded>(&old.life); s && std::ranges::find(qm.replaces, old.pair) != qm.replaces.end())
       s->remove_at = std::max(s->remove_at, now + kGrace);

@@ -176,6 +176,17 @@ void drive(Core& core, TimePoint now, std::size_t index) {
   if (need || (bare && !current_sa(core, index))) connect(core, now, index);
 }
 
+namespace {
+void replace_doubted(Core& core, std::size_t index, ChildRun& child, const ChildSa& pair, ChildLive& life) {
+  life.doubt_at.reset();
+  life.due = true;
+  ++child.doubts;
+  core.actions.emplace_back(ike::Report{Severity::Info, core.connection(index).name, core.connection(index).children.at(pair.child).name,
+                                        pair.remote, Exchange::QuickMode, Role::Initiator, Reason::Ok, false,
+                                        "The peer has asked for message 3 again and not used the pair since: another one is made."});
+}
+}  // namespace
+
 void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
   ConnectionRun& run = core.run(index);
   tell_deleted_again(core, now, index);
@@ -207,6 +218,7 @@ void on_connection_timer(Core& core, TimePoint now, std::size_t index) {
       const auto collision = collision_end(child, pair);
       auto& life = std::get<ChildLive>(pair.life);
       if (collision && now >= *collision) life.due = true;
+      if (life.doubt_at && now >= *life.doubt_at) replace_doubted(core, index, child, pair, life);
       if (now < life.rekey_at) continue;
       life.due = true;
       life.rekey_at = now + kQuickModeLimit;  // moved again when the attempt fails
@@ -225,7 +237,8 @@ std::optional<TimePoint> connection_deadline(const Core& core, std::size_t index
       else if (const auto* d = std::get_if<ChildDoubted>(&pair.life))
         out = earliest(out, d->remove_at);
       else if (live(pair) && is_latest(child, pair))
-        out = earliest(earliest(out, pair.expires_at), earliest(std::get<ChildLive>(pair.life).rekey_at, collision_end(child, pair)));
+        out = earliest(earliest(earliest(out, pair.expires_at), std::get<ChildLive>(pair.life).doubt_at),
+                       earliest(std::get<ChildLive>(pair.life).rekey_at, collision_end(child, pair)));
       else if (live(pair))
         out = earliest(earliest(out, pair.expires_at), forgotten_at(child, pair));
     }

@@ -186,8 +186,9 @@ void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
   const std::string peer_id = sa.established()->remote_id;
   const std::size_t index = sa.connection;
   hand_over_line(core, sa);
-  abandon_quick_modes(core, sa);
+  const std::vector<SaName> unconfirmed = abandon_quick_modes(core, sa);
   core.drop(sa);
+  tell_deleted(core, now, index, unconfirmed);
   if (!sibling) doubt_pairs(core, now, index, peer_id);
 }
 
@@ -244,7 +245,7 @@ void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const 
   MmEstablished* est = sa.established();
   if (!est) return core.drop(sa);
   core.say(sa, reason == Reason::Expired ? Severity::Warn : Severity::Info, Exchange::Informational, reason, message);
-  abandon_quick_modes(core, sa);
+  const std::vector<SaName> unconfirmed = abandon_quick_modes(core, sa);
   Builder b;
   b.add(delete_isakmp(sa));
   add_deletes(b, pairs);
@@ -257,6 +258,7 @@ void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const 
   }
   sa.state = std::move(next);
   core.touch(sa.connection);
+  tell_deleted(core, now, sa.connection, unconfirmed);
 }
 
 void repeat_delete(Core& core, TimePoint now, IsakmpSa& sa) {

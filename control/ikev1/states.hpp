@@ -62,8 +62,9 @@ struct SaName {
 /// In use, or ready for it.
 struct ChildLive {
   TimePoint rekey_at;
-  unsigned failures = 0;  ///< of rekeying, in a row
-  bool due = false;       ///< to be replaced, if no newer pair carries its traffic by then (lifecycle.hpp: is_latest)
+  unsigned failures = 0;                ///< of rekeying, in a row
+  bool due = false;                     ///< to be replaced, if no newer pair carries its traffic by then (lifecycle.hpp: is_latest)
+  std::optional<TimePoint> doubt_at{};  ///< to be replaced then, if no traffic shows that the peer has it: it has asked for message 3 again
 };
 /// A newer pair carries the traffic; this one still takes in what was on its way.
 struct ChildSuperseded {
@@ -166,7 +167,8 @@ struct QmDone {
 /// The responder gave up waiting for message 3. The peer may have sent it, and have the pair: the Delete of it, which nobody acknowledges,
 /// goes as often as a request would. One alone is lost as easily as message 3 was, and half a pair would stay.
 struct QmDenied {
-  Outstanding tx;
+  SaName ours;
+  Outstanding tx;  ///< the pace alone: each Delete is a message of its own (farewells.cpp)
 };
 using QmState = std::variant<QmMakingKey, QmAwaitReply, QmDeriving, QmInstalling, QmAnswering, QmInstallingInbound, QmAwaitConfirm,
                              QmAwaitConnected, QmDone, QmDenied>;
