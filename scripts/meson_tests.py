@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""usage: meson_tests.py BUILD_DIR PATTERN SUMMARY_FILE : run meson's tests whose name contains PATTERN ('' for all), print a line for each.
+"""usage: meson_tests.py BUILD_DIR PATTERN SUMMARY_FILE all|timed|patient : run meson's tests whose name contains PATTERN ('' for all), print a line for each.
+
+timed: those of the suite of this name, which look at the wall's clock; patient: the others. Both may run at the same time.
 
 Counts test cases, not executables: Catch2 says how many ran. An executable that dies, or complains after its last case (a sanitizer at exit),
 counts as one failure. The numbers "passed failed skipped" go to SUMMARY_FILE, and a line for each failure after them. Ends 1 only if the tests could not be run at all.
@@ -29,17 +31,19 @@ def count(result, output):
 
 
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5 or sys.argv[4] not in ("all", "timed", "patient"):
         sys.exit(__doc__)
-    build, pattern, summary = sys.argv[1:]
+    build, pattern, summary, part = sys.argv[1:]
     listed = json.loads(subprocess.run(["meson", "introspect", "--tests", build], check=True, capture_output=True, text=True).stdout)
-    names = [t["name"] for t in listed if pattern in t["name"] or any(pattern in s for s in t["suite"])]
+    of_part = [t for t in listed if part == "all" or (part == "timed") == any(s.split(":")[-1] == "timed" for s in t["suite"])]
+    names = [t["name"] for t in of_part if pattern in t["name"] or any(pattern in s for s in t["suite"])]
     total, failures = [0, 0, 0], []
     if names:
-        logs = os.path.join(build, "meson-logs", "testlog.json")
+        logs = os.path.join(build, "meson-logs", f"testlog-{part}.json")
         if os.path.exists(logs):
             os.remove(logs)
-        run = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "4"] + (names if pattern else [])
+        run = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "--logbase", f"testlog-{part}",
+               "--timeout-multiplier", "10", *names]
         outcome = subprocess.run(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if not os.path.exists(logs):
             print(outcome.stdout)

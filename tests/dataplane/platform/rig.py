@@ -20,6 +20,7 @@ from scapy.all import ARP, ICMP, IP, UDP, Ether, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv
 conf.verb = 0
 LIBC = ctypes.CDLL(None, use_errno=True)
 ETH_P_ALL = 3
+PATIENCE = 10            # seconds that what must come may take on a busy machine
 
 CONFIG = """
 dataplane: {{socket: {dir}/dp.sock, workers: {workers}, main_cpu: 0, idle: adaptive, sa_capacity: 256, memory: {{hugepages: false, size: 192MB, mbufs: 8192}}}}
@@ -85,7 +86,7 @@ class Host:
                            ICMPv6ND_NA(tgt=target, R=0, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=self.mac))
             yield frame
 
-    def expect(self, match, seconds=1.5):
+    def expect(self, match, seconds=PATIENCE):
         """The first IP packet (its bytes parsed anew, without Ethernet's padding) for which match() holds; None: none came."""
         for frame in self.frames(seconds):
             if IP in frame:
@@ -94,7 +95,7 @@ class Host:
                     return packet
         return None
 
-    def expect_v6(self, match, seconds=1.5):
+    def expect_v6(self, match, seconds=PATIENCE):
         """The same of IPv6 packets that are no neighbour discovery."""
         for frame in self.frames(seconds):
             if IPv6 in frame and frame.type == 0x86DD and ICMPv6ND_NS not in frame and ICMPv6ND_NA not in frame:
@@ -102,6 +103,16 @@ class Host:
                 if match(packet):
                     return packet
         return None
+
+    def numbers(self, source, wanted, seconds=PATIENCE):
+        """The IP ids of packets of this source, until all of `wanted` have come."""
+        got = set()
+        for frame in self.frames(seconds):
+            if IP in frame and frame[IP].src == source:
+                got.add(frame[IP].id)
+                if wanted <= got:
+                    break
+        return got
 
     def drain(self):
         for _ in self.frames(0.05):
@@ -172,7 +183,7 @@ class Rig:
         self.lan = self.host(lan, "h0", ["10.1.0.10", "2001:db8:1::10"])
         self.wan = self.host(wan, "w0", ["10.9.0.2", "2001:db8:9::2", "fe80::2"])
         self.process = self.launch(self.write("gw.yaml", self.CONFIG.format(dir=self.folder.name, workers=self.workers, wan_mtu=self.WAN_MTU, lan_mtu=self.LAN_MTU)), "gw.log")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while "culvert-dataplane ready" not in self.log():
             assert self.process.poll() is None and time.monotonic() < end, "the data plane did not start:\n" + self.log()
             time.sleep(0.05)
@@ -200,7 +211,7 @@ class Rig:
 
     def dropped(self, before, **wanted):
         """Waits until the counters have grown by what is wanted, and says whether they did, exactly."""
-        end = time.monotonic() + 1
+        end = time.monotonic() + PATIENCE
         while True:
             now = self.client.drops()
             grown = {k: now.get(k, 0) - before.get(k, 0) for k in wanted}
@@ -226,6 +237,15 @@ class Rig:
             subprocess.run(["ip", "netns", "del", ns], capture_output=True)
         self.end = (code, self.log() if self.process else "")
         self.folder.cleanup()
+
+
+def wait_until(condition, what, seconds=PATIENCE):
+    """The first true value of condition()."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, what() if callable(what) else what
+        time.sleep(0.02)
+    return value
 
 
 def run_all(arguments, names, always, rig_class=Rig, counts=("[0]", "[0, 0]")):

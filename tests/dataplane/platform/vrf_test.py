@@ -13,7 +13,7 @@ import time
 
 from platform_test import FAR, LAN, OPEN, POLICIES, SUITES, WAN, esp_of, peer_sas, same_forwarded, sealed, test_arp, test_forwarding  # noqa: F401
 from platform_test import test_ping_own_address, test_too_big, test_ttl_exceeded, test_tunnel_byte_for_byte  # noqa: F401
-from rig import run_all
+from rig import PATIENCE, run_all
 from scapy.all import ARP, ICMP, IP, UDP, Ether, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, Raw, fragment
 from vlan_test import VlanHost, VlanRig
 
@@ -79,7 +79,7 @@ def test_attach(rig):
     rig.client.ok("complete")
     for host, ours, gateway in ((rig.blue_lan, LAN, "10.1.0.1"), (rig.blue_wan, WAN, "10.9.0.1"), (rig.outside, "10.66.0.2", "10.66.0.1")):
         host.frame(Ether(src=host.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=host.mac, psrc=ours, pdst=gateway))
-        host.gateway_mac = next(f[ARP].hwsrc for f in host.frames(2) if ARP in f and f[ARP].op == 2 and f[ARP].psrc == gateway)
+        host.gateway_mac = next(f[ARP].hwsrc for f in host.frames(PATIENCE) if ARP in f and f[ARP].op == 2 and f[ARP].psrc == gateway)
 
 
 def test_same_addresses(rig):
@@ -92,7 +92,7 @@ def test_same_addresses(rig):
     for n, (lan, wan) in enumerate(((rig.lan, rig.wan), (rig.blue_lan, rig.blue_wan))):
         lan.send(IP(src=LAN, dst=OPEN, id=4000 + n) / UDP(sport=7, dport=9) / Raw(bytes(20)))
         wan.send(IP(src=OPEN, dst=LAN, id=4010 + n) / UDP(sport=9, dport=7) / Raw(bytes(20)))
-    got, end = {}, time.monotonic() + 3
+    got, end = {}, time.monotonic() + PATIENCE
     while len(got) < 4 and time.monotonic() < end:
         for name, host in rig.hosts().items():
             for f in host.frames(0.1):
@@ -178,7 +178,7 @@ def test_ike_by_vrf(rig):
     for host, vrf in ((rig.wan, RED), (rig.blue_wan, BLUE)):
         data = os.urandom(100)
         host.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(data))
-        assert rig.client.ask("punts 1000") == f"10.9.0.1:500 {WAN}:500 {data.hex()} vrf {vrf}"
+        assert rig.client.ask("punts 10000") == f"10.9.0.1:500 {WAN}:500 {data.hex()} vrf {vrf}"
         rig.client.ok(f"vrf {vrf} {vrf}")
         rig.client.ok(f"inject 10.9.0.1:500 {WAN}:500 {data.hex()}")
         got = host.expect(lambda p: UDP in p and p[UDP].sport == 500)
@@ -190,7 +190,7 @@ def test_ike_by_vrf(rig):
     for red, blue in zip(parts[RED], parts[BLUE]):
         rig.wan.send(red)
         rig.blue_wan.send(blue)
-    got = {rig.client.ask("punts 1000") for _ in range(2)}
+    got = {rig.client.ask("punts 10000") for _ in range(2)}
     assert got == {f"10.9.0.1:500 {WAN}:500 {data.hex()} vrf {vrf}" for vrf, data in large.items()}, [g[-8:] for g in got]
     before = rig.client.drops()
     rig.client.ok(f"vrf {RED} 0")
