@@ -10,7 +10,7 @@
 //             +- send_clear (route, MTU, fragments) ------------------------------------+
 //
 // The usual goes shorter ways, which must come to the same: from check_clear straight to encapsulate where the flow alone decides
-// (protect_at_once), from decapsulate straight to send_clear (forward_at_once).
+// (protect_at_once), from decapsulate straight to the port's queue (forward_at_once, send_all_opened).
 // What ends here or goes to the manager or another worker, and what such a worker sends us, is in worker_ends.cpp, except where the path
 // goes on (handed_over). Of SAs whose crypto is spread the path goes a detour from decapsulate and encapsulate on: worker_spread.cpp.
 // Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on that of the peer that the SA leads
@@ -464,34 +464,64 @@ void Worker::ways_from_tunnel(Burst& packets, Burst& inner) {
     look_up_ways(packets);
     return inner.append(packets);
   }
-  Burst others;
+  Burst others, leaving;
   by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
     flows.template recall<false>(
         *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
         [&](std::size_t i, const auto& flow) {
           Packet& p = *some[i];
-          if (forward_at_once(p, flow)) [[likely]]
-            return;
-          p.policy = flow.outbound_entry(*policies_now_);
           p.tx_port = flow.hop;
+          if (forward_at_once(p, flow)) [[likely]]
+            return leaving.push_back(&p);
+          p.policy = flow.outbound_entry(*policies_now_);
           others.push_back(&p);
         });
   });
+  send_all_opened(leaving);
   others.filter([&](Packet& p) { return possible_destination(p); });
   inner.append(others);
 }
 
-/// A packet that leaves in clear, since no policy means it, or the one that it came by does: what dispatch() and outbound() would do, in
-/// one step. False: they must.
+/// Whether a packet leaves in clear, since no policy means it, or the one that it came by does: dispatch() and outbound() would come to
+/// send_clear(), too. False: they must look at it.
 template <class Flow>
-inline bool Worker::forward_at_once(Packet& p, const Flow& flow) {
+inline bool Worker::forward_at_once(const Packet& p, const Flow& flow) const {
   const NextHop& hop = env_.fib->hop(flow.hop);
   if (!hop.leads_out() || hops_left(p) <= 1 || paths_.on()) [[unlikely]]
     return false;
-  if (flow.outbound != 0 && !settled_clear(PolicyId{flow.protect}, {p.inbound->manager.policy, turns_back(hop, p.rx_port)})) return false;
-  p.tx_port = flow.hop;
-  send_clear(p);
-  return true;
+  return flow.outbound == 0 || settled_clear(PolicyId{flow.protect}, {p.inbound->manager.policy, turns_back(hop, p.rx_port)});
+}
+
+/// Packets of tunnels, each with a way out: what send_clear() would do with each, those in a row that leave by one port together.
+void Worker::send_all_opened(const Burst& packets) {
+  Burst run;
+  std::array<MacBits, kBurstMax> to;
+  std::uint16_t port = 0;
+  Family family = Family::None;
+  std::uint32_t mtu = 0;
+  const auto flush = [&] {
+    if (!run.empty()) queue_frames(std::span(run.begin(), run.size()), std::span(to).first(run.size()), port, ether_type(family));
+    run.clear();
+  };
+  for (Packet* p : packets) {
+    const NextHop& hop = env_.fib->hop(p->tx_port);
+    if (hop.port != port || p->family != family) [[unlikely]] {
+      flush();
+      port = hop.port;
+      family = p->family;
+      mtu = port < tx_.size() ? std::uint32_t{env_.interfaces[port].mtu} : 0;  // a VLAN's are tagged one by one
+    }
+    const std::uint64_t link = link_to(*p, hop);
+    if (Neighbor::state_of(link) != NeighborState::Reachable || p->length > mtu || p->headroom < kEthernetBytes) [[unlikely]] {
+      flush();
+      send_clear(*p);
+      continue;
+    }
+    decrement_ttl(*p);
+    to[run.size()] = Neighbor::mac_of(link);
+    run.push_back(p);
+  }
+  flush();
 }
 
 /// The route alone, of a packet on its way out.
@@ -724,7 +754,8 @@ void Worker::send_sealed(std::span<Packet* const> packets) {
     for (Packet* p : packets) send(*p, hop);
     return;
   }
-  queue_frames(packets, hop.port, Neighbor::mac_of(link), ether_type(packets[0]->family));
+  const MacBits to = Neighbor::mac_of(link);
+  queue_frames(packets, std::span(&to, 1), hop.port, ether_type(packets[0]->family));
 }
 
 inline void Worker::send_clear(Packet& p) {
@@ -801,16 +832,23 @@ void Worker::send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uin
     type = kEtherTypeVlan;
   }
   Packet* const one = &p;
-  queue_frames(std::span(&one, 1), port, to, type);
+  queue_frames(std::span(&one, 1), std::span(&to, 1), port, type);
 }
 
-/// Packets that leave alike; each has the headroom.
-inline void Worker::queue_frames(std::span<Packet* const> packets, std::uint16_t port, MacBits to, std::uint16_t type) {
+/// Packets that leave by one port; each has the headroom. To one address, or each to its own.
+inline void Worker::queue_frames(std::span<Packet* const> packets, std::span<const MacBits> to, std::uint16_t port, std::uint16_t type) {
   TxQueue& queue = tx_[port];
-  const FrameHeader header = frame_header(to, queue.mac, type);
+  const FrameHeader header = frame_header(to[0], queue.mac, type);
+  const bool alike = to.size() == 1;
   while (!packets.empty()) {
     const std::size_t n = std::min(packets.size(), queue.handles.size() - queue.size);
-    store_frames(packets.first(n), header, queue.handles.data() + queue.size);
+    void** const handles = queue.handles.data() + queue.size;
+    if (alike) {
+      store_frames(packets.first(n), header, handles);
+    } else {
+      store_frames(packets.first(n), to.first(n), header, handles);
+      to = to.subspan(n);
+    }
     queue.size += n;
     if (queue.size == queue.handles.size()) [[unlikely]]
       transmit(port);

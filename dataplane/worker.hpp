@@ -144,7 +144,7 @@ class Worker {
   void send(Packet& p, const NextHop& hop);
   void send_later(Packet& p, const NextHop& hop, NeighborState state);
   void send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uint16_t type);
-  void queue_frames(std::span<Packet* const> packets, std::uint16_t port, MacBits to, std::uint16_t type);
+  void queue_frames(std::span<Packet* const> packets, std::span<const MacBits> to, std::uint16_t port, std::uint16_t type);
   std::uint16_t leave_by_vlan(Packet& p, std::uint16_t interface, std::uint16_t type);
   void transmit(std::uint16_t port);
   void begin_pass();
@@ -168,7 +168,8 @@ class Worker {
   void look_up_ways(Burst& packets);
   void ways_from_tunnel(Burst& packets, Burst& inner);
   template <class Flow>
-  bool forward_at_once(Packet& p, const Flow& flow);
+  [[nodiscard]] bool forward_at_once(const Packet& p, const Flow& flow) const;
+  void send_all_opened(const Burst& packets);
   [[nodiscard]] HopId way_to(const Packet& p) const;
   [[nodiscard]] HopId way_on(const Packet& p, const HandoffNote& note) const;
   bool possible_destination(Packet& p);

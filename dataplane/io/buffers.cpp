@@ -61,20 +61,29 @@ void store_view(const Packet& view) {
   m->port = view.rx_port;
 }
 
-void store_frames(std::span<Packet* const> packets, FrameHeader header, void** handles) {
+namespace {
+inline void* store_frame(const Packet& p, const FrameHeader& header) {
   constexpr std::uint32_t kBytes = sizeof header.first + sizeof header.second + sizeof header.type;
-  for (const Packet* p : packets) {
-    rte_mbuf* m = mbuf(p->handle);
-    std::uint8_t* frame = p->data - kBytes;
-    std::memcpy(frame, &header.first, sizeof header.first);
-    std::memcpy(frame + 8, &header.second, sizeof header.second);
-    std::memcpy(frame + 12, &header.type, sizeof header.type);
-    m->data_off = static_cast<std::uint16_t>(frame - static_cast<std::uint8_t*>(m->buf_addr));
-    m->pkt_len = p->length + kBytes;
-    m->data_len = static_cast<std::uint16_t>(p->length + kBytes);
-    m->port = p->rx_port;
-    *handles++ = m;
-  }
+  rte_mbuf* m = mbuf(p.handle);
+  std::uint8_t* frame = p.data - kBytes;
+  std::memcpy(frame, &header.first, sizeof header.first);
+  std::memcpy(frame + 8, &header.second, sizeof header.second);
+  std::memcpy(frame + 12, &header.type, sizeof header.type);
+  m->data_off = static_cast<std::uint16_t>(frame - static_cast<std::uint8_t*>(m->buf_addr));
+  m->pkt_len = p.length + kBytes;
+  m->data_len = static_cast<std::uint16_t>(p.length + kBytes);
+  m->port = p.rx_port;
+  return m;
+}
+}  // namespace
+
+void store_frames(std::span<Packet* const> packets, FrameHeader header, void** handles) {
+  for (const Packet* p : packets) *handles++ = store_frame(*p, header);
+}
+
+void store_frames(std::span<Packet* const> packets, std::span<const MacBits> to, FrameHeader header, void** handles) {
+  const std::uint64_t rest = header.first >> 48 << 48;
+  for (std::size_t i = 0; i < packets.size(); ++i) handles[i] = store_frame(*packets[i], {to[i] | rest, header.second, header.type});
 }
 
 HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_to_priv(mbuf(handle))); }

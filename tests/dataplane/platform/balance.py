@@ -46,8 +46,11 @@ def balanced(rig):
     return b
 
 
+RING = 2048  # frames that may wait: half of what a port's af_packet ring holds; what overflows it the driver does not count
+
+
 def flood(rig, esp, seconds):
-    """As much as this process can send, from both sides, of everything: forwarded, encrypted, decrypted, answered, refused."""
+    """As much as this process can send and the ports' rings can hold, from both sides, of everything: forwarded, encrypted, decrypted, answered, refused."""
     lan, wan = rig.lan, rig.wan
 
     def out(packet):
@@ -65,6 +68,7 @@ def flood(rig, esp, seconds):
                  out(IP(src="10.1.0.10", dst="10.2.0.7", flags="DF") / UDP(dport=9) / Raw(os.urandom(1420))), from_lan[0][:20]]
     from_wan = [back(p) for p in esp] + [back(IP(src="10.9.0.2", dst="10.9.0.1", proto=50) / Raw(os.urandom(80))), back(esp[0])[:60],
                                          back(IP(src="10.9.0.2", dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(os.urandom(60)))]
+    sent, received = 0, books(rig)["rx"]
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for host, frames in ((lan, from_lan), (wan, from_wan)):
@@ -72,3 +76,6 @@ def flood(rig, esp, seconds):
             for _ in range(20):
                 for frame in frames:
                     host.socket.send(frame)
+            sent += 20 * len(frames)
+            while sent - (books(rig)["rx"] - received) > RING and time.monotonic() < end + 30:
+                pass
