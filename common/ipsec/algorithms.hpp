@@ -142,7 +142,7 @@ struct EspSuite {
 /// What one pair of keys may protect; 0: no limit.
 struct SuiteLimits {
   std::uint64_t bytes = 0;    ///< a cipher with blocks of 64 bits repeats some of them after few GB (SWEET32)
-  std::uint64_t packets = 0;  ///< 2^32 - 1 where the sequence number or the counter of the mode ends there
+  std::uint64_t packets = 0;  ///< 2^32 - 1 where the sequence number ends there; with ESN in counter modes of AES
 };
 SuiteLimits limits(const EspSuite& suite);
 /// One IKEv1 phase 1 suite. "aes256-sha256-modp2048".

@@ -70,6 +70,8 @@ TEST_CASE("ICVs have the length that their id says, and short ones must be allow
   CHECK(limits(parse_esp_proposal("3des-sha1")->front()).bytes == 1'000'000'000);
   CHECK(limits(parse_esp_proposal("aes256gcm16-esn")->front()).packets == 0xffffffff);
   CHECK(limits(parse_esp_proposal("aes256-sha256-esn")->front()).packets == 0);
+  for (const bool esn : {false, true})
+    CHECK(limits({.encr = Encr::ChaCha20Poly1305, .key_bits = 256, .esn = esn}).packets == (esn ? 0U : 0xffffffffU));
 }
 
 TEST_CASE("traffic selectors read swanctl's forms and print them back", "[selector]") {
