@@ -153,8 +153,10 @@ class FlowCache {
     while (n < keys.size() && keys[n].vrf() == keys[0].vrf()) ++n;
     return n;
   }
-  /// By which a flow has one of several next hops, in whatever worker, and in a forecast.
-  static std::uint64_t flow_of(const Key& key) {
+  /// By which a flow has one of several next hops, in whatever worker, and in a forecast. All fragments of a packet go one way, since only
+  /// the first one of them has ports.
+  static std::uint64_t flow_of(const Key& flow) {
+    const Key key = flow.fragment() ? flow.without_ports() : flow;
     if constexpr (kV4) {
       return key.first * 0x9e3779b97f4a7c15U ^ std::rotl(key.second * 0xc2b2ae3d27d4eb4fU, 29);
     } else {

@@ -55,6 +55,24 @@ struct Routes {
   std::unique_ptr<Fib> fib;
   std::unique_ptr<Spd> spd;
 };
+/// UDP of flow `f` to the networks of Routes; a fragment (RFC 8200 §4.5) that stands at 8 * `offset`.
+Bytes udp_v6(std::uint32_t f, bool fragment, std::uint16_t offset, bool more) {
+  Bytes b(kIpv6HeaderBytes + (fragment ? kFragmentHeaderBytes : 0) + 16);
+  b[0] = 0x60;
+  store_be16(&b[4], static_cast<std::uint16_t>(b.size() - kIpv6HeaderBytes));
+  b[6] = fragment ? kFragment : kProtocolUdp, b[7] = 64;
+  std::ranges::copy(IpAddress::parse("2001:db8:1::5")->view(), &b[8]);
+  std::ranges::copy(IpAddress::parse("2001:db8:64::")->view(), &b[24]);
+  store_be32(&b[36], f);
+  std::size_t at = kIpv6HeaderBytes;
+  if (fragment) {
+    b[at] = kProtocolUdp;
+    store_be16(&b[at + 2], static_cast<std::uint16_t>(offset << 3 | (more ? 1 : 0)));
+    at += kFragmentHeaderBytes;
+  }
+  store_be16(&b[at], static_cast<std::uint16_t>(1000 + f)), store_be16(&b[at + 2], 53);
+  return b;
+}
 std::map<IpAddress, std::size_t> shares(const std::vector<IpAddress>& of) {
   std::map<IpAddress, std::size_t> out;
   for (const IpAddress& a : of) ++out[a];
@@ -80,6 +98,40 @@ TEST_CASE("next hops: each has its share of the flows, the same in every worker 
     CHECK(r.fib->lookup(kDefaultVrf, v4(kFar)).one_of == hops);
     CHECK(r.fib->lookup(kDefaultVrf, *IpAddress::parse("2001:db8:64::1")).one_of == hops);
   }
+}
+
+TEST_CASE("next hops: all fragments of a packet go by one, in whatever order they come", "[fib][rfc2992]") {
+  const Routes r(4);
+  FlowCache<> flows(*r.fib, 7);
+  FlowCache<FlowKeyV6> flows_v6(*r.fib, 7);
+  const auto way = [&](auto& cache, const auto& key) {
+    IpAddress gateway;
+    cache.outbound(
+        *r.spd, 1, [&](std::size_t) { return key; }, [&](std::size_t, const SpdEntry*, HopId hop) { gateway = r.fib->hop(hop).gateway; });
+    return gateway;
+  };
+  std::size_t packets = 0, elsewhere = 0;
+  std::set<IpAddress> used;
+  for (std::uint32_t f = 0; f < 600; ++f)
+    for (const bool v6 : {false, true}) {
+      std::vector<IpAddress> gateways;
+      for (const unsigned at : {0U, 1U, 2U, 3U}) {  // whole, then three fragments of another packet of its flow, the last one first
+        const std::uint16_t offset = at == 0 ? 0 : static_cast<std::uint16_t>((3 - at) * 2);
+        Bytes b = v6 ? udp_v6(f, at != 0, offset, at > 1)
+                     : packet_of(0x0a010000 + f, kFar + f, 17, static_cast<std::uint16_t>(1000 + f), 53,
+                                 static_cast<std::uint16_t>(offset | (at > 1 ? kIpv4Mf : 0)));
+        test::OwnedPacket p(b, 64, 0);
+        REQUIRE(parse_ip(p.view));
+        REQUIRE((p.view.fragment == (at != 0) && p.view.ports_hidden == (offset != 0)));
+        gateways.push_back(v6 ? way(flows_v6, FlowKeyV6::outbound(p.view)) : way(flows, FlowKey::outbound(p.view)));
+      }
+      ++packets;
+      CHECK((gateways[1] == gateways[2] && gateways[1] == gateways[3]));
+      elsewhere += gateways[0] != gateways[1];
+      used.insert(gateways[1]);
+    }
+  CHECK(used.size() == 8);  // they are spread, too
+  CHECK((elsewhere > packets / 2 && elsewhere < packets * 9 / 10));
 }
 
 TEST_CASE("next hops: shares follow the weights, also among those that are left", "[fib][rfc2992]") {
