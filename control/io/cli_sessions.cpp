@@ -6,13 +6,12 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/read_until.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <unistd.h>
 
 #include "control/cli/protocol.hpp"
+#include "control/io/token.hpp"
 
 namespace culvert::control::io {
 
@@ -23,7 +22,6 @@ namespace {
 constexpr std::chrono::milliseconds kProgressInterval{50};  // of a reply that is not ready
 constexpr std::chrono::milliseconds kStreamInterval{100};   // of looking for further lines
 constexpr std::chrono::milliseconds kAcceptPause{100};      // after accept failed (out of descriptors)
-auto token(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
 }  // namespace
 
 struct CliSessions::Session {

@@ -7,12 +7,12 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
+
+#include "control/io/token.hpp"
 
 namespace culvert::control::io {
 
@@ -74,8 +74,6 @@ struct Query {
   }
 };
 using QueryPtr = std::shared_ptr<Query>;
-
-auto token(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
 
 struct Answer {
   unsigned status = 0;

@@ -10,15 +10,14 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 #include <sys/eventfd.h>
 
 #include "control/io/cli_sessions.hpp"
 #include "control/io/http_fetch.hpp"
+#include "control/io/token.hpp"
 
 namespace culvert::control::io {
 
@@ -32,7 +31,6 @@ constexpr std::chrono::seconds kWelcomeTimeout{5};        // for its answer to H
 constexpr std::chrono::seconds kReminderInterval{60};     // of saying that it is still not there
 constexpr std::chrono::milliseconds kQuietInterval{20};   // of looking whether shutdown is complete
 
-auto token(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
 /// What a coroutine of the loop throws ends culvertd: without one of them it would be deaf, and nobody would know.
 void fatal(const std::exception_ptr& e) {
   if (e) std::rethrow_exception(e);

@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint8_t kQuery = 130, kReportV1 = 131, kReport = 143;
 constexpr std::uint32_t kQueryV1Bytes = 24, kQueryBytes = 28, kRecords = 8, kRecordBytes = 20, kGroup = 8;
 constexpr std::uint8_t kModeIsExclude = 2, kChangeToExclude = 4;  // "of everybody but nobody"
-constexpr std::uint8_t kHopLimit = 1;
+constexpr std::uint8_t kMldHopLimit = 1;
 // Hop-by-hop options: router alert (RFC 2711), which says "look into this", and two bytes to fill up.
 constexpr std::array<std::uint8_t, 8> kAlert{kProtocolIcmpv6, 0, 5, 2, 0, 0, 1, 0};
 constexpr std::uint8_t kPad1 = 0, kRouterAlert = 5;
@@ -50,7 +50,7 @@ Neighbor::Mac finish(Packet& p, const Interface& interface, const IpAddress& to,
   ip[0] = 0x60;
   store_be16(ip + 4, static_cast<std::uint16_t>(kAlert.size() + bytes));
   ip[6] = kHopByHop;
-  ip[7] = kHopLimit;
+  ip[7] = kMldHopLimit;
   const IpAddress& from = link_local(interface);
   std::copy_n(from.bytes.begin(), 16, ip + 8);
   std::copy_n(to.bytes.begin(), 16, ip + 24);
@@ -81,7 +81,7 @@ std::optional<MldQuery> mld_query(const Packet& p) {
   const std::uint8_t* icmp = p.data + p.l4_offset;
   const std::uint32_t bytes = p.length - p.l4_offset;
   if (bytes != kQueryV1Bytes && bytes < kQueryBytes) return std::nullopt;
-  if (p.data[7] != kHopLimit || !is_link_local_v6(p.data + 8) || !alerts_routers(p)) return std::nullopt;
+  if (p.data[7] != kMldHopLimit || !is_link_local_v6(p.data + 8) || !alerts_routers(p)) return std::nullopt;
   if (upper_sum(Family::V6, p.data, kProtocolIcmpv6, icmp, bytes) != 0xffff) return std::nullopt;
   const std::uint32_t code = load_be16(icmp + 4);
   MldQuery q{.v1 = bytes == kQueryV1Bytes, .delay_ms = code, .group = address_from(Family::V6, icmp + kGroup)};

@@ -10,7 +10,7 @@ namespace culvert::dp {
 
 namespace {
 constexpr std::uint8_t kEcnMask = 3;
-constexpr unsigned kVrfShift = 40;  // in what tells packets apart: a source is one of its VRF
+constexpr unsigned kVrfBit = 40;  // in what tells packets apart: a source is one of its VRF
 
 /// The first fragment shows what a packet is: whether it can be IKE, ESP or AH.
 bool for_nobody(const Packet& p) {
@@ -34,7 +34,7 @@ struct Said {
   std::uint64_t id = 0;  ///< with the protocol, and the VRF
 };
 Said said_by(const Packet& p) {
-  const std::uint64_t protocol = std::uint64_t{p.protocol} << 32 | std::uint64_t{p.vrf} << kVrfShift;
+  const std::uint64_t protocol = std::uint64_t{p.protocol} << 32 | std::uint64_t{p.vrf} << kVrfBit;
   if (p.family == Family::V4) {
     const std::uint16_t field = load_be16(p.data + 6);
     return {(field & kIpv4OffsetMask) * 8U, (field & kIpv4Mf) != 0, protocol | load_be16(p.data + 4)};
@@ -76,7 +76,7 @@ std::size_t Reassembly::find_or_make(const Packet& p, std::uint64_t now, std::si
   const IpAddress source = source_of(p), destination = destination_of(p);
   std::size_t of_source = 0, oldest = 0;
   for (std::size_t i = 0; i < size_; ++i) {
-    if (addresses_[i] >> 32 != addresses >> 32 || (at(i).id ^ id) >> kVrfShift != 0) continue;
+    if (addresses_[i] >> 32 != addresses >> 32 || (at(i).id ^ id) >> kVrfBit != 0) continue;
     if (addresses_[i] == addresses && at(i).id == id && at(i).source == source && at(i).destination == destination) return i;
     if (of_source++ == 0) oldest = i;
   }
