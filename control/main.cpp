@@ -166,7 +166,7 @@ int serve(const config::GatewayConfig& config) {
   if (!config.control.metrics_listen.empty()) {
     exporter = std::make_unique<Exporter>(
         config.control.metrics_listen, [&loop](std::function<void()> work) { loop.post(std::move(work)); },
-        [&gateway] { return metric_families(gateway); });
+        [&gateway] { return metric_families(gateway, std::chrono::steady_clock::now()); });
     journal.info(fmt::format("metrics on http://{}/metrics", config.control.metrics_listen));
   }
   if (user) {

@@ -211,6 +211,7 @@ class Worker {
   const Vlans vlans_;
   ParcelBoard* const board_;  // nullptr: nothing is spread
   LateQuiescence late_;
+  std::uint64_t oldest_since_ = 0;  // as spread_since says it
 };
 
 }  // namespace culvert::dp

@@ -60,6 +60,7 @@ bool Worker::serve(std::size_t received) {
       busy = true;
     }
     busy |= collect();
+    if (const std::uint64_t since = board_->oldest_since(); since != oldest_since_) counters_.spread_since.set(oldest_since_ = since);
   }
   for (unsigned n = 0; n < kHelp && !pressed; ++n) {
     Parcel* parcel = env_.boards->claim_of_others(id_, id_ + 1);
@@ -98,6 +99,8 @@ void Worker::collect(Parcel& parcel) {
   Burst& packets = parcel.burst;
   const Direction d = parcel.direction;
   fetch_back(parcel);
+  if (now_ - parcel.issued_ns > Parcel::kLate) [[unlikely]]
+    counters_.spread_late.add(1);
   if (parcel.followed) [[unlikely]]
     for (const Packet* p : packets) paths_.resume(*p, parcel.ways[parcel.index_of(*p)]);
   if (d == Direction::Inbound) {

@@ -126,6 +126,8 @@ struct alignas(64) WorkerCounters {
   Counter rx_packets, tx_packets, polls, busy_polls, sleeps, busy_cycles, handoff_in, handoff_out;
   // Of SAs whose crypto is spread: parcels and packets of this owner, packets that it had no parcel for, packets of other owners.
   Counter parcels, spread_out, spread_full, spread_in;
+  Counter spread_late;   ///< parcels that took longer than a worker needs which has its core (dataplane/nodes/parcel.hpp)
+  Counter spread_since;  ///< when the oldest parcel that is under way was issued, CLOCK_MONOTONIC in ns; 0: none is
   // What makes the balance: over all threads rx + generated = tx + drops + consumed, but for what is between two threads or waits.
   Counter generated;  ///< packets made here: ICMP errors (sent, or over their rate limit), fragments
   Counter consumed;   ///< packets that have done their work: ARP that was learnt from, what was cut into fragments

@@ -43,8 +43,9 @@
 // counters {}
 //   {"workers":
 //   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","parcels","spread_out",
-//     "spread_full","spread_in","generated","consumed",
-//     "drops":{REASON: n},"nodes": [{"node","help","packets","cycles"}] (of the passes that were measured, one in 64)}],
+//     "spread_full","spread_in","spread_late","spread_oldest_s" (the age of its oldest parcel under way, null: there is
+//     none),"generated","consumed", "drops":{REASON: n},"nodes": [{"node","help","packets","cycles"}] (of the passes that were measured,
+//     one in 64)}],
 //    "manager": {"generated","consumed","drops":{REASON: n}},   only while the data plane is attached, as what is in workers, ports, drops
 //    and rings "ports":
 //    [{"port","up","link_changes","mtu","flow_rules","flow_refused","rx_packets","rx_bytes","tx_packets","tx_bytes","rx_missed","rx_errors","tx_errors","rx_nombuf"}],

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <initializer_list>
 #include <map>
 #include <set>
@@ -193,7 +194,7 @@ void add_traffic(Builder& b, const Traffic& traffic, const Gateway& gateway) {
   });
 }
 
-void add_workers(Builder& b, const shm::Segment& segment) {
+void add_workers(Builder& b, const shm::Segment& segment, ike::TimePoint now) {
   const auto workers = segment.workers();
   b.counter("culvert_drops_total", "Packets that the data plane dropped, by worker (or \"manager\", the thread beside them) and reason.");
   const auto drops = [&b](const std::string& of, const std::array<shm::Counter, kDropReasons>& counted) {
@@ -238,6 +239,15 @@ void add_workers(Builder& b, const shm::Segment& segment) {
        [](const W& w) { return w.spread_full.get(); });
   each("culvert_worker_spread_in_packets_total", "Packets of other workers' parcels whose crypto this worker did.",
        [](const W& w) { return w.spread_in.get(); });
+  each("culvert_worker_spread_late_parcels_total",
+       "Parcels of this worker that came back after more than 10 ms: another worker lost its core with them.",
+       [](const W& w) { return w.spread_late.get(); });
+  b.gauge("culvert_worker_spread_oldest_parcel_seconds", "Age of this worker's oldest parcel under way; what is behind it waits for it.");
+  for (std::size_t w = 0; w < workers.size(); ++w) {
+    const auto since = static_cast<std::int64_t>(workers[w].spread_since.get());
+    const auto age = now - ike::TimePoint{std::chrono::nanoseconds{since}};
+    b.sample({label("worker", std::to_string(w))}, since == 0 || age.count() < 0 ? 0.0 : std::chrono::duration<double>(age).count());
+  }
 }
 
 /// Ports and VLANs, as the data plane names them.
@@ -343,7 +353,7 @@ void add_rings(Builder& b, const Link& link) {
 
 }  // namespace
 
-std::vector<MetricFamily> metric_families(Gateway& gateway) {
+std::vector<MetricFamily> metric_families(Gateway& gateway, ike::TimePoint now) {
   Builder b;
   add_build(b, gateway);
   const auto connections = gateway.connections();
@@ -354,7 +364,7 @@ std::vector<MetricFamily> metric_families(Gateway& gateway) {
   add_certificates(b, gateway.certificates_in_use(), gateway.config());
   add_traffic(b, gateway.traffic(), gateway);
   if (const Link* link = gateway.link()) {
-    add_workers(b, link->segment());
+    add_workers(b, link->segment(), now);
     add_ports(b, link->segment(), gateway.config());
     add_rings(b, *link);
   }

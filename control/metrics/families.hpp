@@ -12,6 +12,6 @@
 namespace culvert::control {
 
 /// To be called on the event loop.
-std::vector<prometheus::MetricFamily> metric_families(Gateway& gateway);
+std::vector<prometheus::MetricFamily> metric_families(Gateway& gateway, ike::TimePoint now);
 
 }  // namespace culvert::control

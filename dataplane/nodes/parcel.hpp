@@ -1,7 +1,9 @@
 // The crypto of one SA on several workers. The SA's owner does all that touches its state, before and after, in order of arrival; in
 // between the packets lie on the owner's board as parcels, which any worker takes that has time, the owner, too. Owns the boards and the
 // order. Never waits and never allocates; a parcel that nobody takes is the owner's own work, so nothing ever depends on another worker but
-// a parcel that it has begun. Knows nothing of DPDK.
+// a parcel that it has begun. That one cannot be taken back: it is encrypted where it lies, by somebody who may go on at any moment. So who
+// loses its core meanwhile holds up what is behind it, but no more than a board of it: then packets are dropped, before they have a
+// sequence number. Knows nothing of DPDK.
 //
 //     owner:  spread_parcels: prepare (first look at the window, sequence number, headers) -> issue
 //     any:        claim -> work (the engine of whoever claims; the keys are the SA's, which nobody changes) -> done
@@ -26,7 +28,11 @@ namespace culvert::dp {
 struct alignas(64) Parcel {
   static constexpr std::size_t kMost = 32;  ///< packets: all lanes of the multi-buffer crypto are full, and a burst is two of them
 
+  /// ns: who has its core needs a tenth of it for the slowest cipher.
+  static constexpr std::uint64_t kLate = 10'000'000;
+
   std::atomic<bool> done{false};
+  std::uint64_t issued_ns = 0;  ///< by the clock of the owner's passes
   Direction direction{};
   bool cut = false;       ///< outbound: is fragmented behind its encryption
   bool tapped = false;    ///< `numbers` are those of captured copies
@@ -66,6 +72,8 @@ class ParcelBoard {
   /// The oldest `n` are finished with.
   void release(std::size_t n) { released_ += n; }
   [[nodiscard]] bool idle() const { return issued() == released_; }
+  /// When the oldest one that is under way was issued; 0: none is.
+  [[nodiscard]] std::uint64_t oldest_since() { return idle() ? 0 : slot(released_).issued_ns; }
   /// How many nobody has begun.
   [[nodiscard]] std::size_t waiting() const { return issued() - claimed_.load(std::memory_order_relaxed); }
   // As many as there ever were.
@@ -182,6 +190,7 @@ Spread spread_parcels(ParcelBoard& board, const Burst& burst, const ParcelTerms&
     Parcel* parcel = board.room();
     if (parcel == nullptr) [[unlikely]]
       break;
+    parcel->issued_ns = context.now_ns;
     parcel->direction = terms.direction;
     parcel->cut = terms.cut;
     parcel->tapped = terms.tapped;

@@ -217,6 +217,41 @@ TEST_CASE("spread: random schedules of every kind of suite, full boards", "[spre
         full);
 }
 
+TEST_CASE("spread: one that stands still amid a parcel holds up a board of packets, and no sequence number is lost", "[spread]") {
+  Worker peer, helper;
+  SaPair pair(peer, suite("aes128gcm16"));
+  ParcelBoards boards(2);
+  Owner owner(boards);
+  std::deque<Item> items;
+  std::vector<Bytes> sealed;
+  const auto out = [&](Item&, const Packet& p) { sealed.emplace_back(p.data, p.data + p.length); };
+  const auto take = [&] {
+    ++owner.now;
+    owner.take(
+        {&items.emplace_back(inner_packet(100), 0, items.size())}, Direction::Outbound, [&](Packet&) { return pair.outbound.get(); }, false,
+        out);
+  };
+  CHECK(owner.board().oldest_since() == 0);
+  take();
+  Parcel* begun = boards.claim_of_others(1, 0);
+  REQUIRE(begun != nullptr);
+  for (std::size_t n = 0; n < ParcelBoard::kParcels + 10; ++n) {
+    take();
+    if (Parcel* own = owner.board().claim()) work(*own, owner.engine(), false);
+    CHECK_FALSE(owner.collect(out));
+    CHECK(owner.board().oldest_since() == 2);  // the age that is told grows with the wait
+  }
+  CHECK((sealed.empty() && owner.refused == 11 && items.back().fate == Drop::HandoffFull));
+  work(*begun, helper.engine(), true);
+  while (owner.collect(out)) CHECK(owner.board().oldest_since() == (owner.board().idle() ? 0 : 2 + sealed.size()));
+  REQUIRE(sealed.size() == ParcelBoard::kParcels);
+  CHECK(pair.open(sealed).size() == ParcelBoard::kParcels);
+  take();
+  work(*owner.board().claim(), owner.engine(), false);
+  REQUIRE(owner.collect(out));
+  CHECK(load_be32(sealed.back().data() + kIpv4HeaderBytes + 4) == sealed.size());  // those that were refused have taken none
+}
+
 TEST_CASE("spread: what parcels point to is in use until they are released", "[spread][rcu]") {
   struct Reports {
     std::uint64_t now = 1, reported = 0;

@@ -43,7 +43,7 @@ class Owner final : private DropObserver {
       }
       burst.push_back(&p);
     }
-    EspContext context{engine_, drops_, 1};
+    EspContext context{engine_, drops_, now};
     if (!whole) {
       const Spread s = spread_parcels(board_, burst, {.direction = d}, context, NobodyWatches{});
       refused += s.full;
@@ -58,7 +58,7 @@ class Owner final : private DropObserver {
   bool collect(const std::function<void(Item&, const Packet&)>& out) {
     Parcel* parcel = board_.done(0);
     if (parcel == nullptr) return false;
-    EspContext context{engine_, drops_, 1};
+    EspContext context{engine_, drops_, now};
     fetch_back(*parcel);
     if (parcel->direction == Direction::Inbound) {
       esp_in_finish(parcel->burst, parcel->batch, context);
@@ -71,6 +71,7 @@ class Owner final : private DropObserver {
     return true;
   }
   std::uint64_t refused = 0;
+  std::uint64_t now = 1;  ///< of its passes
 
  private:
   static CryptoEngine make() {

@@ -105,7 +105,19 @@ std::string workers_text(const json::object& result) {
     table.row({std::to_string(count_of(w, "worker")), n("rx_packets"), n("tx_packets"), n("polls"), n("busy_polls"), n("sleeps"),
                n("handoff_in"), n("handoff_out"), n("spread_out"), n("spread_in")});
   }
-  return table.text();
+  std::string out = table.text();
+  for (const auto& value : list_of(result, "workers")) {
+    const json::object& w = value.as_object();
+    const auto* oldest = w.if_contains("spread_oldest_s");
+    constexpr double kLong = 1;  // seconds: of what is under way in a busy moment nothing is said
+    if (oldest != nullptr && !oldest->is_null() && oldest->to_number<double>() >= kLong)
+      out += fmt::format("Worker {} waits for {} for what another one does of its packets: has that one lost its core?\n",
+                         count_of(w, "worker"), human_seconds(*oldest));
+    if (const auto late = count_of(w, "spread_late"); late != 0)
+      out += fmt::format("Worker {} got {} parcels back late: those that helped did not have their cores to themselves.\n",
+                         count_of(w, "worker"), human_count(late));
+  }
+  return out;
 }
 
 std::string nodes_text(const json::object& result) {

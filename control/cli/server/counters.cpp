@@ -1,5 +1,6 @@
 // The counters command: a plain reading of the segment and of the sums; changes nothing.
 #include <array>
+#include <chrono>
 
 #include "control/cli/server/commands.hpp"
 
@@ -28,7 +29,12 @@ json::array nodes_json(const shm::WorkerCounters& w) {
   return out;
 }
 
-json::array workers_json(const shm::Segment& segment, Totals& totals) {
+json::value oldest_parcel(const shm::WorkerCounters& w, ike::TimePoint now) {
+  const auto since = static_cast<std::int64_t>(w.spread_since.get());
+  return seconds_between(ike::TimePoint{std::chrono::nanoseconds{since}}, now);
+}
+
+json::array workers_json(const shm::Segment& segment, Totals& totals, ike::TimePoint now) {
   json::array out;
   std::uint64_t number = 0;
   for (const shm::WorkerCounters& w : segment.workers()) {
@@ -45,6 +51,8 @@ json::array workers_json(const shm::Segment& segment, Totals& totals) {
                                {"spread_out", w.spread_out.get()},
                                {"spread_full", w.spread_full.get()},
                                {"spread_in", w.spread_in.get()},
+                               {"spread_late", w.spread_late.get()},
+                               {"spread_oldest_s", oldest_parcel(w, now)},
                                {"generated", w.generated.get()},
                                {"consumed", w.consumed.get()},
                                {"drops", drops_json(w.drops, totals)},
@@ -95,7 +103,7 @@ json::array exchanges_json(const ExchangeCounts& counts) {
 }
 }  // namespace
 
-Result counters(Gateway& gateway, const Args&, ike::TimePoint) {
+Result counters(Gateway& gateway, const Args&, ike::TimePoint now) {
   json::object out{{"workers", json::array{}}, {"ports", json::array{}}, {"drops", json::array{}}, {"rings", json::array{}}};
   json::array children;
   for (const auto& [key, sums] : gateway.traffic().sums())
@@ -107,7 +115,7 @@ Result counters(Gateway& gateway, const Args&, ike::TimePoint) {
   out["exchanges"] = exchanges_json(gateway.exchanges());
   if (const Link* link = gateway.link()) {
     Totals totals{};
-    out["workers"] = workers_json(link->segment(), totals);
+    out["workers"] = workers_json(link->segment(), totals, now);
     const shm::ManagerCounters& manager = link->segment().manager();
     out["manager"] = json::object{
         {"generated", manager.generated.get()}, {"consumed", manager.consumed.get()}, {"drops", drops_json(manager.drops, totals)}};

@@ -238,6 +238,15 @@ TEST_CASE_METHOD(Fixture, "counters and log answer in full", "[cli]") {
   CHECK(counters.at("manager").at("drops").at("handoff_full").as_int64() == 3);
   CHECK(counters.at("drops").as_array().at(static_cast<std::size_t>(Drop::HandoffFull)).at("total").as_int64() == 3);
   CHECK(counters.at("ports").as_array().size() == 2);
+  shm::WorkerCounters& spreads = dp->segment().workers()[1];
+  CHECK(counters.at("workers").as_array().at(1).at("spread_oldest_s").is_null());
+  CHECK(has(metrics(), R"(culvert_worker_spread_oldest_parcel_seconds{worker="1"} 0)"));
+  spreads.spread_late.add(2);
+  spreads.spread_since.set(static_cast<std::uint64_t>((now - 1500ms).time_since_epoch().count()));
+  const auto late = ask(R"({"command":"counters"})").at("result").at("workers").as_array().at(1).as_object();
+  CHECK((late.at("spread_late").as_int64() == 2 && late.at("spread_oldest_s").to_number<double>() == Approx(1.5)));
+  CHECK(has(metrics(), R"(culvert_worker_spread_oldest_parcel_seconds{worker="1"} 1.5)"));
+  CHECK(has(metrics(), R"(culvert_worker_spread_late_parcels_total{worker="1"} 2)"));
   const auto log = ask(R"({"command":"log","args":{"lines":2}})").at("result").at("events").as_array();
   CHECK(log.size() <= 2);
   CHECK_FALSE(log.empty());

@@ -209,6 +209,15 @@ TEST_CASE("counters shows what each port dropped in the form of the other drops"
       Contains("No port dropped a packet.\n"));
 }
 
+TEST_CASE("counters: a worker whose packets are with one that has lost its core", "[cli][spread]") {
+  const std::string text = text_for(add_counters, "counters", R"({"workers":[
+    {"worker":0,"spread_late":3,"spread_oldest_s":2.5},{"worker":1,"spread_late":0,"spread_oldest_s":0.001}],
+    "manager":{"drops":{}},"drops":[],"children":[],"rings":[],"exchanges":[],"ports":[]})");
+  CHECK_THAT(text, Contains("Worker 0 waits for 2.5s for what another one does of its packets"));
+  CHECK_THAT(text, Contains("Worker 0 got 3 parcels back late"));
+  CHECK_FALSE(Contains("Worker 1").match(text));
+}
+
 TEST_CASE("an address that is a peer in several VRFs: which one is meant, and that there are others", "[cli][vrf]") {
   CHECK(text_for(add_debug, "debug 10.9.0.2 --vrf blue",
                  R"({"message":"each message is logged","also_in":["default","red"],"watches":[

@@ -107,7 +107,7 @@ struct GatewayFixture {
     }
     return json::parse(line ? *line : reply.line).as_object();
   }
-  std::string metrics() { return prometheus::TextSerializer().Serialize(metric_families(*gateway)); }
+  std::string metrics() { return prometheus::TextSerializer().Serialize(metric_families(*gateway, now)); }
 };
 
 inline bool has(const std::string& text, const std::string& line) { return text.find(line + "\n") != std::string::npos; }
