@@ -284,7 +284,9 @@ Section<Connection> connection_section() {
           "Fragments of IKE messages (Cisco and Microsoft). accept: they are taken in. yes: and sent to a peer that takes them in. force: "
           "and sent to any peer.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
-      .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h), "From then, time to its end, replaced or not.")
+      .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h),
+           "From then, time to its end, replaced or not. An initiator "
+           "that asks for more is told so; of shorter lifetimes, also in kilobytes (from 64), the shortest holds.")
       .derived("10 % of rekey_time")
       .key("rand_time", &Connection::rand_time, duration<Seconds>(1s, 720h, "none"), "A random time up to this is taken off rekey_time.")
       .derived("10 % of rekey_time")

@@ -210,6 +210,8 @@ void Core::forget_installs() {
 
 void Core::send(TimePoint now, IsakmpSa& sa, ByteView message) {
   sa.last_sent = now;
+  constexpr std::size_t kFlagsAt = 19;
+  if (message.size() > kFlagsAt && (message[kFlagsAt] & ike::kFlagEncryption) != 0) sa.sealed_bytes += message.size();
   touch(sa);
   if (!watches.empty()) trace_sent(*this, now, sa, message);
   const auto pieces = pieces_of(*this, sa, message);

@@ -65,11 +65,12 @@ inline constexpr auto kTransactionMemory = seconds{60};  ///< how long our answe
 inline constexpr std::size_t kMaxTransactions = 16;      ///< of one ISAKMP SA, finished ones included; XAuth and Mode Config need three
 /// Runs of peers, beside those of the configured connections: as many as there may be ISAKMP SAs, without which none begins.
 inline constexpr std::size_t kMaxRuns = ike::kMaxIkeSas;
-inline constexpr std::size_t kRefusalsRemembered = 64;     ///< so that a peer's retransmissions make one report, not eight
-inline constexpr std::uint64_t kMinLife = 10;              ///< seconds; a peer's shorter lifetime is taken for this
-inline constexpr std::uint64_t kMinLifeKbytes = 1024;      ///< the same: less is a rekeying every few packets
-inline constexpr std::size_t kMaxContacted = 65536;        ///< peers beyond are not told that they are the first
-inline constexpr auto kConnectedWait = seconds{5};         ///< for CONNECTED: as long as a lost packet or two take
+inline constexpr std::size_t kRefusalsRemembered = 64;  ///< so that a peer's retransmissions make one report, not eight
+inline constexpr std::uint64_t kMinLife = 10;           ///< seconds; a peer's shorter lifetime is taken for this
+inline constexpr std::uint64_t kMinLifeKbytes = 1024;   ///< the same: less is a rekeying every few packets
+inline constexpr std::uint64_t kMinIkeKbytes = 64;      ///< of an ISAKMP SA: with less a peer with many pairs is never done with rekeying
+inline constexpr std::size_t kMaxContacted = 65536;     ///< peers beyond are not told that they are the first
+inline constexpr auto kConnectedWait = seconds{5};      ///< for CONNECTED: as long as a lost packet or two take
 inline constexpr std::uint64_t kMaxSequence = 0xffffffff;  ///< packets of an SA without ESN (RFC 4303 §3.3.3)
 
 /// What is wanted of a child, and what there is.

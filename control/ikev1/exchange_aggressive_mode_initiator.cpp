@@ -71,11 +71,8 @@ void on_aggressive_2(Core& core, const Incoming& in, IsakmpSa& sa, AmAwaitReply&
     return core.junk(in.now, in.datagram.remote, Exchange::AggressiveMode, Reason::Unexpected, "Our own message 1 came back to us.");
 
   sa.spi_r = in.header().spi_r;
-  Negotiated negotiated{.suite = choice->suite,
-                        .sa_i_body = encode_body(state.offer),
-                        .life_seconds = choice->life_seconds.value_or(0),
-                        .vendor_ids = {},
-                        .auth = state.auth};
+  Negotiated negotiated{
+      .suite = choice->suite, .sa_i_body = encode_body(state.offer), .life = choice->life, .vendor_ids = {}, .auth = state.auth};
   sa.nat.supported = false;  // whatever a message 2 before this one said
   note_extensions(*message, negotiated, sa.nat);
   if (const std::string bad = bad_nat_d(sa, negotiated.suite.prf, *message); !bad.empty())

@@ -31,7 +31,7 @@ std::optional<Message> read_message_1(Core& core, const Incoming& in) {
 Negotiated negotiate(const Message& message, const Selection& selected, ike::NatStatus& nat) {
   Negotiated out{.suite = selected.choice.suite,
                  .sa_i_body = message.raw(PayloadType::Sa)->body,
-                 .life_seconds = selected.choice.life_seconds.value_or(0),
+                 .life = selected.choice.life,
                  .vendor_ids = {},
                  .auth = selected.auth};
   note_extensions(message, out, nat);

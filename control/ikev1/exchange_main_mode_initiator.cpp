@@ -46,11 +46,8 @@ void on_message_2(Core& core, const Incoming& in, IsakmpSa& sa, MmAwaitSa& state
   sa.spi_r = in.header().spi_r;
   core.table.complete_initiator(sa.id, sa.spi_i, sa.spi_r);
   sa.hint.reset();
-  Negotiated negotiated{.suite = choice->suite,
-                        .sa_i_body = encode_body(state.offer),
-                        .life_seconds = choice->life_seconds.value_or(0),
-                        .vendor_ids = {},
-                        .auth = state.auth};
+  Negotiated negotiated{
+      .suite = choice->suite, .sa_i_body = encode_body(state.offer), .life = choice->life, .vendor_ids = {}, .auth = state.auth};
   note_extensions(*message, negotiated, sa.nat);
   const JobId job = core.add_job({.sa = sa.id});
   const DhGroup group = negotiated.suite.group;

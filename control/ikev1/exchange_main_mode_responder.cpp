@@ -24,7 +24,7 @@ std::unique_ptr<IsakmpSa> answer_main_mode(Core& core, const Incoming& in, const
   auto sa = new_responder(core, in, selected->connection, Exchange::MainMode, newcomer.spi_r);
   Negotiated negotiated{.suite = selected->choice.suite,
                         .sa_i_body = message->raw(PayloadType::Sa)->body,
-                        .life_seconds = selected->choice.life_seconds.value_or(0),
+                        .life = selected->choice.life,
                         .vendor_ids = {},
                         .auth = selected->auth};
   note_extensions(*message, negotiated, sa->nat);
@@ -207,6 +207,7 @@ void send_message_6(Core& core, TimePoint now, IsakmpSa& sa, Derived derived, co
   add_proof(core, sa, derived, signature, b);
   answer_extensions(core.connection(sa), derived.negotiated, b);
   add_initial_contact(core, sa, b);
+  add_isakmp_lifetime(core, sa, derived.negotiated, b);
   sa.replies.set_reply(sealed_message(sa, derived.keys.cipher, derived.keys.iv, ike::kExchangeMainMode, MessageId{}, b));
   core.send(now, sa, Bytes(sa.replies.reply()));
   become_established(core, now, sa, std::move(derived), to_text(own), to_text(claim.id));

@@ -103,6 +103,7 @@ void access_opened(Core& core, TimePoint now, IsakmpSa& sa) {
   run.failures = 0;
   run.retry_at = {};
   for (const IsakmpSa* sibling : core.sas_of(sa.connection)) core.touch(*sibling);
+  tell_isakmp_lifetime(core, now, sa);
   for (const SaId id : sa.replaces)
     if (IsakmpSa* old = core.find(id))
       if (MmEstablished* e = old->established()) e->remove_at = now + kGrace;
@@ -155,6 +156,7 @@ void heard_from(Core& core, const Incoming& in, IsakmpSa& sa) {
   MmEstablished* est = sa.established();
   if (!est) return;
   est->dpd.last_message = in.now;
+  sa.sealed_bytes += in.framed.message.size();
   est->unconfirmed.reset();
   peer_lives(core, *est, core.connection(sa), in.now);
   if (in.datagram.remote == sa.remote) return;
@@ -288,10 +290,26 @@ void on_closing_timer(Core& core, TimePoint now, IsakmpSa& sa, MmClosing& closin
 }
 }  // namespace
 
+namespace {
+bool reached(std::uint64_t limit, const IsakmpSa& sa) { return limit != 0 && sa.sealed_bytes >= limit; }
+
+/// Lifetimes in kilobytes, once each: the time has come to replace it, or to end it.
+void note_volume(TimePoint now, const IsakmpSa& sa, MmEstablished& est) {
+  if (reached(est.rekey_bytes, sa)) {
+    est.rekey_bytes = 0;
+    est.rekey_at = std::min(est.rekey_at, now);
+  }
+  if (!reached(est.life_bytes, sa)) return;
+  est.life_bytes = 0;
+  est.expires_at = std::min(est.expires_at, now);
+}
+}  // namespace
+
 void on_established_timer(Core& core, TimePoint now, IsakmpSa& sa) {
   if (auto* closing = std::get_if<MmClosing>(&sa.state)) return on_closing_timer(core, now, sa, *closing);
   MmEstablished* est = sa.established();
   if (!est) return;
+  note_volume(now, sa, *est);
   const auto collision = collision_end(core, sa, *est);
   const auto unasked = earliest(collision, forgotten_at(core, sa));
   if (!est->remove_at && unasked && now >= *unasked) {
@@ -331,6 +349,7 @@ std::optional<TimePoint> established_deadline(Core& core, const IsakmpSa& sa) {
     return closing->insisting ? std::min(closing->forget_at, closing->insisting->deadline()) : closing->forget_at;
   const MmEstablished* est = sa.established();
   if (!est) return std::nullopt;
+  if (reached(est->rekey_bytes, sa) || reached(est->life_bytes, sa)) return est->established;
   std::optional<TimePoint> out = est->expires_at;
   if (est->remove_at) return earliest(earliest(out, est->remove_at), keepalive_deadline(core, sa));
   if (!newer_isakmp(core, sa) && worth_replacing(core, sa)) out = earliest(out, est->rekey_at);

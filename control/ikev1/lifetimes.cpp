@@ -21,7 +21,7 @@ void add_lifetime(std::vector<Attribute>& out, std::uint16_t type_number, std::u
     out.push_back(Attribute::tlv32(duration_number, static_cast<std::uint32_t>(std::min(duration, kMax))));
 }
 
-Parsed<Lifetime> parse_responder_lifetime(ByteView data) {
+Parsed<Lifetime> parse_responder_lifetime(ByteView data, bool isakmp) {
   static constexpr const char* kRule = "RFC 2407 §4.6.3.1";
   std::vector<Attribute> attributes;
   Reader r(data);
@@ -33,16 +33,19 @@ Parsed<Lifetime> parse_responder_lifetime(ByteView data) {
     attributes.push_back({static_cast<std::uint16_t>(type & ~kFormatBit), basic, Bytes(value.begin(), value.end())});
   }
   std::string problem;
-  const Lifetime life = read_lifetime(attributes, doi::kLifeType, doi::kLifeDuration, problem);
+  Lifetime life = read_lifetime(attributes, doi::kLifeType, doi::kLifeDuration, problem);
+  if (isakmp && !life.seconds && !life.kbytes && problem.empty())
+    life = read_lifetime(attributes, oakley::kLifeType, oakley::kLifeDuration, problem);
   if (r.ok() && !problem.empty()) r.fail(ParseErrc::BadValue, kRule);
   if (!r.ok()) return std::unexpected(r.error());
   return life;
 }
 
-Bytes encode_responder_lifetime(const Lifetime& life) {
+Bytes encode_responder_lifetime(const Lifetime& life, bool isakmp) {
+  const std::uint16_t type = isakmp ? oakley::kLifeType : doi::kLifeType, duration = isakmp ? oakley::kLifeDuration : doi::kLifeDuration;
   std::vector<Attribute> attributes;
-  if (life.seconds) add_lifetime(attributes, doi::kLifeType, doi::kLifeDuration, kSeconds, *life.seconds);
-  if (life.kbytes) add_lifetime(attributes, doi::kLifeType, doi::kLifeDuration, kKilobytes, *life.kbytes);
+  if (life.seconds) add_lifetime(attributes, type, duration, kSeconds, *life.seconds);
+  if (life.kbytes) add_lifetime(attributes, type, duration, kKilobytes, *life.kbytes);
   Writer w;
   for (const Attribute& a : attributes) {
     w.be(static_cast<std::uint16_t>(a.type | (a.basic ? kFormatBit : 0)));

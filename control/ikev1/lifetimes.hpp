@@ -13,9 +13,10 @@ namespace culvert::ikev1 {
 /// they hold.
 void add_lifetime(std::vector<Attribute>& out, std::uint16_t type_number, std::uint16_t duration_number, std::uint16_t kind,
                   std::uint64_t duration);
-/// RESPONDER-LIFETIME data: attributes of the DOI.
-Parsed<Lifetime> parse_responder_lifetime(ByteView data);
+/// RESPONDER-LIFETIME data: attributes of the DOI. `isakmp`: of an ISAKMP SA, of which RFC 2407 does not say whether they are these or
+/// those of phase 1 (RFC 2409 App. A). We write the latter, as Cisco's gateways do (vpnc ends at others), and read both.
+Parsed<Lifetime> parse_responder_lifetime(ByteView data, bool isakmp = false);
 /// What is not stated is left out.
-Bytes encode_responder_lifetime(const Lifetime& life);
+Bytes encode_responder_lifetime(const Lifetime& life, bool isakmp = false);
 
 }  // namespace culvert::ikev1

@@ -5,6 +5,7 @@
 #include "control/ikev1/exchange_quick_mode.hpp"
 #include "control/ikev1/lifecycle.hpp"
 #include "control/ikev1/lifetimes.hpp"
+#include "control/ikev1/phase1.hpp"
 
 namespace culvert::ikev1 {
 
@@ -28,9 +29,39 @@ void add_responder_lifetime(const config::Child& child, const EspChoice& choice,
   out.add(n);
 }
 
+void add_isakmp_lifetime(const Core& core, const IsakmpSa& sa, const Negotiated& negotiated, Builder& out) {
+  const std::uint64_t ours = offered_life(core.connection(sa));
+  if (negotiated.life.seconds && *negotiated.life.seconds <= ours) return;
+  Notify n;
+  n.protocol = kProtoIsakmp;
+  n.type = NotifyType::ResponderLifetime;
+  n.spi = cookies(sa);
+  n.data = encode_responder_lifetime({ours, {}}, true);
+  out.add(n);
+}
+
+void tell_isakmp_lifetime(Core& core, TimePoint now, IsakmpSa& sa) {
+  if (sa.role != Role::Responder || sa.mode != Exchange::AggressiveMode) return;
+  Builder b;
+  add_isakmp_lifetime(core, sa, sa.established()->negotiated, b);
+  if (!b.chain().empty()) core.send(now, sa, informational(core, sa, sa.established()->keys, std::move(b)));
+}
+
+void limit_volume(Core& core, MmEstablished& est, std::uint64_t kbytes) {
+  constexpr std::uint64_t kMost = 1ULL << 40U;
+  const std::uint64_t bytes = std::clamp(kbytes, kMinIkeKbytes, kMost) * 1024;
+  if (est.life_bytes != 0 && bytes >= est.life_bytes) return;
+  est.life_bytes = bytes;
+  // Both ends count the same: they do not begin together. In nanobytes, as it were.
+  est.rekey_bytes = static_cast<std::uint64_t>(ike::jitter(core.services, std::chrono::nanoseconds{bytes / 10 * 8}).count());
+}
+
 void on_responder_lifetime(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n) {
-  const auto stated = parse_responder_lifetime(n.data);
-  if (!stated || !stated->seconds) return;
+  const bool isakmp = n.protocol == kProtoIsakmp;
+  const auto stated = parse_responder_lifetime(n.data, isakmp);
+  if (!stated) return;
+  if (isakmp && stated->kbytes) limit_volume(core, est, *stated->kbytes);
+  if (!stated->seconds) return;
   const auto life = seconds{static_cast<std::int64_t>(std::clamp<std::uint64_t>(*stated->seconds, kMinLife, 1ULL << 31))};
   const auto shorten = [&](TimePoint since, TimePoint& rekey_at, TimePoint& expires_at) {
     const TimePoint end = std::max(since + life, now + seconds{kMinLife});
@@ -38,7 +69,7 @@ void on_responder_lifetime(Core& core, TimePoint now, IsakmpSa& sa, MmEstablishe
     expires_at = end;
     rekey_at = std::min(rekey_at, now + (end - now) / 10 * 9 - ike::random_part(core.services, (end - now) / 10));
   };
-  if (n.protocol == kProtoIsakmp) return shorten(est.established, est.rekey_at, est.expires_at);
+  if (isakmp) return shorten(est.established, est.rekey_at, est.expires_at);
   for (ChildRun& child : core.run(sa.connection).children)
     for (ChildSa& pair : child.pairs)
       if (auto* live = std::get_if<ChildLive>(&pair.life); live && pair.peer_id == est.remote_id && n.spi == spi_bytes(pair.spi_out))

@@ -10,6 +10,13 @@ namespace culvert::ikev1 {
 /// RESPONDER-LIFETIME (RFC 2407 §4.6.3.1) in message 2 of Quick Mode, where our limits are lower than the offer's: the peer rekeys in
 /// time, instead of being surprised by our Delete.
 void add_responder_lifetime(const config::Child& child, const EspChoice& choice, Spi spi_in, Builder& out);
+/// The same of an ISAKMP SA, where our lifetime ends before the one that the initiator has stated, or it has stated none: in message 6 of
+/// Main Mode, and behind Aggressive Mode, whose last message is not ours, in an Informational exchange (RFC 2407 §4.6.3).
+void add_isakmp_lifetime(const Core& core, const IsakmpSa& sa, const Negotiated& negotiated, Builder& out);
+void tell_isakmp_lifetime(Core& core, TimePoint now, IsakmpSa& sa);
+/// An ISAKMP SA may encrypt so much in all, both ways (RFC 2409 App. A), at least kMinIkeKbytes. It shortens only. No peer in the field is
+/// known to ask for it, nor do we; one that does gets what it asks for.
+void limit_volume(Core& core, MmEstablished& est, std::uint64_t kbytes);
 /// One that came outside of Quick Mode: of the ISAKMP SA, or of a pair. It shortens only.
 void on_responder_lifetime(Core& core, TimePoint now, IsakmpSa& sa, MmEstablished& est, const Notify& n);
 

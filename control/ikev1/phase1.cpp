@@ -9,6 +9,7 @@
 #include "control/ikev1/exchange_main_mode.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/lifecycle.hpp"
+#include "control/ikev1/notifications.hpp"
 #include "control/ikev1/peers.hpp"
 
 namespace culvert::ikev1 {
@@ -227,7 +228,8 @@ bool comes_early(Core& core, const Incoming& in) {
 
 void become_established(Core& core, TimePoint now, IsakmpSa& sa, Derived d, std::string local_id, std::string remote_id) {
   const config::Connection& c = core.connection(sa);
-  const Schedule when = schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, d.negotiated.life_seconds);
+  const Schedule when =
+      schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, d.negotiated.life.seconds.value_or(0));
   const Phase1AuthInfo* auth = find_phase1_auth(d.negotiated.auth);
   std::string text = "ISAKMP SA established with " + remote_id + " at " + sa.remote.to_string() + " as " + local_id + ", " +
                      d.negotiated.suite.to_string() + ", " + std::string(auth ? auth->name : "") + ", " + sa.nat.to_string() + ".";
@@ -238,6 +240,7 @@ void become_established(Core& core, TimePoint now, IsakmpSa& sa, Derived d, std:
                      .established = now,
                      .rekey_at = when.rekey_at,
                      .expires_at = when.expires_at};
+  if (next.negotiated.life.kbytes) limit_volume(core, next, *next.negotiated.life.kbytes);
   sa.state = std::move(next);
   core.table.promote(sa.id);
   core.ended(now, sa, sa.mode, sa.role, Reason::Ok, std::move(text));

@@ -23,6 +23,7 @@
 #include "control/ikev1/message.hpp"
 #include "control/ikev1/payloads.hpp"
 #include "control/ikev1/phase1_auth.hpp"
+#include "control/ikev1/proposal.hpp"
 #include "control/ikev1/vendor_ids.hpp"
 
 namespace culvert::ikev1 {
@@ -36,7 +37,7 @@ using ike::TimePoint;
 struct Negotiated {
   IkeSuite suite;
   Bytes sa_i_body;
-  std::uint64_t life_seconds = 0;
+  Lifetime life = {};                      ///< as the peer states it
   bool dpd = false;                        ///< the peer sent the vendor id of RFC 3706
   std::vector<std::string> vendor_ids;     ///< of the peer, those that we know
   std::vector<VendorId> announced = {};    ///< by its last message, and not before

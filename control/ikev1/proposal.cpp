@@ -139,7 +139,7 @@ std::expected<IkeChoice, Mismatch> select_ike(std::span<const IkeSuite> ours, co
   for (const IkeSuite& s : ours)
     for (const Candidate& c : candidates)
       if (method != 0 && fits(c.read, s, method))
-        return IkeChoice{s, c.read.life.seconds, Sa{{Proposal{c.proposal->number, kProtoIsakmp, c.proposal->spi, {*c.transform}}}}};
+        return IkeChoice{s, c.read.life, Sa{{Proposal{c.proposal->number, kProtoIsakmp, c.proposal->spi, {*c.transform}}}}};
   return std::unexpected(ike_mismatch(ours, offered, method));
 }
 
@@ -151,7 +151,7 @@ std::expected<IkeChoice, Mismatch> accept_ike(const Sa& offer, const Sa& reply) 
   const PrfInfo* p = read.prf_info();
   const DhInfo* d = read.dh_info();
   if (!read.problem.empty() || !e || !p || !d) return std::unexpected(bad_reply(offer, reply));
-  return IkeChoice{{e->id, e->key_bits, p->id, d->id}, read.life.seconds, reply};
+  return IkeChoice{{e->id, e->key_bits, p->id, d->id}, read.life, reply};
 }
 
 }  // namespace culvert::ikev1

@@ -43,8 +43,8 @@ std::vector<IkeSuite> same_group(std::span<const IkeSuite> suites);
 
 struct IkeChoice {
   IkeSuite suite;
-  std::optional<std::uint64_t> life_seconds;  ///< as the peer states it, from 1; absent: not stated
-  Sa reply;                                   ///< for message 2: the chosen transform, unaltered (RFC 2409 §5)
+  Lifetime life;  ///< as the peer states it
+  Sa reply;       ///< for message 2: the chosen transform, unaltered (RFC 2409 §5)
 };
 /// Responder: the first of `ours` that the peer offers with this method.
 std::expected<IkeChoice, Mismatch> select_ike(std::span<const IkeSuite> ours, const Sa& offered, const Phase1Auth& auth = {});

@@ -217,7 +217,8 @@ struct MmEstablished {
   std::string local_id, remote_id;  ///< printable
   TimePoint established, rekey_at, expires_at;
   unsigned rekey_failures = 0;
-  std::optional<TimePoint> remove_at;  ///< a newer ISAKMP SA took its place
+  std::uint64_t rekey_bytes = 0, life_bytes = 0;  ///< encrypted under it, both ways; 0: no limit, or reached
+  std::optional<TimePoint> remove_at;             ///< a newer ISAKMP SA took its place
   Dpd dpd;
   Access access{};                           ///< what must still happen before Quick Modes
   std::optional<Outstanding> unconfirmed{};  ///< message 3 of Aggressive Mode, until something of the peer shows that it has it
@@ -284,6 +285,7 @@ struct IsakmpSa {
   std::vector<SaId> replaces;  ///< ISAKMP SAs that this one is to replace; initiator only
   SaId line = 0;               ///< the first of the ISAKMP SAs that this one goes on for; 0: that has not shown yet
   TimePoint last_sent;
+  std::uint64_t sealed_bytes = 0;                ///< encrypted under its keys, both ways
   bool dead = false;                             ///< out of the table; memory is freed when the engine returns
   ike::Exchange mode = ike::Exchange::MainMode;  ///< of phase 1: it never changes under a pair of cookies
   ike::Allowance allowance;                      ///< until the peer has proved itself

@@ -33,4 +33,26 @@ inline Bytes cookies_of(const ike::IkeSaInfo& sa) {
   return std::move(w).take();
 }
 
+inline Bytes bytes_of(Spi spi) {
+  Writer w;
+  w.be(spi.value);
+  return std::move(w).take();
+}
+
+inline ikev1::Notify notify(ikev1::NotifyType type, Bytes spi = {}, Bytes data = {}, std::uint8_t protocol = ikev1::kProtoEsp) {
+  ikev1::Notify n;
+  n.protocol = protocol;
+  n.type = type;
+  n.spi = std::move(spi);
+  n.data = std::move(data);
+  return n;
+}
+
+template <class T>
+ikev1::Builder one(const T& payload) {
+  ikev1::Builder b;
+  b.add(payload);
+  return b;
+}
+
 }  // namespace culvert::test

@@ -1,4 +1,4 @@
-// Notifications, deletes, lifetimes and the commit bit between two engines, and from a peer that has the keys and misuses them.
+// Notifications, deletes and the commit bit between two engines, and from a peer that has the keys and misuses them.
 #include <algorithm>
 
 #include <catch2/catch.hpp>
@@ -16,20 +16,6 @@ using ikev1::NotifyType;
 
 namespace {
 
-ikev1::Notify notify(NotifyType type, Bytes spi = {}, Bytes data = {}, std::uint8_t protocol = ikev1::kProtoEsp) {
-  ikev1::Notify n;
-  n.protocol = protocol;
-  n.type = type;
-  n.spi = std::move(spi);
-  n.data = std::move(data);
-  return n;
-}
-template <class T>
-ikev1::Builder one(const T& payload) {
-  ikev1::Builder b;
-  b.add(payload);
-  return b;
-}
 ikev1::Delete delete_esp(const std::vector<Spi>& spis) {
   ikev1::Delete d{ikev1::kIpsecDoi, ikev1::kProtoEsp, 4, {}};
   for (const Spi spi : spis) {
@@ -38,11 +24,6 @@ ikev1::Delete delete_esp(const std::vector<Spi>& spis) {
     d.spis.push_back(std::move(w).take());
   }
   return d;
-}
-Bytes bytes_of(Spi spi) {
-  Writer w;
-  w.be(spi.value);
-  return std::move(w).take();
 }
 /// Sets the commit bit in every Quick Mode message that B sends.
 Hook commit_bit(Host& b) {
@@ -55,68 +36,6 @@ Hook commit_bit(Host& b) {
 }
 
 }  // namespace
-
-TEST_CASE("RESPONDER-LIFETIME: the initiator learns of our shorter lifetime, and rekeys in time", "[lifetime][rfc2407-4.6.3.1]") {
-  World world;
-  auto [a, b] = two_sites(world, [](auto&, auto& cb) {
-    config::Child& c = cb.connections[0].children[0];
-    c.rekey_time = Seconds{3000};  // ours rekeys late: the initiator has to
-    c.rand_time = Seconds{0};
-    c.life_time = Seconds{90};
-    c.life_bytes = 5'000'000;
-  });
-  begin_recorded(world, a, b);
-  for (const PlaneSa* sa : {a.current_out("net"), b.current_out("net")}) {
-    CHECK(sa->sa.hard_seconds == 90);
-    CHECK(sa->sa.hard_bytes / 1024 == 5'000'000 / 1024);
-  }
-  world.begin_traffic();
-  world.run(600s);
-  CHECK(world.gaps.empty());
-  CHECK(a.counted(Exchange::QuickMode, Reason::Ok) >= 6);
-  CHECK(a.reports(Reason::Expired).empty());
-  CHECK(b.reports(Reason::Expired).empty());
-}
-
-TEST_CASE("lifetimes that a peer asks for have a lower end", "[lifetime][attack-C3]") {
-  World world;
-  auto [a, b] = two_sites(world, [](auto& ca, auto&) {
-    config::Child& c = ca.connections[0].children[0];
-    c.rekey_time = c.life_time = Seconds{1};
-    c.rand_time = Seconds{0};
-    c.life_bytes = 1024;
-  });
-  a.start();
-  b.start();
-  REQUIRE(world.run_until([&] { return !b.inbound.empty(); }, 60s));
-  CHECK(b.inbound.begin()->second.sa.hard_seconds == 10);
-  CHECK(b.inbound.begin()->second.sa.hard_bytes == 1024 * 1024);
-}
-
-TEST_CASE("a lifetime that comes outside of Quick Mode shortens, and never lengthens", "[lifetime][rfc2407-4.6.3.1]") {
-  World world;
-  auto [a, b] = two_sites(world);
-  begin_recorded(world, a, b);
-  const Insider insider(world);
-  const auto before = b.engine->ike_sas().front();
-  const auto state = [&](std::uint64_t seconds, bool isakmp, std::uint32_t id) {
-    const Bytes spi = isakmp ? cookies_of(before) : bytes_of(b.current_out("net")->sa.spi);
-    const auto n = notify(NotifyType::ResponderLifetime, spi, ikev1::encode_responder_lifetime({seconds, {}}),
-                          isakmp ? ikev1::kProtoIsakmp : ikev1::kProtoEsp);
-    world.deliver(insider.informational(one(n), false, MessageId{id}));
-  };
-  state(1'000'000, true, 1);
-  state(1'000'000, false, 2);
-  CHECK(b.engine->ike_sas().front().expires_at == before.expires_at);
-  CHECK(b.engine->ike_sas().front().children.front().expires_at == before.children.front().expires_at);
-  state(600, true, 3);
-  state(300, false, 4);
-  const auto after = b.engine->ike_sas().front();
-  CHECK(after.expires_at == after.established + 600s);
-  CHECK(after.rekey_at < after.expires_at);
-  CHECK(after.children.front().expires_at == after.children.front().established + 300s);
-  CHECK(after.children.front().rekey_at < after.children.front().expires_at);
-}
 
 TEST_CASE("the commit bit: the SA waits for CONNECTED, and not for ever", "[quick_mode][rfc2408-3.1]") {
   World world;

@@ -54,7 +54,7 @@ void judge_ike(const Suites& suites, const Sa& sa) {
   const auto choice = select_ike(suites.ike, sa);
   if (!choice) return require_readable(choice.error());
   require(std::find(suites.ike.begin(), suites.ike.end(), choice->suite) != suites.ike.end());
-  require(choice->life_seconds != std::uint64_t{0});
+  require(choice->life.seconds != std::uint64_t{0} && choice->life.kbytes != std::uint64_t{0});
   require_small(choice->reply);
   const auto accepted = accept_ike(sa, choice->reply);
   require(accepted.has_value() && accepted->suite == choice->suite);
@@ -78,6 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 1) return 0;
   const ByteView body(data + 1, size - 1);
   (void)parse_responder_lifetime(body);
+  (void)parse_responder_lifetime(body, true);
   const auto content = parse_body(PayloadType::Sa, body);
   if (!content) return 0;
   const Sa& sa = std::get<Sa>(*content);

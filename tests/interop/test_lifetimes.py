@@ -3,8 +3,8 @@
 
 Time limit: 120 s
 Three tunnels at once between one Culvert and one strongSwan. In one Culvert replaces the pair after 300 kB, in another one strongSwan does after 3 MB;
-in the third one Culvert ends pairs after 20 s and says so (RESPONDER-LIFETIME) to a strongSwan that would keep them for an hour. Each carries
-pings that no change of keys may lose.
+in the third one Culvert ends pairs after 20 s and says so (RESPONDER-LIFETIME) to a strongSwan that would keep them for an hour; of its ISAKMP SA
+it says that, too. Each carries pings that no change of keys may lose.
 """
 import sys
 import time
@@ -26,7 +26,8 @@ def body(r, lab):
 
     def ours(gw):
         return {name: gateway.connection(sites.ADDRESS["a"], f"10.9.1.{n}", sites.IDENTITY["a"], f"{name}.example", sites.IKE_SUITE, gw.secret(sites.SECRET),
-                                         {"net": gateway.child(f"10.1.{n}.0/24", f"10.2.{n}.0/24", sites.ESP_SUITE, **CASES[name][0])}) for name, n in numbers.items()}
+                                         {"net": gateway.child(f"10.1.{n}.0/24", f"10.2.{n}.0/24", sites.ESP_SUITE, **CASES[name][0])},
+                                         **({"rekey_time": "1h"} if name == "ours-seconds" else {})) for name, n in numbers.items()}
 
     theirs = {name: strongswan.connection(f"10.9.1.{n}", sites.ADDRESS["a"], f"{name}.example", sites.IDENTITY["a"], sites.IKE_SUITE,
                                           {name: strongswan.child(f"10.2.{n}.0/24", f"10.1.{n}.0/24", sites.ESP_SUITE, **CASES[name][1])}) for name, n in numbers.items()}
@@ -50,6 +51,8 @@ def body(r, lab):
         r.check(f"{name}: one pair is in use", 1 <= len([p for p in pairs if p["state"] == "installed"]) <= 2 and site.culvert.child_up(name, "net"), [p["state"] for p in pairs])
     told = [line for line in site.strongswan.log_text().splitlines() if "QUICK_MODE response" in line and "24576" in line]
     r.check("strongSwan reads RESPONDER-LIFETIME (24576) in message 2 of Quick Mode", told, told[:1] or "not in its log")
+    told = [line for line in site.strongswan.log_text().splitlines() if "ID_PROT response" in line and "24576" in line]
+    r.check("... and, of the one ISAKMP SA that ends here before it would there, in message 6 of Main Mode", len(told) == 1, told[:2] or "not in its log")
     said = site.culvert.drops().get("esp_expired", 0)
     r.check("no packet met a dead SA", said == 0, f"{said} packets")
 

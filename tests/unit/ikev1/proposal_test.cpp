@@ -89,7 +89,7 @@ TEST_CASE("phase 1: every suite of the table is offered, chosen, and its reply a
     const auto choice = select_ike(std::vector{s}, std::get<Sa>(*wire));
     REQUIRE(choice);
     CHECK(choice->suite == s);
-    CHECK(choice->life_seconds == 14400);
+    CHECK(choice->life.seconds == 14400);
     REQUIRE(choice->reply.proposals.size() == 1);
     REQUIRE(choice->reply.proposals[0].transforms.size() == 1);
     const auto accepted = accept_ike(offer, choice->reply);
@@ -196,7 +196,8 @@ TEST_CASE("phase 1: odd attributes", "[ikev1][proposal][A11][C3][rfc2409-A]") {
   const auto odd = select_ike(
       phase1(suite), offer1(7, 256, 4, 14, 1, {tv(11, 2), tv(12, 1000), tv(11, 1), Attribute{12, false, Bytes(8, 0xff)}, tv(20000, 5)}));
   REQUIRE(odd);
-  CHECK(odd->life_seconds == 0xffffffffffffffff);
+  CHECK(odd->life.seconds == 0xffffffffffffffff);
+  CHECK(odd->life.kbytes == 1000);
   CHECK(odd->reply.proposals[0].transforms[0].attributes.size() == 10);
   CHECK(encode_body(odd->reply).size() < 500);
 }
@@ -463,6 +464,12 @@ TEST_CASE("RESPONDER-LIFETIME", "[ikev1][proposal][rfc2407-4.6.3.1]") {
   CHECK(life->seconds == 3600);
   CHECK(life->kbytes == 1000000);
   CHECK(parse_responder_lifetime({}));
+  // Of an ISAKMP SA it is written with the attributes of phase 1, and read with either.
+  CHECK(encode_responder_lifetime({3600, {}}, true) == hex("800b0001 800c0e10"));
+  CHECK_FALSE(parse_responder_lifetime(hex("800b0001 800c0e10"))->seconds);
+  CHECK(parse_responder_lifetime(hex("800b0001 800c0e10"), true)->seconds == 3600);
+  CHECK(parse_responder_lifetime(hex("80010002 80020e10"), true)->kbytes == 3600);
+  CHECK_FALSE(parse_responder_lifetime(hex("800b0001 800c0000"), true));
   CHECK_FALSE(parse_responder_lifetime(hex("80010001 8002")));
   CHECK_FALSE(parse_responder_lifetime(hex("80010001 0002ffff 00")));
   CHECK_FALSE(parse_responder_lifetime(hex("80020e10")));
