@@ -17,8 +17,8 @@ namespace culvert::dp {
 namespace {
 constexpr unsigned kCache = 256;
 constexpr unsigned kPrivate = 64;
-constexpr unsigned kFrame = 18;    // Ethernet, and the tag of a VLAN
-constexpr unsigned kEspTail = 64;  // padding, trailer and ICV of any suite
+constexpr unsigned kFrameHead = 18;  // Ethernet, and the tag of a VLAN
+constexpr unsigned kEspTail = 64;    // padding, trailer and ICV of any suite
 static_assert(sizeof(HandoffNote) <= kPrivate);
 
 rte_mbuf* mbuf(void* handle) { return static_cast<rte_mbuf*>(handle); }
@@ -26,7 +26,7 @@ rte_mbuf* mbuf(void* handle) { return static_cast<rte_mbuf*>(handle); }
 
 std::expected<std::unique_ptr<BufferPool>, std::string> BufferPool::create(const std::string& name, unsigned count, unsigned mtu,
                                                                            bool cached) {
-  const unsigned wanted = RTE_PKTMBUF_HEADROOM + kFrame + mtu + kEspTail;
+  const unsigned wanted = RTE_PKTMBUF_HEADROOM + kFrameHead + mtu + kEspTail;
   const unsigned room = std::max<unsigned>(RTE_MBUF_DEFAULT_BUF_SIZE, RTE_ALIGN_CEIL(wanted, 64U));
   if (room > UINT16_MAX) return std::unexpected("MTU " + std::to_string(mtu) + " does not fit a packet buffer");
   // A cache may hold at most two thirds of the pool.

@@ -75,9 +75,9 @@ bool is_neighbor_discovery(const Packet& p) {
 
 bool listens_to(const Interface& interface, const std::uint8_t* multicast) {
   const IpAddress group = address_from(Family::V6, multicast);
-  constexpr IpAddress kAllRouters{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}, Family::V6};
+  constexpr IpAddress kRouters{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}, Family::V6};
   if (!interface.has(Family::V6)) return false;
-  if (group == kAllNodes || group == kAllRouters) return true;
+  if (group == kAllNodes || group == kRouters) return true;
   return std::ranges::any_of(interface.addresses,
                              [&](const Prefix& p) { return p.address.family == Family::V6 && solicited_node(p.address) == group; });
 }
