@@ -2,6 +2,8 @@
 // Owns the objects and their bookkeeping; no exchange's rules (exchange_*.cpp) and no policy of when to start one (lifecycle.cpp).
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -109,6 +111,17 @@ struct ConnectionRun {
   std::optional<TimePoint> wake_at;  ///< what is wanted cannot begin before
 };
 
+/// ISAKMP SAs that peers have deleted lately: their Deletes come again, since nobody acknowledges one, and are no stranger's.
+class Farewells {
+ public:
+  void add(IkeSpi i, IkeSpi r) { last_[next_++ % last_.size()] = {i, r}; }
+  [[nodiscard]] bool contains(IkeSpi i, IkeSpi r) const { return std::ranges::find(last_, std::pair{i, r}) != last_.end(); }
+
+ private:
+  std::array<std::pair<IkeSpi, IkeSpi>, 64> last_{};
+  std::size_t next_ = 0;
+};
+
 /// Who an inbound SPI belongs to: a pair, or the Quick Mode that negotiates it.
 struct SpiOwner {
   std::size_t connection = 0;  ///< the run
@@ -158,6 +171,7 @@ class Core {
   std::set<std::pair<VrfId, IpAddress>>
       contacted;  ///< peers that we have, or had, SAs with: they get no INITIAL-CONTACT. At most kMaxContacted
   ike::Newcomers newcomers;
+  Farewells farewells;
   ike::Repeats repeats;  ///< first messages whose answer is expensive
   std::map<DhGroup, ReplyKeySlot> reply_keys;
   SecretBytes nobodys_secret;  ///< what answers of Aggressive Mode to identities that nobody expects are made with; empty until then

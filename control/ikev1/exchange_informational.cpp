@@ -146,6 +146,7 @@ void on_informational(Core& core, const Incoming& in) {
   auto id = core.table.find(h.spi_i, h.spi_r);
   if (!id) id = core.table.find_initiating(h.spi_i);
   IsakmpSa* sa = id ? core.find(*id) : nullptr;
+  if (!sa && h.encrypted() && core.farewells.contains(h.spi_i, h.spi_r)) return;  // what it says again was heard
   if (!sa) return junk(Reason::UnknownSa, "An Informational message names cookies that nobody here has.");
   if (std::holds_alternative<MmClosing>(sa->state)) {
     if (h.encrypted()) repeat_delete(core, in.now, *sa);

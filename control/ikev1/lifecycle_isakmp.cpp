@@ -189,6 +189,7 @@ void peer_deleted_isakmp(Core& core, TimePoint now, IsakmpSa& sa) {
   const std::size_t index = sa.connection;
   hand_over_line(core, sa);
   const std::vector<SaName> unconfirmed = abandon_quick_modes(core, sa);
+  core.farewells.add(sa.spi_i, sa.spi_r);
   core.drop(sa);
   tell_deleted(core, now, index, unconfirmed);
   if (!sibling) doubt_pairs(core, now, index, peer_id);
@@ -251,10 +252,12 @@ void close_isakmp(Core& core, TimePoint now, IsakmpSa& sa, Reason reason, const 
   Builder b;
   b.add(delete_isakmp(sa));
   add_deletes(b, pairs);
+  const bool proved = est->access.proved();
   MmClosing next{std::move(est->negotiated), std::move(est->keys), {}, 0, now + kClosingMemory};
   next.deletes.push_back(informational(core, sa, next.keys, std::move(b)));
   core.send(now, sa, next.deletes.back());
-  if (reason == Reason::DeletedByOperator) {  // there is no successor from which a peer that has missed it could tell
+  // Nobody acknowledges it, and a peer that misses it keeps an SA that nobody else has, for as long as it lives.
+  if (proved) {
     next.insisting.emplace(now, next.deletes.back(), core.config.ike, core.services);
     next.insisting->hurry(now + kGrace);
   }

@@ -173,3 +173,20 @@ TEST_CASE("a pair that the peer did not confirm is deleted under the ISAKMP SA t
   for (const auto& [cookie, id] : line.farewells)
     if (rekeyed) CHECK(cookie != before);
 }
+
+TEST_CASE("an ISAKMP SA is replaced and its first Deletes are lost: the peer does not keep it, and takes no repetition for a stranger's",
+          "[delete][rekey]") {
+  const unsigned lost = GENERATE(0U, 1U, 3U);
+  Line line(lost);
+  auto& [a, b] = line.ends;
+  CHECK(a.engine->rekey(line.world.now, "c", "", true).ok);
+  a.perform();
+  line.world.run(20s);
+  CHECK(line.said.size() == 4);
+  CHECK(a.established() == 1);
+  CHECK(b.established() == 1);
+  line.world.run(20s);
+  CHECK(a.engine->ike_sas().size() == 1);
+  CHECK(b.engine->ike_sas().size() == 1);
+  CHECK(b.reports(Reason::UnknownSa).empty());
+}

@@ -1,5 +1,5 @@
-// Fuzzes what reads certificates, names, revocation lists and OCSP answers of strangers. The first byte says which; whatever is read keeps
-// its promises, and no text made of it holds a raw byte that a terminal could mistake for a command.
+// Fuzzes what reads certificates, alone and in PKCS #7, names, revocation lists and OCSP answers of strangers. The first byte says which;
+// whatever is read keeps its promises, and no text made of it holds a raw byte that a terminal could mistake for a command.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -50,6 +50,14 @@ void certificate(ByteView data) {
   require_printable(crypto::status_by_ocsp(*c, *c, Bytes(16), data, kNow, {}).detail);
 }
 
+/// As a CERT payload carries it (RFC 2408 §3.9): each that comes out of it keeps the promises of one that came alone.
+void wrapped(ByteView data) {
+  const auto all = crypto::Certificate::unwrap(data);
+  if (!all) return require_printable(all.error());
+  require(!all->empty() && all->size() <= crypto::kMaxChain);
+  for (const crypto::Certificate& c : *all) certificate(c.der());
+}
+
 void name(ByteView data) {
   require_printable(name_text(data));
   const auto n = parse_name(data);
@@ -64,6 +72,7 @@ void name(ByteView data) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const ByteView rest(data + 1, size - 1);
+  if (data[0] == 4) return wrapped(rest), 0;
   switch (data[0] % 4) {
     case 0:
       certificate(rest);

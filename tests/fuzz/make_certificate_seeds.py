@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """usage: tests/fuzz/make_certificate_seeds.py : writes the seed corpus of the fuzz target `certificate` anew, into corpus/certificate/.
 
-The first byte of a seed chooses the reader: 0 a certificate, 1 a name, 2 a revocation list, 3 a name as text. The keys are made on the spot, so
+The first byte of a seed chooses the reader: 0 a certificate, 1 a name, 2 a revocation list, 3 a name as text, 4 a PKCS #7. The keys are made on the spot, so
 each run writes other bytes; nothing depends on them.
 """
 import os
+import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -28,6 +29,9 @@ seeds["list_empty"] = b"\2" + root.crl()
 seeds["list_two"] = b"\2" + root.crl([certificates["rsa"], certificates["places"]])
 for n, text in enumerate(("C=CH, O=Example, CN=gw", r"O=A\, B + CN=\41\ , 1.2.3.4=#0500", "E=ops@gw.example,DC=example,UID=7", "C=CH, O=*")):
     seeds[f"text_{n}"] = b"\3" + text.encode()
+for name, chain in {"chain": ("rsa", "path"), "one": ("plain",)}.items():
+    pem = b"".join(certificates[n].certificate.public_bytes(serialization.Encoding.PEM) for n in chain)
+    seeds[f"pkcs7_{name}"] = b"\4" + subprocess.run(["openssl", "crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", "-outform", "DER"], input=pem, stdout=subprocess.PIPE, check=True).stdout
 folder = os.path.join(HERE, "corpus", "certificate")
 os.makedirs(folder, exist_ok=True)
 for name, content in seeds.items():
