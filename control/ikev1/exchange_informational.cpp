@@ -137,6 +137,14 @@ bool waits_for_connected(const IsakmpSa& sa, MessageId id) {
   return qm != sa.quick_modes.end() && std::holds_alternative<QmAwaitConnected>(qm->second.state);
 }
 
+/// An id is for one message. But vpnc takes those of the two Deletes that it ends with from 256, and now and then the same for both:
+/// what only deletes, and is not the same again, is believed.
+bool is_new(const IsakmpSa& sa, MessageId id, const Message& verified) {
+  if (!sa.used_ids.contains(id) || waits_for_connected(sa, id)) return true;
+  return !verified.all<Delete>().empty() && verified.all<Notify>().empty() &&
+         !sa.used_ids.contains_informational(id, verified.find<Hash>()->data);
+}
+
 }  // namespace
 
 void on_informational(Core& core, const Incoming& in) {
@@ -160,9 +168,8 @@ void on_informational(Core& core, const Incoming& in) {
     return junk(Reason::Unexpected, "A notification in clear is not believed.");
   }
   Keys* keys = keys_of(*sa);
-  if (!keys || (!est && !waiting) || !h.message_id)
+  if (!keys || (!est && !waiting) || (!h.message_id && !est))  // 0 is one of vpnc's 256
     return junk(Reason::Unexpected, "An encrypted Informational message came before phase 1 was over.");
-  if (sa->used_ids.contains(h.message_id) && !waits_for_connected(*sa, h.message_id)) return;
   const auto opened = open_sealed(in, MessageKind::Informational, keys->cipher, keys->exchange_iv(h.message_id));
   const bool verified = opened && equal_constant_time(informational_hash(keys->secrets, h.message_id, opened->message.behind(0)),
                                                       opened->message.find<Hash>()->data);
@@ -175,7 +182,8 @@ void on_informational(Core& core, const Incoming& in) {
     return junk(opened ? Reason::BadHash : opened.error().reason,
                 opened ? "HASH(1) of an Informational message is wrong." : opened.error().text);
   }
-  sa->used_ids.add(h.message_id);
+  if (!is_new(*sa, h.message_id, opened->message)) return;
+  sa->used_ids.add_informational(h.message_id, opened->message.find<Hash>()->data);
   if (waiting) return on_phase1_error(core, in, *sa, opened->message);
   if (est->unconfirmed)
     for (const Notify* n : opened->message.all<Notify>())

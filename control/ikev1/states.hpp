@@ -8,6 +8,7 @@
 //               before Done: AwaitConnected, where the peer sets the commit bit
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -244,27 +245,45 @@ struct Hint {
   ike::Cause cause{};
 };
 
-/// Message ids of exchanges that were: a replayed first message must not open one again (RFC 2408 §3.1).
+/// Message ids of exchanges that were: a replayed first message must not open one again (RFC 2408 §3.1). Of the peer's Informational
+/// messages what their HASH(1) begins with is remembered, too, to tell a copy from another message of that id.
 class MessageIdHistory {
  public:
   /// More than rekeying and DPD at their defaults use in the life of an ISAKMP SA; older ones cannot be told from new, and a replay
   /// of one would count as a sign of life, and could move a peer behind a NAT to another address.
   static constexpr std::size_t kSize = 4096;
   [[nodiscard]] bool contains(MessageId id) const {
-    for (const MessageId& m : ids_)
-      if (m == id) return true;
+    for (const Used& m : used_)
+      if (m.id == id) return true;
     return false;
   }
-  void add(MessageId id) {
-    if (ids_.size() < kSize)
-      ids_.push_back(id);
-    else
-      ids_[next_] = id;
-    next_ = (next_ + 1) % kSize;
+  void add(MessageId id) { add({id, 0}); }
+  /// Whether this very message came before, or the id is that of an exchange, or ours. `hash`: of a verified one; at least four bytes.
+  [[nodiscard]] bool contains_informational(MessageId id, ByteView hash) const {
+    const Used sought{id, start_of(hash)};
+    for (const Used& m : used_)
+      if (m.id == id && (m.hash == 0 || m.hash == sought.hash)) return true;
+    return false;
   }
+  void add_informational(MessageId id, ByteView hash) { add({id, start_of(hash)}); }
 
  private:
-  std::vector<MessageId> ids_;
+  struct Used {
+    MessageId id;
+    std::uint32_t hash = 0;  ///< of an Informational message of the peer; 0: of an exchange, or ours
+  };
+  static std::uint32_t start_of(ByteView hash) {
+    Reader r(hash);
+    return std::max(r.be<std::uint32_t>(), 1U);
+  }
+  void add(Used used) {
+    if (used_.size() < kSize)
+      used_.push_back(used);
+    else
+      used_[next_] = used;
+    next_ = (next_ + 1) % kSize;
+  }
+  std::vector<Used> used_;
   std::size_t next_ = 0;
 };
 

@@ -152,6 +152,18 @@ TEST_CASE("a Delete touches what is ours with the peer that sends it, once, what
     CHECK(b.outbound.empty());
     CHECK(b.established() == 1);
   }
+  SECTION("the pair and the ISAKMP SA in two messages of one id, as vpnc may, each twice; the id may be 0") {
+    const MessageId id{GENERATE(0U, 0x90U)};
+    const auto sa = b.engine->ike_sas().front();
+    const auto pair = insider.informational(one(delete_esp({theirs})), false, id);
+    world.deliver(pair);
+    world.deliver(pair);
+    world.run(10ms);
+    CHECK(b.outbound.empty());
+    CHECK(b.established() == 1);
+    world.deliver(insider.informational(one(ikev1::Delete{ikev1::kIpsecDoi, ikev1::kProtoIsakmp, 16, {cookies_of(sa)}}), false, id));
+    CHECK(b.established() == 0);
+  }
   SECTION("the ISAKMP SA, and then what it brought along") {
     const auto sa = b.engine->ike_sas().front();
     ikev1::Builder all;
