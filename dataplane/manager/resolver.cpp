@@ -26,49 +26,50 @@ void Resolver::want(const NeighborKey& key, void* buffer, std::uint64_t now) {
     p.waiting.push_back(buffer);
     ++waiting_;
   }
-  if (p.tries == 0) step(*n, p, now);
+  if (p.tries == 0) step({n, n->link.load()}, p, now);
 }
 
 void Resolver::tick(std::uint64_t now) {
-  std::vector<Neighbor*> forgotten;
+  std::vector<Seen> forgotten;
   for (auto& [n, p] : progress_) {
+    const Seen seen{n, n->link.load()};  // first: what makes it usable has confirmed it
     if (n->confirmed.exchange(false)) {
       p.heard_ns = now;
       p.tries = 0;
     }
     if (n->used.exchange(false)) p.used_ns = now;
-    step(*n, p, now);
-    const NeighborState state = n->state();
-    const bool over = (state == NeighborState::Failed && now >= p.next_ns) ||
-                      (state == NeighborState::Reachable && now - std::max(p.used_ns, p.heard_ns) > kUnused);
-    if (over) forgotten.push_back(n);
+    step(seen, p, now);
+    const bool over = (seen.state() == NeighborState::Failed && now >= p.next_ns) ||
+                      (seen.state() == NeighborState::Reachable && now - std::max(p.used_ns, p.heard_ns) > kUnused);
+    if (over) forgotten.push_back(seen);
   }
   forget(forgotten);
 }
 
-void Resolver::forget(const std::vector<Neighbor*>& entries) {
-  for (Neighbor* n : entries) {
-    if (n->pinned) {
-      progress_[n] = {.watched = progress_[n].watched};
-      n->link.store(0, std::memory_order_release);
+/// Nothing waits for these: they are usable, or have failed.
+void Resolver::forget(const std::vector<Seen>& entries) {
+  for (const Seen& seen : entries) {
+    if (seen.n->pinned) {
+      if (seen.n->become(NeighborState::Incomplete, seen.link)) progress_[seen.n] = {.watched = progress_[seen.n].watched};
       continue;
     }
-    progress_.erase(n);
-    if (auto removed = table_.remove(*n)) rcu_.defer(std::move(removed));
+    progress_.erase(seen.n);
+    if (auto removed = table_.remove(*seen.n)) rcu_.defer(std::move(removed));
   }
 }
 
 void Resolver::renew(std::uint16_t port, std::uint64_t now) {
-  std::vector<Neighbor*> forgotten;
+  std::vector<Seen> forgotten;
   for (auto& [n, p] : progress_) {
-    if (n->key.port != port || n->state() == NeighborState::Incomplete) continue;
+    const Seen seen{n, n->link.load()};
+    if (n->key.port != port || seen.state() == NeighborState::Incomplete) continue;
+    n->confirmed.exchange(false);  // of before
     if (n->used.exchange(false)) p.used_ns = now;
     if (!p.waiting.empty()) flush(p);
-    if (n->state() == NeighborState::Failed || p.used_ns == 0 || now - p.used_ns > kReachable) {
-      forgotten.push_back(n);
+    if (seen.state() == NeighborState::Failed || p.used_ns == 0 || now - p.used_ns > kReachable) {
+      forgotten.push_back(seen);
       continue;
     }
-    n->confirmed.exchange(false);  // of before
     p.heard_ns = 0;
     p.used_ns = now;
     p.tries = 1;
@@ -78,8 +79,8 @@ void Resolver::renew(std::uint16_t port, std::uint64_t now) {
   forget(forgotten);
 }
 
-void Resolver::step(Neighbor& n, Progress& p, std::uint64_t now) {
-  switch (n.state()) {
+void Resolver::step(const Seen& seen, Progress& p, std::uint64_t now) {
+  switch (seen.state()) {
     case NeighborState::Failed:
       return;
     case NeighborState::Reachable:
@@ -88,20 +89,18 @@ void Resolver::step(Neighbor& n, Progress& p, std::uint64_t now) {
         return;  // fresh, or not in use
       break;
     case NeighborState::Incomplete:
-      if (n.pinned && !p.watched && p.tries == 0 && p.waiting.empty()) return;  // nobody wants it
+      if (seen.n->pinned && !p.watched && p.tries == 0 && p.waiting.empty()) return;  // nobody wants it
       break;
   }
   if (p.tries != 0 && now < p.next_ns) return;
-  if (p.tries >= kTries) return fail(n, p, now);
+  if (p.tries >= kTries) return fail(seen, p, now);
   ++p.tries;
-  p.next_ns = now + (n.state() == NeighborState::Reachable ? kProbe : kRetry);
-  out_.ask(n.key);
+  p.next_ns = now + (seen.state() == NeighborState::Reachable ? kProbe : kRetry);
+  out_.ask(seen.n->key);
 }
 
-void Resolver::fail(Neighbor& n, Progress& p, std::uint64_t now) {
-  // A worker may have heard from it in this moment: its word stands.
-  std::uint64_t link = n.link.load();
-  if (n.confirmed.load() || !n.link.compare_exchange_strong(link, Neighbor::encode(NeighborState::Failed, {}))) return;
+void Resolver::fail(const Seen& seen, Progress& p, std::uint64_t now) {
+  if (!seen.n->become(NeighborState::Failed, seen.link)) return;
   p.next_ns = now + kFailedHold;
   p.tries = 0;
   for (void* buffer : p.waiting) out_.refused(buffer, true);

@@ -58,10 +58,16 @@ class Resolver {
     std::uint64_t heard_ns = 0, used_ns = 0;
     bool watched = false;
   };
-  void step(Neighbor& n, Progress& p, std::uint64_t now);
-  void fail(Neighbor& n, Progress& p, std::uint64_t now);
+  /// An entry, and its link when it was looked at: a worker may hear from it at any moment, and then its word stands.
+  struct Seen {
+    Neighbor* n;
+    std::uint64_t link;
+    [[nodiscard]] NeighborState state() const { return Neighbor::state_of(link); }
+  };
+  void step(const Seen& seen, Progress& p, std::uint64_t now);
+  void fail(const Seen& seen, Progress& p, std::uint64_t now);
   void flush(Progress& p);
-  void forget(const std::vector<Neighbor*>& entries);
+  void forget(const std::vector<Seen>& entries);
 
   NeighborTable& table_;
   Rcu& rcu_;

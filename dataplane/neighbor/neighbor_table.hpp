@@ -44,10 +44,19 @@ struct Neighbor {
   static MacBits mac_of(std::uint64_t link) { return link & 0xffff'ffff'ffffU; }
   static NeighborState state_of(std::uint64_t link) { return static_cast<NeighborState>(link >> 48); }
   [[nodiscard]] NeighborState state() const { return state_of(link.load(std::memory_order_acquire)); }
-  /// It was heard from: usable from now on.
+  /// It was heard from: usable from now on. In this order: who sees the link finds it confirmed.
   void confirm(const Mac& mac) {
-    link.store(encode(NeighborState::Reachable, mac), std::memory_order_release);
-    confirmed.store(true, std::memory_order_release);
+    confirmed.store(true);
+    link.store(encode(NeighborState::Reachable, mac));
+  }
+  /// Manager: it is `to` from now on. False, and nothing is done: a worker heard from it since the link was `seen`.
+  bool become(NeighborState to, std::uint64_t seen) {
+    const std::uint64_t made = encode(to, {});
+    if (confirmed.load() || !link.compare_exchange_strong(seen, made)) return false;
+    if (!confirmed.load()) return true;
+    std::uint64_t expected = made;
+    link.compare_exchange_strong(expected, seen);  // the same address was heard meanwhile: the exchange could not see that
+    return false;
   }
 };
 

@@ -137,6 +137,35 @@ TEST_CASE("resolver: asks, delivers, gives up, forgets", "[neighbor][rfc826]") {
       CHECK((table.find(key) == nullptr || table.find(key)->state() == NeighborState::Failed));
     }
   }
+  SECTION("an answer while it is still being asked sends what waits") {
+    const unsigned unheard = GENERATE(0U, 1U);  // requests before
+    Resolver quick(table, **rcu,
+                   {[&](const NeighborKey& k) {
+                      asked.push_back(k);
+                      if (asked.size() > unheard) table.find(k)->confirm({2, 0, 0, 0, 0, 9});
+                    },
+                    [&](void* b) { sent.push_back(b); }, [&](void* b, bool) { refused.push_back(b); }});
+    now += 2 * Resolver::kUnused;
+    quick.want(key, packets.data(), now);
+    if (unheard != 0) quick.tick(now += Resolver::kRetry);
+    CHECK(sent.empty());
+    quick.tick(now);
+    CHECK(sent == std::vector<void*>{packets.data()});
+    CHECK(refused.empty());
+    CHECK((table.find(key) != nullptr && table.find(key)->state() == NeighborState::Reachable));
+  }
+  SECTION("what was heard while it was to be given up stands") {
+    const std::uint64_t seen = gateway.link;
+    CHECK(gateway.become(NeighborState::Failed, seen));
+    CHECK(gateway.state() == NeighborState::Failed);
+    gateway.confirm({2, 0, 0, 0, 0, 1});
+    const std::uint64_t heard = gateway.link;
+    CHECK_FALSE(gateway.become(NeighborState::Failed, heard));  // not looked at since
+    gateway.confirmed = false;
+    CHECK_FALSE(gateway.become(NeighborState::Failed, seen));
+    CHECK(gateway.link == heard);
+    CHECK(gateway.become(NeighborState::Failed, heard));
+  }
   SECTION("silence refuses what waits, holds the failure for a second, then asks anew") {
     r.want(key, &packets[0], now);
     pass(2000);
