@@ -67,14 +67,15 @@ def body(r, lab):
         return
     site = Site(lab).start()
     own = [a for _, v4, v6 in VLANS.values() for a in (f"{v4}.1", f"{v6}:1")]
-    lost = [a for a in own for size in (0, 56, 1400) if not ping(site.guest, a, size=size, count=1, wait=2)[0]]
+    lost = [(a, size) for a in own for size in (0, 56, 1400) if not ping(site.guest, a, size=size, count=1, wait=10)[0]]
+    lost += list(site.culvert.drops().items()) if lost else []
     r.check("the guest's pings to both VLANs' addresses, IPv4 and IPv6, are answered", not lost, lost)
     whole = [a for size, targets in ((1472, ["10.9.0.1", "10.8.0.1"]), (1452, ["fd00:9::1", "fd00:8::1"])) for a in targets
-             if site.guest.run(f"ping -c 1 -W 2 -M do -s {size} {a}")[0] != 0]
+             if site.guest.run(f"ping -c 1 -W 10 -M do -s {size} {a}")[0] != 0]
     r.check("... and whole packets of the MTU", not whole, whole)
     r.check("from a port to a VLAN and back", ping(site.host, "10.9.0.2", count=2, interval=0.1)[0])
     before = site.received()
-    answered = sum(bool(ping(site.host, f"10.2.0.{n}", count=1, wait=2)[0]) for n in range(1, FLOWS + 1))
+    answered = sum(bool(ping(site.host, f"10.2.0.{n}", count=1, wait=10)[0]) for n in range(1, FLOWS + 1))
     grown = {k: v - before[k] for k, v in site.received().items()}
     r.check(f"{FLOWS} flows to what is behind both next hops are answered", answered == FLOWS, answered)
     told = [site.traced(n) for n in range(1, FLOWS + 1)]
