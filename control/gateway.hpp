@@ -38,7 +38,7 @@ class Gateway final : private ike::Services {
     std::function<void(ike::CheckUser, config::SecretRef users)> check_user;  ///< answered by on_user_checked, later
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
-    std::function<std::vector<Bytes>(const std::string&)> certificates, authorities;
+    std::function<std::vector<Bytes>(const std::string&)> certificates, authorities, authority_keys;
     std::function<auth::Inventory()> inventory;  ///< of certificates_in_use
     std::function<std::expected<SecretBytes, std::string>(const config::SecretRef&)> read_secret;
     std::function<void(std::optional<ike::TimePoint>)> wake_at;  ///< call on_timer then
@@ -148,6 +148,9 @@ class Gateway final : private ike::Services {
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
+  std::vector<Bytes> authority_keys(const std::string& connection) override {
+    return hooks_.authority_keys ? hooks_.authority_keys(connection) : std::vector<Bytes>{};
+  }
 
   /// Performs what the engine wants done, in order, until it wants nothing more.
   void perform(ike::TimePoint now);

@@ -157,6 +157,7 @@ int serve(const config::GatewayConfig& config) {
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
                    .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },
+                   .authority_keys = [&authenticator](const std::string& c) { return authenticator.authority_keys(c); },
                    .inventory = [&authenticator] { return authenticator.inventory(); },
                    .read_secret = read_secret,
                    .wake_at = [&loop](std::optional<ike::TimePoint> when) { loop.wake_at(when); }});

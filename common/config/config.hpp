@@ -150,7 +150,8 @@ struct XauthServer {
   SecretRef users;  ///< a file of mode 0600, "name:hash" a line (control/config/users.hpp)
 };
 
-/// Virtual addresses, and what a peer that gets one is told with it (Mode Config, draft-dukes-ike-mode-cfg-02, Cisco Unity).
+/// Virtual addresses, and what a peer that gets one is told with it (Mode Config, draft-dukes-ike-mode-cfg-02,
+/// Cisco Unity; configuration payloads, RFC 7296 §3.15).
 struct Pool {
   std::string name;
   TrafficSelector addrs;  ///< a range of addresses, or a network without its first and last address
@@ -209,15 +210,16 @@ enum class Unique : std::uint8_t {
   Keep,     ///< they stay, and the newcomer is refused
   Never,    ///< the identity is shared: each address and port that it calls from is a peer
 };
-/// Fragmentation of IKE messages, as Cisco and Microsoft do it.
+/// Fragmentation of IKE messages: of IKEv1 as Cisco and Microsoft do it, of IKEv2 that of RFC 7383.
 enum class Fragmentation : std::uint8_t {
   No,      ///< neither sent nor taken in
   Accept,  ///< taken in
   Yes,     ///< ... and sent to a peer that says that it takes them in
-  Force,   ///< ... and sent to any peer
+  Force,   ///< ... and sent to any peer (IKEv1)
 };
 struct Connection {
   std::string name;
+  std::uint8_t version = 1;                      ///< of IKE: 1 or 2
   std::vector<IpAddress> local_addrs;            ///< first one: source when initiating
   std::vector<TrafficSelector> remotes{};        ///< remote_addrs as the file has them; none: %any
   std::vector<IpAddress> remote_addrs;           ///< the single ones; empty: it can only respond

@@ -22,6 +22,7 @@ struct At {
   Sink& sink;
   const Node& node;
   std::string path;
+  std::uint8_t ike_version = 1;  ///< of the connection around: how proposals are read
 
   void error(std::string message, std::string suggestion = {}) const {
     sink.error(node.at, path, std::move(message), std::move(suggestion));
@@ -29,7 +30,8 @@ struct At {
   void expected(std::string_view what, std::string suggestion = {}) const {
     error("expected " + std::string(what) + ", got " + node.describe(), std::move(suggestion));
   }
-  [[nodiscard]] At item(std::size_t index) const { return {sink, *node.items[index], path + "[" + std::to_string(index) + "]"}; }
+  [[nodiscard]] At below(const Node& inner, std::string where) const { return {sink, inner, std::move(where), ike_version}; }
+  [[nodiscard]] At item(std::size_t index) const { return below(*node.items[index], path + "[" + std::to_string(index) + "]"); }
   [[nodiscard]] bool given(std::string_view key) const { return node.find(key) != nullptr; }
 };
 

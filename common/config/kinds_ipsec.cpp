@@ -178,13 +178,20 @@ Kind<SecretRef> key_reference() {
 }
 
 namespace {
+/// How proposals of one version of IKE are read.
+template <class Suite>
+struct Grammar {
+  std::expected<std::vector<Suite>, ProposalError> (*parse)(std::string_view);
+  std::string example;
+};
+
 /// Reads a list of proposal strings and puts their expansions behind each other, each suite once.
 template <class Suite>
-Kind<std::vector<Suite>> proposals(std::expected<std::vector<Suite>, ProposalError> (*parse)(std::string_view), const std::string& example,
-                                   std::size_t low = 1) {
-  const std::string expects = "a proposal such as " + example;
-  const Kind<std::vector<Suite>> one{expects,
+Kind<std::vector<Suite>> proposals(const Grammar<Suite>& v1, const Grammar<Suite>& v2, std::size_t low = 1) {
+  const Kind<std::vector<Suite>> one{"a proposal such as " + v1.example,
                                      [=](const At& at) -> std::optional<std::vector<Suite>> {
+                                       const auto& [parse, example] = at.ike_version == 2 ? v2 : v1;
+                                       const std::string expects = "a proposal such as " + example;
                                        const auto* value = scalar(at, expects);
                                        if (!value) return std::nullopt;
                                        if (value->empty() || value->size() > 255 || !ascii(*value)) {
@@ -237,13 +244,19 @@ Kind<std::string> weak_algorithm() {
           },
           [](const std::string& v) { return v; }};
 }
-Kind<std::vector<IkeSuite>> ike_proposals() { return proposals<IkeSuite>(parse_ike_proposal, "aes256-sha256-modp2048"); }
+Kind<std::vector<IkeSuite>> ike_proposals() {
+  return proposals<IkeSuite>({parse_ike_proposal, "aes256-sha256-modp2048"},
+                             {parse_ike_proposal_v2, "aes256-sha256-modp2048 or aes128gcm16-prfsha256-ecp256"});
+}
 Kind<std::vector<EspSuite>> esp_proposals() {
-  return proposals<EspSuite>([](std::string_view text) { return for_ikev1(parse_esp_proposal(text)); },
-                             "aes128gcm16 or aes256-sha256-ecp256");
+  const std::string example = "aes128gcm16 or aes256-sha256-ecp256";
+  return proposals<EspSuite>({[](std::string_view text) { return for_ikev1(parse_esp_proposal(text)); }, example},
+                             {parse_esp_proposal_v2, example});
 }
 Kind<std::vector<EspSuite>> ah_proposals() {
-  return proposals<EspSuite>([](std::string_view text) { return for_ikev1(parse_ah_proposal(text)); }, "sha256 or sha256-ecp256", 0);
+  const std::string example = "sha256 or sha256-ecp256";
+  return proposals<EspSuite>({[](std::string_view text) { return for_ikev1(parse_ah_proposal(text)); }, example},
+                             {parse_ah_proposal_v2, example}, 0);
 }
 
 namespace {

@@ -22,7 +22,7 @@ Kind<TrafficSelector> pool_addresses() {
               return std::nullopt;
             }
             if (range->first.family != Family::V4) {
-              at.error("expected " + expects + ", got " + quoted(*value) + ": IKEv1's Mode Config has IPv4 only here");
+              at.error("expected " + expects + ", got " + quoted(*value) + ": virtual addresses are IPv4 only");
               return std::nullopt;
             }
             const std::uint32_t first = range->first.v4_host(), last = range->last.v4_host();
@@ -105,11 +105,12 @@ Section<Pool> pool_section() {
       .example("[10.1.0.53]")
       .key("nbns", &Pool::nbns, list_of(address_v4(), 0, 4), "WINS servers for the peer.")
       .key("split_include", &Pool::split_include, list_of(network_v4(), 0, 64),
-           "Networks whose traffic the peer is to send through the tunnel (Cisco Unity); none: all of it.")
+           "Networks whose traffic the peer is to send through the tunnel (Cisco Unity; INTERNAL_IP4_SUBNET of IKEv2); none: all of it.")
       .example("[10.1.0.0/24]")
       .key("banner", &Pool::banner, text("a text, or empty: none", 500), "What the peer's user is shown (Cisco Unity).")
       .key("domain", &Pool::domain, text("a domain, or empty: none", 255), "The peer's default domain (Cisco Unity).")
-      .key("split_dns", &Pool::split_dns, list_of(text("a domain", 255), 0, 16), "Domains that are asked of dns; none: all (Cisco Unity).")
+      .key("split_dns", &Pool::split_dns, list_of(text("a domain", 255), 0, 16),
+           "Domains that are asked of dns; none: all (Cisco Unity; INTERNAL_DNS_DOMAIN of IKEv2).")
       .key("vrf", &Pool::vrf, vrf_reference(), "The VRF of these addresses, that of the children whose peers get them.");
 }
 

@@ -123,8 +123,8 @@ Section<Child> child_section() {
            "may have a part of this, which no other has at the time.")
       .required("10.2.0.0/24")
       .key("esp_proposals", &Child::esp_proposals, esp_proposals(),
-           "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS, with several groups one is tried after the "
-           "other. "
+           "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS, of several groups IKEv1 tries one after "
+           "the other. "
            "esn: extended sequence numbers (RFC 4304); esn-noesn: either.")
       .required("[aes256gcm16-ecp256, aes128gcm16, aes256-sha256-modp2048]")
       .unless("ah_proposals")
@@ -172,6 +172,12 @@ Section<Child> child_section() {
       .derived("that of the connection")
       .example("default")
       .finish(finish_child);
+}
+
+/// Proposals are read by the version, before or behind which they may stand.
+void read_version_first(At& at) {
+  const Node* version = at.node.find("version");
+  at.ike_version = version && version->kind == Node::Kind::Scalar && version->text == "2" ? 2 : 1;
 }
 
 void finish_connection(const At& at, Connection& c) {
@@ -234,8 +240,9 @@ Section<Connection> connection_section() {
           .map("xauth", &Connection::xauth_server, xauth_server_section(),
                "The peer is a user: it is asked for name and password behind phase 1 (XAuth), before it gets a tunnel.");
   return Section<Connection>()
-      .fixed("version", "1", {{"2", "IKEv2 is not supported yet"}, {"0", "one version has to be chosen, and IKEv2 is not supported yet"}},
-             "IKE version.")
+      .first(read_version_first)
+      .key("version", &Connection::version,
+           choice<std::uint8_t>({{"1", 1}, {"2", 2}}, {{"0", "to leave the choice to the peer is not supported yet"}}), "IKE version.")
       .key("local_addrs", &Connection::local_addrs, list_of(address(), 1, 16),
            "Own addresses, each of a port; the first is used to initiate.")
       .required("[10.9.0.1]")
@@ -243,7 +250,9 @@ Section<Connection> connection_section() {
            "Addresses of the peer, tried in this order; networks and ranges, from where it may call; %any: from anywhere. Without a single "
            "address we only respond.")
       .example("[10.9.0.2]")
-      .key("proposals", &Connection::proposals, ike_proposals(), "IKE suites, the preferred one first.")
+      .key("proposals", &Connection::proposals, ike_proposals(),
+           "IKE suites, the preferred one first. With version: 2 they may also name the pseudo-random function, as an AEAD needs it: "
+           "aes128gcm16-prfsha256-ecp256, aes256-sha256-prfsha384-ecp384.")
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
       .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 32),
            "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. "
@@ -254,8 +263,8 @@ Section<Connection> connection_section() {
            "With auth: psk, where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")
       .example("file:/etc/culvert/site-b.psk")
       .key("pools", &Connection::pools, list_of(text("the name of a pool", 30), 0, 16),
-           "Pools that the peer's virtual address comes from, the first one that has a free one (Mode Config). It is tied to the peer's "
-           "identity, or to its user name.")
+           "Pools that the peer's virtual address comes from, the first one that has a free one (Mode Config; with version: 2 the "
+           "configuration payload). It is tied to the peer's identity, or to its user name.")
       .key("vips", &Connection::vips, virtual_addresses(),
            "The virtual address that we ask the peer for; 0.0.0.0: any. It becomes local_ts of children that are dynamic. The host behind "
            "us "
@@ -281,8 +290,9 @@ Section<Connection> connection_section() {
           "fragmentation", &Connection::fragmentation,
           choice<Fragmentation>(
               {{"no", Fragmentation::No}, {"accept", Fragmentation::Accept}, {"yes", Fragmentation::Yes}, {"force", Fragmentation::Force}}),
-          "Fragments of IKE messages (Cisco and Microsoft). accept: they are taken in. yes: and sent to a peer that takes them in. force: "
-          "and sent to any peer.")
+          "Fragments of IKE messages (Cisco and Microsoft; with version: 2 those of RFC 7383). accept: they are taken in. yes: and sent to "
+          "a "
+          "peer that takes them in. force: and sent to any peer, with version: 1 only.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
       .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h),
            "From then, time to its end, replaced or not. An initiator "

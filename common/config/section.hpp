@@ -49,12 +49,6 @@ class Section {
       if (auto value = kind.read(at)) out.*member = std::move(*value);
     });
   }
-  /// A key that may hold one of some words and is not stored: there is nothing to choose yet.
-  Section& fixed(std::string name, std::string only, std::vector<RefusedWord> refused, std::string help) {
-    auto kind = word({only}, std::move(refused));
-    KeyInfo info{std::move(name), KeyInfo::Shape::Value, kind.expects, only, {}, {}, std::move(help), false, {}, {}};
-    return add(std::move(info), [kind](const At& at, T&) { static_cast<void>(kind.read(at)); });
-  }
   /// A map whose keys fill a member.
   template <class U>
   Section& map(std::string name, U T::* member, const Section<U>& section, std::string help) {
@@ -77,7 +71,7 @@ class Section {
       if (at.node.entries.size() > max)
         return at.error("expected at most " + std::to_string(max) + " entries, got " + std::to_string(at.node.entries.size()));
       for (const auto& entry : at.node.entries) {
-        const At below{at.sink, *entry.value, join(at.path, entry.key)};
+        const At below = at.below(*entry.value, join(at.path, entry.key));
         U value;
         value.name = entry.key;
         if (!valid_name(entry.key))
@@ -136,16 +130,23 @@ class Section {
     return *this;
   }
 
+  /// Called before a key is read: sets what the reading of several depends on, wherever in the map it stands.
+  Section& first(std::function<void(At&)> step) {
+    first_ = std::move(step);
+    return *this;
+  }
+
   /// Reads a map into `out`. What is wrong goes to the sink; `out` keeps its defaults there.
-  void read(const At& at, T& out) const {
+  void read(At at, T& out) const {
     if (at.node.kind != Node::Kind::Map && at.node.kind != Node::Kind::Null) return at.expected("a map");
+    if (first_) first_(at);
     for (const auto& entry : at.node.entries) {
       std::size_t i = 0;
       while (i < infos_->size() && (*infos_)[i].name != entry.key) ++i;
       if (i == infos_->size()) {
         report_unknown_key(at, entry, *infos_);
       } else {
-        readers_[i]({at.sink, *entry.value, join(at.path, entry.key)}, out);
+        readers_[i](at.below(*entry.value, join(at.path, entry.key)), out);
       }
     }
     for (const auto& info : *infos_)
@@ -167,6 +168,7 @@ class Section {
 
   std::shared_ptr<std::vector<KeyInfo>> infos_;
   std::vector<std::function<void(const At&, T&)>> readers_;
+  std::function<void(At&)> first_;
   std::function<void(const At&, T&)> finish_;
 };
 

@@ -52,5 +52,9 @@ void validate_tunnels(const GatewayConfig& config, const Where& root);
 void validate_policies(const GatewayConfig& config, const Where& root);
 void validate_connections(const GatewayConfig& config, const Where& root);
 void validate_auth(const Connection& connection, const Where& at);
+/// Files and secrets, of either version: a part of the two others. `auth` of both sides was read.
+void validate_credentials(const Connection& connection, const Where& at);
+/// In place of validate_auth().
+void validate_version_2(const Connection& connection, const Where& at);
 
 }  // namespace culvert::config

@@ -21,10 +21,13 @@ void check_methods(const Connection& c, const Where& at) {
 }
 
 void check_secret(const Connection& c, const Where& at) {
-  const bool psk = c.local_auth.auth == Proof::Psk;
+  // In IKEv1 both sides prove themselves in one way; in IKEv2 each in its own (RFC 7296 §2.15).
+  const bool psk = c.local_auth.auth == Proof::Psk || (c.version == 2 && c.remote_auth.auth == Proof::Psk);
   if (psk && at.clean({"secret"}) && c.secret.kind == SecretRef::Kind::None)
     at.key("secret").error("the key is missing: expected " + secret_reference().expects);
-  if (!psk && at.node->find("secret")) at.key("secret").warning("no pre-shared key is used, since local.auth is not psk");
+  if (!psk && at.node->find("secret"))
+    at.key("secret").warning("no pre-shared key is used, since " +
+                             std::string(c.version == 2 ? "neither side's auth is psk" : "local.auth is not psk"));
 }
 
 void check_local(const LocalAuth& auth, const Where& at) {
@@ -99,8 +102,13 @@ void validate_auth(const Connection& c, const Where& at) {
   const Where local = at.key("local"), remote = at.key("remote");
   if (!local.clean({"auth"}) || !remote.clean({"auth"})) return;
   check_methods(c, at);
-  check_secret(c, at);
   check_aggressive(c, at);
+  validate_credentials(c, at);
+}
+
+void validate_credentials(const Connection& c, const Where& at) {
+  const Where local = at.key("local"), remote = at.key("remote");
+  check_secret(c, at);
   check_local(c.local_auth, local);
   check_remote(c.remote_auth, c.remote_id, remote);
   warn_weak_certificates(c, at);

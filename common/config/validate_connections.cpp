@@ -195,7 +195,7 @@ void check_ambiguous(const GatewayConfig& config, const Where& here) {
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const Connection& c = config.connections[i];
     const Where at = here.entry(i);
-    if (c.local_auth.auth != Proof::Psk || c.aggressive || !at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
+    if (c.version != 1 || c.local_auth.auth != Proof::Psk || c.aggressive || !at.clean({"local_addrs", "remote_addrs", "secret"})) continue;
     const std::vector<TrafficSelector> remotes = c.remotes.empty() ? std::vector<TrafficSelector>{{}} : c.remotes;
     bool too_many = false;
     for (const auto& local : c.local_addrs)
@@ -266,7 +266,8 @@ void check_shadowed(const std::vector<SpdEntry>& entries) {
 }
 
 void warn_unspecific(const Connection& c, const Where& at) {
-  if (at.clean({"proposals"})) warn_weak(c.proposals, at.key("proposals"), [](const IkeSuite& s) { return s.prf == Prf::HmacSha1; });
+  if (at.clean({"proposals"}))
+    warn_weak(c.proposals, at.key("proposals"), [](const IkeSuite& s) { return s.prf == Prf::HmacSha1 || s.integ == Integ::HmacSha1_96; });
   if (at.clean({"remote", "remote_addrs"}) && c.remote_id.type == Identity::Type::Any && c.remotes.empty() &&
       c.remote_auth.auth == Proof::Psk)
     at.key("remote").warning("with remote_addrs %any and no remote.id, whoever knows the secret is taken for this peer");
@@ -286,7 +287,7 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     check_times(c, at);
     warn_unspecific(c, at);
     check_weak_algorithms(c, at);
-    validate_auth(c, at);
+    if (at.clean({"version"})) c.version == 2 ? validate_version_2(c, at) : validate_auth(c, at);
     if (at.key("local").clean({"id"}) && at.key("local").node->find("id") && c.local_id.type == Identity::Type::Any)
       at.key("local").key("id").error("expected an identity of our own, got '%any'");
     if (c.children.empty() && at.clean({"children"})) at.key("children").error("expected at least one child");

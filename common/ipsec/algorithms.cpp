@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 namespace culvert {
 
@@ -57,6 +56,7 @@ constexpr std::array kInteg{
 constexpr std::array kPrf{
     PrfInfo{"sha1", Prf::HmacSha1, 20, 2, false},       PrfInfo{"sha256", Prf::HmacSha2_256, 32, 4, false},
     PrfInfo{"sha384", Prf::HmacSha2_384, 48, 5, false}, PrfInfo{"sha512", Prf::HmacSha2_512, 64, 6, false},
+    PrfInfo{"aesxcbc", Prf::AesXcbc, 16, 0, false},     PrfInfo{"aescmac", Prf::AesCmac, 16, 0, false},
     PrfInfo{"md5", Prf::HmacMd5, 16, 1, true},
 };
 constexpr std::array kDh{
@@ -84,75 +84,6 @@ auto find_row(const Table& table, Match match) -> const typename Table::value_ty
   const auto row = std::find_if(table.begin(), table.end(), match);
   return row == table.end() ? nullptr : &*row;
 }
-
-enum class Purpose : std::uint8_t { Ike, Esp, Ah };
-constexpr std::array<std::string_view, 3> kPurposes{"IKE", "ESP", "AH"};
-
-bool named_prf(std::string_view name) {
-  return find_row(kPrf, [&](const auto& p) { return p.name == name; }) != nullptr;
-}
-bool serves(const EncrInfo& e, Purpose p) { return p == Purpose::Ike ? e.ikev1_cipher != 0 : p == Purpose::Esp; }
-bool serves(const IntegInfo& i, Purpose p) { return p == Purpose::Ike ? named_prf(i.name) : p == Purpose::Ah || i.esp(); }
-bool serves(const DhInfo&, Purpose) { return true; }
-bool in_ikev1(const EncrInfo& e) { return e.ikev1_esp != 0; }
-bool in_ikev1(const IntegInfo& i) { return i.ikev1_auth != 0; }
-bool in_ikev1(const DhInfo&) { return true; }
-
-/// The keywords of one proposal, sorted by kind.
-struct Tokens {
-  std::vector<const EncrInfo*> encr;
-  std::vector<const IntegInfo*> integ;
-  std::vector<const DhInfo*> dh;
-  std::vector<bool> esn;
-};
-
-ProposalError unknown(std::string_view token, Purpose purpose) {
-  std::vector<std::string_view> names;
-  std::string list, weak;
-  const auto add = [&](const auto& table) {
-    for (const auto& row : table) {
-      if (!serves(row, purpose) || !in_ikev1(row)) continue;
-      names.push_back(row.name);
-      std::string& to = row.weak ? weak : list;
-      to += (to.empty() ? "" : ", ") + std::string(row.name);
-    }
-  };
-  add(kEncr), add(kInteg), add(kDh);
-  if (purpose != Purpose::Ike) {
-    names.insert(names.end(), {"esn", "noesn"});
-    list += ", esn, noesn";
-  }
-  return {"'" + std::string(token) + "' is no algorithm for " + std::string(kPurposes[static_cast<std::size_t>(purpose)]) +
-              " here; known are " + list + ", and with allow_weak " + weak,
-          std::string(token), nearest(token, names)};
-}
-
-std::expected<Tokens, ProposalError> split(std::string_view text, Purpose purpose) {
-  Tokens out;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find('-', begin), text.size());
-    const std::string_view word = text.substr(begin, end - begin);
-    begin = end + 1;
-    const auto named = [&](const auto& row) { return row.name == word && serves(row, purpose); };
-    if (const auto* encr = find_row(kEncr, named)) {
-      out.encr.push_back(encr);
-    } else if (const auto* integ = find_row(kInteg, named)) {
-      out.integ.push_back(integ);
-    } else if (const auto* dh = find_row(kDh, named)) {
-      out.dh.push_back(dh);
-    } else if (purpose != Purpose::Ike && (word == "esn" || word == "noesn")) {
-      out.esn.push_back(word == "esn");
-    } else {
-      return std::unexpected(unknown(word, purpose));
-    }
-  }
-  if (out.esn.empty()) out.esn.push_back(false);
-  return out;
-}
-
-ProposalError lacks(std::string_view text, std::string_view what) {
-  return {"'" + std::string(text) + "' names no " + std::string(what), std::string(text), ""};
-}
 }  // namespace
 
 std::span<const EncrInfo> encr_table() { return kEncr; }
@@ -168,6 +99,11 @@ const IntegInfo* find_integ(Integ id) {
 }
 const PrfInfo* find_prf(Prf id) {
   return find_row(kPrf, [&](const auto& p) { return p.id == id; });
+}
+Prf prf_of(Integ id) {
+  const IntegInfo* i = find_integ(id);
+  const PrfInfo* p = i ? find_row(kPrf, [&](const auto& row) { return row.name == i->name; }) : nullptr;
+  return p ? p->id : Prf::None;
 }
 const DhInfo* find_dh(DhGroup id) {
   return find_row(kDh, [&](const auto& d) { return d.id == id; });
@@ -195,8 +131,13 @@ SuiteLimits limits(const EspSuite& suite) {
 
 std::string IkeSuite::to_string() const {
   std::string out;
-  if (const auto* e = find_encr(encr, key_bits)) out += e->name;
-  if (const auto* p = find_prf(prf)) out += "-" + std::string(p->name);
+  const auto* e = find_encr(encr, key_bits);
+  if (e) out += e->name;
+  if (const auto* i = find_integ(integ)) out += "-" + std::string(i->name);
+  // IKEv1 names its PRF by the hash; IKEv2 names it where it is not the one that goes with the integrity algorithm.
+  const bool ikev2 = integ != Integ::None || (e && e->aead());
+  if (const auto* p = find_prf(prf); p && (integ == Integ::None || prf != prf_of(integ)))
+    out += (ikev2 ? "-prf" : "-") + std::string(p->name);
   if (const auto* d = find_dh(group)) out += "-" + std::string(d->name);
   return out.empty() ? "none" : out;
 }
@@ -206,7 +147,7 @@ template <class... Rows>
 std::vector<std::string_view> weak_of(const Rows*... rows) {
   std::vector<std::string_view> out;
   const auto add = [&](const auto* row) {
-    if (row && row->weak) out.push_back(row->name);
+    if (row && row->weak && std::ranges::find(out, row->name) == out.end()) out.push_back(row->name);
   };
   (add(rows), ...);
   return out;
@@ -214,7 +155,7 @@ std::vector<std::string_view> weak_of(const Rows*... rows) {
 }  // namespace
 
 std::vector<std::string_view> weak_algorithms(const IkeSuite& s) {
-  return weak_of(find_encr(s.encr, s.key_bits), find_prf(s.prf), find_dh(s.group));
+  return weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_prf(s.prf), find_dh(s.group));
 }
 std::vector<std::string_view> weak_algorithms(const EspSuite& s) {
   return weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_dh(s.pfs));
@@ -234,91 +175,6 @@ std::string_view weakness(std::string_view algorithm) {
   if (algorithm.ends_with("ccm8") || algorithm.ends_with("gcm8"))
     return "has a check value of 8 bytes only: forging a packet takes far fewer attempts";
   return "is weak and is used for this peer only; whoever records the traffic may read it one day";
-}
-
-std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text) {
-  const auto tokens = split(text, Purpose::Ike);
-  if (!tokens) return std::unexpected(tokens.error());
-  if (tokens->encr.empty()) return std::unexpected(lacks(text, "encryption algorithm"));
-  if (tokens->integ.empty()) return std::unexpected(lacks(text, "hash algorithm"));
-  if (tokens->dh.empty()) return std::unexpected(lacks(text, "Diffie-Hellman group"));
-  std::vector<IkeSuite> out;
-  for (const auto* e : tokens->encr)
-    for (const auto* i : tokens->integ)
-      for (const auto* d : tokens->dh) {
-        const auto* prf = find_row(kPrf, [&](const auto& p) { return p.name == i->name; });
-        out.push_back({e->id, e->key_bits, prf->id, d->id});
-      }
-  return out;
-}
-
-std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text) {
-  auto tokens = split(text, Purpose::Esp);
-  if (!tokens) return std::unexpected(tokens.error());
-  if (tokens->encr.empty()) return std::unexpected(lacks(text, "encryption algorithm"));
-  std::vector<EspSuite> out;
-  if (tokens->dh.empty()) tokens->dh.push_back(nullptr);
-  for (const auto* e : tokens->encr) {
-    if (e->aead() && !tokens->integ.empty())
-      return std::unexpected(ProposalError{"'" + std::string(e->name) + "' authenticates by itself: no integrity algorithm may go with it",
-                                           std::string(tokens->integ.front()->name), ""});
-    if (!e->aead() && tokens->integ.empty())
-      return std::unexpected(lacks(text, "integrity algorithm, which '" + std::string(e->name) + "' needs"));
-    const std::vector<const IntegInfo*> none{nullptr};
-    for (const auto* i : e->aead() ? none : tokens->integ)
-      for (const auto* d : tokens->dh)
-        for (const bool esn : tokens->esn)
-          out.push_back({e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None, SaProtocol::Esp, esn});
-  }
-  return out;
-}
-
-std::expected<std::vector<EspSuite>, ProposalError> parse_ah_proposal(std::string_view text) {
-  auto tokens = split(text, Purpose::Ah);
-  if (!tokens) return std::unexpected(tokens.error());
-  if (tokens->integ.empty()) return std::unexpected(lacks(text, "integrity algorithm"));
-  std::vector<EspSuite> out;
-  if (tokens->dh.empty()) tokens->dh.push_back(nullptr);
-  for (const auto* i : tokens->integ)
-    for (const auto* d : tokens->dh)
-      for (const bool esn : tokens->esn) out.push_back({Encr::None, 0, i->id, d ? d->id : DhGroup::None, SaProtocol::Ah, esn});
-  return out;
-}
-
-std::expected<std::vector<EspSuite>, ProposalError> for_ikev1(std::expected<std::vector<EspSuite>, ProposalError> suites) {
-  if (!suites) return suites;
-  const auto only = [](std::string_view name) {
-    return std::unexpected(ProposalError{
-        "'" + std::string(name) + "' is for IKEv2 only, which is not supported yet: IKEv1 has no number for it", std::string(name), ""});
-  };
-  for (const EspSuite& s : *suites) {
-    if (const EncrInfo* e = find_encr(s.encr, s.key_bits); e != nullptr && !in_ikev1(*e)) return only(e->name);
-    if (const IntegInfo* i = find_integ(s.integ); i != nullptr && !in_ikev1(*i)) return only(i->name);
-  }
-  return suites;
-}
-
-std::string nearest(std::string_view word, std::span<const std::string_view> candidates) {
-  std::string best;
-  std::size_t best_distance = std::max<std::size_t>(word.size() / 2, 2) + 1;
-  for (const std::string_view candidate : candidates) {
-    std::vector<std::size_t> row(candidate.size() + 1);
-    std::iota(row.begin(), row.end(), 0U);
-    for (std::size_t i = 1; i <= word.size(); ++i) {
-      std::size_t diagonal = row[0];
-      row[0] = i;
-      for (std::size_t j = 1; j <= candidate.size(); ++j) {
-        const std::size_t above = row[j];
-        row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (word[i - 1] == candidate[j - 1] ? 0U : 1U)});
-        diagonal = above;
-      }
-    }
-    if (row.back() < best_distance) {
-      best_distance = row.back();
-      best = candidate;
-    }
-  }
-  return best;
 }
 
 }  // namespace culvert

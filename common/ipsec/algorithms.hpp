@@ -44,7 +44,16 @@ enum class Integ : std::uint16_t {
   HmacSha2_512_256 = 14
 };
 /// Pseudo-random function, IANA "Transform Type 2". In IKEv1 the negotiated hash stands for it (RFC 2409 §4).
-enum class Prf : std::uint16_t { None = 0, HmacMd5 = 1, HmacSha1 = 2, HmacSha2_256 = 5, HmacSha2_384 = 6, HmacSha2_512 = 7 };
+enum class Prf : std::uint16_t {
+  None = 0,
+  HmacMd5 = 1,
+  HmacSha1 = 2,
+  AesXcbc = 4,  ///< RFC 4434
+  HmacSha2_256 = 5,
+  HmacSha2_384 = 6,
+  HmacSha2_512 = 7,
+  AesCmac = 8  ///< RFC 4615
+};
 /// Diffie-Hellman group, IANA "Transform Type 4"; the same numbers in IKEv1.
 enum class DhGroup : std::uint16_t {
   None = 0,
@@ -86,6 +95,8 @@ struct EncrInfo {
   bool fixed_key;              ///< there is one length of key, which is not said on the wire
   bool weak;                   ///< a connection must allow it by name: see weakness()
   [[nodiscard]] constexpr bool aead() const { return icv != 0; }
+  /// It encrypts messages of IKEv2: CBC (RFC 7296 §3.3.2) and AEADs (RFC 5282, RFC 7634).
+  [[nodiscard]] constexpr bool ikev2_ike() const { return ikev1_cipher != 0 || (aead() && id != Encr::AesGmac); }
   /// The IV is a counter that must not repeat under a key: ChaCha20, and all modes of AES but CBC.
   [[nodiscard]] constexpr bool counter_iv() const { return salt != 0; }
   [[nodiscard]] constexpr std::size_t key_bytes() const { return key_bits / 8U; }
@@ -103,10 +114,10 @@ struct IntegInfo {
   [[nodiscard]] constexpr bool esp() const { return iv == 0; }
 };
 struct PrfInfo {
-  std::string_view name;  ///< "sha256": in an IKE proposal the hash names the PRF, too
+  std::string_view name;  ///< "sha256": in an IKE proposal the hash names the PRF, too; alone it is "prfsha256" there
   Prf id;
   std::uint8_t size;         ///< output bytes
-  std::uint16_t ikev1_hash;  ///< phase 1 "Hash Algorithm" attribute
+  std::uint16_t ikev1_hash;  ///< phase 1 "Hash Algorithm" attribute; 0: IKEv1 has none
   bool weak;                 ///< as of EncrInfo
 };
 struct DhInfo {
@@ -127,6 +138,8 @@ const EncrInfo* find_encr(Encr id, std::uint16_t key_bits);
 const IntegInfo* find_integ(Integ id);
 const PrfInfo* find_prf(Prf id);
 const DhInfo* find_dh(DhGroup id);
+/// The PRF that goes with an integrity algorithm in a proposal string that names none; None of GMAC.
+Prf prf_of(Integ id);
 
 /// One suite of phase 2, ESP or AH, as negotiated or as wanted. "aes128-sha256", "aes256gcm16-ecp256-esn"; "sha256" is AH.
 struct EspSuite {
@@ -145,12 +158,13 @@ struct SuiteLimits {
   std::uint64_t packets = 0;  ///< 2^32 - 1 where the sequence number ends there; with ESN in counter modes of AES
 };
 SuiteLimits limits(const EspSuite& suite);
-/// One IKEv1 phase 1 suite. "aes256-sha256-modp2048".
+/// One suite of an IKE SA. "aes256-sha256-modp2048"; of IKEv2 also "aes256-sha256-prfsha384-ecp384", "aes128gcm16-prfsha256-x25519".
 struct IkeSuite {
   Encr encr{};
   std::uint16_t key_bits = 0;
   Prf prf{};
   DhGroup group{};
+  Integ integ{};  ///< None with an AEAD, and in IKEv1, which has no choice of it
   friend bool operator==(const IkeSuite&, const IkeSuite&) = default;
   [[nodiscard]] std::string to_string() const;
 };
@@ -175,6 +189,14 @@ struct ProposalError {
 std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text);
 std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text);
 std::expected<std::vector<EspSuite>, ProposalError> parse_ah_proposal(std::string_view text);
+
+/// Of IKEv2: the PRF is the one that goes with the integrity algorithm, or those named apart ("aes256-sha256-prfsha384-ecp384"). An AEAD
+/// has no integrity algorithm, so that a hash beside it is its PRF ("aes128gcm16-prfsha256-ecp256", "aes128gcm16-sha256-ecp256"); AEADs and
+/// other ciphers go into strings of their own.
+std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal_v2(std::string_view text);
+/// As those above; what is known, and may be suggested, includes what is for IKEv2 only.
+std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal_v2(std::string_view text);
+std::expected<std::vector<EspSuite>, ProposalError> parse_ah_proposal_v2(std::string_view text);
 
 /// The suites, or why IKEv1 cannot negotiate one of them: IANA gave it no number there, so that it is for IKEv2 only.
 std::expected<std::vector<EspSuite>, ProposalError> for_ikev1(std::expected<std::vector<EspSuite>, ProposalError> suites);

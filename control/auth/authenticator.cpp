@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "control/crypto/hash.hpp"
+
 namespace culvert::control::auth {
 
 Authenticator::Authenticator(const config::GatewayConfig& config, Hooks hooks)
@@ -94,6 +96,13 @@ std::vector<Bytes> Authenticator::authorities(const std::string& connection) {
   std::vector<Bytes> out;
   if (const auto trust = credentials_.trust(connection))
     for (const auto& c : (*trust)->anchors) out.push_back(c.subject());
+  return out;
+}
+
+std::vector<Bytes> Authenticator::authority_keys(const std::string& connection) {
+  std::vector<Bytes> out;
+  if (const auto trust = credentials_.trust(connection))
+    for (const auto& c : (*trust)->anchors) out.push_back(crypto::digest(Prf::HmacSha1, {c.key_info()}));
   return out;
 }
 

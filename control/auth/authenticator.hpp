@@ -35,6 +35,7 @@ class Authenticator {
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection);
   std::vector<Bytes> certificates(const std::string& connection);
   std::vector<Bytes> authorities(const std::string& connection);
+  std::vector<Bytes> authority_keys(const std::string& connection);
 
   /// Of all connections.
   Inventory inventory();

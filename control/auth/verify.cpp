@@ -16,7 +16,7 @@ using ike::Reason;
 
 namespace {
 
-// RFC 2408 §3.9: certificate encodings.
+// RFC 2408 §3.9, RFC 7296 §3.6: certificate encodings.
 constexpr std::uint8_t kPkcs7 = 1, kX509Signature = 4, kCrl = 7;
 
 bool same_word(ByteView a, const std::string& b) {
@@ -108,13 +108,17 @@ std::optional<Refusal> check(const ike::VerifyPeer& job, const Certificate& end)
   const std::string what = crypto::described(end);
   const auto& key = end.key();
   if (!key) return Refusal{Reason::CertInvalid, what + " is not used: " + key.error()};
-  if (key->method() != job.method)
+  if (job.scheme != ike::SignatureScheme::Ikev1 && !crypto::fits(job.scheme, key->method()))
+    return Refusal{Reason::CertInvalid, what + " is for " + std::string(ike::name(key->method())) + " signatures, but the peer's is " +
+                                            std::string(ike::name(job.scheme))};
+  if (job.scheme == ike::SignatureScheme::Ikev1 && key->method() != job.method)
     return Refusal{Reason::CertInvalid, what + " is for " + std::string(ike::name(key->method())) + " signatures, but " +
                                             std::string(ike::name(job.method)) + " was agreed"};
   if (const auto unfit = end.unfit_for_ike()) return Refusal{Reason::CertInvalid, what + " is not made for this use: " + *unfit};
   if (!carries(end, job.id_type, job.id_data))
     return Refusal{Reason::WrongIdentity, "the peer calls itself " + id_text(job) + ", but its certificate says " + identities_of(end)};
-  if (!key->verify(job.octets, job.signature)) return Refusal{Reason::AuthFailed, "the peer's signature is not one of the key of " + what};
+  if (!key->verify(job.scheme, job.octets, job.signature))
+    return Refusal{Reason::AuthFailed, "the peer's signature is not one of the key of " + what};
   return std::nullopt;
 }
 
@@ -161,12 +165,12 @@ ike::SignResult sign(const Own& own, const ike::Sign& job) noexcept {
   ike::SignResult out;
   out.job = job.job;
   try {
-    if (own.key.method() != job.method) {
+    if (job.scheme == ike::SignatureScheme::Ikev1 && own.key.method() != job.method) {
       out.error = "the private key is for " + std::string(ike::name(own.key.method())) + " signatures, but " +
                   std::string(ike::name(job.method)) + " was agreed";
       return out;
     }
-    auto signature = own.key.sign(job.octets);
+    auto signature = own.key.sign(job.scheme, job.octets);
     out.ok = signature.has_value();
     if (out.ok) {
       out.signature = std::move(*signature);

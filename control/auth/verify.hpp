@@ -1,4 +1,4 @@
-// The jobs of phase 1 that need keys and certificates: our signature, and whether the peer is who it says.
+// The jobs of phase 1 and of IKE_AUTH that need keys and certificates: our signature, and whether the peer is who it says.
 // Owns the order of the checks. Pure but for the library: any thread may do it, and nothing is asked of the network.
 #pragma once
 

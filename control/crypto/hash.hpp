@@ -19,7 +19,7 @@ class LibraryError : public std::runtime_error {
   explicit LibraryError(const char* call);
 };
 
-/// The hash of all parts, one after the other. `hash` must be in prf_table().
+/// The hash of all parts, one after the other. `hash` must be one of the HMACs of prf_table().
 Bytes digest(Prf hash, std::initializer_list<ByteView> parts);
 Bytes digest(Prf hash, std::span<const ByteView> parts);
 

@@ -1,5 +1,6 @@
 #include "control/crypto/signature.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -15,6 +16,7 @@ namespace culvert::crypto {
 
 using namespace detail;
 using ike::AuthMethod;
+using ike::SignatureScheme;
 
 struct PublicKey::Key {
   Pkey pkey;
@@ -39,6 +41,36 @@ std::size_t order_bytes(AuthMethod method) {
   for (const Curve& c : kCurves)
     if (c.method == method) return c.order_bytes;
   return 0;
+}
+
+/// How the octets of IKEv2 are hashed and signed.
+struct Form {
+  SignatureScheme scheme;
+  Prf hash;
+  const EVP_MD* (*md)();
+  int padding;                            // of RSA; 0: ECDSA
+  AuthMethod curve = AuthMethod::Count_;  // the only one, whose signatures are r | s; Count_: any, and DER
+};
+constexpr std::array kForms{
+    Form{SignatureScheme::RsaSha1, Prf::HmacSha1, EVP_sha1, RSA_PKCS1_PADDING},
+    Form{SignatureScheme::RsaSha256, Prf::HmacSha2_256, EVP_sha256, RSA_PKCS1_PADDING},
+    Form{SignatureScheme::RsaSha384, Prf::HmacSha2_384, EVP_sha384, RSA_PKCS1_PADDING},
+    Form{SignatureScheme::RsaSha512, Prf::HmacSha2_512, EVP_sha512, RSA_PKCS1_PADDING},
+    Form{SignatureScheme::PssSha256, Prf::HmacSha2_256, EVP_sha256, RSA_PKCS1_PSS_PADDING},
+    Form{SignatureScheme::PssSha384, Prf::HmacSha2_384, EVP_sha384, RSA_PKCS1_PSS_PADDING},
+    Form{SignatureScheme::PssSha512, Prf::HmacSha2_512, EVP_sha512, RSA_PKCS1_PSS_PADDING},
+    Form{SignatureScheme::EcdsaSha256, Prf::HmacSha2_256, EVP_sha256, 0},
+    Form{SignatureScheme::EcdsaSha384, Prf::HmacSha2_384, EVP_sha384, 0},
+    Form{SignatureScheme::EcdsaSha512, Prf::HmacSha2_512, EVP_sha512, 0},
+    Form{SignatureScheme::EcdsaP256, Prf::HmacSha2_256, EVP_sha256, 0, AuthMethod::EcdsaP256},
+    Form{SignatureScheme::EcdsaP384, Prf::HmacSha2_384, EVP_sha384, 0, AuthMethod::EcdsaP384},
+    Form{SignatureScheme::EcdsaP521, Prf::HmacSha2_512, EVP_sha512, 0, AuthMethod::EcdsaP521},
+};
+/// nullptr: no key of this kind makes such signatures.
+const Form* form_of(SignatureScheme scheme, AuthMethod key) {
+  const auto* form = std::ranges::find(kForms, scheme, &Form::scheme);
+  if (form == kForms.end() || (form->padding != 0) != (key == AuthMethod::RsaSignature)) return nullptr;
+  return form->curve == AuthMethod::Count_ || form->curve == key ? form : nullptr;
 }
 
 struct Checked {
@@ -113,6 +145,23 @@ PkeyCtx context(EVP_PKEY* pkey) {
   return PkeyCtx(must_have(EVP_PKEY_CTX_new_from_pkey(nullptr, pkey, nullptr), "EVP_PKEY_CTX_new_from_pkey"));
 }
 
+void set_form(EVP_PKEY_CTX* ctx, const Form& form) {
+  if (form.padding != 0) must(EVP_PKEY_CTX_set_rsa_padding(ctx, form.padding), "EVP_PKEY_CTX_set_rsa_padding");
+  must(EVP_PKEY_CTX_set_signature_md(ctx, form.md()), "EVP_PKEY_CTX_set_signature_md");
+  if (form.padding != RSA_PKCS1_PSS_PADDING) return;
+  must(EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, form.md()), "EVP_PKEY_CTX_set_rsa_mgf1_md");
+  must(EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST), "EVP_PKEY_CTX_set_rsa_pss_saltlen");
+}
+
+Bytes signed_by(EVP_PKEY_CTX* ctx, ByteView hash) {
+  std::size_t size = 0;
+  must(EVP_PKEY_sign(ctx, nullptr, &size, hash.data(), hash.size()), "EVP_PKEY_sign");
+  Bytes out(size);
+  must(EVP_PKEY_sign(ctx, out.data(), &size, hash.data(), hash.size()), "EVP_PKEY_sign");
+  out.resize(size);
+  return out;
+}
+
 /// No PEM file of ours is encrypted; without this, the library would ask at the terminal.
 int no_password(char*, int, int, void*) { return -1; }
 
@@ -132,6 +181,8 @@ std::expected<PublicKey, std::string> PublicKey::read(ByteView der) {
   return out;
 }
 
+bool fits(SignatureScheme scheme, AuthMethod key) { return form_of(scheme, key) != nullptr; }
+
 bool operator==(const PublicKey& a, const PublicKey& b) {
   return a.method_ == b.method_ && EVP_PKEY_eq(a.key_->pkey.get(), b.key_->pkey.get()) == 1;
 }
@@ -144,6 +195,24 @@ bool PublicKey::verify(ByteView hash, ByteView signature) const {
   must(EVP_PKEY_verify_init(ctx.get()), "EVP_PKEY_verify_init");
   if (rsa) must(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), RSA_PKCS1_PADDING), "EVP_PKEY_CTX_set_rsa_padding");
   const Bytes encoded = rsa ? Bytes(signature.begin(), signature.end()) : ecdsa_der(signature, half);
+  const int result = EVP_PKEY_verify(ctx.get(), encoded.data(), encoded.size(), hash.data(), hash.size());
+  ERR_clear_error();
+  return result == 1;
+}
+
+bool PublicKey::verify(SignatureScheme scheme, ByteView octets, ByteView signature) const {
+  if (scheme == SignatureScheme::Ikev1) return verify(octets, signature);
+  const Form* form = form_of(scheme, method_);
+  if (!form) return false;
+  const std::size_t half = order_bytes(method_);
+  const bool fixed = form->curve != AuthMethod::Count_;
+  if (form->padding != 0 ? signature.size() != (bits_ + 7) / 8 : fixed ? signature.size() != 2 * half : signature.empty()) return false;
+  if (signature.size() > kMaxRsaBits / 8) return false;
+  const Bytes hash = digest(form->hash, {octets});
+  const PkeyCtx ctx = context(key_->pkey.get());
+  must(EVP_PKEY_verify_init(ctx.get()), "EVP_PKEY_verify_init");
+  set_form(ctx.get(), *form);
+  const Bytes encoded = fixed ? ecdsa_der(signature, half) : Bytes(signature.begin(), signature.end());
   const int result = EVP_PKEY_verify(ctx.get(), encoded.data(), encoded.size(), hash.data(), hash.size());
   ERR_clear_error();
   return result == 1;
@@ -183,12 +252,19 @@ std::expected<Bytes, std::string> PrivateKey::sign(ByteView hash) const {
   const PkeyCtx ctx = context(public_.key_->pkey.get());
   must(EVP_PKEY_sign_init(ctx.get()), "EVP_PKEY_sign_init");
   if (rsa) must(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), RSA_PKCS1_PADDING), "EVP_PKEY_CTX_set_rsa_padding");
-  std::size_t size = 0;
-  must(EVP_PKEY_sign(ctx.get(), nullptr, &size, hash.data(), hash.size()), "EVP_PKEY_sign");
-  Bytes out(size);
-  must(EVP_PKEY_sign(ctx.get(), out.data(), &size, hash.data(), hash.size()), "EVP_PKEY_sign");
-  out.resize(size);
+  const Bytes out = signed_by(ctx.get(), hash);
   return rsa ? out : ecdsa_fixed(out, order_bytes(method()));
+}
+
+std::expected<Bytes, std::string> PrivateKey::sign(SignatureScheme scheme, ByteView octets) const {
+  if (scheme == SignatureScheme::Ikev1) return sign(octets);
+  const Form* form = form_of(scheme, method());
+  if (!form) return std::unexpected("the private key is of a kind that makes no such signatures");
+  const PkeyCtx ctx = context(public_.key_->pkey.get());
+  must(EVP_PKEY_sign_init(ctx.get()), "EVP_PKEY_sign_init");
+  set_form(ctx.get(), *form);
+  const Bytes out = signed_by(ctx.get(), digest(form->hash, {octets}));
+  return form->curve == AuthMethod::Count_ ? out : ecdsa_fixed(out, order_bytes(method()));
 }
 
 }  // namespace culvert::crypto

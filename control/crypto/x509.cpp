@@ -105,7 +105,8 @@ std::expected<Certificate, std::string> Certificate::parse(ByteView der) {
   if ((X509_get_extension_flags(x.get()) & EXFLAG_INVALID) != 0) return std::unexpected("it has extensions that cannot be read");
   unsigned char* spki = nullptr;
   const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x.get()), &spki);
-  if (size > 0) impl->key = PublicKey::read(ByteView(spki, static_cast<std::size_t>(size)));
+  if (size > 0) impl->key_info.assign(spki, spki + size);
+  if (size > 0) impl->key = PublicKey::read(impl->key_info);
   OPENSSL_free(spki);
   impl->alt_names = alt_names_of(x.get());
   ERR_clear_error();
@@ -176,6 +177,7 @@ WallTime Certificate::not_after() const { return wall_time(X509_get0_notAfter(im
 bool Certificate::is_authority() const { return (X509_get_extension_flags(impl_->x509.get()) & EXFLAG_CA) != 0; }
 bool Certificate::is_self_issued() const { return (X509_get_extension_flags(impl_->x509.get()) & EXFLAG_SI) != 0; }
 const std::expected<PublicKey, std::string>& Certificate::key() const { return impl_->key; }
+const Bytes& Certificate::key_info() const { return impl_->key_info; }
 const Certificate::AltNames& Certificate::alt_names() const { return impl_->alt_names; }
 
 std::optional<std::string> Certificate::unfit_for_ike() const {

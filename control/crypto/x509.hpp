@@ -55,6 +55,7 @@ class Certificate {
   [[nodiscard]] bool is_self_issued() const;
   /// The public key, if it is one that this gateway uses; else why not.
   [[nodiscard]] const std::expected<PublicKey, std::string>& key() const;
+  [[nodiscard]] const Bytes& key_info() const;  ///< DER: subjectPublicKeyInfo (RFC 5280 §4.1)
   /// subjectAltName (RFC 5280 §4.2.1.6), as far as IKE has such identities.
   struct AltNames {
     std::vector<std::string> dns, email;

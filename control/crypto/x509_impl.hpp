@@ -19,7 +19,7 @@ bool weak_hash(const X509_ALGOR* signature, const Strength& strength);
 
 struct Certificate::Impl {
   detail::X509Ptr x509;
-  Bytes der, subject, issuer;
+  Bytes der, subject, issuer, key_info;
   std::expected<PublicKey, std::string> key = std::unexpected("its public key cannot be read");
   AltNames alt_names;
 };

@@ -23,7 +23,7 @@ constexpr std::array kCauses{
     Row{"phase1_proposal", "No IKE proposal suits both sides."},
     Row{"phase2_proposal", "No ESP proposal suits both sides (ciphers, integrity, PFS group, encapsulation)."},
     Row{"no_peer_connection",
-        "The peer has no connection for our address, or speaks only IKEv2: many peers answer that with the same notification."},
+        "The peer has no connection for our address, or none of this version of IKE: many peers answer that with the same notification."},
     Row{"secret", "The pre-shared keys differ."},
     Row{"secret_unreadable", "Our secret cannot be read."},
     Row{"peer_identity", "The peer calls itself otherwise than is configured here."},
@@ -31,6 +31,7 @@ constexpr std::array kCauses{
     Row{"certificate", "The peer's certificate is refused."},
     Row{"own_certificate", "The peer does not accept our certificate, or our signature: it must trust the authority of ours."},
     Row{"signature", "A signature of phase 1 does not verify: the private key does not go with the certificate, or the peer's does not."},
+    Row{"auth_method", "The two sides do not prove themselves in the same way: pre-shared key, certificate, or name and password."},
     Row{"user", "User name or password are wrong."},
     Row{"user_method", "One side wants users to say name and password (XAuth), the other one does not."},
     Row{"pool", "No virtual address is free."},
@@ -38,9 +39,9 @@ constexpr std::array kCauses{
     Row{"no_connection", "No connection is configured for this peer's address."},
     Row{"unreachable", "Nothing answers there: a wrong address, no IKE daemon, or UDP port 500 is blocked on the way."},
     Row{"one_way", "Our answers do not reach the peer, or it has given up."},
-    Row{"port_4500", "UDP port 4500 is blocked on the way: with a NAT between, phase 1 moves there."},
+    Row{"port_4500", "UDP port 4500 is blocked on the way: with a NAT between, IKE moves there."},
     Row{"silence", "The peer stopped answering in the middle of the exchange."},
-    Row{"ike_version", "The peer speaks IKEv2, this connection IKEv1."},
+    Row{"ike_version", "The peer speaks the other version of IKE than this connection."},
     Row{"exchange", "The peer wants an exchange that is not done here."},
     Row{"aggressive", "One side wants Aggressive Mode, the other does not."},
     Row{"dead_peer", "The peer is gone: it does not answer any more."},
@@ -59,8 +60,30 @@ Likely likely(std::string_view name, std::string text = {}) {
 }
 
 bool on_4500(const Failure& f) { return f.peer && f.peer->port == ike::kNatPort; }
+bool in(const Failure& f, Exchange exchange) { return f.exchange == exchange; }
+bool of_ikev2(const Failure& f) { return f.exchange && ike::of_ikev2(*f.exchange); }
+bool begins_ike_sa(const Failure& f) { return in(f, Exchange::MainMode) || in(f, Exchange::AggressiveMode) || in(f, Exchange::IkeSaInit); }
+
+/// Who begins an exchange has it in his version.
+Likely other_version(const Failure& f) {
+  if (!begins_ike_sa(f)) return likely("ike_version");
+  const bool peer_has_2 = in(f, Exchange::IkeSaInit) == (f.role == Role::Responder);
+  return likely("ike_version",
+                peer_has_2 ? "The peer speaks IKEv2, this connection IKEv1." : "The peer speaks IKEv1, this connection IKEv2.");
+}
+
+/// No answer, in IKEv2: four messages, of which the first two go to port 500 and the others, with a NAT between, to 4500.
+std::vector<Likely> silence_v2(const Failure& f) {
+  if (in(f, Exchange::CreateChildSa)) return {likely("dead_peer"), likely("silence")};
+  if (f.role == Role::Responder) return {likely("one_way"), likely("port_4500")};
+  if (in(f, Exchange::IkeSaInit))
+    return {likely("unreachable"), likely("ike_version", "The peer speaks IKEv1 only, and is silent about what it does not know.")};
+  if (f.cause.on_4500 || on_4500(f)) return {likely("port_4500"), likely("silence")};
+  return {likely("silence", "The peer answered IKE_SA_INIT, and does not answer IKE_AUTH: its log says why."), likely("one_way")};
+}
 
 std::vector<Likely> silence(const Failure& f) {
+  if (of_ikev2(f)) return silence_v2(f);
   if (f.exchange == Exchange::ModeConfig && f.role == Role::Initiator)
     return {likely("pool", "The peer gives us no address, or waits for us to ask while we wait for it (mode_config: pull or push)."),
             likely("silence")};
@@ -71,11 +94,41 @@ std::vector<Likely> silence(const Failure& f) {
   return {likely("silence"), likely("one_way")};
 }
 
-/// Authentication failed, and no secret is in it: signatures.
+/// Authentication failed, and no secret is in it: signatures; of IKE_AUTH, another method than ours, or our proof refused by who has
+/// proved himself.
 std::vector<Likely> unproven(const Failure& f) {
+  if (in(f, Exchange::IkeAuth) && f.by == RefusedBy::Us) return {likely("auth_method")};
+  if (in(f, Exchange::IkeAuth) && f.by == RefusedBy::Peer) return {likely("own_identity"), likely("secret"), likely("auth_method")};
   if (f.by == RefusedBy::Us) return {likely("secret"), likely("signature")};
   if (f.by == RefusedBy::Nobody) return {on_4500(f) ? likely("port_4500") : likely("own_certificate"), likely("silence")};
   return {likely("own_certificate"), likely("own_identity")};
+}
+
+/// What a peer says with a notification that has no reason of its own.
+struct Said {
+  std::string_view notification, cause, text;  ///< text empty: the cause's
+};
+constexpr std::array kSaid{Said{"INVALID-EXCHANGE-TYPE", "aggressive", ""},
+                           Said{"INVALID-MAJOR-VERSION", "ike_version", ""},
+                           Said{"INVALID_MAJOR_VERSION", "ike_version", ""},
+                           Said{"TS_UNACCEPTABLE", "selectors", ""},
+                           Said{"SINGLE_PAIR_REQUIRED", "selectors", "The peer wants each CHILD SA to be for two addresses alone."},
+                           Said{"INVALID_SYNTAX", "protocol", ""},
+                           Said{"UNSUPPORTED_CRITICAL_PAYLOAD", "protocol", ""},
+                           Said{"NO_ADDITIONAL_SAS", "limit", "The peer takes no more CHILD SAs under this IKE SA."},
+                           Said{"FAILED_CP_REQUIRED", "pool", "The peer wants to give us a virtual address, and we do not ask for one."},
+                           Said{"INTERNAL_ADDRESS_FAILURE", "pool", "The peer has no virtual address for us."},
+                           Said{"AUTHORIZATION_FAILED", "peer_refused", "The peer knows who we are, and does not let us in."},
+                           Said{"TEMPORARY_FAILURE", "peer_refused", "The peer is busy with something else; it is asked again."}};
+
+std::vector<Likely> by_said(const Failure& f) {
+  if (f.cause.said == "INVALID_KE_PAYLOAD")
+    return {f.about_child() ? likely("phase2_proposal", "The peer wants a Diffie-Hellman group for PFS that our proposals do not have.")
+                            : likely("phase1_proposal", "The peer wants a Diffie-Hellman group that our proposals do not have.")};
+  const auto row = std::ranges::find_if(kSaid, [&](const Said& s) { return f.cause.said.starts_with(s.notification); });
+  if (row == kSaid.end()) return {likely("peer_refused")};
+  if (row->cause == "ike_version") return {other_version(f)};
+  return {likely(row->cause, std::string(row->text))};
 }
 
 std::vector<Likely> by_reason(const Failure& f) {
@@ -84,7 +137,8 @@ std::vector<Likely> by_reason(const Failure& f) {
       return silence(f);
     case Reason::NoProposalChosen:
     case Reason::PeerNoProposal:
-      return {likely(f.exchange == Exchange::QuickMode ? "phase2_proposal" : "phase1_proposal")};
+      if (f.cause.said == "INVALID_KE_PAYLOAD") return by_said(f);
+      return {likely(f.about_child() ? "phase2_proposal" : "phase1_proposal")};
     case Reason::AuthFailed:
       return unproven(f);
     case Reason::OtherMode:
@@ -105,7 +159,7 @@ std::vector<Likely> by_reason(const Failure& f) {
     case Reason::PeerSelectorMismatch:
       return {likely("selectors")};
     case Reason::OtherVersion:
-      return {likely("ike_version")};
+      return {other_version(f)};
     case Reason::Malformed:
     case Reason::BadPayloads:
     case Reason::BadHash:
@@ -136,7 +190,7 @@ std::vector<Likely> by_reason(const Failure& f) {
     case Reason::Count_:
       return {likely("internal")};
     default:
-      return {likely(f.cause.said.starts_with("INVALID-EXCHANGE-TYPE") ? "aggressive" : "peer_refused")};
+      return by_said(f);
   }
 }
 
@@ -145,13 +199,18 @@ struct ByEvidence {
 
   std::vector<Likely> operator()(const std::monostate&) const { return by_reason(f); }
   std::vector<Likely> operator()(const ike::ProposalEvidence& e) const {
-    const bool phase2 = f.exchange == Exchange::QuickMode;
+    const bool phase2 = f.about_child();
     std::string text = e.difference.empty() ? std::string{} : "No proposal suits both sides; the first difference: " + e.difference + ".";
     std::vector<Likely> out{likely(phase2 ? "phase2_proposal" : "phase1_proposal", std::move(text))};
-    if (f.by == RefusedBy::Peer && !phase2) out.push_back(likely("no_peer_connection"));
+    if (f.by == RefusedBy::Peer && begins_ike_sa(f)) out.push_back(likely("no_peer_connection"));
     return out;
   }
   std::vector<Likely> operator()(const ike::IdentityEvidence& e) const {
+    if (e.ours && !e.expected.empty()) {
+      std::vector<Likely> out{likely("own_identity", "The peer takes us for " + e.expected + "; we call ourselves " + e.received + ".")};
+      if (!e.proven) out.push_back(likely("secret"));
+      return out;
+    }
     if (e.ours) {
       std::vector<Likely> out{likely("own_identity", "The peer does not accept that we call ourselves " + e.received + ".")};
       if (e.user)
@@ -184,8 +243,10 @@ struct ByEvidence {
         break;
     }
     // A refusal in clear is the peer's word alone; one that does not decrypt shows other keys.
-    if (f.by == RefusedBy::Peer) return {likely("secret"), likely("own_identity")};
-    return {likely("secret")};
+    std::vector<Likely> out{likely("secret")};
+    if (f.by == RefusedBy::Peer) out.push_back(likely("own_identity"));
+    if (f.by == RefusedBy::Peer && in(f, Exchange::IkeAuth)) out.push_back(likely("auth_method"));
+    return out;
   }
   std::vector<Likely> operator()(const ike::UserEvidence& e) const { return {likely("user", "User " + e.user + ": " + e.problem + ".")}; }
   std::vector<Likely> operator()(const ike::PoolEvidence& e) const { return {likely("pool", "Pools " + e.pools + ": " + e.problem + ".")}; }

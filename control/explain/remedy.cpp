@@ -20,6 +20,16 @@ std::string listed(const std::vector<Suite>& suites) {
   return out;
 }
 
+/// Readers of proposals, as a connection of the version has them.
+auto ike_reader(int version) { return version == 2 ? parse_ike_proposal_v2 : parse_ike_proposal; }
+using EspReader = std::expected<std::vector<EspSuite>, ProposalError> (*)(std::string_view);
+EspReader esp_reader(int version) {
+  return version == 2 ? parse_esp_proposal_v2 : EspReader([](std::string_view text) { return for_ikev1(parse_esp_proposal(text)); });
+}
+EspReader ah_reader(int version) {
+  return version == 2 ? parse_ah_proposal_v2 : EspReader([](std::string_view text) { return for_ikev1(parse_ah_proposal(text)); });
+}
+
 /// A scalar within { }, where brackets and commas mean something. It holds no quote.
 std::string flow_scalar(const std::string& text) { return text.find_first_of("[],=") == std::string::npos ? text : "'" + text + "'"; }
 
@@ -29,7 +39,7 @@ std::string flow_scalar(const std::string& text) { return text.find_first_of("[]
 std::string unwise(const IkeSuite& s, const std::vector<IkeSuite>&) {
   if (const auto weak = weak_algorithms(s); !weak.empty())
     return s.to_string() + " has " + std::string(weak.front()) + ", which is broken or weak";
-  if (s.prf == Prf::HmacSha1) return s.to_string() + " has SHA-1, which is for old peers only";
+  if (s.prf == Prf::HmacSha1 || s.integ == Integ::HmacSha1_96) return s.to_string() + " has SHA-1, which is for old peers only";
   return {};
 }
 std::string unwise(const EspSuite& s, const std::vector<EspSuite>& ours) {
@@ -39,6 +49,15 @@ std::string unwise(const EspSuite& s, const std::vector<EspSuite>& ours) {
   const bool all_pfs = std::ranges::all_of(ours, [](const EspSuite& o) { return o.pfs != DhGroup::None; });
   if (s.pfs == DhGroup::None && all_pfs) return s.to_string() + " has no perfect forward secrecy, which every proposal here has";
   return {};
+}
+
+/// IKE_AUTH says nothing of groups (RFC 7296 §1.2), which rekeyings have all the same: ours.
+ike::ProposalEvidence with_group(ike::ProposalEvidence e, DhGroup group, EspReader read) {
+  const DhInfo* row = group == DhGroup::None ? nullptr : find_dh(group);
+  for (std::string& text : e.usable)
+    if (const auto parsed = read(text); row && parsed && parsed->size() == 1 && parsed->front().pfs == DhGroup::None)
+      text += "-" + std::string(row->name);
+  return e;
 }
 
 template <class Suite, class Parse>
@@ -114,17 +133,30 @@ Remedy selector_remedy(const ike::SelectorEvidence& e, const Failure& f, const c
 
 // -------------------------------------------------------------------------------------------- the others
 
+/// An identity that can stand in a file as it is: it holds no quote, bracket or wildcard.
+bool plain(const std::string& identity) {
+  return !identity.empty() && std::ranges::all_of(identity, [](char ch) {
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || std::string_view(".-_@:=, ").contains(ch);
+  });
+}
+
+/// The peer has said whom it takes us for (IDr of IKE_AUTH).
+Remedy own_identity_remedy(const ike::IdentityEvidence& e) {
+  const std::string otherwise = "The peer's remote identity must be the same as `local: {id: ...}` here, type included.";
+  if (!e.proven || !plain(e.expected)) return {{}, otherwise};
+  return {{"local: {id: " + flow_scalar(e.expected) + "}"}, "If this gateway is to go by that name. " + otherwise};
+}
+
 Remedy identity_remedy(const ike::IdentityEvidence& e) {
+  if (e.ours && !e.expected.empty()) return own_identity_remedy(e);
   if (e.ours)
     return {{},
             std::string(
                 "The peer does not say whom it expects. `local: {id: ...}` here and its remote identity must be the same, type included.") +
                 (e.user ? " XAuth must be on both sides, and the same one the user." : "")};
   if (!e.proven) return {{}, "The peer has not proved who it is: nothing is suggested on its word."};
-  const bool plain = !e.received.empty() && std::ranges::all_of(e.received, [](char ch) {
-    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || std::string_view(".-_@:=, ").contains(ch);
-  });
-  if (!plain) return {{}, "The identity is of a kind that is not suggested here: write it as the peer's administrator gives it to you."};
+  if (!plain(e.received))
+    return {{}, "The identity is of a kind that is not suggested here: write it as the peer's administrator gives it to you."};
   return {{"remote: {id: " + flow_scalar(e.received) + "}"},
           "If that is indeed the peer that this connection is for: it has shown that it holds the key."};
 }
@@ -133,8 +165,41 @@ Remedy address_remedy(const ike::AddressEvidence& e) {
   return {{"remote_addrs: [" + e.remote + "]"}, "In the connection that is for this peer, if one is: it must still prove who it is."};
 }
 
+/// Whether the connection could be of the other version as it is. IKEv2 has pre-shared keys alone here so far, and IKEv1 fewer suites.
+bool fits(const config::Connection& c, int version) {
+  const auto known = [](const auto& suites, auto parse) {
+    return std::ranges::all_of(suites, [&](const auto& s) { return parse(s.to_string()).has_value(); });
+  };
+  if (!known(c.proposals, ike_reader(version))) return false;
+  for (const config::Child& child : c.children)
+    if (!known(child.esp_proposals, esp_reader(version)) || !known(child.ah_proposals, ah_reader(version))) return false;
+  return version == 1 || (c.local_auth.auth == config::Proof::Psk && c.remote_auth.auth == config::Proof::Psk &&
+                          c.xauth_client.user.empty() && c.xauth_server.users.kind == config::SecretRef::Kind::None && c.pools.empty() &&
+                          c.vips.empty() && !c.aggressive && c.unique == config::Unique{} && c.fragmentation == config::Fragmentation::Yes);
+}
+
+Remedy version_remedy(const config::Connection* c) {
+  const int other = c != nullptr && c->version == 2 ? 1 : 2;
+  if (c != nullptr && fits(*c, other))
+    return {{"version: " + std::to_string(other)},
+            other == 2 ? "If that is indeed the peer; or configure it for IKEv1."
+                       : "If the peer cannot be configured for IKEv2, which is the better one of the two."};
+  return {
+      {},
+      std::string("Configure the peer for ") + (other == 2 ? "IKEv1" : "IKEv2") + ": this connection has what the other version lacks."};
+}
+
 Remedy by_cause(const Failure& f, const config::Connection* c) {
   const std::string_view cause = causes(f).front().cause;
+  if ((cause == "phase1_proposal" || cause == "phase2_proposal") && c != nullptr) {
+    const auto child = std::ranges::find(c->children, f.child, &config::Child::name);
+    const std::string ours = cause == "phase1_proposal"   ? listed(c->proposals)
+                             : child != c->children.end() ? listed(child->esp_proposals)
+                                                          : std::string{};
+    return {{},
+            "Compare " + std::string(cause == "phase1_proposal" ? "proposals" : "esp_proposals, PFS included,") +
+                " with the peer's configuration" + (ours.empty() ? "." : ": here it is " + ours + ".")};
+  }
   if (cause == "secret")
     return {{}, "There is no line for that: put the same secret on both sides (mind newlines at the end of the file)."};
   if (cause == "secret_unreadable")
@@ -147,7 +212,9 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
   if (cause == "port_4500") return {{}, "Let UDP 4500 through in both directions. Secrets come second."};
   if (cause == "one_way" || cause == "silence")
     return {{}, "Look at the peer's log, and at what reaches it (`culvert debug` shows what we send)."};
-  if (cause == "ike_version") return {{}, "Configure the peer for IKEv1."};
+  if (cause == "ike_version") return version_remedy(c);
+  if (cause == "auth_method") return {{}, "With version: 2 both sides prove themselves by a pre-shared key here: configure the peer so."};
+  if (cause == "dead_peer") return {{}, "See whether the peer runs, and whether UDP 500 and 4500 and ESP reach it."};
   if (cause == "certificate" || cause == "signature")
     return {
         {},
@@ -177,17 +244,20 @@ Remedy remedy(const Failure& f, const config::Connection* c, const config::Gatew
   if (const auto* e = std::get_if<ike::SelectorEvidence>(&f.cause.evidence)) return selector_remedy(*e, f, *c, all);
   const auto* e = std::get_if<ike::ProposalEvidence>(&f.cause.evidence);
   if (!e) return by_cause(f, c);
-  const bool phase2 = f.exchange == Exchange::QuickMode;
+  const bool phase2 = f.about_child();
   if (f.by == RefusedBy::Peer)
     return {{},
             std::string("The peer does not say what it wants. Compare ") + (phase2 ? "esp_proposals, PFS included," : "proposals") +
                 " with its configuration."};
-  if (!phase2) return proposal_remedy(*e, c->proposals, "proposals", parse_ike_proposal);
+  if (!phase2) return proposal_remedy(*e, c->proposals, "proposals", ike_reader(c->version));
   const auto child = std::ranges::find(c->children, f.child, &config::Child::name);
   if (child == c->children.end()) return {};
   // A suite that would authenticate alone is no answer to one that encrypts, nor the other way round.
-  Remedy found = child->esp_proposals.empty() ? proposal_remedy(*e, child->ah_proposals, "ah_proposals", parse_ah_proposal)
-                                              : proposal_remedy(*e, child->esp_proposals, "esp_proposals", parse_esp_proposal);
+  const bool ah = child->esp_proposals.empty();
+  const auto& ours = ah ? child->ah_proposals : child->esp_proposals;
+  const EspReader read = ah ? ah_reader(c->version) : esp_reader(c->version);
+  const DhGroup group = f.exchange == Exchange::IkeAuth && !ours.empty() ? ours.front().pfs : DhGroup::None;
+  Remedy found = proposal_remedy(with_group(*e, group, read), ours, ah ? "ah_proposals" : "esp_proposals", read);
   if (!found.yaml.empty()) found.yaml = {"children:", "  " + child->name + ": {" + found.yaml.front() + ", ...}"};
   return found;
 }

@@ -4,11 +4,12 @@
 
 namespace culvert::ike {
 
-std::vector<std::size_t> candidates(const config::GatewayConfig& config, const Endpoint& local, const IpAddress& remote) {
+std::vector<std::size_t> candidates(const config::GatewayConfig& config, const Endpoint& local, const IpAddress& remote,
+                                    std::uint8_t version) {
   std::vector<std::size_t> named, ranges, any;
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const config::Connection& c = config.connections[i];
-    if (c.vrf.id != local.vrf) continue;
+    if (c.vrf.id != local.vrf || (version != 0 && c.version != version)) continue;
     if (!c.local_addrs.empty() && std::ranges::find(c.local_addrs, local.address) == c.local_addrs.end()) continue;
     if (c.remote_addrs.empty() && c.remote_ranges.empty())
       any.push_back(i);

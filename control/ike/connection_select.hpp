@@ -9,9 +9,10 @@
 
 namespace culvert::ike {
 
-/// Indices of the connections that a peer at `remote` may mean when it talks to our `local`, best first: those that name
-/// the peer's address before those that name a network or range of it, those before %any, then in the order of the configuration. No
-/// local_addrs: any address of ours.
-std::vector<std::size_t> candidates(const config::GatewayConfig& config, const Endpoint& local, const IpAddress& remote);
+/// Indices of the connections that a peer at `remote` may mean when it talks IKE of this version (0: of any) to our `local`, best first:
+/// those that name the peer's address before those that name a network or range of it, those before %any, then in the order of the
+/// configuration. No local_addrs: any address of ours.
+std::vector<std::size_t> candidates(const config::GatewayConfig& config, const Endpoint& local, const IpAddress& remote,
+                                    std::uint8_t version);
 
 }  // namespace culvert::ike

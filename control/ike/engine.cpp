@@ -23,12 +23,16 @@
 #include "control/ikev1/traced.hpp"
 #include "control/ikev1/view.hpp"
 #include "control/ikev1/xauth.hpp"
+#include "control/ikev2/commands.hpp"
+#include "control/ikev2/dispatch.hpp"
+#include "control/ikev2/traced.hpp"
+#include "control/ikev2/view.hpp"
 
 namespace culvert::ike {
 
 class Engine::Impl {
  public:
-  Impl(const config::GatewayConfig& config, Services& services) : core(config, services) {}
+  Impl(const config::GatewayConfig& config, Services& services) : shared(config, services), core(shared), v2(shared) {}
 
   /// Ends every event.
   void settle(TimePoint now) {
@@ -44,14 +48,25 @@ class Engine::Impl {
                                                           ikev1::established_deadline(core, sa)));
                  },
                  [&](std::size_t run) { return ikev1::connection_deadline(core, run); }});
+    ikev2::settle(v2, now);
+  }
+  /// The connection's index, if it is one of IKEv2.
+  [[nodiscard]] std::optional<std::size_t> of_v2(const std::string& connection) const {
+    const auto& all = shared.config.connections;
+    const auto c = std::ranges::find(all, connection, &config::Connection::name);
+    return c != all.end() && c->version == 2 ? std::optional(static_cast<std::size_t>(c - all.begin())) : std::nullopt;
   }
   void dispatch(TimePoint now, const Datagram& datagram);
   void fragment(TimePoint now, const Datagram& datagram, const Framed& piece);
   [[nodiscard]] bool takes_fragments(const Datagram& datagram, const ikev1::IsakmpSa* sa) const;
   void exchange(TimePoint now, const Datagram& datagram, const Framed& framed);
+  [[nodiscard]] bool of_other_version(const Datagram& datagram, const Header& header) const;
+  void refuse_version(TimePoint now, const Datagram& datagram, const Framed& framed);
   [[nodiscard]] bool of_other_vrf(const Datagram& datagram, const Header& header) const;
 
-  ikev1::Core core;
+  Shared shared;
+  ikev1::Core core;  ///< of IKEv1
+  ikev2::Core v2;
 };
 
 void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
@@ -67,11 +82,34 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
   }
   const auto framed = parse_header(bytes);
   if (!framed) return junk(Reason::Malformed, "A datagram is no IKE message: " + std::string(name(framed.error().fault)) + ".");
-  if (framed->header.major != 1)
-    return core.not_spoken(now, datagram, Reason::OtherVersion, "A message of IKEv2, which this gateway does not speak.");
+  if (of_other_version(datagram, framed->header)) return refuse_version(now, datagram, *framed);
+  if (framed->header.major == 2) return ikev2::on_message(v2, {now, datagram, *framed});
   if (of_other_vrf(datagram, framed->header)) return junk(Reason::UnknownSa, "A message names cookies of an SA of another VRF.");
   if (framed->header.next_payload == ikev1::kFragmentPayload) return fragment(now, datagram, *framed);
   exchange(now, datagram, *framed);
+}
+
+/// Nobody here speaks this version with whoever is there, and somebody does the other one.
+bool Engine::Impl::of_other_version(const Datagram& datagram, const Header& h) const {
+  const SaTable& table = h.major == 2 ? v2.table : core.table;
+  if (table.find(h.spi_i, h.spi_r) || table.find_initiating(h.spi_i)) return false;
+  const auto speaks = [&](std::uint8_t version) {
+    return !candidates(shared.config, datagram.local, datagram.remote.address, version).empty();
+  };
+  return !speaks(h.major) && speaks(h.major == 2 ? 1 : 2);
+}
+
+void Engine::Impl::refuse_version(TimePoint now, const Datagram& datagram, const Framed& framed) {
+  const bool two = framed.header.major == 2;
+  if (!shared.watches.empty()) {
+    if (two)
+      ikev2::trace_received(v2, {now, datagram, framed});
+    else
+      (void)ikev1::trace_received(core, {now, datagram, framed});
+  }
+  shared.not_spoken(now, datagram, Reason::OtherVersion,
+                    two ? "A message of IKEv2, and the connection speaks IKEv1 (version: 1)."
+                        : "A message of IKEv1, and the connection speaks IKEv2 (version: 2).");
 }
 
 /// A VRF is shut: whoever knows the cookies speaks for nobody elsewhere.
@@ -111,7 +149,7 @@ void Engine::Impl::fragment(TimePoint now, const Datagram& datagram, const Frame
 bool Engine::Impl::takes_fragments(const Datagram& datagram, const ikev1::IsakmpSa* sa) const {
   const auto wanted = [&](std::size_t connection) { return core.connection(connection).fragmentation != config::Fragmentation::No; };
   if (sa) return wanted(sa->connection);
-  const auto options = candidates(core.config, datagram.local, datagram.remote.address);
+  const auto options = candidates(core.config, datagram.local, datagram.remote.address, 1);
   return std::any_of(options.begin(), options.end(), wanted);
 }
 
@@ -133,7 +171,7 @@ void Engine::Impl::exchange(TimePoint now, const Datagram& datagram, const Frame
     case kExchangeInformational:
       return ikev1::on_informational(core, in);
     default:
-      return core.not_spoken(
+      return shared.not_spoken(
           now, datagram, Reason::Unexpected,
           "A message of an exchange that this gateway does not do (type " + std::to_string(framed.header.exchange) + ").");
   }
@@ -143,7 +181,11 @@ Engine::Engine(const config::GatewayConfig& config, Services& services) : impl_(
 Engine::~Engine() = default;
 
 void Engine::start(TimePoint now, std::vector<OrphanSa> orphans) {
+  const auto behind = std::ranges::stable_partition(orphans, [&](const OrphanSa& o) { return !impl_->of_v2(o.connection); });
+  std::vector<OrphanSa> of_v2(std::make_move_iterator(behind.begin()), std::make_move_iterator(behind.end()));
+  orphans.erase(behind.begin(), orphans.end());
   ikev1::begin(impl_->core, now, std::move(orphans));
+  ikev2::begin(impl_->v2, now, std::move(of_v2));
   impl_->settle(now);
 }
 
@@ -164,6 +206,7 @@ void Engine::on_timer(TimePoint now) {
   for (const std::size_t run : expired.runs)
     if (impl_->core.has_run(run)) ikev1::on_connection_timer(impl_->core, now, run);
   ikev1::forget_newcomers(impl_->core, now);
+  ikev2::on_timer(impl_->v2, now);
   impl_->settle(now);
 }
 
@@ -173,6 +216,8 @@ void Engine::on_dh(TimePoint now, DhResult result) {
   ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr;
   if (owner && owner->reply_key) {
     ikev1::on_reply_key(core, now, *owner->reply_key, result);
+  } else if (result.job >= ikev2::kFirstJob) {
+    ikev2::on_dh(impl_->v2, now, result);
   } else if (!sa) {
     return;
   } else if (!owner->quick_mode) {
@@ -187,6 +232,7 @@ void Engine::on_dh(TimePoint now, DhResult result) {
 void Engine::on_signed(TimePoint now, SignResult result) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(result.job);
+  if (result.job >= ikev2::kFirstJob) ikev2::on_signed(impl_->v2, now, result);
   if (ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr) {
     ikev1::on_main_mode_signed(core, now, *sa, result);
     ikev1::on_aggressive_mode_signed(core, now, *sa, result);
@@ -197,6 +243,7 @@ void Engine::on_signed(TimePoint now, SignResult result) {
 void Engine::on_verified(TimePoint now, VerifyResult result) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(result.job);
+  if (result.job >= ikev2::kFirstJob) ikev2::on_verified(impl_->v2, now, result);
   if (ikev1::IsakmpSa* sa = owner ? core.find(owner->sa) : nullptr) {
     ikev1::on_main_mode_verified(core, now, *sa, result);
     ikev1::on_aggressive_mode_verified(core, now, *sa, result);
@@ -213,8 +260,11 @@ void Engine::on_user_checked(TimePoint now, const UserChecked& result) {
 void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& error) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(job);
-  if (!owner) return;
-  if (owner->install == Direction::Outbound) {
+  if (job >= ikev2::kFirstJob) {
+    ikev2::on_installed(impl_->v2, now, job, ok, error);
+  } else if (!owner) {
+    return;
+  } else if (owner->install == Direction::Outbound) {
     ikev1::on_outbound_installed(core, now, *owner, ok, error);
   } else if (ikev1::IsakmpSa* sa = core.find(owner->sa)) {
     if (const auto qm = sa->quick_modes.find(*owner->quick_mode); qm != sa->quick_modes.end())
@@ -224,60 +274,77 @@ void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& 
 }
 
 void Engine::on_acquire(TimePoint now, const std::string& connection, const std::string& child) {
-  ikev1::acquire(impl_->core, now, connection, child);
+  if (const auto v2 = impl_->of_v2(connection))
+    ikev2::acquire(impl_->v2, now, *v2, child);
+  else
+    ikev1::acquire(impl_->core, now, connection, child);
   impl_->settle(now);
 }
 
 void Engine::on_expired(TimePoint now, const SaExpired& expired) {
   ikev1::expired(impl_->core, now, expired);
+  ikev2::expired(impl_->v2, now, expired);
   impl_->settle(now);
 }
 
 void Engine::on_moved(TimePoint now, const PairMoved& moved) {
   ikev1::pair_moved(impl_->core, moved);
+  ikev2::pair_moved(impl_->v2, moved);
   impl_->settle(now);
 }
 
 void Engine::on_traffic(TimePoint now, Spi inbound, TimePoint last_used) {
   ikev1::traffic(impl_->core, now, inbound, last_used);
+  ikev2::traffic(impl_->v2, now, inbound, last_used);
   impl_->settle(now);
 }
 
 void Engine::on_dataplane_lost(TimePoint now) {
   ikev1::dataplane_lost(impl_->core, now);
+  ikev2::dataplane_lost(impl_->v2, now);
   impl_->settle(now);
 }
 
 CommandResult Engine::initiate(TimePoint now, const std::string& connection, const std::string& child) {
-  CommandResult out = ikev1::initiate(impl_->core, now, connection, child);
+  const auto v2 = impl_->of_v2(connection);
+  CommandResult out = v2 ? ikev2::initiate(impl_->v2, now, *v2, child) : ikev1::initiate(impl_->core, now, connection, child);
   impl_->settle(now);
   return out;
 }
 
 CommandResult Engine::terminate(TimePoint now, const std::string& connection, const std::string& child, const std::string& peer) {
-  CommandResult out = ikev1::terminate(impl_->core, now, connection, child, peer);
+  const auto v2 = impl_->of_v2(connection);
+  CommandResult out = v2 ? ikev2::terminate(impl_->v2, now, *v2, child, peer) : ikev1::terminate(impl_->core, now, connection, child, peer);
   impl_->settle(now);
   return out;
 }
 
 CommandResult Engine::rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer) {
-  CommandResult out = ikev1::rekey(impl_->core, now, connection, child, ike, peer);
+  const auto v2 = impl_->of_v2(connection);
+  CommandResult out =
+      v2 ? ikev2::rekey(impl_->v2, now, *v2, child, ike, peer) : ikev1::rekey(impl_->core, now, connection, child, ike, peer);
   impl_->settle(now);
   return out;
 }
 
 void Engine::shutdown(TimePoint now) {
+  ikev2::shutdown(impl_->v2, now);
   ikev1::shutdown(impl_->core, now);
   impl_->settle(now);
 }
 
 std::optional<TimePoint> Engine::deadline() const {
   const ikev1::Core& core = impl_->core;
-  return ikev1::earliest(core.deadline(), core.newcomers.deadline(core.config.ike.half_open_timeout));
+  return ikev1::earliest(ikev1::earliest(core.deadline(), core.newcomers.deadline(core.config.ike.half_open_timeout)),
+                         impl_->v2.deadline());
 }
 std::size_t Engine::newcomers() const { return impl_->core.newcomers.size(); }
-std::vector<Action> Engine::take_actions() { return std::exchange(impl_->core.actions, {}); }
-std::vector<IkeSaInfo> Engine::ike_sas() const { return ikev1::view_ike_sas(impl_->core); }
+std::vector<Action> Engine::take_actions() { return std::exchange(impl_->shared.actions, {}); }
+std::vector<IkeSaInfo> Engine::ike_sas() const {
+  auto out = ikev1::view_ike_sas(impl_->core);
+  ikev2::add_ike_sas(impl_->v2, out);
+  return out;
+}
 std::vector<LonePairs> Engine::lone_pairs() const { return ikev1::view_lone_pairs(impl_->core); }
 bool Engine::watch(TimePoint now, Watch watch) { return impl_->core.watch(now, std::move(watch)); }
 bool Engine::unwatch(TimePoint now, const Watch& target) { return impl_->core.unwatch(now, target); }
@@ -287,8 +354,12 @@ bool Engine::watched(TimePoint now, const std::string& connection, const std::op
 }
 std::vector<Failure> Engine::failures(const std::string& connection) const { return impl_->core.failures.of(connection); }
 std::vector<Failure> Engine::strangers() const { return impl_->core.failures.strangers(); }
-std::vector<PoolInfo> Engine::pools() const { return impl_->core.leases.view(); }
+std::vector<PoolInfo> Engine::pools() const { return impl_->shared.leases.view(); }
 FailureBook::Counts Engine::failure_counts() const { return impl_->core.failures.counts(); }
-std::vector<ConnectionStatus> Engine::connections(const std::string& only) const { return ikev1::view_connections(impl_->core, only); }
+std::vector<ConnectionStatus> Engine::connections(const std::string& only) const {
+  auto out = ikev1::view_connections(impl_->core, only);
+  ikev2::add_connections(impl_->v2, out);
+  return out;
+}
 
 }  // namespace culvert::ike

@@ -40,12 +40,26 @@ std::string_view name(Exchange e) {
       return "quick_mode";
     case Exchange::Informational:
       return "informational";
+    case Exchange::IkeSaInit:
+      return "ike_sa_init";
+    case Exchange::IkeAuth:
+      return "ike_auth";
+    case Exchange::CreateChildSa:
+      return "create_child_sa";
     case Exchange::Dpd:
       return "dpd";
     case Exchange::Count_:
       break;
   }
   return "unknown";
+}
+
+std::string_view name(SignatureScheme s) {
+  static constexpr std::array<std::string_view, static_cast<std::size_t>(SignatureScheme::Count_)> kNames{
+      "signature of IKEv1",    "RSA with SHA-1",        "RSA with SHA2-256",     "RSA with SHA2-384",   "RSA with SHA2-512",
+      "RSA-PSS with SHA2-256", "RSA-PSS with SHA2-384", "RSA-PSS with SHA2-512", "ECDSA with SHA2-256", "ECDSA with SHA2-384",
+      "ECDSA with SHA2-512",   "ECDSA with P-256",      "ECDSA with P-384",      "ECDSA with P-521"};
+  return s < SignatureScheme::Count_ ? kNames[static_cast<std::size_t>(s)] : "?";
 }
 
 std::string_view name(AuthMethod m) {

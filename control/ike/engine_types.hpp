@@ -175,6 +175,7 @@ struct ChildSaInfo {
   TimePoint established{}, rekey_at{}, expires_at{};  ///< default value: not set
 };
 struct IkeSaInfo {
+  std::uint8_t version = 1;
   std::uint64_t id = 0;  ///< ours, shown to operators, never reused
   std::string connection;
   IkeState state{};
@@ -214,10 +215,10 @@ struct ChildStatus {
   bool stopped = false;            ///< start_action: start, but an operator ended it
   TimePoint retry_at{};            ///< after a failure, no earlier; default value: at once
 };
-/// An attempt of ours to make an ISAKMP SA, under way.
+/// An attempt of ours to make an IKE SA, under way.
 struct Attempt {
   TimePoint since{};
-  unsigned unanswered = 0;  ///< the message of Main Mode that waits for its answer; 0: none, we are computing
+  unsigned unanswered = 0;  ///< of the messages of phase 1, or of IKE_SA_INIT (1) and IKE_AUTH (3); 0: none, we are computing
 };
 struct ConnectionStatus {
   std::string connection;
@@ -247,6 +248,8 @@ class Services {
   virtual std::vector<Bytes> certificates(const std::string& connection) = 0;
   /// What goes into CERTREQ payloads: the DER names of the authorities that the connection trusts.
   virtual std::vector<Bytes> authorities(const std::string& connection) = 0;
+  /// The same for IKEv2 (RFC 7296 §3.7): the SHA-1 hashes of their SubjectPublicKeyInfo.
+  virtual std::vector<Bytes> authority_keys(const std::string& connection) = 0;
 };
 
 }  // namespace culvert::ike

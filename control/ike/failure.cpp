@@ -43,7 +43,11 @@ RefusedBy usual_refuser(Reason reason) {
 
 namespace {
 
-bool is_phase1(const Failure& f) { return f.exchange == Exchange::MainMode || f.exchange == Exchange::AggressiveMode; }
+/// An exchange whose peer has not proved yet who it is. IKE_AUTH goes on about a CHILD SA once it has.
+bool is_first(const Failure& f) {
+  return f.exchange == Exchange::MainMode || f.exchange == Exchange::AggressiveMode || f.exchange == Exchange::IkeSaInit ||
+         (f.exchange == Exchange::IkeAuth && !f.about_child());
+}
 
 std::optional<std::pair<VrfId, IpAddress>> host(const std::optional<Endpoint>& peer) {
   return peer ? std::optional(std::pair(peer->vrf, peer->address)) : std::nullopt;
@@ -73,7 +77,17 @@ std::vector<Failure> newest_first(const std::vector<Failure>& list) { return {li
 
 }  // namespace
 
-bool Failure::strangers() const { return role == Role::Responder && (is_phase1(*this) || exchange == Exchange::Informational); }
+bool Failure::strangers() const { return role == Role::Responder && (is_first(*this) || exchange == Exchange::Informational); }
+
+bool Failure::about_child() const {
+  if (exchange == Exchange::QuickMode) return true;
+  const bool selectors = std::holds_alternative<SelectorEvidence>(cause.evidence) || reason == Reason::SelectorMismatch ||
+                         reason == Reason::PeerSelectorMismatch;
+  if (exchange == Exchange::CreateChildSa) return selectors || !child.empty();
+  // IKE_AUTH has no proposals but those of a CHILD SA.
+  const bool proposals = reason == Reason::NoProposalChosen || reason == Reason::PeerNoProposal;
+  return exchange == Exchange::IkeAuth && (selectors || proposals || !child.empty());
+}
 
 void FailureBook::add(const std::string& connection, Failure failure) {
   ++counts_[static_cast<std::size_t>(failure.reason)];
@@ -101,7 +115,7 @@ void FailureBook::mended(TimePoint now, const std::string& connection, const std
   for (Failure& f : list->second) {
     if (f.mended || (peer && (!f.peer || f.peer->address != *peer))) continue;
     // What a peer asked in vain of no child of ours is over when the same role gets a child of ours after all.
-    const bool asked_of_none = f.child.empty() && f.exchange == Exchange::QuickMode;
+    const bool asked_of_none = f.child.empty() && f.about_child();
     const bool over = child.empty() ? f.child.empty() && !asked_of_none : f.child == child || (asked_of_none && f.role == role);
     if (over) f.mended = now;
   }

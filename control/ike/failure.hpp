@@ -46,7 +46,7 @@ struct SelectorPair {
   friend bool operator==(const SelectorPair&, const SelectorPair&) = default;
 };
 struct SelectorEvidence {
-  SelectorPair asked;                    ///< by the initiator of the Quick Mode
+  SelectorPair asked;                    ///< by the initiator of the Quick Mode, or of IKE_AUTH or CREATE_CHILD_SA
   std::vector<SelectorPair> configured;  ///< here, at most kMaxConfigured
   bool taken = false;                    ///< they would fit, but another peer has SAs for them
   static constexpr std::size_t kMaxConfigured = 16;
@@ -93,7 +93,7 @@ struct Cause {
   unsigned number = 0;  ///< of the message in its exchange, that was refused or never answered; 0: not about one
   Evidence evidence{};
   std::string said{};             ///< the notification of the peer, by name; empty: none
-  bool on_4500 = false;           ///< what never came was to come on port 4500 (RFC 3947 §4)
+  bool on_4500 = false;           ///< what never came was to come on port 4500 (RFC 3947 §4, RFC 7296 §2.23)
   bool said_proven = false;       ///< it came under our keys; false: in clear, and only hinted at
   std::optional<RefusedBy> by{};  ///< nullopt: usual_refuser
 };
@@ -108,10 +108,11 @@ struct Failure {
   std::string child;    ///< empty: of the connection as such
   std::optional<Endpoint> peer;
   Cause cause;
-  TimePoint first{};                     ///< the first time since it last went well
-  std::uint64_t count = 1;               ///< how often since then
-  std::optional<TimePoint> mended;       ///< it went well later
-  [[nodiscard]] bool strangers() const;  ///< whoever can send datagrams can cause it
+  TimePoint first{};                       ///< the first time since it last went well
+  std::uint64_t count = 1;                 ///< how often since then
+  std::optional<TimePoint> mended;         ///< it went well later
+  [[nodiscard]] bool strangers() const;    ///< whoever can send datagrams can cause it
+  [[nodiscard]] bool about_child() const;  ///< about tunnels, of whichever child; false: about the IKE SA, or about neither
 };
 
 /// The latest failures of each connection, and of those who match none. A failure like an earlier one is counted with that one. What
@@ -124,7 +125,7 @@ class FailureBook {
   void add(const std::string& connection, Failure failure);
   /// Of nobody's connection. `heard` false: only counted where a like one is there, lest a flood push out the rest.
   void add_stranger(Failure failure, bool heard);
-  /// Phase 1 (empty child) or a child of a connection went well; `peer`: only that one's failures are mended.
+  /// The IKE SA (empty child) or a child of a connection went well; `peer`: only that one's failures are mended.
   void mended(TimePoint now, const std::string& connection, const std::string& child, const std::optional<IpAddress>& peer, Role role);
 
   /// How many were recorded since the start, by reason: those counted with a like one included.

@@ -26,6 +26,17 @@ inline constexpr std::uint8_t kExchangeTransaction = 6;
 inline constexpr std::uint8_t kExchangeQuickMode = 32;
 inline constexpr std::uint8_t kExchangeNewGroup = 33;
 
+/// IKEv2 exchange types (RFC 7296 §3.1).
+inline constexpr std::uint8_t kExchangeSaInit = 34;
+inline constexpr std::uint8_t kExchangeAuth = 35;
+inline constexpr std::uint8_t kExchangeCreateChildSa = 36;
+inline constexpr std::uint8_t kExchangeInformationalV2 = 37;
+
+/// IKEv2 flags (RFC 7296 §3.1).
+inline constexpr std::uint8_t kFlagInitiator = 0x08;  ///< of the sender: it began the IKE SA
+inline constexpr std::uint8_t kFlagVersion = 0x10;
+inline constexpr std::uint8_t kFlagResponse = 0x20;
+
 /// IKEv1 flags (RFC 2408 §3.1).
 inline constexpr std::uint8_t kFlagEncryption = 0x01;
 inline constexpr std::uint8_t kFlagCommit = 0x02;

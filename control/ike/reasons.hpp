@@ -60,8 +60,23 @@ enum class Reason : std::uint8_t {
 std::string_view name(Reason r);
 std::string_view help(Reason r);
 
-enum class Exchange : std::uint8_t { MainMode, AggressiveMode, Xauth, ModeConfig, QuickMode, Informational, Dpd, Count_ };
-std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ...
+enum class Exchange : std::uint8_t {
+  MainMode,
+  AggressiveMode,
+  Xauth,
+  ModeConfig,
+  QuickMode,
+  Informational,  ///< of both versions
+  Dpd,            ///< dead-peer detection, RFC 3706; of IKEv2 a check of liveness, RFC 7296 §2.4
+  IkeSaInit,
+  IkeAuth,
+  CreateChildSa,
+  Count_
+};
+std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ... "ike_sa_init", "ike_auth", "create_child_sa"
+
+/// Those that IKEv2 alone has.
+inline bool of_ikev2(Exchange e) { return e == Exchange::IkeSaInit || e == Exchange::IkeAuth || e == Exchange::CreateChildSa; }
 
 enum class Role : std::uint8_t { Initiator, Responder };
 inline Role other(Role r) { return r == Role::Initiator ? Role::Responder : Role::Initiator; }

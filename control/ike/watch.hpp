@@ -1,5 +1,5 @@
 // Who is watched: connections and peer addresses whose every message an operator wants to see, each for a limited time.
-// Owns the list and its bounds; the lines are made in ikev1/trace.hpp. A watch ends by itself; nothing is kept of it then.
+// Owns the list and its bounds; the lines are made in trace.hpp of ikev1 and of ikev2. A watch ends by itself; nothing is kept of it then.
 #pragma once
 
 #include <chrono>

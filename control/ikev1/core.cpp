@@ -9,28 +9,12 @@
 namespace culvert::ikev1 {
 
 namespace {
-/// Lines about watched peers: so many at once, then so many a second.
-constexpr double kTraceBurst = 400, kTracePerSecond = 100;
 constexpr std::size_t kIpv4AndUdp = 28;  // of a datagram's packet
 
 std::uint64_t number(ByteView bytes) {
   std::uint64_t v = 0;
   for (const std::uint8_t b : bytes) v = v << 8 | b;
   return v;
-}
-
-ike::Failure record(TimePoint now, std::optional<Exchange> exchange, std::optional<Role> role, Reason reason, const std::string& message,
-                    const std::optional<Endpoint>& peer, ike::Cause cause) {
-  ike::Failure out;
-  out.when = out.first = now;
-  out.exchange = exchange;
-  out.role = role;
-  out.reason = reason;
-  out.by = cause.by.value_or(ike::usual_refuser(reason));
-  out.message = message;
-  out.peer = peer;
-  out.cause = std::move(cause);
-  return out;
 }
 
 bool sends_fragments(const Core& core, const IsakmpSa& sa) {
@@ -48,10 +32,15 @@ std::vector<Bytes> pieces_of(const Core& core, const IsakmpSa& sa, ByteView mess
 }
 }  // namespace
 
-Core::Core(const config::GatewayConfig& configuration, ike::Services& svc)
-    : config(configuration), services(svc), leases(configuration.pools) {
-  // Pairs of a former culvertd are still in the data plane: ours must not share their numbers.
-  last_pair_ = number(random(8)) >> 1;
+Core::Core(ike::Shared& all)
+    : shared(all),
+      config(all.config),
+      services(all.services),
+      shutting_down(all.shutting_down),
+      actions(all.actions),
+      failures(all.failures),
+      leases(all.leases),
+      watches(all.watches) {
   for (const config::Connection& c : config.connections) {
     ConnectionRun& run = runs_[next_run_];
     run.connection = next_run_++;
@@ -158,18 +147,6 @@ ChildSa* Core::find_pair(std::size_t index, std::uint64_t pair) {
   return nullptr;
 }
 
-Bytes Core::random(std::size_t size) {
-  Bytes out(size);
-  services.random(out);
-  return out;
-}
-
-IkeSpi Core::new_cookie() {
-  IkeSpi spi;
-  while (!spi) spi = IkeSpi{number(random(8))};
-  return spi;
-}
-
 MessageId Core::new_message_id(const IsakmpSa& sa) {
   MessageId id;
   while (!id || sa.used_ids.contains(id) || sa.quick_modes.contains(id)) id = MessageId{static_cast<std::uint32_t>(number(random(4)))};
@@ -235,64 +212,32 @@ void Core::send_stateless(const ike::Datagram& to, Bytes message) {
 
 void Core::say(const IsakmpSa& sa, Severity severity, std::optional<Exchange> exchange, Reason reason, std::string message,
                const std::string& child) {
-  actions.emplace_back(ike::Report{severity, connection(sa).name, child, sa.remote, exchange, sa.role, reason, false, std::move(message)});
+  shared.say(severity, {connection(sa).name, child, sa.remote, exchange, sa.role}, reason, std::move(message));
 }
 
 void Core::ended(TimePoint now, const IsakmpSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
                  const std::optional<std::size_t>& child, ike::Cause cause) {
   touch(sa.connection);
   const config::Connection& c = connection(sa);
-  const std::string child_name = child ? c.children.at(*child).name : std::string{};
-  if (reason == Reason::Ok) {
-    failures.mended(now, c.name, child_name, c.remote_addrs.empty() ? std::optional(sa.remote.address) : std::nullopt, role);
-    actions.emplace_back(ike::Report{Severity::Info, c.name, child_name, sa.remote, exchange, role, reason, true, std::move(message)});
-    return;
-  }
+  const ike::Subject about{c.name, child ? c.children.at(*child).name : std::string{}, sa.remote, exchange, role};
+  if (reason == Reason::Ok) return shared.went_well(now, about, std::move(message), !c.remote_addrs.empty());
   cause.on_4500 = cause.number == 5 && sa.nat.encapsulate();
-  ike::Failure failure = record(now, exchange, role, reason, message, sa.remote, std::move(cause));
-  failure.child = child_name;
-  const bool heard = !failure.strangers() || refusal_lines_.take(now);
-  failures.add(c.name, std::move(failure));
-  actions.emplace_back(ike::Report{heard ? Severity::Warn : Severity::Debug, c.name, child_name, sa.remote, exchange, role, reason, true,
-                                   std::move(message)});
+  shared.failed(now, about, reason, std::move(message), std::move(cause));
 }
 
 void Core::lost(TimePoint now, std::size_t index, std::size_t child, std::optional<Exchange> exchange, Reason reason,
                 const std::string& message, const std::optional<Endpoint>& peer) {
-  ike::Failure failure = record(now, exchange, std::nullopt, reason, message, peer, {});
-  failure.child = connection(index).children.at(child).name;
-  failures.add(connection(index).name, std::move(failure));
-}
-
-bool Core::LineBudget::take(TimePoint now, double burst, double per_second) {
-  left_ = std::min(burst, left_ + std::chrono::duration<double>(now - at_).count() * per_second);
-  at_ = now;
-  if (left_ < 1) return false;
-  left_ -= 1;
-  return true;
+  shared.lost(now, {connection(index).name, connection(index).children.at(child).name, peer, exchange, {}}, reason, message);
 }
 
 void Core::junk(TimePoint now, const Endpoint& peer, Exchange exchange, Reason reason, std::string message, ike::Cause cause) {
-  const bool heard = junk_lines_.take(now);
-  failures.add_stranger(record(now, exchange, Role::Responder, reason, message, peer, std::move(cause)), heard);
-  actions.emplace_back(
-      ike::Report{heard ? Severity::Info : Severity::Debug, {}, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
+  shared.junk(now, peer, exchange, reason, std::move(message), std::move(cause));
 }
 
 void Core::refused(TimePoint now, std::size_t index, const Endpoint& peer, Exchange exchange, Reason reason, std::string message,
                    ike::Cause cause) {
   touch(index);
-  failures.add(connection(index).name, record(now, exchange, Role::Responder, reason, message, peer, std::move(cause)));
-  const Severity severity = refusal_lines_.take(now) ? Severity::Warn : Severity::Debug;
-  actions.emplace_back(
-      ike::Report{severity, connection(index).name, {}, peer, exchange, Role::Responder, reason, true, std::move(message)});
-}
-
-void Core::not_spoken(TimePoint now, const ike::Datagram& datagram, Reason reason, std::string message) {
-  const auto options = ike::candidates(config, datagram.local, datagram.remote.address);
-  if (options.empty() || connection(options.front()).remote_addrs.empty())
-    return junk(now, datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});
-  refused(now, options.front(), datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});
+  shared.refused(now, connection(index).name, peer, exchange, reason, std::move(message), std::move(cause));
 }
 
 bool Core::watch(TimePoint now, ike::Watch watch) {
@@ -305,27 +250,6 @@ bool Core::unwatch(TimePoint now, const ike::Watch& target) {
   const bool known = watches.remove(now, target);
   for (auto& [id, sa] : sas_) sa->watched = !watches.empty();
   return known;
-}
-
-void Core::trace(TimePoint now, const std::string& name, const Endpoint& peer, std::string text) {
-  if (!trace_lines_.take(now, kTraceBurst, kTracePerSecond)) {
-    ++untraced_;
-    return;
-  }
-  if (const auto left_out = std::exchange(untraced_, 0); left_out > 0)
-    text += " (" + std::to_string(left_out) + " lines before this one are left out)";
-  actions.emplace_back(ike::Report{
-      .severity = Severity::Debug, .connection = name, .child = {}, .peer = peer, .exchange = {}, .role = {}, .message = std::move(text)});
-}
-
-bool Core::refused_before(std::size_t print) {
-  if (std::ranges::find(refused_, print) != refused_.end()) return true;
-  if (refused_.size() < kRefusalsRemembered)
-    refused_.push_back(print);
-  else
-    refused_[next_refused_] = print;
-  next_refused_ = (next_refused_ + 1) % kRefusalsRemembered;
-  return false;
 }
 
 void Core::arm(TimerKey key, std::optional<TimePoint> at) {

@@ -18,12 +18,12 @@
 #include "control/ike/engine_types.hpp"
 #include "control/ike/failure.hpp"
 #include "control/ike/header.hpp"
+#include "control/ike/lifetimes.hpp"
 #include "control/ike/newcomers.hpp"
 #include "control/ike/repeats.hpp"
-#include "control/ike/watch.hpp"
+#include "control/ike/shared.hpp"
 #include "control/ikev1/attempts.hpp"
 #include "control/ikev1/fragments.hpp"
-#include "control/ikev1/leases.hpp"
 #include "control/ikev1/message.hpp"
 #include "control/ikev1/message_rules.hpp"
 #include "control/ikev1/states.hpp"
@@ -67,12 +67,11 @@ inline constexpr auto kTransactionMemory = seconds{60};  ///< how long our answe
 inline constexpr std::size_t kMaxTransactions = 16;      ///< of one ISAKMP SA, finished ones included; XAuth and Mode Config need three
 /// Runs of peers, beside those of the configured connections: as many as there may be ISAKMP SAs, without which none begins.
 inline constexpr std::size_t kMaxRuns = ike::kMaxIkeSas;
-inline constexpr std::size_t kRefusalsRemembered = 64;  ///< so that a peer's retransmissions make one report, not eight
-inline constexpr std::uint64_t kMinLife = 10;           ///< seconds; a peer's shorter lifetime is taken for this
-inline constexpr std::uint64_t kMinLifeKbytes = 1024;   ///< the same: less is a rekeying every few packets
-inline constexpr std::uint64_t kMinIkeKbytes = 64;      ///< of an ISAKMP SA: with less a peer with many pairs is never done with rekeying
-inline constexpr std::size_t kMaxContacted = 65536;     ///< peers beyond are not told that they are the first
-inline constexpr auto kConnectedWait = seconds{5};      ///< for CONNECTED: as long as a lost packet or two take
+using ike::kMinLife;
+inline constexpr std::uint64_t kMinLifeKbytes = 1024;  ///< the same: less is a rekeying every few packets
+inline constexpr std::uint64_t kMinIkeKbytes = 64;     ///< of an ISAKMP SA: with less a peer with many pairs is never done with rekeying
+inline constexpr std::size_t kMaxContacted = 65536;    ///< peers beyond are not told that they are the first
+inline constexpr auto kConnectedWait = seconds{5};     ///< for CONNECTED: as long as a lost packet or two take
 inline constexpr std::uint64_t kMaxSequence = 0xffffffff;  ///< packets of an SA without ESN (RFC 4303 §3.3.3)
 
 /// What is wanted of a child, and what there is.
@@ -159,12 +158,13 @@ struct Incoming {
 
 class Core {
  public:
-  Core(const config::GatewayConfig& configuration, ike::Services& svc);
+  explicit Core(ike::Shared& all);
 
+  ike::Shared& shared;
   const config::GatewayConfig& config;
   ike::Services& services;
-  bool shutting_down = false;
-  std::vector<ike::Action> actions;
+  bool& shutting_down;
+  std::vector<ike::Action>& actions;
   std::vector<ike::Datagram> deferred;  ///< came before their time, which is now
   ike::SaTable table;
   FirstFragments first_fragments, newcomer_fragments;  ///< the latter of message 3: nobody fills it in another's name
@@ -175,13 +175,13 @@ class Core {
   ike::Repeats repeats;  ///< first messages whose answer is expensive
   std::map<DhGroup, ReplyKeySlot> reply_keys;
   SecretBytes nobodys_secret;  ///< what answers of Aggressive Mode to identities that nobody expects are made with; empty until then
-  ike::FailureBook failures;
-  Leases leases;
+  ike::FailureBook& failures;
+  ike::Leases& leases;
   Attempts attempts;
   /// Run -> holder of a lease -> pairs that were made for it: the lease ends with the last ISAKMP SA and pair of its holder.
   std::map<std::size_t, std::map<std::string, std::set<std::uint64_t>>> lease_holders;
   std::map<SaId, Endpoint> waiting_for_user;  ///< SAs that XAuth has yet to prove, by source (host_of); some may have ended
-  ike::WatchList watches;
+  ike::WatchList& watches;
   TimePoint traced_at{};  ///< of the datagram at hand, while somebody is watched
 
   // -------------------------------------------------------------------------------- objects
@@ -218,11 +218,11 @@ class Core {
   ChildSa* find_pair(std::size_t run, std::uint64_t pair);
 
   // -------------------------------------------------------------------------------- numbers
-  Bytes random(std::size_t size);
-  IkeSpi new_cookie();
+  Bytes random(std::size_t size) { return shared.random(size); }
+  IkeSpi new_cookie() { return shared.new_spi(); }
   MessageId new_message_id(const IsakmpSa& sa);
-  std::uint64_t new_pair() { return ++last_pair_; }
-  SaId new_sa_id() { return ++last_sa_; }
+  std::uint64_t new_pair() { return shared.new_pair(); }
+  SaId new_sa_id() { return shared.new_sa_id(); }
 
   /// An inbound SPI for a Quick Mode; nullopt: there is no room.
   std::optional<Spi> allocate_spi(const SpiOwner& owner);
@@ -261,11 +261,11 @@ class Core {
   bool watch(TimePoint now, ike::Watch watch);
   bool unwatch(TimePoint now, const ike::Watch& target);
   /// A line about a message of somebody watched; beyond a bound these are only counted.
-  void trace(TimePoint now, const std::string& connection, const Endpoint& peer, std::string text);
-  /// A message that no exchange here takes: of whom one connection names, or a stranger's.
-  void not_spoken(TimePoint now, const ike::Datagram& datagram, Reason reason, std::string message);
+  void trace(TimePoint now, const std::string& connection, const Endpoint& peer, std::string text) {
+    shared.trace(now, connection, peer, std::move(text));
+  }
   /// Whether this message was refused a short while ago: it is answered again, but not reported again.
-  bool refused_before(std::size_t fingerprint);
+  bool refused_before(std::size_t fingerprint) { return shared.refused_before(fingerprint); }
 
   // -------------------------------------------------------------------------------- timers
   void touch(const IsakmpSa& sa) { dirty_sas_.insert(sa.id); }
@@ -303,22 +303,7 @@ class Core {
   std::vector<SaId> dead_;
   std::set<std::pair<TimePoint, TimerKey>> timers_;
   std::map<TimerKey, TimePoint> armed_;
-  SaId last_sa_ = 0;
   JobId last_job_ = 0;
-  std::uint64_t last_pair_ = 0;
-  /// Lines of the log that strangers may cause.
-  class LineBudget {
-   public:
-    bool take(TimePoint now, double burst = 20, double per_second = 5);
-
-   private:
-    TimePoint at_{};
-    double left_ = 0;  ///< filled at the first look: the clock has run for long
-  };
-  LineBudget junk_lines_, refusal_lines_, trace_lines_;
-  std::uint64_t untraced_ = 0;
-  std::vector<std::size_t> refused_;  ///< fingerprints, a ring
-  std::size_t next_refused_ = 0;
 };
 
 }  // namespace culvert::ikev1

@@ -16,7 +16,8 @@ void begin(Core& core, TimePoint now, std::vector<ike::OrphanSa> orphans) {
   static_cast<void>(now);
   for (std::size_t i = 0; i < core.config.connections.size(); ++i)
     for (std::size_t k = 0; k < core.connection(i).children.size(); ++k)
-      core.run(i).children[k].persistent = core.connection(i).children[k].start_action == config::StartAction::Start;
+      core.run(i).children[k].persistent =
+          core.connection(i).version == 1 && core.connection(i).children[k].start_action == config::StartAction::Start;
 
   for (const ike::OrphanSa& orphan : orphans) {
     const auto target = locate(core, orphan.connection, orphan.child);

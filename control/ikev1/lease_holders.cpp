@@ -42,7 +42,7 @@ void claim_reserved(Core& core, std::size_t run, const std::string& who) {
 
 }  // namespace
 
-std::optional<Leases::Granted> lease_address(Core& core, IsakmpSa& sa, const std::optional<IpAddress>& wanted) {
+std::optional<ike::Leases::Granted> lease_address(Core& core, IsakmpSa& sa, const std::optional<IpAddress>& wanted) {
   const std::string who = holder(core, sa);
   claim_reserved(core, sa.connection, who);
   const auto granted = core.leases.acquire(core.connection(sa).pools, who, wanted);

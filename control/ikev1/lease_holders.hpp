@@ -8,7 +8,7 @@ namespace culvert::ikev1 {
 
 /// The address of the SA's peer, which is its own from now on: the one that its pairs of before a restart are about, or as
 /// Leases::acquire() finds one. nullopt: none is free.
-std::optional<Leases::Granted> lease_address(Core& core, IsakmpSa& sa, const std::optional<IpAddress>& wanted);
+std::optional<ike::Leases::Granted> lease_address(Core& core, IsakmpSa& sa, const std::optional<IpAddress>& wanted);
 /// The SA takes the place of another one of its peer: the address of that one is its own, too. False: the peer has none.
 bool keep_lease(Core& core, IsakmpSa& sa);
 /// The NAT has given the run's peer another place: where that is a part of a holder's name, the name follows.

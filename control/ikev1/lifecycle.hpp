@@ -8,6 +8,7 @@
 // For ISAKMP SAs, which carry no traffic, the initiator of the one with the higher cookie removes it.
 #pragma once
 
+#include "control/ike/lifetimes.hpp"
 #include "control/ikev1/core.hpp"
 #include "control/ikev1/selectors.hpp"
 #include "control/ikev1/transport.hpp"
@@ -16,14 +17,9 @@ namespace culvert::ikev1 {
 
 // -------------------------------------------------------------------------------------------- times
 
-struct Lifetimes3 {
-  std::chrono::seconds rekey, rand, life;
-};
-struct Schedule {
-  TimePoint rekey_at, expires_at;
-};
-/// When to replace and when to end; `peer_seconds` (0: not stated) shortens both.
-Schedule schedule(ike::Services& services, TimePoint now, const Lifetimes3& own, std::uint64_t peer_seconds);
+using ike::Lifetimes3;
+using ike::Schedule;
+using ike::schedule;
 /// The shorter of ours and the peer's (0: not stated), for the data plane.
 void settle_life(Core& core, const IsakmpSa& sa, std::size_t child, Life& life);
 std::string suites_text(const config::Connection& c);

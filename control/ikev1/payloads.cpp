@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "control/ikev1/wire.hpp"
+#include "control/ike/wire.hpp"
 
 namespace culvert::ikev1 {
 
@@ -75,13 +75,13 @@ struct ConfigHeader {
 template <class T>
 T read(Reader& r, const char* rule) {
   T out;
-  ReadIo io(r, rule);
+  ike::ReadIo io(r, rule);
   T::wire(io, out);
   return out;
 }
 template <class T>
 void write(Writer& w, const T& value) {
-  WriteIo io(w);
+  ike::WriteIo io(w);
   T::wire(io, value);
 }
 

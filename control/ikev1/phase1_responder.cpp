@@ -74,7 +74,7 @@ std::string other_mode_text(const config::Connection& c, Exchange mode) {
 std::optional<Selection> select_connection(Core& core, const Incoming& in, Exchange mode, const Message& message) {
   const Id* id = message.find<Id>();  // of Aggressive Mode
   const Endpoint &here = in.datagram.local, &peer = in.datagram.remote;
-  const auto options = ike::candidates(core.config, here, peer.address);
+  const auto options = ike::candidates(core.config, here, peer.address, 1);
   std::optional<NotSelected> first;    // the best candidate, as far as the addresses say
   std::optional<Selection> otherwise;  // it would do, but for the identity
   for (const std::size_t index : options) {
@@ -166,7 +166,7 @@ IsakmpSa* sa_of_message(Core& core, const Incoming& in, Exchange mode) {
 std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const Negotiated& negotiated) {
   const bool aggressive = sa.mode == Exchange::AggressiveMode;
   std::vector<std::size_t> out;
-  for (const std::size_t index : ike::candidates(core.config, sa.local, sa.remote.address)) {
+  for (const std::size_t index : ike::candidates(core.config, sa.local, sa.remote.address, 1)) {
     const config::Connection& c = core.connection(index);
     if (index == sa.connection || c.aggressive != aggressive) continue;
     if (std::ranges::find(c.proposals, negotiated.suite) == c.proposals.end()) continue;

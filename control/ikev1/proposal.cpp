@@ -112,7 +112,7 @@ Sa build_ike_offer(std::span<const IkeSuite> suites, std::uint32_t life_seconds,
   for (const IkeSuite& s : suites) {
     const EncrInfo* e = find_encr(s.encr, s.key_bits);
     const PrfInfo* prf = find_prf(s.prf);
-    if (!e || e->ikev1_cipher == 0 || !prf || p.transforms.size() == kMaxTransforms) continue;
+    if (!e || e->ikev1_cipher == 0 || !prf || prf->ikev1_hash == 0 || p.transforms.size() == kMaxTransforms) continue;
     Transform t{static_cast<std::uint8_t>(p.transforms.size() + 1), oakley::kKeyIke, {}};
     t.attributes.push_back(Attribute::tv(oakley::kEncryption, e->ikev1_cipher));
     if (!e->fixed_key) t.attributes.push_back(Attribute::tv(oakley::kKeyLength, e->key_bits));

@@ -2,16 +2,12 @@
 // Owns the rule for peers that want the same traffic: the first one keeps it while its pair is there.
 #pragma once
 
+#include "control/ike/selectors.hpp"
 #include "control/ikev1/core.hpp"
 
 namespace culvert::ikev1 {
 
-struct Selectors {
-  TrafficSelector local, remote;
-  friend bool operator==(const Selectors&, const Selectors&) = default;
-  [[nodiscard]] bool contains(const Selectors& o) const { return local.contains(o.local) && remote.contains(o.remote); }
-  [[nodiscard]] std::string to_string() const { return local.to_string() + " - " + remote.to_string(); }
-};
+using ike::Selectors;
 
 /// What the child means with the peer of this ISAKMP SA: a dynamic side is the virtual address of its run, else the outer address.
 Selectors selectors_of(const Core& core, const IsakmpSa& sa, std::size_t child);

@@ -13,14 +13,21 @@ std::string in_clear(const ike::Framed& framed) {
                  : "does not parse at byte " + std::to_string(message.error().offset) + " (" + message.error().rule + ")";
 }
 
+/// Who has these addresses first, of this version or, since it is refused for its version, of the other one.
+std::string meant(const Core& core, const Endpoint& local, const Endpoint& remote) {
+  for (const auto version : {std::uint8_t{1}, std::uint8_t{0}})
+    if (const auto options = ike::candidates(core.config, local, remote.address, version); !options.empty())
+      return core.config.connections.at(options.front()).name;
+  return {};
+}
+
 /// The connection of a message: of its SA, or the first that has these addresses.
 std::string connection_of(const Core& core, const Incoming& in) {
   auto id = core.table.find(in.header().spi_i, in.header().spi_r);
   if (!id) id = core.table.find_initiating(in.header().spi_i);
   if (!id) id = core.table.find_half_open(in.header().spi_i, in.datagram.remote);
   if (const auto sa = id ? core.sas().find(*id) : core.sas().end(); sa != core.sas().end()) return core.connection(*sa->second).name;
-  const auto options = ike::candidates(core.config, in.datagram.local, in.datagram.remote.address);
-  return options.empty() ? std::string{} : core.config.connections.at(options.front()).name;
+  return meant(core, in.datagram.local, in.datagram.remote);
 }
 
 }  // namespace
@@ -43,8 +50,7 @@ void trace_sent(Core& core, TimePoint now, const IsakmpSa& sa, ByteView message)
 void trace_stateless(Core& core, const ike::Datagram& to, ByteView message) {
   const TimePoint now = core.traced_at;
   const auto framed = ike::parse_header(message);
-  const auto options = ike::candidates(core.config, to.local, to.remote.address);
-  const std::string name = options.empty() ? std::string{} : core.config.connections.at(options.front()).name;
+  const std::string name = meant(core, to.local, to.remote);
   if (!framed || !core.watches.matches(now, name, to.remote)) return;
   core.trace(now, name, to.remote, "out: " + describe(framed->header, message.size()) + ": " + in_clear(*framed));
 }

@@ -166,7 +166,8 @@ const EncrInfo* ReadIkeTransform::encr_info() const {
 }
 const PrfInfo* ReadIkeTransform::prf_info() const {
   const auto table = prf_table();
-  const auto row = std::find_if(table.begin(), table.end(), [this](const PrfInfo& p) { return hash && p.ikev1_hash == *hash; });
+  const auto row =
+      std::find_if(table.begin(), table.end(), [this](const PrfInfo& p) { return hash && p.ikev1_hash != 0 && p.ikev1_hash == *hash; });
   return row == table.end() ? nullptr : &*row;
 }
 const DhInfo* ReadIkeTransform::dh_info() const { return group ? find_dh(static_cast<DhGroup>(*group)) : nullptr; }

@@ -77,9 +77,12 @@ void add_connections(Builder& b, const std::vector<ike::ConnectionStatus>& conne
   const auto of = [&](const ike::ConnectionStatus& c) {
     return vrf.with({label("connection", c.connection)}, gateway.vrf_outside(c.connection));
   };
-  b.gauge("culvert_connection_up", "1 while the configured connection has an established ISAKMP SA.");
+  b.gauge("culvert_connection_info", "Which version of IKE the configured connection speaks; always 1.");
+  for (const config::Connection& c : gateway.config().connections)
+    b.sample(vrf.with({label("connection", c.name), label("version", std::to_string(c.version))}, c.vrf.id), std::uint64_t{1});
+  b.gauge("culvert_connection_up", "1 while the configured connection has an established IKE SA (of IKEv1: ISAKMP SA).");
   for (const auto& c : connections) b.sample(of(c), std::uint64_t{c.up});
-  b.gauge("culvert_connection_peers", "Peers of the configured connection that have an established ISAKMP SA.");
+  b.gauge("culvert_connection_peers", "Peers of the configured connection that have an established IKE SA.");
   for (const auto& c : connections) b.sample(of(c), std::uint64_t{c.peers});
   b.gauge("culvert_child_up", "1 while the configured child has an IPsec SA pair in use.");
   for (const auto& c : connections)
@@ -131,11 +134,11 @@ void add_ike(Builder& b, const Gateway& gateway) {
     children += installed(sa.children);
   }
   for (const auto& lone : gateway.lone_pairs()) children += installed(lone.children);
-  b.gauge("culvert_ike_sas", "Established ISAKMP SAs.").sample({}, established);
-  b.gauge("culvert_ike_half_open_sas", "ISAKMP SAs that are being negotiated.").sample({}, half_open);
-  b.gauge("culvert_ike_newcomers", "Strangers who have been sent message 2 and have not answered it: no SAs yet.")
+  b.gauge("culvert_ike_sas", "Established IKE SAs, of both versions (of IKEv1: ISAKMP SAs).").sample({}, established);
+  b.gauge("culvert_ike_half_open_sas", "IKE SAs that are being negotiated, of both versions.").sample({}, half_open);
+  b.gauge("culvert_ike_newcomers", "Strangers of IKEv1 who have been sent message 2 and have not answered it: no SAs yet.")
       .sample({}, gateway.newcomers());
-  b.gauge("culvert_child_sas", "Installed pairs of IPsec SAs.").sample({}, children);
+  b.gauge("culvert_child_sas", "Installed pairs of IPsec SAs (CHILD SAs).").sample({}, children);
   b.gauge("culvert_sa_slots_used", "Slots of the data plane's SA tables that are in use or reserved.");
   for (const Direction d : {Direction::Inbound, Direction::Outbound})
     b.sample({label("direction", direction_name(static_cast<std::size_t>(d)))}, std::uint64_t{gateway.store().used(d)});

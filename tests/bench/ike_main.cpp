@@ -1,5 +1,5 @@
-// culvert-bench-ike: how many negotiations (Main Mode and Quick Mode) a second one core answers, and what memory a tunnel takes.
-// Owns the command line, medians and the report. What is counted, and what is not, stands in negotiation.hpp.
+// culvert-bench-ike: how many negotiations (Main Mode and Quick Mode; IKE_SA_INIT and IKE_AUTH) a second one core answers, and what memory
+// a tunnel takes. Owns the command line, medians and the report. What is counted, and what is not, stands in negotiation.hpp.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -24,7 +24,8 @@ constexpr double kMark = 2000;       // a second and core, for PSK with Curve255
 const std::vector<std::string> kMarked{"curve25519", "ecp256"};
 
 const char* const kUsage =
-    "usage: culvert-bench-ike [--json] [--check] [--group NAME]... [--count N] [--tunnels N]...\n"
+    "usage: culvert-bench-ike [--json] [--check] [--ike 1|2] [--group NAME]... [--count N] [--tunnels N]...\n"
+    "  --ike N       the version, 1 or 2 (both)\n"
     "  --group NAME  a Diffie-Hellman group such as curve25519; may be repeated (curve25519, ecp256, modp2048)\n"
     "  --count N     negotiations for each group (2000)\n"
     "  --tunnels N   tunnels whose memory is measured; may be repeated (2000, 10000); 0: not measured\n"
@@ -33,17 +34,25 @@ const char* const kUsage =
 
 struct Options {
   std::vector<std::string> groups;
+  std::vector<std::uint8_t> versions;  ///< of IKE
   std::vector<std::size_t> tunnels;
   std::size_t count = 2000;
   bool json = false, check = false;
 };
 
+bench::Suites suites_of(std::uint8_t version, const std::string& group) {
+  return {version, (version == 2 ? "aes128gcm16-prfsha256-" : "aes128-sha256-") + group, "aes128gcm16"};
+}
+std::string name_of(std::uint8_t version) { return "IKEv" + std::to_string(version); }
+
 struct Speed {
+  std::uint8_t version = 1;
   std::string group;
   double engine_us = 0, dh_us = 0;  ///< of one negotiation
   [[nodiscard]] double per_second() const { return 1e6 / (engine_us + dh_us); }
 };
 struct Memory {
+  std::uint8_t version = 1;
   std::size_t tunnels = 0;
   double fresh_kib = 0, rested_kib = 0;  ///< of one tunnel: at once, and when nothing remembers the exchanges any more
 };
@@ -53,8 +62,8 @@ double median(std::vector<double> v) {
   return v[v.size() / 2];
 }
 
-Speed measure_speed(const std::string& group, std::size_t count) {
-  Negotiations n(count + kSlice, "aes128-sha256-" + group, "aes128gcm16");
+Speed measure_speed(std::uint8_t version, const std::string& group, std::size_t count) {
+  Negotiations n(count + kSlice, suites_of(version, group));
   for (std::size_t i = 0; i < kSlice; ++i) n.next();  // to warm up
   std::vector<double> engine, dh;
   while (n.done() < count + kSlice) {
@@ -63,7 +72,7 @@ Speed measure_speed(const std::string& group, std::size_t count) {
     engine.push_back(static_cast<double>(n.cost().engine_ns - before.engine_ns) / 1e3 / kSlice);
     dh.push_back(static_cast<double>(n.cost().dh_ns - before.dh_ns) / 1e3 / kSlice);
   }
-  return {group, median(engine), median(dh)};
+  return {version, group, median(engine), median(dh)};
 }
 
 double resident_kib() {
@@ -74,23 +83,23 @@ double resident_kib() {
   return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1024;
 }
 
-Memory tunnels_made(std::size_t tunnels) {
-  Negotiations n(tunnels, "aes128-sha256-curve25519", "aes128gcm16");
+Memory tunnels_made(std::uint8_t version, std::size_t tunnels) {
+  Negotiations n(tunnels, suites_of(version, "curve25519"));
   const double before = resident_kib();
   while (n.done() < tunnels) n.next();
   const double fresh = resident_kib();
   n.rest(std::chrono::seconds(65));
-  return {tunnels, (fresh - before) / static_cast<double>(tunnels), (resident_kib() - before) / static_cast<double>(tunnels)};
+  return {version, tunnels, (fresh - before) / static_cast<double>(tunnels), (resident_kib() - before) / static_cast<double>(tunnels)};
 }
 
 /// In a process of its own: what earlier measurements have freed would be used again.
-Memory measure_memory(std::size_t tunnels) {
+Memory measure_memory(std::uint8_t version, std::size_t tunnels) {
   std::array<int, 2> ends{};
   if (::pipe(ends.data()) != 0) throw std::runtime_error("pipe failed");
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
   if (child == 0) {
-    const Memory m = tunnels_made(tunnels);
+    const Memory m = tunnels_made(version, tunnels);
     ::_exit(::write(ends[1], &m, sizeof m) == sizeof m ? 0 : 1);
   }
   ::close(ends[1]);
@@ -110,18 +119,23 @@ struct Mark {
 std::vector<Mark> marks(const std::vector<Speed>& speeds) {
   std::vector<Mark> out;
   for (const Speed& s : speeds)
-    if (std::ranges::find(kMarked, s.group) != kMarked.end()) out.push_back({"PSK, " + s.group, kMark, s.per_second()});
+    if (std::ranges::find(kMarked, s.group) != kMarked.end())
+      out.push_back({name_of(s.version) + ", PSK, " + s.group, kMark, s.per_second()});
   return out;
 }
 
 void print_table(const std::vector<Speed>& speeds, const std::vector<Memory>& memory) {
-  fmt::print("Negotiations at the responder: Main Mode with PSK, AES-128, SHA-256, then Quick Mode; medians of {}, CPU time\n", kSlice);
-  fmt::print("{:<12} {:>12} {:>10} {:>10} {:>10}\n", "group", "a second", "us", "of it DH", "the rest");
+  fmt::print(
+      "Negotiations at the responder, with PSK; medians of {}, CPU time. IKEv1: Main Mode, AES-128-CBC, then Quick Mode. IKEv2: "
+      "AES-128-GCM\n",
+      kSlice);
+  fmt::print("{:<7} {:<12} {:>12} {:>10} {:>10} {:>10}\n", "", "group", "a second", "us", "of it DH", "the rest");
   for (const Speed& s : speeds)
-    fmt::print("{:<12} {:>12.0f} {:>10.1f} {:>10.1f} {:>10.1f}\n", s.group, s.per_second(), s.engine_us + s.dh_us, s.dh_us, s.engine_us);
+    fmt::print("{:<7} {:<12} {:>12.0f} {:>10.1f} {:>10.1f} {:>10.1f}\n", name_of(s.version), s.group, s.per_second(), s.engine_us + s.dh_us,
+               s.dh_us, s.engine_us);
   for (const Memory& m : memory)
-    fmt::print("{} tunnels: {:.1f} KiB of memory each (ISAKMP SA and one pair), {:.1f} KiB a minute later\n", m.tunnels, m.fresh_kib,
-               m.rested_kib);
+    fmt::print("{}, {} tunnels: {:.1f} KiB of memory each (IKE SA and one pair), {:.1f} KiB a minute later\n", name_of(m.version),
+               m.tunnels, m.fresh_kib, m.rested_kib);
   for (const Mark& m : marks(speeds))
     fmt::print("{} {}: {:.0f} a second and core, mark {:.0f}\n", m.met() ? "PASS" : "FAIL", m.name, m.got, m.want);
 }
@@ -129,8 +143,10 @@ void print_table(const std::vector<Speed>& speeds, const std::vector<Memory>& me
 void print_json(const std::vector<Speed>& speeds, const std::vector<Memory>& memory) {
   boost::json::array rows, sizes, checks;
   for (const Speed& s : speeds)
-    rows.push_back({{"group", s.group}, {"per_second", s.per_second()}, {"dh_us", s.dh_us}, {"engine_us", s.engine_us}});
-  for (const Memory& m : memory) sizes.push_back({{"tunnels", m.tunnels}, {"kib_each", m.fresh_kib}, {"kib_each_later", m.rested_kib}});
+    rows.push_back(
+        {{"version", s.version}, {"group", s.group}, {"per_second", s.per_second()}, {"dh_us", s.dh_us}, {"engine_us", s.engine_us}});
+  for (const Memory& m : memory)
+    sizes.push_back({{"version", m.version}, {"tunnels", m.tunnels}, {"kib_each", m.fresh_kib}, {"kib_each_later", m.rested_kib}});
   for (const Mark& m : marks(speeds)) checks.push_back({{"mark", m.name}, {"want", m.want}, {"got", m.got}, {"met", m.met()}});
   const boost::json::object out{{"negotiations", rows}, {"memory", sizes}, {"marks", checks}};
   fmt::print("{}\n", boost::json::serialize(out));
@@ -156,6 +172,10 @@ Options parse(int argc, char** argv) {
       o.check = true;
     } else if (name == "--group") {
       o.groups.push_back(value());
+    } else if (name == "--ike") {
+      const auto version = number(value());
+      if (version != 1 && version != 2) throw std::runtime_error("--ike is 1 or 2");
+      o.versions = {static_cast<std::uint8_t>(version)};
     } else if (name == "--count") {
       o.count = std::max(number(value()), kSlice);
     } else if (name == "--tunnels") {
@@ -164,6 +184,7 @@ Options parse(int argc, char** argv) {
       throw std::runtime_error(kUsage);
     }
   }
+  if (o.versions.empty()) o.versions = {1, 2};
   if (o.groups.empty()) o.groups = {"curve25519", "ecp256", "modp2048"};
   if (o.tunnels.empty()) o.tunnels = {2000, 10000};
   std::erase(o.tunnels, 0U);
@@ -174,9 +195,11 @@ Options parse(int argc, char** argv) {
 int main(int argc, char** argv) try {
   const Options o = parse(argc, argv);
   std::vector<Memory> memory;
-  for (const std::size_t tunnels : o.tunnels) memory.push_back(measure_memory(tunnels));  // first: what follows leaves holes
+  for (const std::uint8_t version : o.versions)
+    for (const std::size_t tunnels : o.tunnels) memory.push_back(measure_memory(version, tunnels));  // first: what follows leaves holes
   std::vector<Speed> speeds;
-  for (const std::string& group : o.groups) speeds.push_back(measure_speed(group, o.count));
+  for (const std::uint8_t version : o.versions)
+    for (const std::string& group : o.groups) speeds.push_back(measure_speed(version, group, o.count));
   o.json ? print_json(speeds, memory) : print_table(speeds, memory);
   const auto all = marks(speeds);
   return o.check && !std::ranges::all_of(all, &Mark::met) ? 1 : 0;

@@ -35,11 +35,13 @@ const char* const kUsage =
     "                    [--aggressive N]\n"
     "  --count N        tunnels, of peers 0 to N-1 (1000)\n"
     "  --parallel N     negotiations under way at once (64)\n"
+    "  --version N      of IKE, 1 or 2 (1)\n"
     "  --ike, --esp     what is offered (aes128-sha256-curve25519, aes128gcm16)\n"
     "  --seconds N      give up after so long (120)\n"
     "  --aggressive N   the last N peers use Aggressive Mode (0)\n";
 
 struct Options {
+  std::uint8_t version = 1;
   std::string to, secret, proposal = "aes128-sha256-curve25519", esp = "aes128gcm16";
   std::size_t count = 1000, parallel = 64, aggressive = 0;
   std::chrono::seconds patience{120};
@@ -134,7 +136,7 @@ class Load {
   static config::GatewayConfig config(const Options& o) {
     config::GatewayConfig all;
     for (std::size_t i = 0; i < o.count; ++i) {
-      config::Connection c = bench::peer_config(i, o.proposal, o.esp).connections.front();
+      config::Connection c = bench::peer_config(i, {o.version, o.proposal, o.esp}).connections.front();
       c.remote_addrs = {IpAddress::parse(o.to).value()};
       c.children.front().start_action = config::StartAction::None;
       c.aggressive = i + o.aggressive >= o.count;
@@ -169,7 +171,7 @@ void Load::begin_more() {
 
 void Load::ended(const ike::Report& report) {
   const bool up = report.reason == ike::Reason::Ok;
-  if (!report.count || (up && report.exchange != ike::Exchange::QuickMode)) return;
+  if (!report.count || (up && report.child.empty())) return;
   const auto it = under_way_.find(report.connection);
   if (it == under_way_.end()) return;
   ++(up ? up_ : failed_);
@@ -246,6 +248,8 @@ Options parse(int argc, char** argv) {
       o.parallel = number();
     } else if (name == "--aggressive") {
       o.aggressive = number();
+    } else if (name == "--version") {
+      o.version = static_cast<std::uint8_t>(number());
     } else if (name == "--ike") {
       o.proposal = value;
     } else if (name == "--esp") {

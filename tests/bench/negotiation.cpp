@@ -20,20 +20,21 @@ std::string network_of(std::size_t peer) {
   return "10." + std::to_string(128 + peer / 65536) + "." + std::to_string(peer / 256 % 256) + "." + std::to_string(peer % 256) + "/32";
 }
 
-config::Connection connection(std::size_t peer, const std::string& proposal, const std::string& esp, bool responder) {
+config::Connection connection(std::size_t peer, const Suites& suites, bool responder) {
   const auto at = [](const std::string& text) { return IpAddress::parse(text).value(); };
   config::Connection c;
   c.name = "peer-" + std::to_string(peer);
   c.local_addrs = {at(responder ? "10.9.0.1" : address_of(peer))};
   c.remote_addrs = {at(responder ? address_of(peer) : "10.9.0.1")};
-  c.proposals = parse_ike_proposal(proposal).value();
+  c.version = suites.version;
+  c.proposals = (suites.version == 2 ? parse_ike_proposal_v2(suites.ike) : parse_ike_proposal(suites.ike)).value();
   c.local_id = {config::Identity::Type::Fqdn, responder ? "gateway.example" : c.name + ".example"};
   c.remote_id = {config::Identity::Type::Fqdn, responder ? c.name + ".example" : "gateway.example"};
   config::Child child;
   child.name = "net";
   child.local_ts = TrafficSelector::parse(responder ? "10.1.0.0/24" : network_of(peer)).value();
   child.remote_ts = TrafficSelector::parse(responder ? network_of(peer) : "10.1.0.0/24").value();
-  child.esp_proposals = parse_esp_proposal(esp).value();
+  child.esp_proposals = parse_esp_proposal(suites.esp).value();
   child.start_action = responder ? config::StartAction::None : config::StartAction::Start;
   c.children = {child};
   return c;
@@ -46,14 +47,14 @@ std::uint64_t cpu_ns() {
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(t.tv_nsec);
 }
 
-config::GatewayConfig responder_config(std::size_t peers, const std::string& proposal, const std::string& esp) {
+config::GatewayConfig responder_config(std::size_t peers, const Suites& suites) {
   config::GatewayConfig g;
-  for (std::size_t i = 0; i < peers; ++i) g.connections.push_back(connection(i, proposal, esp, true));
+  for (std::size_t i = 0; i < peers; ++i) g.connections.push_back(connection(i, suites, true));
   return g;
 }
-config::GatewayConfig peer_config(std::size_t peer, const std::string& proposal, const std::string& esp) {
+config::GatewayConfig peer_config(std::size_t peer, const Suites& suites) {
   config::GatewayConfig g;
-  g.connections.push_back(connection(peer, proposal, esp, false));
+  g.connections.push_back(connection(peer, suites, false));
   return g;
 }
 
@@ -65,8 +66,8 @@ void Shell::random(MutableByteView out) {
 Negotiations::Side::Side(config::GatewayConfig c, std::string secret)
     : config(std::move(c)), shell(std::move(secret)), engine(std::make_unique<ike::Engine>(config, shell)) {}
 
-Negotiations::Negotiations(std::size_t peers, const std::string& proposal, const std::string& esp)
-    : proposal_(proposal), esp_(esp), responder_(responder_config(peers, proposal, esp), "a pre-shared key of 32 letters..") {
+Negotiations::Negotiations(std::size_t peers, Suites suites)
+    : suites_(std::move(suites)), responder_(responder_config(peers, suites_), "a pre-shared key of 32 letters..") {
   responder_.engine->start(now_, {});
   (void)responder_.engine->take_actions();
 }
@@ -89,7 +90,7 @@ bool Negotiations::perform(Side& from, std::vector<ike::Datagram>& out, Cost* ac
 }
 
 void Negotiations::next() {
-  Side peer(peer_config(next_, proposal_, esp_), "a pre-shared key of 32 letters..");
+  Side peer(peer_config(next_, suites_), "a pre-shared key of 32 letters..");
   now_ += kStep;
   peer.engine->start(now_, {});
   std::vector<ike::Datagram> to_responder, to_peer;

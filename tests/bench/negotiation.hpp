@@ -1,5 +1,6 @@
-// A responder with many configured peers, and initiators that come one after the other: phases 1 and 2 with real cryptography in one
-// process. Owns both engines, a clock of its own, and the account of what the responder's side costs. No socket, thread or data plane.
+// A responder with many configured peers, and initiators that come one after the other: an IKE SA and a pair each, with real cryptography
+// in one process. Owns both engines, a clock of its own, and the account of what the responder's side costs. No socket, thread or data
+// plane.
 //
 //   peer (a new engine, thrown away) --datagrams--> responder's engine --jobs--> Diffie-Hellman       | only the time between the bars
 //                                    <--datagrams--                                                   | is the responder's
@@ -18,9 +19,14 @@ namespace culvert::bench {
 /// Nanoseconds of one thread's CPU time.
 std::uint64_t cpu_ns();
 
+/// What is negotiated, in the words of the configuration.
+struct Suites {
+  std::uint8_t version = 1;  ///< of IKE
+  std::string ike, esp;
+};
 /// The gateway's configuration with one connection a peer, and that of one peer.
-config::GatewayConfig responder_config(std::size_t peers, const std::string& proposal, const std::string& esp);
-config::GatewayConfig peer_config(std::size_t peer, const std::string& proposal, const std::string& esp);
+config::GatewayConfig responder_config(std::size_t peers, const Suites& suites);
+config::GatewayConfig peer_config(std::size_t peer, const Suites& suites);
 
 /// What the engine needs of its shell, as culvertd gives it.
 class Shell final : public ike::Services {
@@ -34,6 +40,7 @@ class Shell final : public ike::Services {
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string&) override { return std::unexpected("none"); }
   std::vector<Bytes> certificates(const std::string&) override { return {}; }
   std::vector<Bytes> authorities(const std::string&) override { return {}; }
+  std::vector<Bytes> authority_keys(const std::string&) override { return {}; }
 
  private:
   std::string secret_;
@@ -47,7 +54,7 @@ struct Cost {
 
 class Negotiations {
  public:
-  Negotiations(std::size_t peers, const std::string& proposal, const std::string& esp);
+  Negotiations(std::size_t peers, Suites suites);
   /// The next peer's tunnel, to its end. Throws std::runtime_error where it does not come up.
   void next();
   /// The clock runs on with nothing happening: what is left of finished exchanges goes away.
@@ -65,7 +72,7 @@ class Negotiations {
   /// Performs what `from` wants; datagrams go to the other side's queue.
   bool perform(Side& from, std::vector<ike::Datagram>& out, Cost* account);
 
-  std::string proposal_, esp_;
+  Suites suites_;
   Side responder_;
   std::size_t next_ = 0;
   ike::TimePoint now_{std::chrono::seconds(1000)};

@@ -3,7 +3,7 @@
 //   - both sides come up, and from then on no packet meets a missing SA until the operators end the tunnel;
 //   - when the line is good again, each child settles on one pair with matching SPIs and keys, on one ISAKMP SA;
 //   - after the end nothing is left: no SA, no SPI, no state, no lease of a virtual address.
-//   exchange_seeds [FIRST [COUNT]]        CULVERT_SEEDS: COUNT where it is not given (1000)
+//   exchange_seeds [--ikev2] [FIRST [COUNT]]        CULVERT_SEEDS: COUNT where it is not given (1000)
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -31,9 +31,10 @@ struct Plan {
   std::optional<ike::AuthMethod> signatures;
   bool remote_access = false, xauth = false, push = false;  ///< the one that starts is a user, who gets an address
   bool fragments = false;
+  bool ikev2 = false;
 };
 
-Plan draw_plan(World& w) {
+Plan draw_plan(World& w, bool ikev2) {
   Plan p;
   p.both_start = w.random(3) == 0;
   p.a_starts = w.random(2) == 0;
@@ -49,6 +50,8 @@ Plan draw_plan(World& w) {
   p.push = w.random(2) == 0;
   if (p.remote_access && p.signatures) p.signatures = ike::AuthMethod::RsaSignature;  // XAuth has no numbers for others
   p.fragments = w.random(4) == 0;
+  p.ikev2 = ikev2;
+  if (ikev2) p.aggressive = p.remote_access = p.fragments = false, p.signatures.reset();
   return p;
 }
 
@@ -56,6 +59,10 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
   const bool starts = p.both_start || p.a_starts == a;
   config::Connection& conn = c.connections[0];
   conn.encap = p.encap && a;
+  if (p.ikev2) {
+    conn.version = 2;
+    conn.proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+  }
   conn.aggressive = conn.aggressive_psk_exposes_hash = p.aggressive;
   if (p.signatures) conn.local_auth.auth = conn.remote_auth.auth = config::Proof::Pubkey;
   if (p.nat && !a) conn.remote_addrs.clear();
@@ -132,9 +139,9 @@ void schedule_events(World& w, Host& a, Host& b) {
   }
 }
 
-void run_seed(std::uint64_t seed, std::string& transcript) {
+void run_seed(std::uint64_t seed, bool ikev2, std::string& transcript) {
   World w(seed);
-  const Plan plan = draw_plan(w);
+  const Plan plan = draw_plan(w, ikev2);
   auto [a, b] = two_sites(w, [&](auto& ca, auto& cb) {
     configure(ca, plan, true, w);
     configure(cb, plan, false, w);
@@ -186,6 +193,8 @@ void run_seed(std::uint64_t seed, std::string& transcript) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const bool ikev2 = argc > 1 && std::string_view(argv[1]) == "--ikev2";
+  if (ikev2) --argc, ++argv;
   const char* wanted = std::getenv("CULVERT_SEEDS");
   const std::uint64_t first = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1;
   const std::uint64_t count = argc > 2   ? std::strtoull(argv[2], nullptr, 10)
@@ -196,7 +205,7 @@ int main(int argc, char** argv) {
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     std::string transcript;
     try {
-      run_seed(seed, transcript);
+      run_seed(seed, ikev2, transcript);
     } catch (const Failure& f) {
       std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), f.what.c_str());
       if (++failed == 1 && count == 1) std::fputs(transcript.c_str(), stdout);

@@ -71,6 +71,12 @@ std::vector<Bytes> Host::authorities(const std::string& connection) {
   return keys.contains(connection) ? std::vector<Bytes>{Bytes(authorities_size, 'a')} : std::vector<Bytes>{};
 }
 
+std::vector<Bytes> Host::authority_keys(const std::string& connection) {
+  const auto c = std::ranges::find(config.connections, connection, &config::Connection::name);
+  const bool pubkey = c != config.connections.end() && c->remote_auth.auth == config::Proof::Pubkey;
+  return pubkey ? std::vector<Bytes>{Bytes(20, 'k')} : std::vector<Bytes>{};
+}
+
 void Host::step(const std::function<void(ike::Engine&)>& event) {
   if (around)
     around([&] { event(*engine); });
@@ -138,8 +144,11 @@ void Host::compute(const ike::ComputeDh& job) {
 }
 
 namespace {
-/// A pretended signature: whose it is, and of what.
-Bytes signature_of(const std::string& signer, ByteView octets) { return crypto::digest(Prf::HmacSha2_256, {as_bytes(signer), octets}); }
+/// A pretended signature: whose it is, of what, and in which form.
+Bytes signature_of(const std::string& signer, ByteView octets, ike::SignatureScheme scheme) {
+  const std::uint8_t form[] = {static_cast<std::uint8_t>(scheme)};
+  return crypto::digest(Prf::HmacSha2_256, {as_bytes(signer), octets, form});
+}
 }  // namespace
 
 void Host::sign(const ike::Sign& job) {
@@ -147,7 +156,7 @@ void Host::sign(const ike::Sign& job) {
   world.at(world.now + dh_time, [this, job, asker] {
     if (engine.get() != asker) return;
     ike::SignResult result{job.job, false, {}, "refused by the test"};
-    if (!cannot_sign) result = {job.job, true, signature.value_or(signature_of(name, job.octets)), {}};
+    if (!cannot_sign) result = {job.job, true, signature.value_or(signature_of(name, job.octets, job.scheme)), {}};
     step([&](ike::Engine& e) { e.on_signed(world.now, std::move(result)); });
   });
 }
@@ -162,7 +171,7 @@ void Host::verify(const ike::VerifyPeer& job) {
   world.at(world.now + dh_time, [this, job, asker] {
     if (engine.get() != asker) return;
     const std::string signer = job.certificates.empty() ? pinned : printable(job.certificates.front().data);
-    const bool good = job.signature == signature_of(signer, job.octets);
+    const bool good = job.signature == signature_of(signer, job.octets, job.scheme);
     const Reason reason = !good ? Reason::AuthFailed : distrusts(job.connection, signer) ? Reason::CertUntrusted : Reason::Ok;
     ike::VerifyResult result{job.job, reason == Reason::Ok, reason, reason == Reason::Ok ? "" : "refused by the test", signer};
     step([&](ike::Engine& e) { e.on_verified(world.now, std::move(result)); });

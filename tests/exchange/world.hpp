@@ -49,6 +49,7 @@ class Host final : public ike::Services {
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
+  std::vector<Bytes> authority_keys(const std::string& connection) override;
 
   /// Performs what the engine asks for.
   void perform();

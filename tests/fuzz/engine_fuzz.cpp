@@ -1,6 +1,6 @@
 // Fuzzes the IKE engine: datagrams of a stranger, and genuine ones with changed bytes, to a responder at each stage of its life.
 // Whatever comes: no exception, no SA that the peer did not prove, bounded state, and a tunnel that is up stays up.
-//   input: stage (1 byte), then records: kind (1 byte), length (1 byte), bytes.
+//   input: stage (1 byte; from 128 on the tunnel is one of IKEv2), then records: kind (1 byte), length (1 byte), bytes.
 //     kind 0: the bytes as they are, to port 500;  1: behind a non-ESP marker, to port 4500
 //     kind 2: the last genuine datagram, XORed from the offset in the first byte on;  3: header of the running SA, then the bytes
 #include <cstdint>
@@ -30,6 +30,7 @@ Bytes with_header(const Host& b, ByteView bytes) {
   h.next_payload = r.be<std::uint8_t>();
   h.exchange = r.be<std::uint8_t>();
   h.flags = r.be<std::uint8_t>();
+  h.major = b.config.connections[0].version;
   h.message_id = MessageId{r.be<std::uint32_t>()};
   return ike::encode_message(h, r.rest());
 }
@@ -38,10 +39,16 @@ Bytes with_header(const Host& b, ByteView bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Reader in(ByteView(data, size));
-  const unsigned stage = in.be<std::uint8_t>() % 8;
+  const auto choice = in.be<std::uint8_t>();
+  const unsigned stage = choice % 8;
   World world(7);
-  auto [a, b] = two_sites(world, [](auto& ca, auto& cb) {
-    for (auto* c : {&ca, &cb}) c->connections[0].children[0].rekey_time = config::Seconds{100000};
+  auto [a, b] = two_sites(world, [&](auto& ca, auto& cb) {
+    for (auto* c : {&ca, &cb}) {
+      c->connections[0].children[0].rekey_time = config::Seconds{100000};
+      if (choice < 128) continue;
+      c->connections[0].version = 2;
+      c->connections[0].proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+    }
   });
   ike::Datagram last{{IpAddress::v4(0x0a090002), 500}, {IpAddress::v4(0x0a090001), 500}, {}};
   unsigned from_a = 0;

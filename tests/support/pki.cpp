@@ -327,4 +327,20 @@ Bytes sign(const Key& k, ByteView hash) {
   return fixed;
 }
 
+Bytes sign_message(const Key& k, const std::string& hash, ByteView message, bool pss) {
+  EVP_MD_CTX* ctx = EVP_MD_CTX_new();
+  EVP_PKEY_CTX* inner = nullptr;
+  need(EVP_DigestSignInit_ex(ctx, &inner, hash.c_str(), nullptr, nullptr, k.pkey, nullptr) == 1, "sign_message");
+  if (pss)
+    need(EVP_PKEY_CTX_set_rsa_padding(inner, RSA_PKCS1_PSS_PADDING) == 1 &&
+             EVP_PKEY_CTX_set_rsa_pss_saltlen(inner, RSA_PSS_SALTLEN_DIGEST) == 1,
+         "PSS");
+  Bytes out(1024);
+  std::size_t size = out.size();
+  need(EVP_DigestSign(ctx, out.data(), &size, message.data(), message.size()) == 1, "sign_message");
+  out.resize(size);
+  EVP_MD_CTX_free(ctx);
+  return out;
+}
+
 }  // namespace culvert::test::pki

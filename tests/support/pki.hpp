@@ -76,5 +76,7 @@ Bytes ocsp_answer(ByteView request, const Issued& issuer, const Issued& responde
 
 /// HASH_I or the like, signed as IKEv1 does it, by the library's own calls.
 Bytes sign(const Key& key, ByteView hash);
+/// A message signed as `openssl dgst -sign` does it; with `pss` by RSASSA-PSS, its salt as long as the hash.
+Bytes sign_message(const Key& key, const std::string& hash, ByteView message, bool pss = false);
 
 }  // namespace culvert::test::pki

@@ -20,12 +20,25 @@ std::string words(std::string name) {
   return name;
 }
 
-/// "Main mode, message 1, we as responder, 12s ago: refused by us"
-std::string headline(const json::object& f) {
-  std::string what = words(text_of(f, "exchange"));
+/// "Main mode, message 1"; of IKEv2, whose requests have odd numbers and whose answers have even ones, "IKE_AUTH, the request"
+std::string where(const json::object& f) {
+  const std::string exchange = text_of(f, "exchange");
+  const auto number = count_of(f, "message_number");
+  for (const std::string_view of_v2 : {"ike_sa_init", "ike_auth", "create_child_sa"}) {
+    if (exchange != of_v2) continue;
+    std::string name = exchange;
+    for (char& ch : name) ch = static_cast<char>(ch >= 'a' && ch <= 'z' ? ch - 'a' + 'A' : ch);
+    return name + (number == 0 ? "" : number % 2 == 1 ? ", the request" : ", the answer");
+  }
+  std::string what = words(exchange);
   if (what.empty()) what = "outside of an exchange";
   what[0] = static_cast<char>(what[0] >= 'a' && what[0] <= 'z' ? what[0] - 'a' + 'A' : what[0]);
-  if (const auto number = count_of(f, "message_number"); number != 0) what += fmt::format(", message {}", number);
+  return number == 0 ? what : fmt::format("{}, message {}", what, number);
+}
+
+/// "Main mode, message 1, we as responder, 12s ago: refused by us"
+std::string headline(const json::object& f) {
+  std::string what = where(f);
   if (const auto role = text_of(f, "role"); !role.empty()) what += ", we as " + role;
   if (const auto child = text_of(f, "child"); !child.empty()) what += ", child " + child;
   const std::string by = text_of(f, "by");
@@ -96,7 +109,7 @@ std::string failure_text(const json::object& f) {
   return out;
 }
 
-std::string waits(const json::object& child) {
+std::string waits(const json::object& child, bool ikev2) {
   static const std::map<std::string, std::string> kWords{{"data_plane", "the data plane, which is not attached: see `culvert log`"},
                                                          {"answer", "the answer to our Quick Mode"},
                                                          {"retry", "the next attempt"},
@@ -106,8 +119,12 @@ std::string waits(const json::object& child) {
                                                          {"traffic", "traffic that wants it (start_action: trap)"},
                                                          {"peer", "the peer: remote_addrs names no single address, so only it can begin"},
                                                          {"peer_or_operator", "the peer, or `culvert initiate` (start_action: none)"}};
-  const auto word = kWords.find(text_of(child, "waits_for"));
-  if (word == kWords.end()) return "down";
+  static const std::map<std::string, std::string> kOfIkev2{{"answer", "the CHILD SA, which is being negotiated"},
+                                                           {"phase1", "the IKE SA, which is under way"}};
+  const std::string wait = text_of(child, "waits_for");
+  const auto& table = ikev2 && kOfIkev2.contains(wait) ? kOfIkev2 : kWords;
+  const auto word = table.find(wait);
+  if (word == table.end()) return "down";
   const auto& until = child.at("waits_s");
   return "down, waits for " + word->second + (until.is_null() ? std::string{} : " in " + human_seconds(until));
 }
@@ -116,17 +133,16 @@ std::string state_text(const json::object& c) {
   std::string out = text_of(c, "connection") + ": ";
   const std::string state = text_of(c, "state");
   if (state == "connecting") {
-    const auto message = count_of(c, "unanswered_message");
-    out += fmt::format("connecting for {}{}{}\n", human_seconds(c.at("for_s")),
-                       message == 0 ? std::string{} : fmt::format(", no answer to message {} yet", message), vrf_text(c));
+    const std::string missing = unanswered_text(count_of(c, "unanswered_message"), of_ikev2(c));
+    out += fmt::format("connecting for {}{}{}{}\n", human_seconds(c.at("for_s")), missing.empty() ? "" : ", ", missing, vrf_text(c));
   } else {
     out += (state == "up" ? "UP" : "down") + vrf_text(c) + '\n';
   }
   for (const auto& value : list_of(c, "peers")) {
     const json::object& p = value.as_object();
-    out += fmt::format("  with {} at {} for {}, as {} ({}), {}{}\n", text_of(p, "remote_id"), text_of(p, "remote"),
-                       human_seconds(p.at("for_s")), text_of(p, "local_id"), text_of(p, "role"), text_of(p, "suite"),
-                       flag_of(p, "nat") ? ", through a NAT" : "");
+    out += fmt::format("  with {} at {} for {}, as {} ({}), {}{}{}\n", text_of(p, "remote_id"), text_of(p, "remote"),
+                       human_seconds(p.at("for_s")), text_of(p, "local_id"), text_of(p, "role"), of_ikev2(p) ? "IKEv2 " : "",
+                       text_of(p, "suite"), flag_of(p, "nat") ? ", through a NAT" : "");
   }
   for (const auto& value : list_of(c, "children")) {
     const json::object& child = value.as_object();
@@ -134,7 +150,7 @@ std::string state_text(const json::object& c) {
     out += fmt::format("  {}: {}, {} - {}{}\n", text_of(child, "child"),
                        text_of(child, "state") == "up"
                            ? fmt::format("UP for {}{}", human_seconds(child.at("for_s")), suite.empty() ? "" : ", " + suite)
-                           : waits(child),
+                           : waits(child, of_ikev2(c)),
                        text_of(child, "local_ts"), text_of(child, "remote_ts"), vrf_text(child));
     if (const auto* silent = child.if_contains("nothing_in_for_s"); silent != nullptr && !silent->is_null())
       out += fmt::format("    packets go out, and none has come in for {}: if the peer has lost the pair, `culvert rekey` makes another\n",

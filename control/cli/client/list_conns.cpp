@@ -18,15 +18,14 @@ std::string failure_text(const json::object& o) {
                      message.empty() ? text_of(failure, "help") : message, text_of(failure, "reason"));
 }
 
-/// "UP, 3 peers", "down, connecting for 20s: no answer to message 1 yet"
+/// "UP, 3 peers", "down, connecting for 20s: no answer to message 1 yet", "...: no answer to IKE_SA_INIT yet"
 std::string state_text(const json::object& c) {
   if (flag_of(c, "up")) return count_of(c, "peers") > 1 ? fmt::format("UP, {} peers", count_of(c, "peers")) : "UP";
   const auto* connecting = c.if_contains("connecting");
   if (connecting == nullptr || !connecting->is_object()) return "down";
   const json::object& attempt = connecting->get_object();
-  const auto message = count_of(attempt, "unanswered_message");
-  return fmt::format("down, connecting for {}{}", human_seconds(attempt.at("for_s")),
-                     message == 0 ? std::string{} : fmt::format(": no answer to message {} yet", message));
+  const std::string waits = unanswered_text(count_of(attempt, "unanswered_message"), of_ikev2(c));
+  return fmt::format("down, connecting for {}{}{}", human_seconds(attempt.at("for_s")), waits.empty() ? "" : ": ", waits);
 }
 
 std::string render_list_conns(const json::object& result) {
@@ -37,8 +36,8 @@ std::string render_list_conns(const json::object& result) {
   for (const auto& value : list_of(result, "connections")) {
     const json::object& c = value.as_object();
     const auto& remotes = list_of(c, "remote_addrs");
-    out += fmt::format("{}: {}{}\n    {} [{}] - {} [{}]\n", text_of(c, "connection"), state_text(c), vrf_text(c),
-                       joined(list_of(c, "local_addrs")), text_of(c, "local_id"), remotes.empty() ? "%any" : joined(remotes),
+    out += fmt::format("{}: {}{}{}\n    {} [{}] - {} [{}]\n", text_of(c, "connection"), state_text(c), of_ikev2(c) ? ", IKEv2" : "",
+                       vrf_text(c), joined(list_of(c, "local_addrs")), text_of(c, "local_id"), remotes.empty() ? "%any" : joined(remotes),
                        text_of(c, "remote_id"));
     if (const auto failure = failure_text(c); !failure.empty()) out += "    " + failure + '\n';
     for (const auto& child_value : list_of(c, "children")) {

@@ -52,6 +52,10 @@ std::string suite_text(const json::object& o, std::string_view protocol) {
   return suite.empty() ? "suite not agreed yet" : fmt::format("{} {}", protocol, suite);
 }
 
+std::string ikev2_text(const json::object& sa) {
+  return text_of(sa, "suite").empty() ? "IKEv2, suite not agreed yet" : suite_text(sa, "IKEv2");
+}
+
 std::string child_text(const json::object& c) {
   const bool adopted = flag_of(c, "adopted");
   std::string out =
@@ -71,7 +75,7 @@ std::string render_list_sas(const json::object& result) {
   for (const auto& value : list_of(result, "ike_sas")) {
     const json::object& sa = value.as_object();
     out += fmt::format("{} #{}: {}, {}, {}{}\n", text_of(sa, "connection"), count_of(sa, "id"), text_of(sa, "state"), text_of(sa, "role"),
-                       suite_text(sa, "IKEv1"), nat_text(sa.at("nat").as_object()));
+                       of_ikev2(sa) ? ikev2_text(sa) : suite_text(sa, "IKEv1"), nat_text(sa.at("nat").as_object()));
     out += fmt::format("    {} [{}] - {} [{}]{}\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"),
                        text_of(sa, "remote_id"), vrf_text(sa));
     if (const std::string user = text_of(sa, "xauth_user"), address = text_of(sa, "virtual_address"); !user.empty() || !address.empty())

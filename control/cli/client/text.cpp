@@ -123,6 +123,14 @@ std::string counts_text(const boost::json::object& o, std::string_view key) {
   return out;
 }
 
+bool of_ikev2(const boost::json::object& o) { return count_of(o, "version") == 2; }
+
+std::string unanswered_text(std::uint64_t message, bool ikev2) {
+  if (message == 0) return {};
+  if (!ikev2) return "no answer to message " + std::to_string(message) + " yet";
+  return message <= 2 ? "no answer to IKE_SA_INIT yet" : "no answer to IKE_AUTH yet";
+}
+
 std::string joined(const boost::json::array& texts, std::string_view separator) {
   std::string out;
   for (const auto& t : texts) {

@@ -44,6 +44,10 @@ const boost::json::array& list_of(const boost::json::object& o, std::string_view
 std::string counts_text(const boost::json::object& o, std::string_view key);
 /// ", VRF NAME"; "" where it is the default one.
 std::string vrf_text(const boost::json::object& o);
+/// Whether it is of IKEv2, an object with the version of IKE; IKEv1 goes without saying.
+bool of_ikev2(const boost::json::object& o);
+/// "no answer to message 1 yet", "no answer to IKE_AUTH yet"; "" while we are computing.
+std::string unanswered_text(std::uint64_t message, bool ikev2);
 /// A line that says in which other VRFs the address that was asked about is somebody else's; "" where it is in none.
 std::string also_in_text(const boost::json::object& result);
 std::string joined(const boost::json::array& texts, std::string_view separator = ", ");

@@ -114,7 +114,7 @@ TimePoint last_used(const Gateway& gateway, Direction direction, Spi spi, std::u
 }
 
 /// Since when nothing has come in for a child, by whichever pair, where its newest has sent for a minute and more since. The peer may have
-/// lost the pair and still answer dead-peer detection, which asks for its ISAKMP SA alone (RFC 3706).
+/// lost the pair and still answer dead-peer detection, which asks for its IKE SA alone (RFC 3706, RFC 7296 §2.4).
 TimePoint one_way_since(const Gateway& gateway, const std::vector<ike::ChildSaInfo>& pairs, const ike::ChildSaInfo& newest) {
   TimePoint since = newest.established;
   for (const auto& pair : pairs)
@@ -161,6 +161,7 @@ json::object child_state(const Gateway& gateway, const config::Connection& c, co
 
 json::object connection_state(Gateway& gateway, const config::Connection& c, const ike::ConnectionStatus& status, TimePoint now) {
   json::object out{{"connection", c.name},
+                   {"version", c.version},
                    {"state", status.up           ? "up"
                              : status.connecting ? "connecting"
                                                  : "down"},
@@ -177,7 +178,8 @@ json::object connection_state(Gateway& gateway, const config::Connection& c, con
     if (sa.connection != c.name) continue;
     pairs.insert(pairs.end(), sa.children.begin(), sa.children.end());
     if (sa.state != ike::IkeState::Established) continue;
-    peers.push_back(json::object{{"remote", sa.remote.to_string()},
+    peers.push_back(json::object{{"version", sa.version},
+                                 {"remote", sa.remote.to_string()},
                                  {"remote_id", sa.remote_id},
                                  {"local_id", sa.local_id},
                                  {"suite", sa.suite.to_string()},

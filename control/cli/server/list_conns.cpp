@@ -55,6 +55,7 @@ Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
                                       {"failure", failure_json(statuses[i].children[k].failure, now)}});
     }
     connections.push_back(json::object{{"connection", c.name},
+                                       {"version", c.version},
                                        {"up", statuses[i].up},
                                        {"peers", statuses[i].peers},
                                        {"connecting", connecting_json(statuses[i].connecting, now)},

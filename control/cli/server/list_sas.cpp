@@ -90,6 +90,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
   for (const auto& v : sa.vendor_ids) vendors.emplace_back(v);
   return {{"id", sa.id},
           {"connection", sa.connection},
+          {"version", sa.version},
           {"state", ike::name(sa.state)},
           {"role", name_of(sa.role)},
           {"initiator_spi", fmt::format("{:016x}", sa.spi_i.value)},

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "control/auth/check.hpp"
+#include "control/crypto/hash.hpp"
 #include "tests/unit/auth/site.hpp"
 
 using namespace culvert;
@@ -89,6 +90,10 @@ TEST_CASE("every job is answered once, whatever happens", "[auth][authenticator]
   CHECK(a.signing_method("c") == ike::AuthMethod::EcdsaP256);
   CHECK(a.certificates("c") == std::vector<Bytes>{s.own.der});
   CHECK(a.authorities("c") == std::vector<Bytes>{crypto::Certificate::parse(s.root.der)->subject()});
+  const Bytes info = crypto::Certificate::parse(s.root.der)->key_info();
+  CHECK(crypto::PublicKey::read(info) == *crypto::Certificate::parse(s.root.der)->key());
+  CHECK(a.authority_keys("c") == std::vector<Bytes>{crypto::digest(Prf::HmacSha1, {info})});
+  CHECK(a.authority_keys("nobody").empty());
   a.sign({.job = 1, .connection = "c", .method = ike::AuthMethod::EcdsaP256, .octets = Bytes(32)});
   CHECK(signs.empty());  // never before the call returns
   run();

@@ -53,6 +53,7 @@ struct Peer {
   ike::AuthMethod method;
   pki::KeyPtr signer;
   std::optional<Bytes> signature;  ///< instead of the signer's
+  ike::SignatureScheme scheme{};   ///< of IKEv2: its signature is to be given
   pki::Time now = pki::kNow;
 
   explicit Peer(pki::Kind kind)
@@ -75,6 +76,7 @@ struct Peer {
     if (send_end && !end_last) out.certificates.push_back({4, end.der});
     for (const auto& c : sent) out.certificates.push_back({4, c.der});
     if (send_end && end_last) out.certificates.push_back({4, end.der});
+    out.scheme = scheme;
     return out;
   }
   [[nodiscard]] ike::VerifyResult verify() const { return control::auth::verify(trust, job(), now).result; }

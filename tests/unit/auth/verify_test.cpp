@@ -52,6 +52,40 @@ TEST_CASE("a signature of another key, of other octets, or none is refused", "[a
   mismatch.expect(Reason::CertInvalid, "is for rsa signatures, but ecdsa-256 was agreed");
 }
 
+TEST_CASE("signatures of IKEv2 are of the certificate's key, and of a scheme that goes with it", "[auth][rfc7427]") {
+  using enum ike::SignatureScheme;
+  const Bytes octets(32, 0x5a);
+  struct Row {
+    Kind kind;
+    ike::SignatureScheme scheme;
+    const char* hash;
+    bool pss = false;
+  };
+  for (const Row& row :
+       {Row{Kind::Rsa2048, RsaSha1, "SHA1"}, Row{Kind::Rsa2048, RsaSha256, "SHA256"}, Row{Kind::Rsa2048, PssSha512, "SHA512", true},
+        Row{Kind::P256, EcdsaSha256, "SHA256"}, Row{Kind::P384, EcdsaSha512, "SHA512"}, Row{Kind::P521, EcdsaSha512, "SHA512"}}) {
+    INFO(ike::name(row.scheme));
+    Peer p(row.kind);
+    p.method = {};  // not looked at
+    p.scheme = row.scheme;
+    p.signature = pki::sign_message(*pki::key(row.kind), row.hash, octets, row.pss);
+    const auto result = p.verify();
+    INFO(result.message);
+    CHECK(result.ok);
+    p.signature = pki::sign_message(*pki::key(row.kind, 7), row.hash, octets, row.pss);
+    p.expect(Reason::AuthFailed, "the peer's signature is not one of the key of the certificate C=CH, O=Example, CN=gw-b");
+    p.signature = pki::sign(*pki::key(row.kind), octets);  // as IKEv1 does it
+    p.expect(Reason::AuthFailed, "signature");
+    p.scheme = row.kind == Kind::Rsa2048 ? EcdsaSha256 : RsaSha256;
+    p.expect(Reason::CertInvalid,
+             std::string("signatures, but the peer's is ") + (row.kind == Kind::Rsa2048 ? "ECDSA" : "RSA") + " with SHA2-256");
+    if (row.kind != Kind::P256) {
+      p.scheme = EcdsaP256;
+      p.expect(Reason::CertInvalid, "signatures, but the peer's is ECDSA with P-256");
+    }
+  }
+}
+
 TEST_CASE("a certificate out of its time is refused", "[auth][x509][attack-E5]") {
   Peer p(Kind::P256);
   p.now = pki::kNow + std::chrono::hours(24 * 31);

@@ -151,7 +151,7 @@ connections:
 }
 
 TEST_CASE("the example configurations pass --check", "[config][reference]") {
-  for (const auto* name : {"reference.yaml", "site-to-site.yaml", "strongswan-peer.yaml", "nic.yaml"}) {
+  for (const auto* name : {"reference.yaml", "site-to-site.yaml", "strongswan-peer.yaml", "ikev2.yaml", "nic.yaml"}) {
     std::stringstream out;
     const std::string path = kConfigs + "/" + name;
     const int rc = check(path, out);

@@ -54,6 +54,7 @@ TEST_CASE_METHOD(Fixture, "list-sas shows SAs with the counters of the segment",
   dp->count_traffic(Direction::Inbound, in, 3, 252);
   ike::IkeSaInfo sa;
   sa.id = 4;
+  sa.version = 2;
   sa.connection = "site-b";
   sa.state = ike::IkeState::Established;
   sa.spi_i = IkeSpi{0x1122334455667788};
@@ -69,6 +70,7 @@ TEST_CASE_METHOD(Fixture, "list-sas shows SAs with the counters of the segment",
   test::engine().sas = {sa};
   const auto reply = ask(R"({"command":"list-sas","args":{"connection":"site-b"}})");
   const auto& shown = reply.at("result").at("ike_sas").as_array().at(0).as_object();
+  CHECK(shown.at("version").to_number<int>() == 2);
   CHECK(shown.at("initiator_spi") == "1122334455667788");
   CHECK(shown.at("age_s").as_double() == Approx(90));
   CHECK(shown.at("rekey_in_s").as_double() == Approx(10));
@@ -222,6 +224,7 @@ TEST_CASE_METHOD(Fixture, "list-conns has an attempt that is under way", "[cli]"
     return ask(R"({"command":"list-conns"})").at("result").at("connections").as_array().at(0).at("connecting");
   };
   CHECK(connecting().is_null());
+  CHECK(ask(R"({"command":"list-conns"})").at("result").at("connections").as_array().at(0).at("version").to_number<int>() == 1);
   test::engine().connections = {{"site-b", false, std::nullopt, {}, ike::Attempt{now - 20s, 1}}};
   CHECK(connecting().at("for_s").as_double() == Approx(20));
   CHECK(connecting().at("unanswered_message").to_number<int>() == 1);

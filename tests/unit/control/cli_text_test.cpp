@@ -196,6 +196,56 @@ TEST_CASE("list-conns says what a connection that is down is waiting for", "[cli
   CHECK(shown("false", R"({"for_s":0.1,"unanswered_message":null})") == "c: down, connecting for 0.1s");
 }
 
+TEST_CASE("IKEv2 by name: in list-conns, in list-sas, and in what is waited for", "[cli][ikev2]") {
+  const auto conns = [](const std::string& connecting) {
+    const std::string text = text_for(
+        add_list_conns, "list-conns",
+        R"({"dataplane":{"connected":true},"connections":[{"connection":"c","version":2,"up":false,"connecting":)" + connecting +
+            R"(,"local_addrs":["10.9.0.1"],"remote_addrs":["10.9.0.2"],"local_id":"a","remote_id":"b","failure":null,"children":[]}]})");
+    return text.substr(0, text.find('\n'));
+  };
+  CHECK(conns("null") == "c: down, IKEv2");
+  CHECK(conns(R"({"for_s":20.2,"unanswered_message":1})") == "c: down, connecting for 20s: no answer to IKE_SA_INIT yet, IKEv2");
+  CHECK(conns(R"({"for_s":20.2,"unanswered_message":3})") == "c: down, connecting for 20s: no answer to IKE_AUTH yet, IKEv2");
+  const auto sas = [](const std::string& suite) {
+    const std::string text = text_for(
+        add_list_sas, "list-sas",
+        R"({"dataplane":{"connected":true},"ike_sas":[{"connection":"c","version":2,"id":1,"state":"established","role":"initiator","suite":)" +
+            suite +
+            R"(,"nat":{"local":false,"remote":false,"forced":false},"local":"10.9.0.1:500","remote":"10.9.0.2:500","local_id":"a","remote_id":"b",
+            "initiator_spi":"1122334455667788","responder_spi":"0000000000000000","vendor_ids":[],"age_s":1,"rekey_in_s":null,"expires_in_s":null,"children":[]}],
+            "pairs_without_ike_sa":[],"orphans":[]})");
+    return text.substr(0, text.find('\n'));
+  };
+  CHECK(sas(R"("aes128gcm16-prfsha256-ecp256")") == "c #1: established, initiator, IKEv2 aes128gcm16-prfsha256-ecp256");
+  CHECK(sas("null") == "c #1: established, initiator, IKEv2, suite not agreed yet");
+}
+
+TEST_CASE("explain: of IKEv2 the exchange by its name, and what a child waits for", "[cli][explain][ikev2]") {
+  const auto shown = [](const std::string& exchange, const std::string& number) {
+    return text_for(add_explain, "explain site-b",
+                    R"({"dataplane":{"connected":true},"strangers":[],"connections":[
+    {"connection":"site-b","version":2,"state":"connecting","for_s":3.0,"unanswered_message":3,
+     "peers":[{"version":2,"remote":"10.9.0.2:500","remote_id":"b","local_id":"a","suite":"aes128gcm16-prfsha256-ecp256","role":"initiator","for_s":1.0,"nat":false}],
+     "children":[{"child":"net","state":"down","for_s":null,"suite":null,"local_ts":"10.1.0.0/24","remote_ts":"10.2.0.0/24",
+                  "waits_for":"phase1","waits_s":null},
+                 {"child":"two","state":"down","for_s":null,"suite":null,"local_ts":"10.1.0.0/24","remote_ts":"10.3.0.0/24",
+                  "waits_for":"answer","waits_s":null}],
+     "failures":[{"child":null,"age_s":12.0,"first_age_s":12.0,"count":1,"mended_age_s":null,"exchange":")" +
+                        exchange + R"(","message_number":)" + number +
+                        R"(,"role":"initiator","by":"peer","peer":"10.9.0.2:500","reason":"auth_failed","message":"m.",
+                  "said":"AUTHENTICATION_FAILED","said_proven":true,"causes":[],"head":[],"rows":[],"yaml":[],"note":null}]}]})");
+  };
+  CHECK_THAT(shown("ike_auth", "3"),
+             StartsWith("site-b: connecting for 3.0s, no answer to IKE_AUTH yet\n"
+                        "  with b at 10.9.0.2:500 for 1.0s, as a (initiator), IKEv2 aes128gcm16-prfsha256-ecp256\n"
+                        "  net: down, waits for the IKE SA, which is under way, 10.1.0.0/24 - 10.2.0.0/24\n"
+                        "  two: down, waits for the CHILD SA, which is being negotiated, 10.1.0.0/24 - 10.3.0.0/24\n"));
+  CHECK_THAT(shown("ike_auth", "3"), Contains("  IKE_AUTH, the request, we as initiator: refused by the peer (auth_failed)\n"));
+  CHECK_THAT(shown("ike_sa_init", "2"), Contains("  IKE_SA_INIT, the answer, we as"));
+  CHECK_THAT(shown("create_child_sa", "null"), Contains("  CREATE_CHILD_SA, we as"));
+}
+
 TEST_CASE("counters shows what each port dropped in the form of the other drops", "[cli]") {
   const std::string answer = R"({"workers":[{"worker":0}],"drops":[],"children":[],"rings":[],"exchanges":[],"ports":[
     {"port":"wan","up":true,"rx_missed":1200,"rx_nombuf":3},{"port":"lan","up":true}]})";

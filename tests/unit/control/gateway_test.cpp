@@ -280,6 +280,8 @@ TEST_CASE_METHOD(Fixture, "configured connections and children are in the metric
                  "[gateway][metrics]") {
   auto text = metrics();
   CHECK(has(text, R"(culvert_connection_up{connection="site-b"} 0)"));
+  CHECK(has(text, R"(culvert_connection_info{connection="site-b",version="1"} 1)"));
+  CHECK(has(text, R"(culvert_ike_exchanges_total{exchange="ike_sa_init",role="responder",result="ok",reason="ok"} 0)"));
   CHECK(has(text, R"(culvert_child_up{connection="site-b",child="voice"} 0)"));
   CHECK(has(text, "culvert_dataplane_connected 0"));
   attach();

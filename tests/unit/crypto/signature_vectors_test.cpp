@@ -1,5 +1,5 @@
-// Project Wycheproof's signatures through the verification of IKEv1: ECDSA in its r | s form, RSA with the DigestInfo taken for the hash,
-// since IKEv1 has none (RFC 2409 §5.1) and the block around it is the same. And public keys that are none.
+// Project Wycheproof's signatures through the verification of IKEv2, as they are, and of IKEv1: ECDSA in its r | s form, RSA with the
+// DigestInfo taken for the hash, since IKEv1 has none (RFC 2409 §5.1) and the block around it is the same. And public keys that are none.
 #include <chrono>
 #include <iostream>
 
@@ -157,6 +157,41 @@ TEST_CASE("Wycheproof: RSA PKCS #1 v1.5", "[signature][wycheproof][attack-E1]") 
   std::cout << "ran " << good << " valid and " << refused << " invalid RSA signatures\n";
   CHECK(good > 5);
   CHECK(refused > 200);
+}
+
+namespace {
+/// A whole file through one form of IKEv2: the message is hashed and the signature is taken as it is.
+void run_scheme(const std::filesystem::path& folder, const std::string& name, ike::SignatureScheme scheme) {
+  std::size_t good = 0, refused = 0;
+  const json::object file = load(folder, name);
+  for (const auto& g : file.at("testGroups").as_array()) {
+    const auto key = PublicKey::read(hex(key_of(g.as_object())));
+    if (!key) continue;  // e = 3
+    for (const auto& t : g.as_object().at("tests").as_array()) {
+      const json::object& row = t.as_object();
+      INFO(name << " " << json::serialize(row.at("tcId")) << ": " << text(row.at("comment")));
+      const std::string result = text(row.at("result"));
+      const bool verified = key->verify(scheme, hex(text(row.at("msg"))), hex(text(row.at("sig"))));
+      if (result == "acceptable") continue;  // a DigestInfo without its NULL
+      CHECK(verified == (result == "valid"));
+      ++(verified ? good : refused);
+    }
+  }
+  std::cout << "ran " << good << " valid and " << refused << " invalid signatures of " << name << " as IKEv2 has them\n";
+  CHECK(good > 5);
+  CHECK(refused > 40);
+}
+}  // namespace
+
+TEST_CASE("Wycheproof: signatures of IKEv2", "[signature][wycheproof][rfc7427][attack-E1][attack-E3]") {
+  const auto folder = test::vectors("Wycheproof signatures of IKEv2");
+  if (!folder) return;
+  run_scheme(*folder, "ecdsa_secp256r1_sha256_test.json", ike::SignatureScheme::EcdsaSha256);
+  run_scheme(*folder, "ecdsa_secp384r1_sha384_test.json", ike::SignatureScheme::EcdsaSha384);
+  run_scheme(*folder, "ecdsa_secp521r1_sha512_test.json", ike::SignatureScheme::EcdsaSha512);
+  run_scheme(*folder, "rsa_signature_2048_sha256_test.json", ike::SignatureScheme::RsaSha256);
+  run_scheme(*folder, "rsa_signature_2048_sha512_test.json", ike::SignatureScheme::RsaSha512);
+  run_scheme(*folder, "rsa_pss_2048_sha256_mgf1_32_test.json", ike::SignatureScheme::PssSha256);
 }
 
 TEST_CASE("RSA keys that are none are refused before anything is computed", "[signature][attack-E2]") {

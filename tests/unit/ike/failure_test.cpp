@@ -117,3 +117,37 @@ TEST_CASE("what a peer asked of no child is over when it gets one", "[failure]")
   book.mended(kNow, "c", "net", std::nullopt, Role::Responder);
   CHECK_FALSE(book.current("c", ""));
 }
+
+TEST_CASE("IKEv2: what strangers can cause, and what is about a child", "[failure][ikev2]") {
+  const auto of = [](Exchange exchange, Role role, Reason reason, Evidence evidence = {}, const char* child = "") {
+    Failure f = failure(kNow, exchange, role, reason, std::move(evidence));
+    f.child = child;
+    return f;
+  };
+  const ProposalEvidence proposal{"a", "b", "c", {}};
+  const SelectorEvidence selectors{};
+  CHECK(of(Exchange::IkeSaInit, Role::Responder, Reason::NoProposalChosen, proposal).strangers());
+  CHECK_FALSE(of(Exchange::IkeSaInit, Role::Responder, Reason::NoProposalChosen, proposal).about_child());
+  CHECK_FALSE(of(Exchange::IkeSaInit, Role::Initiator, Reason::Timeout).strangers());
+  CHECK(of(Exchange::IkeAuth, Role::Responder, Reason::AuthFailed, SecretEvidence{}).strangers());
+  CHECK_FALSE(of(Exchange::IkeAuth, Role::Responder, Reason::AuthFailed, SecretEvidence{}).about_child());
+  // Whoever is refused a child in IKE_AUTH has proved who he is.
+  CHECK_FALSE(of(Exchange::IkeAuth, Role::Responder, Reason::NoProposalChosen, proposal, "net").strangers());
+  CHECK_FALSE(of(Exchange::IkeAuth, Role::Responder, Reason::SelectorMismatch, selectors).strangers());
+  CHECK(of(Exchange::IkeAuth, Role::Responder, Reason::SelectorMismatch, selectors).about_child());
+  CHECK(of(Exchange::IkeAuth, Role::Responder, Reason::InstallFailed, {}, "net").about_child());
+  CHECK(of(Exchange::CreateChildSa, Role::Responder, Reason::SelectorMismatch, selectors).about_child());
+  CHECK(of(Exchange::CreateChildSa, Role::Initiator, Reason::PeerNoProposal, proposal, "net").about_child());
+  CHECK_FALSE(of(Exchange::CreateChildSa, Role::Responder, Reason::NoProposalChosen).about_child());  // the rekeying of the IKE SA
+  CHECK_FALSE(of(Exchange::CreateChildSa, Role::Responder, Reason::NoProposalChosen).strangers());
+}
+
+TEST_CASE("IKEv2: networks that no child has are over when a child is there, not when the IKE SA is", "[failure][ikev2]") {
+  FailureBook book;
+  const Exchange exchange = GENERATE(Exchange::IkeAuth, Exchange::CreateChildSa);
+  book.add("c", failure(kNow, exchange, Role::Responder, Reason::SelectorMismatch, SelectorEvidence{}));
+  book.mended(kNow, "c", "", std::nullopt, Role::Responder);
+  CHECK(book.current("c", ""));
+  book.mended(kNow, "c", "net", std::nullopt, Role::Responder);
+  CHECK_FALSE(book.current("c", ""));
+}

@@ -1,5 +1,5 @@
 // Leases of virtual addresses, and the memory of wrong passwords.
-#include "control/ikev1/leases.hpp"
+#include "control/ike/leases.hpp"
 
 #include <set>
 
@@ -9,6 +9,7 @@
 
 using namespace culvert;
 using namespace culvert::ikev1;
+using ike::Leases;
 using namespace std::chrono_literals;
 
 namespace {

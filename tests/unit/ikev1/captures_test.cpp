@@ -1,7 +1,7 @@
 // Real exchanges of other implementations: every IKEv1 message that travelled in clear parses, and the rules take it.
-#include <map>
+#include "tests/support/captures.hpp"
 
-#include <pcap/pcap.h>
+#include <map>
 
 #include "control/ike/header.hpp"
 #include "control/ikev1/message_rules.hpp"
@@ -13,56 +13,6 @@ using namespace culvert;
 using namespace culvert::ikev1;
 
 namespace {
-struct Udp {
-  std::uint16_t source = 0, destination = 0;
-  Bytes payload;
-};
-
-/// UDP datagrams of a capture, IPv4 and IPv6 without extension headers, over Ethernet, null or raw links.
-std::vector<Udp> udp_of(const std::filesystem::path& path) {
-  char error[PCAP_ERRBUF_SIZE] = {};
-  pcap_t* pcap = pcap_open_offline(path.c_str(), error);
-  if (!pcap) return {};
-  const int link = pcap_datalink(pcap);
-  const std::size_t skip = link == DLT_EN10MB ? 14 : link == DLT_NULL ? 4 : link == DLT_LINUX_SLL ? 16 : 0;
-  std::vector<Udp> out;
-  pcap_pkthdr* h = nullptr;
-  const u_char* data = nullptr;
-  while (pcap_next_ex(pcap, &h, &data) == 1) {
-    if (h->caplen < skip + 28 || h->caplen != h->len) continue;
-    Reader r(ByteView(data, h->caplen).subspan(skip));
-    const ByteView ip = r.rest();
-    std::size_t header = 0;
-    std::uint8_t protocol = 0;
-    if (ip[0] >> 4 == 4) {
-      header = (ip[0] & 0xfU) * 4U;
-      protocol = ip[9];
-      if ((ip[6] & 0x3f) != 0 || ip[7] != 0) continue;  // a fragment
-    } else if (ip[0] >> 4 == 6 && ip.size() > 48) {
-      header = 40;
-      protocol = ip[6];
-    }
-    if (protocol != 17 || ip.size() < header + 8) continue;
-    Reader udp(ip.subspan(header));
-    Udp u;
-    u.source = udp.be<std::uint16_t>();
-    u.destination = udp.be<std::uint16_t>();
-    const auto length = udp.be<std::uint16_t>();
-    udp.skip(2);
-    const ByteView payload = udp.take(length >= 8 ? length - 8U : 0);
-    u.payload.assign(payload.begin(), payload.end());
-    if (udp.ok()) out.push_back(std::move(u));
-  }
-  pcap_close(pcap);
-  return out;
-}
-
-std::optional<ByteView> ike_of(const Udp& u) {
-  if (u.source == 4500 || u.destination == 4500) return ike::strip_non_esp_marker(u.payload);
-  if (u.source == 500 || u.destination == 500) return ByteView(u.payload);
-  return std::nullopt;
-}
-
 /// The place of a clear Main Mode message, from what it carries and who sent it.
 std::optional<MessageKind> kind_of(const ike::Header& h, const Message& m, std::map<std::uint64_t, int>& ke_seen) {
   if (h.exchange == ike::kExchangeInformational) return MessageKind::InformationalClear;
@@ -77,13 +27,12 @@ TEST_CASE("captures: every clear IKEv1 message parses", "[ikev1][message][vector
   if (!folder) return;
   std::size_t clear = 0, encrypted = 0, files = 0, sas = 0, vendors = 0, known = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(*folder / "captures")) {
-    const auto extension = entry.path().extension();
-    if (extension != ".pcap" && extension != ".cap" && extension != ".pcapng") continue;
+    if (!test::is_capture(entry.path())) continue;
     if (entry.path().filename().string().find("synthetic") != std::string::npos) continue;  // an SA without proposals, made by hand
     std::size_t here = 0;
     std::map<std::uint64_t, int> ke_seen;
-    for (const Udp& u : udp_of(entry.path())) {
-      const auto bytes = ike_of(u);
+    for (const test::Udp& u : test::udp_of(entry.path())) {
+      const auto bytes = test::ike_of(u);
       if (!bytes) continue;
       const auto framed = ike::parse_header(*bytes);
       if (!framed || framed->header.major != 1) continue;

@@ -140,6 +140,13 @@ TEST_CASE("phase 1: every value of every attribute gives a suite of the table or
   }
   CHECK(accepted == 1 + 4 + 6 + 1 + 3);
   CHECK_FALSE(select_ike(all, offer1(7, 0, 2, 14)));  // AES without a key length
+  // PRFs of IKEv2 have no number here: neither 0 nor anything else stands for them.
+  for (const Prf prf : {Prf::AesXcbc, Prf::AesCmac}) {
+    const std::vector suites{IkeSuite{Encr::AesCbc, 128, prf, DhGroup::Modp2048}};
+    CHECK(build_ike_offer(suites, 0).proposals[0].transforms.empty());
+    for (int v = 0; v < 16; ++v) CHECK_FALSE(select_ike(suites, offer1(7, 128, v, 14)));
+  }
+  CHECK(difference1("aes128-sha1-modp2048", offer1(7, 128, 0, 14)) == "hash hash 0 is not acceptable here");
 }
 
 TEST_CASE("phase 1: each authentication method is taken by who wants it, and by nobody else", "[ikev1][proposal][E9][E14][rfc4754]") {

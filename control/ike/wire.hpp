@@ -8,7 +8,7 @@
 #include "common/bytes.hpp"
 #include "common/types.hpp"
 
-namespace culvert::ikev1 {
+namespace culvert::ike {
 
 /// Fills fields from bytes. After a failure of the reader all fields read as zero or empty.
 class ReadIo {
@@ -52,4 +52,4 @@ class WriteIo {
   Writer& writer_;
 };
 
-}  // namespace culvert::ikev1
+}  // namespace culvert::ike

@@ -1,4 +1,4 @@
-// Which virtual address is whose.
+// Which virtual address is whose, of peers of either IKE version.
 // Owns the pools' books: an address has one holder at a time, named by its proved identity. Knows no SA: somebody else says when a
 // holder comes and goes. Bounded by the size of the pools: what is remembered of former holders is one identity an address.
 #pragma once
@@ -12,7 +12,7 @@
 #include "common/config/config.hpp"
 #include "control/ike/engine_types.hpp"
 
-namespace culvert::ikev1 {
+namespace culvert::ike {
 
 class Leases {
  public:
@@ -32,7 +32,7 @@ class Leases {
   bool rename(const std::string& from, const std::string& to);
   /// The holder is gone. The address stays its own until somebody else needs it.
   void release(const std::string& identity);
-  [[nodiscard]] std::vector<ike::PoolInfo> view() const;
+  [[nodiscard]] std::vector<PoolInfo> view() const;
   [[nodiscard]] std::size_t online() const;
 
  private:
@@ -59,4 +59,4 @@ class Leases {
   std::uint64_t releases_ = 0;
 };
 
-}  // namespace culvert::ikev1
+}  // namespace culvert::ike

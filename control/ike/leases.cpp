@@ -1,8 +1,8 @@
-#include "control/ikev1/leases.hpp"
+#include "control/ike/leases.hpp"
 
 #include <algorithm>
 
-namespace culvert::ikev1 {
+namespace culvert::ike {
 
 namespace {
 /// FNV-1a: the same in each process that this program ever runs in.
@@ -114,10 +114,10 @@ void Leases::release(const std::string& identity) {
   }
 }
 
-std::vector<ike::PoolInfo> Leases::view() const {
-  std::vector<ike::PoolInfo> out;
+std::vector<PoolInfo> Leases::view() const {
+  std::vector<PoolInfo> out;
   for (const Book& book : books_) {
-    ike::PoolInfo info{book.pool->name, book.size, book.online, {}};
+    PoolInfo info{book.pool->name, book.size, book.online, {}};
     for (const auto& [place, e] : book.entries) info.leases.push_back({address(book, place), e.identity, e.online});
     out.push_back(std::move(info));
   }
@@ -130,4 +130,4 @@ std::size_t Leases::online() const {
   return n;
 }
 
-}  // namespace culvert::ikev1
+}  // namespace culvert::ike

@@ -1,0 +1,50 @@
+// What a connection with version: 2 may not have: keys that mean something in IKEv1 only, and what our IKEv2 does not carry yet. Nothing of
+// either is taken and then left out.
+#include <string>
+
+#include "common/config/kinds.hpp"
+#include "common/config/validate.hpp"
+
+namespace culvert::config {
+
+namespace {
+constexpr std::string_view kNotYet = " is not supported with version: 2 yet";
+
+/// Keys are refused even with their defaults: whoever writes them expects something of them.
+void refuse_ikev1_keys(const Where& at) {
+  struct Row {
+    std::string_view key, what;
+  };
+  static constexpr std::string_view kAggressive = "Aggressive Mode is of IKEv1", kModeConfig = "Mode Config is of IKEv1";
+  const auto refuse = [](const Where& map, Row row) {
+    if (map.node->find(row.key) && map.clean({row.key}))
+      map.key(row.key).error("expected no such key with version: 2: " + std::string(row.what));
+  };
+  refuse(at, {"aggressive", kAggressive});
+  refuse(at, {"aggressive_psk_exposes_hash_to_offline_guessing", kAggressive});
+  refuse(at, {"mode_config", kModeConfig});
+  for (const char* side : {"local", "remote"})
+    if (at.node->find(side)) refuse(at.key(side), {"xauth", "XAuth is of IKEv1"});
+}
+
+/// Pre-shared key or certificate, each side in its own way (RFC 7296 §2.15).
+void check_proof(Proof auth, const Where& side) {
+  if (auth == Proof::Xauth && side.clean({"auth"})) side.key("auth").error("expected psk or pubkey, got xauth: XAuth is of IKEv1");
+}
+
+}  // namespace
+
+void validate_version_2(const Connection& c, const Where& at) {
+  refuse_ikev1_keys(at);
+  check_proof(c.local_auth.auth, at.key("local"));
+  check_proof(c.remote_auth.auth, at.key("remote"));
+  if (at.key("local").clean({"auth"}) && at.key("remote").clean({"auth"})) validate_credentials(c, at);
+  if (c.unique != Unique{} && at.clean({"unique"})) at.key("unique").error("expected replace: any other value" + std::string(kNotYet));
+  if (c.fragmentation == Fragmentation::Force && at.clean({"fragmentation"}))
+    at.key("fragmentation")
+        .error(
+            "expected no, accept or yes, got force: with version: 2 fragments are sent only where both sides have "
+            "agreed on them (RFC 7383)");
+}
+
+}  // namespace culvert::config

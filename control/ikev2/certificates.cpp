@@ -1,0 +1,79 @@
+#include "control/ikev2/certificates.hpp"
+
+#include <algorithm>
+
+namespace culvert::ikev2 {
+
+bool may_sign(const config::Connection& c) {
+  return c.local_auth.auth == config::Proof::Pubkey || c.remote_auth.auth == config::Proof::Pubkey;
+}
+
+void add_certificates(Core& core, const IkeSa& sa, Builder& out) {
+  for (Bytes& cert : core.services.certificates(core.connection(sa).name)) out.add(Cert{kX509Signature, std::move(cert)});
+}
+
+void add_cert_requests(Core& core, std::span<const std::size_t> connections, std::size_t room, Builder& out) {
+  static constexpr std::size_t kOverhead = 5;  // generic header and encoding
+  static constexpr std::size_t kMost = 48;     // 960 bytes: a fragment of its own is not worth it
+  std::vector<Bytes> keys;
+  bool wanted = false;
+  for (const std::size_t index : connections) {
+    const config::Connection& c = core.config.connections.at(index);
+    if (c.remote_auth.auth != config::Proof::Pubkey) continue;
+    wanted = true;
+    if (keys.size() > kMost) break;
+    for (Bytes& key : core.services.authority_keys(c.name))
+      if (std::ranges::find(keys, key) == keys.end()) keys.push_back(std::move(key));
+  }
+  if (!wanted) return;
+  Bytes all;
+  if (keys.size() <= kMost)
+    for (const Bytes& key : keys) all.insert(all.end(), key.begin(), key.end());
+  if (kOverhead + all.size() > room) all.clear();
+  out.add(CertReq{kX509Signature, std::move(all)});
+}
+
+std::expected<ike::SignatureScheme, std::string> signing_scheme(Core& core, const IkeSa& sa) {
+  const auto key = core.services.signing_method(core.connection(sa).name);
+  if (!key) return std::unexpected("Our private key cannot be used: " + key.error() + ".");
+  const auto scheme = scheme_for(*key, sa.hashes);
+  if (!scheme) return std::unexpected("The peer takes none of the hashes that our key signs with (SIGNATURE_HASH_ALGORITHMS, RFC 7427).");
+  return *scheme;
+}
+
+JobId ask_signature(Core& core, const IkeSa& sa, ike::SignatureScheme scheme, const SecretBytes& octets) {
+  const JobId job = core.add_job({sa.id});
+  ike::Sign ask{
+      .job = job, .connection = core.connection(sa).name, .octets = Bytes(octets.view().begin(), octets.view().end()), .scheme = scheme};
+  core.shared.actions.emplace_back(std::move(ask));
+  return job;
+}
+
+JobId ask_verification(Core& core, const IkeSa& sa, const Message& message, std::uint8_t id_type, const Bytes& id,
+                       const PeerSignature& proof, const Bytes& octets) {
+  const JobId job = core.add_job({sa.id});
+  ike::VerifyPeer ask{.job = job,
+                      .connection = core.connection(sa).name,
+                      .octets = octets,
+                      .signature = proof.signature,
+                      .id_type = id_type,
+                      .id_data = id,
+                      .certificates = {},
+                      .scheme = proof.scheme};
+  for (const Cert* cert : message.all<Cert>()) ask.certificates.push_back({cert->encoding, cert->data});
+  core.shared.actions.emplace_back(std::move(ask));
+  return job;
+}
+
+Cause refusal_of(Core& core, const IkeSa& sa, unsigned number, const std::string& peer, const ike::VerifyResult& why) {
+  if (why.reason == Reason::WrongIdentity)
+    return {.number = number, .evidence = ike::IdentityEvidence{core.connection(sa).remote_id.text, peer, false, false}};
+  return {.number = number, .evidence = ike::CertificateEvidence{why.subject, why.message}};
+}
+
+std::string described(AuthMethodId method) {
+  if (method == AuthMethodId::SharedKey) return "a pre-shared key";
+  return by_signature(method) ? "a signature" : "method " + std::to_string(static_cast<unsigned>(method));
+}
+
+}  // namespace culvert::ikev2

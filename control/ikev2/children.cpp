@@ -1,0 +1,348 @@
+#include "control/ikev2/children.hpp"
+
+#include <algorithm>
+
+#include "common/config/selectors.hpp"
+#include "control/ike/lifetimes.hpp"
+#include "control/ikev1/evidence.hpp"
+#include "control/ikev2/configuration.hpp"
+#include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/narrowing.hpp"
+#include "control/ikev2/peers.hpp"
+
+namespace culvert::ikev2 {
+
+ike::Selectors selectors_of(const Core& core, const IkeSa& sa, std::size_t index) {
+  const config::Child& child = core.child(sa, index);
+  ike::Selectors out{child.local_ts, child.remote_ts};
+  if (child.local_dynamic) out.local = config::at_address(child.local_ts, sa.inner_local.value_or(sa.local.address));
+  if (child.remote_dynamic) out.remote = config::at_address(child.remote_ts, sa.inner_remote.value_or(sa.remote.address));
+  if (child.local_dynamic && !has_addresses(core, sa)) out.local.first = IpAddress::v4(0), out.local.last = IpAddress::v4(0xffffffff);
+  return out;
+}
+
+bool addresses_known(const Core& core, const IkeSa& sa, std::size_t index) {
+  const config::Child& child = core.child(sa, index);
+  return (!child.local_dynamic || has_addresses(core, sa)) &&
+         (!child.remote_dynamic || core.connection(sa).pools.empty() || sa.inner_remote);
+}
+
+std::vector<EspSuite> usable_suites(const IkeSa& sa, const config::Child& child) {
+  std::vector<EspSuite> suites = child.suites();
+  if (sa.nat.encapsulate()) std::erase_if(suites, [](const EspSuite& s) { return s.protocol == SaProtocol::Ah; });
+  return suites;
+}
+
+std::string suites_text(const std::vector<EspSuite>& suites) {
+  std::string out;
+  for (const EspSuite& s : suites) out += (out.empty() ? "" : ", ") + s.to_string();
+  return out;
+}
+
+namespace {
+
+std::string text(const std::vector<TrafficSelector>& selectors) {
+  std::string out;
+  for (const TrafficSelector& s : selectors) out += (out.empty() ? "" : " ") + s.to_string();
+  return out;
+}
+
+/// The part of the child that the wish is within, or has within; nullopt: none.
+std::optional<ike::Selectors> common_part(const Core& core, const IkeSa& sa, std::size_t child, const Wish& wish) {
+  if (!wish.rekeyed && !addresses_known(core, sa, child)) return std::nullopt;
+  const ike::Selectors whole = wish.rekeyed ? wish.rekeyed->selectors : selectors_of(core, sa, child);
+  const auto local = narrow(wish.ts_r.selectors, std::span(&whole.local, 1));
+  const auto remote = narrow(wish.ts_i.selectors, std::span(&whole.remote, 1));
+  if (local.empty() || remote.empty()) return std::nullopt;
+  return ike::Selectors{local.front(), remote.front()};
+}
+
+ChildRefusal selectors_refused(const Core& core, const IkeSa& sa, const Wish& wish) {
+  const std::string ours = text(wish.ts_r.selectors), theirs = text(wish.ts_i.selectors);
+  return {NotifyType::TsUnacceptable,
+          {},
+          Reason::SelectorMismatch,
+          "No child has the traffic selectors that the peer asks for: " + ours + " - " + theirs + " (ours - theirs).",
+          {},
+          {.evidence = ikev1::selector_evidence(core.connection(sa), ours, theirs)}};
+}
+
+bool taken_by_another(const Core& core, const IkeSa& sa, std::size_t index, const ike::Selectors& wanted) {
+  if (!sa.peer) return false;
+  const VrfId vrf = core.child(sa, index).vrf.id;
+  for (const auto& [id, other] : core.sas()) {
+    if (other->dead || !other->peer || (other->connection == sa.connection && other->peer == sa.peer)) continue;
+    for (const Child& child : other->children)
+      if (child.life == Life::Live && core.child(*other, child.child).vrf.id == vrf && child.selectors.local.intersect(wanted.local) &&
+          child.selectors.remote.intersect(wanted.remote))
+        return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wish) {
+  if (sa.children.size() >= kMaxChildren)
+    return std::unexpected(ChildRefusal{NotifyType::NoAdditionalSas, {}, Reason::Limit, "The peer has too many CHILD SAs.", {}});
+  std::optional<ChildRefusal> nearest;
+  const auto& children = core.connection(sa).children;
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    if (wish.rekeyed && wish.rekeyed->child != i) continue;
+    const auto part = common_part(core, sa, i, wish);
+    if (!part) continue;
+    if (taken_by_another(core, sa, i, *part)) {
+      if (!nearest) nearest = selectors_refused(core, sa, wish);
+      std::get<ike::SelectorEvidence>(nearest->cause.evidence).taken = true;
+      continue;
+    }
+    const auto spi = core.allocate_spi(sa.id, 0);
+    if (!spi) return std::unexpected(ChildRefusal{NotifyType::NoAdditionalSas, {}, Reason::Limit, "There is no SPI left.", i});
+    const auto suites = usable_suites(sa, children[i]);
+    auto choice = select_child({.suites = suites, .our_spi = *spi, .pfs = wish.pfs, .ke = wish.ke}, wish.offered);
+    if (choice && wish.pfs && choice->suite.pfs != wish.ke && choice->suite.pfs != DhGroup::None) {
+      core.release_spi(*spi);
+      Writer group;
+      group.be(static_cast<std::uint16_t>(choice->suite.pfs));
+      return std::unexpected(
+          ChildRefusal{NotifyType::InvalidKePayload, std::move(group).take(), Reason::Ok, "Another group is wanted.", i});
+    }
+    if (!choice) {
+      core.release_spi(*spi);
+      const Mismatch& m = choice.error();
+      if (!nearest)
+        nearest = ChildRefusal{NotifyType::NoProposalChosen,
+                               {},
+                               Reason::NoProposalChosen,
+                               "No proposal for the CHILD SA is acceptable: offered " + m.offered + "; wanted " + m.wanted +
+                                   "; first difference: " + m.difference + ".",
+                               i,
+                               {.evidence = ike::ProposalEvidence{m.offered, m.wanted, m.difference, m.usable}}};
+      continue;
+    }
+    Granted out;
+    out.pair.pair = core.shared.new_pair();
+    out.pair.child = i;
+    out.pair.spi_in = *spi;
+    out.pair.spi_out = choice->spi;
+    out.pair.suite = choice->suite;
+    out.pair.mode = wish.transport && children[i].mode == SaMode::Transport ? SaMode::Transport : SaMode::Tunnel;
+    out.pair.selectors = *part;
+    out.pair.rekeyed = wish.rekeyed ? wish.rekeyed->pair : 0;
+    out.reply = std::move(choice->reply);
+    core.set_pair(*spi, out.pair.pair);
+    return out;
+  }
+  return std::unexpected(nearest ? std::move(*nearest) : selectors_refused(core, sa, wish));
+}
+
+void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared) {
+  ChildKeys keys =
+      child_keys(sa.keys.prf, sa.keys.d.view(), pair.suite, nonce_i, nonce_r, shared ? std::optional(shared->view()) : std::nullopt);
+  const bool we_began = role == Role::Initiator;
+  pair.outbound = std::move(we_began ? keys.from_initiator : keys.from_responder);
+  pair.inbound = std::move(we_began ? keys.from_responder : keys.from_initiator);
+}
+
+namespace {
+
+void install(Core& core, const IkeSa& sa, const NewPair& pair, Direction direction, EspKeys keys, JobId job) {
+  const config::Child& c = core.child(sa, pair.child);
+  const bool in = direction == Direction::Inbound;
+  ike::InstallSa out;
+  out.job = job;
+  out.pair = pair.pair;
+  out.direction = direction;
+  out.connection = core.connection(sa).name;
+  out.child = c.name;
+  if (sa.peer) out.peer = *sa.peer;
+  out.own_policy = sa.peer.has_value() || c.local_dynamic || c.remote_dynamic;
+  out.spi = in ? pair.spi_in : pair.spi_out;
+  out.local = sa.local;
+  out.remote = sa.remote;
+  if (!sa.nat.encapsulate()) out.local.port = out.remote.port = 0;
+  out.follow = in && sa.nat.remote && out.local.port != 0;
+  out.local_ts = pair.selectors.local;
+  out.remote_ts = pair.selectors.remote;
+  out.suite = pair.suite;
+  out.mode = pair.mode;
+  out.encr_key = std::move(keys.encr);
+  out.integ_key = std::move(keys.integ);
+  out.replay_window = c.replay_window;
+  out.rules = c.rules;
+  // The engine's own timer rekeys earlier (rand_time); the soft limit stands in where the engine does not live to do it.
+  out.hard_seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(1, c.life_time.count()));
+  out.soft_seconds = std::min<std::uint64_t>(static_cast<std::uint64_t>(c.rekey_time.count()), out.hard_seconds);
+  const SuiteLimits most = limits(pair.suite);
+  out.hard_bytes = ike::smaller_limit(c.life_bytes, most.bytes);
+  out.soft_bytes = c.rekey_bytes != 0 && (out.hard_bytes == 0 || c.rekey_bytes < out.hard_bytes) ? c.rekey_bytes : out.hard_bytes / 10 * 9;
+  out.hard_packets = ike::smaller_limit(c.life_packets, most.packets);
+  out.soft_packets = ike::smaller_limit(c.rekey_packets, out.hard_packets / 10 * 9);
+  core.shared.actions.emplace_back(std::move(out));
+}
+
+std::string describe(const Child& c) {
+  return c.suite.to_string() + (c.mode == SaMode::Transport ? ", transport mode" : "") + ", " + c.selectors.to_string();
+}
+
+}  // namespace
+
+JobId install_inbound(Core& core, IkeSa& sa, NewPair& pair) {
+  const JobId job = core.add_job({sa.id, Direction::Inbound, pair.pair});
+  install(core, sa, pair, Direction::Inbound, std::exchange(pair.inbound, {}), job);
+  return job;
+}
+
+namespace {
+/// More than one pair of the same traffic, that no rule of collisions has made an end of: a rekeying makes one of them the newest on both
+/// sides, and the others end when it is their turn (outlived).
+void hasten_doubles(TimePoint now, IkeSa& sa, Child& made) {
+  for (Child& other : sa.children) {
+    if (other.pair == made.pair || other.pair == made.rekeyed || other.child != made.child || other.selectors != made.selectors) continue;
+    if (other.life != Life::Live || other.rekeyed == made.rekeyed) continue;
+    made.rekey_at = std::min<TimePoint>(made.rekey_at, now + kDoubleRekeyed * (made.role == Role::Initiator ? 1 : 2));
+    other.rekey_at = std::min<TimePoint>(other.rekey_at, now + kDoubleRekeyed * 4);
+  }
+}
+}  // namespace
+
+Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Exchange exchange, bool wait) {
+  const config::Child& c = core.child(sa, pair.child);
+  const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.life_time}, 0);
+  Child out;
+  out.pair = pair.pair;
+  out.child = pair.child;
+  out.role = role;
+  out.spi_in = pair.spi_in;
+  out.spi_out = pair.spi_out;
+  out.suite = pair.suite;
+  out.mode = pair.mode;
+  out.selectors = pair.selectors;
+  out.udp_encap = sa.nat.encapsulate();
+  out.established = now;
+  out.rekey_at = when.rekey_at;
+  out.expires_at = when.expires_at;
+  out.rekeyed = pair.rekeyed;
+  out.lowest_nonce = std::move(pair.lowest_nonce);
+  out.outbound = std::move(pair.outbound);
+  out.ready_at = now + (out.rekeyed != 0 ? std::chrono::nanoseconds(kOverdue) : kRivalWait);
+  sa.children.push_back(std::move(out));
+  Child& child = sa.children.back();
+  if (!wait) release_outbound(core, now, sa, child);
+  hasten_doubles(now, sa, child);
+  core.touch(sa);
+  ChildRun& run = core.run(sa.connection).children.at(child.child);
+  run.requested = run.trapped = false;
+  run.failures = 0;
+  run.retry_at = {};
+  core.ended(now, sa, exchange, role, Reason::Ok,
+             std::string(child.rekeyed ? "CHILD SA rekeyed: " : "CHILD SA established: ") + describe(child) + ".", child.child);
+  return child;
+}
+
+Child* rival_of(IkeSa& sa, const Child& child) {
+  const auto it = std::ranges::find_if(sa.children, [&](const Child& c) {
+    return c.child == child.child && c.role != child.role && c.rekeyed == 0 && child.rekeyed == 0 && c.life == Life::Live && !c.redundant &&
+           c.selectors == child.selectors && std::chrono::abs(c.established - child.established) < kSimultaneous;
+  });
+  return it == sa.children.end() ? nullptr : &*it;
+}
+
+void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std::uint64_t theirs) {
+  Child &own = *sa.find(ours), &other = *sa.find(theirs);
+  if (own.lowest_nonce < other.lowest_nonce) {
+    // Ours carries the traffic until the peer has shown that it has our answer.
+    own.redundant = true;
+    other.rekeyed = own.pair;
+    other.ready_at = now + kRivalWait;
+    if (!other.outbound) delete_child(core, sa, own, Reason::Replaced);
+  } else {
+    other.redundant = true;  // the peer deletes it
+  }
+  core.touch(sa);
+}
+
+void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
+  if (!child.outbound || child.redundant || (sa.established() && sa.established()->leaving)) return;
+  NewPair pair;
+  pair.pair = child.pair;
+  pair.child = child.child;
+  pair.spi_out = child.spi_out;
+  pair.suite = child.suite;
+  pair.mode = child.mode;
+  pair.selectors = child.selectors;
+  EspKeys keys = std::move(*child.outbound);
+  child.outbound.reset();
+  child.sending_since = now;
+  core.touch(sa);
+  install(core, sa, pair, Direction::Outbound, std::move(keys), core.add_job({sa.id, Direction::Outbound, child.pair}));
+  forget_orphans(core, now, sa, child.child);
+  if (Child* own = sa.find(child.rekeyed); own && own->redundant && own->life == Life::Live) delete_child(core, sa, *own, Reason::Replaced);
+}
+
+void forget_pair(Core& core, const NewPair& pair, bool installed) {
+  if (installed) core.shared.actions.emplace_back(ike::RemoveSa{pair.pair, Direction::Inbound, pair.spi_in});
+  core.release_spi(pair.spi_in);
+}
+
+void remove_child(Core& core, IkeSa& sa, std::uint64_t pair) {
+  const auto it = std::ranges::find(sa.children, pair, &Child::pair);
+  if (it == sa.children.end()) return;
+  core.shared.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Inbound, it->spi_in});
+  if (it->life != Life::Ended && !it->outbound) core.shared.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Outbound, it->spi_out});
+  core.release_spi(it->spi_in);
+  sa.children.erase(it);
+  core.touch(sa);
+  core.touch(sa.connection);
+}
+
+void remove_children(Core& core, IkeSa& sa) {
+  while (!sa.children.empty()) remove_child(core, sa, sa.children.back().pair);
+}
+
+void end_child(Core& core, TimePoint now, IkeSa& sa, Child& child) {
+  if (child.life == Life::Ended) return;
+  if (!child.outbound) core.shared.actions.emplace_back(ike::RemoveSa{child.pair, Direction::Outbound, child.spi_out});
+  child.outbound.reset();
+  child.life = Life::Ended;
+  child.until = now + kGrace;
+  core.touch(sa);
+  core.touch(sa.connection);
+}
+
+Child* heir_of(IkeSa& sa, std::uint64_t pair) {
+  const auto it =
+      std::ranges::find_if(sa.children, [&](const Child& c) { return c.rekeyed == pair && c.life == Life::Live && !c.redundant; });
+  return pair == 0 || it == sa.children.end() ? nullptr : &*it;
+}
+
+void replaced_by_heir(Core& core, TimePoint now, IkeSa& sa, std::uint64_t pair) {
+  Child* old = sa.find(pair);
+  if (!old || old->life != Life::Live || !heir_of(sa, pair)) return;
+  old->life = Life::Replaced;
+  old->until = now + kOverdue;
+  core.touch(sa);
+}
+
+bool carried_by_another(Core& core, const IkeSa& sa, std::size_t child) {
+  const PeerKey whose = sa.peer.value_or(PeerKey{});
+  const auto all = core.sas_of(sa.connection);
+  return std::ranges::any_of(core.run(sa.connection).children.at(child).orphans, [&](const ike::OrphanSa& o) { return o.peer == whose; }) ||
+         std::ranges::any_of(all,
+                             [&](const IkeSa* one) { return one->peer == sa.peer && (newest_live(*one, child) || makes(*one, child)); });
+}
+
+const Child* newest_live(const IkeSa& sa, std::size_t index) {
+  for (auto it = sa.children.rbegin(); it != sa.children.rend(); ++it)
+    if (it->child == index && it->life == Life::Live) return &*it;
+  return nullptr;
+}
+
+void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t index) {
+  ChildRun& run = core.run(connection).children.at(index);
+  ++run.failures;
+  run.retry_at = now + backoff(core, run.failures);
+  run.requested = !run.orphans.empty();
+}
+
+}  // namespace culvert::ikev2

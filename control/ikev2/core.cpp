@@ -1,0 +1,171 @@
+#include "control/ikev2/core.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "control/ikev2/traced.hpp"
+
+namespace culvert::ikev2 {
+
+Core::Core(ike::Shared& all) : shared(all), config(all.config), services(all.services) {
+  for (std::size_t i = 0; i < config.connections.size(); ++i)
+    if (config.connections[i].version == 2) runs_[i].children.resize(config.connections[i].children.size());
+}
+
+IkeSa* Core::find(SaId id) {
+  const auto it = sas_.find(id);
+  if (it == sas_.end() || it->second->dead) return nullptr;
+  touch(*it->second);
+  return it->second.get();
+}
+
+IkeSa& Core::add(std::unique_ptr<IkeSa> sa) {
+  IkeSa& out = *sa;
+  by_connection_[out.connection].insert(out.id);
+  sas_[out.id] = std::move(sa);
+  touch(out);
+  return out;
+}
+
+void Core::drop(IkeSa& sa) {
+  if (sa.dead) return;
+  sa.dead = true;
+  table.remove(sa.id);
+  dead_.push_back(sa.id);
+  touch(sa.connection);
+}
+
+void Core::reassign(IkeSa& sa, std::size_t connection) {
+  by_connection_[sa.connection].erase(sa.id);
+  touch(sa.connection);
+  sa.connection = connection;
+  by_connection_[connection].insert(sa.id);
+  touch(connection);
+}
+
+std::vector<IkeSa*> Core::sas_of(std::size_t connection) {
+  std::vector<IkeSa*> out;
+  if (const auto it = by_connection_.find(connection); it != by_connection_.end())
+    for (const SaId id : it->second)
+      if (const auto sa = sas_.find(id); sa != sas_.end() && !sa->second->dead) out.push_back(sa->second.get());
+  return out;
+}
+
+Run& Core::run(std::size_t connection) {
+  touch(connection);
+  return runs_.at(connection);
+}
+
+std::optional<Spi> Core::allocate_spi(SaId sa, std::uint64_t pair) {
+  const auto spi = services.allocate_spi();
+  if (spi) spis_[*spi] = {sa, pair};
+  return spi;
+}
+
+void Core::release_spi(Spi spi) {
+  if (spis_.erase(spi) > 0) services.release_spi(spi);
+}
+
+std::optional<std::pair<SaId, std::uint64_t>> Core::owner_of(Spi spi) const {
+  const auto it = spis_.find(spi);
+  return it == spis_.end() ? std::nullopt : std::optional(it->second);
+}
+
+JobId Core::add_job(JobOwner owner) {
+  jobs_[++last_job_] = owner;
+  return last_job_;
+}
+
+std::optional<JobOwner> Core::take_job(JobId id) {
+  const auto it = jobs_.find(id);
+  if (it == jobs_.end()) return std::nullopt;
+  const JobOwner owner = it->second;
+  jobs_.erase(it);
+  return owner;
+}
+
+void Core::forget_installs() {
+  std::erase_if(jobs_, [](const auto& job) { return job.second.install.has_value(); });
+}
+
+void Core::send(TimePoint now, IkeSa& sa, const Datagrams& message) {
+  sa.last_sent = now;
+  touch(sa);
+  for (const Bytes& one : message) {
+    if (!shared.watches.empty()) trace_sent(*this, now, sa, one);
+    shared.actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, one)});
+  }
+}
+
+void Core::send_stateless(const ike::Datagram& to, ByteView message) {
+  if (!shared.watches.empty()) trace_stateless(*this, to, message);
+  shared.actions.emplace_back(ike::SendDatagram{ike::frame(to.local, to.remote, message)});
+}
+
+void Core::say(const IkeSa& sa, Severity severity, std::optional<Exchange> exchange, Reason reason, std::string message,
+               std::optional<std::size_t> index) {
+  shared.say(severity, {connection(sa).name, index ? child(sa, *index).name : std::string{}, sa.remote, exchange, sa.role}, reason,
+             std::move(message));
+}
+
+void Core::ended(TimePoint now, const IkeSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
+                 std::optional<std::size_t> index, Cause cause) {
+  touch(sa.connection);
+  const ike::Subject about{connection(sa).name, index ? child(sa, *index).name : std::string{}, sa.remote, exchange, role};
+  if (reason == Reason::Ok) return shared.went_well(now, about, std::move(message), !connection(sa).remote_addrs.empty());
+  shared.failed(now, about, reason, std::move(message), std::move(cause));
+}
+
+void Core::arm(TimerKey key, std::optional<TimePoint> at) {
+  const auto it = armed_.find(key);
+  if (it != armed_.end()) {
+    if (at && it->second == *at) return;
+    timers_.erase({it->second, key});
+    armed_.erase(it);
+  }
+  if (!at) return;
+  timers_.insert({*at, key});
+  armed_[key] = *at;
+}
+
+void Core::settle(const Hooks& hooks) {
+  std::set<std::size_t> driven;
+  // What one round begins may touch others: a handful is always enough, and what is left the timers pick up.
+  for (int round = 0; round < 4 && !(dirty_runs_.empty() && dirty_sas_.empty()); ++round) {
+    const std::set<std::size_t> todo = std::exchange(dirty_runs_, {});
+    for (const std::size_t index : todo)
+      if (runs_.contains(index)) hooks.drive(index);
+    driven.insert(todo.begin(), todo.end());
+    const std::set<SaId> touched = dirty_sas_;
+    for (const SaId id : touched)
+      if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) hooks.advance(*it->second);
+    if (dirty_runs_.empty() && dirty_sas_ == touched) break;
+  }
+  driven.merge(std::exchange(dirty_runs_, {}));
+  for (const std::size_t index : driven)
+    if (runs_.contains(index)) arm({true, index}, hooks.run_deadline(index));
+  for (const SaId id : std::exchange(dirty_sas_, {}))
+    if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) arm({false, id}, hooks.sa_deadline(*it->second));
+  for (const SaId id : std::exchange(dead_, {})) {
+    arm({false, id}, std::nullopt);
+    by_connection_[sas_.at(id)->connection].erase(id);
+    sas_.erase(id);
+  }
+}
+
+std::optional<TimePoint> Core::deadline() const { return timers_.empty() ? std::nullopt : std::optional(timers_.begin()->first); }
+
+Core::Expired Core::take_expired(TimePoint now) {
+  Expired out;
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    const TimerKey key = timers_.begin()->second;
+    arm(key, std::nullopt);
+    if (key.first)
+      out.runs.push_back(key.second);
+    else
+      out.sas.push_back(key.second);
+  }
+  return out;
+}
+
+}  // namespace culvert::ikev2

@@ -1,0 +1,206 @@
+// IKE_AUTH, initiator.
+#include "control/ikev2/exchange_auth.hpp"
+
+#include <limits>
+
+#include "control/ikev1/evidence.hpp"
+#include "control/ikev2/certificates.hpp"
+#include "control/ikev2/children.hpp"
+#include "control/ikev2/configuration.hpp"
+#include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_informational.hpp"
+#include "control/ikev2/exchange_sa_init.hpp"
+#include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/peers.hpp"
+#include "control/ikev2/transport.hpp"
+
+namespace culvert::ikev2 {
+
+namespace {
+
+/// What the responder is to sign; kept until its answer is there.
+SecretBytes octets_of_peer(const IkeSa& sa, ByteView first_message, ByteView id_body) {
+  const bool we_began = sa.role == Role::Initiator;
+  return signed_octets(sa.keys.prf, first_message, we_began ? sa.nonce_i : sa.nonce_r, we_began ? sa.keys.pr.view() : sa.keys.pi.view(),
+                       id_body);
+}
+
+/// The peer's proof is wrong: the other side takes the SA for established, and is told that it is not.
+void refuse_peer(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
+  send_request(core, now, sa, ike::kExchangeInformationalV2, Builder().notify(NotifyType::AuthenticationFailed));
+  connecting_failed(core, now, sa, Exchange::IkeAuth, reason, text, std::move(cause));
+}
+
+void refused_by_peer(Core& core, TimePoint now, IkeSa& sa, const Notify& n) {
+  const std::string said = name(n.type);
+  if (n.type == NotifyType::AuthenticationFailed) {
+    const bool psk = core.connection(sa).local_auth.auth == config::Proof::Psk;
+    ike::Evidence evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
+    if (!psk) evidence = ike::IdentityEvidence{.expected = {}, .received = sa.local_id, .ours = true, .proven = false};
+    return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthFailed,
+                             "The peer refused our authentication (" + said + "): " +
+                                 (psk ? "the pre-shared keys differ, or it does not take our identity "
+                                      : "it does not trust our certificate, or does not take our identity ") +
+                                 sa.local_id + ".",
+                             {.number = 3, .evidence = std::move(evidence), .said = said, .said_proven = true, .by = ike::RefusedBy::Peer});
+  }
+  connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::PeerRefused, "The peer refused with " + said + ".",
+                    {.number = 3, .said = said, .said_proven = true});
+}
+
+/// The request, our proof being made. `init_reply`: the responder's IKE_SA_INIT.
+void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Auth& proof) {
+  const config::Connection& c = core.connection(sa);
+  Builder b;
+  b.add(own_id<IdI>(c.local_id, sa.local.address));
+  if (c.local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, b);
+  const std::size_t own[] = {sa.connection};
+  add_cert_requests(core, own, std::numeric_limits<std::size_t>::max(), b);
+  if (const auto wanted = wanted_id(c.remote_id)) b.add(*wanted);
+  b.add(proof);
+  if (!core.contacted.contains({sa.remote.vrf, sa.remote.address})) b.notify(NotifyType::InitialContact);
+  MakeChild make;
+  if (!sa.childless) {
+    make.child = sa.first_child;
+    make.pair = core.shared.new_pair();
+    make.suites = usable_suites(sa, core.child(sa, make.child));
+    make.asked = selectors_of(core, sa, make.child);
+    make.nonce = sa.nonce_i;
+    const auto spi = core.allocate_spi(sa.id, make.pair);
+    if (!spi) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::Limit, "There is no SPI left.");
+    make.spi_in = *spi;
+    if (const auto wish = address_wish(core, sa)) b.add(*wish);
+    add_child_wish(core, sa, make, false, b);
+  }
+  sa.init_request = std::move(init_reply);  // from now on the responder's, which it signs
+  sa.next_request = 1;
+  sa.state = AuthSent{send_request(core, now, sa, ike::kExchangeAuth, b), std::move(make)};
+}
+
+/// The peer is the one that we want.
+void accept(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const Message& reply) {
+  const IdR& id = *reply.find<IdR>();
+  established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
+  if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
+}
+
+/// Its certificate and its signature go to be checked, if there is one.
+void verify(Core& core, TimePoint now, IkeSa& sa, AuthSent& state, Message reply) {
+  const Auth& auth = *reply.find<Auth>();
+  const IdR& id = *reply.find<IdR>();
+  if (!by_signature(auth.method))
+    return refuse_peer(core, now, sa, Reason::AuthFailed,
+                       "The peer proves itself by " + described(auth.method) + ", and the connection asks for a certificate.",
+                       {.number = 4});
+  const auto proof = read_signature(auth, sa.hashes.has_value());
+  if (!proof)
+    return refuse_peer(core, now, sa, Reason::AuthFailed, "The peer's signature is not taken: " + proof.error() + ".", {.number = 4});
+  const SecretBytes octets = octets_of_peer(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
+  const JobId job = ask_verification(core, sa, reply, static_cast<std::uint8_t>(id.type), id.data, *proof,
+                                     Bytes(octets.view().begin(), octets.view().end()));
+  MakeChild make = std::move(state.make);
+  sa.state = Verifying{job, std::move(make), std::move(reply)};
+}
+
+/// Whether the peer's pre-shared key is ours; refused here if not.
+bool proves_secret(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
+  const config::Connection& c = core.connection(sa);
+  const Auth& auth = *reply.find<Auth>();
+  const IdR& id = *reply.find<IdR>();
+  const auto secret = core.services.secret(c.name);
+  if (!secret) {
+    refuse_peer(core, now, sa, Reason::NoSecret, secret.error() + ".", {.number = 4, .evidence = ikev1::unreadable(secret.error())});
+    return false;
+  }
+  const SecretBytes octets = octets_of_peer(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
+  const bool psk = auth.method == AuthMethodId::SharedKey;
+  const bool proven = psk && equal_constant_time(shared_key_auth(sa.keys.prf, secret->view(), octets.view()).view(), auth.data);
+  if (!matches(c.remote_id, id)) {
+    refuse_peer(core, now, sa, Reason::WrongIdentity, "The peer calls itself " + text(id) + ", expected was " + c.remote_id.text + ".",
+                {.number = 4, .evidence = ike::IdentityEvidence{c.remote_id.text, text(id), false, proven}});
+    return false;
+  }
+  if (proven) return true;
+  Cause cause{.number = 4};
+  if (psk) cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
+  refuse_peer(core, now, sa, Reason::AuthFailed,
+              psk ? "The peer's proof does not fit our pre-shared key."
+                  : "The peer proves itself by " + described(auth.method) + ", and the connection asks for a pre-shared key.",
+              std::move(cause));
+  return false;
+}
+
+}  // namespace
+
+void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
+  const config::Connection& c = core.connection(sa);
+  const IdI id = own_id<IdI>(c.local_id, sa.local.address);
+  sa.local_id = text(id);
+  const SecretBytes octets = signed_octets(sa.keys.prf, sa.init_request, sa.nonce_r, sa.keys.pi.view(), encode_body(id));
+  if (c.local_auth.auth == config::Proof::Pubkey) {
+    const auto scheme = signing_scheme(core, sa);
+    if (!scheme) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, scheme.error(), {.number = 3});
+    sa.state = Signing{ask_signature(core, sa, *scheme, octets), init_reply, *scheme};
+    return;
+  }
+  const auto secret = core.services.secret(c.name);
+  if (!secret)
+    return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, secret.error() + ".",
+                             {.number = 3, .evidence = ikev1::unreadable(secret.error())});
+  const SecretBytes auth = shared_key_auth(sa.keys.prf, secret->view(), octets.view());
+  send_proof(core, now, sa, init_reply, Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
+}
+
+void on_auth_signed(Core& core, TimePoint now, IkeSa& sa, const ike::SignResult& result) {
+  if (auto* reply = std::get_if<SigningReply>(&sa.state); reply && reply->job == result.job)
+    return on_signed_reply(core, now, sa, *reply, result);
+  auto* state = std::get_if<Signing>(&sa.state);
+  if (!state || state->job != result.job) return;
+  if (!result.ok)
+    return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, "Our private key did not sign: " + result.error + ".",
+                             {.number = 3});
+  Bytes init_reply = std::move(state->reply);
+  send_proof(core, now, sa, std::move(init_reply), signature_auth(state->scheme, result.signature));
+}
+
+void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
+  auto* state = std::get_if<AuthSent>(&sa.state);
+  if (!state || in.header().message_id.value + 1 != sa.next_request) return;
+  auto m = open(core, in, sa);
+  if (!m) return;
+  heard(core, in, sa);
+  const TimePoint now = in.now;
+  if (m->find<Auth>() == nullptr)
+    if (const Notify* error = m->error()) return refused_by_peer(core, now, sa, *error);
+  if (const auto fault = check(MessageKind::AuthReply, *m))
+    return refuse_peer(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 4});
+  const config::Connection& c = core.connection(sa);
+  const IdR* id = m->find<IdR>();
+  if (!id) return refuse_peer(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH has no identity.", {.number = 4});
+  if (c.remote_auth.auth != config::Proof::Pubkey) {
+    if (!proves_secret(core, now, sa, *m)) return;
+    MakeChild make = std::move(state->make);
+    return accept(core, now, sa, std::move(make), *m);
+  }
+  if (!matches(c.remote_id, *id))
+    return refuse_peer(core, now, sa, Reason::WrongIdentity,
+                       "The peer calls itself " + text(*id) + ", expected was " + c.remote_id.text + ".",
+                       {.number = 4, .evidence = ike::IdentityEvidence{c.remote_id.text, text(*id), false, false}});
+  verify(core, now, sa, *state, std::move(*m));
+}
+
+void on_auth_verified(Core& core, TimePoint now, IkeSa& sa, const ike::VerifyResult& result) {
+  if (auto* init = std::get_if<VerifyingInit>(&sa.state); init && init->job == result.job)
+    return on_verified_init(core, now, sa, *init, result);
+  auto* state = std::get_if<Verifying>(&sa.state);
+  if (!state || state->job != result.job) return;
+  if (!result.ok) {
+    const Reason reason = result.reason == Reason::Ok ? Reason::AuthFailed : result.reason;
+    Cause cause = refusal_of(core, sa, 4, text(*state->reply.find<IdR>()), result);
+    return refuse_peer(core, now, sa, reason, result.message, std::move(cause));
+  }
+  Verifying done = std::move(*state);
+  accept(core, now, sa, std::move(done.make), done.reply);
+}
+
+}  // namespace culvert::ikev2

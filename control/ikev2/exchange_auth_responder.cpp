@@ -1,0 +1,307 @@
+// IKE_AUTH, responder.
+#include <algorithm>
+
+#include "control/ikev1/evidence.hpp"
+#include "control/ikev2/certificates.hpp"
+#include "control/ikev2/children.hpp"
+#include "control/ikev2/configuration.hpp"
+#include "control/ikev2/exchange_auth.hpp"
+#include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/peers.hpp"
+#include "control/ikev2/transport.hpp"
+
+namespace culvert::ikev2 {
+
+namespace {
+
+/// So many connections a certificate is tried on: each is a verification for somebody who has proved nothing.
+constexpr std::size_t kMaxTrials = 8;
+
+struct Claim {
+  const IdI& id;
+  const IdR* wanted;  ///< whom it takes us for
+  const Auth& auth;
+  std::expected<PeerSignature, std::string> signature;
+  SecretBytes octets;
+};
+
+struct Verdict {
+  Reason reason = Reason::NoConnection;
+  std::string text;
+  Cause cause{.number = 3};
+  std::size_t connection = 0;
+};
+
+/// The nearer a verdict is to success, the more it says.
+unsigned rank(Reason r) { return r == Reason::AuthFailed ? 3 : r == Reason::NoSecret ? 2 : r == Reason::WrongIdentity ? 1 : 0; }
+
+bool proves(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
+  return claim.auth.method == AuthMethodId::SharedKey &&
+         equal_constant_time(shared_key_auth(sa.keys.prf, secret.view(), claim.octets.view()).view(), claim.auth.data);
+}
+
+/// Why the connection is not the one that the peer means, by the names alone.
+std::optional<Verdict> other_names(Core& core, const IkeSa& sa, std::size_t index, const Claim& claim) {
+  const config::Connection& c = core.config.connections[index];
+  Verdict out{.reason = Reason::WrongIdentity, .text = {}, .connection = index};
+  if (!matches(c.remote_id, claim.id)) {
+    out.text = "The peer calls itself " + text(claim.id) + ", expected was " + c.remote_id.text + ".";
+    out.cause.evidence = ike::IdentityEvidence{c.remote_id.text, text(claim.id), false, false};
+  } else if (claim.wanted && !is_own(c.local_id, sa.local.address, *claim.wanted)) {
+    out.text = "The peer takes us for " + text(*claim.wanted) + ", and we are " + c.local_id.text + ".";
+    out.cause.evidence = ike::IdentityEvidence{text(*claim.wanted), c.local_id.text, true, false};
+  } else {
+    return std::nullopt;
+  }
+  return out;
+}
+
+/// Why the peer has not proved to be the connection's: of a signature only what can be said without the certificate.
+std::optional<Verdict> unproven(Core& core, const IkeSa& sa, std::size_t index, const Claim& claim) {
+  const config::Connection& c = core.config.connections[index];
+  Verdict out{.reason = Reason::AuthFailed, .text = {}, .connection = index};
+  const bool pubkey = c.remote_auth.auth == config::Proof::Pubkey;
+  if (pubkey ? !by_signature(claim.auth.method) : claim.auth.method != AuthMethodId::SharedKey) {
+    out.text = "The peer proves itself by " + described(claim.auth.method) + ", and the connection asks for a " +
+               (pubkey ? "certificate." : "pre-shared key.");
+    return out;
+  }
+  if (pubkey) {
+    if (claim.signature) return std::nullopt;
+    out.text = "The peer's signature is not taken: " + claim.signature.error() + ".";
+    return out;
+  }
+  const auto secret = core.services.secret(c.name);
+  if (secret && proves(sa, claim, *secret)) return std::nullopt;
+  if (secret) {
+    out.text = "The peer's proof does not fit our pre-shared key.";
+    out.cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
+  } else {
+    out.reason = Reason::NoSecret;
+    out.text = secret.error() + ".";
+    out.cause.evidence = ikev1::unreadable(secret.error());
+  }
+  return out;
+}
+
+void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Verdict verdict) {
+  core.reassign(sa, verdict.connection);
+  answer_error(core, now, sa, ike::kExchangeAuth, id, NotifyType::AuthenticationFailed);
+  core.ended(now, sa, Exchange::IkeAuth, Role::Responder, verdict.reason, std::move(verdict.text), {}, std::move(verdict.cause));
+  sa.state = Refused{};
+}
+
+/// The connections that the peer can mean, by addresses, then names, then the kind of proof; with a pre-shared key the one that it has
+/// proved itself for. None: it was refused.
+std::vector<std::size_t> meant_by(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Claim& claim) {
+  std::optional<Verdict> nearest;
+  std::vector<std::size_t> out;
+  std::size_t secrets = 0;
+  const auto note = [&](Verdict verdict) {
+    if (!nearest || rank(verdict.reason) > rank(nearest->reason)) nearest = std::move(verdict);
+  };
+  for (const std::size_t index : connections_for(core, sa)) {
+    if (auto verdict = other_names(core, sa, index, claim)) {
+      note(std::move(*verdict));
+      continue;
+    }
+    const bool psk = core.config.connections[index].remote_auth.auth != config::Proof::Pubkey;
+    if (psk && ++secrets > config::kMaxSecrets) continue;
+    if (auto verdict = unproven(core, sa, index, claim))
+      note(std::move(*verdict));
+    else
+      out.push_back(index);
+    if (psk && !out.empty()) return {out.front()};
+  }
+  if (out.size() > kMaxTrials) out.resize(kMaxTrials);
+  if (!out.empty()) return out;
+  Verdict verdict = nearest.value_or(Verdict{.text = "No connection takes this peer.", .connection = sa.connection});
+  if (auto* names = std::get_if<ike::IdentityEvidence>(&verdict.cause.evidence))
+    if (core.config.connections[verdict.connection].remote_auth.auth == config::Proof::Psk)
+      if (const auto secret = core.services.secret(core.config.connections[verdict.connection].name))
+        names->proven = proves(sa, claim, *secret);
+  refuse(core, now, sa, id, std::move(verdict));
+  return {};
+}
+
+SecretBytes octets_of_reply(const IkeSa& sa, const Bytes& init_reply, const IdR& id) {
+  return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(id));
+}
+
+IdR own_id_of(Core& core, const IkeSa& sa) { return own_id<IdR>(core.connection(sa).local_id, sa.local.address); }
+
+void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Message& m, Builder proof) {
+  const auto* sa_payload = m.find<Sa>();
+  const auto* ts_i = m.find<TsI>();
+  const auto* ts_r = m.find<TsR>();
+  if (!sa_payload || !ts_i || !ts_r) return answer(core, now, sa, ike::kExchangeAuth, id, proof);  // RFC 6023
+  const auto refused = [&](const ChildRefusal& r) {
+    proof.notify(r.notify, r.data);
+    answer(core, now, sa, ike::kExchangeAuth, id, proof);
+    core.ended(now, sa, Exchange::IkeAuth, Role::Responder, r.reason, r.text, r.child, r.cause);
+  };
+  const auto given = give_address(core, sa, m);
+  if (!given) return refused(given.error());
+  auto granted = grant(core, sa, {*sa_payload, *ts_i, *ts_r, m.notify(NotifyType::UseTransportMode) != nullptr, false});
+  const bool lacks = !core.connection(sa).pools.empty() && !*given;
+  if (!granted) return refused(lacks && granted.error().notify == NotifyType::TsUnacceptable ? must_ask(core, sa) : granted.error());
+  if (*given) proof.add(**given);
+  AnsweringChild what;
+  what.pair = std::move(granted->pair);
+  what.nonce_i = sa.nonce_i;
+  what.nonce_r = sa.nonce_r;
+  what.pair.lowest_nonce = std::min(sa.nonce_i, sa.nonce_r);
+  what.reply = std::move(granted->reply);
+  what.auth = true;
+  what.proof = std::move(proof);
+  derive_pair(sa, what.pair, Role::Responder, what.nonce_i, what.nonce_r, nullptr);
+  const JobId job = install_inbound(core, sa, what.pair);
+  sa.answering = Answering{id, job, std::move(what)};
+}
+
+/// What else carries the traffic is what the peer had before it began anew.
+bool begins_anew(Core& core, const IkeSa& sa) {
+  const auto all = core.sas_of(sa.connection);
+  return std::ranges::any_of(all, [&](const IkeSa* o) { return o->peer == sa.peer && o->established() && o->established()->forgotten; });
+}
+
+/// Both sides are proved: the answer, and behind the proof whatever becomes of the CHILD SA.
+void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, const Auth& proof) {
+  const IdI& peer = *request.message.find<IdI>();
+  const bool first = request.message.notify(NotifyType::InitialContact) != nullptr;
+  if (elsewhere_stays(core, sa, text(peer), first))
+    return refuse(core, now, sa, request.id,
+                  {Reason::AlreadyConnected,
+                   text(peer) + " is connected from another address, which stays (unique: keep).",
+                   {.number = 3},
+                   sa.connection});
+  const IdR own = own_id_of(core, sa);
+  sa.local_id = text(own);
+  Builder b;
+  b.add(own);
+  if (core.connection(sa).local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, b);
+  b.add(proof);
+  established(core, now, sa, text(peer), peer_key(core.connection(sa), peer, sa.remote));
+  if (first) peer_restarted(core, now, sa);
+  make_child(core, now, sa, request.id, request.message, std::move(b));
+}
+
+/// The peer is who it says: our own proof.
+void accept(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
+  const config::Connection& c = core.connection(sa);
+  const SecretBytes octets = octets_of_reply(sa, request.init_reply, own_id_of(core, sa));
+  if (c.local_auth.auth == config::Proof::Pubkey) {
+    const auto scheme = signing_scheme(core, sa);
+    if (!scheme) return refuse(core, now, sa, request.id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
+    const JobId job = ask_signature(core, sa, *scheme, octets);
+    sa.state = SigningReply{job, std::move(request), *scheme};
+    return;
+  }
+  const auto secret = core.services.secret(c.name);
+  if (!secret)
+    return refuse(core, now, sa, request.id,
+                  {Reason::NoSecret, secret.error() + ".", {.number = 4, .evidence = ikev1::unreadable(secret.error())}, sa.connection});
+  const SecretBytes auth = shared_key_auth(sa.keys.prf, secret->view(), octets.view());
+  finish(core, now, sa, request, Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
+}
+
+JobId ask(Core& core, const IkeSa& sa, const VerifyingInit& state) {
+  const IdI& id = *state.request.message.find<IdI>();
+  return ask_verification(core, sa, state.request.message, static_cast<std::uint8_t>(id.type), id.data, state.proof, state.octets);
+}
+
+/// The certificate is of no authority that this connection trusts: another one may, and that is the one that is meant then.
+bool try_next(Core& core, IkeSa& sa, VerifyingInit& state, const ike::VerifyResult& result) {
+  if (result.ok || result.reason != Reason::CertUntrusted || state.others.empty()) return false;
+  if (!state.first) state.first.emplace(sa.connection, result);
+  core.reassign(sa, state.others.front());
+  state.others.erase(state.others.begin());
+  state.job = ask(core, sa, state);
+  return true;
+}
+
+}  // namespace
+
+void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
+  if (arrival(core, in, sa) == Arrived::Old) return;
+  auto* state = std::get_if<AwaitAuth>(&sa.state);
+  if (!state) return;
+  auto m = open(core, in, sa);
+  if (!m) return;
+  heard(core, in, sa);
+  core.table.heard(sa.id);
+  sa.local = in.datagram.local;  // a NAT that was found moves both to port 4500
+  sa.remote = in.datagram.remote;
+  const std::uint32_t id = in.header().message_id.value;
+  const TimePoint now = in.now;
+  const auto fails = [&](NotifyType type, Bytes data, Reason reason, std::string text) {
+    answer_error(core, now, sa, ike::kExchangeAuth, id, type, std::move(data));
+    core.ended(now, sa, Exchange::IkeAuth, Role::Responder, reason, std::move(text), {}, {.number = 3});
+    sa.state = Refused{};
+  };
+  if (const auto critical = m->unknown_critical())
+    return fails(NotifyType::UnsupportedCriticalPayload, {*critical}, Reason::BadPayloads,
+                 "IKE_AUTH has a critical payload that is not known.");
+  if (const auto fault = check(MessageKind::AuthRequest, *m))
+    return fails(NotifyType::InvalidSyntax, {}, Reason::BadPayloads, "IKE_AUTH: " + *fault);
+  const Auth* auth = m->find<Auth>();
+  if (!auth) return fails(NotifyType::AuthenticationFailed, {}, Reason::AuthFailed, "The peer asks for EAP, and no connection offers it.");
+  const Claim claim{*m->find<IdI>(), m->find<IdR>(), *auth, read_signature(*auth, sa.hashes.has_value()),
+                    signed_octets(sa.keys.prf, state->request, sa.nonce_r, sa.keys.pi.view(), m->raw(PayloadType::IdI)->body)};
+  auto meant = meant_by(core, now, sa, id, claim);
+  if (meant.empty()) return;
+  core.reassign(sa, meant.front());
+  meant.erase(meant.begin());
+  Bytes init_reply = std::move(state->reply);
+  if (!by_signature(auth->method)) return accept(core, now, sa, {id, std::move(*m), std::move(init_reply)});
+  VerifyingInit next{0,
+                     {id, std::move(*m), std::move(init_reply)},
+                     *claim.signature,
+                     Bytes(claim.octets.view().begin(), claim.octets.view().end()),
+                     std::move(meant)};
+  next.job = ask(core, sa, next);
+  sa.state = std::move(next);
+}
+
+void on_verified_init(Core& core, TimePoint now, IkeSa& sa, VerifyingInit& state, const ike::VerifyResult& result) {
+  if (try_next(core, sa, state, result)) return;
+  AuthRequest request = std::move(state.request);
+  if (result.ok) return accept(core, now, sa, std::move(request));
+  ike::VerifyResult why = result;
+  if (const auto first = std::move(state.first); first && result.reason == Reason::CertUntrusted) {
+    core.reassign(sa, first->first);  // nobody trusts it: the connection that came first says so
+    why = first->second;
+  }
+  const Reason reason = why.reason == Reason::Ok ? Reason::AuthFailed : why.reason;
+  Cause cause = refusal_of(core, sa, 3, text(*request.message.find<IdI>()), why);
+  refuse(core, now, sa, request.id, {reason, std::move(why.message), std::move(cause), sa.connection});
+}
+
+void on_signed_reply(Core& core, TimePoint now, IkeSa& sa, SigningReply& state, const ike::SignResult& result) {
+  const AuthRequest request = std::move(state.request);
+  if (!result.ok)
+    return refuse(core, now, sa, request.id,
+                  {Reason::NoSecret, "Our private key did not sign: " + result.error + ".", {.number = 4}, sa.connection});
+  finish(core, now, sa, request, signature_auth(state.scheme, result.signature));
+}
+
+void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std::string& error) {
+  const std::uint32_t id = sa.answering->id;
+  AnsweringChild what = std::move(std::get<AnsweringChild>(sa.answering->what));
+  Builder b = std::move(*what.proof);
+  if (!ok) {
+    forget_pair(core, what.pair, false);
+    b.notify(NotifyType::TemporaryFailure);
+    answer(core, now, sa, ike::kExchangeAuth, id, b);
+    return core.ended(now, sa, Exchange::IkeAuth, Role::Responder, Reason::InstallFailed,
+                      "The data plane refused the inbound SA: " + error + ".", what.pair.child);
+  }
+  add_child_answer(what, b);
+  answer(core, now, sa, ike::kExchangeAuth, id, b);
+  const bool wait = carried_by_another(core, sa, what.pair.child);
+  Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::IkeAuth, wait);
+  if (begins_anew(core, sa)) made.ready_at = now + kContactWait;
+}
+
+}  // namespace culvert::ikev2

@@ -1,0 +1,57 @@
+// Every key and every proof of IKEv2 that is made of a PRF: RFC 7296 §2.13-§2.18, §2.15 (AUTH), §2.23 (NAT detection).
+// Owns the formulas. Keeps nothing, compares nothing: comparing is equal_constant_time()'s.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "common/bytes.hpp"
+#include "common/ipsec/algorithms.hpp"
+#include "common/net/ip.hpp"
+#include "common/secret.hpp"
+#include "common/types.hpp"
+
+namespace culvert::ikev2 {
+
+/// prf(key, parts). The fixed-length keys of AES-XCBC and AES-CMAC: RFC 4434 §2, RFC 4615 §3.
+SecretBytes prf(Prf prf, ByteView key, std::initializer_list<ByteView> parts);
+/// RFC 7296 §2.13: prf+(key, seed), `size` bytes of it (at most 255 outputs of the PRF).
+SecretBytes prf_plus(Prf prf, ByteView key, std::initializer_list<ByteView> seed, std::size_t size);
+/// Bytes of the PRF's preferred key (RFC 7296 §2.14): its output's size.
+std::size_t preferred_key_bytes(Prf prf);
+
+/// The secrets of an IKE SA.
+struct IkeKeys {
+  Prf prf{};
+  SecretBytes d, ai, ar, ei, er, pi, pr;  ///< SK_d, ...; ai and ar are empty with an AEAD, whose ei and er have the salt behind the key
+};
+struct IkeKeyInputs {
+  const IkeSuite& suite;
+  ByteView nonce_i, nonce_r;  ///< of the exchange that makes the SA
+  ByteView g_ir;
+  IkeSpi spi_i, spi_r;  ///< of the new SA
+};
+/// SKEYSEED = prf(Ni | Nr, g^ir) and what comes of it (RFC 7296 §2.14).
+IkeKeys derive(const IkeKeyInputs& in);
+/// Of an IKE SA that replaces another: SKEYSEED = prf(SK_d of the old one, g^ir | Ni | Nr), with the old one's PRF (RFC 7296 §2.18).
+IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d);
+
+struct EspKeys {
+  SecretBytes encr;   ///< with the salt behind it; empty with AH
+  SecretBytes integ;  ///< with the salt of GMAC behind it; empty with an AEAD
+};
+/// KEYMAT of both directions (RFC 7296 §2.17): initiator and responder are those of the exchange that makes the CHILD SA.
+struct ChildKeys {
+  EspKeys from_initiator, from_responder;
+};
+ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir);
+
+/// What a side signs (RFC 7296 §2.15): its first message | the other's nonce | prf(SK_p, its ID payload without the generic header).
+SecretBytes signed_octets(Prf prf, ByteView first_message, ByteView other_nonce, ByteView sk_p, ByteView id_body);
+/// AUTH with a shared key: prf(prf(secret, "Key Pad for IKEv2"), octets). Also with the MSK of an EAP method as the secret.
+SecretBytes shared_key_auth(Prf prf, ByteView secret, ByteView octets);
+
+/// SHA-1(SPIi | SPIr | address | port), of NAT_DETECTION_*_IP (RFC 7296 §2.23).
+Bytes nat_hash(IkeSpi spi_i, IkeSpi spi_r, const Endpoint& endpoint);
+
+}  // namespace culvert::ikev2

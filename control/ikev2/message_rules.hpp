@@ -1,0 +1,31 @@
+// Which payloads a message of each exchange must have, may have, and how often (RFC 7296 App. C, with what RFCs 4555, 5685, 5723 and 7383
+// add as notifications). Owns the table. Checked before any handler looks at a payload; unknown payloads, vendor ids and notifications may
+// stand anywhere (RFC 7296 §2.5, §3.10).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "control/ike/reasons.hpp"
+#include "control/ikev2/message.hpp"
+
+namespace culvert::ikev2 {
+
+enum class MessageKind : std::uint8_t {
+  SaInitRequest,
+  SaInitReply,
+  AuthRequest,      ///< the first one of IKE_AUTH: with IDi; without AUTH the initiator asks for EAP
+  AuthReply,        ///< the last one: with AUTH; SA and TS only of one that made a CHILD SA
+  EapRequest,       ///< of the initiator, in between: EAP, or AUTH alone at the end
+  EapReply,         ///< of the responder: EAP, the first one with IDr, CERT and AUTH
+  NewChildRequest,  ///< CREATE_CHILD_SA of a new or rekeyed CHILD SA
+  NewChildReply,
+  NewIkeRequest,  ///< CREATE_CHILD_SA that rekeys the IKE SA: no TS
+  NewIkeReply,
+  Informational,  ///< either direction
+};
+/// A sentence about the first payload that is missing, too many or forbidden; nullopt: all is as it should be. A message with an error
+/// notification may lack what it would have had.
+std::optional<std::string> check(MessageKind kind, const Message& message);
+
+}  // namespace culvert::ikev2

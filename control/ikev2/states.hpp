@@ -1,0 +1,347 @@
+// The states of an IKE SA, of a CHILD SA and of the exchanges on them, as types: a field exists only where it means something.
+// Owns no behaviour: exchange_*.cpp move an SA from one state to the next.
+//
+//   initiator   MakingKey -dh-> InitSent -reply-> Deriving -dh-> AuthSent -reply-> Established      (InitSent -cookie, other group-> again)
+//   responder   Responding -dh-> AwaitAuth -request-> Established                           (Refused: keeps its place half-open)
+//   with signatures, before AuthSent and behind each request and reply of IKE_AUTH:
+//     initiator   Deriving -dh-> Signing -sig-> AuthSent -reply-> Verifying -ok-> Established
+//     responder   AwaitAuth -request-> VerifyingInit -ok-> SigningReply -sig-> Established                       (either may be left out)
+//   then        Established -Delete-> Closing
+//
+// Each side has one request under way at a time (a window of 1, RFC 7296 §2.3), and answers one of the peer's at a time.
+#pragma once
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/config/config.hpp"
+#include "common/secret.hpp"
+#include "control/ike/engine_types.hpp"
+#include "control/ike/nat_traversal.hpp"
+#include "control/ike/retransmit.hpp"
+#include "control/ike/sa_table.hpp"
+#include "control/ike/selectors.hpp"
+#include "control/ikev2/cipher.hpp"
+#include "control/ikev2/fragments.hpp"
+#include "control/ikev2/keymat.hpp"
+#include "control/ikev2/message.hpp"
+#include "control/ikev2/signatures.hpp"
+
+namespace culvert::ikev2 {
+
+using ike::JobId;
+using ike::Outstanding;
+using ike::PeerKey;
+using ike::Reason;
+using ike::Role;
+using ike::SaId;
+using ike::TimePoint;
+
+/// A message as it is sent: whole, or in fragments (RFC 7383 §2.5), each sealed on its own.
+using Datagrams = std::vector<Bytes>;
+
+// ---------------------------------------------------------------------------------------------------------------- CHILD SAs
+
+enum class Life : std::uint8_t {
+  Live,
+  Replaced,  ///< a newer one of the peer's making has its place; the peer deletes this one, else we do at `until`
+  Deleting,  ///< we are about to delete it, or have asked to
+  Ended,     ///< deleted; its inbound half takes in what is on its way until `until`
+};
+
+/// A CHILD SA: both of its IPsec SAs.
+struct Child {
+  std::uint64_t pair = 0;
+  std::size_t child = 0;  ///< index into the connection's children
+  Role role{};            ///< ours in the exchange that made it
+  Spi spi_in, spi_out;
+  EspSuite suite;
+  SaMode mode = SaMode::Tunnel;
+  ike::Selectors selectors;
+  bool udp_encap = false;
+  Life life{};
+  TimePoint established, rekey_at, expires_at;
+  TimePoint until{};                  ///< of Replaced and Ended
+  std::optional<EspKeys> outbound{};  ///< of our outbound SA while it waits: the peer that rekeys shows when it is ready (RFC 7296 §2.8)
+  TimePoint ready_at{};               ///< when it waits no longer
+  TimePoint sending_since{};
+  std::uint64_t rekeyed = 0;  ///< the pair that this one replaces; 0: none
+  Bytes lowest_nonce{};       ///< of the rekeying that made it (RFC 7296 §2.8.1)
+  bool redundant = false;     ///< both sides have made one of the same at once, and the other one stays
+  unsigned failures = 0;      ///< of rekeying it, in a row
+  bool due = false;           ///< to be replaced: a task says so
+};
+
+/// What is to be made into a CHILD SA when its inbound half is in the data plane.
+struct NewPair {
+  std::uint64_t pair = 0;
+  std::size_t child = 0;
+  Spi spi_in, spi_out;
+  EspSuite suite;
+  SaMode mode = SaMode::Tunnel;
+  ike::Selectors selectors;
+  EspKeys inbound, outbound;
+  std::uint64_t rekeyed = 0;
+  Bytes lowest_nonce;
+};
+
+// ---------------------------------------------------------------------------------------------------------------- our requests
+
+/// What we want of the peer under an IKE SA, in the order of asking.
+struct Task {
+  enum class Kind : std::uint8_t { NewChild, RekeyChild, RekeyIke, DeleteChild, DeleteIke, Liveness };
+  Kind kind{};
+  std::size_t child = 0;   ///< NewChild: what is configured
+  std::uint64_t pair = 0;  ///< RekeyChild, DeleteChild
+  Reason reason{};         ///< of a Delete: for the log
+  Spi spi{};               ///< DeleteChild of one that we do not have
+  SaProtocol protocol = SaProtocol::Esp;
+  friend bool operator==(const Task&, const Task&) = default;
+};
+
+/// CREATE_CHILD_SA of ours about a CHILD SA, or the one of IKE_AUTH.
+struct MakeChild {
+  std::uint64_t pair = 0;
+  std::size_t child = 0;
+  std::uint64_t rekeyed = 0;
+  Spi spi_in;
+  std::vector<EspSuite> suites;  ///< offered
+  ike::Selectors asked;
+  bool transport = false;  ///< asked for
+  DhGroup group{};         ///< of the KE payload
+  Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT
+  std::shared_ptr<crypto::DhKey> key;
+};
+/// CREATE_CHILD_SA of ours that replaces the IKE SA.
+struct MakeIke {
+  IkeSpi spi;
+  DhGroup group{};
+  Bytes nonce;
+  std::shared_ptr<crypto::DhKey> key;
+};
+
+struct RequestMakingKey {
+  JobId job{};
+};
+struct RequestSent {
+  Outstanding tx;  ///< its pace; the message is IkeSa::last_request
+};
+struct RequestDeriving {
+  JobId job{};
+  Bytes nonce_r;
+  // of a CHILD SA
+  std::optional<NewPair> pair;  ///< without keys yet
+  // of an IKE SA
+  IkeSuite suite{};
+  IkeSpi spi_r{};
+};
+struct RequestInstalling {
+  JobId job{};
+  NewPair pair;
+};
+/// A request of ours, from its making to the end of what its answer leads to.
+struct Request {
+  Task task;
+  std::uint32_t id = 0;
+  TimePoint begun;
+  std::variant<std::monostate, MakeChild, MakeIke> make;
+  std::variant<RequestMakingKey, RequestSent, RequestDeriving, RequestInstalling> state;
+  unsigned retries = 0;  ///< with another group
+  unsigned rounds = 0;   ///< of all retransmissions, that a living peer has left unanswered
+  bool auth = false;     ///< it is that of IKE_AUTH
+  bool moot = false;     ///< the SA is to be closed: nothing comes of the answer, but the peer must have had the request (a window of 1)
+};
+
+// ---------------------------------------------------------------------------------------------------------------- the peer's requests
+
+struct AnsweringChild {
+  NewPair pair;  ///< without keys before the DH job is done
+  Bytes nonce_i, nonce_r;
+  Bytes public_value;  ///< ours
+  Sa reply;
+  bool auth = false;  ///< it is that of IKE_AUTH, whose answer has this in front
+  std::optional<Builder> proof{};
+};
+struct AnsweringIke {
+  IkeSuite suite;
+  IkeSpi spi_i, spi_r;
+  Bytes nonce_i, nonce_r;
+  Sa reply;
+};
+/// A request of the peer that we are at work on: a job must end before it is answered.
+struct Answering {
+  std::uint32_t id = 0;
+  JobId job{};
+  std::variant<AnsweringChild, AnsweringIke> what;
+};
+
+// ---------------------------------------------------------------------------------------------------------------- IKE SAs
+
+/// An unauthenticated notification: not acted on, but named when the exchange has failed anyway.
+struct Hint {
+  Reason reason{};
+  std::string text;
+  ike::Cause cause{};
+};
+
+struct MakingKey {
+  JobId job{};
+};
+struct InitSent {
+  std::shared_ptr<crypto::DhKey> key;
+  Bytes public_value;
+  Outstanding tx;
+};
+struct Deriving {
+  JobId job{};
+  Bytes nonce_r;
+  Bytes reply;  ///< the whole message: the responder signs it
+};
+/// Our signature is being made.
+struct Signing {
+  JobId job{};
+  Bytes reply;  ///< of IKE_SA_INIT
+  ike::SignatureScheme scheme{};
+};
+/// IKE_AUTH was sent. The SA is half there: keys, no proof.
+struct AuthSent {
+  Outstanding tx;
+  MakeChild make;
+};
+/// The responder's signature is being checked.
+struct Verifying {
+  JobId job{};
+  MakeChild make;
+  Message reply;  ///< of IKE_AUTH
+};
+struct Responding {
+  JobId job{};
+  IkeSuite suite;
+  Bytes request;  ///< IKE_SA_INIT as received: the initiator signs it
+  Bytes nonce_i;
+  Sa reply;
+};
+struct AwaitAuth {
+  Bytes request, reply;  ///< IKE_SA_INIT both ways
+};
+/// The request of IKE_AUTH, while it is judged: nothing that comes meanwhile is answered.
+struct AuthRequest {
+  std::uint32_t id = 0;  ///< of the message
+  Message message;
+  Bytes init_reply;  ///< ours, that we sign
+};
+/// The initiator's signature is being checked.
+struct VerifyingInit {
+  JobId job{};
+  AuthRequest request;
+  PeerSignature proof;
+  Bytes octets;                                                      ///< that it signs
+  std::vector<std::size_t> others;                                   ///< connections that may be meant instead
+  std::optional<std::pair<std::size_t, ike::VerifyResult>> first{};  ///< the verdict of the first connection
+};
+/// The initiator is who it says; our signature is being made.
+struct SigningReply {
+  JobId job{};
+  AuthRequest request;
+  ike::SignatureScheme scheme{};
+};
+/// Failed at the price of a key exchange: keeps its place among the half-open ones until its time is over, so that a stranger cannot make
+/// us compute more often than ike.half_open_limit and ike.half_open_timeout allow. Repeats its last answer, and gives no other.
+struct Refused {};
+struct Established {
+  TimePoint since, rekey_at, expires_at;
+  bool replaced = false;             ///< a newer IKE SA has its CHILD SAs
+  std::optional<TimePoint> until{};  ///< Replaced by the peer's: when we delete it if the peer does not
+  unsigned rekey_failures = 0;
+  Bytes lowest_nonce{};                ///< of the rekeying that made it
+  std::optional<TimePoint> look_at{};  ///< both sides have begun at once: when it is seen to that one of the two SAs goes
+  bool forgotten = false;              ///< the peer has begun anew and knows nothing of this one: it ends at `until`, without a word
+  TimePoint twins_since{};             ///< since when both are there
+  bool leaving = false;                ///< ... this one: nothing begins under it any more
+  TimePoint calm_since{};              ///< since when nothing has changed under it
+  bool carried = false;                ///< what was under it goes by the other one
+};
+/// Deleted by us: the request is under way.
+struct Closing {
+  TimePoint forget_at;
+};
+using State = std::variant<MakingKey, InitSent, Deriving, Signing, AuthSent, Verifying, Responding, AwaitAuth, VerifyingInit, SigningReply,
+                           Refused, Established, Closing>;
+
+struct IkeSa {
+  SaId id = 0;
+  std::size_t connection = 0;  ///< index into the configuration; of a responder the likeliest until IKE_AUTH tells
+  Role role{};                 ///< the original one
+  IkeSpi spi_i, spi_r;
+  Role first_role{};  ///< those of the first of all SAs that this one goes on for
+  IkeSpi first_spi_i;
+  Endpoint local, remote;
+  ike::NatStatus nat;
+  TimePoint created, half_open_until;
+  State state;
+
+  IkeSuite suite;
+  IkeKeys keys;
+  std::optional<Cipher> seal, open;       ///< our direction, the peer's
+  Bytes nonce_i, nonce_r;                 ///< of IKE_SA_INIT; kept until IKE_AUTH is over
+  DhGroup group{};                        ///< of our KE payload
+  Bytes init_request;                     ///< of an initiator: IKE_SA_INIT as last sent
+  std::optional<SignatureHashes> hashes;  ///< that the peer takes in signatures; nullopt: it does not say
+  Bytes cookie;                           ///< the responder's, to be sent back
+  unsigned init_tries = 0;                ///< cookies and groups that the responder asked for
+
+  bool fragments = false;  ///< both sides have announced that they take them in (RFC 7383 §2.3)
+  Fragments request_parts, reply_parts;
+  std::uint32_t next_request = 0;   ///< message ID of our next request
+  Datagrams last_request;           ///< as sent
+  std::uint32_t next_expected = 0;  ///< of the peer's next one
+  Datagrams last_answer;            ///< to the one before
+  std::size_t last_print = 0;       ///< of the request that it answers
+  unsigned repeats = 0;             ///< of the answer
+
+  std::string local_id, remote_id;                     ///< printable; of the peer once it has proved it
+  std::optional<PeerKey> peer;                         ///< of a connection that can have many
+  std::optional<IpAddress> inner_local, inner_remote;  ///< virtual addresses: ours as a client, the peer's as a gateway
+  std::string lease;                                   ///< who holds the latter (configuration.hpp)
+  std::vector<Child> children;
+  std::deque<Task> tasks;
+  std::optional<Request> request;
+  std::optional<Answering> answering;
+  std::size_t first_child = 0;      ///< of an initiator: what IKE_AUTH is to make
+  bool childless = false;           ///< ... nothing
+  std::vector<SaId> replaces;       ///< IKE SAs that this one takes the place of when it is up (re-authentication)
+  std::optional<SaId> successor;    ///< of a rekeying by the peer while ours is under way
+  std::optional<SaId> predecessor;  ///< whose successor this is, so far
+  std::optional<SaId> heir;         ///< who has got its CHILD SAs
+  bool confirmed = true;            ///< the peer has shown that it knows this SA: false of one that it rekeys to, and may not know yet
+  TimePoint last_heard, last_sent;
+  std::optional<Hint> hint;
+  ike::Allowance allowance;
+  bool dead = false;
+
+  [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }
+  [[nodiscard]] Established* established() { return std::get_if<Established>(&state); }
+  [[nodiscard]] Child* find(std::uint64_t pair) {
+    const auto it = std::ranges::find(children, pair, &Child::pair);
+    return it == children.end() ? nullptr : &*it;
+  }
+  /// Of an initiator that waits for the end of IKE_AUTH: what that is to make.
+  [[nodiscard]] const MakeChild* half_made() const {
+    if (const auto* sent = std::get_if<AuthSent>(&state)) return &sent->make;
+    const auto* verifying = std::get_if<Verifying>(&state);
+    return verifying ? &verifying->make : nullptr;
+  }
+  /// By the peer's inbound SPI, as it names a CHILD SA in REKEY_SA and Delete.
+  [[nodiscard]] Child* find_outbound(Spi spi) {
+    const auto it = std::ranges::find_if(children, [&](const Child& c) { return c.spi_out == spi && c.life != Life::Ended; });
+    return it == children.end() ? nullptr : &*it;
+  }
+};
+
+}  // namespace culvert::ikev2

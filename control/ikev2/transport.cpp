@@ -1,0 +1,142 @@
+#include "control/ikev2/transport.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "control/ikev2/traced.hpp"
+
+namespace culvert::ikev2 {
+
+namespace {
+Exchange exchange_of(std::uint8_t type) {
+  switch (type) {
+    case ike::kExchangeSaInit:
+      return Exchange::IkeSaInit;
+    case ike::kExchangeAuth:
+      return Exchange::IkeAuth;
+    case ike::kExchangeCreateChildSa:
+      return Exchange::CreateChildSa;
+    default:
+      return Exchange::Informational;
+  }
+}
+
+/// Bytes that a message may have which goes in one packet of ike.fragment_size.
+std::size_t room_of_packet(const Core& core, const IkeSa& sa) {
+  constexpr std::size_t kIpv4AndUdp = 28, kIpv6AndUdp = 48;
+  return core.config.ike.fragment_size - (sa.local.address.family == Family::V6 ? kIpv6AndUdp : kIpv4AndUdp) -
+         (sa.local.port == ike::kNatPort ? ike::kNonEspMarker : 0);
+}
+
+Datagrams sealed(const Core& core, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, bool response, const Builder& payloads) {
+  ike::Header h;
+  h.spi_i = sa.spi_i;
+  h.spi_r = sa.spi_r;
+  h.major = 2;
+  h.exchange = exchange;
+  h.message_id = MessageId{id};
+  h.flags = static_cast<std::uint8_t>((sa.role == Role::Initiator ? ike::kFlagInitiator : 0) | (response ? ike::kFlagResponse : 0));
+  const Bytes chain = payloads.chain();
+  const std::size_t most = room_of_packet(core, sa), part = sa.seal->fragment_room(most);
+  const std::size_t total = part == 0 ? 0 : (chain.size() + part - 1) / part;
+  const bool cut = sa.fragments && core.connection(sa).fragmentation == config::Fragmentation::Yes;
+  if (!cut || sa.seal->sealed_bytes(chain.size()) <= most || total < 2 || total > kMaxFragments)
+    return {sa.seal->seal(h, payloads.first(), chain)};
+  Datagrams out;
+  for (std::size_t i = 0; i < total; ++i) {
+    const ByteView piece = ByteView(chain).subspan(i * part, std::min(part, chain.size() - i * part));
+    out.push_back(
+        sa.seal->seal_fragment(h, payloads.first(), piece, {static_cast<std::uint16_t>(i + 1), static_cast<std::uint16_t>(total)}));
+  }
+  return out;
+}
+
+}  // namespace
+
+Outstanding send_request(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, const Builder& payloads) {
+  sa.last_request = sealed(core, sa, exchange, sa.next_request++, false, payloads);
+  core.send(now, sa, sa.last_request);
+  return {now, {}, core.config.ike, core.services};
+}
+
+void answer(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, const Builder& payloads) {
+  sa.last_answer = sealed(core, sa, exchange, id, true, payloads);
+  sa.next_expected = id + 1;
+  sa.repeats = 0;
+  sa.answering.reset();
+  core.send(now, sa, sa.last_answer);
+}
+
+void answer_error(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, NotifyType type, Bytes data) {
+  answer(core, now, sa, exchange, id, Builder().notify(type, std::move(data)));
+}
+
+std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa) {
+  const auto junk = [&](Reason reason, const std::string& text) {
+    core.shared.junk(in.now, in.datagram.remote, exchange_of(in.header().exchange), reason, core.connection(sa).name + ": " + text + ".");
+    return std::nullopt;
+  };
+  auto opened = sa.open->open(in.framed.message);
+  if (!opened)
+    return junk(opened.error() == OpenError::BadIcv ? Reason::BadHash : Reason::Malformed,
+                "a message is not taken in: " + std::string(name(opened.error())));
+  if (opened->place.total != 1) {
+    if (!sa.fragments) return junk(Reason::Unexpected, "a fragment of a message, which was not agreed on");
+    Fragments& parts = in.response() ? sa.reply_parts : sa.request_parts;
+    auto whole = parts.add(in.now, {in.header().message_id.value, in.header().exchange}, std::move(*opened));
+    if (!whole) return junk(Reason::Limit, whole.error());
+    if (!*whole) return std::nullopt;
+    opened = std::move(**whole);
+  }
+  auto message = Message::parse(opened->first, opened->chain);
+  if (!message) return junk(Reason::Malformed, std::string("a message does not parse (") + message.error().rule + ")");
+  if (!core.shared.watches.empty()) trace_opened(core, in, sa, *message);
+  return std::move(*message);
+}
+
+namespace {
+/// Whether it is the request again that the last answer was for: of one in fragments the first (RFC 7383 §2.6.1), which need not be of the
+/// size that it had.
+bool asked_again(const Incoming& in, const IkeSa& sa) {
+  if (PayloadType{in.header().next_payload} != PayloadType::Skf) return ike::fingerprint(in.framed.message) == sa.last_print;
+  if (!sa.fragments) return false;
+  const auto opened = sa.open->open(in.framed.message);
+  return opened && opened->place.number == 1;
+}
+}  // namespace
+
+Arrived arrival(Core& core, const Incoming& in, IkeSa& sa) {
+  const std::uint32_t id = in.header().message_id.value;
+  if (id + 1 == sa.next_expected && !sa.last_answer.empty() && sa.repeats < ike::kMaxRepeatsProven && asked_again(in, sa)) {
+    ++sa.repeats;
+    // Whoever asks again does not have the answer yet.
+    for (Child& child : sa.children)
+      if (child.outbound && child.rekeyed == 0) child.ready_at = std::max(child.ready_at, in.now + kRivalWait);
+    core.send(in.now, sa, sa.last_answer);
+    return Arrived::Old;
+  }
+  if (id != sa.next_expected || (sa.answering && sa.answering->id == id)) return Arrived::Old;
+  return Arrived::Fresh;
+}
+
+void heard(Core& core, const Incoming& in, IkeSa& sa) {
+  sa.last_heard = in.now;
+  sa.confirmed = true;
+  core.touch(sa);
+  if (in.response()) return;
+  sa.last_print = ike::fingerprint(in.framed.message);
+  if (in.datagram.local.address == sa.local.address) sa.local.port = in.datagram.local.port;
+  if (in.datagram.remote != sa.remote && sa.nat.remote && !sa.nat.local) move_peer(core, sa, in.datagram.remote);
+}
+
+void move_peer(Core& core, IkeSa& sa, const Endpoint& remote) {
+  if (sa.remote == remote) return;
+  core.say(sa, Severity::Info, Exchange::Informational, Reason::Ok,
+           "The peer is at " + remote.to_string() + " now, and was at " + sa.remote.to_string() + ".");
+  sa.remote = remote;
+  for (Child& child : sa.children)
+    if (child.udp_encap && !child.outbound && child.life != Life::Ended)
+      core.shared.actions.emplace_back(ike::MoveSa{child.pair, child.spi_out, remote});
+}
+
+}  // namespace culvert::ikev2

@@ -1,0 +1,79 @@
+#include "tests/exchange/insider_v2.hpp"
+
+#include "control/ikev2/proposal.hpp"
+
+namespace culvert::test {
+
+using namespace ikev2;
+
+InsiderV2::InsiderV2(World& world, Host& host, const IpAddress& address)
+    : world_(world),
+      own_{address, 500},
+      host_{host.config.connections[0].local_addrs[0], 500},
+      key_(crypto::DhKey::generate(DhGroup::Ecp256).value()) {
+  world.real_dh = true;
+  world.hook = [this](ike::Datagram& d) {
+    if (d.remote.address != own_.address) return true;
+    answers_.push_back(d.data);
+    return false;
+  };
+}
+
+std::optional<Bytes> InsiderV2::exchange(const Bytes& message) {
+  answers_.clear();
+  world_.deliver({host_, own_, message});
+  world_.run(20ms);
+  return answers_.empty() ? std::nullopt : std::optional(answers_.front());
+}
+
+std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const TrafficSelector& theirs) {
+  const auto suites = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+  const Bytes nonce(32, 0x11), value(key_->public_value().begin(), key_->public_value().end());
+  Builder first;
+  first.add(build_ike_offer(suites)).add(Ke{DhGroup::Ecp256, value}).add(Nonce{nonce});
+  ike::Header h;
+  h.spi_i = spi_i_;
+  h.major = 2;
+  h.exchange = ike::kExchangeSaInit;
+  h.flags = ike::kFlagInitiator;
+  h.next_payload = static_cast<std::uint8_t>(first.first());
+  const Bytes request = ike::encode_message(h, first.chain());
+  const auto reply = exchange(request);
+  const auto framed = reply ? ike::parse_header(*reply) : std::unexpected(ike::HeaderError{});
+  if (!framed) return std::nullopt;
+  const auto m = Message::parse(PayloadType{framed->header.next_payload}, framed->body);
+  if (!m || !m->find<Ke>() || !m->find<Nonce>()) return std::nullopt;
+  spi_r_ = framed->header.spi_r;
+  const auto shared = key_->compute(m->find<Ke>()->data);
+  const IkeKeys keys = derive({suites[0], nonce, m->find<Nonce>()->data, shared->view(), spi_i_, spi_r_});
+  seal_.emplace(suites[0], keys.ei, keys.ai);
+  open_.emplace(suites[0], keys.er, keys.ar);
+  next_id = 1;
+  const IdI id{IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())};
+  const SecretBytes octets = signed_octets(keys.prf, request, m->find<Nonce>()->data, keys.pi.view(), encode_body(id));
+  const SecretBytes auth = shared_key_auth(keys.prf, as_bytes("secret"), octets.view());
+  Builder b;
+  b.add(id).add(Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
+  b.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), spi(0), false)).add(TsI{{mine}, 0}).add(TsR{{theirs}, 0});
+  return ask(ike::kExchangeAuth, b);
+}
+
+std::optional<Message> InsiderV2::ask(std::uint8_t type, const Builder& payloads) { return ask(type, payloads.first(), payloads.chain()); }
+
+std::optional<Message> InsiderV2::ask(std::uint8_t type, PayloadType first, ByteView chain) {
+  ike::Header h;
+  h.spi_i = spi_i_;
+  h.spi_r = spi_r_;
+  h.major = 2;
+  h.exchange = type;
+  h.flags = ike::kFlagInitiator;
+  h.message_id = MessageId{next_id};
+  const auto reply = exchange(seal_->seal(h, first, chain));
+  const auto opened = reply ? open_->open(*reply) : std::unexpected(OpenError::NoSk);
+  if (!opened) return std::nullopt;
+  ++next_id;
+  auto m = Message::parse(opened->first, opened->chain);
+  return m ? std::optional(std::move(*m)) : std::nullopt;
+}
+
+}  // namespace culvert::test

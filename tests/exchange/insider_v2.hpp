@@ -1,0 +1,42 @@
+// An IKEv2 initiator that has the keys and misuses them: proves itself, then sends what two well-behaved engines never say to each other.
+// Owns its own end of one IKE SA, in real cryptography; no timer, and no opinion about what it is told.
+#pragma once
+
+#include <optional>
+
+#include "control/crypto/dh.hpp"
+#include "control/ikev2/cipher.hpp"
+#include "control/ikev2/keymat.hpp"
+#include "control/ikev2/message.hpp"
+#include "tests/exchange/world.hpp"
+
+namespace culvert::test {
+
+class InsiderV2 {
+ public:
+  /// Towards a host whose connection "c" takes "aes128gcm16-prfsha256-ecp256" and the secret "secret". The host's answers to `address`
+  /// are this one's: no host may have that address, and the world's hook is taken.
+  InsiderV2(World& world, Host& host, const IpAddress& address);
+
+  /// IKE_SA_INIT and IKE_AUTH with a CHILD SA for these selectors; the answer to IKE_AUTH; nullopt: there was none that opens.
+  std::optional<ikev2::Message> connect(const TrafficSelector& mine, const TrafficSelector& theirs);
+  /// The next request; its answer, if there is one.
+  std::optional<ikev2::Message> ask(std::uint8_t exchange, const ikev2::Builder& payloads);
+  /// The same with a chain as it is.
+  std::optional<ikev2::Message> ask(std::uint8_t exchange, ikev2::PayloadType first, ByteView chain);
+  /// The inbound SPI of the n-th CHILD SA that this one asked for.
+  [[nodiscard]] static Spi spi(std::uint32_t n) { return Spi{0xc0de0000U + n}; }
+  std::uint32_t next_id = 0;
+
+ private:
+  std::optional<Bytes> exchange(const Bytes& message);
+
+  World& world_;
+  Endpoint own_, host_;
+  std::shared_ptr<crypto::DhKey> key_;
+  IkeSpi spi_i_{0x1d51de}, spi_r_;
+  std::optional<ikev2::Cipher> seal_, open_;
+  std::vector<Bytes> answers_;
+};
+
+}  // namespace culvert::test

@@ -1,0 +1,61 @@
+// Fuzzes the IKEv2 engine with the keys: an authenticated peer whose messages are sealed as they should be, and hold what nobody sends.
+// Whatever comes: no exception, bounded state, and nothing left when the SA is deleted.
+//   input: records of kind (1 byte), first payload (1 byte), length (2 bytes), the chain of payloads
+//     kind % 4: CREATE_CHILD_SA, INFORMATIONAL, IKE_AUTH again, the exchange of number kind / 4
+#include <cstdint>
+#include <cstdlib>
+
+#include "tests/exchange/ikev2_sites.hpp"
+#include "tests/exchange/insider_v2.hpp"
+
+namespace {
+
+using namespace culvert;
+using namespace culvert::test;
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+std::uint8_t exchange_of(std::uint8_t kind) {
+  switch (kind % 4) {
+    case 0:
+      return ike::kExchangeCreateChildSa;
+    case 1:
+      return ike::kExchangeInformationalV2;
+    case 2:
+      return ike::kExchangeAuth;
+    default:
+      return kind / 4;
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  World world(7);
+  auto config = site("10.9.0.2", "10.9.0.1", config::StartAction::None);
+  config.connections[0].version = 2;
+  config.connections[0].proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+  Host& host = world.add("B", std::move(config));
+  InsiderV2 peer(world, host, IpAddress::v4(0x0a090001));
+  host.start();
+  const auto ts = [](const char* text) { return TrafficSelector::parse(text).value(); };
+  require(peer.connect(ts("10.1.0.0/24"), ts("10.2.0.0/24")).has_value());
+  Reader in(ByteView(data, size));
+  while (in.ok() && in.remaining() >= 4) {
+    const auto kind = in.be<std::uint8_t>();
+    const auto first = ikev2::PayloadType{in.be<std::uint8_t>()};
+    const std::size_t length = in.be<std::uint16_t>();
+    const ByteView chain = in.take(std::min(length, in.remaining()));
+    // Nothing is inside: then no payload is named, or it is none of ours.
+    static_cast<void>(peer.ask(exchange_of(kind), first, chain));
+    require(host.engine->ike_sas().size() <= 64 && host.spis.size() <= 1100);
+  }
+  ike::Engine& engine = *host.engine;
+  engine.terminate(world.now, "c", "");
+  host.perform();
+  world.run(std::chrono::seconds(200));
+  require(host.engine->ike_sas().empty() && host.inbound.empty() && host.outbound.empty() && host.spis.empty());
+  return 0;
+}

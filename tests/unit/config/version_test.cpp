@@ -1,0 +1,217 @@
+// Connections with version: 2: what is read differently, what is refused because only IKEv1 has it, and what is refused until it is
+// carried.
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "common/config/load.hpp"
+
+using namespace culvert;
+using namespace culvert::config;
+
+namespace {
+const std::string kBase = R"(dataplane: {workers: [0], memory: {hugepages: false, size: 256MB, mbufs: 8192}}
+ports:
+  wan: {device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24]}
+  lan: {device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24]}
+routes:
+  - {to: 10.2.0.0/24, via: 10.9.0.2}
+pools: {clients: {addrs: 10.3.0.0/24}}
+connections:
+  b:
+    local_addrs: 10.9.0.1
+    remote_addrs: 10.9.0.2
+    proposals: [aes256-sha256-modp2048]
+    local: {id: gw-a.example}
+    remote: {id: gw-b.example}
+    secret: file:/run/x/psk
+    version: 2
+    children:
+      net: {local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24, esp_proposals: [aes128gcm16]}
+)";
+
+std::string with(std::string_view find, std::string_view replace, std::string text = kBase) {
+  REQUIRE(text.find(find) != std::string::npos);
+  return text.replace(text.find(find), find.size(), replace);
+}
+/// A line in front of `version: 2`, which is then in line 17.
+std::string beside(const std::string& line) { return with("    version: 2", "    " + line + "\n    version: 2"); }
+std::vector<std::string> findings(const std::string& text) {
+  const auto loaded = load_text(text, "");
+  std::vector<std::string> out;
+  for (const auto& d : loaded ? loaded->warnings : loaded.error()) out.push_back(d.to_string());
+  return out;
+}
+Connection connection(const std::string& text) {
+  const auto loaded = load_text(text, "");
+  if (!loaded)
+    for (const auto& d : loaded.error()) UNSCOPED_INFO(d.to_string());
+  REQUIRE(loaded);
+  return loaded->config.connections.at(0);
+}
+using Rows = std::vector<std::string>;
+}  // namespace
+
+TEST_CASE("a connection speaks IKEv1 unless it says otherwise", "[config][version]") {
+  CHECK(connection(kBase).version == 2);
+  CHECK(connection(with("version: 2", "version: 1")).version == 1);
+  CHECK(connection(with("    version: 2\n", "")).version == 1);
+  CHECK(findings(kBase).empty());
+  CHECK(findings(with("version: 2", "version: 0")) ==
+        Rows{":16:14: connections.b.version: expected 1 or 2, got '0': to leave the choice to the peer is not supported yet"});
+  CHECK(findings(with("version: 2", "version: 3")) == Rows{":16:14: connections.b.version: expected 1 or 2, got '3'; did you mean '1'?"});
+  CHECK(findings(with("version: 2", "version: [2]")) == Rows{":16:14: connections.b.version: expected 1 or 2, got a list"});
+}
+
+TEST_CASE("proposals are read by the version, wherever it stands", "[config][version]") {
+  const std::string aead = "proposals: [aes128gcm16-prfsha256-x25519-ecp256, aes256-sha256-prfsha384-ecp384]";
+  const auto read = connection(with("proposals: [aes256-sha256-modp2048]", aead)).proposals;
+  REQUIRE(read.size() == 3);
+  CHECK(read[0].to_string() == "aes128gcm16-prfsha256-curve25519");
+  CHECK(read[2] == IkeSuite{Encr::AesCbc, 256, Prf::HmacSha2_384, DhGroup::Ecp384, Integ::HmacSha2_256_128});
+  CHECK(connection(kBase).proposals == parse_ike_proposal_v2("aes256-sha256-modp2048").value());
+  CHECK(connection(with("version: 2", "version: 1")).proposals == parse_ike_proposal("aes256-sha256-modp2048").value());
+  const std::string front = with("    version: 2\n", "", with("  b:\n", "  b:\n    version: 2\n"));
+  CHECK(connection(front).proposals == parse_ike_proposal_v2("aes256-sha256-modp2048").value());
+  // Another connection of the same file has its own.
+  const auto both = load_text(kBase + R"(  c:
+    local_addrs: 10.9.0.1
+    remote_addrs: 10.9.0.3
+    proposals: [aes256-sha256-modp2048]
+    remote: {id: gw-c.example}
+    secret: file:/run/x/psk
+    children:
+      net: {local_ts: 10.1.0.0/24, remote_ts: 10.4.0.0/24, esp_proposals: [aes128gcm16]}
+)",
+                              "");
+  REQUIRE(both);
+  CHECK(both->config.connections.at(1).proposals.at(0).integ == Integ::None);
+  CHECK(both->config.connections.at(0).proposals.at(0).integ == Integ::HmacSha2_256_128);
+}
+
+TEST_CASE("children of IKEv2 may have what IKEv1 has no number for", "[config][version][rfc7634][rfc4494]") {
+  const auto child = connection(with("[aes128gcm16]", "[chacha20poly1305-x25519, aes128-aescmac], ah_proposals: [aescmac]")).children.at(0);
+  CHECK(child.esp_proposals.at(0).encr == Encr::ChaCha20Poly1305);
+  CHECK(child.esp_proposals.at(0).pfs == DhGroup::Curve25519);
+  CHECK(child.esp_proposals.at(1).integ == Integ::AesCmac96);
+  CHECK(child.ah_proposals.at(0).integ == Integ::AesCmac96);
+  CHECK(findings(with("version: 2", "version: 1", with("[aes128gcm16]", "[chacha20poly1305]"))).size() == 1);
+  const auto slip = findings(with("[aes128gcm16]", "[chacha20poly130]"));
+  REQUIRE(slip.size() == 1);
+  CHECK(slip[0].ends_with("did you mean 'chacha20poly1305'?"));
+}
+
+TEST_CASE("what is wrong with a proposal of IKEv2 is said", "[config][version]") {
+  const auto one = [](const std::string& proposal) {
+    const auto found = findings(with("[aes256-sha256-modp2048]", "[" + proposal + "]"));
+    REQUIRE(found.size() == 1);
+    return found[0];
+  };
+  const std::string place =
+      ":12:17: connections.b.proposals[0]: expected a proposal such as aes256-sha256-modp2048 or aes128gcm16-prfsha256-ecp256, got '";
+  CHECK(one("aes128gcm16-ecp256") ==
+        place + "aes128gcm16-ecp256': 'aes128gcm16-ecp256' names no pseudo-random function such as prfsha256, which 'aes128gcm16' needs");
+  CHECK(one("aes128gcm16-aes128-sha256-ecp256") ==
+        place +
+            "aes128gcm16-aes128-sha256-ecp256': 'aes128gcm16' authenticates by itself and 'aes128' does not: write them as two proposals");
+  CHECK(one("aes256-sha256-prfsha265-ecp256").ends_with("did you mean 'prfsha256'?"));
+}
+
+TEST_CASE("weak algorithms of IKEv2 are named as those of IKEv1", "[config][version]") {
+  const auto weak = [](const std::string& proposal, const std::string& allow = "") {
+    return findings(with("[aes256-sha256-modp2048]", "[" + proposal + "]" + (allow.empty() ? "" : "\n    allow_weak: [" + allow + "]")));
+  };
+  const std::string refused = " does not; for a peer that has nothing better, name it in allow_weak of this connection";
+  CHECK(weak("aes128-md5-modp2048") == Rows{":12:16: connections.b.proposals: expected algorithms that still protect, but md5" + refused});
+  CHECK(weak("aes128-sha256-prfmd5-modp2048").size() == 1);
+  CHECK(weak("aes128gcm16-prfmd5-modp2048").size() == 1);
+  CHECK(weak("aes128gcm8-prfsha256-modp2048").size() == 1);
+  CHECK(weak("3des-md5-modp1024").size() == 3);
+  CHECK(weak("aes128-md5-modp2048", "md5") == Rows{":12:16: warning: connections.b.proposals: md5 is weak and is used for this peer only; "
+                                                   "whoever records the traffic may read it one day"});
+  for (const char* sha1 :
+       {"aes128-sha1-ecp256", "aes128-sha1-prfsha256-ecp256", "aes128-sha256-prfsha1-ecp256", "aes128gcm16-prfsha1-ecp256"}) {
+    const auto found = weak(sha1);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].find("uses SHA-1") != std::string::npos);
+  }
+}
+
+TEST_CASE("keys of IKEv1 are refused, even with their defaults", "[config][version]") {
+  const std::string no = ": expected no such key with version: 2: ";
+  CHECK(findings(beside("aggressive: false")) == Rows{":16:17: connections.b.aggressive" + no + "Aggressive Mode is of IKEv1"});
+  CHECK(findings(beside("aggressive: true")) == Rows{":16:17: connections.b.aggressive" + no + "Aggressive Mode is of IKEv1"});
+  CHECK(findings(beside("aggressive_psk_exposes_hash_to_offline_guessing: true")) ==
+        Rows{":16:54: connections.b.aggressive_psk_exposes_hash_to_offline_guessing" + no + "Aggressive Mode is of IKEv1"});
+  for (const char* word : {"pull", "push"})
+    CHECK(findings(beside("mode_config: " + std::string(word))) ==
+          Rows{":16:18: connections.b.mode_config" + no + "Mode Config is of IKEv1"});
+  CHECK(findings(with("id: gw-a.example", "id: gw-a.example, xauth: {user: a, password: file:/a}")) ==
+        Rows{":13:38: connections.b.local.xauth" + no + "XAuth is of IKEv1"});
+  CHECK(findings(with("id: gw-b.example", "id: gw-b.example, xauth: {users: file:/a}")) ==
+        Rows{":14:39: connections.b.remote.xauth" + no + "XAuth is of IKEv1"});
+  CHECK(findings(with("id: gw-b.example", "id: gw-b.example, auth: xauth")) ==
+        Rows{":14:38: connections.b.remote.auth: expected psk or pubkey, got xauth: XAuth is of IKEv1"});
+  CHECK(findings(with("id: gw-a.example", "id: gw-a.example, auth: xauth")) ==
+        Rows{":13:37: connections.b.local.auth: expected psk or pubkey, got xauth: XAuth is of IKEv1"});
+  CHECK(findings(beside("aggressive: maybe")).size() == 1);
+}
+
+TEST_CASE("what our IKEv2 does not carry yet is refused", "[config][version]") {
+  const std::string yet = " is not supported with version: 2 yet";
+  for (const char* word : {"keep", "never"})
+    CHECK(findings(beside("unique: " + std::string(word))) ==
+          Rows{":16:13: connections.b.unique: expected replace: any other value" + yet});
+  CHECK(
+      findings(beside("fragmentation: force")) ==
+      Rows{":16:20: connections.b.fragmentation: expected no, accept or yes, got force: with version: 2 fragments are sent only where both "
+           "sides have agreed on them (RFC 7383)"});
+  for (const char* line : {"unique: replace", "fragmentation: yes", "fragmentation: no", "fragmentation: accept", "vips: 0.0.0.0",
+                           "pools: clients", "pools: []", "encap: true", "dpd_delay: 10s"})
+    CHECK(findings(beside(line)).empty());
+  CHECK(findings(with("    secret: file:/run/x/psk\n", "")) ==
+        Rows{":10:5: connections.b.secret: the key is missing: expected file:/absolute/path or env:NAME"});
+}
+
+TEST_CASE("each side of IKEv2 proves itself in its own way", "[config][version][rfc7296-2.15]") {
+  const std::string own = "id: gw-a.example, auth: pubkey, certs: /a.pem, key: file:/a.key";
+  const std::string peer = "id: gw-b.example, auth: pubkey, cacerts: /ca.pem";
+  const std::string local = with("id: gw-a.example", own), remote = with("id: gw-b.example", peer);
+  const std::string both = with("id: gw-b.example", peer, local);
+  CHECK(findings(local).empty());
+  CHECK(findings(remote).empty());
+  CHECK(connection(local).local_auth.auth == Proof::Pubkey);
+  CHECK(connection(local).remote_auth.auth == Proof::Psk);
+  CHECK(connection(remote).remote_auth.auth == Proof::Pubkey);
+  const std::string secret = "    secret: file:/run/x/psk\n";
+  const Rows missing{":10:5: connections.b.secret: the key is missing: expected file:/absolute/path or env:NAME"};
+  CHECK(findings(with(secret, "", local)) == missing);
+  CHECK(findings(with(secret, "", remote)) == missing);
+  CHECK(findings(with(secret, "", both)).empty());
+  CHECK(findings(both) == Rows{":15:13: warning: connections.b.secret: no pre-shared key is used, since neither side's auth is psk"});
+  CHECK(findings(with("id: gw-a.example", "id: gw-a.example, auth: pubkey")).size() == 2);  // certs, key
+  CHECK(findings(with("id: gw-b.example", "id: gw-b.example, auth: pubkey")).size() == 1);  // cacerts
+  for (const char* key : {"certs: /a.pem", "key: file:/a.key"})
+    CHECK(findings(with("id: gw-a.example", "id: gw-a.example, " + std::string(key))).size() == 1);
+}
+
+TEST_CASE("many peers, other modes and other secrets are fine with IKEv2", "[config][version]") {
+  CHECK(findings(with("remote_addrs: 10.9.0.2", "remote_addrs: '%any'")).empty());
+  CHECK(findings(with("remote_addrs: 10.9.0.2", "remote_addrs: [10.9.0.2, 10.9.0.64/26]")).empty());
+  CHECK(
+      findings(with("local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24", "local_ts: 10.9.0.1, remote_ts: 10.9.0.2, mode: transport")).empty());
+  // The identity says which secret, so that there may be any number of them for the same addresses (RFC 7296 §2.15).
+  std::string text = kBase;
+  for (int n = 1; n <= 20; ++n) {
+    const std::string i = std::to_string(n);
+    text += "  p" + i +
+            ":\n    version: 2\n    local_addrs: 10.9.0.1\n    remote_addrs: 10.9.0.2\n    proposals: [aes256-sha256-modp2048]\n"
+            "    remote: {id: p" +
+            i + ".example}\n    secret: file:/run/x/" + i +
+            "\n    children:\n"
+            "      net: {local_ts: 10.1.0.0/24, remote_ts: 10.2." +
+            i + ".0/24, esp_proposals: [aes128gcm16]}\n";
+  }
+  CHECK(findings(text).empty());
+}
