@@ -51,10 +51,10 @@ def _target(connection_name, child_name):
     return f"{connection_name}/{child_name}" if child_name else connection_name
 
 
-def algorithms():
+def algorithms(version=1):
     """Every name that a proposal for IKE, ESP or AH may hold, from the program's own mouth: it lists them where it knows a word not."""
     inner = child("10.1.0.0/24", "10.2.0.0/24", "nothing", ah_proposals="nothing")
-    text = to_yaml({"connections": {"c": connection("10.9.0.1", "10.9.0.2", "a", "b", "nothing", "/x", {"n": inner})}})
+    text = to_yaml({"connections": {"c": connection("10.9.0.1", "10.9.0.2", "a", "b", "nothing", "/x", {"n": inner}, version=version)}})
     said = subprocess.run([os.path.join(BUILD, "control/culvertd"), "--check", "/dev/stdin"], input=text, capture_output=True, text=True, timeout=20, check=False)
     lists = re.findall(r"known are ([^;\n]*)", said.stdout + said.stderr)
     return {name.strip() for names in lists for name in re.sub(r"and with allow_weak ", "", names).split(",")}

@@ -58,7 +58,8 @@ def esp_keys(log):
             keys.setdefault(thread, {})[text] = bytes(blob)
         spi = re.match(r"\s+SPI 0x([0-9a-f]+), src", text)
         if spi and thread in keys:
-            found[int(spi.group(1), 16)] = list(keys[thread].values())
+            # An outbound SA that waits is named once more when it is installed, by a thread that has derived other keys.
+            found.setdefault(int(spi.group(1), 16), list(keys[thread].values()))
     return found
 
 

@@ -47,7 +47,7 @@ def peers_namespace(lab, inside, address=None):
     return outside
 
 
-def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, **settings):
+def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, version=1, **settings):
     """A gateway that has a connection for each peer."""
     ports = {"wan": ("gw0", [f"{GATEWAY}/16"])}
     routes = [{"to": PEERS, "via": NEXT_HOP}, {"to": NETWORKS, "via": NEXT_HOP}]
@@ -56,24 +56,24 @@ def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, **settings):
     for peer in range(count):
         inner = gateway.child(INSIDE, network(peer), esp)
         gw.config["connections"][name(peer)] = gateway.connection(
-            GATEWAY, _dotted(64, peer), "gateway.example", f"{name(peer)}.example", ike, secret, {"net": inner})
+            GATEWAY, _dotted(64, peer), "gateway.example", f"{name(peer)}.example", ike, secret, {"net": inner}, version=version)
     gw.write()
     return gw
 
 
-def strongswan_responder(lab, inside, ike=IKE_SUITE, esp=ESP_SUITE):
+def strongswan_responder(lab, inside, ike=IKE_SUITE, esp=ESP_SUITE, version=1):
     """A strongSwan that takes every peer by one connection; quiet, so that its log does not count."""
     inside.address("lo", INSIDE.replace(".0/", ".1/"))
     inside.sh("ip", "route", "add", PEERS, "via", NEXT_HOP)
-    conn = strongswan.connection(GATEWAY, "%any", "gateway.example", "%any", ike, {"net": strongswan.child(INSIDE, NETWORKS, esp)})
+    conn = strongswan.connection(GATEWAY, "%any", "gateway.example", "%any", ike, {"net": strongswan.child(INSIDE, NETWORKS, esp)}, version=version)
     return strongswan.StrongSwan(lab, inside, "strongswan", {"load": conn}, sites.SECRET, quiet=True)
 
 
-def load(outside, count, parallel=64, ike=IKE_SUITE, esp=ESP_SUITE, seconds=120, aggressive=0):
+def load(outside, count, parallel=64, ike=IKE_SUITE, esp=ESP_SUITE, seconds=120, aggressive=0, version=1):
     """Runs culvert-load to its end, with Aggressive Mode for the last peers: {"up", "failed", "unfinished", "seconds", "median_ms", "p99_ms", "failure"}."""
     program = os.path.join(BUILD, "tests/bench/culvert-load")
     if not os.path.exists(program):
         raise LabError(f"{program} is not built")
-    text = outside.sh(program, "--to", GATEWAY, "--secret", sites.SECRET, "--count", count, "--parallel", parallel, "--ike", ike, "--esp", esp,
+    text = outside.sh(program, "--to", GATEWAY, "--secret", sites.SECRET, "--count", count, "--parallel", parallel, "--version", version, "--ike", ike, "--esp", esp,
                       "--seconds", seconds, "--aggressive", aggressive, seconds=seconds + 30)
     return json.loads(text.strip().splitlines()[-1])

@@ -9,7 +9,7 @@ import re
 from .lab import LabError, wait_for
 
 CHARON = "/usr/sbin/charon-systemd"
-PLUGINS = ("random nonce aes sha1 sha2 md5 hmac kdf gcm ccm ctr xcbc gmp openssl pem pkcs1 x509 pubkey constraints {kernel} socket-default vici updown "
+PLUGINS = ("random nonce aes sha1 sha2 md5 hmac kdf gcm ccm ctr xcbc cmac chapoly gmp openssl pem pkcs1 x509 pubkey constraints {kernel} socket-default vici updown "
            "counters xauth-generic")
 STRONGSWAN_CONF = """charon-systemd {{
   load = {plugins}
@@ -51,7 +51,7 @@ def render(settings, depth=0):
 
 
 def connection(local, remote, local_id, remote_id, proposals, children, **extra):
-    """An IKEv1 main mode connection with a pre-shared key."""
+    """An IKEv1 main mode connection with a pre-shared key; with `version=2` it is IKEv2."""
     return {"version": 1, "local_addrs": local, "remote_addrs": remote, "proposals": proposals, **extra,
             "local": {"auth": "psk", "id": local_id}, "remote": {"auth": "psk", "id": remote_id}, "children": children}
 

@@ -1,0 +1,192 @@
+#!/usr/bin/python3
+"""IKEv2 with virtual addresses against strongSwan, both roles: several clients, a full pool, who comes again; a client of its pool; long messages.
+
+Time limit: 150 s
+Culvert gives the four addresses of a pool to strongSwan's clients, told apart by an address of strongSwan's each; then it asks strongSwan
+for an address of its pool, and a host behind it uses that. Last, identities so long that IKE_AUTH goes in fragments of IKE's own (RFC 7383), over a path
+that drops IP fragments and whatever is longer.
+"""
+import concurrent.futures
+import sys
+
+sys.path.insert(0, __file__.rsplit("/", 1)[0])
+from lib import gateway, report, sites, strongswan  # noqa: E402
+from lib.lab import LabError, wait_for  # noqa: E402
+from lib.traffic import Capture, ping, tshark  # noqa: E402
+
+GW, SERVER, EMPTY = sites.ADDRESS["a"], "10.9.0.2", "10.9.0.3"
+CLIENTS = 5                                         # one more than the pool has addresses
+WIDE = "10.3.7.0/24"
+LIMIT, LONG = 576, "{}." + ".".join(["long" * 14] * 4) + ".example"
+
+
+def culvert_connections(gw):
+    secret = gw.secret(sites.SECRET)
+
+    def with_peer(remote, own, other, child, **extra):
+        return gateway.connection(GW, remote, own, other, sites.IKE_SUITE, secret, {"net": child}, version=2, **extra)
+
+    def visitor(remote, name):
+        return with_peer(remote, "visitor.example", f"{name}.example", gateway.child("dynamic", sites.NET["b"], sites.ESP_SUITE), vips=["0.0.0.0"])
+    return {"people": with_peer("%any", sites.IDENTITY["a"], "%any", gateway.child(sites.NET["a"], "dynamic", sites.ESP_SUITE), pools=["clients"]),
+            "visit": visitor(SERVER, "server"), "visit-none": visitor(EMPTY, "empty"),
+            "long": with_peer("10.9.1.30", LONG.format("a"), LONG.format("b"), gateway.child(sites.NET["a"], "10.2.30.0/24", sites.ESP_SUITE))}
+
+
+def strongswan_connections():
+    def client(number, **extra):
+        return strongswan.connection(f"10.9.1.{number}", GW, f"u{number}.example", sites.IDENTITY["a"], sites.IKE_SUITE,
+                                     {f"u{number}": strongswan.child("dynamic", sites.NET["a"], sites.ESP_SUITE)}, version=2, **extra)
+
+    def server(address, name, **extra):
+        return strongswan.connection(address, GW, f"{name}.example", "visitor.example", sites.IKE_SUITE,
+                                     {f"serve-{name}": strongswan.child(sites.NET["b"], "dynamic", sites.ESP_SUITE)}, version=2, **extra)
+    found = {f"u{n}": client(n, vips="0.0.0.0") for n in range(1, CLIENTS + 1)}
+    return found | {"u9": client(9), "server": server(SERVER, "server", pools="wide"), "empty": server(EMPTY, "empty"),
+                    "long": strongswan.connection("10.9.1.30", GW, LONG.format("b"), LONG.format("a"), sites.IKE_SUITE,
+                                                  {"long": strongswan.child("10.2.30.0/24", sites.NET["a"], sites.ESP_SUITE)}, version=2, fragmentation="yes")}
+
+
+def vip(peer, user):
+    """strongSwan's virtual address of the connection, or None."""
+    sa = peer.list_sas().get(user)
+    return sa["local-vips"][0] if sa and sa.get("local-vips") else None
+
+
+def leases(culvert):
+    found = culvert.result("list-pools", "--leases")["pools"][0]
+    return found, {lease["address"]: lease["identity"] for lease in found["leases"] if lease["online"]}
+
+
+def spis_of(culvert, address):
+    """Of the IKE SAs in use of who has the address."""
+    return [sa["initiator_spi"] for sa in culvert.ike_sas("people") if sa["virtual_address"] == address and sa["state"] == "established"]
+
+
+def refusals(culvert):
+    return culvert.exchange_counts("no_address")["ike_auth"]
+
+
+def told(culvert, connection):
+    """What explain says of its latest failure."""
+    failures = culvert.result("explain", connection)["connections"][0]["failures"]
+    return (failures[0]["reason"], failures[0]["message"]) if failures else (None, None)
+
+
+def online(culvert, count, what):
+    try:
+        return wait_for(lambda: leases(culvert)[0]["online"] == count, 8, what)
+    except LabError:
+        return False
+
+
+def as_gateway(r, site):
+    peer, culvert = site.strongswan, site.culvert
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda n: peer.initiate(f"u{n}"), range(1, 5)))
+    r.check("four clients at once come up", all(ok for ok, _ in done), "; ".join(text.strip()[-200:] for ok, text in done if not ok))
+    given = {n: vip(peer, f"u{n}") for n in range(1, 5)}
+    r.check("each has an address of the pool of its own", len(set(given.values())) == 4 and None not in given.values(), str(given))
+    found, whose = leases(culvert)
+    r.check("list-pools shows whose they are", {f"u{n}.example" in whose.get(given[n], "") for n in given} == {True} and found["online"] == 4, str(found))
+    answered = [n for n in given if given[n] and ping(site.host, given[n], sites.HOST["a"], count=2)[0]]
+    r.check("the host pings all of them", answered == [1, 2, 3, 4], str(answered))
+    r.check("list-sas names them", {sa["virtual_address"] for sa in culvert.ike_sas("people")} == set(given.values()), str(culvert.ike_sas("people"))[:300])
+    log = open(peer.log, encoding="utf-8", errors="replace").read()
+    r.check("strongSwan was told the name server and the network behind us", "CPRP(ADDR DNS SUBNET)" in log)
+
+    ok, text = peer.initiate("u5", seconds=10)
+    r.check("a fifth one finds the pool full", not ok and refusals(culvert) >= 1 and "INTERNAL_ADDRESS_FAILURE" in open(peer.log, encoding="utf-8", errors="replace").read(),
+            f"{refusals(culvert)}; {text[-200:]}")
+    reason, message = told(culvert, "people")
+    r.check("... and explain says which", reason == "no_address" and "(clients)" in (message or ""), f"{reason} {message}")
+    peer.terminate("u5")
+    before = spis_of(culvert, given[3])
+    peer.swanctl("rekey", "--ike", "u3", check=False)
+    wait_for(lambda: len(spis_of(culvert, given[3])) == 1 and spis_of(culvert, given[3]) != before, 8, "the rekeying of u3's IKE SA")
+    wait_for(lambda: vip(peer, "u3"), 8, "u3's address at strongSwan")
+    pinged, said = ping(site.host, given[3], sites.HOST["a"], count=2)
+    r.check("a rekeyed IKE SA has the address still", vip(peer, "u3") == given[3] and pinged and leases(culvert)[0]["online"] == 4, f"{vip(peer, 'u3')} {said} {leases(culvert)[0]}")
+    peer.terminate("u2")
+    r.check("who leaves gives back the address", online(culvert, 3, "the end of u2's lease"), leases(culvert)[0])
+    ok, text = peer.initiate("u2")
+    r.check("... and has it again when coming back", ok and vip(peer, "u2") == given[2], f"{given[2]} {vip(peer, 'u2')} {text[-200:]}")
+    peer.terminate("u2")
+    online(culvert, 3, "the end of u2's lease")
+    ok, text = peer.initiate("u5")
+    r.check("another one gets the address that was left", ok and vip(peer, "u5") == given[2], text[-200:])
+
+    culvert.control.kill()
+    culvert.start_control()
+    r.check("culvertd was killed: its clients' addresses stay theirs", online(culvert, 4, "the leases") and set(leases(culvert)[1]) == set(given.values()), leases(culvert)[1])
+    before = refusals(culvert)
+    ok, text = peer.initiate("u9", seconds=10)
+    reason, message = told(culvert, "people")
+    r.check("who asks for no address gets no tunnel, and explain says why", not ok and refusals(culvert) > before and "asks for no virtual address" in (message or ""), f"{reason} {message}")
+    for user in ("u1", "u3", "u4", "u5", "u9"):
+        peer.terminate(user)
+
+
+def as_client(r, site):
+    peer, culvert = site.strongswan, site.culvert
+    addresses = []
+    for turn in ("first", "second"):
+        ok, text = culvert.initiate("visit")
+        r.check(f"Culvert is a client, the {turn} time", ok, str(text)[-300:])
+        if not ok:
+            return
+        addresses.append(culvert.ike_sas("visit")[0]["virtual_address"])
+        wait_for(lambda: any(c.get("state") == "INSTALLED" for c in peer.child_sas("server")), 5, "the SA at strongSwan")
+        if addresses[-1] not in addresses[:-1]:
+            site.host.address("h0", f"{addresses[-1]}/32")
+        r.check("... a host behind it uses the address", ping(site.host, sites.INSIDE["b"], addresses[-1], count=2)[0], addresses)
+        culvert.cli("rekey", "--ike", "visit")
+        r.check("... also when the IKE SA was rekeyed", ping(site.host, sites.INSIDE["b"], addresses[-1], count=2)[0] and culvert.ike_sas("visit")[0]["virtual_address"] == addresses[-1])
+        culvert.terminate("visit")
+        wait_for(lambda: "server" not in peer.list_sas(), 5, "the end at strongSwan")
+    r.check("the address is one of strongSwan's pool, and the same again", addresses[0].startswith("10.3.7.") and addresses[0] == addresses[1], addresses)
+    ok, text = culvert.initiate("visit-none", seconds=8)
+    reason, message = told(culvert, "visit-none")
+    r.check("a server without a pool: the reason is said", not ok and reason == "no_address" and "INTERNAL_ADDRESS_FAILURE" in (message or ""), f"{reason} {message}")
+    culvert.terminate("visit-none")
+
+
+def long_messages(r, lab, site):
+    site.outside.sh("nft", "-f", lab.write("path.nft", f"""table netdev path {{
+  chain in {{
+    type filter hook ingress device cl0 priority 0
+    ip protocol udp ip frag-off & 0x3fff != 0 drop
+    udp dport {{ 500, 4500 }} ip length > {LIMIT} drop
+  }}
+}}
+"""))
+    capture = Capture(site.outside, "cl0", "fragments")
+    for initiator in ("strongSwan", "Culvert"):
+        ok, text = site.strongswan.initiate("long") if initiator == "strongSwan" else site.culvert.initiate("long", "net")
+        r.check(f"long messages, {initiator} initiates", ok, "" if ok else str(text)[-300:])
+        r.check(f"long messages, {initiator} initiates: ping", *ping(site.host, "10.2.30.1", count=2))
+        site.strongswan.terminate("long")
+        wait_for(lambda: not [s for s in site.culvert.ike_sas("long") if s["state"] != "deleting"], 5, "the end")
+    capture.stop()
+    rows = tshark(lab, capture.file, "-Y", "isakmp.typepayload == 53 || isakmp.nextpayload == 53", "-T", "fields", "-e", "ip.src", "-e", "ip.len").splitlines()
+    for source in (GW, "10.9.1.30"):
+        sizes = [int(row.split("\t")[1]) for row in rows if row.startswith(source + "\t")]
+        r.check(f"fragments from {source}, none too long", len(sizes) >= 2 and max(sizes) <= LIMIT, f"{sizes}")
+
+
+def body(r, lab):
+    site = sites.CulvertAndStrongSwan(lab, culvert_connections, strongswan_connections(), ike={"fragment_size": LIMIT})
+    site.strongswan.add_options(f"fragment_size = {LIMIT}")
+    site.strongswan.configure(strongswan_connections(), sites.SECRET, pools={"wide": {"addrs": WIDE, "dns": "10.2.0.53"}})
+    site.culvert.config["routes"] += [{"to": "10.3.0.0/25", "via": sites.ADDRESS["b"]}, {"to": WIDE, "port": "lan"}]
+    site.culvert.config["pools"] = {"clients": {"addrs": "10.3.0.1-10.3.0.4", "dns": ["10.1.0.53"], "split_include": [sites.NET["a"]]}}
+    site.culvert.write()
+    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in [*range(1, CLIENTS + 1), 9, 30]] + [f"{EMPTY}/16"])
+    site.outside.addresses("lo", ["10.2.30.1/24"])
+    site.start()
+    as_gateway(r, site)
+    as_client(r, site)
+    long_messages(r, lab, site)
+
+
+report.run("ikev2_addresses", body)
