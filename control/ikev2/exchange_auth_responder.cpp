@@ -289,7 +289,7 @@ void on_signed_reply(Core& core, TimePoint now, IkeSa& sa, SigningReply& state, 
 void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std::string& error) {
   const std::uint32_t id = sa.answering->id;
   AnsweringChild what = std::move(std::get<AnsweringChild>(sa.answering->what));
-  Builder b = std::move(*what.proof);
+  Builder b = std::move(what.proof);
   if (!ok) {
     forget_pair(core, what.pair, false);
     b.notify(NotifyType::TemporaryFailure);

@@ -166,7 +166,7 @@ struct AnsweringChild {
   Bytes public_value;  ///< ours
   Sa reply;
   bool auth = false;  ///< it is that of IKE_AUTH, whose answer has this in front
-  std::optional<Builder> proof{};
+  Builder proof{};
 };
 struct AnsweringIke {
   IkeSuite suite;
