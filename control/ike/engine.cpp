@@ -25,6 +25,7 @@
 #include "control/ikev1/xauth.hpp"
 #include "control/ikev2/commands.hpp"
 #include "control/ikev2/dispatch.hpp"
+#include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/view.hpp"
 
@@ -110,6 +111,7 @@ void Engine::Impl::refuse_version(TimePoint now, const Datagram& datagram, const
   shared.not_spoken(now, datagram, Reason::OtherVersion,
                     two ? "A message of IKEv2, and the connection speaks IKEv1 (version: 1)."
                         : "A message of IKEv1, and the connection speaks IKEv2 (version: 2).");
+  if (two) ikev2::refuse_newcomer(v2, {now, datagram, framed});
 }
 
 /// A VRF is shut: whoever knows the cookies speaks for nobody elsewhere.

@@ -96,6 +96,13 @@ bool let_in(Core& core, const Incoming& in, const Message& m, bool& heard) {
 
 }  // namespace
 
+void refuse_newcomer(Core& core, const Incoming& in) {
+  const ike::Header& h = in.header();
+  const bool first =
+      h.exchange == ike::kExchangeSaInit && !h.spi_r && !h.message_id && (h.flags & ike::kFlagInitiator) != 0 && !in.response();
+  if (first && !core.shared.shutting_down) refuse(core, in, NotifyType::NoProposalChosen);
+}
+
 void on_sa_init_request(Core& core, const Incoming& in) {
   const ike::Header& h = in.header();
   const auto junk = [&](Reason reason, const std::string& text) {

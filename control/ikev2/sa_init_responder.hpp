@@ -18,6 +18,8 @@ void find_nats(Core& core, IkeSa& sa, const Message& message);
 void note_hashes(IkeSa& sa, const Message& message);
 void take_keys(IkeSa& sa, IkeKeys keys);
 
+/// Nothing here is for whoever sent this first message, and it is told so at once: it need not ask for minutes. Other messages: nothing.
+void refuse_newcomer(Core& core, const Incoming& in);
 void on_sa_init_request(Core& core, const Incoming& in);
 void on_responding_dh(Core& core, TimePoint now, IkeSa& sa, Responding& state, const ike::DhResult& result);
 

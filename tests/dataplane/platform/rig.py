@@ -68,6 +68,10 @@ class Host:
         """An IP packet to the gateway."""
         self.frame(Ether(src=self.mac, dst=self.gateway_mac) / packet)
 
+    def announce(self, address):
+        """It is heard of: one that did not listen for long, and so did not answer, may be taken for gone."""
+        self.frame(Ether(src=self.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=self.mac, psrc=address, pdst=address))
+
     def frames(self, seconds):
         """Every frame that comes within the time, requests for our addresses answered on the way."""
         end = time.monotonic() + seconds

@@ -6,7 +6,7 @@ import time
 from rig import PATIENCE
 from scapy.all import IP, UDP, Ether, Raw
 
-LAN, FAR = "10.1.0.10", "10.2.0.5"
+LAN, WAN, FAR = "10.1.0.10", "10.9.0.2", "10.2.0.5"
 STREAM, CHUNK, READ_EACH = 2000, 250, 20
 
 
@@ -43,6 +43,7 @@ def dropped(rig, before):
 
 def outbound(rig, slot, sa, suite):
     read(rig.wan, 0.05)
+    rig.wan.announce(WAN)
     rig.lan.send(IP(src=LAN, dst=FAR) / UDP(dport=9))
     assert rig.wan.expect(lambda p: p.proto == 50), suite  # the neighbour is known from here on
     before = rig.client.drops()
@@ -64,6 +65,7 @@ def inbound(rig, sealed, suite):
     order = sorted(range(len(frames)), key=lambda n: n + (3.5 if n % 7 == 0 else 0))
     doubled = [n for i, n in enumerate(order) for n in ([n, order[max(0, i - 5)]] if i % 10 == 0 else [n])]
     first = list(dict.fromkeys(doubled))
+    rig.lan.announce(LAN)
     rig.wan.frame(frames[doubled[0]])
     assert rig.lan.expect(lambda p: p.src == FAR), suite
     before = rig.client.drops()
