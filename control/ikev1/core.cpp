@@ -252,18 +252,6 @@ bool Core::unwatch(TimePoint now, const ike::Watch& target) {
   return known;
 }
 
-void Core::arm(TimerKey key, std::optional<TimePoint> at) {
-  const auto it = armed_.find(key);
-  if (it != armed_.end()) {
-    if (at && it->second == *at) return;
-    timers_.erase({it->second, key});
-    armed_.erase(it);
-  }
-  if (!at) return;
-  timers_.insert({*at, key});
-  armed_[key] = *at;
-}
-
 void Core::settle(const Hooks& hooks) {
   std::set<std::size_t> driven;
   // Driving a connection touches it again only when it began or ended something: a handful of rounds is always enough,
@@ -277,12 +265,12 @@ void Core::settle(const Hooks& hooks) {
   driven.merge(std::exchange(dirty_runs_, {}));
   for (const std::size_t index : driven) {
     if (has_run(index) && empty(index)) end_run(index);
-    arm({true, index}, has_run(index) ? hooks.run_deadline(index) : std::nullopt);
+    timers_.arm({true, index}, has_run(index) ? hooks.run_deadline(index) : std::nullopt);
   }
   for (const SaId id : std::exchange(dirty_sas_, {}))
-    if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) arm({false, id}, hooks.sa_deadline(*it->second));
+    if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) timers_.arm({false, id}, hooks.sa_deadline(*it->second));
   for (const SaId id : std::exchange(dead_, {})) {
-    arm({false, id}, std::nullopt);
+    timers_.arm({false, id}, std::nullopt);
     sas_.erase(id);
   }
 }
@@ -294,18 +282,9 @@ void Core::end_run(std::size_t id) {
   runs_.erase(id);
 }
 
-std::optional<TimePoint> Core::deadline() const { return timers_.empty() ? std::nullopt : std::optional(timers_.begin()->first); }
-
 Core::Expired Core::take_expired(TimePoint now) {
   Expired out;
-  while (!timers_.empty() && timers_.begin()->first <= now) {
-    const TimerKey key = timers_.begin()->second;
-    arm(key, std::nullopt);
-    if (key.first)
-      out.runs.push_back(key.second);
-    else
-      out.sas.push_back(key.second);
-  }
+  for (const auto& [of_run, id] : timers_.take_expired(now)) (of_run ? out.runs : out.sas).push_back(id);
   return out;
 }
 

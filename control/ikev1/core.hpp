@@ -22,6 +22,7 @@
 #include "control/ike/newcomers.hpp"
 #include "control/ike/repeats.hpp"
 #include "control/ike/shared.hpp"
+#include "control/ike/timers.hpp"
 #include "control/ikev1/attempts.hpp"
 #include "control/ikev1/fragments.hpp"
 #include "control/ikev1/message.hpp"
@@ -277,7 +278,7 @@ class Core {
   };
   /// At the end of each event: drives the runs that were touched, frees what died or is empty, sets the timers anew.
   void settle(const Hooks& hooks);
-  [[nodiscard]] std::optional<TimePoint> deadline() const;
+  [[nodiscard]] std::optional<TimePoint> deadline() const { return timers_.deadline(); }
   struct Expired {
     std::vector<SaId> sas;
     std::vector<std::size_t> runs;
@@ -286,7 +287,6 @@ class Core {
 
  private:
   using TimerKey = std::pair<bool, std::uint64_t>;  ///< true: a run
-  void arm(TimerKey key, std::optional<TimePoint> at);
   [[nodiscard]] bool empty(std::size_t run) const;
   void forget_peer(std::size_t run);
   void end_run(std::size_t run);
@@ -301,8 +301,7 @@ class Core {
   std::set<SaId> dirty_sas_;
   std::set<std::size_t> dirty_runs_;
   std::vector<SaId> dead_;
-  std::set<std::pair<TimePoint, TimerKey>> timers_;
-  std::map<TimerKey, TimePoint> armed_;
+  ike::Timers<TimerKey> timers_;
   JobId last_job_ = 0;
 };
 

@@ -116,18 +116,6 @@ void Core::ended(TimePoint now, const IkeSa& sa, Exchange exchange, Role role, R
   shared.failed(now, about, reason, std::move(message), std::move(cause));
 }
 
-void Core::arm(TimerKey key, std::optional<TimePoint> at) {
-  const auto it = armed_.find(key);
-  if (it != armed_.end()) {
-    if (at && it->second == *at) return;
-    timers_.erase({it->second, key});
-    armed_.erase(it);
-  }
-  if (!at) return;
-  timers_.insert({*at, key});
-  armed_[key] = *at;
-}
-
 void Core::settle(const Hooks& hooks) {
   std::set<std::size_t> driven;
   // What one round begins may touch others: a handful is always enough, and what is left the timers pick up.
@@ -143,28 +131,19 @@ void Core::settle(const Hooks& hooks) {
   }
   driven.merge(std::exchange(dirty_runs_, {}));
   for (const std::size_t index : driven)
-    if (runs_.contains(index)) arm({true, index}, hooks.run_deadline(index));
+    if (runs_.contains(index)) timers_.arm({true, index}, hooks.run_deadline(index));
   for (const SaId id : std::exchange(dirty_sas_, {}))
-    if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) arm({false, id}, hooks.sa_deadline(*it->second));
+    if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) timers_.arm({false, id}, hooks.sa_deadline(*it->second));
   for (const SaId id : std::exchange(dead_, {})) {
-    arm({false, id}, std::nullopt);
+    timers_.arm({false, id}, std::nullopt);
     by_connection_[sas_.at(id)->connection].erase(id);
     sas_.erase(id);
   }
 }
 
-std::optional<TimePoint> Core::deadline() const { return timers_.empty() ? std::nullopt : std::optional(timers_.begin()->first); }
-
 Core::Expired Core::take_expired(TimePoint now) {
   Expired out;
-  while (!timers_.empty() && timers_.begin()->first <= now) {
-    const TimerKey key = timers_.begin()->second;
-    arm(key, std::nullopt);
-    if (key.first)
-      out.runs.push_back(key.second);
-    else
-      out.sas.push_back(key.second);
-  }
+  for (const auto& [of_run, id] : timers_.take_expired(now)) (of_run ? out.runs : out.sas).push_back(id);
   return out;
 }
 

@@ -13,6 +13,7 @@
 
 #include "control/ike/header.hpp"
 #include "control/ike/shared.hpp"
+#include "control/ike/timers.hpp"
 #include "control/ikev2/cookies.hpp"
 #include "control/ikev2/message.hpp"
 #include "control/ikev2/message_rules.hpp"
@@ -149,7 +150,7 @@ class Core {
     std::function<std::optional<TimePoint>(std::size_t)> run_deadline;
   };
   void settle(const Hooks& hooks);
-  [[nodiscard]] std::optional<TimePoint> deadline() const;
+  [[nodiscard]] std::optional<TimePoint> deadline() const { return timers_.deadline(); }
   struct Expired {
     std::vector<SaId> sas;
     std::vector<std::size_t> runs;
@@ -158,7 +159,6 @@ class Core {
 
  private:
   using TimerKey = std::pair<bool, std::uint64_t>;  ///< true: a connection
-  void arm(TimerKey key, std::optional<TimePoint> at);
 
   std::map<SaId, std::unique_ptr<IkeSa>> sas_;
   std::map<std::size_t, std::set<SaId>> by_connection_;
@@ -168,8 +168,7 @@ class Core {
   std::set<SaId> dirty_sas_;
   std::set<std::size_t> dirty_runs_;
   std::vector<SaId> dead_;
-  std::set<std::pair<TimePoint, TimerKey>> timers_;
-  std::map<TimerKey, TimePoint> armed_;
+  ike::Timers<TimerKey> timers_;
   JobId last_job_ = kFirstJob;
 };
 

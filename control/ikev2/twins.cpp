@@ -4,6 +4,7 @@
 
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/peers.hpp"
 
 namespace culvert::ikev2 {
 
@@ -52,6 +53,7 @@ bool carried_over(Core& core, const IkeSa& sa, IkeSa& other) {
 }  // namespace
 
 void note_twins(Core& core, TimePoint now, IkeSa& sa) {
+  if (!can_initiate(core.connection(sa))) return;  // nothing of ours can be beside it; and such a connection may have thousands of peers
   for (IkeSa* one : core.sas_of(sa.connection))
     if (Established* est = one->established(); est && !est->replaced && !est->look_at && better_twin(core, *one)) {
       est->twins_since = now;
