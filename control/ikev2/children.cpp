@@ -326,7 +326,7 @@ void replaced_by_heir(Core& core, TimePoint now, IkeSa& sa, std::uint64_t pair) 
 
 bool carried_by_another(Core& core, const IkeSa& sa, std::size_t child) {
   const PeerKey whose = sa.peer.value_or(PeerKey{});
-  const auto all = core.sas_of(sa.connection);
+  const auto all = core.sas_with(sa, sa.remote_id);
   return std::ranges::any_of(core.run(sa.connection).children.at(child).orphans, [&](const ike::OrphanSa& o) { return o.peer == whose; }) ||
          std::ranges::any_of(all,
                              [&](const IkeSa* one) { return one->peer == sa.peer && (newest_live(*one, child) || makes(*one, child)); });

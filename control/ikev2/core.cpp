@@ -1,6 +1,7 @@
 #include "control/ikev2/core.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "control/ikev2/traced.hpp"
@@ -43,11 +44,34 @@ void Core::reassign(IkeSa& sa, std::size_t connection) {
   touch(connection);
 }
 
+namespace {
+/// Names compare without regard to case (RFC 4343 §3).
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+}  // namespace
+
+void Core::identify(IkeSa& sa, std::string identity) {
+  sa.remote_id = std::move(identity);
+  by_identity_[{sa.connection, lower(sa.remote_id)}].insert(sa.id);
+}
+
+std::vector<IkeSa*> Core::sas_with(const IkeSa& sa, const std::string& identity) {
+  if (!connection(sa).remote_addrs.empty()) return sas_of(sa.connection);
+  const auto it = by_identity_.find({sa.connection, lower(identity)});
+  return it == by_identity_.end() ? std::vector<IkeSa*>{} : living(it->second);
+}
+
 std::vector<IkeSa*> Core::sas_of(std::size_t connection) {
+  const auto it = by_connection_.find(connection);
+  return it == by_connection_.end() ? std::vector<IkeSa*>{} : living(it->second);
+}
+
+std::vector<IkeSa*> Core::living(const std::set<SaId>& ids) {
   std::vector<IkeSa*> out;
-  if (const auto it = by_connection_.find(connection); it != by_connection_.end())
-    for (const SaId id : it->second)
-      if (const auto sa = sas_.find(id); sa != sas_.end() && !sa->second->dead) out.push_back(sa->second.get());
+  for (const SaId id : ids)
+    if (const auto sa = sas_.find(id); sa != sas_.end() && !sa->second->dead) out.push_back(sa->second.get());
   return out;
 }
 
@@ -136,7 +160,10 @@ void Core::settle(const Hooks& hooks) {
     if (const auto it = sas_.find(id); it != sas_.end() && !it->second->dead) timers_.arm({false, id}, hooks.sa_deadline(*it->second));
   for (const SaId id : std::exchange(dead_, {})) {
     timers_.arm({false, id}, std::nullopt);
-    by_connection_[sas_.at(id)->connection].erase(id);
+    const IkeSa& sa = *sas_.at(id);
+    by_connection_[sa.connection].erase(id);
+    const auto named = by_identity_.find({sa.connection, lower(sa.remote_id)});
+    if (named != by_identity_.end() && named->second.erase(id) > 0 && named->second.empty()) by_identity_.erase(named);
     sas_.erase(id);
   }
 }

@@ -109,6 +109,11 @@ class Core {
   void reassign(IkeSa& sa, std::size_t connection);
   /// Takes the SA out of the table. Its CHILD SAs are gone already, or another's. Memory stays valid until the engine returns.
   void drop(IkeSa& sa);
+  /// The peer calls itself so.
+  void identify(IkeSa& sa, std::string identity);
+  /// The living SAs of the connection that may be with this peer, this one included. Of a connection that can only respond, which may have
+  /// thousands of peers, those of its identity alone.
+  std::vector<IkeSa*> sas_with(const IkeSa& sa, const std::string& identity);
   /// The living SAs of a connection.
   std::vector<IkeSa*> sas_of(std::size_t connection);
   [[nodiscard]] const config::Connection& connection(const IkeSa& sa) const { return config.connections.at(sa.connection); }
@@ -158,11 +163,14 @@ class Core {
   Expired take_expired(TimePoint now);
 
  private:
+  std::vector<IkeSa*> living(const std::set<SaId>& ids);
+
   using TimerKey = std::pair<bool, std::uint64_t>;  ///< true: a connection
 
   std::map<SaId, std::unique_ptr<IkeSa>> sas_;
   std::map<std::size_t, std::set<SaId>> by_connection_;
-  std::map<std::size_t, Run> runs_;  ///< of the connections that speak IKEv2
+  std::map<std::pair<std::size_t, std::string>, std::set<SaId>> by_identity_;  ///< in lower case
+  std::map<std::size_t, Run> runs_;                                            ///< of the connections that speak IKEv2
   std::unordered_map<JobId, JobOwner> jobs_;
   std::unordered_map<Spi, std::pair<SaId, std::uint64_t>> spis_;
   std::set<SaId> dirty_sas_;

@@ -162,7 +162,7 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
 
 /// What else carries the traffic is what the peer had before it began anew.
 bool begins_anew(Core& core, const IkeSa& sa) {
-  const auto all = core.sas_of(sa.connection);
+  const auto all = core.sas_with(sa, sa.remote_id);
   return std::ranges::any_of(all, [&](const IkeSa* o) { return o->peer == sa.peer && o->established() && o->established()->forgotten; });
 }
 

@@ -208,7 +208,6 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->created = made->last_sent = made->last_heard = now;
   made->suite = suite;
   made->local_id = old.local_id;
-  made->remote_id = old.remote_id;
   made->peer = old.peer;
   made->confirmed = role == Role::Initiator;
   take_keys(*made, derive_rekeyed({suite, nonce_i, nonce_r, shared.view(), spi_i, spi_r}, old.keys.prf, old.keys.d.view()));
@@ -216,6 +215,7 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, 0);
   made->state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = when.expires_at};
   IkeSa& sa = core.add(std::move(made));
+  core.identify(sa, old.remote_id);
   if (role == Role::Initiator) {
     core.table.add_initiator(sa.id, spi_i);
     core.table.complete_initiator(sa.id, spi_i, spi_r);

@@ -25,7 +25,7 @@ std::chrono::nanoseconds backoff(Core& core, unsigned failures) {
 namespace {
 /// The peer was faster: an attempt of ours that it knows nothing of yet but a first message is not worth a second SA.
 void give_up_own_attempts(Core& core, const IkeSa& sa) {
-  for (IkeSa* own : core.sas_of(sa.connection)) {
+  for (IkeSa* own : core.sas_with(sa, sa.remote_id)) {
     const bool early = std::holds_alternative<MakingKey>(own->state) || std::holds_alternative<InitSent>(own->state);
     if (early && own->role == Role::Initiator && own->replaces.empty() && own->remote.address == sa.remote.address) core.drop(*own);
   }
@@ -34,7 +34,7 @@ void give_up_own_attempts(Core& core, const IkeSa& sa) {
 
 void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std::optional<PeerKey> key) {
   const config::Connection& c = core.connection(sa);
-  sa.remote_id = std::move(identity);
+  core.identify(sa, std::move(identity));
   sa.peer = key;
   const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, 0);
   sa.state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = when.expires_at};
@@ -157,7 +157,7 @@ bool outlived(const IkeSa& sa, const Child& child) {
 
 /// The peer has not shown that it has the pair. As long as another one carries the traffic there is no hurry.
 void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
-  const auto all = core.sas_of(sa.connection);
+  const auto all = core.sas_with(sa, sa.remote_id);
   const auto sends = [&](const Child& c) { return c.child == child.child && c.life == Life::Live && !c.outbound && !c.redundant; };
   const bool carried =
       std::ranges::any_of(all, [&](const IkeSa* one) { return one->peer == sa.peer && std::ranges::any_of(one->children, sends); });

@@ -37,7 +37,7 @@ std::optional<PeerKey> key_of(const config::Connection& c, const ikev1::Id& id, 
 template <class Test>
 std::vector<IkeSa*> others(Core& core, const IkeSa& sa, const std::string& identity, Test&& test) {
   std::vector<IkeSa*> out;
-  for (IkeSa* other : core.sas_of(sa.connection))
+  for (IkeSa* other : core.sas_with(sa, identity))
     if (other->id != sa.id && other->established() && other->remote_id == identity && test(*other)) out.push_back(other);
   return out;
 }
