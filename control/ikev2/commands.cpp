@@ -195,12 +195,14 @@ void traffic(Core& core, TimePoint now, Spi inbound, TimePoint last_used) {
 
 void dataplane_lost(Core& core, TimePoint now) {
   core.forget_installs();
-  for (const auto& [index, run] : core.runs())
+  for (const auto& [index, run] : core.runs()) {
+    core.leases_in_doubt.insert(index);
     for (ChildRun& child : core.run(index).children) {
       child.ending.insert(child.ending.end(), child.orphans.begin(), child.orphans.end());
       child.orphans.clear();
       end_orphans(core, child);
     }
+  }
   std::vector<SaId> all;
   for (const auto& [id, sa] : core.sas()) all.push_back(id);
   for (const SaId id : all) {

@@ -170,6 +170,7 @@ void reserve_lease(Core& core, std::size_t connection, const ike::OrphanSa& orph
 }
 
 void release_leases(Core& core, std::size_t connection) {
+  if (core.leases_in_doubt.erase(connection) == 0) return;
   const auto known = core.lease_holders.find(connection);
   if (known == core.lease_holders.end()) return;
   std::set<std::string> here;

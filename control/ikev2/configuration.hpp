@@ -30,7 +30,7 @@ std::expected<std::optional<Cp>, ChildRefusal> give_address(Core& core, IkeSa& s
 Cp tell(const Core& core, const IkeSa& sa, const Cp& request);
 /// A pair of before a restart: nobody gets its address but its peer.
 void reserve_lease(Core& core, std::size_t connection, const ike::OrphanSa& orphan);
-/// Gives back the addresses of those who have no IKE SA any more.
+/// Gives back the addresses of those who have no IKE SA any more; nothing to do unless something went (Core::leases_in_doubt).
 void release_leases(Core& core, std::size_t connection);
 
 // ---- we want an address

@@ -33,6 +33,7 @@ void Core::drop(IkeSa& sa) {
   sa.dead = true;
   table.remove(sa.id);
   dead_.push_back(sa.id);
+  if (!sa.lease.empty()) leases_in_doubt.insert(sa.connection);
   touch(sa.connection);
 }
 

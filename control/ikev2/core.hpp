@@ -98,6 +98,7 @@ class Core {
   Cookies cookies;
   TimePoint traced_at{};                                       ///< while somebody is watched: when the message came that is at work
   std::map<std::size_t, std::set<std::string>> lease_holders;  ///< by connection: those who have an address of a pool
+  std::set<std::size_t> leases_in_doubt;                       ///< connections where what held an address may have gone
   std::set<std::pair<VrfId, IpAddress>> contacted;             ///< peers that get no INITIAL_CONTACT any more
 
   // -------------------------------------------------------------------------------- objects

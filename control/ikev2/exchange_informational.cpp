@@ -45,6 +45,12 @@ IkeSa& holder_of(Core& core, IkeSa& sa, Has&& has) {
   return *one;
 }
 
+void enter_closing(Core& core, TimePoint now, IkeSa& sa) {
+  sa.state = Closing{now + kClosingMemory};
+  if (!sa.lease.empty()) core.leases_in_doubt.insert(sa.connection);
+  core.touch(sa.connection);
+}
+
 void peer_deletes_sa(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id) {
   answer(core, now, sa, kInformational, id, {});
   // It has rekeyed the SA, and does not know that we have begun to do so, too.
@@ -63,8 +69,7 @@ void peer_deletes_sa(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id) {
   abandon_answering(core, sa);
   remove_children(core, sa);
   sa.tasks.clear();
-  sa.state = Closing{now + kClosingMemory};
-  core.touch(sa.connection);
+  enter_closing(core, now, sa);
 }
 
 }  // namespace
@@ -102,8 +107,7 @@ void begin_informational(Core& core, TimePoint now, IkeSa& sa, const Task& task)
   Builder b;
   if (task.kind == Task::Kind::DeleteIke) {
     b.add(Delete{kProtoIke, {}});
-    sa.state = Closing{now + kClosingMemory};
-    core.touch(sa.connection);
+    enter_closing(core, now, sa);
   } else if (task.kind == Task::Kind::DeleteChild) {
     const Child* child = sa.find(task.pair);
     if (child) b.add(Delete{protocol_of(child->suite.protocol), {child->spi_in}});

@@ -17,6 +17,7 @@ void forget_orphans(Core& core, TimePoint now, const IkeSa& sa, std::size_t chil
     else
       core.shared.actions.emplace_back(ike::RemoveSa{it->pair, it->direction, it->spi});
   }
+  if (of_others.begin() != run.orphans.begin()) core.leases_in_doubt.insert(sa.connection);
   run.orphans.erase(run.orphans.begin(), of_others.begin());
   run.end_at = now + kGrace;
 }
