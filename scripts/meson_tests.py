@@ -14,7 +14,7 @@ import sys
 
 ALL_PASSED = re.compile(r"All tests passed \(\d+ assertions? in (\d+) test cases?\)")
 SOME = re.compile(r"^test cases:\s+(\d+)(?:\s*\|\s*(\d+) passed)?(?:\s*\|\s*(\d+) failed)?", re.M)
-FAILED = re.compile(r"^(\S+:\d+): FAILED:", re.M)
+FAILED = re.compile(r"^(\S+:\d+): FAILED:|^FAIL +(.+)$", re.M)
 NOTE = re.compile(r"^(?:vectors?:|VECTORS|CULVERT_VECTORS|ran \d|seeds?:).*$", re.M)
 
 
@@ -63,7 +63,7 @@ def main():
                 for note in NOTE.findall(output)[:20]:
                     print(f"       {note}")
                 if failed:
-                    failures += [f"{test['name']}: {what}" for what in FAILED.findall(output) or [test["result"]]]
+                    failures += [f"{test['name']}: {where or what}" for where, what in FAILED.findall(output) or [(test["result"], "")]]
                     print("\n".join("     | " + l for l in (output + (test.get("stderr") or "")).splitlines()[-60:]))
     elif not pattern:
         print("no tests are registered")

@@ -11,6 +11,12 @@ namespace {
 
 std::chrono::nanoseconds apart(TimePoint a, TimePoint b) { return a > b ? a - b : b - a; }
 
+/// Whether the peer made both, and had the old one when it began the new one. strongSwan, told to replace all that it has of a connection,
+/// begins the successors of two ISAKMP SAs at once, and counts its pairs to one of them.
+bool made_knowing(const IsakmpSa& heir, const IsakmpSa& old) {
+  return heir.role == Role::Responder && old.role == Role::Responder && heir.created >= old.established()->established;
+}
+
 }  // namespace
 
 std::optional<TimePoint> collision_end(Core& core, const IsakmpSa& sa, const MmEstablished& est) {
@@ -32,8 +38,7 @@ std::optional<TimePoint> forgotten_at(Core& core, const IsakmpSa& sa) {
   const bool one_of_several =
       any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished&) { return stand_beside(core, other, sa); });
   any_sibling(core, sa, [&](const IsakmpSa& other, const MmEstablished& est) {
-    // Made by the peer, one after the other: it knew this one when it made that one.
-    const bool known = sa.role == Role::Responder && other.role == Role::Responder && !(one_of_several && other.line == 0);
+    const bool known = made_knowing(other, sa) && !(one_of_several && other.line == 0);
     if (newer(other, sa) && !stand_beside(core, other, sa))
       out = earliest(out, est.established + (known ? std::chrono::nanoseconds(kOverdue) : kForgotten));
     return false;
@@ -48,7 +53,7 @@ namespace {
 template <class F>
 void each_to_renew(Core& core, const IsakmpSa& ending, F&& f) {
   const IsakmpSa* heir = current_sa(core, ending.connection);
-  if (heir && heir->id != ending.id && heir->role == Role::Responder && ending.role == Role::Responder) return;
+  if (heir && heir->id != ending.id && made_knowing(*heir, ending)) return;
   for (ChildRun& child : core.run(ending.connection).children)
     for (ChildSa& pair : child.pairs) {
       if (!is_latest(child, pair) || pair.peer_id != ending.established()->remote_id) continue;

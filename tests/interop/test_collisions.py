@@ -3,7 +3,8 @@
 
 Time limit: 150 s
 Mostly waits: a collision is settled within 75 s at most, since neither end can know at once whether the other one will give way. Of four connections
-two replace their pair of CHILD SAs and two their ISAKMP SA, at once on both ends; each carries pings meanwhile.
+two replace their pair of CHILD SAs and two their ISAKMP SA, at once on both ends; each carries pings meanwhile. Of three more Culvert has just
+replaced the ISAKMP SA when strongSwan is told to: it replaces both that there are, at once, and counts its CHILD SAs to one of the successors.
 """
 import sys
 import threading
@@ -11,11 +12,12 @@ import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import report, sites  # noqa: E402
+from lib.lab import wait_for  # noqa: E402
 from lib.strongswan import parse_raw  # noqa: E402
 from lib.traffic import Ping  # noqa: E402
 
 LONG = {"rekey_time": "1h", "life_time": "2h", "rand_time": "0s"}
-KINDS = {"pair-1": "--child", "pair-2": "--child", "isakmp-1": "--ike", "isakmp-2": "--ike"}
+KINDS = {"pair-1": "--child", "pair-2": "--child", "isakmp-1": "--ike", "isakmp-2": "--ike", **{f"twice-{n}": "--ike" for n in (1, 2, 3)}}
 NUMBER = {name: n for n, name in enumerate(KINDS, 1)}
 SECONDS = 75
 
@@ -27,6 +29,10 @@ def make_site(lab):
 
 def collide(site, name):
     """Both ends replace what `name` is about."""
+    if name.startswith("twice"):
+        site.culvert.cli("rekey", name, "--ike")
+        wait_for(lambda: in_use(site, name)[3] == 2, 10, "strongSwan to have two ISAKMP SAs", step=0.05)
+        return site.strongswan.swanctl("rekey", KINDS[name], name, check=False)
     swanctl = threading.Thread(target=lambda: site.strongswan.swanctl("rekey", KINDS[name], name, check=False))
     swanctl.start()
     site.culvert.cli("rekey", *((f"{name}/net",) if KINDS[name] == "--child" else (name, "--ike")))

@@ -19,6 +19,7 @@ ROUNDS = int(os.environ.get("CULVERT_COLLISION_ROUNDS", "8"))
 PATIENCE, THEIR_PATIENCE = 10, 30       # seconds: strongSwan waits for up to 25 when it was refused for the time being (RFC 7296 §2.25)
 SETTLE, TURN = 20, 45            # seconds for two IKE SAs to become one: where both sides see to it, where one does not
 WHAT = ("child", "child"), ("ike", "ike"), ("child", "ike"), ("ike", "child")
+THEY_BEGIN = {"ike": r"generating CREATE_CHILD_SA request \d+ \[ SA No KE", "child": r"generating CREATE_CHILD_SA request \d+ \[ N\(REKEY_SA\)"}
 LONG = {"rekey_time": "1h", "life_time": "2h", "rand_time": "0s"}
 
 
@@ -79,13 +80,22 @@ def with_strongswan(r, lab):
         raise LabError(detail)
     wait_for(lambda: ping(site.host, sites.INSIDE["b"], count=1)[0], 5, "the first echo")
     flow = Ping(site.host, "there", sites.INSIDE["b"])
+    lost = []
     def theirs(what):
-        site.strongswan.swanctl("rekey", f"--{what}", "to-a" if what == "ike" else "net", check=False)
+        """strongSwan forgets what it is told while the IKE SA is being replaced: it is told again then."""
+        for _ in range(5):
+            begun = site.strongswan.logged(THEY_BEGIN[what])
+            site.strongswan.swanctl("rekey", f"--{what}", "to-a" if what == "ike" else "net", check=False)
+            try:
+                return wait_for(lambda: site.strongswan.logged(THEY_BEGIN[what]) > begun, 2, "strongSwan to begin")
+            except LabError:
+                lost.append(what)
     collide(r, "with strongSwan", THEIR_PATIENCE, lambda what: culvert_rekeys(site.culvert, "to-b", what), theirs, lambda: ikev2.in_use(site.culvert, "to-b"),
             lambda: ikev2.differ(site.culvert, site.strongswan, "to-b", "to-a"))
     result = flow.stop()
     r.check("with strongSwan: no echo lost", not result.lost, f"{result}: {result.lost[:20]}")
     r.note(f"with strongSwan: {[(e['exchange'], e['role'], e['reason'], e['count']) for e in site.culvert.result('counters')['exchanges']]}")
+    r.note(f"commands that strongSwan forgot: {lost}")
     r.note(f"drops { {reason: n for reason, n in site.culvert.drops().items() if n} }")
     for number in range(3):
         at_once(lambda: site.culvert.terminate("to-b"), lambda: site.strongswan.terminate("to-a"))

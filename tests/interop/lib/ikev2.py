@@ -1,5 +1,11 @@
 """What the tests of IKEv2 have in common: both sides' own lists of SAs, compared by SPI."""
+import socket
+import struct
+
+from .keys import frames
 from .strongswan import parse_raw
+
+IKE_AUTH, RESPONSE = 35, 0x20
 
 
 def their_sas(peer, name=None):
@@ -30,3 +36,21 @@ def differ(gw, peer, ours, theirs=None):
 
 def spis(listed):
     return f"{len(listed[0])} IKE SAs, CHILD SAs " + (", ".join(sorted(f"{i:08x}/{o:08x}" for i, o in listed[1])) or "none")
+
+
+def sent_during_ike_auth(pcap, address):
+    """How many packets in UDP-encapsulated ESP the gateway at `address` (IPv4) sent while an IKE_AUTH request of its own waited for the answer."""
+    source, waiting, count = socket.inet_aton(address), set(), 0
+    for _, frame in frames(pcap):
+        if frame[12:14] != b"\x08\x00" or frame[23] != 17 or 4500 not in struct.unpack_from("!HH", frame, 34):
+            continue
+        ours, payload = frame[26:30] == source, frame[42:]
+        if payload[:4] != b"\0\0\0\0":
+            count += bool(ours and waiting and len(payload) > 8)
+        elif len(payload) >= 32 and payload[4 + 18] == IKE_AUTH:
+            spi, response = payload[4:12], payload[4 + 19] & RESPONSE
+            if ours and not response:
+                waiting.add(spi)
+            elif response:
+                waiting.discard(spi)
+    return count

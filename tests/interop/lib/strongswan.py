@@ -167,3 +167,7 @@ class StrongSwan:
     def log_text(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:
             return f.read()
+
+    def logged(self, pattern):
+        """How often its log has what the pattern says."""
+        return len(re.findall(pattern, self.log_text()))
