@@ -82,7 +82,7 @@ def two_culverts(r, lab):
 def with_strongswan(r, lab):
     site = sites.CulvertAndStrongSwan(lab, lambda gw: sites.culvert_connection(gw, "a", "b", start="start", version=2, **DPD), sites.strongswan_connection("b", "a", version=2)).start()
     wait_for(lambda: ping(site.host, sites.INSIDE["b"], count=1, wait=0.5)[0], 20, "the first echo")
-    capture = Capture(site.inside, "gw0", "outside", "udp port 4500")
+    capture = Capture(site.outside, "cl0", "outside", "udp port 4500")
     def under_way():
         capture.stop()
         return ikev2.sent_during_ike_auth(capture.file, sites.ADDRESS["a"]) + ROUNDS     # and of each kill one that strongSwan has not read yet

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """usage: spoofed.py INTERFACE MAC RATE MODE
 
-Sends first messages of MODE (main, aggressive) to 10.9.0.1 (AES-128, SHA-256, pre-shared key, Curve25519) on INTERFACE, RATE a second, each with
-another cookie and one of 50,000 sources out of 11.0.0.0/8, until it is told to stop (SIGTERM).
+Sends first messages of MODE (main, aggressive, ikev2) to 10.9.0.1 (AES-128, SHA-256, Curve25519; IKEv1: pre-shared key) on INTERFACE, RATE a second,
+each with another cookie and one of 50,000 sources out of 11.0.0.0/8, until it is told to stop (SIGTERM).
 """
 import os
 import random
@@ -31,6 +31,8 @@ def payload(following, body):
 
 def message_1(mode):
     """With an empty cookie."""
+    if mode == "ikev2":
+        return ike_sa_init()
     transform = struct.pack("!BBHBBH", 0, 0, 8 + len(ATTRIBUTES), 1, 1, 0) + ATTRIBUTES
     proposal = struct.pack("!BBHBBBB", 0, 0, 8 + len(transform), 1, 1, 0, 1) + transform
     aggressive = mode == "aggressive"
@@ -38,6 +40,16 @@ def message_1(mode):
     if aggressive:                                               # KE, NONCE, ID (a name)
         chain += payload(10, os.urandom(32)) + payload(5, os.urandom(16)) + payload(0, b"\x02\0\0\0somebody.example")
     return bytes(16) + struct.pack("!BBBBII", 1, 0x10, 4 if aggressive else 2, 0, 0, 28 + len(chain)) + chain
+
+
+def ike_sa_init():
+    """IKE_SA_INIT with SA, KE and nonce (RFC 7296 §1.2)."""
+    def transform(kind, number, last=False, attributes=b""):
+        return struct.pack("!BBHBBH", 0 if last else 3, 0, 8 + len(attributes), kind, 0, number) + attributes
+    transforms = transform(1, 12, attributes=struct.pack("!HH", 0x800E, 128)) + transform(2, 5) + transform(3, 12) + transform(4, 31, last=True)
+    proposal = struct.pack("!BBHBBBB", 0, 0, 8 + len(transforms), 1, 1, 0, 4) + transforms
+    chain = payload(34, proposal) + payload(40, struct.pack("!HH", 31, 0) + os.urandom(32)) + payload(0, os.urandom(32))
+    return bytes(16) + struct.pack("!BBBBII", 33, 0x20, 34, 0x08, 0, 28 + len(chain)) + chain
 
 
 def packet(source, data):
