@@ -263,7 +263,9 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
 }
 
 void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
-  if (!child.outbound || child.redundant || (sa.established() && sa.established()->leaving)) return;
+  if (!child.outbound) return;
+  if (child.ended) return delete_child(core, sa, child, Reason::DeletedByOperator);
+  if (child.redundant || (sa.established() && sa.established()->leaving)) return;
   NewPair pair;
   pair.pair = child.pair;
   pair.child = child.child;
@@ -334,7 +336,7 @@ bool carried_by_another(Core& core, const IkeSa& sa, std::size_t child) {
 
 const Child* newest_live(const IkeSa& sa, std::size_t index) {
   for (auto it = sa.children.rbegin(); it != sa.children.rend(); ++it)
-    if (it->child == index && it->life == Life::Live) return &*it;
+    if (it->child == index && it->life == Life::Live && !it->ended) return &*it;
   return nullptr;
 }
 

@@ -81,6 +81,26 @@ ike::CommandResult initiate(Core& core, TimePoint now, std::size_t connection, c
   return {true, "Initiating " + plural(missing, "child SA") + " of \"" + c.name + "\"."};
 }
 
+namespace {
+/// What is on its way to be one of these CHILD SAs is deleted when it is there; what the peer may not have yet, when it has shown that it
+/// does.
+void end_children(Core& core, IkeSa& sa, const std::vector<std::size_t>& named) {
+  const auto meant = [&](std::size_t child) { return std::ranges::find(named, child) != named.end(); };
+  std::erase_if(sa.tasks, [&](const Task& t) { return t.kind == Task::Kind::NewChild && meant(t.child); });
+  auto* theirs = sa.answering ? std::get_if<AnsweringChild>(&sa.answering->what) : nullptr;
+  if (theirs && meant(theirs->pair.child)) theirs->ended = true;
+  auto* ours = sa.request ? std::get_if<MakeChild>(&sa.request->make) : sa.half_made();
+  if (ours && meant(ours->child)) ours->ended = true;
+  for (Child& one : sa.children) {
+    if (!meant(one.child) || one.life == Life::Ended) continue;
+    if (one.outbound && one.life == Life::Live && one.role == Role::Responder)
+      one.ended = true;
+    else
+      delete_child(core, sa, one, Reason::DeletedByOperator);
+  }
+}
+}  // namespace
+
 ike::CommandResult terminate(Core& core, TimePoint now, std::size_t connection, const std::string& child, const std::string& peer) {
   const config::Connection& c = core.config.connections[connection];
   const auto named = children_named(c, child);
@@ -101,11 +121,7 @@ ike::CommandResult terminate(Core& core, TimePoint now, std::size_t connection, 
       close_sa(core, now, *sa, Reason::DeletedByOperator, "An operator ended the IKE SA.");
       continue;
     }
-    std::erase_if(sa->tasks,
-                  [&](const Task& t) { return t.kind == Task::Kind::NewChild && std::ranges::find(named, t.child) != named.end(); });
-    for (Child& one : sa->children)
-      if (std::ranges::find(named, one.child) != named.end() && one.life != Life::Ended)
-        delete_child(core, *sa, one, Reason::DeletedByOperator);
+    end_children(core, *sa, named);
     if (live > 0) core.say(*sa, Severity::Info, {}, Reason::DeletedByOperator, "An operator ended the CHILD SA.", named.front());
   }
   if (ike + pairs == 0) return {true, "Nothing was up."};
@@ -127,7 +143,7 @@ ike::CommandResult rekey(Core& core, TimePoint, std::size_t connection, const st
       continue;
     }
     for (Child& one : sa->children) {
-      if (one.life != Life::Live || std::ranges::find(named, one.child) == named.end()) continue;
+      if (one.life != Life::Live || one.ended || std::ranges::find(named, one.child) == named.end()) continue;
       one.due = true;
       add_task(core, *sa, {.kind = Task::Kind::RekeyChild, .pair = one.pair});
       ++count;

@@ -62,7 +62,8 @@ void try_again_soon(Core& core, TimePoint now, IkeSa& sa) {
   const Request request = *sa.request;
   abandon_request(core, sa);
   core.say(sa, Severity::Debug, Exchange::CreateChildSa, Reason::PeerRefused, "The peer is busy (TEMPORARY_FAILURE): we try again.");
-  const TimePoint again = now + ike::jitter(core.services, seconds{2});
+  // Both may have been refused for what the other one does: they must not meet again.
+  const TimePoint again = now + ike::jitter(core.services, seconds{sa.first_role == Role::Initiator ? 1 : 3});
   if (const auto* make = std::get_if<MakeChild>(&request.make)) {
     if (Child* old = sa.find(make->rekeyed)) {
       old->due = false;
@@ -158,6 +159,9 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
     return child_request_failed(core, now, sa, Reason::BadPayloads, "The answer to CREATE_CHILD_SA: " + *fault, {.number = 2});
   auto pair = agreed(make, true, m);
   if (!pair) return child_request_failed(core, now, sa, Reason::NoProposalChosen, pair.error(), {.number = 2});
+  if (std::ranges::find(make.deleted, pair->spi_out) != make.deleted.end())
+    return child_request_failed(core, now, sa, Reason::DeletedByPeer, "The peer deleted the CHILD SA before its answer came.",
+                                {.number = 2, .by = ike::RefusedBy::Peer});
   const Bytes nonce_r = m.find<Nonce>()->data;
   pair->lowest_nonce = lower(make.nonce, nonce_r);
   if (pair->suite.pfs == DhGroup::None) return install_agreed(core, sa, std::move(*pair), make.nonce, nonce_r, nullptr);
@@ -300,12 +304,13 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
     child_request_failed(core, now, sa, Reason::InstallFailed, "The data plane refused the inbound SA: " + error + ".");
     return say_deleted(core, sa, pair.spi_in, pair.suite.protocol);
   }
-  const bool auth = sa.request->auth;
+  const bool auth = sa.request->auth, ended = std::get<MakeChild>(sa.request->make).ended;
   sa.request.reset();
   const Child* theirs = heir_of(sa, pair.rekeyed);
   const bool lost = theirs && pair.lowest_nonce < theirs->lowest_nonce;
   const std::uint64_t rekeyed = pair.rekeyed, rival = theirs ? theirs->pair : 0;
   Child& made = pair_up(core, now, sa, std::move(pair), Role::Initiator, auth ? Exchange::IkeAuth : Exchange::CreateChildSa, lost);
+  if (ended) return delete_child(core, sa, made, Reason::DeletedByOperator);
   if (lost) {
     // Both have rekeyed the same pair, which goes on until the peer deletes it.
     delete_child(core, sa, made, Reason::Replaced);

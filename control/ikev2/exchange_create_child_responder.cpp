@@ -167,10 +167,11 @@ void on_answering_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const
   add_child_answer(what, b);
   answer(core, now, sa, kExchange, id, b);
   const std::uint64_t rekeyed = what.pair.rekeyed;
-  const bool wait = rekeyed != 0 || carried_by_another(core, sa, what.pair.child);
+  const bool wait = rekeyed != 0 || what.ended || carried_by_another(core, sa, what.pair.child);
   const Child* heir = heir_of(sa, rekeyed);  // of our own rekeying, which was faster
   const std::uint64_t ours = heir ? heir->pair : 0;
-  const Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::CreateChildSa, wait);
+  Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::CreateChildSa, wait);
+  made.ended = what.ended;
   const Child* own = rekeyed != 0 ? sa.find(ours) : rival_of(sa, made);
   if (own && own->role == Role::Initiator) return settle_rivals(core, now, sa, own->pair, made.pair);
   Child* old = sa.find(rekeyed);

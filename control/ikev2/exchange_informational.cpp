@@ -45,6 +45,12 @@ IkeSa& holder_of(Core& core, IkeSa& sa, Has&& has) {
   return *one;
 }
 
+/// The answer to what we have asked for may still be on its way, and this may be about what it made.
+void note_early_delete(IkeSa& sa, Spi spi) {
+  auto* make = sa.request ? std::get_if<MakeChild>(&sa.request->make) : nullptr;
+  if (make && make->deleted.size() < kMaxTasks) make->deleted.push_back(spi);
+}
+
 void enter_closing(Core& core, TimePoint now, IkeSa& sa) {
   sa.state = Closing{now + kClosingMemory};
   if (!sa.lease.empty()) core.leases_in_doubt.insert(sa.connection);
@@ -94,6 +100,8 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
       Child* child = holder.find_outbound(spi);
       if (child && protocol_of(child->suite.protocol) == d->protocol)
         peer_deletes(core, in.now, holder, *child, d->protocol == kProtoAh ? ah : esp);
+      else
+        note_early_delete(sa, spi);
     }
   }
   Builder b;

@@ -76,6 +76,7 @@ struct Child {
   bool redundant = false;     ///< both sides have made one of the same at once, and the other one stays
   unsigned failures = 0;      ///< of rekeying it, in a row
   bool due = false;           ///< to be replaced: a task says so
+  bool ended = false;         ///< an operator has ended it; it is deleted when the peer has shown that it has it
 };
 
 /// What is to be made into a CHILD SA when its inbound half is in the data plane.
@@ -117,6 +118,8 @@ struct MakeChild {
   DhGroup group{};         ///< of the KE payload
   Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT
   std::shared_ptr<crypto::DhKey> key;
+  std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
+  bool ended = false;          ///< an operator has ended the child meanwhile
 };
 /// CREATE_CHILD_SA of ours that replaces the IKE SA.
 struct MakeIke {
@@ -167,6 +170,7 @@ struct AnsweringChild {
   Sa reply;
   bool auth = false;  ///< it is that of IKE_AUTH, whose answer has this in front
   Builder proof{};
+  bool ended = false;  ///< an operator has ended the child meanwhile
 };
 struct AnsweringIke {
   IkeSuite suite;
@@ -332,9 +336,9 @@ struct IkeSa {
     return it == children.end() ? nullptr : &*it;
   }
   /// Of an initiator that waits for the end of IKE_AUTH: what that is to make.
-  [[nodiscard]] const MakeChild* half_made() const {
-    if (const auto* sent = std::get_if<AuthSent>(&state)) return &sent->make;
-    const auto* verifying = std::get_if<Verifying>(&state);
+  [[nodiscard]] MakeChild* half_made() {
+    if (auto* sent = std::get_if<AuthSent>(&state)) return &sent->make;
+    auto* verifying = std::get_if<Verifying>(&state);
     return verifying ? &verifying->make : nullptr;
   }
   /// By the peer's inbound SPI, as it names a CHILD SA in REKEY_SA and Delete.

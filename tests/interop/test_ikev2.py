@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """IKEv2 with strongSwan: both roles, cookies, another group, Delete by either operator, a side that dies.
 
-Time limit: 120 s
+Time limit: 200 s
 What `list-sas` says must be what strongSwan says: SPIs of the IKE SA and of the CHILD SA, and one of each.
 """
 import sys

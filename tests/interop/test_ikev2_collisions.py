@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """IKEv2: both sides do the same, or something that rules it out, at the same moment: rekey, delete, begin. With strongSwan, and two Culverts.
 
-Time limit: 120 s
+Time limit: 300 s
 Each round two commands are given at once, one on each side, in all combinations of what is to be rekeyed (RFC 7296 §2.8.1, §2.8.2, §2.25). After each
 there must be one IKE SA and one CHILD SA, the same on both sides; a ping each 6 ms runs through all of it, and none may be lost on our account.
 """

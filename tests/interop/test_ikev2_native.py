@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """IKEv2 with the Linux kernel's own IPsec: native ESP and AH, tunnel and transport mode, extended sequence numbers, without a NAT and on port 500.
 
-Time limit: 120 s
+Time limit: 240 s
 strongSwan in a User Mode Linux guest. Each case in both roles, and rekeyed by the side that did not begin, with pings of 56 and 1,000 bytes before and
 after: both ways in tunnel mode, from the guest to the gateway itself in transport mode. The kernel's list of SAs must say protocol, mode and ESN.
 

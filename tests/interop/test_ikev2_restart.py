@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """IKEv2 between two Culverts, and with strongSwan: SIGKILL of culvertd under a ping every 10 ms or more often, and of the data plane.
 
-Time limit: 120 s
+Time limit: 200 s
 No echo is lost while culvertd is away, when it takes over what is installed, and when it makes successors; what it had before ends on both sides. A data
 plane that ends takes its SAs along: all is up again when it is back. Also: a culvertd that ends in order tells its peers. strongSwan drops what a former
 culvertd had when it reads INITIAL_CONTACT, before we have its answer: echoes that are under way then may be lost there, and a capture says how many those are.

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """IKEv2's suites against strongSwan: each IKE cipher, PRF, integrity algorithm and group, each ESP suite, with and without PFS.
 
-Time limit: 120 s
+Time limit: 240 s
 One connection per suite, told apart by an address of strongSwan's. Culvert begins all of them, and then strongSwan; each is used, the other side rekeys
 its IKE SA and its CHILD SA, where PFS shows, and it is used again. strongSwan's list says what was agreed. The names come from the program's own table
 of algorithms, so that none is forgotten.
