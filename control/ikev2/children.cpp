@@ -262,10 +262,23 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
   core.touch(sa);
 }
 
+namespace {
+/// Whether something else stays that carries what this pair is for: not the one that it replaces.
+bool needless(Core& core, const IkeSa& sa, const Child& child) {
+  const auto all = core.sas_with(sa, sa.remote_id);
+  return std::ranges::any_of(all, [&](const IkeSa* one) {
+    return one->peer == sa.peer && std::ranges::any_of(one->children, [&](const Child& c) {
+             return c.child == child.child && c.pair != child.pair && c.pair != child.rekeyed && c.life == Life::Live && !c.outbound &&
+                    !c.redundant;
+           });
+  });
+}
+}  // namespace
+
 void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   if (!child.outbound) return;
   if (child.ended) return delete_child(core, sa, child, Reason::DeletedByOperator);
-  if (child.redundant || (sa.established() && sa.established()->leaving)) return;
+  if (child.redundant || (sa.established() && sa.established()->leaving && needless(core, sa, child))) return;
   NewPair pair;
   pair.pair = child.pair;
   pair.child = child.child;

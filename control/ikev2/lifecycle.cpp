@@ -116,6 +116,16 @@ void peer_is_dead(Core& core, TimePoint now, IkeSa& sa, const Request& request) 
   discard(core, now, sa);
 }
 
+/// The peer may have rekeyed this SA without knowing it, since it has not got our answer: as long as it has not shown that it has, it may
+/// ask again, and only this SA can answer. What we have asked under this one is for the new one, then.
+bool still_to_answer(Core& core, IkeSa& sa) {
+  IkeSa* heir = sa.heir ? core.find(*sa.heir) : nullptr;
+  if (!heir || heir->confirmed || !sa.established() || !sa.established()->replaced) return false;
+  if (sa.request->task.kind == Task::Kind::DeleteChild) add_task(core, *heir, sa.request->task);
+  abandon_request(core, sa);
+  return true;
+}
+
 void poll_request(Core& core, TimePoint now, IkeSa& sa) {
   auto* sent = sa.request ? std::get_if<RequestSent>(&sa.request->state) : nullptr;
   if (!sent) return;
@@ -135,7 +145,7 @@ void poll_request(Core& core, TimePoint now, IkeSa& sa) {
     sent->tx = Outstanding(now, {}, core.config.ike, core.services);
     return;
   }
-  peer_is_dead(core, now, sa, Request(request));
+  if (!still_to_answer(core, sa)) peer_is_dead(core, now, sa, Request(request));
 }
 
 void child_expired(Core& core, TimePoint now, IkeSa& sa, Child& child) {
