@@ -75,6 +75,7 @@ Likely other_version(const Failure& f) {
 /// No answer, in IKEv2: four messages, of which the first two go to port 500 and the others, with a NAT between, to 4500.
 std::vector<Likely> silence_v2(const Failure& f) {
   if (in(f, Exchange::CreateChildSa)) return {likely("dead_peer"), likely("silence")};
+  if (f.role == Role::Responder && f.cause.on_4500) return {likely("port_4500"), likely("one_way")};
   if (f.role == Role::Responder) return {likely("one_way"), likely("port_4500")};
   if (in(f, Exchange::IkeSaInit))
     return {likely("unreachable"), likely("ike_version", "The peer speaks IKEv1 only, and is silent about what it does not know.")};

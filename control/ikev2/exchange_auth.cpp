@@ -37,12 +37,18 @@ void refused_by_peer(Core& core, TimePoint now, IkeSa& sa, const Notify& n) {
     const bool psk = core.connection(sa).local_auth.auth == config::Proof::Psk;
     ike::Evidence evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
     if (!psk) evidence = ike::IdentityEvidence{.expected = {}, .received = sa.local_id, .ours = true, .proven = false};
-    return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthFailed,
-                             "The peer refused our authentication (" + said + "): " +
-                                 (psk ? "the pre-shared keys differ, or it does not take our identity "
-                                      : "it does not trust our certificate, or does not take our identity ") +
-                                 sa.local_id + ".",
-                             {.number = 3, .evidence = std::move(evidence), .said = said, .said_proven = true, .by = ike::RefusedBy::Peer});
+    // Some refuse whoever asks for another one than they are. Without the question they say who they are.
+    const bool named = !sa.unnamed && sa.replaces.empty() && wanted_id(core.connection(sa).remote_id).has_value();
+    Start again{sa.connection, sa.childless ? std::nullopt : std::optional(sa.first_child), sa.local, sa.remote, {}, true};
+    again.local.port = again.remote.port = ike::kIkePort;
+    connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthFailed,
+                      "The peer refused our authentication (" + said + "): " +
+                          (psk ? "the pre-shared keys differ, or it does not take our identity "
+                               : "it does not trust our certificate, or does not take our identity ") +
+                          sa.local_id + ".",
+                      {.number = 3, .evidence = std::move(evidence), .said = said, .said_proven = true, .by = ike::RefusedBy::Peer});
+    if (named) start_sa(core, now, again);
+    return;
   }
   connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::PeerRefused, "The peer refused with " + said + ".",
                     {.number = 3, .said = said, .said_proven = true});
@@ -56,7 +62,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Au
   if (c.local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, b);
   const std::size_t own[] = {sa.connection};
   add_cert_requests(core, own, std::numeric_limits<std::size_t>::max(), b);
-  if (const auto wanted = wanted_id(c.remote_id)) b.add(*wanted);
+  if (const auto wanted = sa.unnamed ? std::nullopt : wanted_id(c.remote_id)) b.add(*wanted);
   b.add(proof);
   if (!core.contacted.contains({sa.remote.vrf, sa.remote.address})) b.notify(NotifyType::InitialContact);
   MakeChild make;

@@ -85,9 +85,12 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
   if (const Notify* failed = m.notify(NotifyType::AuthenticationFailed); failed && sa.established()) {
     // The initiator does not take our proof (RFC 7296 §2.21.2).
     answer(core, in.now, sa, kInformational, id, {});
+    ike::Evidence evidence;
+    if (core.connection(sa).local_auth.auth == config::Proof::Pubkey)
+      evidence = ike::IdentityEvidence{.expected = {}, .received = sa.local_id, .ours = true, .proven = false};
     core.ended(in.now, sa, Exchange::IkeAuth, Role::Responder, Reason::AuthFailed,
                "The peer refuses our authentication (AUTHENTICATION_FAILED).", {},
-               {.number = 4, .said = name(failed->type), .said_proven = true, .by = ike::RefusedBy::Peer});
+               {.number = 4, .evidence = std::move(evidence), .said = name(failed->type), .said_proven = true, .by = ike::RefusedBy::Peer});
     return discard(core, in.now, sa);
   }
   const auto deletes = m.all<Delete>();

@@ -161,6 +161,7 @@ bool start_sa(Core& core, TimePoint now, const Start& what) {
   made->first_child = what.child.value_or(0);
   made->childless = !what.child;
   made->replaces = what.replaces;
+  made->unnamed = what.unnamed;
   made->nonce_i = core.shared.random(kNonceBytes);
   IkeSa& sa = core.add(std::move(made));
   core.table.add_initiator(sa.id, sa.spi_i);
@@ -208,14 +209,29 @@ void take_keys(IkeSa& sa, IkeKeys keys) {
   sa.open.emplace(std::move(first ? from_responder : from_initiator));
 }
 
+namespace {
+/// Our answer to IKE_SA_INIT, or the peer's IKE_AUTH, is lost on the way, or the peer is none: told where it is looked for, too.
+void did_not_go_on(Core& core, TimePoint now, const IkeSa& sa) {
+  const std::string& name = core.connection(sa).name;
+  ike::Failure f;
+  f.when = now;
+  f.exchange = Exchange::IkeAuth;
+  f.role = Role::Responder;
+  f.reason = Reason::Timeout;
+  f.by = ike::RefusedBy::Nobody;
+  f.message = sa.remote.to_string() + " began, and did not go on with IKE_AUTH.";
+  f.peer = sa.remote;
+  f.cause = {.number = 3, .on_4500 = sa.nat.encapsulate() && sa.repeats == 0};
+  core.shared.junk(now, sa.remote, Exchange::IkeAuth, Reason::Timeout, name + ": the peer did not go on with IKE_AUTH.", f.cause);
+  core.shared.failures.add(name, std::move(f));
+}
+}  // namespace
+
 void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
   if (sa.established() || std::holds_alternative<Closing>(sa.state)) return;
   if (sa.role == Role::Responder) {
     if (now < sa.half_open_until) return;
-    if (std::holds_alternative<AwaitAuth>(sa.state))
-      core.shared.junk(now, sa.remote, Exchange::IkeAuth, Reason::Timeout,
-                       core.connection(sa).name + ": the peer did not go on with IKE_AUTH.",
-                       {.number = 3, .on_4500 = sa.nat.encapsulate()});
+    if (std::holds_alternative<AwaitAuth>(sa.state)) did_not_go_on(core, now, sa);
     if (std::holds_alternative<VerifyingInit>(sa.state) || std::holds_alternative<SigningReply>(sa.state))
       core.shared.junk(now, sa.remote, Exchange::IkeAuth, Reason::Timeout,
                        core.connection(sa).name + ": the peer's certificate could not be judged within ike.half_open_timeout.",
@@ -255,6 +271,10 @@ std::optional<TimePoint> connecting_deadline(const IkeSa& sa) {
 
 void connecting_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {
   if (const MakeChild* made = sa.half_made(); made && made->spi_in) core.release_spi(made->spi_in);
+  if (sa.unnamed && reason != Reason::WrongIdentity) {  // the first try has said all that is known
+    core.say(sa, Severity::Debug, exchange, reason, text);
+    return core.drop(sa);
+  }
   core.ended(now, sa, exchange, Role::Initiator, reason, text, {}, std::move(cause));
   Run& run = core.run(sa.connection);
   ++run.failures;

@@ -16,6 +16,7 @@ struct Start {
   std::optional<std::size_t> child;  ///< that IKE_AUTH is to make; nullopt: none (RFC 6023)
   Endpoint local, remote;
   std::vector<SaId> replaces;
+  bool unnamed = false;  ///< to learn why the peer has refused us: its failure is told only if it says who is there
 };
 /// False: there is no room.
 bool start_sa(Core& core, TimePoint now, const Start& what);

@@ -319,6 +319,7 @@ struct IkeSa {
   std::optional<Answering> answering;
   std::size_t first_child = 0;      ///< of an initiator: what IKE_AUTH is to make
   bool childless = false;           ///< ... nothing
+  bool unnamed = false;             ///< of an initiator: asks without saying whom (IDr), to learn who is there
   std::vector<SaId> replaces;       ///< IKE SAs that this one takes the place of when it is up (re-authentication)
   std::optional<SaId> successor;    ///< of a rekeying by the peer while ours is under way
   std::optional<SaId> predecessor;  ///< whose successor this is, so far

@@ -227,6 +227,71 @@ TEST_CASE("IKEv2: who is not to be trusted is refused by either role, and told",
   check_nothing_left(p);
 }
 
+TEST_CASE("IKEv2: a peer that is not who it is asked for is asked once more who it is", "[ikev2][rfc7296-3.5]") {
+  World world;
+  const bool psk = GENERATE(true, false);
+  const Change change = [](auto& a, auto& b) {
+    a.connections[0].remote_id = {config::Identity::Type::Fqdn, "else.example"};
+    b.connections[0].local_id = {config::Identity::Type::Fqdn, "b.example"};
+    b.connections[0].remote_id = {config::Identity::Type::Any, "%any"};
+    for (auto* g : {&a, &b}) g->connections[0].children[0].start_action = config::StartAction::None;
+  };
+  Pair p = psk ? two_sites(world,
+                           [&](auto& a, auto& b) {
+                             for (auto* g : {&a, &b}) make_v2(g->connections[0]);
+                             change(a, b);
+                           })
+               : two_signing_v2(world, AuthMethod::EcdsaP256, change);
+  start(p);
+  p.a.engine->initiate(world.now, "c", "net");
+  p.a.perform();
+  world.run(5s);
+  check_nothing_left(p);
+  CHECK(p.a.counted(Exchange::IkeAuth, Reason::AuthFailed) == 1);
+  CHECK(p.a.counted(Exchange::IkeAuth, Reason::WrongIdentity) == 1);
+  const ike::Failure& f = failure(p.a);
+  CHECK(f.reason == Reason::WrongIdentity);
+  const auto* seen = std::get_if<ike::IdentityEvidence>(&f.cause.evidence);
+  REQUIRE(seen);
+  CHECK(seen->expected == "else.example");
+  CHECK(seen->received == "b.example");
+  CHECK(seen->proven == psk);
+}
+
+TEST_CASE("IKEv2: a peer that refuses us for another reason is asked no third time", "[ikev2][rfc7296-2.21.2]") {
+  World world;
+  world.record = true;
+  Pair p = two_sites(world, [](auto& a, auto& b) {
+    for (auto* g : {&a, &b}) {
+      make_v2(g->connections[0]);
+      g->connections[0].children[0].start_action = config::StartAction::None;
+    }
+    a.connections[0].remote_id = {config::Identity::Type::IpAddr, "10.9.0.2"};
+  });
+  p.b.secrets["c"] = "another";
+  start(p);
+  p.a.engine->initiate(world.now, "c", "net");
+  p.a.perform();
+  world.run(20s);
+  CHECK(p.a.counted(Exchange::IkeAuth, Reason::AuthFailed) == 1);
+  CHECK(std::ranges::count_if(world.wire, [](const ike::Datagram& d) {
+          return d.local.address == IpAddress::parse("10.9.0.1").value() && init_payloads(d).has_value();
+        }) == 2);
+  CHECK(std::holds_alternative<ike::SecretEvidence>(failure(p.a).cause.evidence));
+}
+
+TEST_CASE("IKEv2: whoever begins and does not go on is told of where it is looked for", "[ikev2]") {
+  World world;
+  Pair p = two_signing_v2(world);
+  world.hook = [&](ike::Datagram& d) { return d.local.address != p.b.config.connections[0].local_addrs[0]; };  // our answers are lost
+  start(p);
+  world.run(60s);
+  const ike::Failure& f = failure(p.b);
+  CHECK(f.reason == Reason::Timeout);
+  CHECK(f.by == ike::RefusedBy::Nobody);
+  CHECK_FALSE(f.cause.on_4500);
+}
+
 TEST_CASE("IKEv2: a refusal that is lost is told again", "[ikev2][rfc7296-2.1]") {
   World world;
   Pair p = two_signing_v2(world);
