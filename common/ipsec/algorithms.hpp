@@ -73,7 +73,12 @@ enum class DhGroup : std::uint16_t {
   Modp2048s256 = 24,
   Ecp192 = 25,
   Ecp224 = 26,
+  Brainpool224 = 27,  ///< brainpoolP224r1 (RFC 6954; of IKEv1 RFC 6932)
+  Brainpool256 = 28,
+  Brainpool384 = 29,
+  Brainpool512 = 30,
   Curve25519 = 31,
+  Curve448 = 32,
 };
 
 /// RFC 2407 §4.4.1, and the RFC 2408 Protocol-ID of proposals, Delete and Notify payloads.
@@ -123,7 +128,7 @@ struct PrfInfo {
 struct DhInfo {
   std::string_view name;  ///< "modp2048", "ecp256"
   DhGroup id;
-  std::uint16_t public_bytes;  ///< of the KE payload: the prime's size, or both coordinates (RFC 5903 §7); 32 of Curve25519 (RFC 8031)
+  std::uint16_t public_bytes;  ///< of the KE payload: the prime's size, or both coordinates (RFC 5903 §7, RFC 6954 §3); RFC 8031: 32, 56
   std::uint16_t shared_bytes;  ///< of g^xy: the prime's size, or the x coordinate (RFC 5903 §9)
   bool weak;                   ///< as of EncrInfo
 };

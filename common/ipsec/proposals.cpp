@@ -73,8 +73,8 @@ ProposalError unknown(std::string_view token, Grammar g) {
           std::string(token), nearest(token, candidates)};
 }
 
-/// RFC 8031 calls the function of the group X25519, and so does strongSwan.
-std::string_view table_name(std::string_view word) { return word == "x25519" ? "curve25519" : word; }
+/// RFC 8031 calls the functions of the groups X25519 and X448, and so does strongSwan.
+std::string_view table_name(std::string_view word) { return word == "x25519" ? "curve25519" : word == "x448" ? "curve448" : word; }
 
 std::expected<Tokens, ProposalError> split(std::string_view text, Grammar g) {
   Tokens out;

@@ -29,7 +29,10 @@ struct Group {
   std::int64_t private_bits;  ///< MODP: twice the upper strength estimate of RFC 3526 §8; 0: the library's choice
   BIGNUM* (*prime)(BIGNUM*) = nullptr;
   [[nodiscard]] bool modp() const { return kind == Kind::SafePrime || kind == Kind::Subgroup; }
-  [[nodiscard]] const char* algorithm() const { return modp() ? "DH" : kind == Kind::Curve ? "EC" : "X25519"; }
+  [[nodiscard]] const char* algorithm() const {
+    if (kind == Kind::Montgomery) return id == DhGroup::Curve448 ? "X448" : "X25519";
+    return modp() ? "DH" : "EC";
+  }
 };
 constexpr std::array kGroups{
     Group{DhGroup::Modp768, Kind::SafePrime, nullptr, 200, BN_get_rfc2409_prime_768},
@@ -48,7 +51,12 @@ constexpr std::array kGroups{
     Group{DhGroup::Ecp256, Kind::Curve, "P-256", 0},
     Group{DhGroup::Ecp384, Kind::Curve, "P-384", 0},
     Group{DhGroup::Ecp521, Kind::Curve, "P-521", 0},
+    Group{DhGroup::Brainpool224, Kind::Curve, "brainpoolP224r1", 0},
+    Group{DhGroup::Brainpool256, Kind::Curve, "brainpoolP256r1", 0},
+    Group{DhGroup::Brainpool384, Kind::Curve, "brainpoolP384r1", 0},
+    Group{DhGroup::Brainpool512, Kind::Curve, "brainpoolP512r1", 0},
     Group{DhGroup::Curve25519, Kind::Montgomery, nullptr, 0},
+    Group{DhGroup::Curve448, Kind::Montgomery, nullptr, 0},
 };
 const Group* find_group(DhGroup id) {
   for (const Group& g : kGroups)
@@ -99,7 +107,7 @@ BigNum prime_of(EVP_PKEY* key) {
 
 /// The peer's value as a key, if the group allows it. The length has been checked.
 std::expected<Pkey, DhError> import_peer(const Group& group, EVP_PKEY* own, ByteView value) {
-  if (group.kind == Kind::Montgomery)  // every 32 bytes are a value; a small one shows in the result (RFC 7748 §6.1)
+  if (group.kind == Kind::Montgomery)  // every 32 or 56 bytes are a value; a small one shows in the result (RFC 7748 §6)
     return Pkey(must_have(EVP_PKEY_new_raw_public_key_ex(nullptr, group.algorithm(), nullptr, value.data(), value.size()),
                           "EVP_PKEY_new_raw_public_key_ex"));
   const ParamBuilder parts(must_have(OSSL_PARAM_BLD_new(), "OSSL_PARAM_BLD_new"));

@@ -1,4 +1,4 @@
-// Diffie-Hellman for IKE: the groups of dh_table() (RFC 2409, 3526, 5114, 5903, 8031), in the wire form of a KE payload.
+// Diffie-Hellman for IKE: the groups of dh_table() (RFC 2409, 3526, 5114, 5903, 6954, 8031), in the wire form of a KE payload.
 // Owns the validation of a peer's public value: nothing that this class returns came from a value that the group forbids.
 // A key does not change: several threads may compute with one at once, and with several peers' values, each of which is judged as RFC 6989
 // asks where a key is used again. Slow (up to milliseconds): not for the event loop.
@@ -18,8 +18,8 @@ namespace culvert::crypto {
 enum class DhError : std::uint8_t {
   UnknownGroup,  ///< not in dh_table()
   BadLength,     ///< the peer's value has not the length that the group prescribes
-  OutOfRange,    ///< MODP: not 1 < y < p-1, or not of the subgroup (RFC 6989 §2.1, §2.2); Curve25519: of small order
-  NotOnCurve,    ///< ECP: no point of the curve; a coordinate that is not below p is none either (RFC 6989 §2.3)
+  OutOfRange,    ///< MODP: not 1 < y < p-1, or not of the subgroup (RFC 6989 §2.1, §2.2); Curve25519, Curve448: of small order
+  NotOnCurve,    ///< ECP, Brainpool: no point of the curve; a coordinate that is not below p is none either (RFC 6989 §2.3)
   Library,       ///< the library failed; not the peer's doing
 };
 std::string_view name(DhError e);

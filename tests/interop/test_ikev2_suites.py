@@ -28,7 +28,8 @@ PRF = {"sha1": "HMAC_SHA1", "sha256": "HMAC_SHA2_256", "sha384": "HMAC_SHA2_384"
 INTEGRITY = {"sha1": "HMAC_SHA1_96", "sha256": "HMAC_SHA2_256_128", "sha384": "HMAC_SHA2_384_192", "sha512": "HMAC_SHA2_512_256", "aesxcbc": "AES_XCBC_96",
              "aescmac": "AES_CMAC_96", "md5": "HMAC_MD5_96"}
 GROUPS = {"modp2048": "MODP_2048", "modp3072": "MODP_3072", "modp4096": "MODP_4096", "modp6144": "MODP_6144", "modp8192": "MODP_8192", "ecp256": "ECP_256",
-          "ecp384": "ECP_384", "ecp521": "ECP_521", "curve25519": "CURVE_25519", "ecp192": "ECP_192", "ecp224": "ECP_224", "modp1536": "MODP_1536",
+          "ecp384": "ECP_384", "ecp521": "ECP_521", "curve25519": "CURVE_25519", "curve448": "CURVE_448", "ecp224bp": "ECP_224_BP", "ecp256bp": "ECP_256_BP",
+          "ecp384bp": "ECP_384_BP", "ecp512bp": "ECP_512_BP", "ecp192": "ECP_192", "ecp224": "ECP_224", "modp1536": "MODP_1536",
           "modp1024": "MODP_1024", "modp768": "MODP_768", "modp1024s160": "MODP_1024_160", "modp2048s224": "MODP_2048_224", "modp2048s256": "MODP_2048_256"}
 WEAK = {"3des", "des", "md5", "null", "modp1536", "modp1024", "modp768", "modp1024s160", "modp2048s224", "modp2048s256"}
 WEAK |= {name for name in CIPHERS if name.endswith(("gcm8", "ccm8"))}
