@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/bytes.hpp"
@@ -127,13 +128,30 @@ enum class Revocation : std::uint8_t {
   IfUri,   ///< where the certificate names a place to ask, the answer must be good
   Strict,  ///< no certificate without a good answer
 };
+/// With what a signature is made, or the peer's must be made, in the words of swanctl: "rsa/pss-sha384", "ecdsa-sha512", "ed25519".
+/// IKEv2 only; it does not concern what certificates are signed with.
+struct SignatureWish {
+  enum class Key : std::uint8_t { Any, Rsa, RsaPss, Ecdsa, Ed25519, Ed448 };  ///< Rsa: PKCS #1 v1.5
+  enum class Hash : std::uint8_t { Sha256, Sha384, Sha512 };
+  Key key{};
+  std::vector<Hash> hashes{};  ///< the preferred one first; none: any
+  friend bool operator==(const SignatureWish&, const SignatureWish&) = default;
+};
+/// `auth` of a side.
+struct Method {
+  Proof proof{};
+  SignatureWish signature{};                          ///< of Pubkey
+  Method(Proof p = Proof::Psk, SignatureWish s = {})  // NOLINT(google-explicit-constructor): most wish for nothing
+      : proof(p), signature(std::move(s)) {}
+  operator Proof() const { return proof; }  // NOLINT(google-explicit-constructor): as most look at it
+};
 struct LocalAuth {
-  Proof auth{};
+  Method auth{};
   std::vector<std::string> certs;  ///< files, PEM or DER: the end entity's, then intermediate authorities'
   SecretRef key;                   ///< the private key, PEM or DER, not encrypted
 };
 struct RemoteAuth {
-  Proof auth{};
+  Method auth{};
   std::vector<std::string> cacerts;  ///< files: trust anchors of this connection
   std::vector<std::string> certs;    ///< files: end entities that are trusted as they are
   std::vector<std::string> crls;     ///< files: revocation lists

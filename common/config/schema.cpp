@@ -198,21 +198,26 @@ void finish_connection(const At& at, Connection& c) {
 
 Section<LocalAuth> local_auth_section() {
   return Section<LocalAuth>()
-      .key("auth", &LocalAuth::auth, choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}, {"xauth", Proof::Xauth}}),
+      .key("auth", &LocalAuth::auth,
+           auth_method(choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}, {"xauth", Proof::Xauth}}), false),
            "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate. xauth: with the "
-           "user name and password of xauth alone, behind the peer's signature (hybrid authentication).")
+           "user name and password of xauth alone, behind the peer's signature (hybrid authentication). rsa/pss and the others, with "
+           "version: 2: pubkey, with this signature; of the hashes the first one that the peer takes. RSA signs by PKCS #1 v1.5 with "
+           "pubkey, and by PSS to a peer that has begun and done so itself.")
       .key("certs", &LocalAuth::certs, list_of(certificate_file(), 0, 8),
            "With pubkey: files of our certificate and, behind it, of intermediate authorities that the peer may lack. These files, and all "
            "others of keys and certificates, are read again when they change.")
       .key("key", &LocalAuth::key, key_reference(),
-           "With pubkey: where the private key is, RSA or ECDSA, not encrypted: a file of mode 0600.");
+           "With pubkey: where the private key is, RSA, ECDSA or (version: 2) Ed25519 or Ed448, not encrypted: a file of mode 0600.");
 }
 
 Section<RemoteAuth> remote_auth_section() {
   return Section<RemoteAuth>()
-      .key("auth", &RemoteAuth::auth, choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}, {"xauth", Proof::Xauth}}),
+      .key("auth", &RemoteAuth::auth,
+           auth_method(choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}, {"xauth", Proof::Xauth}}), true),
            "How the peer proves it. pubkey: with a signature, and a certificate of cacerts or certs. xauth: with a user name and password "
-           "alone, behind our signature (hybrid authentication).")
+           "alone, behind our signature (hybrid authentication). ike:rsa/pss-sha256 and the like, with version: 2: pubkey, and its "
+           "signature must be such a one.")
       .key("cacerts", &RemoteAuth::cacerts, list_of(certificate_file(), 0, 32),
            "With pubkey: files of the authorities that this connection trusts.")
       .key("certs", &RemoteAuth::certs, list_of(certificate_file(), 0, 32),

@@ -6,6 +6,12 @@ namespace culvert::config {
 
 namespace {
 
+/// IKEv1 signs in one way with each kind of key.
+void check_wish(const Method& auth, const Where& side) {
+  if (auth.signature != SignatureWish{})
+    side.key("auth").error("expected psk, pubkey or xauth: with version: 1 the certificate's kind of key alone says how is signed");
+}
+
 /// RFC 2409 §5: phase 1 has one authentication method for both sides. Hybrid authentication is the one that is not symmetric.
 void check_methods(const Connection& c, const Where& at) {
   const Proof local = c.local_auth.auth, remote = c.remote_auth.auth;
@@ -101,6 +107,8 @@ void check_aggressive(const Connection& c, const Where& at) {
 void validate_auth(const Connection& c, const Where& at) {
   const Where local = at.key("local"), remote = at.key("remote");
   if (!local.clean({"auth"}) || !remote.clean({"auth"})) return;
+  check_wish(c.local_auth.auth, local);
+  check_wish(c.remote_auth.auth, remote);
   check_methods(c, at);
   check_aggressive(c, at);
   validate_credentials(c, at);

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "common/config/kinds.hpp"
 #include "common/dn.hpp"
 #include "control/auth/credentials.hpp"
 #include "control/auth/verify.hpp"
 #include "control/ikev1/identity.hpp"
+#include "control/ikev2/signatures.hpp"
 
 namespace culvert::control::auth {
 
@@ -21,6 +23,22 @@ void about_dates(std::vector<Finding>& out, const crypto::Certificate& c, const 
   }
 }
 
+bool edwards(ike::AuthMethod key) { return key == ike::AuthMethod::Ed25519 || key == ike::AuthMethod::Ed448; }
+
+/// Whether the version of IKE has signatures of this kind of key, and `auth` asks for them.
+void about_key(std::vector<Finding>& out, const config::Connection& c, ike::AuthMethod key, const char* side, const char* at,
+               std::size_t index) {
+  const std::string got = "; this one is for " + std::string(ike::name(key)) + " signatures";
+  if (c.version == 1 && edwards(key))
+    out.push_back({true, side, at, index, "expected an RSA or ECDSA key: IKEv1 has no signatures with another; version: 2 has" + got});
+  const bool ours = std::string_view(side) == "local";
+  const config::SignatureWish& wish = ours ? c.local_auth.auth.signature : c.remote_auth.auth.signature;
+  if (!ikev2::fits(wish, key))
+    out.push_back(
+        {true, side, at, index,
+         "expected a key that makes the signatures of auth, " + std::string(ours ? "" : "ike:") + config::signature_text(wish) + got});
+}
+
 void about_own(std::vector<Finding>& out, const config::Connection& c, ParsedFiles& files, crypto::WallTime now) {
   const auto own = read_own(c, files);
   if (!own) {
@@ -31,8 +49,9 @@ void about_own(std::vector<Finding>& out, const config::Connection& c, ParsedFil
   for (const auto& one : own->chain) about_dates(out, one, "local", "certs", now);
   if (const auto unfit = certificate.unfit_for_ike())
     out.push_back({false, "local", "certs", 0, crypto::described(certificate) + " may be refused by peers: " + *unfit});
+  about_key(out, c, own->key.method(), "local", "key", 0);
   const bool users = !c.xauth_client.user.empty() || c.xauth_server.users.kind != config::SecretRef::Kind::None;
-  if (users && own->key.method() != ike::AuthMethod::RsaSignature)
+  if (users && own->key.method() != ike::AuthMethod::RsaSignature && !edwards(own->key.method()))
     out.push_back({true, "local", "key", 0,
                    "expected an RSA key, since users are asked for (xauth): IKEv1 has that with no other; this one is for " +
                        std::string(ike::name(own->key.method()))});
@@ -63,6 +82,8 @@ void about_trust(std::vector<Finding>& out, const config::Connection& c, ParsedF
   }
   for (const auto& one : trust->anchors) about_dates(out, one, "remote", "cacerts", now);
   for (const auto& one : trust->pinned) about_dates(out, one, "remote", "certs", now);
+  // The keys of pinned certificates have been looked at when they were read.
+  for (std::size_t i = 0; i < trust->pinned.size(); ++i) about_key(out, c, trust->pinned[i].key()->method(), "remote", "certs", i);
   const auto lists = read_lists(c, files);
   if (!lists) {
     out.push_back({true, "remote", lists.error().key, lists.error().index, lists.error().message});

@@ -5,6 +5,19 @@
 namespace culvert::control::auth {
 
 namespace {
+std::string key_text(const crypto::PublicKey& key) {
+  switch (key.method()) {
+    case ike::AuthMethod::RsaSignature:
+      return "RSA " + std::to_string(key.bits());
+    case ike::AuthMethod::Ed25519:
+      return "Ed25519";
+    case ike::AuthMethod::Ed448:
+      return "Ed448";
+    default:
+      return "ECDSA " + std::to_string(key.bits());
+  }
+}
+
 CertificateInfo info_of(const crypto::Certificate& c, const std::string& connection, const char* role) {
   CertificateInfo out;
   out.connection = connection;
@@ -13,7 +26,7 @@ CertificateInfo info_of(const crypto::Certificate& c, const std::string& connect
   out.issuer = c.issuer_text();
   out.serial = c.serial();
   out.names = alt_names_of(c);
-  out.key = c.key() ? (c.key()->method() == ike::AuthMethod::RsaSignature ? "RSA " : "ECDSA ") + std::to_string(c.key()->bits()) : "none";
+  out.key = c.key() ? key_text(*c.key()) : "none";
   out.not_before = c.not_before();
   out.not_after = c.not_after();
   return out;

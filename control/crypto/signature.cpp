@@ -43,13 +43,29 @@ std::size_t order_bytes(AuthMethod method) {
   return 0;
 }
 
+struct Edwards {
+  AuthMethod method;
+  const char* name;
+  std::size_t signature;
+  unsigned bits;
+};
+constexpr std::array kEdwards{
+    Edwards{AuthMethod::Ed25519, "ED25519", 64, 256},
+    Edwards{AuthMethod::Ed448, "ED448", 114, 456},
+};
+/// nullptr: it is another kind of key.
+const Edwards* edwards(AuthMethod method) {
+  const auto* row = std::ranges::find(kEdwards, method, &Edwards::method);
+  return row == kEdwards.end() ? nullptr : row;
+}
+
 /// How the octets of IKEv2 are hashed and signed.
 struct Form {
   SignatureScheme scheme;
-  Prf hash;
+  Prf hash;  // None: they are signed as they are
   const EVP_MD* (*md)();
-  int padding;                            // of RSA; 0: ECDSA
-  AuthMethod curve = AuthMethod::Count_;  // the only one, whose signatures are r | s; Count_: any, and DER
+  int padding;                            // of RSA; 0: a curve
+  AuthMethod curve = AuthMethod::Count_;  // the only one, whose signatures are r | s or EdDSA's; Count_: any of ECDSA, and DER
 };
 constexpr std::array kForms{
     Form{SignatureScheme::RsaSha1, Prf::HmacSha1, EVP_sha1, RSA_PKCS1_PADDING},
@@ -65,12 +81,14 @@ constexpr std::array kForms{
     Form{SignatureScheme::EcdsaP256, Prf::HmacSha2_256, EVP_sha256, 0, AuthMethod::EcdsaP256},
     Form{SignatureScheme::EcdsaP384, Prf::HmacSha2_384, EVP_sha384, 0, AuthMethod::EcdsaP384},
     Form{SignatureScheme::EcdsaP521, Prf::HmacSha2_512, EVP_sha512, 0, AuthMethod::EcdsaP521},
+    Form{SignatureScheme::Ed25519, Prf::None, nullptr, 0, AuthMethod::Ed25519},
+    Form{SignatureScheme::Ed448, Prf::None, nullptr, 0, AuthMethod::Ed448},
 };
 /// nullptr: no key of this kind makes such signatures.
 const Form* form_of(SignatureScheme scheme, AuthMethod key) {
   const auto* form = std::ranges::find(kForms, scheme, &Form::scheme);
   if (form == kForms.end() || (form->padding != 0) != (key == AuthMethod::RsaSignature)) return nullptr;
-  return form->curve == AuthMethod::Count_ || form->curve == key ? form : nullptr;
+  return form->curve == key || (form->curve == AuthMethod::Count_ && edwards(key) == nullptr) ? form : nullptr;
 }
 
 struct Checked {
@@ -113,7 +131,9 @@ Verdict check_ec(const EVP_PKEY* pkey) {
 Verdict check(const EVP_PKEY* pkey) {
   if (EVP_PKEY_is_a(pkey, "RSA") == 1) return check_rsa(pkey);
   if (EVP_PKEY_is_a(pkey, "EC") == 1) return check_ec(pkey);
-  return std::unexpected("its key is neither RSA nor ECDSA");
+  for (const Edwards& e : kEdwards)
+    if (EVP_PKEY_is_a(pkey, e.name) == 1) return Checked{e.method, e.bits};
+  return std::unexpected("its key is neither RSA nor ECDSA, Ed25519 or Ed448");
 }
 
 Bytes ecdsa_der(ByteView signature, std::size_t half) {
@@ -162,6 +182,24 @@ Bytes signed_by(EVP_PKEY_CTX* ctx, ByteView hash) {
   return out;
 }
 
+/// The library's only way of EdDSA: over the whole message at once.
+Bytes edwards_sign(EVP_PKEY* pkey, std::size_t size, ByteView octets) {
+  const MdCtx ctx(must_have(EVP_MD_CTX_new(), "EVP_MD_CTX_new"));
+  must(EVP_DigestSignInit_ex(ctx.get(), nullptr, nullptr, nullptr, nullptr, pkey, nullptr), "EVP_DigestSignInit_ex");
+  Bytes out(size);
+  must(EVP_DigestSign(ctx.get(), out.data(), &size, octets.data(), octets.size()), "EVP_DigestSign");
+  if (size != out.size()) throw LibraryError("EVP_DigestSign (size)");
+  return out;
+}
+
+bool edwards_verify(EVP_PKEY* pkey, ByteView octets, ByteView signature) {
+  const MdCtx ctx(must_have(EVP_MD_CTX_new(), "EVP_MD_CTX_new"));
+  must(EVP_DigestVerifyInit_ex(ctx.get(), nullptr, nullptr, nullptr, nullptr, pkey, nullptr), "EVP_DigestVerifyInit_ex");
+  const int result = EVP_DigestVerify(ctx.get(), signature.data(), signature.size(), octets.data(), octets.size());
+  ERR_clear_error();
+  return result == 1;
+}
+
 /// No PEM file of ours is encrypted; without this, the library would ask at the terminal.
 int no_password(char*, int, int, void*) { return -1; }
 
@@ -188,6 +226,7 @@ bool operator==(const PublicKey& a, const PublicKey& b) {
 }
 
 bool PublicKey::verify(ByteView hash, ByteView signature) const {
+  if (edwards(method_) != nullptr) return false;
   const bool rsa = method_ == AuthMethod::RsaSignature;
   const std::size_t half = order_bytes(method_);
   if (hash.empty() || hash.size() > kMaxHash || signature.size() != (rsa ? (bits_ + 7) / 8 : 2 * half)) return false;
@@ -204,6 +243,7 @@ bool PublicKey::verify(SignatureScheme scheme, ByteView octets, ByteView signatu
   if (scheme == SignatureScheme::Ikev1) return verify(octets, signature);
   const Form* form = form_of(scheme, method_);
   if (!form) return false;
+  if (const Edwards* e = edwards(method_)) return signature.size() == e->signature && edwards_verify(key_->pkey.get(), octets, signature);
   const std::size_t half = order_bytes(method_);
   const bool fixed = form->curve != AuthMethod::Count_;
   if (form->padding != 0 ? signature.size() != (bits_ + 7) / 8 : fixed ? signature.size() != 2 * half : signature.empty()) return false;
@@ -248,6 +288,7 @@ std::expected<PrivateKey, std::string> PrivateKey::read(ByteView file) {
 
 std::expected<Bytes, std::string> PrivateKey::sign(ByteView hash) const {
   if (hash.empty() || hash.size() > kMaxHash) return std::unexpected("a hash of " + std::to_string(hash.size()) + " bytes is not signed");
+  if (edwards(method()) != nullptr) return std::unexpected("IKEv1 has no signatures of this kind of key");
   const bool rsa = method() == AuthMethod::RsaSignature;
   const PkeyCtx ctx = context(public_.key_->pkey.get());
   must(EVP_PKEY_sign_init(ctx.get()), "EVP_PKEY_sign_init");
@@ -260,6 +301,7 @@ std::expected<Bytes, std::string> PrivateKey::sign(SignatureScheme scheme, ByteV
   if (scheme == SignatureScheme::Ikev1) return sign(octets);
   const Form* form = form_of(scheme, method());
   if (!form) return std::unexpected("the private key is of a kind that makes no such signatures");
+  if (const Edwards* e = edwards(method())) return edwards_sign(public_.key_->pkey.get(), e->signature, octets);
   const PkeyCtx ctx = context(public_.key_->pkey.get());
   must(EVP_PKEY_sign_init(ctx.get()), "EVP_PKEY_sign_init");
   set_form(ctx.get(), *form);

@@ -4,6 +4,8 @@
 // IKEv2 makes them over octets that are hashed on the way:
 //     RSA    PKCS #1 v1.5 with a DigestInfo, or RSASSA-PSS (RFC 8017 §8)
 //     ECDSA  SEQUENCE { r, s } in DER (RFC 7427 §3, RFC 3279 §2.2.3), or r | s (RFC 4754)
+// or over the octets as they are:
+//     EdDSA  Ed25519, 64 bytes, and Ed448, 114 bytes (RFC 8032, RFC 8420)
 // Owns the checks of a key before it is used at all. Success is one value of the library, everything else is failure.
 #pragma once
 
@@ -26,7 +28,8 @@ inline constexpr std::size_t kMaxKeyFile = 16384;  ///< bytes of a private key, 
 [[nodiscard]] bool fits(ike::SignatureScheme scheme, ike::AuthMethod key);
 
 /// A public key that has passed the checks: RSA of kWeakRsaBits (`weak` up to kMinRsaBits) to kMaxRsaBits with an odd modulus and an odd
-/// exponent of 65537 to 2^64, or a point of P-256, P-384 or P-521, the curve given by name. Safe to use from several threads.
+/// exponent of 65537 to 2^64, a point of P-256, P-384 or P-521, the curve given by name, or an Ed25519 or Ed448 key. Safe to use from
+/// several threads.
 class PublicKey {
  public:
   /// A SubjectPublicKeyInfo (RFC 5280 §4.1). The error says what is wrong with the key, for an operator.
@@ -36,7 +39,7 @@ class PublicKey {
   [[nodiscard]] unsigned bits() const { return bits_; }
   /// RSA of fewer than kMinRsaBits.
   [[nodiscard]] bool weak() const { return method_ == ike::AuthMethod::RsaSignature && bits_ < kMinRsaBits; }
-  /// Whether `signature` is this key's over `hash` (1 to 64 bytes).
+  /// Whether `signature` is this key's over `hash` (1 to 64 bytes). Never of an Edwards curve.
   [[nodiscard]] bool verify(ByteView hash, ByteView signature) const;
   /// Whether `signature` is this key's over `octets`, in this form. SignatureScheme::Ikev1: as above.
   [[nodiscard]] bool verify(ike::SignatureScheme scheme, ByteView octets, ByteView signature) const;

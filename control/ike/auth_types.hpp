@@ -13,7 +13,8 @@ namespace culvert::ike {
 
 /// One side's proof in IKEv1's phase 1, and of which kind a key is. The key's type and curve decide between the signatures (RFC 2409 §5.1,
 /// RFC 4754).
-enum class AuthMethod : std::uint8_t { Psk, RsaSignature, EcdsaP256, EcdsaP384, EcdsaP521, Count_ };
+/// Edwards curves sign in IKEv2 alone (RFC 8420).
+enum class AuthMethod : std::uint8_t { Psk, RsaSignature, EcdsaP256, EcdsaP384, EcdsaP521, Ed25519, Ed448, Count_ };
 std::string_view name(AuthMethod m);  ///< "psk", "rsa", "ecdsa-256", ...
 
 /// What is signed, and in which form. IKEv1 signs a hash that the engine has made, and the kind of key says the rest. IKEv2 signs octets
@@ -34,6 +35,8 @@ enum class SignatureScheme : std::uint8_t {
   EcdsaP256,  ///< r | s (RFC 4754)
   EcdsaP384,
   EcdsaP521,
+  Ed25519,  ///< over the octets themselves, which no hash goes before (RFC 8420, RFC 8032)
+  Ed448,
   Count_
 };
 std::string_view name(SignatureScheme s);  ///< "RSA with SHA2-256", ...

@@ -55,10 +55,22 @@ std::string_view name(Exchange e) {
 }
 
 std::string_view name(SignatureScheme s) {
-  static constexpr std::array<std::string_view, static_cast<std::size_t>(SignatureScheme::Count_)> kNames{
-      "signature of IKEv1",    "RSA with SHA-1",        "RSA with SHA2-256",     "RSA with SHA2-384",   "RSA with SHA2-512",
-      "RSA-PSS with SHA2-256", "RSA-PSS with SHA2-384", "RSA-PSS with SHA2-512", "ECDSA with SHA2-256", "ECDSA with SHA2-384",
-      "ECDSA with SHA2-512",   "ECDSA with P-256",      "ECDSA with P-384",      "ECDSA with P-521"};
+  static constexpr std::array<std::string_view, static_cast<std::size_t>(SignatureScheme::Count_)> kNames{"signature of IKEv1",
+                                                                                                          "RSA with SHA-1",
+                                                                                                          "RSA with SHA2-256",
+                                                                                                          "RSA with SHA2-384",
+                                                                                                          "RSA with SHA2-512",
+                                                                                                          "RSA-PSS with SHA2-256",
+                                                                                                          "RSA-PSS with SHA2-384",
+                                                                                                          "RSA-PSS with SHA2-512",
+                                                                                                          "ECDSA with SHA2-256",
+                                                                                                          "ECDSA with SHA2-384",
+                                                                                                          "ECDSA with SHA2-512",
+                                                                                                          "ECDSA with P-256",
+                                                                                                          "ECDSA with P-384",
+                                                                                                          "ECDSA with P-521",
+                                                                                                          "Ed25519",
+                                                                                                          "Ed448"};
   return s < SignatureScheme::Count_ ? kNames[static_cast<std::size_t>(s)] : "?";
 }
 
@@ -74,6 +86,10 @@ std::string_view name(AuthMethod m) {
       return "ecdsa-384";
     case AuthMethod::EcdsaP521:
       return "ecdsa-521";
+    case AuthMethod::Ed25519:
+      return "ed25519";
+    case AuthMethod::Ed448:
+      return "ed448";
     case AuthMethod::Count_:
       break;
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/config/kinds.hpp"
+
 namespace culvert::ikev2 {
 
 bool may_sign(const config::Connection& c) {
@@ -33,12 +35,25 @@ void add_cert_requests(Core& core, std::span<const std::size_t> connections, std
   out.add(CertReq{kX509Signature, std::move(all)});
 }
 
-std::expected<ike::SignatureScheme, std::string> signing_scheme(Core& core, const IkeSa& sa) {
+std::expected<ike::SignatureScheme, std::string> signing_scheme(Core& core, const IkeSa& sa, const Auth* peer) {
   const auto key = core.services.signing_method(core.connection(sa).name);
   if (!key) return std::unexpected("Our private key cannot be used: " + key.error() + ".");
-  const auto scheme = scheme_for(*key, sa.hashes);
-  if (!scheme) return std::unexpected("The peer takes none of the hashes that our key signs with (SIGNATURE_HASH_ALGORITHMS, RFC 7427).");
-  return *scheme;
+  const config::SignatureWish& wish = core.connection(sa).local_auth.auth.signature;
+  const auto theirs = peer && by_signature(peer->method) ? read_signature(*peer, sa.hashes.has_value()) : std::unexpected(std::string());
+  const auto scheme = scheme_for(*key, sa.hashes, wish, theirs && by_pss(theirs->scheme));
+  if (scheme) return *scheme;
+  if (!fits(wish, *key))
+    return std::unexpected("Our private key is for " + std::string(ike::name(*key)) + " signatures, and local.auth asks for " +
+                           config::signature_text(wish) + ".");
+  return std::unexpected("The peer takes none of the hashes that our key signs with (SIGNATURE_HASH_ALGORITHMS, RFC 7427)" +
+                         (wish == config::SignatureWish{} ? "." : ": local.auth asks for " + config::signature_text(wish) + "."));
+}
+
+std::optional<std::string> unwanted(const config::Connection& c, const PeerSignature& proof) {
+  const config::SignatureWish& wish = c.remote_auth.auth.signature;
+  if (fits(wish, proof.scheme)) return std::nullopt;
+  return "The peer's signature is " + std::string(ike::name(proof.scheme)) +
+         ", and the connection asks for ike:" + config::signature_text(wish) + " (remote.auth).";
 }
 
 JobId ask_signature(Core& core, const IkeSa& sa, ike::SignatureScheme scheme, const SecretBytes& octets) {

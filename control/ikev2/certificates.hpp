@@ -16,8 +16,10 @@ void add_certificates(Core& core, const IkeSa& sa, Builder& out);
 /// fit into `room` bytes (RFC 7296 §3.7). Theirs is not looked at: we have one certificate, and the peer takes it or does not.
 void add_cert_requests(Core& core, std::span<const std::size_t> connections, std::size_t room, Builder& out);
 
-/// How the connection's key signs for this peer; the error is for an operator.
-std::expected<ike::SignatureScheme, std::string> signing_scheme(Core& core, const IkeSa& sa);
+/// How the connection's key signs for this peer, whose own proof may be there; the error is for an operator.
+std::expected<ike::SignatureScheme, std::string> signing_scheme(Core& core, const IkeSa& sa, const Auth* peer = nullptr);
+/// Why a signature of the peer is not the one that the connection asks for; nullopt: it is.
+std::optional<std::string> unwanted(const config::Connection& c, const PeerSignature& proof);
 /// Asks for our signature over `octets`.
 JobId ask_signature(Core& core, const IkeSa& sa, ike::SignatureScheme scheme, const SecretBytes& octets);
 /// Asks whether the sender of `message`, which calls itself `id`, is the SA's peer.

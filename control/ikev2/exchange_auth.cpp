@@ -101,6 +101,8 @@ void verify(Core& core, TimePoint now, IkeSa& sa, AuthSent& state, Message reply
   const auto proof = read_signature(auth, sa.hashes.has_value());
   if (!proof)
     return refuse_peer(core, now, sa, Reason::AuthFailed, "The peer's signature is not taken: " + proof.error() + ".", {.number = 4});
+  if (const auto why = unwanted(core.connection(sa), *proof))
+    return refuse_peer(core, now, sa, Reason::AuthFailed, *why, {.number = 4});
   const SecretBytes octets = octets_of_peer(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
   const JobId job = ask_verification(core, sa, reply, static_cast<std::uint8_t>(id.type), id.data, *proof,
                                      Bytes(octets.view().begin(), octets.view().end()));

@@ -68,8 +68,10 @@ std::optional<Verdict> unproven(Core& core, const IkeSa& sa, std::size_t index, 
     return out;
   }
   if (pubkey) {
-    if (claim.signature) return std::nullopt;
-    out.text = "The peer's signature is not taken: " + claim.signature.error() + ".";
+    const auto why =
+        claim.signature ? unwanted(c, *claim.signature) : "The peer's signature is not taken: " + claim.signature.error() + ".";
+    if (!why) return std::nullopt;
+    out.text = *why;
     return out;
   }
   const auto secret = core.services.secret(c.name);
@@ -192,7 +194,7 @@ void accept(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
   const config::Connection& c = core.connection(sa);
   const SecretBytes octets = octets_of_reply(sa, request.init_reply, own_id_of(core, sa));
   if (c.local_auth.auth == config::Proof::Pubkey) {
-    const auto scheme = signing_scheme(core, sa);
+    const auto scheme = signing_scheme(core, sa, request.message.find<Auth>());
     if (!scheme) return refuse(core, now, sa, request.id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
     const JobId job = ask_signature(core, sa, *scheme, octets);
     sa.state = SigningReply{job, std::move(request), *scheme};

@@ -13,8 +13,8 @@ namespace {
 
 using namespace std::string_view_literals;
 
-// RFC 7427 §7, IANA's registry of hash algorithms.
-constexpr std::uint16_t kSha256 = 2, kSha384 = 3, kSha512 = 4;
+// RFC 7427 §7, RFC 8420 §2, IANA's registry of hash algorithms.
+constexpr std::uint16_t kSha256 = 2, kSha384 = 3, kSha512 = 4, kIdentity = 5;
 
 /// DER of an AlgorithmIdentifier. Of each scheme the first row is what we send; the others are without the NULL behind a hash, which
 /// RFC 4055 §2.1 has taken as well.
@@ -34,6 +34,9 @@ constexpr std::array kIdentifiers{
     Identifier{SignatureScheme::EcdsaSha256, "\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02"sv},
     Identifier{SignatureScheme::EcdsaSha384, "\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03"sv},
     Identifier{SignatureScheme::EcdsaSha512, "\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04"sv},
+    // RFC 8420 App. A: id-Ed25519, id-Ed448.
+    Identifier{SignatureScheme::Ed25519, "\x30\x05\x06\x03\x2b\x65\x70"sv},
+    Identifier{SignatureScheme::Ed448, "\x30\x05\x06\x03\x2b\x65\x71"sv},
     // App. A.4: RSASSA-PSS with the hash, MGF1 with the same, and a salt of its size.
     Identifier{
         SignatureScheme::PssSha256,
@@ -77,42 +80,76 @@ constexpr std::array kPlain{
     Plain{AuthMethodId::EcdsaP521, SignatureScheme::EcdsaP521, AuthMethod::EcdsaP521},
 };
 
-bool takes(const SignatureHashes& peer, SignatureScheme scheme) {
-  switch (scheme) {
-    case SignatureScheme::RsaSha256:
-    case SignatureScheme::EcdsaSha256:
-      return peer.sha256;
-    case SignatureScheme::RsaSha384:
-    case SignatureScheme::EcdsaSha384:
-      return peer.sha384;
-    case SignatureScheme::RsaSha512:
-    case SignatureScheme::EcdsaSha512:
-      return peer.sha512;
+using Wish = config::SignatureWish;
+using Hash = config::SignatureWish::Hash;
+
+/// What is signed with a kind of key, digitally.
+struct Digital {
+  SignatureScheme scheme;
+  Wish::Key kind;
+  std::optional<Hash> hash;  ///< none: Identity
+};
+constexpr std::array kDigital{
+    Digital{SignatureScheme::RsaSha256, Wish::Key::Rsa, Hash::Sha256},
+    Digital{SignatureScheme::RsaSha384, Wish::Key::Rsa, Hash::Sha384},
+    Digital{SignatureScheme::RsaSha512, Wish::Key::Rsa, Hash::Sha512},
+    Digital{SignatureScheme::PssSha256, Wish::Key::RsaPss, Hash::Sha256},
+    Digital{SignatureScheme::PssSha384, Wish::Key::RsaPss, Hash::Sha384},
+    Digital{SignatureScheme::PssSha512, Wish::Key::RsaPss, Hash::Sha512},
+    Digital{SignatureScheme::EcdsaSha256, Wish::Key::Ecdsa, Hash::Sha256},
+    Digital{SignatureScheme::EcdsaSha384, Wish::Key::Ecdsa, Hash::Sha384},
+    Digital{SignatureScheme::EcdsaSha512, Wish::Key::Ecdsa, Hash::Sha512},
+    Digital{SignatureScheme::Ed25519, Wish::Key::Ed25519, {}},
+    Digital{SignatureScheme::Ed448, Wish::Key::Ed448, {}},
+};
+
+bool takes(const SignatureHashes& peer, const std::optional<Hash>& hash) {
+  if (!hash) return peer.identity;
+  return *hash == Hash::Sha256 ? peer.sha256 : *hash == Hash::Sha384 ? peer.sha384 : peer.sha512;
+}
+
+/// What a key is asked for, without a wish for something else.
+Wish::Key kind_of(AuthMethod key) {
+  switch (key) {
+    case AuthMethod::Ed25519:
+      return Wish::Key::Ed25519;
+    case AuthMethod::Ed448:
+      return Wish::Key::Ed448;
+    case AuthMethod::RsaSignature:
+      return Wish::Key::Rsa;
     default:
-      return false;
+      return Wish::Key::Ecdsa;
   }
 }
 
-/// What a key signs with, the preferred one first: the hash that goes with a curve, then longer ones.
-std::array<SignatureScheme, 3> digital(AuthMethod key) {
-  using enum SignatureScheme;
+/// The preferred hash first: the one that goes with a curve, then longer ones.
+std::vector<Hash> hashes_of(AuthMethod key) {
   switch (key) {
-    case AuthMethod::EcdsaP256:
-      return {EcdsaSha256, EcdsaSha384, EcdsaSha512};
     case AuthMethod::EcdsaP384:
-      return {EcdsaSha384, EcdsaSha512, EcdsaSha256};
+      return {Hash::Sha384, Hash::Sha512, Hash::Sha256};
     case AuthMethod::EcdsaP521:
-      return {EcdsaSha512, EcdsaSha384, EcdsaSha256};
+      return {Hash::Sha512, Hash::Sha384, Hash::Sha256};
     default:
-      return {RsaSha256, RsaSha384, RsaSha512};
+      return {Hash::Sha256, Hash::Sha384, Hash::Sha512};
   }
+}
+
+std::optional<SignatureScheme> digital(Wish::Key kind, const std::vector<Hash>& hashes, const SignatureHashes& peer) {
+  const auto scheme = [&](const std::optional<Hash>& hash) {
+    const auto* row = std::ranges::find_if(kDigital, [&](const Digital& d) { return d.kind == kind && d.hash == hash; });
+    return row == kDigital.end() || !takes(peer, hash) ? std::optional<SignatureScheme>{} : row->scheme;
+  };
+  if (const auto whole = scheme(std::nullopt)) return whole;
+  for (const Hash hash : hashes)
+    if (const auto found = scheme(hash)) return found;
+  return std::nullopt;
 }
 
 }  // namespace
 
 Bytes announced_hashes() {
   Writer w;
-  for (const std::uint16_t hash : {kSha256, kSha384, kSha512}) w.be(hash);
+  for (const std::uint16_t hash : {kSha256, kSha384, kSha512, kIdentity}) w.be(hash);
   return std::move(w).take();
 }
 
@@ -123,19 +160,46 @@ SignatureHashes read_hashes(ByteView data) {
     out.sha256 |= hash == kSha256;
     out.sha384 |= hash == kSha384;
     out.sha512 |= hash == kSha512;
+    out.identity |= hash == kIdentity;
   }
   return out;
 }
 
-std::optional<SignatureScheme> scheme_for(AuthMethod key, const std::optional<SignatureHashes>& peer) {
-  if (peer)
-    for (const SignatureScheme scheme : digital(key))
-      if (takes(*peer, scheme)) return scheme;
+bool fits(const Wish& wish, AuthMethod key) {
+  const Wish::Key kind = kind_of(key);
+  return wish.key == Wish::Key::Any || wish.key == kind || (wish.key == Wish::Key::RsaPss && kind == Wish::Key::Rsa);
+}
+
+bool fits(const Wish& wish, SignatureScheme scheme) {
+  if (wish == Wish{}) return true;
+  const auto* row = std::ranges::find(kDigital, scheme, &Digital::scheme);
+  if (row == kDigital.end()) {  // an older form, whose hash is the curve's, or SHA-1
+    const bool rsa = scheme == SignatureScheme::RsaSha1;
+    return wish.hashes.empty() && wish.key == (rsa ? Wish::Key::Rsa : Wish::Key::Ecdsa);
+  }
+  if (wish.key != Wish::Key::Any && wish.key != row->kind) return false;
+  return wish.hashes.empty() || !row->hash || std::ranges::find(wish.hashes, *row->hash) != wish.hashes.end();
+}
+
+bool by_pss(SignatureScheme scheme) {
+  const auto* row = std::ranges::find(kDigital, scheme, &Digital::scheme);
+  return row != kDigital.end() && row->kind == Wish::Key::RsaPss;
+}
+
+std::optional<SignatureScheme> scheme_for(AuthMethod key, const std::optional<SignatureHashes>& peer, const Wish& wish, bool pss) {
+  if (!fits(wish, key)) return std::nullopt;
+  if (peer) {
+    const std::vector<Hash> hashes = wish.hashes.empty() ? hashes_of(key) : wish.hashes;
+    const bool answers_pss = pss && wish.key == Wish::Key::Any && key == AuthMethod::RsaSignature;
+    if (answers_pss)
+      if (const auto scheme = digital(Wish::Key::RsaPss, hashes, *peer)) return scheme;
+    if (const auto scheme = digital(wish.key == Wish::Key::Any ? kind_of(key) : wish.key, hashes, *peer)) return scheme;
+  }
   // RFC 7296 §3.8 has method 1 sign over any hash, but a peer that does not say which ones it takes knows SHA-1 for sure and nothing else:
   // strongSwan and others sign so themselves then. There is no other way to prove an RSA key to such a peer. Whoever announces hashes
   // never gets it, and nobody between the two can make us think so: both first messages are what is signed.
   const auto* plain = std::ranges::find(kPlain, key, &Plain::key);
-  if (plain == kPlain.end() || (peer && plain->method == AuthMethodId::Rsa)) return std::nullopt;
+  if (plain == kPlain.end() || (peer && plain->method == AuthMethodId::Rsa) || !fits(wish, plain->scheme)) return std::nullopt;
   return plain->scheme;
 }
 

@@ -21,30 +21,36 @@ from lib.traffic import ping  # noqa: E402
 WORKERS = 3
 SUITE = "aes256-sha256-ecp256"
 IKE = {"retransmit_timeout": "1s", "retransmit_base": 1.5, "retransmit_tries": 3, "half_open_timeout": "8s"}
-KINDS = ("rsa2048", "p256", "p384", "p521")
+KINDS = ("rsa2048", "p256", "p384", "p521", "ed25519", "ed448")
 # What strongSwan calls the signature: with RFC 7427, and without.
 DIGITAL = {"rsa2048": "RSA_EMSA_PKCS1_SHA2_256", "rsa4096": "RSA_EMSA_PKCS1_SHA2_384", "p256": "ECDSA_WITH_SHA256_DER", "p384": "ECDSA_WITH_SHA384_DER",
-           "p521": "ECDSA_WITH_SHA512_DER", "psk": "pre-shared key"}
+           "p521": "ECDSA_WITH_SHA512_DER", "ed25519": "ED25519", "ed448": "ED448", "psk": "pre-shared key"}
 OLD = {"rsa2048": "RSA signature", "p256": "ECDSA-256 signature", "p384": "ECDSA-384 signature", "p521": "ECDSA-521 signature"}
+
+
+PSS = {"rsa/pss-sha256": "RSA_EMSA_PSS_SHA2_256_SALT_32", "rsa/pss-sha384": "RSA_EMSA_PSS_SHA2_384_SALT_48"}
 
 
 class Authorities:
     def __init__(self):
         self.root = pki.Issued("C=CH, O=Example, CN=Root", pki.key("p384", 1), ca=True)
         self.middle = pki.Issued("CN=Middle", pki.key("p256", 9), self.root, ca=True)
+        self.edwards = pki.Issued("CN=Ed448", pki.key("ed448", 9), self.root, ca=True)
         self.other = pki.Issued("C=CH, O=Other, CN=Root", pki.key("p256", 5), ca=True)
 
 
 class Case:
-    """`own`, `peer`: kinds of key, or "psk"; `reason` None: it connects, and pings. `method`: what strongSwan calls its own signature."""
+    """`own`, `peer`: kinds of key, or "psk"; `reason` None: it connects, and pings. `method`: what strongSwan calls its own signature.
+    `ours`: local.auth of Culvert. `wants`: what strongSwan asks of our signature."""
     count = 0
 
     def __init__(self, what, authorities, own="p256", peer="p256", reason=None, says=(), auth="pubkey", method=None, issuer=None, own_issuer=None, by_subject=False,
-                 our_view=None, revoked=False, by_peer=False, **validity):
+                 our_view=None, revoked=False, by_peer=False, ours=None, wants=None, **validity):
         Case.count += 1
         n = self.number = Case.count
         self.what, self.own, self.peer, self.reason, self.says, self.auth, self.method = what, own, peer, reason, list(says), auth, method
         self.name, self.address, self.revoked, self.by_peer = f"case-{n}", f"10.9.1.{n}", revoked, by_peer
+        self.signs, self.wants = ours or "pubkey", wants or "pubkey"
         self.issuer, self.own_issuer = issuer or authorities.root, own_issuer or authorities.root
         self.certificate = None if peer == "psk" else pki.Issued(f"C=CH, O=Example, CN=peer-{n}", pki.key(peer, 20), self.issuer, san=[f"DNS:peer-{n}.example"], **validity)
         self.ours = None if own == "psk" else pki.Issued(f"C=CH, O=Example, CN=gw-a {n}", pki.key(own, 1 if by_peer else 0), self.own_issuer, san=["DNS:gw-a.example"])
@@ -55,8 +61,8 @@ class Case:
     def culvert(self, gw, w):
         local, remote = {"id": "gw-a.example"}, {"id": self.our_view}
         if self.ours:
-            chain = self.ours.pem() + (self.own_issuer.pem() if self.own_issuer is w.middle else "")
-            local.update(auth="pubkey", certs=[gw.lab.write(f"{gw.name}/{self.name}.pem", chain)], key=f"file:{gw.lab.write(f'{gw.name}/{self.name}.key', pki.pem(self.ours.private))}")
+            chain = self.ours.pem() + (self.own_issuer.pem() if self.own_issuer in (w.middle, w.edwards) else "")
+            local.update(auth=self.signs, certs=[gw.lab.write(f"{gw.name}/{self.name}.pem", chain)], key=f"file:{gw.lab.write(f'{gw.name}/{self.name}.key', pki.pem(self.ours.private))}")
         if self.certificate:
             remote.update(auth="pubkey", cacerts=[gw.lab.write(f"{gw.name}/root.pem", w.root.pem())])
         if self.revoked:
@@ -78,7 +84,7 @@ class Case:
         if self.certificate:
             found["local"].update(auth=self.auth, certs=f"{self.name}.pem")
         if self.ours:
-            found["remote"].update(auth="pubkey")
+            found["remote"].update(auth=self.wants)
         return found
 
 
@@ -88,6 +94,12 @@ def cases(w):
               Case("ECDSA here, RSA there", w, "p521", "rsa2048"),
               Case("RSASSA-PSS with SHA2-256 there", w, "rsa2048", "rsa2048", auth="rsa/pss-sha256", method="RSA_EMSA_PSS_SHA2_256_SALT_32"),
               Case("RSASSA-PSS with SHA2-512 there", w, "p256", "rsa2048", auth="rsa/pss-sha512", method="RSA_EMSA_PSS_SHA2_512_SALT_64"),
+              Case("RSASSA-PSS with SHA2-256 here, and asked for", w, "rsa2048", "p256", ours="rsa/pss-sha256", wants="ike:rsa/pss-sha256"),
+              Case("RSASSA-PSS with SHA2-384 on both sides, and asked for", w, "rsa2048", "rsa2048", ours="rsa/pss-sha384", wants="ike:rsa/pss-sha384",
+                   auth="rsa/pss-sha384", method="RSA_EMSA_PSS_SHA2_384_SALT_48"),
+              Case("RSASSA-PSS is asked for, and ours is not", w, "rsa2048", "p256", wants="ike:rsa/pss-sha256", reason="auth_failed", says=["AUTHENTICATION_FAILED"],
+                   by_peer=True),
+              Case("Ed25519 over an intermediate authority of Ed448 on both sides", w, "ed25519", "ed25519", issuer=w.edwards, own_issuer=w.edwards),
               Case("ECDSA with a longer hash there", w, "p256", "p256", auth="ecdsa-sha512", method="ECDSA_WITH_SHA512_DER"),
               Case("certificate here, pre-shared key there", w, "p256", "psk"),
               Case("pre-shared key here, certificate there", w, "psk", "rsa2048"),
@@ -113,6 +125,7 @@ def files(w, everything, folder):
             f.write(text)
     write("x509ca/root.pem", w.root.pem())
     write("x509ca/middle.pem", w.middle.pem())
+    write("x509ca/edwards.pem", w.edwards.pem())
     certificates = [c for c in everything if c.certificate]
     for c in certificates:
         write(f"x509/{c.name}.pem", c.certificate.pem())
@@ -189,7 +202,9 @@ def methods(r, site, everything, since, names):
         want = c.method or names[c.peer]
         got = seen.get((c.identity, True), set())
         r.check(f"{c.what}: strongSwan proves itself by {want}", got == {want}, "" if got == {want} else got)
-    want = {DIGITAL["rsa2048"] if c.own == "rsa4096" else names[c.own] for c in everything if not c.reason}      # strongSwan takes a longer hash for longer keys
+    want = {DIGITAL["rsa2048"] if c.own == "rsa4096" else names[c.own] for c in everything if not c.reason and c.signs == "pubkey"}      # strongSwan takes a longer hash for longer keys
+    want |= {PSS[c.signs] for c in everything if c.signs in PSS}
+    want |= {PSS["rsa/pss-sha256"] for c in everything if c.own == "rsa2048" and c.auth in PSS}         # who begins with PSS is answered with it
     got = seen.get(("gw-a.example", False), set())
     r.check("Culvert proves itself by all that is here: " + ", ".join(sorted(want)), got == want, "" if got == want else got)
 

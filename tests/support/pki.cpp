@@ -71,6 +71,10 @@ EVP_PKEY* make(Kind kind) {
       return ec("prime256v1", "explicit");
     case Kind::Ed25519:
       return EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
+    case Kind::Ed448:
+      return EVP_PKEY_Q_keygen(nullptr, nullptr, "ED448");
+    case Kind::X25519:
+      return EVP_PKEY_Q_keygen(nullptr, nullptr, "X25519");
   }
   return nullptr;
 }
@@ -137,9 +141,10 @@ X509* x509_of(const Bytes& der) {
   return out;
 }
 
-const EVP_MD* hash_of(const Key& key, const std::string& name) {
-  return EVP_PKEY_is_a(key.pkey, "ED25519") == 1 ? nullptr : EVP_get_digestbyname(name.c_str());
-}
+/// What signs without a hash before.
+bool edwards(const Key& key) { return EVP_PKEY_is_a(key.pkey, "ED25519") == 1 || EVP_PKEY_is_a(key.pkey, "ED448") == 1; }
+
+const EVP_MD* hash_of(const Key& key, const std::string& name) { return edwards(key) ? nullptr : EVP_get_digestbyname(name.c_str()); }
 }  // namespace
 
 KeyPtr key(Kind kind, int number) {
@@ -330,7 +335,7 @@ Bytes sign(const Key& k, ByteView hash) {
 Bytes sign_message(const Key& k, const std::string& hash, ByteView message, bool pss) {
   EVP_MD_CTX* ctx = EVP_MD_CTX_new();
   EVP_PKEY_CTX* inner = nullptr;
-  need(EVP_DigestSignInit_ex(ctx, &inner, hash.c_str(), nullptr, nullptr, k.pkey, nullptr) == 1, "sign_message");
+  need(EVP_DigestSignInit_ex(ctx, &inner, edwards(k) ? nullptr : hash.c_str(), nullptr, nullptr, k.pkey, nullptr) == 1, "sign_message");
   if (pss)
     need(EVP_PKEY_CTX_set_rsa_padding(inner, RSA_PKCS1_PSS_PADDING) == 1 &&
              EVP_PKEY_CTX_set_rsa_pss_saltlen(inner, RSA_PSS_SALTLEN_DIGEST) == 1,

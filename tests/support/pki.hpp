@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 /// The time in every test: 2026-01-01T00:00:00Z.
 inline constexpr Time kNow{std::chrono::seconds{1767225600}};
 
-enum class Kind { Rsa2048, Rsa1024, Rsa4096, RsaSmallExponent, P256, P384, P521, P192, P256Explicit, Ed25519 };
+enum class Kind { Rsa2048, Rsa1024, Rsa4096, RsaSmallExponent, P256, P384, P521, P192, P256Explicit, Ed25519, Ed448, X25519 };
 
 struct Key;
 using KeyPtr = std::shared_ptr<const Key>;
@@ -76,7 +76,8 @@ Bytes ocsp_answer(ByteView request, const Issued& issuer, const Issued& responde
 
 /// HASH_I or the like, signed as IKEv1 does it, by the library's own calls.
 Bytes sign(const Key& key, ByteView hash);
-/// A message signed as `openssl dgst -sign` does it; with `pss` by RSASSA-PSS, its salt as long as the hash.
+/// A message signed as `openssl dgst -sign` does it; with `pss` by RSASSA-PSS, its salt as long as the hash. Of EdDSA `hash` does not
+/// count.
 Bytes sign_message(const Key& key, const std::string& hash, ByteView message, bool pss = false);
 
 }  // namespace culvert::test::pki

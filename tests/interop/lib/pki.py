@@ -8,11 +8,12 @@ import ipaddress
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, ed448, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 DAY = datetime.timedelta(days=1)
 CURVES = {"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p521": ec.SECP521R1}
+EDWARDS = {"ed25519": ed25519.Ed25519PrivateKey, "ed448": ed448.Ed448PrivateKey}
 OIDS = {"C": NameOID.COUNTRY_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME, "CN": NameOID.COMMON_NAME}
 USES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH, "codeSigning": ExtendedKeyUsageOID.CODE_SIGNING, "OCSPSigning": ExtendedKeyUsageOID.OCSP_SIGNING}
 _keys = {}
@@ -23,9 +24,12 @@ def now():
 
 
 def key(kind, number=0):
-    """`kind`: rsa2048, rsa4096, p256, p384, p521."""
+    """`kind`: rsa2048, rsa4096, p256, p384, p521, ed25519, ed448."""
     if (kind, number) not in _keys:
-        _keys[kind, number] = rsa.generate_private_key(65537, int(kind[3:])) if kind.startswith("rsa") else ec.generate_private_key(CURVES[kind]())
+        if kind in EDWARDS:
+            _keys[kind, number] = EDWARDS[kind].generate()
+        else:
+            _keys[kind, number] = rsa.generate_private_key(65537, int(kind[3:])) if kind.startswith("rsa") else ec.generate_private_key(CURVES[kind]())
     return _keys[kind, number]
 
 
@@ -49,6 +53,11 @@ def alt_name(text):
 def subtree(text):
     kind, value = text.split(":", 1)
     return x509.IPAddress(ipaddress.ip_network(value)) if kind == "IP" else alt_name(text)
+
+
+def hash_for(private):
+    """Edwards curves sign what there is, without a hash before."""
+    return None if isinstance(private, tuple(EDWARDS.values())) else hashes.SHA256()
 
 
 class Issued:
@@ -80,7 +89,7 @@ class Issued:
                    .public_key(private.public_key()).serial_number(x509.random_serial_number()).not_valid_before(now() + since).not_valid_after(now() + until))
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
-        self.certificate = builder.sign(signer, hashes.SHA256())
+        self.certificate = builder.sign(signer, hash_for(signer))
 
     def pem(self):
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
@@ -95,7 +104,7 @@ class Issued:
         for issued in revoked:
             entry = x509.RevokedCertificateBuilder().serial_number(issued.certificate.serial_number).revocation_date(now() - DAY / 24)
             builder = builder.add_revoked_certificate(entry.build())
-        return builder.sign(self.private, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+        return builder.sign(self.private, hash_for(self.private)).public_bytes(serialization.Encoding.DER)
 
 
 def index(issued, revoked):

@@ -191,14 +191,17 @@ TEST_CASE("our identity is the certificate's subject unless another is configure
 
 TEST_CASE("--check looks into the files, and says where", "[auth][check]") {
   Site s;
+  std::string auth = "pubkey";
+  int version = 1;
   const auto check = [&](const std::string& local, const std::string& remote, pki::Time now = pki::kNow) {
     const std::string path = s.folder.file("gw.yaml", R"(ports: {wan: {device: "net_af_packet0,iface=eth1", addresses: [10.9.0.1/24]}}
 connections:
   c:
     local_addrs: 10.9.0.1
     remote_addrs: 10.9.0.2
+    version: )" + std::to_string(version) + R"(
     proposals: aes256-sha256-ecp256
-    local: {auth: pubkey, )" + local + R"(}
+    local: {auth: )" + auth + ", " + local + R"(}
     remote: {auth: pubkey, id: gw-b.example, )" + remote + R"(}
     children: {net: {local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24, esp_proposals: aes128gcm16}}
 )");
@@ -211,17 +214,36 @@ connections:
   CHECK(has(check(own, ca), "gw.yaml: ok\n"));
   CHECK(
       has(check(own + ", id: gw-x.example", ca),
-          ":7:" + std::to_string(27 + own.size() + 6) +
+          ":8:" + std::to_string(27 + own.size() + 6) +
               ": connections.c.local.id: expected an identity of the certificate, which says C=CH, O=Example, CN=gw-a, DNS gw-a.example"));
   CHECK(has(check(own + ", xauth: {user: alice, password: file:/x}", ca), "connections.c.local.key: expected an RSA key"));
   CHECK(has(check(own, "cacerts: [" + s.folder.at("absent.pem") + "]"),
-            ":8:56: connections.c.remote.cacerts[0]: " + s.folder.at("absent.pem") + " cannot be opened"));
+            ":9:56: connections.c.remote.cacerts[0]: " + s.folder.at("absent.pem") + " cannot be opened"));
   CHECK(has(check(own, ca, pki::kNow + std::chrono::hours(24 * 20)),
             "warning: connections.c.local.certs: the certificate C=CH, O=Example, CN=gw-a (serial "));
   CHECK(has(check(own, ca, pki::kNow + std::chrono::hours(24 * 20)), "ends soon: 2026-01-31T00:00:00Z"));
   CHECK(has(check(own, ca, pki::kNow + std::chrono::hours(24 * 40)), "is expired since 2026-01-31T00:00:00Z"));
   CHECK(has(check(own, "cacerts: " + s.folder.file("empty.pem", "")),
-            ":8:55: connections.c.remote.cacerts: " + s.folder.at("empty.pem") + ": it is empty"));
+            ":9:55: connections.c.remote.cacerts: " + s.folder.at("empty.pem") + ": it is empty"));
+  // Keys that the version of IKE, or `auth`, has no signatures of.
+  const auto edwards = pki::gateway("C=CH, O=Example, CN=gw-a", pki::key(Kind::Ed25519), s.root, "DNS:gw-a.example");
+  const std::string ed = "certs: " + s.folder.file("ed.pem", edwards.pem()) +
+                         ", key: \"file:" + s.folder.file("ed.key", pki::private_pem(*edwards.key)) + "\"";
+  CHECK(has(check(ed, ca),
+            "connections.c.local.key: expected an RSA or ECDSA key: IKEv1 has no signatures with another; version: 2 has; this "
+            "one is for ed25519 signatures"));
+  CHECK(has(check(own, "certs: " + s.folder.at("ed.pem")), "connections.c.remote.certs: expected an RSA or ECDSA key: IKEv1 has no"));
+  version = 2;
+  CHECK(has(check(ed, ca), "gw.yaml: ok\n"));
+  CHECK_FALSE(has(check(own, "certs: " + s.folder.at("ed.pem") + ", revocation: ignore"), "expected"));
+  auth = "rsa/pss-sha384";
+  CHECK(has(check(ed, ca),
+            "connections.c.local.key: expected a key that makes the signatures of auth, rsa/pss-sha384; this one is for "
+            "ed25519 signatures"));
+  auth = "ed25519";
+  CHECK(has(check(ed, ca), "gw.yaml: ok\n"));
+  auth = "pubkey";
+  CHECK(has(check(own, "cacerts: []"), "remote.cacerts: expected"));
   s.folder.file("own.key", pki::private_pem(*pki::key(Kind::P256, 4)));
   CHECK(has(check(own, ca),
             "connections.c.local.key: the key file " + s.folder.at("own.key") + " does not fit the certificate C=CH, O=Example, CN=gw-a"));

@@ -39,6 +39,10 @@ inline ike::AuthMethod method_of(pki::Kind kind) {
       return ike::AuthMethod::EcdsaP384;
     case pki::Kind::P521:
       return ike::AuthMethod::EcdsaP521;
+    case pki::Kind::Ed25519:
+      return ike::AuthMethod::Ed25519;
+    case pki::Kind::Ed448:
+      return ike::AuthMethod::Ed448;
     default:
       return ike::AuthMethod::RsaSignature;
   }

@@ -63,8 +63,10 @@ TEST_CASE("signatures of IKEv2 are of the certificate's key, and of a scheme tha
   };
   for (const Row& row :
        {Row{Kind::Rsa2048, RsaSha1, "SHA1"}, Row{Kind::Rsa2048, RsaSha256, "SHA256"}, Row{Kind::Rsa2048, PssSha512, "SHA512", true},
-        Row{Kind::P256, EcdsaSha256, "SHA256"}, Row{Kind::P384, EcdsaSha512, "SHA512"}, Row{Kind::P521, EcdsaSha512, "SHA512"}}) {
+        Row{Kind::P256, EcdsaSha256, "SHA256"}, Row{Kind::P384, EcdsaSha512, "SHA512"}, Row{Kind::P521, EcdsaSha512, "SHA512"},
+        Row{Kind::Ed25519, Ed25519, ""}, Row{Kind::Ed448, Ed448, ""}}) {
     INFO(ike::name(row.scheme));
+    const bool edwards = row.scheme == Ed25519 || row.scheme == Ed448;
     Peer p(row.kind);
     p.method = {};  // not looked at
     p.scheme = row.scheme;
@@ -74,8 +76,10 @@ TEST_CASE("signatures of IKEv2 are of the certificate's key, and of a scheme tha
     CHECK(result.ok);
     p.signature = pki::sign_message(*pki::key(row.kind, 7), row.hash, octets, row.pss);
     p.expect(Reason::AuthFailed, "the peer's signature is not one of the key of the certificate C=CH, O=Example, CN=gw-b");
-    p.signature = pki::sign(*pki::key(row.kind), octets);  // as IKEv1 does it
-    p.expect(Reason::AuthFailed, "signature");
+    if (!edwards) {
+      p.signature = pki::sign(*pki::key(row.kind), octets);  // as IKEv1 does it
+      p.expect(Reason::AuthFailed, "signature");
+    }
     p.scheme = row.kind == Kind::Rsa2048 ? EcdsaSha256 : RsaSha256;
     p.expect(Reason::CertInvalid,
              std::string("signatures, but the peer's is ") + (row.kind == Kind::Rsa2048 ? "ECDSA" : "RSA") + " with SHA2-256");
@@ -83,6 +87,32 @@ TEST_CASE("signatures of IKEv2 are of the certificate's key, and of a scheme tha
       p.scheme = EcdsaP256;
       p.expect(Reason::CertInvalid, "signatures, but the peer's is ECDSA with P-256");
     }
+  }
+}
+
+TEST_CASE("chains that are signed with Ed25519 and Ed448, and such keys, are taken", "[auth][x509][rfc8410]") {
+  using enum ike::SignatureScheme;
+  for (const auto& [above, below] : {std::pair{Kind::Ed25519, Kind::Ed448}, std::pair{Kind::Ed448, Kind::Ed25519}}) {
+    Peer p(below);
+    p.root = pki::authority("C=CH, CN=Root", pki::key(above, 10));
+    const auto middle = pki::authority("C=CH, CN=Middle", pki::key(below, 11), &p.root);
+    p.end = pki::gateway("C=CH, O=Example, CN=gw-b", pki::key(below), middle, "DNS:gw-b.example");
+    p.sent = {middle};
+    p.trust.anchors = {certificate(p.root)};
+    p.scheme = below == Kind::Ed448 ? Ed448 : Ed25519;
+    p.signature = pki::sign_message(*pki::key(below), "", Bytes(32, 0x5a));
+    INFO(p.verify().message);
+    CHECK(p.verify().ok);
+    p.scheme = below == Kind::Ed448 ? Ed25519 : Ed448;
+    p.expect(Reason::CertInvalid,
+             below == Kind::Ed448 ? "is for ed448 signatures, but the peer's is Ed25519" : "is for ed25519 signatures");
+    p.scheme = Ikev1;  // which has no number for it
+    p.method = ike::AuthMethod::RsaSignature;
+    p.expect(Reason::CertInvalid, "but rsa was agreed");
+    // A chain of another root of the same name.
+    p.scheme = below == Kind::Ed448 ? Ed448 : Ed25519;
+    p.trust.anchors = {certificate(pki::authority("C=CH, CN=Root", pki::key(above, 20)))};
+    p.expect(Reason::CertUntrusted, "");
   }
 }
 
@@ -190,7 +220,7 @@ TEST_CASE("weak keys and weak hashes in certificates are refused", "[auth][x509]
                                                                            {Kind::RsaSmallExponent, "public exponent"},
                                                                            {Kind::P192, "is not P-256, P-384 or P-521"},
                                                                            {Kind::P256Explicit, "is not given by name"},
-                                                                           {Kind::Ed25519, "neither RSA nor ECDSA"}}) {
+                                                                           {Kind::X25519, "neither RSA nor ECDSA, Ed25519 or Ed448"}}) {
     Peer p(Kind::P256);
     p.end = pki::gateway("CN=gw-b", pki::key(kind), p.root, "DNS:gw-b.example");
     p.signature = Bytes(64);

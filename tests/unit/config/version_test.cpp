@@ -215,3 +215,47 @@ TEST_CASE("many peers, other modes and other secrets are fine with IKEv2", "[con
   }
   CHECK(findings(text).empty());
 }
+
+TEST_CASE("what is signed with may be said, in swanctl's words", "[config][version][rfc7427][rfc8420]") {
+  using enum SignatureWish::Key;
+  using enum SignatureWish::Hash;
+  const auto local = [](const std::string& auth) {
+    return with("id: gw-a.example", "id: gw-a.example, certs: /a.pem, key: file:/a.key, auth: " + auth);
+  };
+  const auto remote = [](const std::string& auth) { return with("id: gw-b.example", "id: gw-b.example, cacerts: /ca.pem, auth: " + auth); };
+  struct Row {
+    std::string text;
+    SignatureWish wish;
+  };
+  for (const Row& row :
+       {Row{"rsa", {Rsa, {}}}, Row{"rsa/pss", {RsaPss, {}}}, Row{"rsa/pss-sha384", {RsaPss, {Sha384}}},
+        Row{"rsa-sha512-sha256", {Rsa, {Sha512, Sha256}}}, Row{"ecdsa-sha384", {Ecdsa, {Sha384}}}, Row{"ed25519", {Ed25519, {}}},
+        Row{"ed448", {Ed448, {}}}, Row{"pubkey-sha256", {Any, {Sha256}}}, Row{"pubkey", {}}}) {
+    INFO(row.text);
+    for (const auto& auth : {connection(local(row.text)).local_auth.auth, connection(local("ike:" + row.text)).local_auth.auth,
+                             connection(remote("ike:" + row.text)).remote_auth.auth}) {
+      CHECK((auth == Proof::Pubkey));
+      CHECK((auth.signature == row.wish));
+    }
+    const auto bare = findings(remote(row.text));  // of the peer it would mean its certificates, too
+    if (row.text == "pubkey") {
+      CHECK(bare.empty());
+    } else {
+      REQUIRE(bare.size() == 1);
+      CHECK(bare[0].find("connections.b.remote.auth: expected ike:" + row.text + ", got '" + row.text + "'") != std::string::npos);
+      CHECK(bare[0].ends_with("did you mean 'ike:" + row.text + "'?"));
+    }
+    if (row.wish == SignatureWish{}) continue;
+    const std::string version_1 = with("version: 2", "version: 1", local(row.text));
+    const auto old = findings(version_1);
+    REQUIRE_FALSE(old.empty());
+    CHECK(old[0].find("connections.b.local.auth: expected psk, pubkey or xauth: with version: 1") != std::string::npos);
+  }
+  for (const char* bad : {"rsa/pss-", "rsa/pss-sha1", "rsa-sha256-sha256", "ed25519-sha512", "rsa/pkcs1", "RSA", "ecdsa-384", "dsa",
+                          "ike:psk", "rsa/pss-sha256-ecdsa"}) {
+    INFO(bad);
+    const auto found = findings(local(bad));
+    REQUIRE_FALSE(found.empty());
+    CHECK(found[0].find("connections.b.local.auth: expected psk, pubkey or xauth") != std::string::npos);
+  }
+}

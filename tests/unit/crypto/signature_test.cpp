@@ -116,7 +116,7 @@ TEST_CASE("private keys: PEM, DER, and what is refused", "[signature][attack-E2]
   refuses(Kind::RsaSmallExponent, "public exponent");
   refuses(Kind::P192, "not P-256, P-384 or P-521");
   refuses(Kind::P256Explicit, "not given by name");
-  refuses(Kind::Ed25519, "neither RSA nor ECDSA");
+  refuses(Kind::X25519, "neither RSA nor ECDSA, Ed25519 or Ed448");
   for (const std::string& junk :
        {std::string(), std::string("x"), std::string("-----BEGIN PRIVATE KEY-----\n"), std::string(crypto::kMaxKeyFile + 1, 'x')})
     CHECK_FALSE(PrivateKey::read(as_bytes(junk)));

@@ -233,3 +233,9 @@ TEST_CASE("points that are not on the curve are no keys", "[signature][attack-D2
   CHECK_FALSE(PublicKey::read(infinity));
   for (std::size_t n = 0; n < good.size(); ++n) CHECK_FALSE(PublicKey::read(ByteView(good).first(n)));
 }
+
+TEST_CASE("Wycheproof: Ed25519", "[signature][wycheproof][rfc8420][attack-E3]") {
+  const auto folder = test::vectors("Wycheproof Ed25519");
+  if (!folder) return;
+  run_scheme(*folder, "ed25519_test.json", ike::SignatureScheme::Ed25519);
+}

@@ -23,6 +23,8 @@ const std::vector<Row> kRows{
     {EcdsaSha256, "300a06082a8648ce3d040302"},
     {EcdsaSha384, "300a06082a8648ce3d040303"},
     {EcdsaSha512, "300a06082a8648ce3d040304"},
+    {Ed25519, "300506032b6570"},  // RFC 8420 App. A
+    {Ed448, "300506032b6571"},
     {PssSha256,
      "304106092a864886f70d01010a3034a00f300d06096086480165030402010500a11c301a06092a864886f70d010108300d06096086480165030402010500a20302012"
      "0"},
@@ -73,10 +75,12 @@ TEST_CASE("digital signatures in AUTH payloads", "[ikev2][rfc7427-3]") {
 }
 
 TEST_CASE("signatures that are not taken", "[ikev2][rfc7427]") {
-  for (const char* der : {"300906072a8648ce3d0401",                   // A.3.1: ecdsa-with-SHA1
-                          "300d06092a864886f70d0101050500",           // A.1.1: sha1WithRSAEncryption
-                          "300d06092a864886f70d01010a3000",           // A.4.1: RSASSA-PSS with SHA-1
-                          "300906072a8648ce380403", "3005", "30"}) {  // A.2.1: DSA with SHA-1
+  for (const char* der : {"300906072a8648ce3d0401",                // A.3.1: ecdsa-with-SHA1
+                          "300d06092a864886f70d0101050500",        // A.1.1: sha1WithRSAEncryption
+                          "300d06092a864886f70d01010a3000",        // A.4.1: RSASSA-PSS with SHA-1
+                          "300906072a8648ce380403", "3005", "30",  // A.2.1: DSA with SHA-1
+                          "300506032b656e",                        // X25519, which signs nothing
+                          "300706032b65700500"}) {                 // a NULL behind, which RFC 8410 §3 forbids
     const auto read = read_signature({AuthMethodId::Digital, digital(hex(der), kSignature)}, true);
     REQUIRE_FALSE(read);
     CHECK(read.error().find(der) != std::string::npos);
@@ -113,10 +117,10 @@ TEST_CASE("the methods that are older than RFC 7427", "[ikev2][rfc7296-3.8][rfc4
 }
 
 TEST_CASE("hashes that are announced, and what is chosen of them", "[ikev2][rfc7427-4]") {
-  CHECK(announced_hashes() == hex("000200030004"));
-  CHECK(read_hashes(announced_hashes()) == SignatureHashes{true, true, true});
+  CHECK(announced_hashes() == hex("0002000300040005"));
+  CHECK(read_hashes(announced_hashes()) == SignatureHashes{true, true, true, true});
   CHECK(read_hashes({}) == SignatureHashes{});
-  CHECK(read_hashes(hex("0001000500060004ffff")) == SignatureHashes{false, false, true});
+  CHECK(read_hashes(hex("0001000500060004ffff")) == SignatureHashes{false, false, true, true});
   CHECK(read_hashes(hex("000300")) == SignatureHashes{false, true, false});
   const SignatureHashes all{true, true, true};
   CHECK(scheme_for(AuthMethod::RsaSignature, all) == RsaSha256);
@@ -128,4 +132,47 @@ TEST_CASE("hashes that are announced, and what is chosen of them", "[ikev2][rfc7
   CHECK(scheme_for(AuthMethod::EcdsaP521, SignatureHashes{true, false, false}) == EcdsaSha256);
   for (const AuthMethod key : kKeys)
     for (int bits = 1; bits < 8; ++bits) CHECK(scheme_for(key, SignatureHashes{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0}));
+}
+
+TEST_CASE("Edwards curves sign only for who has announced Identity, and whatever else it takes", "[ikev2][rfc8420-2]") {
+  for (const auto& [key, scheme] : {std::pair{AuthMethod::Ed25519, Ed25519}, std::pair{AuthMethod::Ed448, Ed448}}) {
+    CHECK(scheme_for(key, SignatureHashes{false, false, false, true}) == scheme);
+    CHECK(scheme_for(key, SignatureHashes{true, true, true, true}) == scheme);
+    CHECK_FALSE(scheme_for(key, SignatureHashes{true, true, true, false}));
+    CHECK_FALSE(scheme_for(key, std::nullopt));
+  }
+  CHECK_FALSE(scheme_for(AuthMethod::RsaSignature, SignatureHashes{false, false, false, true}));
+}
+
+TEST_CASE("signatures that are wished for", "[ikev2][rfc7427][rfc8247-3.2]") {
+  using Wish = config::SignatureWish;
+  using enum Wish::Key;
+  using enum Wish::Hash;
+  const SignatureHashes all{true, true, true, true}, only256{true, false, false, false};
+  CHECK(scheme_for(AuthMethod::RsaSignature, all, {RsaPss, {}}) == PssSha256);
+  CHECK(scheme_for(AuthMethod::RsaSignature, all, {RsaPss, {Sha384, Sha256}}) == PssSha384);
+  CHECK(scheme_for(AuthMethod::RsaSignature, only256, {RsaPss, {Sha384, Sha256}}) == PssSha256);
+  CHECK_FALSE(scheme_for(AuthMethod::RsaSignature, only256, Wish{RsaPss, {Sha384}}));
+  CHECK_FALSE(scheme_for(AuthMethod::RsaSignature, std::nullopt, Wish{RsaPss, {}}));
+  CHECK(scheme_for(AuthMethod::RsaSignature, std::nullopt, {Rsa, {}}) == RsaSha1);
+  CHECK_FALSE(scheme_for(AuthMethod::RsaSignature, std::nullopt, Wish{Rsa, {Sha256}}));
+  CHECK(scheme_for(AuthMethod::RsaSignature, all, {Any, {Sha512}}) == RsaSha512);
+  CHECK(scheme_for(AuthMethod::EcdsaP256, all, {Ecdsa, {Sha512}}) == EcdsaSha512);
+  CHECK_FALSE(scheme_for(AuthMethod::EcdsaP256, std::nullopt, Wish{Ecdsa, {Sha512}}));
+  CHECK_FALSE(scheme_for(AuthMethod::EcdsaP256, all, Wish{RsaPss, {}}));
+  CHECK_FALSE(scheme_for(AuthMethod::Ed448, all, Wish{Wish::Key::Ed25519, {}}));
+  // Who has signed by PSS is answered so, unless something else is wished for; only RSA has a choice.
+  CHECK(scheme_for(AuthMethod::RsaSignature, all, {}, true) == PssSha256);
+  CHECK(scheme_for(AuthMethod::RsaSignature, all, {Any, {Sha512}}, true) == PssSha512);
+  CHECK(scheme_for(AuthMethod::RsaSignature, all, {Rsa, {}}, true) == RsaSha256);
+  CHECK(scheme_for(AuthMethod::EcdsaP256, all, {}, true) == EcdsaSha256);
+  CHECK((by_pss(PssSha256) && by_pss(PssSha512) && !by_pss(RsaSha256) && !by_pss(RsaSha1) && !by_pss(ike::SignatureScheme::Ed25519)));
+  // The peer's: no wish takes what is taken at all.
+  for (int i = 1; i < static_cast<int>(SignatureScheme::Count_); ++i) CHECK(fits(Wish{}, static_cast<SignatureScheme>(i)));
+  CHECK(fits(Wish{RsaPss, {Sha256}}, PssSha256));
+  for (const SignatureScheme other : {PssSha384, RsaSha256, RsaSha1, EcdsaSha256, EcdsaP256, ike::SignatureScheme::Ed25519})
+    CHECK_FALSE(fits(Wish{RsaPss, {Sha256}}, other));
+  CHECK((fits(Wish{Rsa, {}}, RsaSha1) && fits(Wish{Ecdsa, {}}, EcdsaP521) && !fits(Wish{Any, {Sha256}}, EcdsaP256)));
+  CHECK((fits(Wish{Any, {Sha256}}, RsaSha256) && fits(Wish{Any, {Sha256}}, ike::SignatureScheme::Ed448) &&
+         !fits(Wish{Any, {Sha256}}, RsaSha512)));
 }
