@@ -37,26 +37,6 @@ Gateway::Gateway(const config::GatewayConfig& config, Journal& journal, Hooks ho
 
 void Gateway::random(MutableByteView out) { fill_random(out); }
 
-std::expected<SecretBytes, std::string> Gateway::secret(const std::string& connection) {
-  const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
-  if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
-  auto secret = hooks_.read_secret(it->secret);
-  if (secret) return secret;
-  Event e;
-  e.level = ike::Severity::Error;
-  e.connection = connection;
-  e.message = "secret cannot be read: " + secret.error();
-  e.reason = ike::name(ike::Reason::NoSecret);
-  journal_.write(std::move(e));
-  return secret;
-}
-
-std::expected<SecretBytes, std::string> Gateway::xauth_password(const std::string& connection) {
-  const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
-  if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
-  return hooks_.read_secret(it->xauth_client.password);
-}
-
 std::expected<ike::AuthMethod, std::string> Gateway::signing_method(const std::string& connection) {
   if (!hooks_.signing_method) return std::unexpected("no private key is configured");
   return hooks_.signing_method(connection);

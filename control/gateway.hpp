@@ -144,6 +144,7 @@ class Gateway final : private ike::Services {
   std::optional<Spi> allocate_spi() override { return store_.allocate_spi(); }
   void release_spi(Spi spi) override { store_.release_spi(spi); }
   std::expected<SecretBytes, std::string> secret(const std::string& connection) override;
+  std::expected<SecretBytes, std::string> ppk(const std::string& connection) override;
   std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) override;
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
   std::vector<Bytes> certificates(const std::string& connection) override;

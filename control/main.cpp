@@ -55,6 +55,19 @@ void look_at_users(const config::Connection& connection, Journal& journal) {
       complain("the password of local.xauth cannot be read", password.error());
 }
 
+/// A secret of a connection, by its name and what comes of it if it cannot be read.
+void look_at_secret(const std::string& connection, const config::SecretRef& ref, const char* trouble, Journal& journal) {
+  if (ref.kind == config::SecretRef::Kind::None) return;
+  const auto secret = resolve_secret(ref);
+  if (secret && secret->warning.empty()) return;
+  Event e;
+  e.connection = connection;
+  e.level = secret ? ike::Severity::Warn : ike::Severity::Error;
+  e.message = secret ? secret->warning : trouble + (": " + secret.error());
+  if (!secret) e.reason = ike::name(ike::Reason::NoSecret);
+  journal.write(std::move(e));
+}
+
 /// What is wrong with the secrets, keys and certificates is said at start, not at three in the morning when the first peer calls.
 void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
   auth::ParsedFiles files;
@@ -67,21 +80,8 @@ void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
       journal.write(std::move(e));
     }
     look_at_users(connection, journal);
-    if (connection.secret.kind == config::SecretRef::Kind::None) continue;
-    const auto secret = resolve_secret(connection.secret);
-    Event e;
-    e.connection = connection.name;
-    if (!secret) {
-      e.level = ike::Severity::Error;
-      e.message = "the secret cannot be read, so nobody can connect: " + secret.error();
-      e.reason = ike::name(ike::Reason::NoSecret);
-    } else if (!secret->warning.empty()) {
-      e.level = ike::Severity::Warn;
-      e.message = secret->warning;
-    } else {
-      continue;
-    }
-    journal.write(std::move(e));
+    look_at_secret(connection.name, connection.secret, "the secret cannot be read, so nobody can connect", journal);
+    look_at_secret(connection.name, connection.ppk.secret, "the PPK cannot be read, so nobody can connect", journal);
   }
 }
 

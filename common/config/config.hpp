@@ -158,6 +158,14 @@ struct RemoteAuth {
   Revocation revocation = Revocation::IfUri;
 };
 
+/// A post-quantum pre-shared key (RFC 8784): mixed into the keys of an IKE SA, so that they are safe even if its key exchange is not. No
+/// id: none.
+struct Ppk {
+  std::string id;  ///< that both sides know it by
+  SecretRef secret;
+  bool required = false;  ///< nothing comes about without; else the peer may lack it
+};
+
 /// XAuth (draft-beaulieu-ike-xauth-02) behind phase 1, we prove ourselves. No user: none.
 struct XauthClient {
   std::string user;
@@ -246,6 +254,7 @@ struct Connection {
   std::vector<std::string> allow_weak;           ///< algorithms for legacy peers that its proposals may name: "3des", "modp1024"
   Identity local_id, remote_id;                  ///< a local_id of type Any stands for our address, with a certificate for its subject
   SecretRef secret;
+  Ppk ppk{};
   LocalAuth local_auth;
   RemoteAuth remote_auth;
   XauthClient xauth_client;

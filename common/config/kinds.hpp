@@ -80,6 +80,7 @@ Kind<Identity> identity_pattern();     ///< of peers
 Kind<std::string> certificate_file();  ///< an absolute path
 Kind<VrfRef> vrf_reference();
 Kind<SecretRef> secret_reference();
+Kind<SecretRef> secret_or_none();  ///< ... or empty
 Kind<SecretRef> key_reference();   ///< a file, or nothing
 /// How a side proves itself: one of `words`, or with what it signs. Of the peer (`of_peer`) the latter begins with "ike:", since in
 /// swanctl it is about its certificates, too, without.

@@ -162,6 +162,17 @@ Kind<SecretRef> secret_reference() {
           }};
 }
 
+Kind<SecretRef> secret_or_none() {
+  Kind<SecretRef> kind = secret_reference();
+  kind.expects += ", or empty: none";
+  kind.read = [inner = kind.read](const At& at) -> std::optional<SecretRef> {
+    if (at.node.kind == Node::Kind::Scalar && at.node.text.empty()) return SecretRef{};
+    return inner(at);
+  };
+  kind.show = [inner = kind.show](const SecretRef& v) { return v.kind == SecretRef::Kind::None ? "\"\"" : inner(v); };
+  return kind;
+}
+
 Kind<SecretRef> key_reference() {
   const std::string expects = "file:/absolute/path, or empty: none";
   return {expects,

@@ -229,6 +229,16 @@ Section<RemoteAuth> remote_auth_section() {
            "such an answer. ignore: nobody asks.");
 }
 
+Section<Ppk> ppk_section() {
+  return Section<Ppk>()
+      .key("ppk_id", &Ppk::id, text("a name, or empty: none", 64),
+           "With version: 2, the name that both sides know their post-quantum pre-shared key by (RFC 8784): a secret beside any kind of "
+           "authentication that is mixed into the keys, so that whoever records today and breaks the key exchange one day cannot read.")
+      .key("ppk", &Ppk::secret, secret_or_none(), "Where it is, as for secret: 32 random bytes, or more.")
+      .key("ppk_required", &Ppk::required, boolean(),
+           "Nothing is negotiated without it. false: with a peer that lacks it, it goes without.");
+}
+
 Section<Connection> connection_section() {
   const auto local = Section<Connection>()
                          .key("id", &Connection::local_id, identity(), "Who we say we are.")
@@ -267,6 +277,7 @@ Section<Connection> connection_section() {
       .key("secret", &Connection::secret, secret_reference(),
            "With auth: psk, where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")
       .example("file:/etc/culvert/site-b.psk")
+      .keys_of(&Connection::ppk, ppk_section())
       .key("pools", &Connection::pools, list_of(text("the name of a pool", 30), 0, 16),
            "Pools that the peer's virtual address comes from, the first one that has a free one (Mode Config; with version: 2 the "
            "configuration payload). It is tied to the peer's identity, or to its user name.")

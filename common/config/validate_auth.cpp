@@ -114,7 +114,30 @@ void validate_auth(const Connection& c, const Where& at) {
   validate_credentials(c, at);
 }
 
+namespace {
+/// All keys of it, or none; and IKEv1 has nothing of the kind.
+void check_ppk(const Connection& c, const Where& at) {
+  if (c.version == 1) {
+    const auto refuse = [&](bool given, std::string_view key) {
+      if (given) at.key(key).error("expected no such key with version: 1: post-quantum pre-shared keys are of IKEv2 (RFC 8784)");
+    };
+    refuse(!c.ppk.id.empty(), "ppk_id");
+    refuse(c.ppk.secret.kind != SecretRef::Kind::None, "ppk");
+    return refuse(c.ppk.required, "ppk_required");
+  }
+  if (!at.clean({"ppk_id", "ppk"})) return;
+  const bool secret = c.ppk.secret.kind != SecretRef::Kind::None;
+  if (!c.ppk.id.empty() && !secret) at.key("ppk").error("the key is missing beside ppk_id: expected " + secret_reference().expects);
+  if (c.ppk.id.empty() && (secret || c.ppk.required))
+    at.key("ppk_id").error("the key is missing beside " + std::string(secret ? "ppk" : "ppk_required") +
+                           ": expected the name that both sides know the key by");
+  if (secret && c.secret.kind == c.ppk.secret.kind && c.secret.where == c.ppk.secret.where)
+    at.key("ppk").error("expected another place than that of secret: who learns the one must not have the other");
+}
+}  // namespace
+
 void validate_credentials(const Connection& c, const Where& at) {
+  check_ppk(c, at);
   const Where local = at.key("local"), remote = at.key("remote");
   check_secret(c, at);
   check_local(c.local_auth, local);

@@ -240,6 +240,8 @@ class Services {
   virtual void release_spi(Spi spi) = 0;
   /// The connection's pre-shared key, read at each use; error: where it should be and why it cannot be read, for an operator.
   virtual std::expected<SecretBytes, std::string> secret(const std::string& connection) = 0;
+  /// Its post-quantum pre-shared key (RFC 8784), read at each use; error as for `secret`.
+  virtual std::expected<SecretBytes, std::string> ppk(const std::string& connection) = 0;
   /// The password of the connection's local.xauth, read at each use; error as for `secret`.
   virtual std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) = 0;
   /// With what kind of key the connection signs; error: there is none, or why it cannot be read, for an operator.

@@ -12,6 +12,7 @@
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/ppk.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -45,7 +46,7 @@ void refused_by_peer(Core& core, TimePoint now, IkeSa& sa, const Notify& n) {
                       "The peer refused our authentication (" + said + "): " +
                           (psk ? "the pre-shared keys differ, or it does not take our identity "
                                : "it does not trust our certificate, or does not take our identity ") +
-                          sa.local_id + ".",
+                          sa.local_id + or_ppk(core, sa) + ".",
                       {.number = 3, .evidence = std::move(evidence), .said = said, .said_proven = true, .by = ike::RefusedBy::Peer});
     if (named) start_sa(core, now, again);
     return;
@@ -55,7 +56,8 @@ void refused_by_peer(Core& core, TimePoint now, IkeSa& sa, const Notify& n) {
 }
 
 /// The request, our proof being made. `init_reply`: the responder's IKE_SA_INIT.
-void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Auth& proof) {
+/// `without`: our proof for a peer that lacks the PPK (RFC 8784 §3).
+void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Auth& proof, const std::optional<Auth>& without) {
   const config::Connection& c = core.connection(sa);
   Builder b;
   b.add(own_id<IdI>(c.local_id, sa.local.address));
@@ -64,6 +66,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Au
   add_cert_requests(core, own, std::numeric_limits<std::size_t>::max(), b);
   if (const auto wanted = sa.unnamed ? std::nullopt : wanted_id(c.remote_id)) b.add(*wanted);
   b.add(proof);
+  add_ppk(core, sa, without, b);
   if (!core.contacted.contains({sa.remote.vrf, sa.remote.address})) b.notify(NotifyType::InitialContact);
   MakeChild make;
   if (!sa.childless) {
@@ -101,8 +104,7 @@ void verify(Core& core, TimePoint now, IkeSa& sa, AuthSent& state, Message reply
   const auto proof = read_signature(auth, sa.hashes.has_value());
   if (!proof)
     return refuse_peer(core, now, sa, Reason::AuthFailed, "The peer's signature is not taken: " + proof.error() + ".", {.number = 4});
-  if (const auto why = unwanted(core.connection(sa), *proof))
-    return refuse_peer(core, now, sa, Reason::AuthFailed, *why, {.number = 4});
+  if (const auto why = unwanted(core.connection(sa), *proof)) return refuse_peer(core, now, sa, Reason::AuthFailed, *why, {.number = 4});
   const SecretBytes octets = octets_of_peer(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
   const JobId job = ask_verification(core, sa, reply, static_cast<std::uint8_t>(id.type), id.data, *proof,
                                      Bytes(octets.view().begin(), octets.view().end()));
@@ -132,7 +134,7 @@ bool proves_secret(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
   Cause cause{.number = 4};
   if (psk) cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
   refuse_peer(core, now, sa, Reason::AuthFailed,
-              psk ? "The peer's proof does not fit our pre-shared key."
+              psk ? "The peer's proof does not fit our pre-shared key" + or_ppk(core, sa) + "."
                   : "The peer proves itself by " + described(auth.method) + ", and the connection asks for a pre-shared key.",
               std::move(cause));
   return false;
@@ -140,11 +142,20 @@ bool proves_secret(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
 
 }  // namespace
 
+namespace {
+/// What we sign in IKE_AUTH.
+SecretBytes own_octets(Core& core, const IkeSa& sa, bool with_ppk) {
+  const IdI id = own_id<IdI>(core.connection(sa).local_id, sa.local.address);
+  return signed_octets(sa.keys.prf, sa.init_request, sa.nonce_r, (with_ppk ? sa.ppk->pi : sa.keys.pi).view(), encode_body(id));
+}
+}  // namespace
+
 void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
   const config::Connection& c = core.connection(sa);
-  const IdI id = own_id<IdI>(c.local_id, sa.local.address);
-  sa.local_id = text(id);
-  const SecretBytes octets = signed_octets(sa.keys.prf, sa.init_request, sa.nonce_r, sa.keys.pi.view(), encode_body(id));
+  sa.local_id = text(own_id<IdI>(c.local_id, sa.local.address));
+  if (auto fault = begin_ppk(core, sa))
+    return connecting_failed(core, now, sa, Exchange::IkeAuth, fault->reason, fault->text, std::move(fault->cause));
+  const SecretBytes octets = own_octets(core, sa, sa.ppk.has_value());
   if (c.local_auth.auth == config::Proof::Pubkey) {
     const auto scheme = signing_scheme(core, sa);
     if (!scheme) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, scheme.error(), {.number = 3});
@@ -155,8 +166,13 @@ void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
   if (!secret)
     return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, secret.error() + ".",
                              {.number = 3, .evidence = ikev1::unreadable(secret.error())});
-  const SecretBytes auth = shared_key_auth(sa.keys.prf, secret->view(), octets.view());
-  send_proof(core, now, sa, init_reply, Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
+  const auto proof = [&](const SecretBytes& what) {
+    const SecretBytes auth = shared_key_auth(sa.keys.prf, secret->view(), what.view());
+    return Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
+  };
+  std::optional<Auth> without;
+  if (may_lack_ppk(core, sa)) without = proof(own_octets(core, sa, false));
+  send_proof(core, now, sa, init_reply, proof(octets), without);
 }
 
 void on_auth_signed(Core& core, TimePoint now, IkeSa& sa, const ike::SignResult& result) {
@@ -167,8 +183,15 @@ void on_auth_signed(Core& core, TimePoint now, IkeSa& sa, const ike::SignResult&
   if (!result.ok)
     return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, "Our private key did not sign: " + result.error + ".",
                              {.number = 3});
-  Bytes init_reply = std::move(state->reply);
-  send_proof(core, now, sa, std::move(init_reply), signature_auth(state->scheme, result.signature));
+  Auth made = signature_auth(state->scheme, result.signature);
+  if (!state->proof && may_lack_ppk(core, sa)) {
+    state->job = ask_signature(core, sa, state->scheme, own_octets(core, sa, false));
+    state->proof = std::move(made);
+    return;
+  }
+  const Signing done = std::move(*state);
+  if (done.proof) return send_proof(core, now, sa, done.reply, *done.proof, std::move(made));
+  send_proof(core, now, sa, done.reply, made, std::nullopt);
 }
 
 void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
@@ -185,6 +208,7 @@ void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
   const config::Connection& c = core.connection(sa);
   const IdR* id = m->find<IdR>();
   if (!id) return refuse_peer(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH has no identity.", {.number = 4});
+  if (auto fault = settle_ppk(core, sa, *m)) return refuse_peer(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
   if (c.remote_auth.auth != config::Proof::Pubkey) {
     if (!proves_secret(core, now, sa, *m)) return;
     MakeChild make = std::move(state->make);
@@ -205,7 +229,7 @@ void on_auth_verified(Core& core, TimePoint now, IkeSa& sa, const ike::VerifyRes
   if (!result.ok) {
     const Reason reason = result.reason == Reason::Ok ? Reason::AuthFailed : result.reason;
     Cause cause = refusal_of(core, sa, 4, text(*state->reply.find<IdR>()), result);
-    return refuse_peer(core, now, sa, reason, result.message, std::move(cause));
+    return refuse_peer(core, now, sa, reason, result.message + (reason == Reason::AuthFailed ? or_ppk(core, sa) : ""), std::move(cause));
   }
   Verifying done = std::move(*state);
   accept(core, now, sa, std::move(done.make), done.reply);

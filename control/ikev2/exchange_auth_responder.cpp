@@ -9,6 +9,7 @@
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/ppk.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -19,11 +20,14 @@ namespace {
 constexpr std::size_t kMaxTrials = 8;
 
 struct Claim {
+  const Message& message;
+  ByteView init_request;
   const IdI& id;
   const IdR* wanted;  ///< whom it takes us for
-  const Auth& auth;
+  Auth auth;
   std::expected<PeerSignature, std::string> signature;
   SecretBytes octets;
+  std::optional<PpkKeys> ppk{};  ///< that it is made with, as for the connection that is looked at
 };
 
 struct Verdict {
@@ -57,8 +61,40 @@ std::optional<Verdict> other_names(Core& core, const IkeSa& sa, std::size_t inde
   return out;
 }
 
+SecretBytes octets_of_peer(const IkeSa& sa, const Claim& claim, const SecretBytes& sk_pi) {
+  return signed_octets(sa.keys.prf, claim.init_request, sa.nonce_r, sk_pi.view(), claim.message.raw(PayloadType::IdI)->body);
+}
+
+/// The claim as it is to be judged for a connection: with its PPK, or by what stands there for those who lack it (RFC 8784 §3).
+std::expected<Claim, Verdict> with_ppk(Core& core, const IkeSa& sa, std::size_t index, const Claim& claim) {
+  auto proof = ppk_proof(core, sa, core.config.connections[index], claim.message);
+  if (!proof) {
+    PpkFault& fault = proof.error();
+    return std::unexpected(Verdict{fault.reason, std::move(fault.text), std::move(fault.cause), index});
+  }
+  Claim out = claim;
+  if (proof->keys) out.octets = octets_of_peer(sa, claim, proof->keys->pi);
+  if (!(proof->auth == claim.auth)) out.signature = read_signature(proof->auth, sa.hashes.has_value());
+  out.auth = std::move(proof->auth);
+  out.ppk = std::move(proof->keys);
+  return out;
+}
+
+/// Whether the peer's secret is ours, and its PPK alone is not: it has left a proof without.
+bool other_ppk(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
+  const Notify* without = claim.ppk ? claim.message.notify(NotifyType::NoPpkAuth) : nullptr;
+  if (!without) return false;
+  Claim plain = claim;
+  plain.auth.data = without->data;
+  plain.octets = octets_of_peer(sa, claim, sa.keys.pi);
+  return proves(sa, plain, secret);
+}
+
 /// Why the peer has not proved to be the connection's: of a signature only what can be said without the certificate.
-std::optional<Verdict> unproven(Core& core, const IkeSa& sa, std::size_t index, const Claim& claim) {
+std::optional<Verdict> unproven(Core& core, const IkeSa& sa, std::size_t index, const Claim& made) {
+  const auto judged = with_ppk(core, sa, index, made);
+  if (!judged) return judged.error();
+  const Claim& claim = *judged;
   const config::Connection& c = core.config.connections[index];
   Verdict out{.reason = Reason::AuthFailed, .text = {}, .connection = index};
   const bool pubkey = c.remote_auth.auth == config::Proof::Pubkey;
@@ -77,7 +113,10 @@ std::optional<Verdict> unproven(Core& core, const IkeSa& sa, std::size_t index, 
   const auto secret = core.services.secret(c.name);
   if (secret && proves(sa, claim, *secret)) return std::nullopt;
   if (secret) {
-    out.text = "The peer's proof does not fit our pre-shared key.";
+    const std::string ppk = "the two sides do not have the same PPK \"" + c.ppk.id + "\"";
+    out.text = other_ppk(sa, claim, *secret) ? "All else of the peer's proof fits, but " + ppk + "."
+               : claim.ppk                   ? "The peer's proof does not fit our pre-shared key, or " + ppk + "."
+                                             : "The peer's proof does not fit our pre-shared key.";
     out.cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
   } else {
     out.reason = Reason::NoSecret;
@@ -184,6 +223,7 @@ void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, co
   b.add(own);
   if (core.connection(sa).local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, b);
   b.add(proof);
+  confirm_ppk(sa, b);
   established(core, now, sa, text(peer), peer_key(core.connection(sa), peer, sa.remote));
   if (first) peer_restarted(core, now, sa);
   make_child(core, now, sa, request.id, request.message, std::move(b));
@@ -192,6 +232,7 @@ void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, co
 /// The peer is who it says: our own proof.
 void accept(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
   const config::Connection& c = core.connection(sa);
+  take_ppk(core, sa);
   const SecretBytes octets = octets_of_reply(sa, request.init_reply, own_id_of(core, sa));
   if (c.local_auth.auth == config::Proof::Pubkey) {
     const auto scheme = signing_scheme(core, sa, request.message.find<Auth>());
@@ -249,18 +290,27 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
     return fails(NotifyType::InvalidSyntax, {}, Reason::BadPayloads, "IKE_AUTH: " + *fault);
   const Auth* auth = m->find<Auth>();
   if (!auth) return fails(NotifyType::AuthenticationFailed, {}, Reason::AuthFailed, "The peer asks for EAP, and no connection offers it.");
-  const Claim claim{*m->find<IdI>(), m->find<IdR>(), *auth, read_signature(*auth, sa.hashes.has_value()),
+  const Claim claim{*m,
+                    state->request,
+                    *m->find<IdI>(),
+                    m->find<IdR>(),
+                    *auth,
+                    read_signature(*auth, sa.hashes.has_value()),
                     signed_octets(sa.keys.prf, state->request, sa.nonce_r, sa.keys.pi.view(), m->raw(PayloadType::IdI)->body)};
   auto meant = meant_by(core, now, sa, id, claim);
   if (meant.empty()) return;
   core.reassign(sa, meant.front());
+  std::erase_if(meant, [&](std::size_t other) { return !same_ppk(core.config.connections[other], core.connection(sa)); });
   meant.erase(meant.begin());
+  const auto judged = with_ppk(core, sa, sa.connection, claim);
+  if (!judged) return refuse(core, now, sa, id, judged.error());
+  sa.ppk = judged->ppk;
   Bytes init_reply = std::move(state->reply);
   if (!by_signature(auth->method)) return accept(core, now, sa, {id, std::move(*m), std::move(init_reply)});
   VerifyingInit next{0,
                      {id, std::move(*m), std::move(init_reply)},
-                     *claim.signature,
-                     Bytes(claim.octets.view().begin(), claim.octets.view().end()),
+                     *judged->signature,
+                     Bytes(judged->octets.view().begin(), judged->octets.view().end()),
                      std::move(meant)};
   next.job = ask(core, sa, next);
   sa.state = std::move(next);
@@ -277,6 +327,7 @@ void on_verified_init(Core& core, TimePoint now, IkeSa& sa, VerifyingInit& state
   }
   const Reason reason = why.reason == Reason::Ok ? Reason::AuthFailed : why.reason;
   Cause cause = refusal_of(core, sa, 3, text(*request.message.find<IdI>()), why);
+  if (reason == Reason::AuthFailed) why.message += or_ppk(core, sa);
   refuse(core, now, sa, request.id, {reason, std::move(why.message), std::move(cause), sa.connection});
 }
 

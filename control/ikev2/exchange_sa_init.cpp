@@ -31,6 +31,7 @@ void send_init(Core& core, TimePoint now, IkeSa& sa, std::shared_ptr<crypto::DhK
   add_nat_detection(core, sa, IkeSpi{}, b);
   if (takes_fragments(core, sa)) b.notify(NotifyType::Ikev2FragmentationSupported);
   if (may_sign(core.connection(sa))) b.notify(NotifyType::SignatureHashAlgorithms, announced_hashes());
+  if (!core.connection(sa).ppk.id.empty()) b.notify(NotifyType::UsePpk);
   sa.init_request = init_message(sa, IkeSpi{}, false, b);
   sa.last_request = {sa.init_request};
   core.send(now, sa, sa.last_request);
@@ -104,6 +105,7 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
   sa.fragments = takes_fragments(core, sa) && m.notify(NotifyType::Ikev2FragmentationSupported);
   find_nats(core, sa, m);
   note_hashes(sa, m);
+  sa.use_ppk = !core.connection(sa).ppk.id.empty() && m.notify(NotifyType::UsePpk);
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::ComputeDh{job, sa.group, state.key, ke.data});
   sa.state = Deriving{job, sa.nonce_r, Bytes(in.framed.message.begin(), in.framed.message.end())};

@@ -145,6 +145,11 @@ IkeKeys derive(const IkeKeyInputs& in) {
   return spread(prf(in.suite.prf, nonces.view(), {in.g_ir}), in);
 }
 
+PpkKeys ppk_keys(const IkeKeys& keys, ByteView ppk) {
+  const auto mixed = [&](const SecretBytes& key) { return prf_plus(keys.prf, ppk, {key.view()}, key.size()); };
+  return {mixed(keys.d), mixed(keys.pi), mixed(keys.pr)};
+}
+
 IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d) {
   return spread(prf(old_prf, old_d, {in.g_ir, in.nonce_i, in.nonce_r}), in);
 }

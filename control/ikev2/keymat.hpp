@@ -1,4 +1,4 @@
-// Every key and every proof of IKEv2 that is made of a PRF: RFC 7296 §2.13-§2.18, §2.15 (AUTH), §2.23 (NAT detection).
+// Every key and every proof of IKEv2 that is made of a PRF: RFC 7296 §2.13-§2.18, §2.15 (AUTH), §2.23 (NAT detection), RFC 8784.
 // Owns the formulas. Keeps nothing, compares nothing: comparing is equal_constant_time()'s.
 #pragma once
 
@@ -33,6 +33,11 @@ struct IkeKeyInputs {
 };
 /// SKEYSEED = prf(Ni | Nr, g^ir) and what comes of it (RFC 7296 §2.14).
 IkeKeys derive(const IkeKeyInputs& in);
+/// Those of its keys that a post-quantum pre-shared key is mixed into: prf+(PPK, SK_d), ... (RFC 8784 §3).
+struct PpkKeys {
+  SecretBytes d, pi, pr;
+};
+PpkKeys ppk_keys(const IkeKeys& keys, ByteView ppk);
 /// Of an IKE SA that replaces another: SKEYSEED = prf(SK_d of the old one, g^ir | Ni | Nr), with the old one's PRF (RFC 7296 §2.18).
 IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d);
 

@@ -5,6 +5,7 @@
 #include "control/ike/connection_select.hpp"
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/ppk.hpp"
 #include "control/ikev2/proposal.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -145,6 +146,7 @@ void on_sa_init_request(Core& core, const Incoming& in) {
   sa.fragments = takes_fragments(core, sa) && parsed->notify(NotifyType::Ikev2FragmentationSupported);
   find_nats(core, sa, *parsed);
   note_hashes(sa, *parsed);
+  sa.use_ppk = parsed->notify(NotifyType::UsePpk) != nullptr;
   const JobId job = core.add_job({sa.id});
   sa.state = Responding{job, selection->choice.suite, Bytes(in.framed.message.begin(), in.framed.message.end()),
                         parsed->find<Nonce>()->data, std::move(selection->choice.reply)};
@@ -166,6 +168,8 @@ void on_responding_dh(Core& core, TimePoint now, IkeSa& sa, Responding& state, c
   add_nat_detection(core, sa, sa.spi_r, b);
   if (sa.fragments) b.notify(NotifyType::Ikev2FragmentationSupported);
   if (sa.hashes) b.notify(NotifyType::SignatureHashAlgorithms, announced_hashes());
+  sa.use_ppk = sa.use_ppk && any_ppk(core, connections_for(core, sa));
+  if (sa.use_ppk) b.notify(NotifyType::UsePpk);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
   add_cert_requests(core, connections_for(core, sa), sa.allowance.left() - std::min(size, sa.allowance.left()), b);
   Bytes reply = init_message(sa, sa.spi_r, true, b);

@@ -212,6 +212,7 @@ struct Signing {
   JobId job{};
   Bytes reply;  ///< of IKE_SA_INIT
   ike::SignatureScheme scheme{};
+  std::optional<Auth> proof{};  ///< made already, with the PPK: what is being made now is for a peer that has none
 };
 /// IKE_AUTH was sent. The SA is half there: keys, no proof.
 struct AuthSent {
@@ -297,6 +298,9 @@ struct IkeSa {
   DhGroup group{};                        ///< of our KE payload
   Bytes init_request;                     ///< of an initiator: IKE_SA_INIT as last sent
   std::optional<SignatureHashes> hashes;  ///< that the peer takes in signatures; nullopt: it does not say
+  bool use_ppk = false;                   ///< both sides have said that they take PPKs (RFC 8784 §3)
+  std::optional<PpkKeys> ppk;             ///< with the PPK, until it is known whether it is used
+  bool with_ppk = false;                  ///< its keys are of it
   Bytes cookie;                           ///< the responder's, to be sent back
   unsigned init_tries = 0;                ///< cookies and groups that the responder asked for
 

@@ -36,6 +36,7 @@ class Shell final : public ike::Services {
   std::optional<Spi> allocate_spi() override { return Spi{++last_spi_}; }
   void release_spi(Spi) override {}
   std::expected<SecretBytes, std::string> secret(const std::string&) override { return SecretBytes(as_bytes(secret_)); }
+  std::expected<SecretBytes, std::string> ppk(const std::string&) override { return std::unexpected("none"); }
   std::expected<SecretBytes, std::string> xauth_password(const std::string&) override { return std::unexpected("none"); }
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string&) override { return std::unexpected("none"); }
   std::vector<Bytes> certificates(const std::string&) override { return {}; }

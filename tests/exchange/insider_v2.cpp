@@ -26,11 +26,19 @@ std::optional<Bytes> InsiderV2::exchange(const Bytes& message) {
   return answers_.empty() ? std::nullopt : std::optional(answers_.front());
 }
 
+namespace {
+void append(Builder& to, const Builder& more) {
+  const auto m = Message::parse(more.first(), more.chain());
+  for (const Payload& p : m.value().payloads()) to.add_raw(p.type, p.body);
+}
+}  // namespace
+
 std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const TrafficSelector& theirs) {
   const auto suites = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
   const Bytes nonce(32, 0x11), value(key_->public_value().begin(), key_->public_value().end());
   Builder first;
   first.add(build_ike_offer(suites)).add(Ke{DhGroup::Ecp256, value}).add(Nonce{nonce});
+  append(first, in_init);
   ike::Header h;
   h.spi_i = spi_i_;
   h.major = 2;
@@ -45,16 +53,18 @@ std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const Tra
   if (!m || !m->find<Ke>() || !m->find<Nonce>()) return std::nullopt;
   spi_r_ = framed->header.spi_r;
   const auto shared = key_->compute(m->find<Ke>()->data);
-  const IkeKeys keys = derive({suites[0], nonce, m->find<Nonce>()->data, shared->view(), spi_i_, spi_r_});
+  IkeKeys keys = derive({suites[0], nonce, m->find<Nonce>()->data, shared->view(), spi_i_, spi_r_});
   seal_.emplace(suites[0], keys.ei, keys.ai);
   open_.emplace(suites[0], keys.er, keys.ar);
   next_id = 1;
+  if (ppk) keys.pi = ppk_keys(keys, as_bytes(*ppk)).pi;
   const IdI id{IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())};
   const SecretBytes octets = signed_octets(keys.prf, request, m->find<Nonce>()->data, keys.pi.view(), encode_body(id));
   const SecretBytes auth = shared_key_auth(keys.prf, as_bytes("secret"), octets.view());
   Builder b;
   b.add(id).add(Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
   b.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), spi(0), false)).add(TsI{{mine}, 0}).add(TsR{{theirs}, 0});
+  append(b, in_auth);
   return ask(ike::kExchangeAuth, b);
 }
 

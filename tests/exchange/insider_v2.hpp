@@ -27,6 +27,8 @@ class InsiderV2 {
   /// The inbound SPI of the n-th CHILD SA that this one asked for.
   [[nodiscard]] static Spi spi(std::uint32_t n) { return Spi{0xc0de0000U + n}; }
   std::uint32_t next_id = 0;
+  ikev2::Builder in_init, in_auth;   ///< what its IKE_SA_INIT and IKE_AUTH have besides: notifications
+  std::optional<std::string> ppk{};  ///< what its AUTH is made with
 
  private:
   std::optional<Bytes> exchange(const Bytes& message);

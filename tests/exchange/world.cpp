@@ -49,6 +49,12 @@ std::expected<SecretBytes, std::string> Host::secret(const std::string& connecti
   return SecretBytes(as_bytes(it->second));
 }
 
+std::expected<SecretBytes, std::string> Host::ppk(const std::string& connection) {
+  const auto it = ppks.find(connection);
+  if (it == ppks.end()) return std::unexpected("the secret file /ppk/" + connection + " is empty");
+  return SecretBytes(as_bytes(it->second));
+}
+
 std::expected<SecretBytes, std::string> Host::xauth_password(const std::string& connection) {
   if (password.empty()) return std::unexpected("the secret file /xauth/" + connection + " is empty");
   return SecretBytes(as_bytes(password));

@@ -45,6 +45,7 @@ class Host final : public ike::Services {
   std::optional<Spi> allocate_spi() override;
   void release_spi(Spi spi) override;
   std::expected<SecretBytes, std::string> secret(const std::string& connection) override;
+  std::expected<SecretBytes, std::string> ppk(const std::string& connection) override;
   std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) override;
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
   std::vector<Bytes> certificates(const std::string& connection) override;
@@ -76,6 +77,7 @@ class Host final : public ike::Services {
   /// Runs each step of the engine, if set; what it throws away with restart() is a culvertd that ended.
   std::function<void(const std::function<void()>&)> around;
   std::map<std::string, std::string> secrets;   ///< by connection; absent: unreadable
+  std::map<std::string, std::string> ppks;      ///< by connection; absent: unreadable
   std::map<std::string, ike::AuthMethod> keys;  ///< by connection; absent: no private key. Its certificate is the host's name
   std::set<std::string> distrusted;             ///< certificates that this host refuses; "c: B" for connection c alone
   std::map<std::string, std::string> users;     ///< who may come by XAuth, and their passwords

@@ -259,3 +259,29 @@ TEST_CASE("what is signed with may be said, in swanctl's words", "[config][versi
     CHECK(found[0].find("connections.b.local.auth: expected psk, pubkey or xauth") != std::string::npos);
   }
 }
+
+TEST_CASE("a post-quantum pre-shared key has a name and a place, and is of IKEv2", "[config][version][rfc8784]") {
+  const std::string keys = "ppk_id: ours\n    ppk: file:/run/x/ppk";
+  const Connection c = connection(beside(keys));
+  CHECK(c.ppk.id == "ours");
+  CHECK(c.ppk.secret.where == "/run/x/ppk");
+  CHECK_FALSE(c.ppk.required);
+  CHECK(connection(beside(keys + "\n    ppk_required: true")).ppk.required);
+  CHECK(connection(kBase).ppk.id.empty());
+  CHECK(findings(beside(keys)).empty());
+  const auto one = [](const std::string& text) {
+    const auto found = findings(text);
+    REQUIRE(found.size() == 1);
+    return found[0];
+  };
+  CHECK(one(beside("ppk_id: ours")).find("connections.b.ppk: the key is missing beside ppk_id") != std::string::npos);
+  CHECK(one(beside("ppk: file:/run/x/ppk")).find("connections.b.ppk_id: the key is missing beside ppk") != std::string::npos);
+  CHECK(one(beside("ppk_required: true")).find("connections.b.ppk_id: the key is missing beside ppk_required") != std::string::npos);
+  CHECK(one(beside("ppk_id: ours\n    ppk: file:/run/x/psk")).find("connections.b.ppk: expected another place than that of secret") !=
+        std::string::npos);
+  CHECK(one(beside("ppk_id: ours\n    ppk: geheim")).find("geheim") == std::string::npos);
+  CHECK(one(beside(keys + "\n    ppk_requird: true")).ends_with("did you mean 'ppk_required'?"));
+  CHECK(findings(with("version: 2", "version: 1", beside(keys))).size() == 2);
+  CHECK(findings(with("version: 2", "version: 1", beside(keys)))[0].find(
+            "expected no such key with version: 1: post-quantum pre-shared keys are of IKEv2 (RFC 8784)") != std::string::npos);
+}

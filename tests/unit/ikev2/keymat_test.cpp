@@ -281,3 +281,21 @@ TEST_CASE("strongSwan's and NSS's vectors: PRFs, prf+ and IKEv2 with AES-XCBC", 
   std::cout << "strongSwan PRFs, MACs and KDFs: " << ran << " cases; NSS with AES-XCBC: 3\n";
   CHECK(ran > 30);
 }
+
+TEST_CASE("a post-quantum pre-shared key is mixed into SK_d, SK_pi and SK_pr, as the key of prf+", "[ikev2][rfc8784-3]") {
+  const Bytes ppk(32, 0x33);
+  for (const Prf kind : {Prf::HmacSha1, Prf::HmacSha2_256, Prf::HmacSha2_384, Prf::HmacSha2_512, Prf::AesXcbc, Prf::AesCmac}) {
+    const std::size_t size = preferred_key_bytes(kind);
+    IkeKeys keys;
+    keys.prf = kind;
+    keys.d = SecretBytes(Bytes(size, 1));
+    keys.pi = SecretBytes(Bytes(size, 2));
+    keys.pr = SecretBytes(Bytes(size, 3));
+    const PpkKeys mixed = ppk_keys(keys, ppk);
+    const Bytes one{1};  // T1 = prf(K, S | 0x01) is as long as the key
+    CHECK(mixed.d == prf(kind, ppk, {keys.d.view(), one}));
+    CHECK(mixed.pi == prf(kind, ppk, {keys.pi.view(), one}));
+    CHECK(mixed.pr == prf(kind, ppk, {keys.pr.view(), one}));
+    CHECK(mixed.d.size() == size);
+  }
+}
