@@ -49,10 +49,11 @@ class PingResult:
         self.interval = int(duration.group(1)) / self.transmitted if duration and self.transmitted else 0.0   # in ms
         rtt = re.search(r"= [\d.]+/([\d.]+)/([\d.]+)/", text)
         self.rtt_avg, self.rtt_max = (float(rtt.group(1)), float(rtt.group(2))) if rtt else (0.0, 0.0)
-        last = self.transmitted
-        if self.received < last and last not in seen and "bytes from" in text:
-            last -= 1                          # the echo in flight when it was stopped
-            self.transmitted -= 1
+        # Those in flight when it was stopped: as many as fit into the longest way there and back, and one.
+        last, under_way = self.transmitted, 1 + int(self.rtt_max / self.interval) if self.interval else 1
+        while "bytes from" in text and last not in seen and self.transmitted - last < under_way:
+            last -= 1
+        self.transmitted = last
         self.lost = [n for n in range(1, last + 1) if n not in seen]
 
     @property
