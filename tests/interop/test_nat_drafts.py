@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, report, sites, strongswan  # noqa: E402
-from lib.lab import wait_for  # noqa: E402
+from lib.lab import LabError, wait_for  # noqa: E402
 from lib.strongswan import StrongSwan  # noqa: E402
 from lib.traffic import Capture, ping, tshark  # noqa: E402
 from lib.vpnc import Vpnc, admit  # noqa: E402
@@ -144,8 +144,13 @@ def vpnc_calls(r, lab):
         capture = Capture(box.namespace, "in0", f"vpnc-{draft}")
         caller = Vpnc(lab, client, f"draft-{draft}", "natt", gateway_address=INSIDE)
         told = caller.connected()
-        r.check(f"{title}: connects, ESP in UDP on port {port}", bool(told) and encapsulated(culvert, "people") and culvert.ike_sas("people")[0]["local"].endswith(f":{port}"),
-                caller.process.output()[-400:])
+        # The caller before this one may not have gone yet.
+        up = lambda: encapsulated(culvert, "people") and any(sa["local"].endswith(f":{port}") for sa in culvert.ike_sas("people") if sa["state"] == "established")
+        try:
+            seen = bool(told) and wait_for(up, 10, "the caller's SAs")
+        except LabError:
+            seen = False
+        r.check(f"{title}: connects, ESP in UDP on port {port}", seen, caller.process.output()[-400:] + str(culvert.ike_sas("people")))
         r.check(f"{title}: ping", *ping(client, sites.HOST["a"]))
         caller.process.stop()
         capture.stop()
