@@ -261,7 +261,7 @@ struct Connection {
   XauthServer xauth_server;
   std::vector<std::string> pools;  ///< where the peer's virtual address comes from, in this order; none: it gets none
   ModeConfig mode_config{};        ///< pull: the one that wants an address asks; push: the one that gives it begins
-  std::vector<IpAddress> vips;     ///< virtual addresses that we ask for; 0.0.0.0: any
+  std::vector<IpAddress> vips;     ///< virtual addresses that we ask for, at most one of each family; unspecified: any
   Unique unique{};
   bool aggressive = false;                   ///< phase 1 is Aggressive Mode instead of Main Mode
   bool aggressive_psk_exposes_hash = false;  ///< ... and is answered, too, with a pre-shared key

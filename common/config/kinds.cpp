@@ -270,23 +270,6 @@ Kind<IpAddress> address_kind(std::string expects, bool v6) {
           [](const IpAddress& v) { return v.to_string(); }};
 }
 
-Kind<Prefix> network_kind(std::string expects, bool v6) {
-  return {expects,
-          [=, inner = prefix()](const At& at) -> std::optional<Prefix> {
-            const auto p = inner.read(at);
-            if (!p) return p;
-            if (p->address.family == Family::V6 && !v6) {
-              at.error("expected " + expects + ", got " + quoted(at.node.text) + std::string(kNoIpv6));
-            } else if (p->address != p->first()) {
-              at.expected(expects + " without host bits", Prefix{p->first(), p->length}.to_string());
-            } else {
-              return *p;
-            }
-            return std::nullopt;
-          },
-          [](const Prefix& v) { return v.to_string(); }};
-}
-
 /// Why no host can have this address; empty: it can.
 std::string no_host(const Prefix& p) {
   const std::string network = Prefix{p.first(), p.length}.to_string();
@@ -342,7 +325,17 @@ Kind<Prefix> interface_address() {
   return kind;
 }
 
-Kind<Prefix> network() { return network_kind("a network such as 10.2.0.0/24 or 2001:db8:2::/48", true); }
-Kind<Prefix> network_v4() { return network_kind("an IPv4 network such as 10.2.0.0/24", false); }
+Kind<Prefix> network() {
+  const std::string expects = "a network such as 10.2.0.0/24 or 2001:db8:2::/48";
+  return {expects,
+          [=, inner = prefix()](const At& at) -> std::optional<Prefix> {
+            const auto p = inner.read(at);
+            if (!p) return p;
+            if (p->address == p->first()) return *p;
+            at.expected(expects + " without host bits", Prefix{p->first(), p->length}.to_string());
+            return std::nullopt;
+          },
+          [](const Prefix& v) { return v.to_string(); }};
+}
 
 }  // namespace culvert::config

@@ -68,11 +68,10 @@ Kind<std::string> listen_address();  ///< "127.0.0.1:9464"; "off" is read as emp
 Kind<std::uint32_t> megabytes(std::uint32_t low, std::uint32_t high);
 Kind<std::uint64_t> bytes_or_none();
 Kind<IpAddress> address();
-Kind<IpAddress> address_v4();      ///< for what IKEv1's Mode Config says
+Kind<IpAddress> address_v4();      ///< for what IPv4 alone has
 Kind<Prefix> prefix();             ///< keeps host bits
 Kind<Prefix> interface_address();  ///< one that a host can have
 Kind<Prefix> network();            ///< refuses host bits
-Kind<Prefix> network_v4();
 Kind<TrafficSelector> selector();
 Kind<SideSelector> side_selector();    ///< a traffic selector, or "dynamic", "dynamic[tcp/443]"
 Kind<Identity> identity();             ///< one of our own: no pattern

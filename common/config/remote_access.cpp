@@ -10,29 +10,21 @@ namespace {
 
 /// A network without its first and last address, or a range.
 Kind<TrafficSelector> pool_addresses() {
-  const std::string expects = "an IPv4 network such as 10.3.0.0/24 or a range such as 10.3.0.10-10.3.0.99, of at most " +
+  const std::string expects = "a network such as 10.3.0.0/24 or 2001:db8:3::/112, or a range such as 10.3.0.10-10.3.0.99, of at most " +
                               std::to_string(kMaxPoolSize) + " addresses";
   return {expects,
           [=](const At& at) -> std::optional<TrafficSelector> {
             const auto* value = scalar(at, expects);
             if (!value) return std::nullopt;
             auto range = TrafficSelector::parse(*value);
-            if (!range || range->protocol != 0) {
+            const auto last = range && range->protocol == 0 ? range->last.places_behind(range->first) : std::nullopt;
+            if (!last || *last >= kMaxPoolSize) {
               at.expected(expects);
               return std::nullopt;
             }
-            if (range->first.family != Family::V4) {
-              at.error("expected " + expects + ", got " + quoted(*value) + ": virtual addresses are IPv4 only");
-              return std::nullopt;
-            }
-            const std::uint32_t first = range->first.v4_host(), last = range->last.v4_host();
-            if (value->find('/') != std::string::npos && last - first >= 3) {
-              range->first = IpAddress::v4(first + 1);
-              range->last = IpAddress::v4(last - 1);
-            }
-            if (std::uint64_t{last} - first >= kMaxPoolSize) {
-              at.expected(expects);
-              return std::nullopt;
+            if (value->find('/') != std::string::npos && *last >= 3) {
+              range->last = range->first.plus(*last - 1);
+              range->first = range->first.plus(1);
             }
             return *range;
           },
@@ -62,6 +54,30 @@ void check_pools(const GatewayConfig& config, const Where& here) {
                                          " has some of them");
 }
 
+/// Mode Config of IKEv1 carries IPv4 alone here.
+bool says_v6(const Pool& pool) {
+  return pool.addrs.first.family == Family::V6 || std::ranges::find(pool.dns, Family::V6, &IpAddress::family) != pool.dns.end() ||
+         std::ranges::any_of(pool.split_include, [](const Prefix& p) { return p.address.family == Family::V6; });
+}
+
+/// A dynamic side is a virtual address: there must be such of the other side's family.
+void check_families(const GatewayConfig& config, const Connection& c, const Where& at) {
+  const auto in_pools = [&](Family family) {
+    return std::ranges::any_of(config.pools, [&](const Pool& pool) {
+      return pool.addrs.first.family == family && std::ranges::find(c.pools, pool.name) != c.pools.end();
+    });
+  };
+  for (const Child& child : c.children) {
+    const Where here = at.key("children").entry(child.entry);
+    if (child.local_dynamic == child.remote_dynamic || !here.clean({"local_ts", "remote_ts"})) continue;
+    if (child.local_dynamic && !c.vips.empty() &&
+        std::ranges::find(c.vips, child.remote_ts.first.family, &IpAddress::family) == c.vips.end())
+      here.key("remote_ts").error("expected an address family that vips of the connection has, too: local_ts is one of these addresses");
+    if (child.remote_dynamic && !c.pools.empty() && !in_pools(child.local_ts.first.family))
+      here.key("local_ts").error("expected an address family that a pool of the connection has, too: remote_ts is an address of a pool");
+  }
+}
+
 void check_connection(const GatewayConfig& config, const Connection& c, const Where& at) {
   const bool client = !c.xauth_client.user.empty(), server = c.xauth_server.users.kind != SecretRef::Kind::None;
   const Where local = at.key("local"), remote = at.key("remote");
@@ -71,11 +87,20 @@ void check_connection(const GatewayConfig& config, const Connection& c, const Wh
   if (c.remote_auth.auth == Proof::Xauth && !server && remote.clean({"auth", "xauth"}))
     remote.key("auth").error("expected xauth.users beside auth: xauth: without, nobody could come in");
   if (!at.clean({"pools", "vips"})) return;
-  for (const std::string& name : c.pools)
-    if (std::ranges::find(config.pools, name, &Pool::name) == config.pools.end())
+  for (const std::string& name : c.pools) {
+    const auto pool = std::ranges::find(config.pools, name, &Pool::name);
+    if (pool == config.pools.end())
       at.key("pools").error("expected the name of a pool of the section pools, got " + quoted(name));
+    else if (c.version == 1 && at.clean({"version"}) && says_v6(*pool))
+      at.key("pools").error("expected pools of IPv4 alone with version: 1, but " + quoted(name) + " has IPv6 addresses");
+  }
+  if (c.vips.size() == 2 && c.vips.front().family == c.vips.back().family)
+    at.key("vips").error("expected at most one address of each family");
+  if (c.version == 1 && at.clean({"version"}) && std::ranges::find(c.vips, Family::V6, &IpAddress::family) != c.vips.end())
+    at.key("vips").error("expected an IPv4 address with version: 1");
   if (!c.pools.empty() && !c.vips.empty())
     at.key("vips").error("expected either pools or vips: one side gives addresses, the other one asks");
+  if (at.clean({"pools", "vips", "children"})) check_families(config, c, at);
 }
 
 }  // namespace
@@ -97,15 +122,17 @@ Section<XauthServer> xauth_server_section() {
 
 Section<Pool> pool_section() {
   return Section<Pool>()
-      .key(
-          "addrs", &Pool::addrs, pool_addresses(),
-          "The addresses. Of a network the first and the last one are left out. An identity gets the same one each time, while it is free.")
+      .key("addrs", &Pool::addrs, pool_addresses(),
+           "The addresses, IPv6 ones for connections with version: 2. Of a network the first and the last one are left out. An identity "
+           "gets "
+           "the same one each time, while it is free.")
       .required("10.3.0.0/24")
-      .key("dns", &Pool::dns, list_of(address_v4(), 0, 4), "Name servers for the peer.")
+      .key("dns", &Pool::dns, list_of(address(), 0, 4), "Name servers for the peer.")
       .example("[10.1.0.53]")
       .key("nbns", &Pool::nbns, list_of(address_v4(), 0, 4), "WINS servers for the peer.")
-      .key("split_include", &Pool::split_include, list_of(network_v4(), 0, 64),
-           "Networks whose traffic the peer is to send through the tunnel (Cisco Unity; INTERNAL_IP4_SUBNET of IKEv2); none: all of it.")
+      .key("split_include", &Pool::split_include, list_of(network(), 0, 64),
+           "Networks whose traffic the peer is to send through the tunnel (Cisco Unity; INTERNAL_IP4_SUBNET and INTERNAL_IP6_SUBNET of "
+           "IKEv2); none: all of it.")
       .example("[10.1.0.0/24]")
       .key("banner", &Pool::banner, text("a text, or empty: none", 500), "What the peer's user is shown (Cisco Unity).")
       .key("domain", &Pool::domain, text("a domain, or empty: none", 255), "The peer's default domain (Cisco Unity).")
@@ -115,13 +142,14 @@ Section<Pool> pool_section() {
 }
 
 Kind<std::vector<IpAddress>> virtual_addresses() {
-  Kind<IpAddress> one = address_v4();
-  one.expects = "an IPv4 address, 0.0.0.0 for any";
+  Kind<IpAddress> one = address();
+  one.expects = "an IP address, 0.0.0.0 or '::' for any of its family";
   one.read = [inner = one.read](const At& at) -> std::optional<IpAddress> {
     if (at.node.kind == Node::Kind::Scalar && at.node.text == "0.0.0.0") return IpAddress::v4(0);
+    if (at.node.kind == Node::Kind::Scalar && at.node.text == "::") return IpAddress{{}, Family::V6};
     return inner(at);
   };
-  return list_of(one, 0, 1);
+  return list_of(one, 0, 2);
 }
 
 void validate_remote_access(const GatewayConfig& config, const Where& root) {

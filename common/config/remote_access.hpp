@@ -13,7 +13,7 @@ inline constexpr std::uint64_t kMaxPoolSize = 65536;  ///< addresses of one pool
 Section<XauthClient> xauth_client_section();
 Section<XauthServer> xauth_server_section();
 Section<Pool> pool_section();
-Kind<std::vector<IpAddress>> virtual_addresses();  ///< at most one
+Kind<std::vector<IpAddress>> virtual_addresses();  ///< at most one of each family
 
 void validate_remote_access(const GatewayConfig& config, const Where& root);
 

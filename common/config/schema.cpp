@@ -282,9 +282,9 @@ Section<Connection> connection_section() {
            "Pools that the peer's virtual address comes from, the first one that has a free one (Mode Config; with version: 2 the "
            "configuration payload). It is tied to the peer's identity, or to its user name.")
       .key("vips", &Connection::vips, virtual_addresses(),
-           "The virtual address that we ask the peer for; 0.0.0.0: any. It becomes local_ts of children that are dynamic. The host behind "
-           "us "
-           "that uses it has it among its own addresses, and a route leads to it; nothing is translated.")
+           "The virtual addresses that we ask the peer for, with version: 2 one of each family; 0.0.0.0, \"::\": any. They become local_ts "
+           "of children that are dynamic. The host behind us that uses one has it among its own addresses, and a route leads to it; "
+           "nothing is translated.")
       .example("[0.0.0.0]")
       .key("mode_config", &Connection::mode_config, choice<ModeConfig>({{"pull", ModeConfig::Pull}, {"push", ModeConfig::Push}}),
            "Who begins when virtual addresses are given. pull: the one that wants one asks. push: the one that gives it.")

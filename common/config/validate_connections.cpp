@@ -164,10 +164,9 @@ void check_selectors(const Connection& connection, const Child& c, const Where& 
   if (at.clean({"local_ts", "remote_ts"})) {
     // What a dynamic side will be: a virtual address, or the outer one.
     const auto known = fixed_selectors(connection, c);
-    const bool virtual_v4 = (c.local_dynamic && !connection.vips.empty()) || (c.remote_dynamic && !connection.pools.empty());
     const Family local = known ? known->first.first.family : c.local_ts.first.family;
     const Family remote = known ? known->second.first.family : c.remote_ts.first.family;
-    if (local != remote || (virtual_v4 && !(c.local_dynamic && c.remote_dynamic) && local != Family::V4))
+    if (local != remote)
       at.key("remote_ts").error("expected the address family of local_ts");
     else if (c.local_ts.protocol != c.remote_ts.protocol)
       at.key("remote_ts")

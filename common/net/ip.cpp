@@ -39,6 +39,33 @@ std::string IpAddress::to_string() const {
   return text;
 }
 
+IpAddress IpAddress::plus(std::uint64_t places) const {
+  IpAddress out = *this;
+  for (std::size_t i = size(); i-- > 0 && places != 0;) {
+    const std::uint64_t sum = (places & 0xff) + out.bytes[i];
+    out.bytes[i] = static_cast<std::uint8_t>(sum);
+    places = (places >> 8) + (sum >> 8);
+  }
+  return out;
+}
+
+std::optional<std::uint64_t> IpAddress::places_behind(const IpAddress& first) const {
+  if (family != first.family || *this < first) return std::nullopt;
+  IpAddress difference;
+  int borrow = 0;
+  for (std::size_t i = size(); i-- > 0;) {
+    const int digit = bytes[i] - first.bytes[i] - borrow;
+    borrow = digit < 0 ? 1 : 0;
+    difference.bytes[i] = static_cast<std::uint8_t>(digit + 256 * borrow);
+  }
+  std::uint64_t out = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (out >> 56 != 0) return std::nullopt;
+    out = out << 8 | difference.bytes[i];
+  }
+  return out;
+}
+
 std::expected<Prefix, std::string> Prefix::parse(std::string_view text) {
   const auto slash = text.find('/');
   const auto address = IpAddress::parse(text.substr(0, slash));

@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -38,6 +39,10 @@ struct IpAddress {
   static std::expected<IpAddress, std::string> from_bytes(ByteView bytes);
   static std::expected<IpAddress, std::string> parse(std::string_view text);
   [[nodiscard]] std::string to_string() const;
+  /// The address so many places behind this one; wraps around at the end of the family.
+  [[nodiscard]] IpAddress plus(std::uint64_t places) const;
+  /// How many places behind `first` it stands; nullopt: not behind it, of another family, or 2^64 and more.
+  [[nodiscard]] std::optional<std::uint64_t> places_behind(const IpAddress& first) const;
   friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
 };
 

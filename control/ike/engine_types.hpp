@@ -188,8 +188,9 @@ struct IkeSaInfo {
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};
   std::vector<ChildSaInfo> children;
-  std::string xauth_user;                      ///< printable; empty: no XAuth, or not done yet
-  std::optional<IpAddress> virtual_address{};  ///< of the peer (from a pool of ours), or ours
+  std::string xauth_user;                         ///< printable; empty: no XAuth, or not done yet
+  std::optional<IpAddress> virtual_address{};     ///< of the peer (from a pool of ours), or ours
+  std::optional<IpAddress> virtual_address_v6{};  ///< beside one of IPv4
 };
 /// An address of a pool that is, or was last, somebody's.
 struct LeaseInfo {

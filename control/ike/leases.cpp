@@ -17,20 +17,16 @@ Leases::Leases(const std::vector<config::Pool>& pools) {
   for (const config::Pool& p : pools) {
     Book book;
     book.pool = &p;
-    // IPv6 pools are for answering only: no data plane carries them, and the configuration refuses them.
-    if (p.addrs.first.family == Family::V4) book.size = std::uint64_t{p.addrs.last.v4_host()} - p.addrs.first.v4_host() + 1;
+    if (const auto last = p.addrs.last.places_behind(p.addrs.first)) book.size = *last + 1;
     books_.push_back(std::move(book));
   }
 }
 
-IpAddress Leases::address(const Book& book, std::uint64_t place) {
-  return IpAddress::v4(book.pool->addrs.first.v4_host() + static_cast<std::uint32_t>(place));
-}
+IpAddress Leases::address(const Book& book, std::uint64_t place) { return book.pool->addrs.first.plus(place); }
 
 std::optional<std::uint64_t> Leases::place(const Book& book, const IpAddress& address) {
-  if (address.family != Family::V4 || address.v4_host() < book.pool->addrs.first.v4_host()) return std::nullopt;
-  const std::uint64_t out = address.v4_host() - book.pool->addrs.first.v4_host();
-  return out < book.size ? std::optional(out) : std::nullopt;
+  const auto out = address.places_behind(book.pool->addrs.first);
+  return out && *out < book.size ? out : std::nullopt;
 }
 
 Leases::Granted Leases::give(Book& book, std::uint64_t place, const std::string& identity) {
@@ -66,8 +62,9 @@ std::vector<Leases::Book*> Leases::allowed(std::span<const std::string> pools) {
 }
 
 std::optional<Leases::Granted> Leases::acquire(std::span<const std::string> pools, const std::string& identity,
-                                               const std::optional<IpAddress>& wanted) {
-  const std::vector<Book*> open = allowed(pools);
+                                               const std::optional<IpAddress>& wanted, Family family) {
+  std::vector<Book*> open = allowed(pools);
+  std::erase_if(open, [&](const Book* book) { return book->pool->addrs.first.family != family; });
   for (Book* book : open)
     if (const auto it = book->by_identity.find(identity); it != book->by_identity.end()) return give(*book, it->second, identity);
   if (wanted && !wanted->is_unspecified())

@@ -1,6 +1,7 @@
 // Which virtual address is whose, of peers of either IKE version.
 // Owns the pools' books: an address has one holder at a time, named by its proved identity. Knows no SA: somebody else says when a
-// holder comes and goes. Bounded by the size of the pools: what is remembered of former holders is one identity an address.
+// holder comes and goes. A holder has at most one address of a pool, and so of each family. Bounded by the size of the pools: what is
+// remembered of former holders is one identity an address.
 #pragma once
 
 #include <map>
@@ -22,10 +23,11 @@ class Leases {
     const config::Pool* pool = nullptr;
     IpAddress address;
   };
-  /// An address for `identity`: the one that it holds; else the one that it had; else the one that it wants, if it may be had; else
-  /// one whose place follows from the identity, so that a gateway that restarts gives the same peers the same addresses; an address
-  /// that was nobody's goes before one that was somebody's. nullopt: none is free.
-  std::optional<Granted> acquire(std::span<const std::string> pools, const std::string& identity, const std::optional<IpAddress>& wanted);
+  /// An address of this family for `identity`: the one that it holds; else the one that it had; else the one that it wants, if it may be
+  /// had; else one whose place follows from the identity, so that a gateway that restarts gives the same peers the same addresses; an
+  /// address that was nobody's goes before one that was somebody's. nullopt: none is free.
+  std::optional<Granted> acquire(std::span<const std::string> pools, const std::string& identity, const std::optional<IpAddress>& wanted,
+                                 Family family = Family::V4);
   /// Takes an address of these pools for `identity` if it is nobody's. False: it is somebody's, or of no such pool.
   bool reserve(std::span<const std::string> pools, const std::string& identity, const IpAddress& address);
   /// What `from` holds is `to`'s. False: `to` has an address in that pool already, or there is nothing.

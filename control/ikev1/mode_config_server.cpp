@@ -69,7 +69,8 @@ void nothing_to_give(Core& core, TimePoint now, const IsakmpSa& sa, const Config
   const bool v6 = has(request.attributes, Cfg::Ip6Address), v4 = has(request.attributes, Cfg::Ip4Address);
   if (!v4 && !v6) return;
   const bool none = core.connection(sa).pools.empty();
-  const std::string problem = none ? "no pools are configured for the connection" : "no pool has IPv6 addresses, which are not carried yet";
+  const std::string problem =
+      none ? "no pools are configured for the connection" : "no pool has IPv6 addresses, which only connections with version: 2 give";
   core.ended(now, sa, Exchange::ModeConfig, sa.role, Reason::NoAddress,
              sa.remote.to_string() + " asks for a virtual address, and gets none: " + problem + ".", {},
              {.evidence = ike::PoolEvidence{joined(core.connection(sa).pools), problem}});

@@ -14,17 +14,30 @@ namespace culvert::ikev2 {
 
 ike::Selectors selectors_of(const Core& core, const IkeSa& sa, std::size_t index) {
   const config::Child& child = core.child(sa, index);
+  const Family family = family_of(core, sa, index);
   ike::Selectors out{child.local_ts, child.remote_ts};
-  if (child.local_dynamic) out.local = config::at_address(child.local_ts, sa.inner_local.value_or(sa.local.address));
-  if (child.remote_dynamic) out.remote = config::at_address(child.remote_ts, sa.inner_remote.value_or(sa.remote.address));
-  if (child.local_dynamic && !has_addresses(core, sa)) out.local.first = IpAddress::v4(0), out.local.last = IpAddress::v4(0xffffffff);
+  if (child.local_dynamic) out.local = config::at_address(child.local_ts, sa.inner_local.of(family).value_or(sa.local.address));
+  if (child.remote_dynamic) out.remote = config::at_address(child.remote_ts, sa.inner_remote.of(family).value_or(sa.remote.address));
+  if (child.local_dynamic && !core.connection(sa).vips.empty() && !sa.inner_local.of(family)) {
+    const Prefix any{{{}, family}, 0};
+    out.local.first = any.first();
+    out.local.last = any.last();
+  }
   return out;
+}
+
+Family family_of(const Core& core, const IkeSa& sa, std::size_t index) {
+  const config::Child& child = core.child(sa, index);
+  if (child.local_dynamic && child.remote_dynamic) return sa.remote.address.family;
+  return (child.local_dynamic ? child.remote_ts : child.local_ts).first.family;
 }
 
 bool addresses_known(const Core& core, const IkeSa& sa, std::size_t index) {
   const config::Child& child = core.child(sa, index);
-  return (!child.local_dynamic || has_addresses(core, sa)) &&
-         (!child.remote_dynamic || core.connection(sa).pools.empty() || sa.inner_remote);
+  const config::Connection& c = core.connection(sa);
+  const Family family = family_of(core, sa, index);
+  return (!child.local_dynamic || c.vips.empty() || sa.inner_local.of(family)) &&
+         (!child.remote_dynamic || c.pools.empty() || sa.inner_remote.of(family));
 }
 
 std::vector<EspSuite> usable_suites(const IkeSa& sa, const config::Child& child) {

@@ -12,9 +12,11 @@
 namespace culvert::ikev2 {
 
 /// What the child means with the peer of this SA: a dynamic side is the virtual address, where the connection has such, else the outer one.
-/// Ours that the gateway has yet to give is any.
+/// Ours that the gateway has yet to give is any of the child's family.
 ike::Selectors selectors_of(const Core& core, const IkeSa& sa, std::size_t child);
-/// Whether no side of it is an address that nobody has given yet.
+/// Of its packets: that of a side that is configured, else that of the SA's outer addresses.
+[[nodiscard]] Family family_of(const Core& core, const IkeSa& sa, std::size_t child);
+/// Whether no side of it is an address that nobody has given (yet).
 [[nodiscard]] bool addresses_known(const Core& core, const IkeSa& sa, std::size_t child);
 /// Those of its suites that this SA's path carries: no AH through a NAT.
 std::vector<EspSuite> usable_suites(const IkeSa& sa, const config::Child& child);

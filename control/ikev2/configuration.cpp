@@ -33,41 +33,88 @@ const Cp* config_of(const Message& m, ConfigType type) {
   return cp && cp->type == type ? cp : nullptr;
 }
 
-/// nullopt: none of IPv4, or any.
-std::optional<IpAddress> address_in(const ConfigAttribute& a) {
-  const auto address = IpAddress::from_bytes(a.value);
-  if (!address || address->family != Family::V4 || address->is_unspecified()) return std::nullopt;
-  return *address;
-}
+/// What is said of a family's addresses, by which attributes (RFC 7296 §3.15.1).
+struct FamilyTypes {
+  Family family;
+  std::string_view name;
+  Type address, dns, subnet;
+};
+constexpr FamilyTypes kFamilies[] = {
+    {Family::V4, "IPv4", Type::InternalIp4Address, Type::InternalIp4Dns, Type::InternalIp4Subnet},
+    {Family::V6, "IPv6", Type::InternalIp6Address, Type::InternalIp6Dns, Type::InternalIp6Subnet},
+};
+constexpr std::uint8_t kHostV6 = 128;  ///< the prefix length of one address
 
 Bytes bytes_of(const IpAddress& a) { return {a.view().begin(), a.view().end()}; }
 
-/// RFC 7296 §3.15.1: address and mask.
+/// nullopt: none of this family, or any. An IPv6 address has a prefix length behind it.
+std::optional<IpAddress> address_in(const ConfigAttribute& a, Family family) {
+  ByteView bytes = a.value;
+  if (family == Family::V6) {
+    if (bytes.size() != 17 || bytes[16] > kHostV6) return std::nullopt;
+    bytes = bytes.first(16);
+  }
+  const auto address = IpAddress::from_bytes(bytes);
+  if (!address || address->family != family || address->is_unspecified()) return std::nullopt;
+  return *address;
+}
+ConfigAttribute address_attribute(const FamilyTypes& of, const IpAddress& a) {
+  Bytes value = bytes_of(a);
+  if (of.family == Family::V6) value.push_back(kHostV6);
+  return {of.address, std::move(value)};
+}
+/// nullopt: none of this family, or none at all.
+std::optional<IpAddress> server_in(const ConfigAttribute& a, Family family) {
+  const auto address = IpAddress::from_bytes(a.value);
+  if (!address || address->family != family || address->is_unspecified()) return std::nullopt;
+  return *address;
+}
+
+/// IPv4: address and mask. IPv6: address and prefix length.
 Bytes subnet_bytes(const Prefix& p) {
   Writer w;
   w.bytes(p.first().view());
-  w.be(p.length == 0 ? 0U : 0xffffffffU << (32 - p.length));
+  if (p.address.family == Family::V6)
+    w.be(p.length);
+  else
+    w.be(p.length == 0 ? 0U : 0xffffffffU << (32 - p.length));
   return std::move(w).take();
 }
-std::optional<Prefix> subnet_in(const ConfigAttribute& a) {
-  if (a.value.size() != 8) return std::nullopt;
+std::optional<Prefix> subnet_in(const ConfigAttribute& a, Family family) {
   const ByteView bytes = a.value;
+  if (family == Family::V6) {
+    if (bytes.size() != 17 || bytes[16] > kHostV6) return std::nullopt;
+    return Prefix{IpAddress::from_bytes(bytes.first(16)).value(), bytes[16]};
+  }
+  if (bytes.size() != 8) return std::nullopt;
   const std::uint32_t mask = Reader(bytes.subspan(4)).be<std::uint32_t>();
   const auto length = static_cast<std::uint8_t>(std::popcount(mask));
   if (mask != (length == 0 ? 0U : 0xffffffffU << (32 - length))) return std::nullopt;
   return Prefix{IpAddress::from_bytes(bytes.first(4)).value(), length};
 }
 
-/// What goes with an address of the pool, asked for or not (RFC 7296 §2.19); the rest to whoever asks.
+void add_once(Cp& out, ConfigAttribute one) {
+  if (std::ranges::find(out.attributes, one) == out.attributes.end()) out.attributes.push_back(std::move(one));
+}
+
+/// What goes with an address of the pool, asked for or not (RFC 7296 §2.19), of the families that the peer asks about; the rest to
+/// whoever asks. Pools of both families may say the same.
 void add_rest(const config::Pool& pool, const Cp& request, Cp& out) {
-  for (const IpAddress& a : pool.dns) out.attributes.push_back({Type::InternalIp4Dns, bytes_of(a)});
-  for (const IpAddress& a : pool.nbns) out.attributes.push_back({Type::InternalIp4Nbns, bytes_of(a)});
-  for (const Prefix& p : pool.split_include)
-    if (p.address.family == Family::V4) out.attributes.push_back({Type::InternalIp4Subnet, subnet_bytes(p)});
-  if (find(request, Type::InternalIp4Netmask))  // of a host
-    out.attributes.push_back({Type::InternalIp4Netmask, bytes_of(IpAddress::v4(0xffffffff))});
+  for (const FamilyTypes& of : kFamilies) {
+    const bool has = pool.addrs.first.family == of.family;
+    if (has || find(request, of.address) || find(request, of.dns))
+      for (const IpAddress& a : pool.dns)
+        if (a.family == of.family) add_once(out, {of.dns, bytes_of(a)});
+    if (of.family == Family::V4 && (has || find(request, of.address)))
+      for (const IpAddress& a : pool.nbns) add_once(out, {Type::InternalIp4Nbns, bytes_of(a)});
+    if (has || find(request, of.address) || find(request, of.subnet))
+      for (const Prefix& p : pool.split_include)
+        if (p.address.family == of.family) add_once(out, {of.subnet, subnet_bytes(p)});
+  }
+  if (pool.addrs.first.family == Family::V4 && find(request, Type::InternalIp4Netmask))  // of a host
+    add_once(out, {Type::InternalIp4Netmask, bytes_of(IpAddress::v4(0xffffffff))});
   if (find(request, Type::InternalDnsDomain))  // RFC 8598 §3
-    for (const std::string& domain : pool.split_dns) out.attributes.push_back({Type::InternalDnsDomain, to_bytes(domain)});
+    for (const std::string& domain : pool.split_dns) add_once(out, {Type::InternalDnsDomain, to_bytes(domain)});
 }
 
 void add_own(const Cp& request, Cp& out) {
@@ -75,7 +122,8 @@ void add_own(const Cp& request, Cp& out) {
   if (!find(request, Type::SupportedAttributes)) return;
   Writer known;
   for (const Type type : {Type::InternalIp4Address, Type::InternalIp4Netmask, Type::InternalIp4Dns, Type::InternalIp4Nbns,
-                          Type::ApplicationVersion, Type::InternalIp4Subnet, Type::SupportedAttributes, Type::InternalDnsDomain})
+                          Type::ApplicationVersion, Type::InternalIp6Address, Type::InternalIp6Dns, Type::InternalIp4Subnet,
+                          Type::SupportedAttributes, Type::InternalIp6Subnet, Type::InternalDnsDomain})
     known.be(static_cast<std::uint16_t>(type));
   out.attributes.push_back({Type::SupportedAttributes, std::move(known).take()});
 }
@@ -99,6 +147,12 @@ void claim_reserved(Core& core, const IkeSa& sa, const std::string& who) {
     }
 }
 
+bool has_pool(const Core& core, const config::Connection& c, Family family) {
+  return std::ranges::any_of(core.config.pools, [&](const config::Pool& pool) {
+    return pool.addrs.first.family == family && std::ranges::find(c.pools, pool.name) != c.pools.end();
+  });
+}
+
 ChildRefusal no_address(const Core& core, const IkeSa& sa, NotifyType notify, const std::string& text, std::string problem) {
   return {notify, {}, Reason::NoAddress,
           text,   {}, {.number = 3, .evidence = ike::PoolEvidence{joined(core.connection(sa).pools), std::move(problem)}}};
@@ -106,36 +160,44 @@ ChildRefusal no_address(const Core& core, const IkeSa& sa, NotifyType notify, co
 
 }  // namespace
 
-bool has_addresses(const Core& core, const IkeSa& sa) { return core.connection(sa).vips.empty() || sa.inner_local; }
+bool has_addresses(const Core& core, const IkeSa& sa) { return core.connection(sa).vips.empty() || sa.inner_local.any(); }
 
 std::expected<std::optional<Cp>, ChildRefusal> give_address(Core& core, IkeSa& sa, const Message& request) {
   const config::Connection& c = core.connection(sa);
   const Cp* asked = config_of(request, ConfigType::Request);
-  if (!asked) return std::nullopt;
-  const ConfigAttribute* v4 = find(*asked, Type::InternalIp4Address);
-  const bool v6 = find(*asked, Type::InternalIp6Address) != nullptr;
-  if (!v4 && !v6) return std::nullopt;
-  const std::string asks = sa.remote.to_string() + " asks for a virtual address, and gets none: ";
-  const auto refused = [&](const std::string& problem) {
-    return std::unexpected(no_address(core, sa, NotifyType::InternalAddressFailure, asks + problem + ".", problem));
-  };
-  if (c.pools.empty()) return refused("no pools are configured for the connection");
-  if (!v4) return refused("no pool has IPv6 addresses, which are not carried yet");
+  if (!asked || std::ranges::none_of(kFamilies, [&](const FamilyTypes& f) { return find(*asked, f.address) != nullptr; }))
+    return std::nullopt;
   const std::string who = holder_of(core, sa);
-  claim_reserved(core, sa, who);
-  const auto granted = core.shared.leases.acquire(c.pools, who, address_in(*v4));
-  if (!granted)
-    return std::unexpected(
-        no_address(core, sa, NotifyType::InternalAddressFailure,
-                   "No virtual address is left for " + sa.remote.to_string() + " in the pools of the connection (" + joined(c.pools) + ").",
-                   "all addresses are given away"));
-  sa.lease = who;
-  sa.inner_remote = granted->address;
-  core.lease_holders[sa.connection].insert(who);
-  Cp out{ConfigType::Reply, {{Type::InternalIp4Address, bytes_of(granted->address)}}};
-  add_rest(*granted->pool, *asked, out);
+  Cp out{ConfigType::Reply, {}};
+  std::vector<const config::Pool*> from;
+  std::string given, problem = c.pools.empty() ? "no pools are configured for the connection" : "";
+  if (!c.pools.empty()) claim_reserved(core, sa, who);
+  for (const FamilyTypes& of : kFamilies) {
+    const ConfigAttribute* wish = find(*asked, of.address);
+    if (!wish || c.pools.empty()) continue;
+    const auto granted = core.shared.leases.acquire(c.pools, who, address_in(*wish, of.family), of.family);
+    if (!granted) {
+      if (!problem.empty()) problem += ", ";
+      problem += has_pool(core, c, of.family) ? "all " + std::string(of.name) + " addresses are given away"
+                                              : "no pool has " + std::string(of.name) + " addresses";
+      continue;
+    }
+    sa.lease = who;
+    sa.inner_remote.set(granted->address);
+    core.lease_holders[sa.connection].insert(who);
+    from.push_back(granted->pool);
+    out.attributes.push_back(address_attribute(of, granted->address));
+    given += (given.empty() ? "" : " and ") + granted->address.to_string();
+  }
+  const std::string asks = sa.remote.to_string() + " asks for a virtual address, and gets ";
+  if (from.empty()) {
+    const std::string text = asks + "none: " + problem + (c.pools.empty() ? "" : " (" + joined(c.pools) + ")") + ".";
+    return std::unexpected(no_address(core, sa, NotifyType::InternalAddressFailure, text, problem));
+  }
+  for (const config::Pool* pool : from) add_rest(*pool, *asked, out);
   add_own(*asked, out);
-  core.say(sa, Severity::Info, Exchange::IkeAuth, Reason::Ok, "The peer has the virtual address " + granted->address.to_string() + ".");
+  const std::string but = problem.empty() ? "" : "; it asks for more, and " + problem;
+  core.say(sa, Severity::Info, Exchange::IkeAuth, Reason::Ok, "The peer has the virtual address " + given + but + ".");
   return out;
 }
 
@@ -148,14 +210,13 @@ ChildRefusal must_ask(const Core& core, const IkeSa& sa) {
 
 Cp tell(const Core& core, const IkeSa& sa, const Cp& request) {
   Cp out{ConfigType::Reply, {}};
-  if (sa.inner_remote) {
-    if (find(request, Type::InternalIp4Address)) out.attributes.push_back({Type::InternalIp4Address, bytes_of(*sa.inner_remote)});
-    for (const std::string& name : core.connection(sa).pools) {
-      const auto pool = std::ranges::find(core.config.pools, name, &config::Pool::name);
-      if (pool == core.config.pools.end() || !pool->addrs.matches(*sa.inner_remote, 0, 0)) continue;
-      add_rest(*pool, request, out);
-      break;
-    }
+  for (const FamilyTypes& of : kFamilies) {
+    const auto& address = sa.inner_remote.of(of.family);
+    if (!address) continue;
+    if (find(request, of.address)) out.attributes.push_back(address_attribute(of, *address));
+    for (const config::Pool& pool : core.config.pools)
+      if (pool.addrs.matches(*address, 0, 0) && std::ranges::find(core.connection(sa).pools, pool.name) != core.connection(sa).pools.end())
+        add_rest(pool, request, out);
   }
   add_own(request, out);
   return out;
@@ -189,30 +250,42 @@ void release_leases(Core& core, std::size_t connection) {
 std::optional<Cp> address_wish(Core& core, const IkeSa& sa) {
   const config::Connection& c = core.connection(sa);
   if (c.vips.empty()) return std::nullopt;
-  // What we had last: what is behind it keeps running.
-  const IpAddress wanted = core.quiet_run(sa.connection).inner_local.value_or(c.vips.front());
-  return Cp{ConfigType::Request,
-            {{Type::InternalIp4Address, wanted.is_unspecified() ? Bytes{} : bytes_of(wanted)},
-             {Type::InternalIp4Dns, {}},
-             {Type::InternalIp4Nbns, {}},
-             {Type::InternalIp4Subnet, {}},
-             {Type::ApplicationVersion, {}}}};
+  Cp out{ConfigType::Request, {}};
+  for (const FamilyTypes& of : kFamilies) {
+    const auto vip = std::ranges::find(c.vips, of.family, &IpAddress::family);
+    if (vip == c.vips.end()) continue;
+    // What we had last: what is behind it keeps running.
+    const IpAddress wanted = core.quiet_run(sa.connection).inner_local.of(of.family).value_or(*vip);
+    out.attributes.push_back(wanted.is_unspecified() ? ConfigAttribute{of.address, {}} : address_attribute(of, wanted));
+    out.attributes.push_back({of.dns, {}});
+    if (of.family == Family::V4) out.attributes.push_back({Type::InternalIp4Nbns, {}});
+    out.attributes.push_back({of.subnet, {}});
+  }
+  out.attributes.push_back({Type::ApplicationVersion, {}});
+  return out;
 }
 
 bool take_address(Core& core, IkeSa& sa, const Message& reply) {
   const Cp* given = config_of(reply, ConfigType::Reply);
-  const ConfigAttribute* address = given ? find(*given, Type::InternalIp4Address) : nullptr;
-  const auto ours = address ? address_in(*address) : std::nullopt;
-  if (!ours) return false;
-  sa.inner_local = core.quiet_run(sa.connection).inner_local = ours;
-  std::string told = "The gateway gives us the virtual address " + ours->to_string();
-  for (const ConfigAttribute& a : given->attributes) {
-    if (a.type == Type::InternalIp4Dns)
-      if (const auto dns = address_in(a)) told += ", DNS " + dns->to_string();
-    if (a.type == Type::InternalIp4Subnet)
-      if (const auto net = subnet_in(a)) told += ", network " + net->to_string();
+  if (!given) return false;
+  std::string ours, beside;
+  for (const FamilyTypes& of : kFamilies) {
+    if (std::ranges::find(core.connection(sa).vips, of.family, &IpAddress::family) == core.connection(sa).vips.end()) continue;
+    const ConfigAttribute* address = find(*given, of.address);
+    if (const auto got = address ? address_in(*address, of.family) : std::nullopt) {
+      sa.inner_local.set(*got);
+      core.quiet_run(sa.connection).inner_local.set(*got);
+      ours += (ours.empty() ? "" : " and ") + got->to_string();
+    }
+    for (const ConfigAttribute& a : given->attributes) {
+      if (a.type == of.dns)
+        if (const auto dns = server_in(a, of.family)) beside += ", DNS " + dns->to_string();
+      if (a.type == of.subnet)
+        if (const auto net = subnet_in(a, of.family)) beside += ", network " + net->to_string();
+    }
   }
-  core.say(sa, Severity::Info, Exchange::IkeAuth, Reason::Ok, told + ".");
+  if (ours.empty()) return false;
+  core.say(sa, Severity::Info, Exchange::IkeAuth, Reason::Ok, "The gateway gives us the virtual address " + ours + beside + ".");
   return true;
 }
 

@@ -6,8 +6,9 @@
 //   ... CP(REQUEST: address, DNS, ...) SA TSi TSr    -->
 //                                                    <--   ... CP(REPLY: 10.3.0.7, DNS, ...) SA TSi TSr      or N(INTERNAL_ADDRESS_FAILURE)
 //
-// A connection with `pools` is the gateway's, one with `vips` the client's. The CHILD SAs' dynamic side is that address; of any other
-// connection it is the outer one.
+// A connection with `pools` is the gateway's, one with `vips` the client's. There is an address of each family that is asked for and that
+// a pool has: who asks for both gets what there is (RFC 7296 §3.15.4). The CHILD SAs' dynamic side is the one of their family; of any
+// other connection it is the outer one.
 #pragma once
 
 #include <expected>
@@ -17,7 +18,7 @@
 
 namespace culvert::ikev2 {
 
-/// Whether the SA has the virtual address that a dynamic side of this connection's children is about.
+/// Whether the SA has a virtual address of ours that a dynamic side of this connection's children may be about.
 [[nodiscard]] bool has_addresses(const Core& core, const IkeSa& sa);
 
 // ---- we have pools

@@ -69,7 +69,7 @@ struct Run {
   TimePoint retry_at{};
   unsigned failures = 0;
   std::optional<TimePoint> wake_at;
-  std::optional<IpAddress> inner_local;  ///< the virtual address that we had last
+  VirtualAddresses inner_local;  ///< the virtual addresses that we had last
 };
 
 struct JobOwner {

@@ -184,10 +184,13 @@ void add_child_wish(Core& core, const IkeSa& sa, const MakeChild& make, bool pfs
 namespace {
 void judge_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   const auto& asked = std::get<MakeChild>(sa.request->make);
-  if (const Notify* error = m.error()) return child_refused(core, now, sa, asked, *error);
-  if (!has_addresses(core, sa))
+  const Notify* error = m.error();
+  if (error && (error->type != NotifyType::TsUnacceptable || addresses_known(core, sa, asked.child)))
+    return child_refused(core, now, sa, asked, *error);
+  if (!addresses_known(core, sa, asked.child))
     return child_request_failed(
-        core, now, sa, Reason::NoAddress, "The gateway gives us no virtual address.",
+        core, now, sa, Reason::NoAddress,
+        "The gateway gives us no virtual address" + std::string(has_addresses(core, sa) ? " of the family that the child is of." : "."),
         {.number = 4, .evidence = ike::PoolEvidence{"", "the gateway gives no address"}, .by = ike::RefusedBy::Peer});
   if (!m.find<Sa>() || !m.find<TsI>() || !m.find<TsR>())
     return child_request_failed(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH says nothing of the CHILD SA.", {.number = 4});
@@ -231,7 +234,10 @@ void begin_new_child(Core& core, TimePoint now, IkeSa& sa, const Task& task) {
   sa.request = Request{task, 0, now, std::move(make), RequestMakingKey{}};
   if (!spi) return child_request_failed(core, now, sa, Reason::Limit, "There is no SPI left.");
   if (!old && !addresses_known(core, sa, task.child))
-    return child_request_failed(core, now, sa, Reason::NoAddress, "The child is about a virtual address, and the peer has asked for none.");
+    return child_request_failed(
+        core, now, sa, Reason::NoAddress,
+        "The child is about a virtual address of its family, and " +
+            std::string(core.connection(sa).vips.empty() ? "the peer has asked for none." : "the gateway gave us none."));
   if (group != DhGroup::None) return make_request_key(core, sa, *sa.request, group);
   send_child_request(core, now, sa, *sa.request, {});
 }

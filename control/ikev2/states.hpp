@@ -279,6 +279,14 @@ struct Closing {
 using State = std::variant<MakingKey, InitSent, Deriving, Signing, AuthSent, Verifying, Responding, AwaitAuth, VerifyingInit, SigningReply,
                            Refused, Established, Closing>;
 
+/// Virtual addresses of one side: one of each family at most.
+struct VirtualAddresses {
+  std::optional<IpAddress> v4{}, v6{};
+  [[nodiscard]] const std::optional<IpAddress>& of(Family family) const { return family == Family::V6 ? v6 : v4; }
+  void set(const IpAddress& address) { (address.family == Family::V6 ? v6 : v4) = address; }
+  [[nodiscard]] bool any() const { return v4 || v6; }
+};
+
 struct IkeSa {
   SaId id = 0;
   std::size_t connection = 0;  ///< index into the configuration; of a responder the likeliest until IKE_AUTH tells
@@ -313,10 +321,10 @@ struct IkeSa {
   std::size_t last_print = 0;       ///< of the request that it answers
   unsigned repeats = 0;             ///< of the answer
 
-  std::string local_id, remote_id;                     ///< printable; of the peer once it has proved it
-  std::optional<PeerKey> peer;                         ///< of a connection that can have many
-  std::optional<IpAddress> inner_local, inner_remote;  ///< virtual addresses: ours as a client, the peer's as a gateway
-  std::string lease;                                   ///< who holds the latter (configuration.hpp)
+  std::string local_id, remote_id;             ///< printable; of the peer once it has proved it
+  std::optional<PeerKey> peer;                 ///< of a connection that can have many
+  VirtualAddresses inner_local, inner_remote;  ///< ours as a client, the peer's as a gateway
+  std::string lease;                           ///< who holds the latter (configuration.hpp)
   std::vector<Child> children;
   std::deque<Task> tasks;
   std::optional<Request> request;

@@ -97,7 +97,9 @@ void add_ike_sas(const Core& core, std::vector<ike::IkeSaInfo>& out) {
       if (est->rekey_at != TimePoint::max()) info.rekey_at = est->rekey_at;
       info.expires_at = est->until ? std::min(*est->until, est->expires_at) : est->expires_at;
     }
-    info.virtual_address = sa.inner_remote ? sa.inner_remote : sa.inner_local;
+    const VirtualAddresses& inner = sa.inner_remote.any() ? sa.inner_remote : sa.inner_local;
+    info.virtual_address = inner.v4 ? inner.v4 : inner.v6;
+    if (inner.v4) info.virtual_address_v6 = inner.v6;
     for (const Child& child : sa.children) info.children.push_back(view(core, sa, child));
     add_unfinished(core, sa, info.children);
     out.push_back(std::move(info));

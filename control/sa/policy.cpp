@@ -62,7 +62,7 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
       p.priority = config::kLowestPriority + 1;
       p.order = order += 2;
       p.action = shm::PolicyAction::Discard;
-      p.local_ts = TrafficSelector::from({IpAddress::v4(0), 0});
+      p.local_ts = TrafficSelector::from({{{}, pool.addrs.first.family}, 0});
       p.remote_ts = pool.addrs;
       p.name = shm::Name("pool " + pool.name);
       p.vrf = pool.vrf.id;

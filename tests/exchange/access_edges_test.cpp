@@ -92,7 +92,7 @@ TEST_CASE("an IPv6 address is asked for: none is given, which is said, and an IP
   const auto said = client.b.reports(Reason::NoAddress);
   REQUIRE(said.size() == 1);
   CHECK(said[0].message ==
-        "10.9.0.1:500 asks for a virtual address, and gets none: no pool has IPv6 addresses, which are not carried yet.");
+        "10.9.0.1:500 asks for a virtual address, and gets none: no pool has IPv6 addresses, which only connections with version: 2 give.");
   CHECK(leased(client.b) == 0);
   CHECK(client.b.engine->ike_sas().size() == 1);
   client.asks(0x1002, {ikev1::empty_attribute(ikev1::Cfg::Ip6Address), ikev1::empty_attribute(ikev1::Cfg::Ip4Address)});

@@ -155,7 +155,7 @@ TEST_CASE("IKEv2: a full pool is said on both sides, harms nobody, and has room 
     REQUIRE(told != failures.end());
     CHECK(std::holds_alternative<ike::PoolEvidence>(told->cause.evidence));
   }
-  CHECK(v.server.transcript().find("No virtual address is left") != std::string::npos);
+  CHECK(v.server.transcript().find("gets none: all IPv4 addresses are given away (clients)") != std::string::npos);
   CHECK(second.transcript().find("INTERNAL_ADDRESS_FAILURE") != std::string::npos);
   CHECK(first.up());
   CHECK(leased(v.server) == 1);

@@ -33,7 +33,7 @@ void append(Builder& to, const Builder& more) {
 }
 }  // namespace
 
-std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const TrafficSelector& theirs) {
+std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const TrafficSelector& theirs, const std::optional<Cp>& asked) {
   const auto suites = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
   const Bytes nonce(32, 0x11), value(key_->public_value().begin(), key_->public_value().end());
   Builder first;
@@ -63,6 +63,7 @@ std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const Tra
   const SecretBytes auth = shared_key_auth(keys.prf, as_bytes("secret"), octets.view());
   Builder b;
   b.add(id).add(Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
+  if (asked) b.add(*asked);
   b.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), spi(0), false)).add(TsI{{mine}, 0}).add(TsR{{theirs}, 0});
   append(b, in_auth);
   return ask(ike::kExchangeAuth, b);

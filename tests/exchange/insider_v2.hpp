@@ -19,7 +19,9 @@ class InsiderV2 {
   InsiderV2(World& world, Host& host, const IpAddress& address);
 
   /// IKE_SA_INIT and IKE_AUTH with a CHILD SA for these selectors; the answer to IKE_AUTH; nullopt: there was none that opens.
-  std::optional<ikev2::Message> connect(const TrafficSelector& mine, const TrafficSelector& theirs);
+  /// With a configuration payload, if there is one to send.
+  std::optional<ikev2::Message> connect(const TrafficSelector& mine, const TrafficSelector& theirs,
+                                        const std::optional<ikev2::Cp>& asked = {});
   /// The next request; its answer, if there is one.
   std::optional<ikev2::Message> ask(std::uint8_t exchange, const ikev2::Builder& payloads);
   /// The same with a chain as it is.

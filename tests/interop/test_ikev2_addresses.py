@@ -3,7 +3,7 @@
 
 Time limit: 150 s
 Culvert gives the four addresses of a pool to strongSwan's clients, told apart by an address of strongSwan's each; then it asks strongSwan
-for an address of its pool, and a host behind it uses that. Last, identities so long that IKE_AUTH goes in fragments of IKE's own (RFC 7383), over a path
+for an address of its pool, and a host behind it uses that; both once more with an IPv6 address beside, and a child of each family. Last, identities so long that IKE_AUTH goes in fragments of IKE's own (RFC 7383), over a path
 that drops IP fragments and whatever is longer.
 """
 import concurrent.futures
@@ -14,21 +14,26 @@ from lib import gateway, report, sites, strongswan  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import Capture, ping, tshark  # noqa: E402
 
-GW, SERVER, EMPTY = sites.ADDRESS["a"], "10.9.0.2", "10.9.0.3"
+GW, SERVER, EMPTY, BOTH = sites.ADDRESS["a"], "10.9.0.2", "10.9.0.3", "10.9.0.4"
 CLIENTS = 5                                         # one more than the pool has addresses
-WIDE = "10.3.7.0/24"
+WIDE, WIDE6 = "10.3.7.0/24", "fd00:3:7::/112"
+NET6, INSIDE6, HOST6, POOL6 = {"a": "fd00:1::/64", "b": "fd00:2::/64"}, {"a": "fd00:1::1", "b": "fd00:2::1"}, "fd00:1::10", "fd00:3::/112"
 LIMIT, LONG = 576, "{}." + ".".join(["long" * 14] * 4) + ".example"
 
 
 def culvert_connections(gw):
     secret = gw.secret(sites.SECRET)
 
-    def with_peer(remote, own, other, child, **extra):
-        return gateway.connection(GW, remote, own, other, sites.IKE_SUITE, secret, {"net": child}, version=2, **extra)
+    def with_peer(remote, own, other, child, six=None, **extra):
+        children = {"net": child} | ({"net6": six} if six else {})
+        return gateway.connection(GW, remote, own, other, sites.IKE_SUITE, secret, children, version=2, **extra)
 
     def visitor(remote, name):
         return with_peer(remote, "visitor.example", f"{name}.example", gateway.child("dynamic", sites.NET["b"], sites.ESP_SUITE), vips=["0.0.0.0"])
-    return {"people": with_peer("%any", sites.IDENTITY["a"], "%any", gateway.child(sites.NET["a"], "dynamic", sites.ESP_SUITE), pools=["clients"]),
+    return {"people": with_peer("%any", sites.IDENTITY["a"], "%any", gateway.child(sites.NET["a"], "dynamic", sites.ESP_SUITE),
+                                gateway.child(NET6["a"], "dynamic", sites.ESP_SUITE), pools=["clients", "six"]),
+            "visit-both": with_peer(BOTH, "visitor.example", "both.example", gateway.child("dynamic", sites.NET["b"], sites.ESP_SUITE),
+                                    gateway.child("dynamic", NET6["b"], sites.ESP_SUITE), vips=["0.0.0.0", "::"]),
             "visit": visitor(SERVER, "server"), "visit-none": visitor(EMPTY, "empty"),
             "long": with_peer("10.9.1.30", LONG.format("a"), LONG.format("b"), gateway.child(sites.NET["a"], "10.2.30.0/24", sites.ESP_SUITE))}
 
@@ -42,7 +47,11 @@ def strongswan_connections():
         return strongswan.connection(address, GW, f"{name}.example", "visitor.example", sites.IKE_SUITE,
                                      {f"serve-{name}": strongswan.child(sites.NET["b"], "dynamic", sites.ESP_SUITE)}, version=2, **extra)
     found = {f"u{n}": client(n, vips="0.0.0.0") for n in range(1, CLIENTS + 1)}
-    return found | {"u9": client(9), "server": server(SERVER, "server", pools="wide"), "empty": server(EMPTY, "empty"),
+    u7 = client(7, vips="0.0.0.0,::")
+    u7["children"]["u7-6"] = strongswan.child("dynamic", NET6["a"], sites.ESP_SUITE)
+    both = server(BOTH, "both", pools="wide,wide6")
+    both["children"]["serve-both6"] = strongswan.child(NET6["b"], "dynamic", sites.ESP_SUITE)
+    return found | {"u7": u7, "both": both, "u9": client(9), "server": server(SERVER, "server", pools="wide"), "empty": server(EMPTY, "empty"),
                     "long": strongswan.connection("10.9.1.30", GW, LONG.format("b"), LONG.format("a"), sites.IKE_SUITE,
                                                   {"long": strongswan.child("10.2.30.0/24", sites.NET["a"], sites.ESP_SUITE)}, version=2, fragmentation="yes")}
 
@@ -80,6 +89,34 @@ def online(culvert, count, what):
         return False
 
 
+def both_families(r, site):
+    peer, culvert = site.strongswan, site.culvert
+    done = [peer.initiate(child) for child in ("u7", "u7-6")]
+    r.check("a client of both families: its two children come up", all(ok for ok, _ in done), "; ".join(text.strip()[-300:] for ok, text in done if not ok))
+    given = (peer.list_sas().get("u7") or {}).get("local-vips") or []
+    pools = culvert.result("list-pools", "--leases")["pools"]
+    held = {lease["address"] for pool in pools for lease in pool["leases"] if lease["online"]}
+    r.check("... with an address of each pool", len(given) == 2 and set(given) == held and any(a.startswith("fd00:3::") for a in given), f"{given} {held}")
+    r.check("... which list-sas names", all(sorted(sa["virtual_addresses"]) == sorted(given) for sa in culvert.ike_sas("people")), str(culvert.ike_sas("people"))[:300])
+    for address in given:
+        r.check(f"... the host pings {address}", *ping(site.host, address, HOST6 if ":" in address else sites.HOST["a"], count=2))
+    peer.terminate("u7")
+    wait_for(lambda: not any(pool["online"] for pool in culvert.result("list-pools")["pools"]), 10, "the end of u7's leases")
+
+    ok, text = culvert.initiate("visit-both")
+    r.check("Culvert is a client of both families", ok, str(text)[-300:])
+    addresses = culvert.ike_sas("visit-both")[0]["virtual_addresses"]
+    r.check("... with an address of each pool of strongSwan's", len(addresses) == 2 and addresses[0].startswith("10.3.7.") and addresses[1].startswith("fd00:3:7::"), addresses)
+    wait_for(lambda: sum(c.get("state") == "INSTALLED" for c in peer.child_sas("both")) == 2, 10, "the SAs at strongSwan")
+    for address, target in zip(addresses, (sites.INSIDE["b"], INSIDE6["b"])):
+        own = (f"{address}/128", "dev", "h0", "nodad") if ":" in address else (f"{address}/32", "dev", "h0")
+        site.host.sh("ip", "addr", "add", *own)
+        r.check(f"... a host behind it uses {address}", *ping(site.host, target, address, count=2))
+        site.host.sh("ip", "addr", "del", *own[:3])
+    culvert.terminate("visit-both")
+    wait_for(lambda: "both" not in peer.list_sas(), 5, "the end at strongSwan")
+
+
 def as_gateway(r, site):
     peer, culvert = site.strongswan, site.culvert
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -99,7 +136,7 @@ def as_gateway(r, site):
     r.check("a fifth one finds the pool full", not ok and refusals(culvert) >= 1 and "INTERNAL_ADDRESS_FAILURE" in open(peer.log, encoding="utf-8", errors="replace").read(),
             f"{refusals(culvert)}; {text[-200:]}")
     reason, message = told(culvert, "people")
-    r.check("... and explain says which", reason == "no_address" and "(clients)" in (message or ""), f"{reason} {message}")
+    r.check("... and explain says which", reason == "no_address" and "IPv4 addresses are given away (clients,six)" in (message or ""), f"{reason} {message}")
     peer.terminate("u5")
     before = spis_of(culvert, given[3])
     peer.swanctl("rekey", "--ike", "u3", check=False)
@@ -151,6 +188,22 @@ def as_client(r, site):
     culvert.terminate("visit-none")
 
 
+def what_there_is(r, site):
+    """The IPv4 pool is full: of those that a killed culvertd has left, nobody has come again."""
+    peer, culvert = site.strongswan, site.culvert
+    (none, _), (ok, text) = peer.initiate("u7"), peer.initiate("u7-6")
+    given = (peer.list_sas().get("u7") or {}).get("local-vips") or []
+    r.check("who asks for both families gets what there is", not none and ok and len(given) == 1 and given[0].startswith("fd00:3::"), f"{given} {text[-200:]}")
+    if given:
+        r.check("... and the host pings it", *ping(site.host, given[0], HOST6, count=2))
+
+    def held():
+        return [lease["address"] for lease in culvert.result("list-pools", "--leases")["pools"][1]["leases"] if lease["online"]]
+    culvert.control.kill()
+    culvert.start_control()
+    r.check("... culvertd was killed: the address stays its own", wait_for(held, 10, "the lease") == given, f"{given} {held()}")
+
+
 def long_messages(r, lab, site):
     site.outside.sh("nft", "-f", lab.write("path.nft", f"""table netdev path {{
   chain in {{
@@ -177,15 +230,27 @@ def long_messages(r, lab, site):
 def body(r, lab):
     site = sites.CulvertAndStrongSwan(lab, culvert_connections, strongswan_connections(), ike={"fragment_size": LIMIT})
     site.strongswan.add_options(f"fragment_size = {LIMIT}")
-    site.strongswan.configure(strongswan_connections(), sites.SECRET, pools={"wide": {"addrs": WIDE, "dns": "10.2.0.53"}})
-    site.culvert.config["routes"] += [{"to": "10.3.0.0/25", "via": sites.ADDRESS["b"]}, {"to": WIDE, "port": "lan"}]
-    site.culvert.config["pools"] = {"clients": {"addrs": "10.3.0.1-10.3.0.4", "dns": ["10.1.0.53"], "split_include": [sites.NET["a"]]}}
+    site.strongswan.configure(strongswan_connections(), sites.SECRET, pools={"wide": {"addrs": WIDE, "dns": "10.2.0.53"}, "wide6": {"addrs": WIDE6, "dns": "fd00:2::53"}})
+    site.culvert.config["routes"] += [{"to": "10.3.0.0/25", "via": sites.ADDRESS["b"]}, {"to": WIDE, "port": "lan"},
+                                      {"to": POOL6, "via": "fd00:9::2"}, {"to": NET6["b"], "via": "fd00:9::2"}, {"to": WIDE6, "port": "lan"}]
+    site.culvert.config["pools"] = {"clients": {"addrs": "10.3.0.1-10.3.0.4", "dns": ["10.1.0.53"], "split_include": [sites.NET["a"]]},
+                                    "six": {"addrs": POOL6, "dns": ["fd00:1::53"], "split_include": [NET6["a"]]}}
+    site.culvert.config["ports"]["wan"]["addresses"].append("fd00:9::1/64")
+    site.culvert.config["ports"]["lan"]["addresses"].append(f"{INSIDE6['a']}/64")
+    for namespace in site.host, site.outside:
+        namespace.sysctl(**{"net.ipv6.conf.all.disable_ipv6": 0, "net.ipv6.conf.default.disable_ipv6": 0, "net.ipv6.conf.all.accept_dad": 0,
+                            "net.ipv6.conf.default.accept_dad": 0})
+    site.host.sh("ip", "addr", "add", f"{HOST6}/64", "dev", "h0", "nodad")
+    site.host.sh("ip", "-6", "route", "add", "default", "via", INSIDE6["a"])
+    site.outside.address("lo", f"{INSIDE6['b']}/64")
     site.culvert.write()
-    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in [*range(1, CLIENTS + 1), 9, 30]] + [f"{EMPTY}/16"])
+    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in [*range(1, CLIENTS + 1), 7, 9, 30]] + [f"{EMPTY}/16", f"{BOTH}/16"])
     site.outside.addresses("lo", ["10.2.30.1/24"])
     site.start()
+    both_families(r, site)
     as_gateway(r, site)
     as_client(r, site)
+    what_there_is(r, site)
     long_messages(r, lab, site)
 
 

@@ -69,6 +69,13 @@ std::string child_text(const json::object& c) {
   return out;
 }
 
+/// Of the other family, beside the one that "virtual_address" has.
+std::string second_address(const json::object& sa) {
+  if (!sa.contains("virtual_addresses")) return {};
+  const json::array& all = list_of(sa, "virtual_addresses");
+  return all.size() == 2 && all[1].is_string() ? std::string(all[1].get_string()) : std::string();
+}
+
 std::string render_list_sas(const json::object& result) {
   std::string out;
   if (!flag_of(result.at("dataplane").as_object(), "connected")) out += "The data plane is not attached, see `culvert log`.\n";
@@ -78,7 +85,9 @@ std::string render_list_sas(const json::object& result) {
                        of_ikev2(sa) ? ikev2_text(sa) : suite_text(sa, "IKEv1"), nat_text(sa.at("nat").as_object()));
     out += fmt::format("    {} [{}] - {} [{}]{}\n", text_of(sa, "local"), text_of(sa, "local_id"), text_of(sa, "remote"),
                        text_of(sa, "remote_id"), vrf_text(sa));
-    if (const std::string user = text_of(sa, "xauth_user"), address = text_of(sa, "virtual_address"); !user.empty() || !address.empty())
+    std::string address = text_of(sa, "virtual_address");
+    if (const std::string second = second_address(sa); !second.empty()) address += " and " + second;
+    if (const std::string user = text_of(sa, "xauth_user"); !user.empty() || !address.empty())
       out += fmt::format("    {}{}{}\n", user.empty() ? "" : "user " + user, user.empty() || address.empty() ? "" : ", ",
                          address.empty() ? "" : "virtual address " + address);
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));

@@ -88,6 +88,9 @@ json::array children_json(const Gateway& gateway, const std::string& connection,
 json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::TimePoint now) {
   json::array vendors;
   for (const auto& v : sa.vendor_ids) vendors.emplace_back(v);
+  json::array addresses;
+  for (const auto& a : {sa.virtual_address, sa.virtual_address_v6})
+    if (a) addresses.emplace_back(a->to_string());
   return {{"id", sa.id},
           {"connection", sa.connection},
           {"version", sa.version},
@@ -103,6 +106,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"suite", suite_json(sa.suite)},
           {"xauth_user", sa.xauth_user.empty() ? json::value(nullptr) : json::value(sa.xauth_user)},
           {"virtual_address", sa.virtual_address ? json::value(sa.virtual_address->to_string()) : json::value(nullptr)},
+          {"virtual_addresses", std::move(addresses)},
           {"nat", {{"local", sa.nat_local}, {"remote", sa.nat_remote}, {"forced", sa.nat_forced}}},
           {"vendor_ids", std::move(vendors)},
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},

@@ -69,7 +69,7 @@ const std::vector<Row>& rows() {
       {"a pool that is none", "    secret: file", "    pools: [office]\n    secret: file",
        {":16:12: connections.site-b.pools: expected the name of a pool of the section pools, got 'office'"}},
       {"a pool that is too large", "routes:", "pools: {a: {addrs: 10.0.0.0/8}}\nroutes:",
-       {":7:20: pools.a.addrs: expected an IPv4 network such as 10.3.0.0/24 or a range such as 10.3.0.10-10.3.0.99, of at most 65536 addresses, got "
+       {":7:20: pools.a.addrs: expected a network such as 10.3.0.0/24 or 2001:db8:3::/112, or a range such as 10.3.0.10-10.3.0.99, of at most 65536 addresses, got "
         "'10.0.0.0/8'"}},
       {"two pools that share addresses", "routes:", "pools: {a: {addrs: 10.3.0.0/24}, b: {addrs: 10.3.0.9-10.3.1.9}}\nroutes:",
        {":7:45: pools.b.addrs: expected addresses that no other pool has; pool 'a' has some of them"}},

@@ -174,6 +174,48 @@ TEST_CASE("what our IKEv2 does not carry yet is refused", "[config][version]") {
         Rows{":10:5: connections.b.secret: the key is missing: expected file:/absolute/path or env:NAME"});
 }
 
+TEST_CASE("virtual addresses of IPv6 are for version: 2", "[config][version][pools]") {
+  const auto pools = [](const std::string& all, const std::string& text) {
+    return with("pools: {clients: {addrs: 10.3.0.0/24}}", "pools: {" + all + "}", text);
+  };
+  const std::string six =
+      "six: {addrs: '2001:db8:3::/112', dns: ['2001:db8:1::53', 10.1.0.53], split_include: ['2001:db8:1::/48', 10.1.0.0/24]}";
+  const auto children = [](const std::string& text, const std::string& local, const std::string& remote) {
+    return with("local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24", "local_ts: " + local + ", remote_ts: " + remote, text);
+  };
+  const std::string both = "[10.1.0.0/24, '2001:db8:1::/48']";
+  const std::string served = children(pools("clients: {addrs: 10.3.0.0/24}, " + six, beside("pools: [clients, six]")), both, "dynamic");
+  CHECK(findings(served).empty());
+  const auto loaded = load_text(served, "");
+  REQUIRE(loaded);
+  const Pool& pool = loaded->config.pools.at(1);
+  CHECK((pool.addrs.first == IpAddress::parse("2001:db8:3::1").value() && pool.addrs.last == IpAddress::parse("2001:db8:3::fffe").value()));
+  const auto& served_children = loaded->config.connections.at(0).children;
+  REQUIRE(served_children.size() == 2);
+  CHECK((served_children[0].remote_ts.first.family == Family::V4 && served_children[1].remote_ts.first.family == Family::V6));
+  CHECK(findings(children(beside("vips: [0.0.0.0, '::']"), "dynamic", "[10.2.0.0/24, '2001:db8:2::/48']")).empty());
+  CHECK(findings(children(beside("vips: '2001:db8:3::7'"), "dynamic", "'2001:db8:2::/48'")).empty());
+
+  CHECK(findings(with("version: 2", "version: 1", served)) ==
+        Rows{":16:12: connections.b.pools: expected pools of IPv4 alone with version: 1, but 'six' has IPv6 addresses"});
+  CHECK(
+      findings(children(beside("pools: clients"), both, "dynamic")) ==
+      Rows{
+          ":19:23: connections.b.children.net.local_ts: expected an address family that a pool of the connection has, too: remote_ts is an "
+          "address of a pool"});
+  CHECK(
+      findings(children(beside("vips: 0.0.0.0"), "dynamic", "'2001:db8:2::/48'")) ==
+      Rows{":19:43: connections.b.children.net.remote_ts: expected an address family that vips of the connection has, too: local_ts is one "
+           "of these addresses"});
+  CHECK(findings(beside("vips: [10.3.0.1, 10.3.0.2]")) == Rows{":16:11: connections.b.vips: expected at most one address of each family"});
+  CHECK(findings(with("version: 2", "version: 1", beside("vips: '::'"))) ==
+        Rows{":16:11: connections.b.vips: expected an IPv4 address with version: 1"});
+  for (const char* addrs : {"'2001:db8:3::/64'", "'2001:db8:3::/111'", "'2001:db8:3::-2001:db8:3::1:0'", "'::/0'", "0.0.0.0/0"})
+    CHECK(findings(pools("clients: {addrs: " + std::string(addrs) + "}", kBase)).size() == 1);
+  for (const char* addrs : {"'2001:db8:3::7'", "'2001:db8:3::/127'", "'2001:db8:3::-2001:db8:3::ffff'", "10.3.0.0/16"})
+    CHECK(findings(pools("clients: {addrs: " + std::string(addrs) + "}", kBase)).empty());
+}
+
 TEST_CASE("each side of IKEv2 proves itself in its own way", "[config][version][rfc7296-2.15]") {
   const std::string own = "id: gw-a.example, auth: pubkey, certs: /a.pem, key: file:/a.key";
   const std::string peer = "id: gw-b.example, auth: pubkey, cacerts: /ca.pem";

@@ -71,6 +71,20 @@ TEST_CASE("policies: a child of a tunnel interface selects by route, whatever it
   for (const auto& other : table.entries()) CHECK((other.policy == entry.policy || other.tunnel.view().empty()));
 }
 
+TEST_CASE("policies: what is for a pool's address of either family waits for its client, and goes nowhere in clear", "[policies]") {
+  config::GatewayConfig config;
+  config.default_policy = config::PolicyAction::Bypass;
+  config.pools.push_back({.name = "four", .addrs = ts("10.50.0.0/24")});
+  config.pools.push_back({.name = "six", .addrs = ts("2001:db8:3::/112")});
+  const auto entries = PolicyTable(config).entries();
+  REQUIRE(entries.size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(entries[i].action == shm::PolicyAction::Discard);
+    CHECK(entries[i].remote_ts == config.pools[i].addrs);
+    CHECK(entries[i].local_ts == ts(i == 0 ? "0.0.0.0/0" : "::/0"));
+  }
+}
+
 TEST_CASE("policies: each is of the VRF inside, those of peers and of pools, too", "[policies][vrf]") {
   config::GatewayConfig config = some();
   config.connections[0].vrf.id = 1;

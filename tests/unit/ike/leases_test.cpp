@@ -86,6 +86,44 @@ TEST_CASE("an address that is reserved is its holder's, under whatever name that
   CHECK(leases.acquire(kNames, "carol", {})->address == ip("10.3.0.10"));
 }
 
+TEST_CASE("a pool of IPv6 addresses is like one of IPv4, and beside one", "[leases][rfc7296-3.15.1]") {
+  auto config = pools("10.3.0.10-10.3.0.11");
+  config.push_back(pools("2001:db8:3::fffe-2001:db8:3::1:1").front());  // four, over the end of a group
+  config.back().name = "six";
+  const std::vector<std::string> both{"p", "six"};
+  Leases leases(config);
+  CHECK(leases.view().at(1).size == 4);
+  CHECK(leases.acquire(both, "a", ip("2001:db8:3::1:0"), Family::V6)->address == ip("2001:db8:3::1:0"));
+  CHECK(leases.acquire(both, "a", ip("10.3.0.11"))->address == ip("10.3.0.11"));  // one of each
+  CHECK(leases.acquire(both, "a", ip("2001:db8:3::ffff"), Family::V6)->address == ip("2001:db8:3::1:0"));
+  std::set<IpAddress> given;
+  for (const char* who : {"b", "c", "d"}) given.insert(leases.acquire(both, who, {}, Family::V6)->address);
+  CHECK(given == std::set{ip("2001:db8:3::fffe"), ip("2001:db8:3::ffff"), ip("2001:db8:3::1:1")});
+  CHECK_FALSE(leases.acquire(both, "e", {}, Family::V6));
+  CHECK(leases.acquire(both, "e", {}));
+  CHECK_FALSE(leases.acquire(kNames, "a", {}, Family::V6));
+  leases.release("a");
+  CHECK((leases.view().at(0).online == 1 && leases.view().at(1).online == 3));
+  CHECK(leases.reserve(both, "unnamed", ip("2001:db8:3::1:0")) == false);  // a's, until somebody needs it
+  CHECK(leases.acquire(both, "e", {}, Family::V6)->address == ip("2001:db8:3::1:0"));
+  CHECK_FALSE(leases.reserve(both, "another", ip("2001:db8:3::1:2")));
+  CHECK_FALSE(leases.reserve(both, "another", ip("2001:db8:3::fffd")));
+}
+
+TEST_CASE("places of addresses", "[leases][ip]") {
+  CHECK(ip("10.3.0.255").plus(1) == ip("10.3.1.0"));
+  CHECK(ip("255.255.255.255").plus(1) == ip("0.0.0.0"));
+  CHECK(ip("2001:db8::ffff:ffff").plus(1) == ip("2001:db8::1:0:0"));
+  CHECK(ip("2001:db8::").plus(UINT64_MAX) == ip("2001:db8::ffff:ffff:ffff:ffff"));
+  CHECK(ip("2001:db8::ffff:ffff:ffff:ffff").places_behind(ip("2001:db8::")) == UINT64_MAX);
+  CHECK_FALSE(ip("2001:db8:0:1::").places_behind(ip("2001:db8::")));
+  CHECK(ip("2001:db8::1:0").places_behind(ip("2001:db8::ffff")) == 1);
+  CHECK(ip("10.3.1.0").places_behind(ip("10.3.0.255")) == 1);
+  CHECK(ip("10.3.1.0").places_behind(ip("10.3.1.0")) == 0);
+  CHECK_FALSE(ip("10.3.0.0").places_behind(ip("10.3.0.1")));
+  CHECK_FALSE(ip("10.3.0.0").places_behind(ip("::")));
+}
+
 TEST_CASE("ten thousand that come and go leave nothing behind", "[leases][attack-F7]") {
   const auto config = pools("10.3.0.1-10.3.0.254");
   Leases leases(config);
