@@ -230,11 +230,12 @@ struct Child {
 };
 /// Pre-shared keys of connections with the same addresses: each may be tried on a stranger's message (RFC 2409 §5.4).
 inline constexpr std::size_t kMaxSecrets = 8;
-/// What becomes of an identity's SAs when it connects from elsewhere.
+/// What becomes of an identity's SAs when it connects from elsewhere. Names and meaning are swanctl's.
 enum class Unique : std::uint8_t {
   Replace,  ///< the new ones take their place
   Keep,     ///< they stay, and the newcomer is refused
   Never,    ///< the identity is shared: each address and port that it calls from is a peer
+  No,       ///< ... and what it had before ends when it says that it begins anew (INITIAL_CONTACT)
 };
 /// Fragmentation of IKE messages: of IKEv1 as Cisco and Microsoft do it, of IKEv2 that of RFC 7383.
 enum class Fragmentation : std::uint8_t {

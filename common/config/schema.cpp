@@ -288,9 +288,11 @@ Section<Connection> connection_section() {
       .example("[0.0.0.0]")
       .key("mode_config", &Connection::mode_config, choice<ModeConfig>({{"pull", ModeConfig::Pull}, {"push", ModeConfig::Push}}),
            "Who begins when virtual addresses are given. pull: the one that wants one asks. push: the one that gives it.")
-      .key("unique", &Connection::unique, choice<Unique>({{"replace", Unique::Replace}, {"keep", Unique::Keep}, {"never", Unique::Never}}),
+      .key("unique", &Connection::unique,
+           choice<Unique>({{"replace", Unique::Replace}, {"keep", Unique::Keep}, {"never", Unique::Never}, {"no", Unique::No}}),
            "What happens when an identity that is connected connects from elsewhere. replace: its old SAs end. keep: the newcomer is "
-           "refused. never: the identity is a group's, each address and port that it calls from is a peer of its own.")
+           "refused. never: the identity is a group's, each address and port that it calls from is a peer of its own; with version: 2 "
+           "INITIAL_CONTACT is neither heeded nor sent. no, with version: 2: as never, but who says INITIAL_CONTACT has nothing else.")
       .key("aggressive", &Connection::aggressive, boolean(),
            "Phase 1 is Aggressive Mode instead of Main Mode: three messages, identities in clear. With auth: psk it is only initiated, "
            "unless "

@@ -53,7 +53,9 @@ bool is_child(std::string_view name, std::string_view wanted) {
   return name == wanted || (name.size() > wanted.size() && name.starts_with(wanted) && name[wanted.size()] == '/');
 }
 
-bool waits_for_many(const Connection& c) { return c.remote_addrs.empty() && (c.remote_id.pattern() || c.unique == Unique::Never); }
+bool waits_for_many(const Connection& c) {
+  return c.remote_addrs.empty() && (c.remote_id.pattern() || c.unique == Unique::Never || c.unique == Unique::No);
+}
 
 std::string text(const TrafficSelector& selector, bool dynamic) {
   const std::string all = selector.to_string();

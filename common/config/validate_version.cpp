@@ -8,8 +8,6 @@
 namespace culvert::config {
 
 namespace {
-constexpr std::string_view kNotYet = " is not supported with version: 2 yet";
-
 /// Keys are refused even with their defaults: whoever writes them expects something of them.
 void refuse_ikev1_keys(const Where& at) {
   struct Row {
@@ -39,7 +37,6 @@ void validate_version_2(const Connection& c, const Where& at) {
   check_proof(c.local_auth.auth, at.key("local"));
   check_proof(c.remote_auth.auth, at.key("remote"));
   if (at.key("local").clean({"auth"}) && at.key("remote").clean({"auth"})) validate_credentials(c, at);
-  if (c.unique != Unique{} && at.clean({"unique"})) at.key("unique").error("expected replace: any other value" + std::string(kNotYet));
   if (c.fragmentation == Fragmentation::Force && at.clean({"fragmentation"}))
     at.key("fragmentation")
         .error(

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <utility>
 
+#include "control/ikev2/peers.hpp"
+
 namespace culvert::ikev2 {
 
 using Type = ConfigAttributeType;
@@ -132,7 +134,7 @@ void add_own(const Cp& request, Cp& out) {
 std::string holder_of(const Core& core, const IkeSa& sa) {
   const config::Connection& c = core.connection(sa);
   const std::string who = c.name + "/" + sa.remote_id;
-  return c.unique == config::Unique::Never ? who + "@" + sa.remote.to_string() : who;
+  return shared_identity(c) ? who + "@" + sa.remote.to_string() : who;
 }
 
 /// The address of its pairs of before the restart is the peer's.

@@ -67,7 +67,8 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Au
   if (const auto wanted = sa.unnamed ? std::nullopt : wanted_id(c.remote_id)) b.add(*wanted);
   b.add(proof);
   add_ppk(core, sa, without, b);
-  if (!core.contacted.contains({sa.remote.vrf, sa.remote.address})) b.notify(NotifyType::InitialContact);
+  if (c.unique != config::Unique::Never && !core.contacted.contains({sa.remote.vrf, sa.remote.address}))
+    b.notify(NotifyType::InitialContact);
   MakeChild make;
   if (!sa.childless) {
     make.child = sa.first_child;

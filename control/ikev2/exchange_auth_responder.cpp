@@ -201,8 +201,9 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
   sa.answering = Answering{id, job, std::move(what)};
 }
 
-/// What else carries the traffic is what the peer had before it began anew.
+/// What else carries the traffic is what the peer had before it began anew. With `unique: never` it would not say so.
 bool begins_anew(Core& core, const IkeSa& sa) {
+  if (core.connection(sa).unique == config::Unique::Never) return true;
   const auto all = core.sas_with(sa, sa.remote_id);
   return std::ranges::any_of(all, [&](const IkeSa* o) { return o->peer == sa.peer && o->established() && o->established()->forgotten; });
 }
@@ -211,7 +212,7 @@ bool begins_anew(Core& core, const IkeSa& sa) {
 void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, const Auth& proof) {
   const IdI& peer = *request.message.find<IdI>();
   const bool first = request.message.notify(NotifyType::InitialContact) != nullptr;
-  if (elsewhere_stays(core, sa, text(peer), first))
+  if (elsewhere_stays(core, sa, peer))
     return refuse(core, now, sa, request.id,
                   {Reason::AlreadyConnected,
                    text(peer) + " is connected from another address, which stays (unique: keep).",

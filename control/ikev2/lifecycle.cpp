@@ -172,7 +172,9 @@ void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   const bool carried =
       std::ranges::any_of(all, [&](const IkeSa* one) { return one->peer == sa.peer && std::ranges::any_of(one->children, sends); });
   const bool leaving = sa.established() && sa.established()->leaving;
-  if (!leaving && (!carried || now >= child.established + kOverdue)) return release_outbound(core, now, sa, child);
+  // With `unique: never` nobody says that the other one is gone.
+  const bool alone = child.rekeyed == 0 && core.connection(sa).unique == config::Unique::Never;
+  if (!leaving && (!carried || alone || now >= child.established + kOverdue)) return release_outbound(core, now, sa, child);
   child.ready_at = now + kRivalWait;
   core.touch(sa);
 }

@@ -41,10 +41,12 @@ std::optional<PeerKey> peer_key(const config::Connection& c, const IdR& id, cons
 /// Whether we can begin: the connection names its peer's address, and one of ours.
 [[nodiscard]] bool can_initiate(const config::Connection& c);
 
+/// `unique: never` and `no`: each place that an identity calls from, address and port, is a peer of its own.
+[[nodiscard]] bool shared_identity(const config::Connection& c);
 /// `unique: keep`, and the identity has an IKE SA from another address. INITIAL_CONTACT changes nothing about that: two devices of one
 /// identity both say so when they start.
-bool elsewhere_stays(Core& core, const IkeSa& sa, const std::string& identity, bool initial_contact);
-/// INITIAL_CONTACT (RFC 7296 §2.4): what else the peer had is gone with its memory.
+bool elsewhere_stays(Core& core, const IkeSa& sa, const IdI& id);
+/// INITIAL_CONTACT (RFC 7296 §2.4): what else the peer had is gone with its memory. Not heeded with `unique: never`.
 void peer_restarted(Core& core, TimePoint now, IkeSa& sa);
 /// `unique: replace`: what the identity had from other addresses ends.
 void displace_others(Core& core, TimePoint now, IkeSa& sa);

@@ -158,11 +158,13 @@ TEST_CASE("keys of IKEv1 are refused, even with their defaults", "[config][versi
   CHECK(findings(beside("aggressive: maybe")).size() == 1);
 }
 
-TEST_CASE("what our IKEv2 does not carry yet is refused", "[config][version]") {
-  const std::string yet = " is not supported with version: 2 yet";
-  for (const char* word : {"keep", "never"})
-    CHECK(findings(beside("unique: " + std::string(word))) ==
-          Rows{":16:13: connections.b.unique: expected replace: any other value" + yet});
+TEST_CASE("what IKEv2 alone has, or IKEv1 alone, is refused with the other one", "[config][version]") {
+  for (const char* word : {"keep", "never", "replace", "no"}) CHECK(findings(beside("unique: " + std::string(word))).empty());
+  CHECK(connection(beside("unique: no")).unique == Unique::No);
+  CHECK(findings(with("version: 2", "version: 1", beside("unique: no"))) ==
+        Rows{":16:13: connections.b.unique: expected replace, keep or never with version: 1, got no"});
+  CHECK(findings(beside("unique: nope")) ==
+        Rows{":16:13: connections.b.unique: expected replace, keep, never or no, got 'nope'; did you mean 'no'?"});
   CHECK(
       findings(beside("fragmentation: force")) ==
       Rows{":16:20: connections.b.fragmentation: expected no, accept or yes, got force: with version: 2 fragments are sent only where both "
