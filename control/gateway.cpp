@@ -277,17 +277,6 @@ void Gateway::act(ike::TimePoint now, ike::RemoveSa& action) {
   send_remove(e->direction, e->slot, e->spi, now);
 }
 
-void Gateway::act(ike::TimePoint now, ike::MoveSa& action) {
-  const SaEntry* e = store_.find(Direction::Outbound, action.spi, action.pair);
-  if (e == nullptr || e->state == SlotState::Leaving || !link_) return;
-  shm::MoveSa m{e->slot, action.spi, action.remote};
-  m.remote.vrf = policies_.vrfs_of({e->connection, e->child}).outer;
-  link_->commands().send(m, now, [this, spi = action.spi](const Outcome& o) {
-    if (o.kind == Outcome::Kind::Acked && !o.ok() && o.result != shm::AckResult::NotFound)
-      journal_.error(fmt::format("the data plane did not move the outbound SA {:08x}: {}", spi.value, o.text()));
-  });
-}
-
 void Gateway::send_remove(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now) {
   link_->commands().send(shm::RemoveSa{direction, slot, spi}, now, [this, direction, slot, spi](const Outcome& o) {
     if (o.kind == Outcome::Kind::Lost) return;

@@ -1,4 +1,4 @@
-// The entries of the SPD that SAs are under: sent before the first of them, removed behind the last.
+// The entries of the SPD that SAs are under: sent before the first of them, removed behind the last. And where SAs are moved to.
 #include <string>
 #include <utility>
 
@@ -40,6 +40,24 @@ void Gateway::sa_gone(Direction direction, std::uint32_t slot, ike::TimePoint no
 void Gateway::take_back(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now) {
   const SaEntry* e = store_.at(direction, slot);
   if (e != nullptr && e->spi == spi && store_.begin_remove(direction, spi, e->pair) != nullptr) send_remove(direction, slot, spi, now);
+}
+
+void Gateway::act(ike::TimePoint now, ike::MoveSa& action) {
+  const SaEntry* e = store_.find(action.direction, action.spi, action.pair);
+  if (e == nullptr || e->state == SlotState::Leaving || !link_) return;
+  shm::MoveSa m{e->slot, action.spi, action.remote};
+  m.remote.vrf = policies_.vrfs_of({e->connection, e->child}).outer;
+  if (action.local) {
+    m.local = *action.local;
+    m.local.vrf = m.remote.vrf;
+  }
+  m.direction = action.direction;
+  m.follow = action.follow;
+  link_->commands().send(m, now, [this, direction = action.direction, spi = action.spi](const Outcome& o) {
+    if (o.kind == Outcome::Kind::Acked && !o.ok() && o.result != shm::AckResult::NotFound)
+      journal_.error(fmt::format("the data plane did not move the {} SA {:08x}: {}",
+                                 direction == Direction::Inbound ? "inbound" : "outbound", spi.value, o.text()));
+  });
 }
 
 }  // namespace culvert::control

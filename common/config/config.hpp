@@ -267,6 +267,7 @@ struct Connection {
   bool aggressive = false;                   ///< phase 1 is Aggressive Mode instead of Main Mode
   bool aggressive_psk_exposes_hash = false;  ///< ... and is answered, too, with a pre-shared key
   bool encap = false;                        ///< force UDP encapsulation
+  bool mobike = false;                       ///< RFC 4555; of version 2
   Fragmentation fragmentation = Fragmentation::Yes;
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD

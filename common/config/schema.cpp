@@ -190,6 +190,8 @@ void finish_connection(const At& at, Connection& c) {
   }
   if (!at.given("over_time")) c.over_time = tenth(c.rekey_time);
   if (!at.given("rand_time")) c.rand_time = c.rekey_time > Seconds{1} ? tenth(c.rekey_time) : Seconds{0};
+  if (!at.given("mobike"))
+    c.mobike = at.ike_version == 2 && std::ranges::none_of(c.children, [](const Child& one) { return one.mode == SaMode::Transport; });
   if (!at.given("dpd_timeout")) c.dpd_timeout = c.dpd_delay == Seconds{0} ? Connection{}.dpd_timeout : 5 * c.dpd_delay;
   const Node* local = at.node.find("local");
   if ((!local || !local->find("id")) && !c.local_addrs.empty() && c.local_auth.auth == Proof::Psk)
@@ -304,6 +306,13 @@ Section<Connection> connection_section() {
            "random "
            "characters and more.")
       .key("encap", &Connection::encap, boolean(), "Put ESP into UDP even without a NAT between.")
+      .key("mobike", &Connection::mobike, boolean(),
+           "With version: 2, take the tunnels to other addresses without making them anew (RFC 4555): those of local_addrs and "
+           "remote_addrs, "
+           "and for a peer that roams wherever remote_addrs lets it. IKE then goes by port 4500 with peers that can do it. Tunnel mode "
+           "only: a "
+           "connection with a child of mode: transport does without.")
+      .derived("true with version: 2 and tunnel mode alone, else false")
       .key(
           "fragmentation", &Connection::fragmentation,
           choice<Fragmentation>(

@@ -54,7 +54,8 @@ void validate_connections(const GatewayConfig& config, const Where& root);
 void validate_auth(const Connection& connection, const Where& at);
 /// Files and secrets, of either version: a part of the two others. `auth` of both sides was read.
 void validate_credentials(const Connection& connection, const Where& at);
-/// In place of validate_auth().
+/// What each version has of its own, and how both sides prove themselves in it.
+void validate_version_1(const Connection& connection, const Where& at);
 void validate_version_2(const Connection& connection, const Where& at);
 
 }  // namespace culvert::config

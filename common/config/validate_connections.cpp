@@ -288,7 +288,7 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     check_weak_algorithms(c, at);
     if (at.clean({"version", "unique"}) && c.version == 1 && c.unique == Unique::No)
       at.key("unique").error("expected replace, keep or never with version: 1, got no");
-    if (at.clean({"version"})) c.version == 2 ? validate_version_2(c, at) : validate_auth(c, at);
+    if (at.clean({"version"})) c.version == 2 ? validate_version_2(c, at) : validate_version_1(c, at);
     if (at.key("local").clean({"id"}) && at.key("local").node->find("id") && c.local_id.type == Identity::Type::Any)
       at.key("local").key("id").error("expected an identity of our own, got '%any'");
     if (c.children.empty() && at.clean({"children"})) at.key("children").error("expected at least one child");

@@ -1,5 +1,6 @@
-// What a connection with version: 2 may not have: keys that mean something in IKEv1 only, and what our IKEv2 does not carry yet. Nothing of
-// either is taken and then left out.
+// What a connection of either version may not have: keys that mean something in the other one only, and what our IKEv2 does not carry yet.
+// Nothing of either is taken and then left out.
+#include <algorithm>
 #include <string>
 
 #include "common/config/kinds.hpp"
@@ -32,11 +33,19 @@ void check_proof(Proof auth, const Where& side) {
 
 }  // namespace
 
+void validate_version_1(const Connection& c, const Where& at) {
+  if (c.mobike && at.clean({"version", "mobike"})) at.key("mobike").error("expected no such key with version: 1: MOBIKE is of IKEv2");
+  validate_auth(c, at);
+}
+
 void validate_version_2(const Connection& c, const Where& at) {
   refuse_ikev1_keys(at);
   check_proof(c.local_auth.auth, at.key("local"));
   check_proof(c.remote_auth.auth, at.key("remote"));
   if (at.key("local").clean({"auth"}) && at.key("remote").clean({"auth"})) validate_credentials(c, at);
+  const bool transport = std::ranges::any_of(c.children, [](const Child& child) { return child.mode == SaMode::Transport; });
+  if (c.mobike && transport && at.clean({"mobike", "children"}))
+    at.key("mobike").error("expected false with a child of mode: transport, whose packets are between the addresses themselves (RFC 4555)");
   if (c.fragmentation == Fragmentation::Force && at.clean({"fragmentation"}))
     at.key("fragmentation")
         .error(

@@ -137,12 +137,17 @@ struct RemoveSa {
   Spi spi;  ///< must be the slot's, else NotFound
 };
 
-/// The outbound SA in UDP sends to `remote` from now on; BadMessage for a native one.
+/// An SA is between other outer addresses from now on, with its keys and its sequence numbers (RFC 4555 §3.5). With `local` as in
+/// InstallSa, ports included: of tunnel mode only. Without an address in `local` it is an outbound one in UDP that sends to `remote`, and
+/// all else stays. BadMessage: the SA cannot be there.
 struct MoveSa {
   static constexpr MessageType kType = MessageType::MoveSa;
   std::uint32_t slot = 0;
   Spi spi;  ///< must be the slot's, else NotFound
   Endpoint remote;
+  Endpoint local{};
+  Direction direction = Direction::Outbound;
+  bool follow = false;  ///< as in InstallSa
 };
 
 enum class AckResult : std::uint16_t { Ok = 0, Exists, Busy, NotFound, Unsupported, BadMessage, NoMemory };

@@ -79,11 +79,15 @@ struct RemoveSa {
   Direction direction{};
   Spi spi;
 };
-/// The peer's NAT gave it another address, as an IKE message shows: the outbound SA of the pair sends there from now on.
+/// An SA is elsewhere from now on. Without `local` the peer's NAT gave it another address, as an IKE message shows: the outbound SA, in
+/// UDP, sends there. With it both outer addresses are new (RFC 4555 §3.5), ports as in InstallSa.
 struct MoveSa {
   std::uint64_t pair = 0;
   Spi spi;
   Endpoint remote;
+  std::optional<Endpoint> local{};
+  Direction direction = Direction::Outbound;
+  bool follow = false;  ///< as in InstallSa
 };
 /// Whether this is a user of the connection, and its password. Answered by Engine::on_user_checked.
 struct CheckUser {
@@ -185,6 +189,8 @@ struct IkeSaInfo {
   std::string local_id, remote_id;  ///< printable
   IkeSuite suite;                   ///< default value: not agreed yet
   bool nat_local = false, nat_remote = false, nat_forced = false;
+  bool mobike = false;                    ///< both sides can take it to other addresses (RFC 4555)
+  std::vector<IpAddress> peer_addresses;  ///< where the peer says that it is, too
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};
   std::vector<ChildSaInfo> children;

@@ -157,7 +157,19 @@ void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, By
   pair.inbound = std::move(we_began ? keys.from_responder : keys.from_initiator);
 }
 
+Path esp_path(Path path, const ike::NatStatus& nat) {
+  if (!nat.encapsulate()) path.local.port = path.remote.port = 0;
+  return path;
+}
+
 namespace {
+
+/// Nothing is sent to an address at which the peer has not answered (RFC 4555 §3.7).
+Path path_for(const IkeSa& sa, Direction direction) {
+  const auto& former = sa.mobility.former;
+  if (direction == Direction::Outbound && former) return esp_path(former->path, former->nat);
+  return esp_path({sa.local, sa.remote}, sa.nat);
+}
 
 void install(Core& core, const IkeSa& sa, const NewPair& pair, Direction direction, EspKeys keys, JobId job) {
   const config::Child& c = core.child(sa, pair.child);
@@ -171,9 +183,9 @@ void install(Core& core, const IkeSa& sa, const NewPair& pair, Direction directi
   if (sa.peer) out.peer = *sa.peer;
   out.own_policy = sa.peer.has_value() || c.local_dynamic || c.remote_dynamic;
   out.spi = in ? pair.spi_in : pair.spi_out;
-  out.local = sa.local;
-  out.remote = sa.remote;
-  if (!sa.nat.encapsulate()) out.local.port = out.remote.port = 0;
+  const Path at = path_for(sa, direction);
+  out.local = at.local;
+  out.remote = at.remote;
   out.follow = in && sa.nat.remote && out.local.port != 0;
   out.local_ts = pair.selectors.local;
   out.remote_ts = pair.selectors.remote;
@@ -202,6 +214,7 @@ std::string describe(const Child& c) {
 
 JobId install_inbound(Core& core, IkeSa& sa, NewPair& pair) {
   const JobId job = core.add_job({sa.id, Direction::Inbound, pair.pair});
+  pair.at = path_for(sa, Direction::Inbound);
   install(core, sa, pair, Direction::Inbound, std::exchange(pair.inbound, {}), job);
   return job;
 }
@@ -222,6 +235,9 @@ void hasten_doubles(TimePoint now, IkeSa& sa, Child& made) {
 Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Exchange exchange, bool wait) {
   const config::Child& c = core.child(sa, pair.child);
   const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.life_time}, 0);
+  if (const Path at = path_for(sa, Direction::Inbound); at != pair.at)  // the SA has moved meanwhile
+    core.shared.actions.emplace_back(
+        ike::MoveSa{pair.pair, pair.spi_in, at.remote, at.local, Direction::Inbound, sa.nat.remote && at.local.port != 0});
   Child out;
   out.pair = pair.pair;
   out.child = pair.child;

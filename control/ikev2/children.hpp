@@ -48,6 +48,8 @@ struct ChildRefusal {
 /// Which configured child it is, and with what. An SPI is taken for it.
 std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wish);
 
+/// The addresses of ESP beside IKE's: ports 0 without encapsulation.
+[[nodiscard]] Path esp_path(Path path, const ike::NatStatus& nat);
 /// Its keys.
 void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared);
 /// Puts the inbound half into the data plane; the job that is answered then.

@@ -113,12 +113,12 @@ void Core::forget_installs() {
   std::erase_if(jobs_, [](const auto& job) { return job.second.install.has_value(); });
 }
 
-void Core::send(TimePoint now, IkeSa& sa, const Datagrams& message) {
+void Core::send_by(TimePoint now, IkeSa& sa, const Datagrams& message, const Path& path) {
   sa.last_sent = now;
   touch(sa);
   for (const Bytes& one : message) {
     if (!shared.watches.empty()) trace_sent(*this, now, sa, one);
-    shared.actions.emplace_back(ike::SendDatagram{ike::frame(sa.local, sa.remote, one)});
+    shared.actions.emplace_back(ike::SendDatagram{ike::frame(path.local, path.remote, one)});
   }
 }
 

@@ -138,7 +138,9 @@ class Core {
   void forget_installs();
 
   // -------------------------------------------------------------------------------- out
-  void send(TimePoint now, IkeSa& sa, const Datagrams& message);
+  void send(TimePoint now, IkeSa& sa, const Datagrams& message) { send_by(now, sa, message, {sa.local, sa.remote}); }
+  /// By another path than the SA's own.
+  void send_by(TimePoint now, IkeSa& sa, const Datagrams& message, const Path& path);
   void send_stateless(const ike::Datagram& to, ByteView message);
   void say(const IkeSa& sa, Severity severity, std::optional<Exchange> exchange, Reason reason, std::string message,
            std::optional<std::size_t> child = {});

@@ -9,6 +9,7 @@
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/mobike.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -50,6 +51,7 @@ void on_response(Core& core, const Incoming& in, IkeSa& sa) {
   const auto message = open(core, in, sa);
   if (!message) return;
   heard(core, in, sa);
+  answered_by(core, in, sa);
   if (sa.request->moot) {
     sa.request.reset();
     return;

@@ -11,6 +11,7 @@
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/transport.hpp"
@@ -69,6 +70,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Au
   add_ppk(core, sa, without, b);
   if (c.unique != config::Unique::Never && !core.contacted.contains({sa.remote.vrf, sa.remote.address}))
     b.notify(NotifyType::InitialContact);
+  offer_mobility(core, sa, b);
   MakeChild make;
   if (!sa.childless) {
     make.child = sa.first_child;
@@ -90,6 +92,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Au
 /// The peer is the one that we want.
 void accept(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const Message& reply) {
   const IdR& id = *reply.find<IdR>();
+  note_mobility(core, sa, reply);
   established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
   if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
 }

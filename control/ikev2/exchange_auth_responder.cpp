@@ -8,6 +8,7 @@
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/transport.hpp"
@@ -225,6 +226,8 @@ void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, co
   if (core.connection(sa).local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, b);
   b.add(proof);
   confirm_ppk(sa, b);
+  note_mobility(core, sa, request.message);
+  if (sa.mobility.agreed) offer_mobility(core, sa, b);
   established(core, now, sa, text(peer), peer_key(core.connection(sa), peer, sa.remote));
   if (first) peer_restarted(core, now, sa);
   make_child(core, now, sa, request.id, request.message, std::move(b));
@@ -303,6 +306,9 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
   core.reassign(sa, meant.front());
   std::erase_if(meant, [&](std::size_t other) { return !same_ppk(core.config.connections[other], core.connection(sa)); });
   meant.erase(meant.begin());
+  if (core.connection(sa).mobike && m->notify(NotifyType::MobikeSupported) && forbids_nat(in, *m))
+    return fails(NotifyType::UnexpectedNatDetected, {}, Reason::PeerRefused,
+                 "The peer forbids a NAT (NO_NATS_ALLOWED, RFC 4555 §3.9), and there is one between.");
   const auto judged = with_ppk(core, sa, sa.connection, claim);
   if (!judged) return refuse(core, now, sa, id, judged.error());
   sa.ppk = judged->ppk;

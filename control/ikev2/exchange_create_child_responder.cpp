@@ -4,6 +4,7 @@
 #include "control/ike/lifetimes.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/mobike.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -203,6 +204,8 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->remote = old.remote;
   made->nat = old.nat;
   made->fragments = old.fragments;
+  made->mobility.agreed = old.mobility.agreed;
+  made->mobility.others = old.mobility.others;
   made->inner_local = old.inner_local;
   made->inner_remote = old.inner_remote;
   made->lease = old.lease;
@@ -248,6 +251,7 @@ void inherit(Core& core, TimePoint now, IkeSa& old, IkeSa& heir) {
       heir.tasks.push_back(task);
   old.tasks.clear();
   old.heir = heir.id;
+  inherit_mobility(core, old, heir);
   if (Established* est = old.established()) est->replaced = true;
   note_twins(core, now, heir);
   core.touch(old);

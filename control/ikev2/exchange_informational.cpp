@@ -6,6 +6,7 @@
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/mobike.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -94,7 +95,10 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
     return discard(core, in.now, sa);
   }
   const auto deletes = m.all<Delete>();
-  if (std::ranges::any_of(deletes, [](const Delete* d) { return d->protocol != kProtoIke; })) take_place(core, in.now, sa);
+  if (m.notify(NotifyType::UpdateSaAddresses) || std::ranges::any_of(deletes, [](const Delete* d) { return d->protocol != kProtoIke; }))
+    take_place(core, in.now, sa);
+  Builder b;
+  if (!on_mobility_request(core, in, sa, m, b)) return answer(core, in.now, sa, kInformational, id, b);
   std::vector<Spi> esp, ah;
   for (const Delete* d : deletes) {
     if (d->protocol == kProtoIke) return peer_deletes_sa(core, in.now, sa, id);
@@ -107,7 +111,6 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
         note_early_delete(sa, spi);
     }
   }
-  Builder b;
   if (!esp.empty()) b.add(Delete{kProtoEsp, std::move(esp)});
   if (!ah.empty()) b.add(Delete{kProtoAh, std::move(ah)});
   if (const Cp* asked = m.find<Cp>(); asked && asked->type == ConfigType::Request) b.add(tell(core, sa, *asked));
@@ -124,17 +127,19 @@ void begin_informational(Core& core, TimePoint now, IkeSa& sa, const Task& task)
     if (child) b.add(Delete{protocol_of(child->suite.protocol), {child->spi_in}});
     if (!child && task.spi) b.add(Delete{protocol_of(task.protocol), {task.spi}});
     if (b.empty()) return;
+  } else {
+    add_mobility(core, sa, task, b);
   }
   const std::uint32_t id = sa.next_request;
   sa.request = Request{task, id, now, {}, RequestSent{send_request(core, now, sa, kInformational, b)}};
 }
 
-void on_informational_response(Core& core, const Incoming& in, IkeSa& sa, const Message&) {
+void on_informational_response(Core& core, const Incoming& in, IkeSa& sa, const Message& m) {
   const Task task = sa.request->task;
   sa.request.reset();
   core.touch(sa);
   if (task.kind == Task::Kind::DeleteIke) return discard(core, in.now, sa);
-  if (task.kind != Task::Kind::DeleteChild) return;
+  if (task.kind != Task::Kind::DeleteChild) return on_mobility_response(core, in.now, sa, task, m);
   IkeSa& holder = holder_of(core, sa, [&](IkeSa& one) { return one.find(task.pair) != nullptr; });
   if (Child* child = holder.find(task.pair)) end_child(core, in.now, holder, *child);
 }

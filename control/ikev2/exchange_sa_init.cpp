@@ -196,7 +196,8 @@ void on_sa_init_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
                              {.number = 2});
   take_keys(sa, derive({sa.suite, sa.nonce_i, sa.nonce_r, result.shared.view(), sa.spi_i, sa.spi_r}));
   const Bytes reply = std::move(s->reply);
-  if (sa.nat.encapsulate() && sa.local.port == ike::kIkePort) {
+  const bool roams = core.connection(sa).mobike && sa.nat.supported;  // RFC 4555 §3.3
+  if ((sa.nat.encapsulate() || roams) && sa.local.port == ike::kIkePort) {
     sa.local.port = ike::kNatPort;
     if (sa.remote.port == ike::kIkePort) sa.remote.port = ike::kNatPort;
   }

@@ -9,6 +9,7 @@
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
+#include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 
 namespace culvert::ikev2 {
@@ -113,6 +114,7 @@ void peer_is_dead(Core& core, TimePoint now, IkeSa& sa, const Request& request) 
                        "The peer is dead, and the CHILD SA with it.");
     }
   }
+  confirm_heir(core, sa);
   discard(core, now, sa);
 }
 
@@ -133,7 +135,8 @@ void poll_request(Core& core, TimePoint now, IkeSa& sa) {
     case ike::Due::Nothing:
       return;
     case ike::Due::SendAgain:
-      return core.send(now, sa, sa.last_request);
+      core.send(now, sa, sa.last_request);
+      return send_astray(core, now, sa, sent->tx.sent());
     case ike::Due::GiveUp:
       break;
   }
@@ -235,6 +238,7 @@ void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
   if (!est) return;
   poll_children(core, now, sa);
   if (est->replaced) {
+    if (const auto probe = next_probe_of_replaced(core, sa); probe && now >= *probe) add_task(core, sa, {.kind = Task::Kind::Liveness});
     if (!est->until || now < *est->until) return;
     if (est->forgotten) return discard(core, now, sa);
     confirm_heir(core, sa);
@@ -274,7 +278,7 @@ std::optional<TimePoint> established_deadline(const Core& core, const IkeSa& sa)
     else if (!child.due)
       out = earliest(out, child.rekey_at);
   }
-  if (est->replaced) return earliest(out, est->until);
+  if (est->replaced) return earliest(earliest(out, est->until), next_probe_of_replaced(core, sa));
   out = earliest(earliest(earliest(out, est->expires_at), est->rekey_at), est->look_at);
   if (sa.nat.local && core.config.ike.keepalive.count() != 0) out = earliest(out, sa.last_sent + core.config.ike.keepalive);
   return earliest(out, next_probe(core, sa));
@@ -293,6 +297,7 @@ void confirm_heir(Core& core, IkeSa& sa) {
   IkeSa* heir = sa.heir ? core.find(*sa.heir) : nullptr;
   if (!heir) return;
   heir->confirmed = true;
+  resume_mobility(core, *heir);
   if (!sa.request || sa.request->task.kind != Task::Kind::DeleteChild) return;
   add_task(core, *heir, sa.request->task);
   sa.request.reset();
@@ -353,6 +358,8 @@ void advance(Core& core, TimePoint now, IkeSa& sa) {
         break;
       case Task::Kind::DeleteIke:
       case Task::Kind::Liveness:
+      case Task::Kind::UpdateAddresses:
+      case Task::Kind::CheckAddress:
         begin_informational(core, now, sa, task);
         break;
     }

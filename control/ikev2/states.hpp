@@ -79,6 +79,12 @@ struct Child {
   bool ended = false;         ///< an operator has ended it; it is deleted when the peer has shown that it has it
 };
 
+/// The outer addresses of both ends.
+struct Path {
+  Endpoint local, remote;
+  friend bool operator==(const Path&, const Path&) = default;
+};
+
 /// What is to be made into a CHILD SA when its inbound half is in the data plane.
 struct NewPair {
   std::uint64_t pair = 0;
@@ -90,13 +96,14 @@ struct NewPair {
   EspKeys inbound, outbound;
   std::uint64_t rekeyed = 0;
   Bytes lowest_nonce;
+  Path at{};  ///< where the inbound half was put
 };
 
 // ---------------------------------------------------------------------------------------------------------------- our requests
 
 /// What we want of the peer under an IKE SA, in the order of asking.
 struct Task {
-  enum class Kind : std::uint8_t { NewChild, RekeyChild, RekeyIke, DeleteChild, DeleteIke, Liveness };
+  enum class Kind : std::uint8_t { NewChild, RekeyChild, RekeyIke, DeleteChild, DeleteIke, Liveness, UpdateAddresses, CheckAddress };
   Kind kind{};
   std::size_t child = 0;   ///< NewChild: what is configured
   std::uint64_t pair = 0;  ///< RekeyChild, DeleteChild
@@ -186,6 +193,26 @@ struct Answering {
 };
 
 // ---------------------------------------------------------------------------------------------------------------- IKE SAs
+
+/// Where our outbound SAs send as long as nothing has shown that the peer is at its new address.
+struct FormerPath {
+  Path path;
+  ike::NatStatus nat;
+};
+/// What an IKE SA and its peer can do about other addresses (RFC 4555).
+struct Mobility {
+  bool agreed = false;               ///< both sides have said that they can
+  std::vector<IpAddress> others;     ///< the peer's, as it says
+  Path asked_from;                   ///< of the peer's request that is at work: the answer goes there (RFC 7296 §2.11)
+  std::optional<FormerPath> former;  ///< while the path in use is not proven
+  std::vector<Path> refused;         ///< by the peer, of those that we have tried
+  Bytes cookie;                      ///< COOKIE2 of our request under way
+  Path asked_by;                     ///< ... and by which path it went out first
+  bool strayed = false;              ///< our request under way went out by other paths, too
+  Bytes seen_as;                     ///< what the peer's NAT detection says of our address (RFC 4555 §3.8)
+  unsigned moves = 0;                ///< of the peer, since `moves_since`
+  TimePoint moves_since{};
+};
 
 /// An unauthenticated notification: not acted on, but named when the exchange has failed anyway.
 struct Hint {
@@ -312,6 +339,7 @@ struct IkeSa {
   Bytes cookie;                           ///< the responder's, to be sent back
   unsigned init_tries = 0;                ///< cookies and groups that the responder asked for
 
+  Mobility mobility;
   bool fragments = false;  ///< both sides have announced that they take them in (RFC 7383 §2.3)
   Fragments request_parts, reply_parts;
   std::uint32_t next_request = 0;   ///< message ID of our next request

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "control/ikev2/mobike.hpp"
 #include "control/ikev2/traced.hpp"
 
 namespace culvert::ikev2 {
@@ -56,6 +57,7 @@ Datagrams sealed(const Core& core, IkeSa& sa, std::uint8_t exchange, std::uint32
 Outstanding send_request(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, const Builder& payloads) {
   sa.last_request = sealed(core, sa, exchange, sa.next_request++, false, payloads);
   core.send(now, sa, sa.last_request);
+  note_asked(sa);
   return {now, {}, core.config.ike, core.services};
 }
 
@@ -64,7 +66,7 @@ void answer(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::ui
   sa.next_expected = id + 1;
   sa.repeats = 0;
   sa.answering.reset();
-  core.send(now, sa, sa.last_answer);
+  sa.mobility.agreed ? core.send_by(now, sa, sa.last_answer, sa.mobility.asked_from) : core.send(now, sa, sa.last_answer);
 }
 
 void answer_error(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, NotifyType type, Bytes data) {
@@ -112,7 +114,8 @@ Arrived arrival(Core& core, const Incoming& in, IkeSa& sa) {
     // Whoever asks again does not have the answer yet.
     for (Child& child : sa.children)
       if (child.outbound && child.rekeyed == 0) child.ready_at = std::max(child.ready_at, in.now + kRivalWait);
-    core.send(in.now, sa, sa.last_answer);
+    const Path here{sa.local, sa.remote}, there{in.datagram.local, in.datagram.remote};
+    core.send_by(in.now, sa, sa.last_answer, sa.mobility.agreed ? there : here);
     return Arrived::Old;
   }
   if (id != sa.next_expected || (sa.answering && sa.answering->id == id)) return Arrived::Old;
@@ -125,6 +128,8 @@ void heard(Core& core, const Incoming& in, IkeSa& sa) {
   core.touch(sa);
   if (in.response()) return;
   sa.last_print = ike::fingerprint(in.framed.message);
+  sa.mobility.asked_from = {in.datagram.local, in.datagram.remote};
+  if (sa.mobility.agreed) return;  // it moves when it says so (RFC 4555 §3.8)
   if (in.datagram.local.address == sa.local.address) sa.local.port = in.datagram.local.port;
   if (in.datagram.remote != sa.remote && sa.nat.remote && !sa.nat.local) move_peer(core, sa, in.datagram.remote);
 }

@@ -88,6 +88,8 @@ void add_ike_sas(const Core& core, std::vector<ike::IkeSaInfo>& out) {
     info.nat_local = sa.nat.local;
     info.nat_remote = sa.nat.remote;
     info.nat_forced = sa.nat.forced && sa.nat.supported;
+    info.mobike = sa.mobility.agreed;
+    info.peer_addresses = sa.mobility.others;
     info.created = sa.created;
     info.suite = sa.suite;
     info.local_id = sa.local_id.empty() ? ikev1::to_text(c.local_id) : sa.local_id;

@@ -222,57 +222,14 @@ shm::AckResult Commands::remove_sa(const shm::RemoveSa& m) {
 }
 
 shm::AckResult Commands::move_sa(const shm::MoveSa& m) {
-  OutboundSa* sa = t_.outbound.at(m.slot);
+  if (!valid_direction(m.direction) || !valid_bool(m, &shm::MoveSa::follow)) return shm::AckResult::BadMessage;
+  if (m.local.address.family != Family::None) return relocate_sa(m);
+  OutboundSa* sa = m.direction == Direction::Outbound ? t_.outbound.at(m.slot) : nullptr;
   if (sa == nullptr || sa->spi != m.spi) return shm::AckResult::NotFound;
-  if (!sa->udp || m.remote.port == 0 || m.remote.address.family != sa->outer_family || m.remote.vrf != sa->outer_vrf)
+  if (!sa->manager.udp || m.remote.port == 0 || m.remote.address.family != sa->manager.outer_family || m.remote.vrf != sa->outer_vrf)
     return shm::AckResult::BadMessage;
   move_outbound(*sa, m.remote);
   return shm::AckResult::Ok;
-}
-
-void Commands::move_outbound(OutboundSa& sa, const Endpoint& remote) {
-  set_peer(sa, remote);
-  note_remote(Direction::Outbound, sa.manager.slot, remote);
-  set_path_mtu(sa, OutboundSa::kAnyMtu, 0);  // of another path
-  spdlog::info("outbound SA {:08x} sends to {} now", sa.spi.value, remote.to_string());
-}
-
-void Commands::note_remote(Direction direction, std::uint32_t slot, const Endpoint& remote) {
-  shm::SaRecord& record = t_.segment.records(direction)[slot];
-  shm::SaSnapshot snapshot;
-  if (!shm::read_record(record, snapshot)) return;
-  snapshot.remote = remote;
-  shm::write_record(record, snapshot);
-}
-
-namespace {
-/// Where a peer that is followed has gone since the last call.
-std::optional<Endpoint> moved(InboundSa& sa) {
-  if (sa.outer_family == Family::V4) {
-    const PeerWord to = sa.moved_to.exchange(0, std::memory_order_acquire);
-    return to == 0 ? std::nullopt : std::optional(Endpoint{IpAddress::v4(peer_address(to)), peer_port(to), sa.outer_vrf});
-  }
-  const std::uint32_t stores = sa.moved_v6.stores();
-  if (stores == std::exchange(sa.manager.moves_seen, stores)) return std::nullopt;
-  const PeerV6::Value to = sa.moved_v6.load();
-  return Endpoint{address_from(Family::V6, reinterpret_cast<const std::uint8_t*>(to.address.data())), to.port, sa.outer_vrf};
-}
-}  // namespace
-
-std::vector<shm::Moved> Commands::moves() {
-  std::vector<shm::Moved> out;
-  for (const auto& [key, reported] : installed_) {
-    const auto [direction, slot] = key;
-    InboundSa* sa = direction == Direction::Inbound ? t_.inbound.at(slot) : nullptr;
-    const std::optional<Endpoint> remote = sa != nullptr && sa->follows ? moved(*sa) : std::nullopt;
-    if (!remote) continue;
-    note_remote(Direction::Inbound, slot, *remote);
-    if (const auto of = outbound_of_.find(sa->manager.policy.value); of != outbound_of_.end())
-      for (OutboundSa* other : of->second)
-        if (other->manager.pair == sa->manager.pair && other->udp) move_outbound(*other, *remote);
-    out.push_back({slot, sa->spi, *remote});
-  }
-  return out;
 }
 
 bool Commands::watched(const shm::Name& name) const {

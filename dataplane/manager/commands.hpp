@@ -87,7 +87,11 @@ class Commands {
   shm::AckResult remove_sa(const shm::RemoveSa& m);
   shm::AckResult move_sa(const shm::MoveSa& m);
   void move_outbound(OutboundSa& sa, const Endpoint& remote);
-  void note_remote(Direction direction, std::uint32_t slot, const Endpoint& remote);
+  shm::AckResult relocate_sa(const shm::MoveSa& m);
+  template <class Table>
+  shm::AckResult relocate_in(Table& table, const shm::MoveSa& m);
+  /// Into the SA's record. `local` nullptr: as it was.
+  void note_addresses(Direction direction, std::uint32_t slot, const Endpoint* local, const Endpoint& remote);
   void forget_others();
   bool rebuild_spd();
   void publish(std::unique_ptr<const Spd> spd);

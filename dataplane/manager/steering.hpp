@@ -1,5 +1,5 @@
-// Which ports' devices shall bring which SA's packets to its worker. Owns nothing: follows what is installed and removed. For the manager's
-// thread.
+// Which ports' devices shall bring which SA's packets to its worker. Owns nothing: follows what is installed, moved and removed. For the
+// manager's thread.
 #pragma once
 
 #include <memory>
@@ -21,7 +21,7 @@ class Steering {
   void done(const shm::Message& command);
 
  private:
-  void installed(const shm::InstallSa& sa);
+  void steer(Spi spi, std::uint32_t slot, SaProtocol protocol, const Endpoint& local);
 
   std::span<const std::unique_ptr<Port>> ports_;
   std::span<const Interface> interfaces_;

@@ -50,7 +50,7 @@ bool from_peer(const Packet& p, const InboundSa& sa) {
   };
   if (!same(destination_at(p.family), sa.match.local_address)) return false;
   if ((sa.udp && p.destination_port != sa.local_port) || p.vrf != sa.outer_vrf) return false;
-  if (sa.follows) return true;
+  if (sa.follows.load(std::memory_order_relaxed)) return true;
   return same(source_at(p.family), sa.match.remote_address) && (!sa.udp || p.source_port == sa.remote_port);
 }
 
@@ -75,7 +75,7 @@ Drop prepare_ah(Packet& p, CryptoOp& op, std::uint64_t& sequence) {
 Drop prepare(Packet& p, CryptoOp& op, std::uint64_t& sequence) {
   InboundSa& sa = *p.inbound;
   if (!from_peer(p, sa)) [[unlikely]]
-    return Drop::EspWrongPeer;
+    if (!sa.relocate() || !from_peer(p, sa)) return Drop::EspWrongPeer;
   if (sa.udp && !trim_udp(p)) [[unlikely]]
     return Drop::EspRunt;
   if (sa.expired()) [[unlikely]]
@@ -174,7 +174,7 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
   InboundSa& sa = *p.inbound;
   if (sa.expired()) [[unlikely]]
     return Drop::EspExpired;
-  if (sa.follows && sa.replay.top() == sequence) sa.follow_peer(p);
+  if (sa.follows.load(std::memory_order_relaxed) && sa.replay.top() == sequence) sa.follow_peer(p);
   std::uint8_t outer_tos = 0;
   if (const Drop verdict = sa.geometry.ah ? ah_in_strip(p, outer_tos) : strip_esp(p, op, outer_tos); verdict != Drop::Count_) [[unlikely]]
     return verdict;

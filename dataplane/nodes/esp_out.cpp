@@ -89,6 +89,8 @@ Drop prepare_transport(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
 /// Turns one packet into an unencrypted ESP packet and writes its operation. A Drop where that cannot be.
 Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   OutboundSa& sa = *p.outbound;
+  if (sa.halted()) [[unlikely]]
+    sa.relocate();
   if (sa.expired()) [[unlikely]]
     return (sa.events.load(std::memory_order_relaxed) & kHardSequence) != 0 ? Drop::EspSequence : Drop::EspExpired;
   const EspGeometry g = sa.geometry;  // a copy: what is written into the packet might else be thought to change it
@@ -190,7 +192,7 @@ void esp_out_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
     }
     if (sa->geometry.ah) [[unlikely]]
       ah_out_finish(p);
-    else if (sa->udp && p.family == Family::V6) [[unlikely]]
+    else if (p.family == Family::V6 && p.protocol == kProtocolUdp) [[unlikely]]
       set_udp_checksum(p);
     packets += 1;
     bytes += batch.inner_bytes[i];

@@ -103,7 +103,7 @@ ExpireReport take(Sa& sa, Direction direction, std::uint64_t now_ns) {
   }
   if (due(sa.hard, kHardEvents)) {
     m.soft_reported = m.hard_reported = true;
-    sa.stopped.store(true, std::memory_order_relaxed);
+    sa.halt.fetch_or(SaBase::kStopped, std::memory_order_relaxed);
     add(true, kHardEvents);
   }
   return out;
@@ -114,7 +114,9 @@ void InboundSa::reach_mark() { note_limits(*this, false); }
 void InboundSa::follow_peer(const Packet& outer) {
   const std::uint8_t* address = outer.data + source_at(outer.family);
   const std::size_t bytes = address_bytes(outer.family);
-  if (outer.source_port == remote_port && std::memcmp(match.remote_address.data(), address, bytes) == 0) return;
+  const auto is_there = [&] { return outer.source_port == remote_port && std::memcmp(match.remote_address.data(), address, bytes) == 0; };
+  if (is_there()) return;
+  if (relocate() && (!follows.load(std::memory_order_relaxed) || is_there())) return;
   std::memcpy(match.remote_address.data(), address, bytes);
   remote_port = outer.source_port;
   if (outer.family == Family::V4) {
@@ -122,6 +124,36 @@ void InboundSa::follow_peer(const Packet& outer) {
   } else {
     moved_v6.store(address, remote_port);
   }
+}
+
+bool InboundSa::relocate() {
+  const Relocation* to = relocation.load(std::memory_order_acquire);
+  if (to == nullptr || to->number == relocations) return false;
+  relocations = to->number;
+  outer_family = to->outer_family;
+  outer_protocol = to->outer_protocol;
+  udp = to->udp;
+  remote_port = to->remote_port;
+  local_port = to->local_port;
+  match.remote_address = to->remote_address;
+  match.local_address = to->local_address;
+  follows.store(to->follows, std::memory_order_relaxed);
+  return true;
+}
+
+void OutboundSa::relocate() {
+  if ((halt.load(std::memory_order_relaxed) & kRelocated) == 0) return;
+  halt.fetch_and(static_cast<std::uint8_t>(~kRelocated), std::memory_order_acquire);  // one that comes now is seen the next time
+  const Relocation& to = *relocation.load(std::memory_order_acquire);
+  outer_family = to.outer_family;
+  outer_protocol = to.outer_protocol;
+  udp = to.udp;
+  local_port = to.local_port;
+  header = to.header;
+  header_bytes = to.header_bytes;
+  ip_bytes = to.ip_bytes;
+  checksum_base = to.checksum_base;
+  way = {};
 }
 
 IpAddress peer_of(const OutboundSa& sa) {

@@ -1,12 +1,14 @@
 // Security associations as the packet path uses them: prepared once at installation, so that a packet costs loads only.
 // Owns layout (hot part first, sizes asserted), the check of selectors, and the accounting of lifetimes. An SA has one owner
-// worker, which alone writes the hot part and the counters; the manager writes `stopped` and ManagerView. Nothing is atomic in
-// the sense of a locked instruction. Holds key material: lives in SaArena only, which wipes it.
+// worker, which alone writes the hot part and the counters; the manager writes `halt` and ManagerView, and says by a Relocation where
+// the SA is to be. On the way of a packet nothing is atomic in the sense of a locked instruction. Holds key material: lives in SaArena
+// only, which wipes it.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include "common/shm/segment.hpp"
 #include "dataplane/crypto/engine.hpp"
@@ -79,6 +81,20 @@ struct Usage {
   std::uint64_t bytes_mark = ~0ULL;
 };
 
+/// The outer addresses that an SA has from now on (RFC 4555 §3.5): made by the manager, taken by the SA's owner when a packet needs it.
+struct Relocation {
+  static constexpr std::size_t kMaxHeader = 64;
+  std::uint32_t number = 0;  ///< of this SA, from 1
+  Family outer_family = Family::None;
+  std::uint8_t outer_protocol = 0;
+  bool udp = false, follows = false;
+  std::uint16_t remote_port = 0, local_port = 0;
+  std::array<std::uint8_t, 16> remote_address{}, local_address{};  ///< inbound
+  std::array<std::uint8_t, kMaxHeader> header{};                   ///< outbound, and what follows
+  std::uint8_t header_bytes = 0, ip_bytes = 0;
+  std::uint32_t checksum_base = 0;
+};
+
 /// What only the manager reads and writes: the terms, and what it has reported already.
 struct ManagerView {
   std::uint32_t slot = 0;
@@ -86,9 +102,12 @@ struct ManagerView {
   std::uint64_t pair = 0;
   std::uint64_t installed_ns = 0;  ///< CLOCK_MONOTONIC
   bool soft_reported = false, hard_reported = false;
-  std::uint32_t moves_seen = 0;      ///< of InboundSa::moved_v6
-  std::uint64_t dummy_ns = 0;        ///< outbound: how often a dummy packet is sent; 0: never
-  std::uint64_t path_mtu_until = 0;  ///< outbound, CLOCK_MONOTONIC: when what was learnt of the path is forgotten
+  std::uint32_t moves_seen = 0;        ///< of InboundSa::moved_v6
+  std::uint64_t dummy_ns = 0;          ///< outbound: how often a dummy packet is sent; 0: never
+  std::uint64_t path_mtu_until = 0;    ///< outbound, CLOCK_MONOTONIC: when what was learnt of the path is forgotten
+  Family outer_family = Family::None;  ///< as it was told last, whether or not the owner has taken it yet; and so `udp`
+  bool udp = false;
+  std::unique_ptr<const Relocation> relocation{};  ///< the latest
 };
 
 /// A peer's outer address and UDP port (0: native) as one word, so that it changes in one store: address << 16 | port. IPv4.
@@ -147,15 +166,22 @@ struct SaBase {
   bool udp = false;         ///< ESP in UDP (RFC 3948)
   Family outer_family = Family::None;
   std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP. The remote one of inbound SAs only
-  std::atomic<bool> stopped{false};               ///< by the manager: the hard lifetime in seconds has ended
+  std::atomic<std::uint8_t> halt{0};              ///< kStopped, kRelocated
   std::atomic<std::uint8_t> events{0};            ///< UsageEvent bits, by the owner
   std::uint8_t outer_protocol = 0;                ///< ESP, AH, or UDP
   std::atomic<bool> narrow{false};                ///< outbound, by the manager: its selectors do not admit all that its policy selects
   shm::SaCounters* counters = nullptr;            ///< in the segment
   Usage usage;
 
+  static constexpr std::uint8_t kStopped = 1;    ///< by the manager: the hard lifetime in seconds has ended
+  static constexpr std::uint8_t kRelocated = 2;  ///< outbound: the manager sets it, the owner takes it back: there is a Relocation
+
   [[nodiscard]] bool expired() const {
-    return stopped.load(std::memory_order_relaxed) || (events.load(std::memory_order_relaxed) & kHardEvents) != 0;
+    return (halt.load(std::memory_order_relaxed) & kStopped) != 0 || (events.load(std::memory_order_relaxed) & kHardEvents) != 0;
+  }
+  /// Whether there is anything to do before the next packet: expired(), or a Relocation.
+  [[nodiscard]] bool halted() const {
+    return halt.load(std::memory_order_relaxed) != 0 || (events.load(std::memory_order_relaxed) & kHardEvents) != 0;
   }
   /// Owner: counts one good packet; true as long as no mark is reached. Else call reach_mark().
   [[nodiscard]] bool count(std::uint32_t inner_bytes) {
@@ -180,12 +206,14 @@ struct alignas(64) InboundSa : SaBase {
   alignas(64) SaKeys keys;
   std::uint16_t checksum_repair = 0;  ///< transport mode behind NAT: added to TCP and UDP checksums (RFC 3948 §3.1.2); 0: nothing
   std::atomic<bool> watched{false};   ///< its packets are captured while a capture is on; by the manager
-  bool follows = false;               ///< its peer is behind a NAT: see follow_peer()
+  std::atomic<bool> follows{false};   ///< its peer is behind a NAT: see follow_peer(); by the owner
   bool copy_dscp = false;             ///< the outer code point goes to the inner packet
   VrfId vrf = kDefaultVrf;            ///< of the packets inside
   VrfId outer_vrf = kDefaultVrf;      ///< by which its packets come in
   std::atomic<PeerWord> moved_to{0};  ///< by the owner: where the peer is now; the manager takes it
   PeerV6 moved_v6;                    ///< the same of an IPv6 one
+  std::atomic<const Relocation*> relocation{nullptr};  ///< by the manager, under RCU
+  std::uint32_t relocations = 0;                       ///< by the owner: the number of the last one taken
   shm::Lifetime soft, hard;
   ManagerView manager;
 
@@ -197,11 +225,14 @@ struct alignas(64) InboundSa : SaBase {
   void reach_mark();
   /// Owner, on an authentic packet that is the newest: its source is where the peer is.
   void follow_peer(const Packet& outer);
+  /// Owner, on a packet that does not come as it should: it may be the first one after a Relocation. False: there is none. Until then
+  /// what is on its way between the former addresses comes in.
+  bool relocate();
 };
 
 struct alignas(64) OutboundSa : SaBase {
   static constexpr std::uint32_t kAnyMtu = ~std::uint32_t{0};
-  static constexpr std::size_t kMaxTemplate = 64;  ///< room for IPv6, UDP and the ESP header
+  static constexpr std::size_t kMaxTemplate = Relocation::kMaxHeader;  ///< room for IPv6, UDP and the ESP header
   // IP header, UDP header if any, SPI: all that is the same in every packet.
   alignas(64) std::array<std::uint8_t, kMaxTemplate> header{};
   std::uint8_t header_bytes = 0;  ///< through the ESP header (SPI and sequence number)
@@ -228,8 +259,9 @@ struct alignas(64) OutboundSa : SaBase {
   PeerV6 peer_v6;                        ///< the same of an IPv6 one
   PreparedSelector source, destination;  ///< inner: our side, their side
   RangeV6 source_v6, destination_v6;
-  std::atomic<bool> watched{false};         ///< as an InboundSa's
-  std::atomic<OutboundSa*> older{nullptr};  ///< the policy's next older SA; by the manager, under RCU
+  std::atomic<bool> watched{false};                    ///< as an InboundSa's
+  std::atomic<OutboundSa*> older{nullptr};             ///< the policy's next older SA; by the manager, under RCU
+  std::atomic<const Relocation*> relocation{nullptr};  ///< by the manager, under RCU
   shm::Lifetime soft, hard;
   ManagerView manager;
 
@@ -250,6 +282,8 @@ struct alignas(64) OutboundSa : SaBase {
     return std::min(port_mtu, path_mtu.load(std::memory_order_relaxed));
   }
   void reach_mark();
+  /// Owner, when halted(): goes where the manager has said, if it has.
+  void relocate();
   /// The largest TCP segment that fits into an inner packet of `mtu` bytes behind an IP header of `ip_header`, as configured; 0: any.
   [[nodiscard]] std::uint32_t largest_segment(std::uint32_t mtu, std::uint32_t ip_header) const;
 };

@@ -111,52 +111,64 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   sa.manager.policy = m.policy;
   sa.manager.pair = m.pair;
   sa.manager.installed_ns = placement.now_ns;
+  sa.manager.outer_family = sa.outer_family;
+  sa.manager.udp = sa.udp;
   sa.reach_mark();
   return AckResult::Ok;
 }
 
-void write_ipv4(const shm::InstallSa& m, OutboundSa& sa) {
-  std::uint8_t* h = sa.header.data();
+/// What the outer header is about. `To` is an OutboundSa or a Relocation.
+struct Outer {
+  const Endpoint &local, &remote;
+  Spi spi;
+  const EspGeometry& geometry;
+};
+
+template <class To>
+void write_ipv4(const Outer& m, To& to) {
+  std::uint8_t* h = to.header.data();
   h[0] = 0x45;
   h[8] = kOuterTtl;
-  h[9] = sa.outer_protocol;
+  h[9] = to.outer_protocol;
   std::copy_n(m.local.address.bytes.begin(), 4, h + 12);
   std::copy_n(m.remote.address.bytes.begin(), 4, h + 16);
-  sa.checksum_base = 0;
-  for (std::size_t i = 0; i < kIpv4HeaderBytes - 4; i += 2) sa.checksum_base += load_be16(h + i);
+  to.checksum_base = 0;
+  for (std::size_t i = 0; i < kIpv4HeaderBytes - 4; i += 2) to.checksum_base += load_be16(h + i);
 }
 
 /// One flow label for all that goes under the SA, which routers balance by (RFC 6437 §3): it tells nothing of the flows inside.
-void write_ipv6(const shm::InstallSa& m, OutboundSa& sa) {
-  std::uint8_t* h = sa.header.data();
+template <class To>
+void write_ipv6(const Outer& m, To& to) {
+  std::uint8_t* h = to.header.data();
   store_be32(h, 0x60000000U | (m.spi.value * 0x9e3779b1U) >> 12);
-  h[6] = sa.outer_protocol;
+  h[6] = to.outer_protocol;
   h[7] = kOuterTtl;
   std::copy_n(m.local.address.bytes.begin(), 16, h + 8);
   std::copy_n(m.remote.address.bytes.begin(), 16, h + 24);
 }
 
 /// IP, UDP if any, and ESP or AH as far as the SPI (RFC 4301 §5.1.2.1: the fields that do not depend on the packet).
-void write_header(const shm::InstallSa& m, OutboundSa& sa) {
-  std::uint8_t* h = sa.header.data();
-  sa.ip_bytes = static_cast<std::uint8_t>(ip_header_bytes(sa.outer_family));
-  if (sa.outer_family == Family::V4) {
-    write_ipv4(m, sa);
+template <class To>
+void write_header(const Outer& m, To& to) {
+  std::uint8_t* h = to.header.data();
+  to.ip_bytes = static_cast<std::uint8_t>(ip_header_bytes(to.outer_family));
+  if (to.outer_family == Family::V4) {
+    write_ipv4(m, to);
   } else {
-    write_ipv6(m, sa);
+    write_ipv6(m, to);
   }
-  std::uint8_t* esp = h + sa.ip_bytes;
-  if (sa.udp) {  // RFC 3948 §2.1; the checksum stays 0 over IPv4, and so does a marker
+  std::uint8_t* esp = h + to.ip_bytes;
+  if (to.udp) {  // RFC 3948 §2.1; the checksum stays 0 over IPv4, and so does a marker
     store_be16(esp, m.local.port);
     store_be16(esp + 2, m.remote.port);
     esp += udp_esp_bytes(m.local.port);
   }
-  if (sa.geometry.ah) {  // RFC 4302 §2: next header, length in words less two, two bytes of zero
-    esp[1] = static_cast<std::uint8_t>(ah_bytes(sa.geometry, sa.outer_family) / 4U - 2U);
+  if (m.geometry.ah) {  // RFC 4302 §2: next header, length in words less two, two bytes of zero
+    esp[1] = static_cast<std::uint8_t>(ah_bytes(m.geometry, to.outer_family) / 4U - 2U);
     esp += kAhHeaderBytes - kEspHeaderBytes;
   }
   store_be32(esp, m.spi.value);
-  sa.header_bytes = static_cast<std::uint8_t>(esp + kEspHeaderBytes - h);
+  to.header_bytes = static_cast<std::uint8_t>(esp + kEspHeaderBytes - h);
 }
 
 /// What is not the same in every packet: RFC 4301 §5.1.2.1, RFC 6040 §4.1.
@@ -225,9 +237,57 @@ std::expected<SaPtr<OutboundSa>, AckResult> make_outbound(const shm::InstallSa& 
   sa->source_v6 = RangeV6::from(m.local_ts);
   sa->destination_v6 = RangeV6::from(m.remote_ts);
   set_peer(*sa, m.remote);
-  write_header(m, *sa);
+  write_header(Outer{m.local, m.remote, m.spi, sa->geometry}, *sa);
   apply_rules(m.rules, *sa);
   return sa;
+}
+
+namespace {
+/// nullptr: the SA cannot be there.
+template <class Sa>
+std::unique_ptr<Relocation> relocation_of(const shm::MoveSa& m, const Sa& sa) {
+  const Family family = m.local.address.family;
+  if ((family != Family::V4 && family != Family::V6) || m.remote.address.family != family || m.local.vrf != sa.outer_vrf ||
+      m.remote.vrf != sa.outer_vrf || (m.local.port == 0) != (m.remote.port == 0))
+    return nullptr;
+  if (sa.geometry.transport || (sa.geometry.ah && m.local.port != 0)) return nullptr;
+  auto out = std::make_unique<Relocation>();
+  out->number = sa.manager.relocation ? sa.manager.relocation->number + 1 : 1;
+  out->outer_family = family;
+  out->udp = m.local.port != 0;
+  out->outer_protocol = out->udp ? kProtocolUdp : sa.geometry.ah ? kProtocolAh : kProtocolEsp;
+  out->local_port = m.local.port;
+  return out;
+}
+
+/// What the SA had to go by before is given to whoever frees it when no worker looks at it any more.
+template <class Sa>
+std::unique_ptr<const Relocation> publish(Sa& sa, std::unique_ptr<Relocation> to) {
+  sa.manager.outer_family = to->outer_family;
+  sa.manager.udp = to->udp;
+  sa.relocation.store(to.get(), std::memory_order_release);
+  return std::exchange(sa.manager.relocation, std::move(to));
+}
+}  // namespace
+
+std::expected<std::unique_ptr<const Relocation>, AckResult> relocate(const shm::MoveSa& m, InboundSa& sa) {
+  auto to = relocation_of(m, sa);
+  if (!to) return std::unexpected(AckResult::BadMessage);
+  to->remote_port = m.remote.port;
+  to->remote_address = m.remote.address.bytes;
+  to->local_address = m.local.address.bytes;
+  to->follows = m.follow && to->udp;
+  return publish(sa, std::move(to));
+}
+
+std::expected<std::unique_ptr<const Relocation>, AckResult> relocate(const shm::MoveSa& m, OutboundSa& sa) {
+  auto to = relocation_of(m, sa);
+  if (!to) return std::unexpected(AckResult::BadMessage);
+  write_header(Outer{m.local, m.remote, m.spi, sa.geometry}, *to);
+  set_peer(sa, m.remote);
+  auto before = publish(sa, std::move(to));
+  sa.halt.fetch_or(SaBase::kRelocated, std::memory_order_release);
+  return before;
 }
 
 }  // namespace culvert::dp

@@ -62,4 +62,9 @@ std::expected<SaPtr<InboundSa>, shm::AckResult> make_inbound(const shm::InstallS
 std::expected<SaPtr<OutboundSa>, shm::AckResult> make_outbound(const shm::InstallSa& m, std::uint32_t capacity, CryptoEngine& engine,
                                                                const SaPlacement& placement);
 
+/// Manager: tells the SA's owner where it is from now on. What it was told before is returned, to be freed when no worker looks at it any
+/// more. BadMessage: the SA cannot be there, and stays where it is.
+std::expected<std::unique_ptr<const Relocation>, shm::AckResult> relocate(const shm::MoveSa& m, InboundSa& sa);
+std::expected<std::unique_ptr<const Relocation>, shm::AckResult> relocate(const shm::MoveSa& m, OutboundSa& sa);
+
 }  // namespace culvert::dp

@@ -10,20 +10,51 @@ InsiderV2::InsiderV2(World& world, Host& host, const IpAddress& address)
     : world_(world),
       own_{address, 500},
       host_{host.config.connections[0].local_addrs[0], 500},
-      key_(crypto::DhKey::generate(DhGroup::Ecp256).value()) {
+      key_(crypto::DhKey::generate(DhGroup::Ecp256).value()),
+      addresses_{address} {
   world.real_dh = true;
   world.hook = [this](ike::Datagram& d) {
-    if (d.remote.address != own_.address) return true;
-    answers_.push_back(d.data);
+    if (!addresses_.contains(d.remote.address)) return true;
+    answers_.push_back(d);
     return false;
   };
 }
 
 std::optional<Bytes> InsiderV2::exchange(const Bytes& message) {
   answers_.clear();
+  last = message;
   world_.deliver({host_, own_, message});
   world_.run(20ms);
-  return answers_.empty() ? std::nullopt : std::optional(answers_.front());
+  return answers_.empty() ? std::nullopt : std::optional(answers_.front().data);
+}
+
+void InsiderV2::go(const IpAddress& address) {
+  own_.address = address;
+  addresses_.insert(address);
+}
+
+std::optional<InsiderV2::Asked> InsiderV2::asked() const {
+  for (auto it = answers_.rbegin(); it != answers_.rend(); ++it) {
+    const auto framed = ike::parse_header(it->data);
+    if (!framed || (framed->header.flags & ike::kFlagResponse) != 0) continue;
+    const auto opened = open_->open(it->data);
+    auto m = opened ? Message::parse(opened->first, opened->chain) : std::unexpected(ParseError{});
+    if (m) return Asked{framed->header, std::move(*m), it->remote};
+  }
+  return std::nullopt;
+}
+
+void InsiderV2::answer(const Asked& request, const Builder& payloads) {
+  ike::Header h;
+  h.spi_i = spi_i_;
+  h.spi_r = spi_r_;
+  h.major = 2;
+  h.exchange = request.header.exchange;
+  h.flags = ike::kFlagInitiator | ike::kFlagResponse;
+  h.message_id = request.header.message_id;
+  answers_.clear();
+  world_.deliver({host_, own_, seal_->seal(h, payloads.first(), payloads.chain())});
+  world_.run(20ms);
 }
 
 namespace {
@@ -66,6 +97,7 @@ std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const Tra
   if (asked) b.add(*asked);
   b.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), spi(0), false)).add(TsI{{mine}, 0}).add(TsR{{theirs}, 0});
   append(b, in_auth);
+  for (const NotifyType type : announces) b.notify(type);
   return ask(ike::kExchangeAuth, b);
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <optional>
+#include <set>
+#include <vector>
 
 #include "control/crypto/dh.hpp"
 #include "control/ikev2/cipher.hpp"
@@ -32,6 +34,20 @@ class InsiderV2 {
   ikev2::Builder in_init, in_auth;   ///< what its IKE_SA_INIT and IKE_AUTH have besides: notifications
   std::optional<std::string> ppk{};  ///< what its AUTH is made with
 
+  /// From now on it is there; what is sent to where it was reaches it, too.
+  void go(const IpAddress& address);
+  std::vector<ikev2::NotifyType> announces;  ///< in IKE_AUTH
+  /// The last request of the host since our own last one, and where it came to; nullopt: there was none.
+  struct Asked {
+    ike::Header header;
+    ikev2::Message message;
+    Endpoint at;
+  };
+  [[nodiscard]] std::optional<Asked> asked() const;
+  void answer(const Asked& request, const ikev2::Builder& payloads);
+  Bytes last;  ///< request, as sent
+  [[nodiscard]] const Endpoint& host() const { return host_; }
+
  private:
   std::optional<Bytes> exchange(const Bytes& message);
 
@@ -40,7 +56,8 @@ class InsiderV2 {
   std::shared_ptr<crypto::DhKey> key_;
   IkeSpi spi_i_{0x1d51de}, spi_r_;
   std::optional<ikev2::Cipher> seal_, open_;
-  std::vector<Bytes> answers_;
+  std::vector<ike::Datagram> answers_;
+  std::set<IpAddress> addresses_;
 };
 
 }  // namespace culvert::test

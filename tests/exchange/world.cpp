@@ -232,8 +232,15 @@ void Host::remove(const ike::RemoveSa& sa) {
 void Host::move(const ike::MoveSa& to) {
   plane_clock_ = std::max(plane_clock_, world.now);
   world.at(plane_clock_, [this, to] {
+    const auto move = [&](PlaneSa& s) {
+      s.sa.remote = to.remote;
+      if (!to.local) return;
+      s.sa.local = *to.local;
+      s.sa.follow = to.follow;
+    };
+    if (to.direction == Direction::Inbound && inbound.contains(to.spi.value)) move(inbound.at(to.spi.value));
     for (PlaneSa& s : outbound)
-      if (s.sa.pair == to.pair && s.sa.spi == to.spi) s.sa.remote = to.remote;
+      if (to.direction == Direction::Outbound && s.sa.pair == to.pair && s.sa.spi == to.spi) move(s);
   });
 }
 
@@ -300,6 +307,7 @@ void World::transmit(const ike::Datagram& sent) {
   ike::Datagram datagram = sent;
   if (record) wire.push_back(datagram);
   if (hook && !hook(datagram)) return;
+  if (dead.contains(datagram.local.address) || dead.contains(datagram.remote.address)) return;
   // The sender's "local" is what the receiver calls "remote".
   Endpoint from = datagram.local, to = datagram.remote;
   for (Nat& nat : nats_) {
@@ -324,7 +332,7 @@ Host* World::at_address(const IpAddress& address) {
   if (const auto it = by_address_.find(address); it != by_address_.end()) return it->second;
   for (const auto& host : hosts)
     for (const config::Connection& c : host->config.connections)
-      if (!c.local_addrs.empty() && c.local_addrs.front() == address) return by_address_[address] = host.get();
+      if (std::ranges::find(c.local_addrs, address) != c.local_addrs.end()) return by_address_[address] = host.get();
   return nullptr;
 }
 
@@ -370,7 +378,7 @@ void World::look_at_traffic() {
         const auto it = to->inbound.find(sa->sa.spi.value);
         if (to.get() == from.get() || it == to->inbound.end()) continue;
         arrived = it->second.sa.encr_key == sa->sa.encr_key && it->second.sa.integ_key == sa->sa.integ_key;
-        it->second.last_used = now;
+        if (!dead.contains(sa->sa.local.address) && !dead.contains(sa->sa.remote.address)) it->second.last_used = now;
       }
       if (!arrived) gaps.push_back(from->name + "/" + child + " sends on an SA that the peer does not have" + when);
     }

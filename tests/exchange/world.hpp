@@ -149,6 +149,7 @@ class World {
   TimePoint now{std::chrono::seconds(1000)};
   LinkSettings link;
   Hook hook;
+  std::set<IpAddress> dead;  ///< nothing comes from there, and nothing gets there
   std::mt19937_64 rng;
   std::vector<std::unique_ptr<Host>> hosts;
   std::vector<std::string> gaps;

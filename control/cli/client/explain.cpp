@@ -140,9 +140,9 @@ std::string state_text(const json::object& c) {
   }
   for (const auto& value : list_of(c, "peers")) {
     const json::object& p = value.as_object();
-    out += fmt::format("  with {} at {} for {}, as {} ({}), {}{}{}\n", text_of(p, "remote_id"), text_of(p, "remote"),
+    out += fmt::format("  with {} at {} for {}, as {} ({}), {}{}{}{}\n", text_of(p, "remote_id"), text_of(p, "remote"),
                        human_seconds(p.at("for_s")), text_of(p, "local_id"), text_of(p, "role"), of_ikev2(p) ? "IKEv2 " : "",
-                       text_of(p, "suite"), flag_of(p, "nat") ? ", through a NAT" : "");
+                       text_of(p, "suite"), flag_of(p, "nat") ? ", through a NAT" : "", can_move(p) ? ", can move (MOBIKE)" : "");
   }
   for (const auto& value : list_of(c, "children")) {
     const json::object& child = value.as_object();

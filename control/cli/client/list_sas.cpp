@@ -91,6 +91,11 @@ std::string render_list_sas(const json::object& result) {
       out += fmt::format("    {}{}{}\n", user.empty() ? "" : "user " + user, user.empty() || address.empty() ? "" : ", ",
                          address.empty() ? "" : "virtual address " + address);
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
+    if (can_move(sa)) {
+      std::string others;
+      for (const auto& address : list_of(sa, "peer_addresses")) others += (others.empty() ? "" : ", ") + std::string(address.as_string());
+      out += "    can move (MOBIKE)" + (others.empty() ? "" : ", the peer is at " + others + ", too") + '\n';
+    }
     std::string announced;
     for (const auto& vendor : list_of(sa, "vendor_ids")) announced += (announced.empty() ? "" : ", ") + std::string(vendor.as_string());
     if (!announced.empty()) out += fmt::format("    the peer announces {}\n", announced);

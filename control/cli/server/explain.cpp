@@ -185,7 +185,8 @@ json::object connection_state(Gateway& gateway, const config::Connection& c, con
                                  {"suite", sa.suite.to_string()},
                                  {"role", sa.role == ike::Role::Initiator ? "initiator" : "responder"},
                                  {"for_s", seconds_between(sa.established, now)},
-                                 {"nat", sa.nat_local || sa.nat_remote || sa.nat_forced}});
+                                 {"nat", sa.nat_local || sa.nat_remote || sa.nat_forced},
+                                 {"mobike", sa.mobike}});
   }
   for (const ike::LonePairs& lone : gateway.lone_pairs())
     if (lone.connection == c.name) pairs.insert(pairs.end(), lone.children.begin(), lone.children.end());

@@ -91,6 +91,8 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
   json::array addresses;
   for (const auto& a : {sa.virtual_address, sa.virtual_address_v6})
     if (a) addresses.emplace_back(a->to_string());
+  json::array others;
+  for (const IpAddress& address : sa.peer_addresses) others.emplace_back(address.to_string());
   return {{"id", sa.id},
           {"connection", sa.connection},
           {"version", sa.version},
@@ -108,6 +110,8 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"virtual_address", sa.virtual_address ? json::value(sa.virtual_address->to_string()) : json::value(nullptr)},
           {"virtual_addresses", std::move(addresses)},
           {"nat", {{"local", sa.nat_local}, {"remote", sa.nat_remote}, {"forced", sa.nat_forced}}},
+          {"mobike", sa.mobike},
+          {"peer_addresses", std::move(others)},
           {"vendor_ids", std::move(vendors)},
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},
           {"rekey_in_s", seconds_between(now, sa.rekey_at)},

@@ -218,6 +218,24 @@ TEST_CASE("virtual addresses of IPv6 are for version: 2", "[config][version][poo
     CHECK(findings(pools("clients: {addrs: " + std::string(addrs) + "}", kBase)).empty());
 }
 
+TEST_CASE("MOBIKE is of IKEv2 and of tunnel mode, and there by default", "[config][version][mobike][rfc4555-1.2]") {
+  CHECK(connection(kBase).mobike);
+  CHECK_FALSE(connection(beside("mobike: false")).mobike);
+  CHECK(findings(beside("mobike: true")).empty());
+  const std::string selectors = "local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24",
+                    between = "local_ts: 10.9.0.1, remote_ts: 10.9.0.2, mode: transport";
+  CHECK_FALSE(connection(with(selectors, between)).mobike);
+  CHECK(findings(with(selectors, between, beside("mobike: false"))).empty());
+  CHECK(findings(with(selectors, between, beside("mobike: true"))) ==
+        Rows{":16:13: connections.b.mobike: expected false with a child of mode: transport, whose packets are between the addresses "
+             "themselves (RFC 4555)"});
+  const std::string first = with("version: 2", "version: 1");
+  CHECK_FALSE(connection(first).mobike);
+  CHECK(findings(with("version: 1", "version: 1\n    mobike: false", first)).empty());
+  CHECK(findings(with("version: 1", "version: 1\n    mobike: true", first)) ==
+        Rows{":17:13: connections.b.mobike: expected no such key with version: 1: MOBIKE is of IKEv2"});
+}
+
 TEST_CASE("each side of IKEv2 proves itself in its own way", "[config][version][rfc7296-2.15]") {
   const std::string own = "id: gw-a.example, auth: pubkey, certs: /a.pem, key: file:/a.key";
   const std::string peer = "id: gw-b.example, auth: pubkey, cacerts: /ca.pem";

@@ -221,6 +221,22 @@ TEST_CASE("IKEv2 by name: in list-conns, in list-sas, and in what is waited for"
   CHECK(sas("null") == "c #1: established, initiator, IKEv2, suite not agreed yet");
 }
 
+TEST_CASE("list-sas says of an IKE SA whether it can move, and where its peer is, too", "[cli][ikev2][mobike]") {
+  const auto line = [](const std::string& mobike) {
+    const std::string text = text_for(
+        add_list_sas, "list-sas",
+        R"({"dataplane":{"connected":true},"ike_sas":[{"connection":"c","version":2,"id":1,"state":"established","role":"initiator","suite":null,"nat":{"local":false,"remote":false,"forced":false},"local":"10.9.0.1:4500","remote":"10.9.0.2:4500","local_id":"a","remote_id":"b",
+            "initiator_spi":"1122334455667788","responder_spi":"99","vendor_ids":[],"age_s":1,"rekey_in_s":null,"expires_in_s":null,"children":[])" +
+            mobike + R"(}],"pairs_without_ike_sa":[],"orphans":[]})");
+    return text.substr(text.find('\n', text.find("SPIs")) + 1);
+  };
+  CHECK(line("") == "");
+  CHECK(line(R"(,"mobike":false,"peer_addresses":[])") == "");
+  CHECK(line(R"(,"mobike":true,"peer_addresses":[])") == "    can move (MOBIKE)\n");
+  CHECK(line(R"(,"mobike":true,"peer_addresses":["10.9.1.2","2001:db8::2"])") ==
+        "    can move (MOBIKE), the peer is at 10.9.1.2, 2001:db8::2, too\n");
+}
+
 TEST_CASE("explain: of IKEv2 the exchange by its name, and what a child waits for", "[cli][explain][ikev2]") {
   const auto shown = [](const std::string& exchange, const std::string& number) {
     return text_for(add_explain, "explain site-b",
