@@ -4,6 +4,7 @@
 Time limit: 240 s
 strongSwan in a User Mode Linux guest. Each case in both roles, and rekeyed by the side that did not begin, with pings of 56 and 1,000 bytes before and
 after: both ways in tunnel mode, from the guest to the gateway itself in transport mode. The kernel's list of SAs must say protocol, mode and ESN.
+Last, the guest's address changes, and its kernel and Culvert take the SAs along (MOBIKE), in native ESP.
 
     host 10.1.0.10 -- in0 [Culvert] gw0 10.9.0.1 ---- wire ---- vec0 10.9.0.2, 10.9.2.N [Linux guest], 10.2.N.1 on its lo
 """
@@ -27,8 +28,11 @@ TITLE = {c.name: f"{c.protocol.upper()} {c.proposal}, {c.mode}" for c in CASES}
 
 
 def mobile(case):
-    """strongSwan offers MOBIKE, and moves to port 4500 when it has begun, NAT or not (RFC 4555 §3.3)."""
+    """Both offer MOBIKE, Culvert in tunnel mode, and whoever begins moves to port 4500, NAT or not (RFC 4555 §3.3)."""
     return case.number % 2 == 0
+
+
+ROAMER, ELSEWHERE = CASES[1], sites.ADDRESS["b"]      # of the guest's addresses the one that it takes when it loses the one in use
 
 
 class Site:
@@ -45,9 +49,9 @@ class Site:
             local, remote = (f"{CULVERT}/32", f"10.9.2.{c.number}/32") if c.mode == "transport" else (sites.NET["a"], f"10.2.{c.number}.0/24")
             key, address = f"{c.protocol}_proposals", f"10.9.2.{c.number}"
             self.culvert.config["connections"][c.name] = gateway.connection(
-                CULVERT, address, sites.IDENTITY["a"], f"{c.name}.example", sites.IKE_SUITE, secret,
+                CULVERT, [address, ELSEWHERE] if c is ROAMER else address, sites.IDENTITY["a"], f"{c.name}.example", sites.IKE_SUITE, secret,
                 {"net": {"local_ts": local, "remote_ts": remote, key: [c.proposal], "mode": c.mode}}, version=2,
-                allow_weak=["aes128gmac"] if "gmac" in c.proposal else [])
+                mobike=mobile(c) and c.mode == "tunnel", allow_weak=["aes128gmac"] if "gmac" in c.proposal else [])
             peers[c.name] = strongswan.connection(address, CULVERT, f"{c.name}.example", sites.IDENTITY["a"], sites.IKE_SUITE, {
                 c.name: {"local_ts": remote, "remote_ts": local, key: c.proposal, "mode": c.mode}}, version=2, mobike="yes" if mobile(c) else "no")
         self.culvert.write()
@@ -120,6 +124,22 @@ def round_of(r, site, role):
     return {name: "FAIL" if detail else "ok" for name, detail in failed.items()}
 
 
+def roams(r, site, c):
+    """The guest loses its address, and takes another one: native ESP goes along, under the same SAs."""
+    before = ikev2.in_use(site.culvert, c.name)
+    site.guest.script(f"ip addr del 10.9.2.{c.number}/16 dev vec0")
+    arrived = f"The CHILD SAs are at {CULVERT}:4500 - {ELSEWHERE}:4500 (no NAT)"
+    try:
+        wait_for(lambda: arrived in site.culvert.log(), 30, "Linux elsewhere")
+    except LabError as error:
+        return r.check("Linux roams", False, f"{error}: {site.culvert.log()[-800:]}")
+    answered = pings(site.guest, SIZES, COUNT, [("out", f"10.2.{c.number}.1", HOST)]) + pings(site.host, SIZES, COUNT, [("in", HOST, f"10.2.{c.number}.1")])
+    r.check("Linux roams: pings go on", answered["out"] == answered["in"] == len(SIZES) * COUNT, str(answered))
+    r.check("... under the same SAs, here and there", ikev2.in_use(site.culvert, c.name) == before and not ikev2.differ(site.culvert, site.strongswan, c.name),
+            f"{before} {ikev2.in_use(site.culvert, c.name)} {ikev2.differ(site.culvert, site.strongswan, c.name)}")
+    r.check("... in native ESP", [sa["encap"] for sa in site.culvert.child_sas(c.name)] == ["native"], str(site.culvert.child_sas(c.name))[:300])
+
+
 def body(r, lab):
     if uml.why_not():
         r.skip("IKEv2 with the Linux kernel", uml.why_not())
@@ -130,7 +150,9 @@ def body(r, lab):
         rows[role] = round_of(r, site, role)
         ports = {c.name: {sa["remote"].rsplit(":", 1)[1] for sa in site.culvert.ike_sas(c.name) if sa["state"] == "established"} for c in CASES}
         r.check(f"{role} begins: without a NAT it stays on port 500, but for MOBIKE",
-                all(ports[c.name] == {"4500" if role == "Linux" and mobile(c) else "500"} for c in CASES), ports)
+                all(ports[c.name] == {"4500" if mobile(c) and (role == "Linux" or c.mode == "tunnel") else "500"} for c in CASES), ports)
+        if role == "Linux":
+            roams(r, site, ROAMER)
         for c in CASES:
             site.culvert.terminate(c.name) if role == "Linux" else site.strongswan.terminate(c.name)
         try:
