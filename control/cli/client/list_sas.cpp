@@ -93,7 +93,7 @@ std::string render_list_sas(const json::object& result) {
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
     if (can_move(sa)) {
       std::string others;
-      for (const auto& address : list_of(sa, "peer_addresses")) others += (others.empty() ? "" : ", ") + std::string(address.as_string());
+      for (const auto& one : list_of(sa, "peer_addresses")) others += (others.empty() ? "" : ", ") + std::string(one.as_string());
       out += "    can move (MOBIKE)" + (others.empty() ? "" : ", the peer is at " + others + ", too") + '\n';
     }
     std::string announced;
