@@ -137,6 +137,8 @@ struct SignatureWish {
   std::vector<Hash> hashes{};  ///< the preferred one first; none: any
   friend bool operator==(const SignatureWish&, const SignatureWish&) = default;
 };
+std::string signature_text(const SignatureWish& wish);                ///< "rsa/pss-sha384"
+std::optional<SignatureWish> parse_signature(std::string_view text);  ///< the other way round; nullopt: it is none
 /// `auth` of a side.
 struct Method {
   Proof proof{};

@@ -84,7 +84,6 @@ Kind<SecretRef> key_reference();   ///< a file, or nothing
 /// How a side proves itself: one of `words`, or with what it signs. Of the peer (`of_peer`) the latter begins with "ike:", since in
 /// swanctl it is about its certificates, too, without.
 Kind<Method> auth_method(Kind<Proof> words, bool of_peer);
-std::string signature_text(const SignatureWish& wish);  ///< "rsa/pss-sha384"
 /// In allow_weak, for certificates: RSA keys of 1024 bits and more; SHA-1 under a signature.
 inline constexpr std::string_view kWeakRsa = "rsa1024", kWeakCertificateHash = "sha1cert";
 Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms(), or of what certificates may have of the kind

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "common/config/kinds.hpp"
 
 namespace culvert::ikev2 {
 
