@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 namespace culvert::ikev2 {
 
 bool may_sign(const config::Connection& c) {
