@@ -292,13 +292,15 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
 }
 
 namespace {
-/// Whether something else stays that carries what this pair is for: not the one that it replaces.
+/// Whether something else carries what this pair is for, and is to go on with it: what is newer than this pair, since the data plane sends
+/// by what was installed last, and under an SA that is to go whatever it is. Not the one that it replaces.
 bool needless(Core& core, const IkeSa& sa, const Child& child) {
+  const bool leaving = sa.established() && sa.established()->leaving;
   const auto all = core.sas_with(sa, sa.remote_id);
   return std::ranges::any_of(all, [&](const IkeSa* one) {
     return one->peer == sa.peer && std::ranges::any_of(one->children, [&](const Child& c) {
              return c.child == child.child && c.pair != child.pair && c.pair != child.rekeyed && c.life == Life::Live && !c.outbound &&
-                    !c.redundant;
+                    !c.redundant && c.selectors == child.selectors && (leaving || c.established > child.established);
            });
   });
 }
@@ -307,7 +309,7 @@ bool needless(Core& core, const IkeSa& sa, const Child& child) {
 void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   if (!child.outbound) return;
   if (child.ended) return delete_child(core, sa, child, Reason::DeletedByOperator);
-  if (child.redundant || (sa.established() && sa.established()->leaving && needless(core, sa, child))) return;
+  if (child.redundant || needless(core, sa, child)) return;
   NewPair pair;
   pair.pair = child.pair;
   pair.child = child.child;

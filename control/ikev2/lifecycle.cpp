@@ -177,7 +177,8 @@ void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   const bool leaving = sa.established() && sa.established()->leaving;
   // With `unique: never` nobody says that the other one is gone.
   const bool alone = child.rekeyed == 0 && core.connection(sa).unique == config::Unique::Never;
-  if (!leaving && (!carried || alone || now >= child.established + kOverdue)) return release_outbound(core, now, sa, child);
+  if (!leaving && (!carried || alone || now >= child.established + kOverdue)) release_outbound(core, now, sa, child);
+  if (!child.outbound) return;
   child.ready_at = now + kRivalWait;
   core.touch(sa);
 }

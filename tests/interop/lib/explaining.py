@@ -204,6 +204,7 @@ class Case:
         conn = strongswan.connection(local, sites.ADDRESS["a"], get("local_id", f"{self.conn}.example"), get("remote_id", sites.IDENTITY["a"]),
                                      self.theirs.get("ike", IKE), {self.conn: child}, keyingtries=1, aggressive=self.theirs.get("aggressive", "no"))
         conn["version"] = self.theirs.get("version", self.version)
+        conn["mobike"] = "no"                        # its addresses are those of other cases, where it would be found again
         if "user" in self.fault.change:
             user_faults.theirs(self, conn)
         if "certificate" in self.fault.change:
