@@ -37,17 +37,6 @@ Gateway::Gateway(const config::GatewayConfig& config, Journal& journal, Hooks ho
 
 void Gateway::random(MutableByteView out) { fill_random(out); }
 
-std::expected<ike::AuthMethod, std::string> Gateway::signing_method(const std::string& connection) {
-  if (!hooks_.signing_method) return std::unexpected("no private key is configured");
-  return hooks_.signing_method(connection);
-}
-std::vector<Bytes> Gateway::certificates(const std::string& connection) {
-  return hooks_.certificates ? hooks_.certificates(connection) : std::vector<Bytes>{};
-}
-std::vector<Bytes> Gateway::authorities(const std::string& connection) {
-  return hooks_.authorities ? hooks_.authorities(connection) : std::vector<Bytes>{};
-}
-
 std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
   if (!link_) return false;
   now_ = now;
@@ -97,6 +86,12 @@ void Gateway::on_verified(ike::TimePoint now, ike::VerifyResult result) {
 void Gateway::on_user_checked(ike::TimePoint now, const ike::UserChecked& result) {
   now_ = now;
   engine_.on_user_checked(now, result);
+  perform(now);
+}
+
+void Gateway::on_user_found(ike::TimePoint now, ike::UserFound result) {
+  now_ = now;
+  engine_.on_user_found(now, std::move(result));
   perform(now);
 }
 
@@ -177,12 +172,6 @@ void Gateway::act(ike::TimePoint, ike::ComputeDh& action) { hooks_.compute(std::
 void Gateway::act(ike::TimePoint, ike::Sign& action) { hooks_.sign(std::move(action)); }
 
 void Gateway::act(ike::TimePoint, ike::VerifyPeer& action) { hooks_.verify(std::move(action)); }
-
-void Gateway::act(ike::TimePoint, ike::CheckUser& action) {
-  const auto it = std::ranges::find(config_.connections, action.connection, &config::Connection::name);
-  const config::SecretRef users = it == config_.connections.end() ? config::SecretRef{} : it->xauth_server.users;
-  hooks_.check_user(std::move(action), users);
-}
 
 void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   if (!link_) return refuse_install(action, now, "no data plane is attached");

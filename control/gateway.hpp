@@ -36,6 +36,7 @@ class Gateway final : private ike::Services {
     std::function<void(ike::Sign)> sign;                                      ///< answered by on_signed, later
     std::function<void(ike::VerifyPeer)> verify;                              ///< answered by on_verified, later
     std::function<void(ike::CheckUser, config::SecretRef users)> check_user;  ///< answered by on_user_checked, later
+    std::function<void(ike::FindUser, config::SecretRef users)> find_user;    ///< answered by on_user_found, later
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
     std::function<std::vector<Bytes>(const std::string&)> certificates, authorities, authority_keys;
@@ -62,6 +63,7 @@ class Gateway final : private ike::Services {
   void on_signed(ike::TimePoint now, ike::SignResult result);
   void on_verified(ike::TimePoint now, ike::VerifyResult result);
   void on_user_checked(ike::TimePoint now, const ike::UserChecked& result);
+  void on_user_found(ike::TimePoint now, ike::UserFound result);
   /// About once a second: late answers, traffic for DPD, sums.
   void on_second(ike::TimePoint now);
   /// Deletes everything and tells the peers. `quiet()` says when the data plane has confirmed all of it.
@@ -160,6 +162,7 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::Sign& action);
   void act(ike::TimePoint now, ike::VerifyPeer& action);
   void act(ike::TimePoint now, ike::CheckUser& action);
+  void act(ike::TimePoint now, ike::FindUser& action);
   void act(ike::TimePoint now, ike::InstallSa& action);
   void act(ike::TimePoint now, ike::RemoveSa& action);
   void act(ike::TimePoint now, ike::MoveSa& action);

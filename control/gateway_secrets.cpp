@@ -1,4 +1,5 @@
-// The secrets of connections, as the engine asks for them. Owns none: each is read at each use.
+// The engine's questions about secrets, keys and users: answered from the files that the configuration names, or passed on to whoever reads
+// them off the loop. Keeps nothing of what it reads.
 #include <algorithm>
 #include <utility>
 
@@ -23,13 +24,36 @@ std::expected<SecretBytes, std::string> Gateway::secret(const std::string& conne
 std::expected<SecretBytes, std::string> Gateway::xauth_password(const std::string& connection) {
   const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
   if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
-  return hooks_.read_secret(it->xauth_client.password);
+  return hooks_.read_secret(config::is_eap(it->local_auth.auth) ? it->local_auth.password : it->xauth_client.password);
 }
 
 std::expected<SecretBytes, std::string> Gateway::ppk(const std::string& connection) {
   const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
   if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
   return hooks_.read_secret(it->ppk.secret);
+}
+
+std::expected<ike::AuthMethod, std::string> Gateway::signing_method(const std::string& connection) {
+  if (!hooks_.signing_method) return std::unexpected("no private key is configured");
+  return hooks_.signing_method(connection);
+}
+std::vector<Bytes> Gateway::certificates(const std::string& connection) {
+  return hooks_.certificates ? hooks_.certificates(connection) : std::vector<Bytes>{};
+}
+std::vector<Bytes> Gateway::authorities(const std::string& connection) {
+  return hooks_.authorities ? hooks_.authorities(connection) : std::vector<Bytes>{};
+}
+
+void Gateway::act(ike::TimePoint, ike::CheckUser& action) {
+  const auto it = std::ranges::find(config_.connections, action.connection, &config::Connection::name);
+  const config::SecretRef users = it == config_.connections.end() ? config::SecretRef{} : it->xauth_server.users;
+  hooks_.check_user(std::move(action), users);
+}
+
+void Gateway::act(ike::TimePoint, ike::FindUser& action) {
+  const auto it = std::ranges::find(config_.connections, action.connection, &config::Connection::name);
+  const config::SecretRef users = it == config_.connections.end() ? config::SecretRef{} : it->remote_auth.users;
+  hooks_.find_user(std::move(action), users);
 }
 
 }  // namespace culvert::control

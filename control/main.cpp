@@ -38,7 +38,7 @@ struct Options {
 
 crypto::WallTime wall_time() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
 
-/// The files of XAuth, of either side.
+/// The files of users and passwords, of either side, of XAuth and EAP.
 void look_at_users(const config::Connection& connection, Journal& journal) {
   const auto complain = [&](const std::string& what, const std::string& why) {
     Event e;
@@ -48,11 +48,15 @@ void look_at_users(const config::Connection& connection, Journal& journal) {
     e.reason = ike::name(ike::Reason::NoSecret);
     journal.write(std::move(e));
   };
-  if (connection.xauth_server.users.kind != config::SecretRef::Kind::None)
-    if (const auto users = count_users(connection.xauth_server.users); !users) complain("no user can be admitted", users.error());
+  for (const config::SecretRef& file : {connection.xauth_server.users, connection.remote_auth.users})
+    if (file.kind != config::SecretRef::Kind::None)
+      if (const auto users = count_users(file); !users) complain("no user can be admitted", users.error());
   if (!connection.xauth_client.user.empty())
     if (const auto password = resolve_secret(connection.xauth_client.password); !password)
       complain("the password of local.xauth cannot be read", password.error());
+  if (config::is_eap(connection.local_auth.auth))
+    if (const auto password = resolve_secret(connection.local_auth.password); !password)
+      complain("local.password cannot be read", password.error());
 }
 
 /// A secret of a connection, by its name and what comes of it if it cannot be read.
@@ -111,6 +115,11 @@ int serve(const config::GatewayConfig& config) {
   const auto answer_user = [&](ike::UserChecked result) {
     loop.post([&gateway_ptr, result = std::move(result)] { gateway_ptr->on_user_checked(Clock::now(), result); });
   };
+  const auto answer_found = [&](ike::UserFound result) {
+    loop.post([&gateway_ptr, shared = std::make_shared<ike::UserFound>(std::move(result))] {
+      gateway_ptr->on_user_found(Clock::now(), std::move(*shared));
+    });
+  };
   CryptoPool* pool_ptr = nullptr;
   auth::Authenticator authenticator(
       config, {.compute = [&pool_ptr](std::function<void()> work) { return pool_ptr->submit(std::move(work)); },
@@ -153,6 +162,11 @@ int serve(const config::GatewayConfig& config) {
                                answer_user({shared->job, good.value_or(false), good ? std::string{} : good.error()});
                              }))
                            answer_user({id, false, "too much is being computed"});
+                       },
+                   .find_user =
+                       [&pool, &answer_found](const ike::FindUser& job, const config::SecretRef& users) {
+                         if (!pool.submit([&answer_found, users, job] { answer_found(find_user(users, job)); }))
+                           answer_found({.job = job.job, .error = "too much is being computed"});
                        },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },

@@ -120,9 +120,12 @@ inline constexpr std::string_view kKeyIdPrefix = "keyid:";  ///< in front of the
 /// How a side proves who it is in phase 1 (`auth` of local and remote).
 enum class Proof : std::uint8_t {
   Psk,
-  Pubkey,  ///< a signature with the key of a certificate
-  Xauth,   ///< remote only, hybrid authentication: nothing in phase 1, user name and password behind it
+  Pubkey,       ///< a signature with the key of a certificate
+  Xauth,        ///< remote only, hybrid authentication: nothing in phase 1, user name and password behind it
+  EapMschapv2,  ///< IKEv2: a user name and a password, behind the other side's signature (RFC 7296 §2.16)
+  EapMd5,       ///< the same with a method that makes no key
 };
+inline bool is_eap(Proof p) { return p == Proof::EapMschapv2 || p == Proof::EapMd5; }
 enum class Revocation : std::uint8_t {
   Ignore,  ///< neither CRL nor OCSP is looked at
   IfUri,   ///< where the certificate names a place to ask, the answer must be good
@@ -151,6 +154,8 @@ struct LocalAuth {
   Method auth{};
   std::vector<std::string> certs;  ///< files, PEM or DER: the end entity's, then intermediate authorities'
   SecretRef key;                   ///< the private key, PEM or DER, not encrypted
+  std::string eap_id;              ///< with EAP, the user that we are; empty: the identity
+  SecretRef password;              ///< with EAP
 };
 struct RemoteAuth {
   Method auth{};
@@ -158,6 +163,8 @@ struct RemoteAuth {
   std::vector<std::string> certs;    ///< files: end entities that are trusted as they are
   std::vector<std::string> crls;     ///< files: revocation lists
   Revocation revocation = Revocation::IfUri;
+  std::string eap_id = "%any";  ///< with EAP, users whose name this is: %any, a name, or a pattern with one * at an end
+  SecretRef users;              ///< with EAP, as in XauthServer
 };
 
 /// A post-quantum pre-shared key (RFC 8784): mixed into the keys of an IKE SA, so that they are safe even if its key exchange is not. No

@@ -79,12 +79,14 @@ Kind<Identity> identity_pattern();     ///< of peers
 Kind<std::string> certificate_file();  ///< an absolute path
 Kind<VrfRef> vrf_reference();
 Kind<SecretRef> secret_reference();
-Kind<SecretRef> secret_or_none();  ///< ... or empty
-Kind<SecretRef> key_reference();   ///< a file, or nothing
+Kind<SecretRef> or_none(Kind<SecretRef> kind);  ///< ... or empty
+Kind<SecretRef> key_reference();                ///< a file, or nothing
 /// How a side proves itself: one of `words`, or with what it signs. Of the peer (`of_peer`) the latter begins with "ike:", since in
 /// swanctl it is about its certificates, too, without.
 Kind<Method> auth_method(Kind<Proof> words, bool of_peer);
-/// In allow_weak, for certificates: RSA keys of 1024 bits and more; SHA-1 under a signature.
+/// In allow_weak, for users: EAP-MD5.
+inline constexpr std::string_view kWeakEapMd5 = "eap-md5";
+/// ... for certificates: RSA keys of 1024 bits and more; SHA-1 under a signature.
 inline constexpr std::string_view kWeakRsa = "rsa1024", kWeakCertificateHash = "sha1cert";
 Kind<std::string> weak_algorithm();  ///< one of all_weak_algorithms(), or of what certificates may have of the kind
 Kind<std::vector<IkeSuite>> ike_proposals();

@@ -162,8 +162,7 @@ Kind<SecretRef> secret_reference() {
           }};
 }
 
-Kind<SecretRef> secret_or_none() {
-  Kind<SecretRef> kind = secret_reference();
+Kind<SecretRef> or_none(Kind<SecretRef> kind) {
   kind.expects += ", or empty: none";
   kind.read = [inner = kind.read](const At& at) -> std::optional<SecretRef> {
     if (at.node.kind == Node::Kind::Scalar && at.node.text.empty()) return SecretRef{};
@@ -241,7 +240,7 @@ Kind<std::vector<Suite>> proposals(const Grammar<Suite>& v1, const Grammar<Suite
 
 Kind<std::string> weak_algorithm() {
   auto names = all_weak_algorithms();
-  names.insert(names.end(), {kWeakRsa, kWeakCertificateHash});
+  names.insert(names.end(), {kWeakRsa, kWeakCertificateHash, kWeakEapMd5});
   std::string all;
   for (const std::string_view n : names) all += (all.empty() ? "" : ", ") + std::string(n);
   const std::string expects = "one of " + all;

@@ -31,18 +31,6 @@ Kind<TrafficSelector> pool_addresses() {
           [](const TrafficSelector& v) { return v.to_string(); }};
 }
 
-Kind<SecretRef> users_file() {
-  Kind<SecretRef> kind = secret_reference();
-  kind.expects = "file:/absolute/path";
-  kind.read = [inner = kind.read](const At& at) -> std::optional<SecretRef> {
-    auto ref = inner(at);
-    if (!ref || ref->kind == SecretRef::Kind::File) return ref;
-    at.error("expected file:/absolute/path: users are kept in a file");
-    return std::nullopt;
-  };
-  return kind;
-}
-
 bool overlap(const TrafficSelector& a, const TrafficSelector& b) { return a.intersect(b).has_value(); }
 
 void check_pools(const GatewayConfig& config, const Where& here) {
@@ -116,7 +104,7 @@ Section<XauthServer> xauth_server_section() {
   return Section<XauthServer>()
       .key("users", &XauthServer::users, users_file(),
            "A file of mode 0600 with a user a line, name:hash, the hash as `openssl passwd -6` or mkpasswd makes it; or "
-           "name:{plain}password. It is read at each login. Without it there is no XAuth.")
+           "name:{plain}password, or name:{nt} and the NT hash. It is read at each login. Without it there is no XAuth.")
       .example("file:/etc/culvert/users");
 }
 
@@ -139,6 +127,40 @@ Section<Pool> pool_section() {
       .key("split_dns", &Pool::split_dns, list_of(text("a domain", 255), 0, 16),
            "Domains that are asked of dns; none: all (Cisco Unity; INTERNAL_DNS_DOMAIN of IKEv2).")
       .key("vrf", &Pool::vrf, vrf_reference(), "The VRF of these addresses, that of the children whose peers get them.");
+}
+
+Kind<SecretRef> users_file() {
+  Kind<SecretRef> kind = secret_reference();
+  kind.expects = "file:/absolute/path";
+  kind.read = [inner = kind.read](const At& at) -> std::optional<SecretRef> {
+    auto ref = inner(at);
+    if (!ref || ref->kind == SecretRef::Kind::File) return ref;
+    at.error("expected file:/absolute/path: users are kept in a file");
+    return std::nullopt;
+  };
+  return kind;
+}
+
+Kind<std::string> user_pattern() {
+  Kind<std::string> kind = text("%any, a user name, or a part of one with * in front of it or behind it", 255);
+  kind.read = [inner = kind.read, expects = kind.expects](const At& at) -> std::optional<std::string> {
+    auto value = inner(at);
+    if (!value) return value;
+    const auto star = value->find('*', 1);
+    if (!value->empty() && (star == std::string::npos || (star == value->size() - 1 && value->front() != '*'))) return value;
+    at.expected(expects);
+    return std::nullopt;
+  };
+  kind.show = [](const std::string& v) { return "'" + v + "'"; };  // % and * mean something to YAML
+  return kind;
+}
+
+bool is_user(const std::string& pattern, std::string_view user) {
+  const std::string_view p = pattern;
+  if (p == "%any") return true;
+  if (p.starts_with('*')) return user.ends_with(p.substr(1));
+  if (p.ends_with('*')) return user.starts_with(p.substr(0, p.size() - 1));
+  return user == p;
 }
 
 Kind<std::vector<IpAddress>> virtual_addresses() {

@@ -198,28 +198,38 @@ void finish_connection(const At& at, Connection& c) {
     c.local_id = {Identity::Type::IpAddr, c.local_addrs.front().to_string()};
 }
 
+Kind<Proof> proof() {
+  return choice<Proof>({{"psk", Proof::Psk},
+                        {"pubkey", Proof::Pubkey},
+                        {"xauth", Proof::Xauth},
+                        {"eap-mschapv2", Proof::EapMschapv2},
+                        {"eap-md5", Proof::EapMd5}});
+}
+
 Section<LocalAuth> local_auth_section() {
   return Section<LocalAuth>()
-      .key("auth", &LocalAuth::auth,
-           auth_method(choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}, {"xauth", Proof::Xauth}}), false),
+      .key("auth", &LocalAuth::auth, auth_method(proof(), false),
            "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate. xauth: with the "
-           "user name and password of xauth alone, behind the peer's signature (hybrid authentication). rsa/pss and the others, with "
+           "user name and password of xauth alone, behind the peer's signature (hybrid authentication). eap-mschapv2, eap-md5: with "
+           "version: 2, by EAP behind the peer's signature, with eap_id and password. rsa/pss and the others, with "
            "version: 2: pubkey, with this signature; of the hashes the first one that the peer takes. RSA signs by PKCS #1 v1.5 with "
            "pubkey, and by PSS to a peer that has begun and done so itself.")
       .key("certs", &LocalAuth::certs, list_of(certificate_file(), 0, 8),
            "With pubkey: files of our certificate and, behind it, of intermediate authorities that the peer may lack. These files, and all "
            "others of keys and certificates, are read again when they change.")
       .key("key", &LocalAuth::key, key_reference(),
-           "With pubkey: where the private key is, RSA, ECDSA or (version: 2) Ed25519 or Ed448, not encrypted: a file of mode 0600.");
+           "With pubkey: where the private key is, RSA, ECDSA or (version: 2) Ed25519 or Ed448, not encrypted: a file of mode 0600.")
+      .key("eap_id", &LocalAuth::eap_id, text("a user name, or empty: id", 255), "With EAP: the user that we are, such as branch-7.")
+      .key("password", &LocalAuth::password, or_none(secret_reference()), "With EAP: where its password is, as for secret.");
 }
 
 Section<RemoteAuth> remote_auth_section() {
   return Section<RemoteAuth>()
-      .key("auth", &RemoteAuth::auth,
-           auth_method(choice<Proof>({{"psk", Proof::Psk}, {"pubkey", Proof::Pubkey}, {"xauth", Proof::Xauth}}), true),
+      .key("auth", &RemoteAuth::auth, auth_method(proof(), true),
            "How the peer proves it. pubkey: with a signature, and a certificate of cacerts or certs. xauth: with a user name and password "
-           "alone, behind our signature (hybrid authentication). ike:rsa/pss-sha256 and the like, with version: 2: pubkey, and its "
-           "signature must be such a one.")
+           "alone, behind our signature (hybrid authentication). eap-mschapv2, eap-md5: with version: 2, by EAP, as Windows and phones do, "
+           "behind our signature; eap-md5, which makes no key, must be named in allow_weak. ike:rsa/pss-sha256 and the like, with "
+           "version: 2: pubkey, and its signature must be such a one.")
       .key("cacerts", &RemoteAuth::cacerts, list_of(certificate_file(), 0, 32),
            "With pubkey: files of the authorities that this connection trusts.")
       .key("certs", &RemoteAuth::certs, list_of(certificate_file(), 0, 32),
@@ -228,15 +238,20 @@ Section<RemoteAuth> remote_auth_section() {
       .key("revocation", &RemoteAuth::revocation,
            choice<Revocation>({{"ignore", Revocation::Ignore}, {"ifuri", Revocation::IfUri}, {"strict", Revocation::Strict}}),
            "ifuri: where a certificate or crls names a revocation list, the certificate must be good by it. strict: no certificate without "
-           "such an answer. ignore: nobody asks.");
+           "such an answer. ignore: nobody asks.")
+      .key("eap_id", &RemoteAuth::eap_id, user_pattern(),
+           "With EAP: the users that this connection is for. Of several connections with the same local.id the first one is taken that "
+           "has the user's name.")
+      .key("users", &RemoteAuth::users, or_none(users_file()),
+           "With EAP: the file of users as in xauth.users, with passwords as {plain} or {nt}: no other form can be compared by EAP.");
 }
 
 Section<Ppk> ppk_section() {
   return Section<Ppk>()
       .key("ppk_id", &Ppk::id, text("a name, or empty: none", 64),
-           "With version: 2, the name that both sides know their post-quantum pre-shared key by (RFC 8784): a secret beside any kind of "
-           "authentication that is mixed into the keys, so that whoever records today and breaks the key exchange one day cannot read.")
-      .key("ppk", &Ppk::secret, secret_or_none(), "Where it is, as for secret: 32 random bytes, or more.")
+           "With version: 2, the name that both sides know their post-quantum pre-shared key by (RFC 8784): a secret beside psk or pubkey "
+           "on both sides that is mixed into the keys, so that whoever records today and breaks the key exchange one day cannot read.")
+      .key("ppk", &Ppk::secret, or_none(secret_reference()), "Where it is, as for secret: 32 random bytes, or more.")
       .key("ppk_required", &Ppk::required, boolean(),
            "Nothing is negotiated without it. false: with a peer that lacks it, it goes without.");
 }
@@ -273,7 +288,7 @@ Section<Connection> connection_section() {
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
       .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 32),
            "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. "
-           "rsa1024 and sha1cert are what its certificates may have. Each is warned about.")
+           "rsa1024 and sha1cert are what its certificates may have, eap-md5 how its user may prove himself. Each is warned about.")
       .inner("local", local, "Our side.")
       .inner("remote", remote, "The other side.")
       .key("secret", &Connection::secret, secret_reference(),

@@ -54,7 +54,8 @@ bool is_child(std::string_view name, std::string_view wanted) {
 }
 
 bool waits_for_many(const Connection& c) {
-  return c.remote_addrs.empty() && (c.remote_id.pattern() || c.unique == Unique::Never || c.unique == Unique::No);
+  return c.remote_addrs.empty() &&
+         (c.remote_id.pattern() || c.unique == Unique::Never || c.unique == Unique::No || is_eap(c.remote_auth.auth));
 }
 
 std::string text(const TrafficSelector& selector, bool dynamic) {

@@ -49,7 +49,7 @@ void check_addresses(const GatewayConfig& config, const Where& here) {
 /// Whether only one peer can be meant: SAs of others would take each other's packets.
 bool one_peer(const Connection& c) {
   return !c.remote_id.pattern() && c.unique != Unique::Never && c.unique != Unique::No &&
-         c.xauth_server.users.kind == SecretRef::Kind::None;
+         c.xauth_server.users.kind == SecretRef::Kind::None && !is_eap(c.remote_auth.auth);
 }
 
 void check_child(const Connection& c, const Child& child, std::size_t pairs, const Where& at) {
@@ -60,7 +60,8 @@ void check_child(const Connection& c, const Child& child, std::size_t pairs, con
     here.error("expected one network for local_ts and one for remote_ts, 0.0.0.0/0 for all: routes choose what goes into a tunnel");
   if (!one_peer(c))
     here.error(
-        "expected a connection for one peer: remote.id without a pattern, no unique: never or no, no remote.xauth; each peer has a tunnel");
+        "expected a connection for one peer: remote.id without a pattern, no unique: never or no, no remote.xauth, no EAP; each peer has "
+        "a tunnel");
 }
 
 /// Which child is bound to which tunnel, for packets of which family.

@@ -1,4 +1,6 @@
 // Checks of how the two sides of a connection prove who they are. What stands in the files of keys and certificates is control/auth's.
+#include <algorithm>
+
 #include "common/config/kinds.hpp"
 #include "common/config/validate.hpp"
 
@@ -15,6 +17,9 @@ void check_wish(const Method& auth, const Where& side) {
 /// RFC 2409 §5: phase 1 has one authentication method for both sides. Hybrid authentication is the one that is not symmetric.
 void check_methods(const Connection& c, const Where& at) {
   const Proof local = c.local_auth.auth, remote = c.remote_auth.auth;
+  for (const char* side : {"local", "remote"})
+    if (is_eap(side[0] == 'l' ? local : remote))
+      return at.key(side).key("auth").error("expected no EAP with version: 1, which has XAuth for that");
   if ((local == remote && local != Proof::Xauth) || (local == Proof::Pubkey && remote == Proof::Xauth)) return;
   if (local == Proof::Xauth) {
     if (remote != Proof::Pubkey) at.key("remote").key("auth").error("expected pubkey, since local.auth is xauth (hybrid authentication)");
@@ -43,6 +48,8 @@ void check_local(const LocalAuth& auth, const Where& at) {
       at.key("key").error("expected the file of our private key, since auth is pubkey");
     return;
   }
+  if (is_eap(auth.auth) && at.clean({"password"}) && auth.password.kind == SecretRef::Kind::None)
+    at.key("password").error("expected the password of the user that we are, since auth is EAP");
   if (!auth.certs.empty()) at.key("certs").warning("no certificate is used, since auth is not pubkey");
   if (auth.key.kind != SecretRef::Kind::None) at.key("key").warning("no private key is used, since auth is not pubkey");
 }
@@ -59,12 +66,48 @@ void check_remote(const RemoteAuth& auth, const Identity& id, const Where& at) {
       at.key("revocation").warning("a stolen key is good until its certificate expires, though it was revoked");
     return;
   }
+  if (is_eap(auth.auth) && at.clean({"users"}) && auth.users.kind == SecretRef::Kind::None)
+    at.key("users").error("expected the file of the users, since auth is EAP: without, nobody could come in");
   const auto unused = [&](const std::vector<std::string>& files, std::string_view key) {
     if (!files.empty()) at.key(key).warning("no certificate is looked at, since auth is not pubkey");
   };
   unused(auth.cacerts, "cacerts");
   unused(auth.certs, "certs");
   unused(auth.crls, "crls");
+}
+
+/// Keys of EAP that nothing comes of.
+void check_eap_keys(const Connection& c, const Where& at) {
+  const Where local = at.key("local"), remote = at.key("remote");
+  static constexpr const char* kUnused = "no user is asked for, since auth is not EAP";
+  const auto given = [](const SecretRef& ref) { return ref.kind != SecretRef::Kind::None; };
+  if (!is_eap(c.local_auth.auth)) {
+    if (!c.local_auth.eap_id.empty()) local.key("eap_id").warning(kUnused);
+    if (given(c.local_auth.password)) local.key("password").warning(kUnused);
+  }
+  if (is_eap(c.remote_auth.auth)) return;
+  if (c.remote_auth.eap_id != RemoteAuth{}.eap_id) remote.key("eap_id").warning(kUnused);
+  if (given(c.remote_auth.users)) remote.key("users").warning(kUnused);
+}
+
+/// EAP proves a user to a gateway that has proved itself by a certificate before (RFC 7296 §2.16).
+void check_eap(const Connection& c, const Where& at) {
+  const Where local = at.key("local"), remote = at.key("remote");
+  check_eap_keys(c, at);
+  const bool client = is_eap(c.local_auth.auth), server = is_eap(c.remote_auth.auth);
+  static constexpr std::string_view kWhy = ": EAP is done with a gateway that proves itself by a certificate (RFC 7296 §2.16)";
+  if (client && c.remote_auth.auth != Proof::Pubkey)
+    remote.key("auth").error("expected pubkey, since local.auth is EAP" + std::string(kWhy));
+  else if (server && c.local_auth.auth != Proof::Pubkey)
+    local.key("auth").error("expected pubkey, since remote.auth is EAP" + std::string(kWhy));
+  const Where& where = client ? local : remote;
+  if ((client ? c.local_auth.auth : c.remote_auth.auth) != Proof::EapMd5 || !at.clean({"allow_weak"})) return;
+  if (std::ranges::find(c.allow_weak, kWeakEapMd5) == c.allow_weak.end())
+    where.key("auth").error(
+        "expected a method that still protects, but eap-md5 does not; where there is nothing better, name it in allow_weak of this "
+        "connection");
+  else
+    where.key("auth").warning("eap-md5 makes no key, and whoever sees one login can try guesses of the password offline");
 }
 
 void warn_weak_certificates(const Connection& c, const Where& at) {
@@ -111,6 +154,7 @@ void validate_auth(const Connection& c, const Where& at) {
   check_wish(c.remote_auth.auth, remote);
   check_methods(c, at);
   check_aggressive(c, at);
+  check_eap_keys(c, at);
   validate_credentials(c, at);
 }
 
@@ -126,6 +170,8 @@ void check_ppk(const Connection& c, const Where& at) {
     return refuse(c.ppk.required, "ppk_required");
   }
   if (!at.clean({"ppk_id", "ppk"})) return;
+  if (!c.ppk.id.empty() && (is_eap(c.local_auth.auth) || is_eap(c.remote_auth.auth)))
+    return at.key("ppk_id").error("expected no such key beside EAP: a post-quantum pre-shared key goes with psk or pubkey");
   const bool secret = c.ppk.secret.kind != SecretRef::Kind::None;
   if (!c.ppk.id.empty() && !secret) at.key("ppk").error("the key is missing beside ppk_id: expected " + secret_reference().expects);
   if (c.ppk.id.empty() && (secret || c.ppk.required))
@@ -143,6 +189,7 @@ void validate_credentials(const Connection& c, const Where& at) {
   check_local(c.local_auth, local);
   check_remote(c.remote_auth, c.remote_id, remote);
   warn_weak_certificates(c, at);
+  if (c.version == 2) check_eap(c, at);
 }
 
 }  // namespace culvert::config

@@ -26,9 +26,9 @@ void refuse_ikev1_keys(const Where& at) {
     if (at.node->find(side)) refuse(at.key(side), {"xauth", "XAuth is of IKEv1"});
 }
 
-/// Pre-shared key or certificate, each side in its own way (RFC 7296 §2.15).
+/// Pre-shared key, certificate or EAP, each side in its own way (RFC 7296 §2.15).
 void check_proof(Proof auth, const Where& side) {
-  if (auth == Proof::Xauth && side.clean({"auth"})) side.key("auth").error("expected psk or pubkey, got xauth: XAuth is of IKEv1");
+  if (auth == Proof::Xauth && side.clean({"auth"})) side.key("auth").error("expected psk, pubkey or EAP, got xauth: XAuth is of IKEv1");
 }
 
 }  // namespace

@@ -10,12 +10,13 @@
 #include <crypt.h>
 
 #include "control/config/secret.hpp"
+#include "control/crypto/nt_hash.hpp"
 
 namespace culvert::control {
 
 namespace {
 
-constexpr std::string_view kPlain = "{plain}";
+constexpr std::string_view kPlain = "{plain}", kNt = "{nt}";
 constexpr std::array<std::string_view, 6> kHashes{"$5$", "$6$", "$y$", "$gy$", "$7$", "$2b$"};
 
 struct User {
@@ -23,6 +24,28 @@ struct User {
 };
 
 std::string_view text(ByteView b) { return {reinterpret_cast<const char*>(b.data()), b.size()}; }
+
+bool is_plain(ByteView proof) { return text(proof).starts_with(kPlain); }
+bool is_nt(ByteView proof) { return text(proof).starts_with(kNt); }
+bool of_crypt(ByteView proof) { return !is_plain(proof) && !is_nt(proof); }
+bool known(ByteView proof) {
+  if (is_plain(proof)) return proof.size() > kPlain.size();
+  if (is_nt(proof)) {
+    const std::string_view digits = text(proof).substr(kNt.size());
+    return digits.size() == 2 * crypto::kNtHashBytes && digits.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+  }
+  return std::ranges::any_of(kHashes, [&](std::string_view h) { return text(proof).starts_with(h); });
+}
+
+/// The NT hash that stands there.
+SecretBytes nt_hash_in(ByteView proof) {
+  SecretBytes out(crypto::kNtHashBytes);
+  if (auto digits = from_hex(text(proof).substr(kNt.size())); digits && digits->size() == out.size()) {
+    std::ranges::copy(*digits, out.mutable_view().begin());
+    wipe(*digits);
+  }
+  return out;
+}
 
 std::expected<std::vector<User>, std::string> parse(ByteView file, const std::string& path) {
   std::vector<User> out;
@@ -39,10 +62,10 @@ std::expected<std::vector<User>, std::string> parse(ByteView file, const std::st
     if (colon == one.end() || colon == one.begin()) return std::unexpected(where + " is not \"name:hash\"");
     const auto at = static_cast<std::size_t>(colon - one.begin());
     const User user{one.first(at), one.subspan(at + 1)};
-    const bool known = text(user.proof).starts_with(kPlain)
-                           ? user.proof.size() > kPlain.size()
-                           : std::ranges::any_of(kHashes, [&](std::string_view h) { return text(user.proof).starts_with(h); });
-    if (!known) return std::unexpected(where + " has neither a hash of a kind that is taken ($6$, $y$, ...) nor {plain} and a password");
+    if (!known(user.proof))
+      return std::unexpected(where +
+                             " has neither a hash of a kind that is taken ($6$, $y$, ...) nor {plain} and a password, nor {nt} and "
+                             "32 digits");
     out.push_back(user);
   }
   return out;
@@ -92,14 +115,40 @@ std::expected<bool, std::string> check_user(const config::SecretRef& ref, ByteVi
   const User *found = nullptr, *stand_in = nullptr;
   for (const User& u : file->users) {
     if (equal_constant_time(u.name, user)) found = &u;
-    if (!stand_in && !text(u.proof).starts_with(kPlain)) stand_in = &u;
+    if (!stand_in && of_crypt(u.proof)) stand_in = &u;
   }
   if (std::ranges::find(password.view(), std::uint8_t{0}) != password.view().end()) return false;  // crypt(3) would end there
-  const bool plain = found && text(found->proof).starts_with(kPlain);
-  const User* hashed = found && !plain ? found : stand_in;
+  const bool plain = found && is_plain(found->proof), nt = found && is_nt(found->proof);
+  const User* hashed = found && !plain && !nt ? found : stand_in;
   const bool same = hashed && hash_matches(hashed->proof, password);
   if (plain) return equal_constant_time(found->proof.subspan(kPlain.size()), password.view());
+  if (nt) return equal_constant_time(nt_hash_in(found->proof).view(), crypto::nt_hash(password.view()).view());
   return same && found != nullptr;
+}
+
+ike::UserFound find_user(const config::SecretRef& ref, const ike::FindUser& wanted) {
+  ike::UserFound out{.job = wanted.job};
+  const auto file = read(ref);
+  if (!file) {
+    out.error = file.error();
+    return out;
+  }
+  const User* found = nullptr;
+  for (const User& u : file->users)
+    if (equal_constant_time(u.name, wanted.user)) found = &u;
+  out.found = found != nullptr;
+  if (!found) return out;
+  if (is_plain(found->proof)) {
+    out.password = SecretBytes(found->proof.subspan(kPlain.size()));
+    out.nt_hash = crypto::nt_hash(out.password.view());
+  } else if (is_nt(found->proof) && !wanted.plain) {
+    out.nt_hash = nt_hash_in(found->proof);
+  } else {
+    out.error = "the password of user \"" + printable(wanted.user, 64) +
+                "\" is kept as a hash, with which this method of EAP cannot compare; " +
+                (wanted.plain ? "it must be {plain}" : "it must be {plain} or {nt}");
+  }
+  return out;
 }
 
 std::expected<std::size_t, std::string> count_users(const config::SecretRef& ref) {

@@ -33,6 +33,7 @@ constexpr std::array kCauses{
     Row{"signature", "A signature of phase 1 does not verify: the private key does not go with the certificate, or the peer's does not."},
     Row{"auth_method", "The two sides do not prove themselves in the same way: pre-shared key, certificate, or name and password."},
     Row{"user", "User name or password are wrong."},
+    Row{"user_unreadable", "The users cannot be read, or one's password is kept in a form that does not do."},
     Row{"user_method", "One side wants users to say name and password (XAuth), the other one does not."},
     Row{"pool", "No virtual address is free."},
     Row{"selectors", "The two sides are configured with different networks (traffic selectors, proxy identities)."},
@@ -75,6 +76,10 @@ Likely other_version(const Failure& f) {
 /// No answer, in IKEv2: four messages, of which the first two go to port 500 and the others, with a NAT between, to 4500.
 std::vector<Likely> silence_v2(const Failure& f) {
   if (in(f, Exchange::CreateChildSa)) return {likely("dead_peer"), likely("silence")};
+  if (in(f, Exchange::IkeAuth) && f.role == Role::Responder && f.cause.number == 5)  // EAP: as Windows does without a word
+    return {likely("own_certificate",
+                   "The peer fell silent behind our certificate: it must trust the authority of ours, and expect its identity."),
+            likely("silence")};
   if (f.role == Role::Responder && f.cause.on_4500) return {likely("port_4500"), likely("one_way")};
   if (f.role == Role::Responder) return {likely("one_way"), likely("port_4500")};
   if (in(f, Exchange::IkeSaInit))
@@ -151,7 +156,13 @@ std::vector<Likely> by_reason(const Failure& f) {
     case Reason::CertRevoked:
       return {likely("certificate")};
     case Reason::XauthFailed:
+    case Reason::EapUnknownUser:
+    case Reason::EapWrongPassword:
       return {likely("user")};
+    case Reason::EapRefused:
+      return {likely("user"), likely("auth_method"), likely("own_identity")};
+    case Reason::EapMethod:
+      return {likely("auth_method")};
     case Reason::NoAddress:
       return {likely("pool")};
     case Reason::NoConnection:
@@ -249,7 +260,11 @@ struct ByEvidence {
     if (f.by == RefusedBy::Peer && in(f, Exchange::IkeAuth)) out.push_back(likely("auth_method"));
     return out;
   }
-  std::vector<Likely> operator()(const ike::UserEvidence& e) const { return {likely("user", "User " + e.user + ": " + e.problem + ".")}; }
+  std::vector<Likely> operator()(const ike::UserEvidence& e) const {
+    const std::string text = "User " + e.user + ": " + e.problem + ".";
+    if (f.reason == Reason::EapMethod) return {likely("auth_method", text)};
+    return {likely(f.reason == Reason::NoSecret ? "user_unreadable" : "user", text)};
+  }
   std::vector<Likely> operator()(const ike::PoolEvidence& e) const { return {likely("pool", "Pools " + e.pools + ": " + e.problem + ".")}; }
 };
 

@@ -10,6 +10,7 @@ namespace {
 
 using ike::Exchange;
 using ike::Failure;
+using ike::Reason;
 using ike::RefusedBy;
 using ike::Role;
 
@@ -213,6 +214,14 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
   if (cause == "one_way" || cause == "silence")
     return {{}, "Look at the peer's log, and at what reaches it (`culvert debug` shows what we send)."};
   if (cause == "ike_version") return version_remedy(c);
+  if (cause == "auth_method" && f.reason == Reason::EapMethod)
+    return {{}, "Configure the peer for the method of EAP that `auth` has here (eap-mschapv2, eap-md5), or the other way round."};
+  if (cause == "user_unreadable")
+    return {{},
+            "Mend the file that remote.users names, or its owner and mode: EAP compares with {plain} and {nt} alone; it is read anew at "
+            "each login."};
+  if (cause == "user" && f.reason == Reason::EapUnknownUser)
+    return {{}, "Add the user to the file that remote.users names, if he is to come in, and see that remote.eap_id is about his name."};
   if (cause == "auth_method") return {{}, "With version: 2 both sides prove themselves by a pre-shared key here: configure the peer so."};
   if (cause == "dead_peer") return {{}, "See whether the peer runs, and whether UDP 500 and 4500 and ESP reach it."};
   if (cause == "certificate" || cause == "signature")

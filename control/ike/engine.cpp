@@ -259,6 +259,11 @@ void Engine::on_user_checked(TimePoint now, const UserChecked& result) {
   impl_->settle(now);
 }
 
+void Engine::on_user_found(TimePoint now, UserFound result) {
+  ikev2::on_user_found(impl_->v2, now, std::move(result));
+  impl_->settle(now);
+}
+
 void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& error) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(job);

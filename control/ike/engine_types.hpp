@@ -96,6 +96,13 @@ struct CheckUser {
   Bytes user;
   SecretBytes password;
 };
+/// What is known of a user of the connection, for a proof by EAP. Answered by Engine::on_user_found.
+struct FindUser {
+  JobId job{};
+  std::string connection;
+  Bytes user;
+  bool plain = false;  ///< the method needs the password itself, not only what Microsoft makes of it
+};
 enum class Severity : std::uint8_t { Debug, Info, Warn, Error };
 /// Something that an operator may want to know. One line in the log; `count` says whether it ends an exchange in the metrics.
 struct Report {
@@ -108,7 +115,7 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, InstallSa, RemoveSa, MoveSa, Report>;
+using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, InstallSa, RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
@@ -132,6 +139,14 @@ struct UserChecked {
   JobId job{};
   bool ok = false;
   std::string error;  ///< why nobody can be checked, for an operator; empty where name or password is wrong
+};
+/// The answer to FindUser.
+struct UserFound {
+  JobId job{};
+  bool found = false;
+  SecretBytes password{};  ///< empty: it is kept as `nt_hash` alone
+  SecretBytes nt_hash{};
+  std::string error{};  ///< why nobody can be looked up, or this one not be compared, for an operator
 };
 /// The data plane's soft or hard limit of an SA was reached.
 struct SaExpired {
@@ -194,7 +209,7 @@ struct IkeSaInfo {
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};
   std::vector<ChildSaInfo> children;
-  std::string xauth_user;                         ///< printable; empty: no XAuth, or not done yet
+  std::string xauth_user;                         ///< of XAuth or EAP, printable; empty: none, or not done yet
   std::optional<IpAddress> virtual_address{};     ///< of the peer (from a pool of ours), or ours
   std::optional<IpAddress> virtual_address_v6{};  ///< beside one of IPv4
 };
@@ -249,7 +264,7 @@ class Services {
   virtual std::expected<SecretBytes, std::string> secret(const std::string& connection) = 0;
   /// Its post-quantum pre-shared key (RFC 8784), read at each use; error as for `secret`.
   virtual std::expected<SecretBytes, std::string> ppk(const std::string& connection) = 0;
-  /// The password of the connection's local.xauth, read at each use; error as for `secret`.
+  /// The password of the connection's local.xauth, or of its EAP, read at each use; error as for `secret`.
   virtual std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) = 0;
   /// With what kind of key the connection signs; error: there is none, or why it cannot be read, for an operator.
   virtual std::expected<AuthMethod, std::string> signing_method(const std::string& connection) = 0;

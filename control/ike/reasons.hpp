@@ -24,6 +24,10 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
   X(CertInvalid,         "cert_invalid",          "the peer's certificate is expired, not valid yet, malformed or not made for this use") \
   X(CertRevoked,         "cert_revoked",          "the peer's certificate is revoked, or its status could not be learnt") \
   X(XauthFailed,         "xauth_failed",          "the user name or the password of XAuth is wrong") \
+  X(EapUnknownUser,      "eap_unknown_user",      "there is no user of the name that the peer says by EAP") \
+  X(EapWrongPassword,    "eap_wrong_password",    "the password of EAP is wrong, or the gateway does not know it") \
+  X(EapMethod,           "eap_method",            "the two sides have no method of EAP in common") \
+  X(EapRefused,          "eap_refused",           "the gateway refused the user that we are") \
   X(NoAddress,           "no_address",            "no virtual address is free in the pools of the connection") \
   X(AlreadyConnected,    "already_connected",     "the identity is connected from elsewhere, which stays (unique: keep)") \
   X(NoConnection,        "no_connection",         "no connection is configured for these addresses or this identity") \

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/config/config.hpp"
+#include "control/ike/attempts.hpp"
 #include "control/ike/engine_types.hpp"
 #include "control/ike/failure.hpp"
 #include "control/ike/leases.hpp"
@@ -46,6 +47,7 @@ class Shared {
   FailureBook failures;
   WatchList watches;
   Leases leases;
+  Attempts attempts;  ///< of users to prove themselves, by either version
 
   // -------------------------------------------------------------------------------- numbers
   Bytes random(std::size_t size);

@@ -40,6 +40,7 @@ Core::Core(ike::Shared& all)
       actions(all.actions),
       failures(all.failures),
       leases(all.leases),
+      attempts(all.attempts),
       watches(all.watches) {
   for (const config::Connection& c : config.connections) {
     ConnectionRun& run = runs_[next_run_];

@@ -23,7 +23,6 @@
 #include "control/ike/repeats.hpp"
 #include "control/ike/shared.hpp"
 #include "control/ike/timers.hpp"
-#include "control/ikev1/attempts.hpp"
 #include "control/ikev1/fragments.hpp"
 #include "control/ikev1/message.hpp"
 #include "control/ikev1/message_rules.hpp"
@@ -178,7 +177,7 @@ class Core {
   SecretBytes nobodys_secret;  ///< what answers of Aggressive Mode to identities that nobody expects are made with; empty until then
   ike::FailureBook& failures;
   ike::Leases& leases;
-  Attempts attempts;
+  ike::Attempts& attempts;
   /// Run -> holder of a lease -> pairs that were made for it: the lease ends with the last ISAKMP SA and pair of its holder.
   std::map<std::size_t, std::map<std::string, std::set<std::uint64_t>>> lease_holders;
   std::map<SaId, Endpoint> waiting_for_user;  ///< SAs that XAuth has yet to prove, by source (host_of); some may have ended

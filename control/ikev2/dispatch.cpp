@@ -6,6 +6,7 @@
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
@@ -21,7 +22,10 @@ void on_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_request(core, in, sa);
   if (arrival(core, in, sa) == Arrived::Old) return;
   const bool closing = std::holds_alternative<Closing>(sa.state);
-  if (!sa.established() && !closing) return;
+  if (!sa.established() && !closing) {
+    if (in.header().exchange == ike::kExchangeInformationalV2) on_eap_farewell(core, in, sa);
+    return;
+  }
   const auto message = open(core, in, sa);
   if (!message) return;
   heard(core, in, sa);
@@ -97,6 +101,11 @@ void on_signed(Core& core, TimePoint now, const ike::SignResult& result) {
 void on_verified(Core& core, TimePoint now, const ike::VerifyResult& result) {
   const auto owner = core.take_job(result.job);
   if (IkeSa* sa = owner ? core.find(owner->sa) : nullptr) on_auth_verified(core, now, *sa, result);
+}
+
+void on_user_found(Core& core, TimePoint now, const ike::UserFound& result) {
+  const auto owner = core.take_job(result.job);
+  if (IkeSa* sa = owner ? core.find(owner->sa) : nullptr) on_eap_user(core, now, *sa, result);
 }
 
 void on_installed(Core& core, TimePoint now, JobId job, bool ok, const std::string& error) {

@@ -7,7 +7,9 @@
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
+#include "control/ikev2/exchange_auth_initiator.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
@@ -20,45 +22,13 @@ namespace culvert::ikev2 {
 
 namespace {
 
-/// What the responder is to sign; kept until its answer is there.
-SecretBytes octets_of_peer(const IkeSa& sa, ByteView first_message, ByteView id_body) {
-  const bool we_began = sa.role == Role::Initiator;
-  return signed_octets(sa.keys.prf, first_message, we_began ? sa.nonce_i : sa.nonce_r, we_began ? sa.keys.pr.view() : sa.keys.pi.view(),
-                       id_body);
-}
+/// Our proof. `without`: for a peer that lacks the PPK (RFC 8784 §3). With EAP there is none yet.
+struct OwnProof {
+  std::optional<Auth> auth{}, without{};
+};
 
-/// The peer's proof is wrong: the other side takes the SA for established, and is told that it is not.
-void refuse_peer(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
-  send_request(core, now, sa, ike::kExchangeInformationalV2, Builder().notify(NotifyType::AuthenticationFailed));
-  connecting_failed(core, now, sa, Exchange::IkeAuth, reason, text, std::move(cause));
-}
-
-void refused_by_peer(Core& core, TimePoint now, IkeSa& sa, const Notify& n) {
-  const std::string said = name(n.type);
-  if (n.type == NotifyType::AuthenticationFailed) {
-    const bool psk = core.connection(sa).local_auth.auth == config::Proof::Psk;
-    ike::Evidence evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
-    if (!psk) evidence = ike::IdentityEvidence{.expected = {}, .received = sa.local_id, .ours = true, .proven = false};
-    // Some refuse whoever asks for another one than they are. Without the question they say who they are.
-    const bool named = !sa.unnamed && sa.replaces.empty() && wanted_id(core.connection(sa).remote_id).has_value();
-    Start again{sa.connection, sa.childless ? std::nullopt : std::optional(sa.first_child), sa.local, sa.remote, {}, true};
-    again.local.port = again.remote.port = ike::kIkePort;
-    connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthFailed,
-                      "The peer refused our authentication (" + said + "): " +
-                          (psk ? "the pre-shared keys differ, or it does not take our identity "
-                               : "it does not trust our certificate, or does not take our identity ") +
-                          sa.local_id + or_ppk(core, sa) + ".",
-                      {.number = 3, .evidence = std::move(evidence), .said = said, .said_proven = true, .by = ike::RefusedBy::Peer});
-    if (named) start_sa(core, now, again);
-    return;
-  }
-  connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::PeerRefused, "The peer refused with " + said + ".",
-                    {.number = 3, .said = said, .said_proven = true});
-}
-
-/// The request, our proof being made. `init_reply`: the responder's IKE_SA_INIT.
-/// `without`: our proof for a peer that lacks the PPK (RFC 8784 §3).
-void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Auth& proof, const std::optional<Auth>& without) {
+/// The request, our proof being made; without one (EAP), what it is to be about is kept. `init_reply`: the responder's IKE_SA_INIT.
+void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const OwnProof& proof, SecretBytes octets = {}) {
   const config::Connection& c = core.connection(sa);
   Builder b;
   b.add(own_id<IdI>(c.local_id, sa.local.address));
@@ -66,8 +36,10 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Au
   const std::size_t own[] = {sa.connection};
   add_cert_requests(core, own, std::numeric_limits<std::size_t>::max(), b);
   if (const auto wanted = sa.unnamed ? std::nullopt : wanted_id(c.remote_id)) b.add(*wanted);
-  b.add(proof);
-  add_ppk(core, sa, without, b);
+  if (proof.auth) {
+    b.add(*proof.auth);
+    add_ppk(core, sa, proof.without, b);
+  }
   if (c.unique != config::Unique::Never && !core.contacted.contains({sa.remote.vrf, sa.remote.address}))
     b.notify(NotifyType::InitialContact);
   offer_mobility(core, sa, b);
@@ -86,15 +58,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Au
   }
   sa.init_request = std::move(init_reply);  // from now on the responder's, which it signs
   sa.next_request = 1;
-  sa.state = AuthSent{send_request(core, now, sa, ike::kExchangeAuth, b), std::move(make)};
-}
-
-/// The peer is the one that we want.
-void accept(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const Message& reply) {
-  const IdR& id = *reply.find<IdR>();
-  note_mobility(core, sa, reply);
-  established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
-  if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
+  sa.state = AuthSent{send_request(core, now, sa, ike::kExchangeAuth, b), std::move(make), std::move(octets)};
 }
 
 /// Its certificate and its signature go to be checked, if there is one.
@@ -102,18 +66,20 @@ void verify(Core& core, TimePoint now, IkeSa& sa, AuthSent& state, Message reply
   const Auth& auth = *reply.find<Auth>();
   const IdR& id = *reply.find<IdR>();
   if (!by_signature(auth.method))
-    return refuse_peer(core, now, sa, Reason::AuthFailed,
-                       "The peer proves itself by " + described(auth.method) + ", and the connection asks for a certificate.",
-                       {.number = 4});
+    return refuse_responder(core, now, sa, Reason::AuthFailed,
+                            "The peer proves itself by " + described(auth.method) + ", and the connection asks for a certificate.",
+                            {.number = 4});
   const auto proof = read_signature(auth, sa.hashes.has_value());
   if (!proof)
-    return refuse_peer(core, now, sa, Reason::AuthFailed, "The peer's signature is not taken: " + proof.error() + ".", {.number = 4});
-  if (const auto why = unwanted(core.connection(sa), *proof)) return refuse_peer(core, now, sa, Reason::AuthFailed, *why, {.number = 4});
-  const SecretBytes octets = octets_of_peer(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
+    return refuse_responder(core, now, sa, Reason::AuthFailed, "The peer's signature is not taken: " + proof.error() + ".", {.number = 4});
+  if (const auto why = unwanted(core.connection(sa), *proof))
+    return refuse_responder(core, now, sa, Reason::AuthFailed, *why, {.number = 4});
+  const SecretBytes octets = octets_of_responder(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
   const JobId job = ask_verification(core, sa, reply, static_cast<std::uint8_t>(id.type), id.data, *proof,
                                      Bytes(octets.view().begin(), octets.view().end()));
   MakeChild make = std::move(state.make);
-  sa.state = Verifying{job, std::move(make), std::move(reply)};
+  SecretBytes own = std::move(state.octets);
+  sa.state = Verifying{job, std::move(make), std::move(reply), std::move(own)};
 }
 
 /// Whether the peer's pre-shared key is ours; refused here if not.
@@ -123,28 +89,70 @@ bool proves_secret(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
   const IdR& id = *reply.find<IdR>();
   const auto secret = core.services.secret(c.name);
   if (!secret) {
-    refuse_peer(core, now, sa, Reason::NoSecret, secret.error() + ".", {.number = 4, .evidence = ikev1::unreadable(secret.error())});
+    refuse_responder(core, now, sa, Reason::NoSecret, secret.error() + ".", {.number = 4, .evidence = ikev1::unreadable(secret.error())});
     return false;
   }
-  const SecretBytes octets = octets_of_peer(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
+  const SecretBytes octets = octets_of_responder(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
   const bool psk = auth.method == AuthMethodId::SharedKey;
   const bool proven = psk && equal_constant_time(shared_key_auth(sa.keys.prf, secret->view(), octets.view()).view(), auth.data);
   if (!matches(c.remote_id, id)) {
-    refuse_peer(core, now, sa, Reason::WrongIdentity, "The peer calls itself " + text(id) + ", expected was " + c.remote_id.text + ".",
-                {.number = 4, .evidence = ike::IdentityEvidence{c.remote_id.text, text(id), false, proven}});
+    refuse_responder(core, now, sa, Reason::WrongIdentity, "The peer calls itself " + text(id) + ", expected was " + c.remote_id.text + ".",
+                     {.number = 4, .evidence = ike::IdentityEvidence{c.remote_id.text, text(id), false, proven}});
     return false;
   }
   if (proven) return true;
   Cause cause{.number = 4};
   if (psk) cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
-  refuse_peer(core, now, sa, Reason::AuthFailed,
-              psk ? "The peer's proof does not fit our pre-shared key" + or_ppk(core, sa) + "."
-                  : "The peer proves itself by " + described(auth.method) + ", and the connection asks for a pre-shared key.",
-              std::move(cause));
+  refuse_responder(core, now, sa, Reason::AuthFailed,
+                   psk ? "The peer's proof does not fit our pre-shared key" + or_ppk(core, sa) + "."
+                       : "The peer proves itself by " + described(auth.method) + ", and the connection asks for a pre-shared key.",
+                   std::move(cause));
   return false;
 }
 
 }  // namespace
+
+SecretBytes octets_of_responder(const IkeSa& sa, ByteView first_message, ByteView id_body) {
+  const bool we_began = sa.role == Role::Initiator;
+  return signed_octets(sa.keys.prf, first_message, we_began ? sa.nonce_i : sa.nonce_r, we_began ? sa.keys.pr.view() : sa.keys.pi.view(),
+                       id_body);
+}
+
+void refuse_responder(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
+  send_request(core, now, sa, ike::kExchangeInformationalV2, Builder().notify(NotifyType::AuthenticationFailed));
+  connecting_failed(core, now, sa, Exchange::IkeAuth, reason, text, std::move(cause));
+}
+
+void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n) {
+  const std::string said = name(n.type);
+  if (n.type != NotifyType::AuthenticationFailed)
+    return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::PeerRefused, "The peer refused with " + said + ".",
+                             {.number = 3, .said = said, .said_proven = true});
+  // Some refuse whoever asks for another one than they are. Without the question they say who they are.
+  const bool named = std::holds_alternative<AuthSent>(sa.state) && !sa.unnamed && sa.replaces.empty() &&
+                     wanted_id(core.connection(sa).remote_id).has_value();
+  Start again{sa.connection, sa.childless ? std::nullopt : std::optional(sa.first_child), sa.local, sa.remote, {}, true};
+  again.local.port = again.remote.port = ike::kIkePort;
+  const config::Proof proof = core.connection(sa).local_auth.auth;
+  const bool psk = proof == config::Proof::Psk, user = config::is_eap(proof);
+  Cause cause{.number = user ? 5U : 3U, .said = said, .said_proven = true, .by = ike::RefusedBy::Peer};
+  if (psk) cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
+  if (!psk && !user) cause.evidence = ike::IdentityEvidence{.expected = {}, .received = sa.local_id, .ours = true, .proven = false};
+  connecting_failed(core, now, sa, Exchange::IkeAuth, user ? Reason::EapRefused : Reason::AuthFailed,
+                    "The peer refused our authentication (" + said + "): " +
+                        (psk    ? "the pre-shared keys differ, or it does not take our identity "
+                         : user ? "it takes no users here, or not what EAP has led to, or not our identity "
+                                : "it does not trust our certificate, or does not take our identity ") +
+                        sa.local_id + or_ppk(core, sa) + ".",
+                    std::move(cause));
+  if (named) start_sa(core, now, again);
+}
+
+void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const IdR& id, const Message& reply) {
+  note_mobility(core, sa, reply);
+  established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
+  if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
+}
 
 namespace {
 /// What we sign in IKE_AUTH.
@@ -159,7 +167,8 @@ void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
   sa.local_id = text(own_id<IdI>(c.local_id, sa.local.address));
   if (auto fault = begin_ppk(core, sa))
     return connecting_failed(core, now, sa, Exchange::IkeAuth, fault->reason, fault->text, std::move(fault->cause));
-  const SecretBytes octets = own_octets(core, sa, sa.ppk.has_value());
+  SecretBytes octets = own_octets(core, sa, sa.ppk.has_value());
+  if (config::is_eap(c.local_auth.auth)) return send_proof(core, now, sa, init_reply, {}, std::move(octets));
   if (c.local_auth.auth == config::Proof::Pubkey) {
     const auto scheme = signing_scheme(core, sa);
     if (!scheme) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, scheme.error(), {.number = 3});
@@ -176,12 +185,13 @@ void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
   };
   std::optional<Auth> without;
   if (may_lack_ppk(core, sa)) without = proof(own_octets(core, sa, false));
-  send_proof(core, now, sa, init_reply, proof(octets), without);
+  send_proof(core, now, sa, init_reply, {proof(octets), std::move(without)});
 }
 
 void on_auth_signed(Core& core, TimePoint now, IkeSa& sa, const ike::SignResult& result) {
   if (auto* reply = std::get_if<SigningReply>(&sa.state); reply && reply->job == result.job)
     return on_signed_reply(core, now, sa, *reply, result);
+  if (auto* eap = std::get_if<SigningForEap>(&sa.state); eap && eap->job == result.job) return on_eap_opened(core, now, sa, *eap, result);
   auto* state = std::get_if<Signing>(&sa.state);
   if (!state || state->job != result.job) return;
   if (!result.ok)
@@ -194,34 +204,38 @@ void on_auth_signed(Core& core, TimePoint now, IkeSa& sa, const ike::SignResult&
     return;
   }
   const Signing done = std::move(*state);
-  if (done.proof) return send_proof(core, now, sa, done.reply, *done.proof, std::move(made));
-  send_proof(core, now, sa, done.reply, made, std::nullopt);
+  if (done.proof) return send_proof(core, now, sa, done.reply, {done.proof, std::move(made)});
+  send_proof(core, now, sa, done.reply, {std::move(made), std::nullopt});
 }
 
 void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
   auto* state = std::get_if<AuthSent>(&sa.state);
-  if (!state || in.header().message_id.value + 1 != sa.next_request) return;
+  auto* proving = std::get_if<ProvingUser>(&sa.state);
+  if ((!state && !proving) || in.header().message_id.value + 1 != sa.next_request) return;
   auto m = open(core, in, sa);
   if (!m) return;
   heard(core, in, sa);
   const TimePoint now = in.now;
+  if (proving) return on_eap_reply(core, now, sa, *proving, *m);
   if (m->find<Auth>() == nullptr)
-    if (const Notify* error = m->error()) return refused_by_peer(core, now, sa, *error);
-  if (const auto fault = check(MessageKind::AuthReply, *m))
-    return refuse_peer(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 4});
+    if (const Notify* error = m->error()) return refused_by_responder(core, now, sa, *error);
+  const bool eap = config::is_eap(core.connection(sa).local_auth.auth);
+  if (eap && !opens_eap(core, now, sa, *m)) return;
+  if (const auto fault = eap ? std::nullopt : check(MessageKind::AuthReply, *m))
+    return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 4});
   const config::Connection& c = core.connection(sa);
   const IdR* id = m->find<IdR>();
-  if (!id) return refuse_peer(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH has no identity.", {.number = 4});
-  if (auto fault = settle_ppk(core, sa, *m)) return refuse_peer(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
+  if (!id) return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH has no identity.", {.number = 4});
+  if (auto fault = settle_ppk(core, sa, *m)) return refuse_responder(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
   if (c.remote_auth.auth != config::Proof::Pubkey) {
     if (!proves_secret(core, now, sa, *m)) return;
     MakeChild make = std::move(state->make);
-    return accept(core, now, sa, std::move(make), *m);
+    return accept_responder(core, now, sa, std::move(make), *id, *m);
   }
   if (!matches(c.remote_id, *id))
-    return refuse_peer(core, now, sa, Reason::WrongIdentity,
-                       "The peer calls itself " + text(*id) + ", expected was " + c.remote_id.text + ".",
-                       {.number = 4, .evidence = ike::IdentityEvidence{c.remote_id.text, text(*id), false, false}});
+    return refuse_responder(core, now, sa, Reason::WrongIdentity,
+                            "The peer calls itself " + text(*id) + ", expected was " + c.remote_id.text + ".",
+                            {.number = 4, .evidence = ike::IdentityEvidence{c.remote_id.text, text(*id), false, false}});
   verify(core, now, sa, *state, std::move(*m));
 }
 
@@ -233,10 +247,12 @@ void on_auth_verified(Core& core, TimePoint now, IkeSa& sa, const ike::VerifyRes
   if (!result.ok) {
     const Reason reason = result.reason == Reason::Ok ? Reason::AuthFailed : result.reason;
     Cause cause = refusal_of(core, sa, 4, text(*state->reply.find<IdR>()), result);
-    return refuse_peer(core, now, sa, reason, result.message + (reason == Reason::AuthFailed ? or_ppk(core, sa) : ""), std::move(cause));
+    return refuse_responder(core, now, sa, reason, result.message + (reason == Reason::AuthFailed ? or_ppk(core, sa) : ""),
+                            std::move(cause));
   }
   Verifying done = std::move(*state);
-  accept(core, now, sa, std::move(done.make), done.reply);
+  if (config::is_eap(core.connection(sa).local_auth.auth)) return begin_eap(core, now, sa, std::move(done));
+  accept_responder(core, now, sa, std::move(done.make), *done.reply.find<IdR>(), done.reply);
 }
 
 }  // namespace culvert::ikev2

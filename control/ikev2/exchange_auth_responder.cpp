@@ -1,4 +1,6 @@
 // IKE_AUTH, responder.
+#include "control/ikev2/exchange_auth_responder.hpp"
+
 #include <algorithm>
 
 #include "control/ikev1/evidence.hpp"
@@ -7,6 +9,7 @@
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
@@ -31,13 +34,6 @@ struct Claim {
   std::optional<PpkKeys> ppk{};  ///< that it is made with, as for the connection that is looked at
 };
 
-struct Verdict {
-  Reason reason = Reason::NoConnection;
-  std::string text;
-  Cause cause{.number = 3};
-  std::size_t connection = 0;
-};
-
 /// The nearer a verdict is to success, the more it says.
 unsigned rank(Reason r) { return r == Reason::AuthFailed ? 3 : r == Reason::NoSecret ? 2 : r == Reason::WrongIdentity ? 1 : 0; }
 
@@ -46,32 +42,16 @@ bool proves(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
          equal_constant_time(shared_key_auth(sa.keys.prf, secret.view(), claim.octets.view()).view(), claim.auth.data);
 }
 
-/// Why the connection is not the one that the peer means, by the names alone.
-std::optional<Verdict> other_names(Core& core, const IkeSa& sa, std::size_t index, const Claim& claim) {
-  const config::Connection& c = core.config.connections[index];
-  Verdict out{.reason = Reason::WrongIdentity, .text = {}, .connection = index};
-  if (!matches(c.remote_id, claim.id)) {
-    out.text = "The peer calls itself " + text(claim.id) + ", expected was " + c.remote_id.text + ".";
-    out.cause.evidence = ike::IdentityEvidence{c.remote_id.text, text(claim.id), false, false};
-  } else if (claim.wanted && !is_own(c.local_id, sa.local.address, *claim.wanted)) {
-    out.text = "The peer takes us for " + text(*claim.wanted) + ", and we are " + c.local_id.text + ".";
-    out.cause.evidence = ike::IdentityEvidence{text(*claim.wanted), c.local_id.text, true, false};
-  } else {
-    return std::nullopt;
-  }
-  return out;
-}
-
 SecretBytes octets_of_peer(const IkeSa& sa, const Claim& claim, const SecretBytes& sk_pi) {
   return signed_octets(sa.keys.prf, claim.init_request, sa.nonce_r, sk_pi.view(), claim.message.raw(PayloadType::IdI)->body);
 }
 
 /// The claim as it is to be judged for a connection: with its PPK, or by what stands there for those who lack it (RFC 8784 §3).
-std::expected<Claim, Verdict> with_ppk(Core& core, const IkeSa& sa, std::size_t index, const Claim& claim) {
+std::expected<Claim, AuthVerdict> with_ppk(Core& core, const IkeSa& sa, std::size_t index, const Claim& claim) {
   auto proof = ppk_proof(core, sa, core.config.connections[index], claim.message);
   if (!proof) {
     PpkFault& fault = proof.error();
-    return std::unexpected(Verdict{fault.reason, std::move(fault.text), std::move(fault.cause), index});
+    return std::unexpected(AuthVerdict{fault.reason, std::move(fault.text), std::move(fault.cause), index});
   }
   Claim out = claim;
   if (proof->keys) out.octets = octets_of_peer(sa, claim, proof->keys->pi);
@@ -92,13 +72,17 @@ bool other_ppk(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
 }
 
 /// Why the peer has not proved to be the connection's: of a signature only what can be said without the certificate.
-std::optional<Verdict> unproven(Core& core, const IkeSa& sa, std::size_t index, const Claim& made) {
+std::optional<AuthVerdict> unproven(Core& core, const IkeSa& sa, std::size_t index, const Claim& made) {
   const auto judged = with_ppk(core, sa, index, made);
   if (!judged) return judged.error();
   const Claim& claim = *judged;
   const config::Connection& c = core.config.connections[index];
-  Verdict out{.reason = Reason::AuthFailed, .text = {}, .connection = index};
+  AuthVerdict out{.reason = Reason::AuthFailed, .text = {}, .connection = index};
   const bool pubkey = c.remote_auth.auth == config::Proof::Pubkey;
+  if (config::is_eap(c.remote_auth.auth)) {
+    out.text = "The peer proves itself by " + described(claim.auth.method) + ", and the connection asks for a user (EAP).";
+    return out;
+  }
   if (pubkey ? !by_signature(claim.auth.method) : claim.auth.method != AuthMethodId::SharedKey) {
     out.text = "The peer proves itself by " + described(claim.auth.method) + ", and the connection asks for a " +
                (pubkey ? "certificate." : "pre-shared key.");
@@ -127,28 +111,21 @@ std::optional<Verdict> unproven(Core& core, const IkeSa& sa, std::size_t index, 
   return out;
 }
 
-void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Verdict verdict) {
-  core.reassign(sa, verdict.connection);
-  answer_error(core, now, sa, ike::kExchangeAuth, id, NotifyType::AuthenticationFailed);
-  core.ended(now, sa, Exchange::IkeAuth, Role::Responder, verdict.reason, std::move(verdict.text), {}, std::move(verdict.cause));
-  sa.state = Refused{};
-}
-
 /// The connections that the peer can mean, by addresses, then names, then the kind of proof; with a pre-shared key the one that it has
 /// proved itself for. None: it was refused.
 std::vector<std::size_t> meant_by(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Claim& claim) {
-  std::optional<Verdict> nearest;
+  std::optional<AuthVerdict> nearest;
   std::vector<std::size_t> out;
   std::size_t secrets = 0;
-  const auto note = [&](Verdict verdict) {
+  const auto note = [&](AuthVerdict verdict) {
     if (!nearest || rank(verdict.reason) > rank(nearest->reason)) nearest = std::move(verdict);
   };
   for (const std::size_t index : connections_for(core, sa)) {
-    if (auto verdict = other_names(core, sa, index, claim)) {
+    if (auto verdict = other_names(core, sa, index, claim.id, claim.wanted)) {
       note(std::move(*verdict));
       continue;
     }
-    const bool psk = core.config.connections[index].remote_auth.auth != config::Proof::Pubkey;
+    const bool psk = core.config.connections[index].remote_auth.auth == config::Proof::Psk;
     if (psk && ++secrets > config::kMaxSecrets) continue;
     if (auto verdict = unproven(core, sa, index, claim))
       note(std::move(*verdict));
@@ -158,97 +135,40 @@ std::vector<std::size_t> meant_by(Core& core, TimePoint now, IkeSa& sa, std::uin
   }
   if (out.size() > kMaxTrials) out.resize(kMaxTrials);
   if (!out.empty()) return out;
-  Verdict verdict = nearest.value_or(Verdict{.text = "No connection takes this peer.", .connection = sa.connection});
+  AuthVerdict verdict = nearest.value_or(AuthVerdict{.text = "No connection takes this peer.", .connection = sa.connection});
   if (auto* names = std::get_if<ike::IdentityEvidence>(&verdict.cause.evidence))
     if (core.config.connections[verdict.connection].remote_auth.auth == config::Proof::Psk)
       if (const auto secret = core.services.secret(core.config.connections[verdict.connection].name))
         names->proven = proves(sa, claim, *secret);
-  refuse(core, now, sa, id, std::move(verdict));
+  refuse_initiator(core, now, sa, id, std::move(verdict));
   return {};
 }
 
-SecretBytes octets_of_reply(const IkeSa& sa, const Bytes& init_reply, const IdR& id) {
-  return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(id));
-}
-
-IdR own_id_of(Core& core, const IkeSa& sa) { return own_id<IdR>(core.connection(sa).local_id, sa.local.address); }
-
-void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Message& m, Builder proof) {
-  const auto* sa_payload = m.find<Sa>();
-  const auto* ts_i = m.find<TsI>();
-  const auto* ts_r = m.find<TsR>();
-  if (!sa_payload || !ts_i || !ts_r) return answer(core, now, sa, ike::kExchangeAuth, id, proof);  // RFC 6023
-  const auto refused = [&](const ChildRefusal& r) {
-    proof.notify(r.notify, r.data);
-    answer(core, now, sa, ike::kExchangeAuth, id, proof);
-    core.ended(now, sa, Exchange::IkeAuth, Role::Responder, r.reason, r.text, r.child, r.cause);
-  };
-  const auto given = give_address(core, sa, m);
-  if (!given) return refused(given.error());
-  if (*given) proof.add(**given);  // also where this CHILD SA is refused: another one may be about the address
-  auto granted = grant(core, sa, {*sa_payload, *ts_i, *ts_r, m.notify(NotifyType::UseTransportMode) != nullptr, false});
-  const bool lacks = !core.connection(sa).pools.empty() && !*given;
-  if (!granted) return refused(lacks && granted.error().notify == NotifyType::TsUnacceptable ? must_ask(core, sa) : granted.error());
-  AnsweringChild what;
-  what.pair = std::move(granted->pair);
-  what.nonce_i = sa.nonce_i;
-  what.nonce_r = sa.nonce_r;
-  what.pair.lowest_nonce = std::min(sa.nonce_i, sa.nonce_r);
-  what.reply = std::move(granted->reply);
-  what.auth = true;
-  what.proof = std::move(proof);
-  derive_pair(sa, what.pair, Role::Responder, what.nonce_i, what.nonce_r, nullptr);
-  const JobId job = install_inbound(core, sa, what.pair);
-  sa.answering = Answering{id, job, std::move(what)};
-}
-
-/// What else carries the traffic is what the peer had before it began anew. With `unique: never` it would not say so.
-bool begins_anew(Core& core, const IkeSa& sa) {
-  if (core.connection(sa).unique == config::Unique::Never) return true;
-  const auto all = core.sas_with(sa, sa.remote_id);
-  return std::ranges::any_of(all, [&](const IkeSa* o) { return o->peer == sa.peer && o->established() && o->established()->forgotten; });
-}
-
-/// Both sides are proved: the answer, and behind the proof whatever becomes of the CHILD SA.
+/// By its signature or its pre-shared key.
 void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, const Auth& proof) {
   const IdI& peer = *request.message.find<IdI>();
-  const bool first = request.message.notify(NotifyType::InitialContact) != nullptr;
-  if (elsewhere_stays(core, sa, peer))
-    return refuse(core, now, sa, request.id,
-                  {Reason::AlreadyConnected,
-                   text(peer) + " is connected from another address, which stays (unique: keep).",
-                   {.number = 3},
-                   sa.connection});
-  const IdR own = own_id_of(core, sa);
-  sa.local_id = text(own);
   Builder b;
-  b.add(own);
-  if (core.connection(sa).local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, b);
-  b.add(proof);
-  confirm_ppk(sa, b);
-  note_mobility(core, sa, request.message);
-  if (sa.mobility.agreed) offer_mobility(core, sa, b);
-  established(core, now, sa, text(peer), peer_key(core.connection(sa), peer, sa.remote));
-  if (first) peer_restarted(core, now, sa);
-  make_child(core, now, sa, request.id, request.message, std::move(b));
+  add_introduction(core, sa, b);
+  finish_auth(core, now, sa, request, {text(peer), peer_key(core.connection(sa), peer, sa.remote)}, std::move(b), proof);
 }
 
 /// The peer is who it says: our own proof.
 void accept(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
   const config::Connection& c = core.connection(sa);
   take_ppk(core, sa);
-  const SecretBytes octets = octets_of_reply(sa, request.init_reply, own_id_of(core, sa));
+  const SecretBytes octets = octets_of_reply(core, sa, request.init_reply);
   if (c.local_auth.auth == config::Proof::Pubkey) {
     const auto scheme = signing_scheme(core, sa, request.message.find<Auth>());
-    if (!scheme) return refuse(core, now, sa, request.id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
+    if (!scheme) return refuse_initiator(core, now, sa, request.id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
     const JobId job = ask_signature(core, sa, *scheme, octets);
     sa.state = SigningReply{job, std::move(request), *scheme};
     return;
   }
   const auto secret = core.services.secret(c.name);
   if (!secret)
-    return refuse(core, now, sa, request.id,
-                  {Reason::NoSecret, secret.error() + ".", {.number = 4, .evidence = ikev1::unreadable(secret.error())}, sa.connection});
+    return refuse_initiator(
+        core, now, sa, request.id,
+        {Reason::NoSecret, secret.error() + ".", {.number = 4, .evidence = ikev1::unreadable(secret.error())}, sa.connection});
   const SecretBytes auth = shared_key_auth(sa.keys.prf, secret->view(), octets.view());
   finish(core, now, sa, request, Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
 }
@@ -273,7 +193,7 @@ bool try_next(Core& core, IkeSa& sa, VerifyingInit& state, const ike::VerifyResu
 void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (arrival(core, in, sa) == Arrived::Old) return;
   auto* state = std::get_if<AwaitAuth>(&sa.state);
-  if (!state) return;
+  if (!state) return on_eap_request(core, in, sa);
   auto m = open(core, in, sa);
   if (!m) return;
   heard(core, in, sa);
@@ -293,7 +213,7 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (const auto fault = check(MessageKind::AuthRequest, *m))
     return fails(NotifyType::InvalidSyntax, {}, Reason::BadPayloads, "IKE_AUTH: " + *fault);
   const Auth* auth = m->find<Auth>();
-  if (!auth) return fails(NotifyType::AuthenticationFailed, {}, Reason::AuthFailed, "The peer asks for EAP, and no connection offers it.");
+  if (!auth) return on_eap_wish(core, in, sa, std::move(*state), std::move(*m));
   const Claim claim{*m,
                     state->request,
                     *m->find<IdI>(),
@@ -306,11 +226,9 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
   core.reassign(sa, meant.front());
   std::erase_if(meant, [&](std::size_t other) { return !same_ppk(core.config.connections[other], core.connection(sa)); });
   meant.erase(meant.begin());
-  if (core.connection(sa).mobike && m->notify(NotifyType::MobikeSupported) && forbids_nat(in, *m))
-    return fails(NotifyType::UnexpectedNatDetected, {}, Reason::PeerRefused,
-                 "The peer forbids a NAT (NO_NATS_ALLOWED, RFC 4555 §3.9), and there is one between.");
+  if (refuse_nat(core, in, sa, *m)) return;
   const auto judged = with_ppk(core, sa, sa.connection, claim);
-  if (!judged) return refuse(core, now, sa, id, judged.error());
+  if (!judged) return refuse_initiator(core, now, sa, id, judged.error());
   sa.ppk = judged->ppk;
   Bytes init_reply = std::move(state->reply);
   if (!by_signature(auth->method)) return accept(core, now, sa, {id, std::move(*m), std::move(init_reply)});
@@ -335,34 +253,15 @@ void on_verified_init(Core& core, TimePoint now, IkeSa& sa, VerifyingInit& state
   const Reason reason = why.reason == Reason::Ok ? Reason::AuthFailed : why.reason;
   Cause cause = refusal_of(core, sa, 3, text(*request.message.find<IdI>()), why);
   if (reason == Reason::AuthFailed) why.message += or_ppk(core, sa);
-  refuse(core, now, sa, request.id, {reason, std::move(why.message), std::move(cause), sa.connection});
+  refuse_initiator(core, now, sa, request.id, {reason, std::move(why.message), std::move(cause), sa.connection});
 }
 
 void on_signed_reply(Core& core, TimePoint now, IkeSa& sa, SigningReply& state, const ike::SignResult& result) {
   const AuthRequest request = std::move(state.request);
   if (!result.ok)
-    return refuse(core, now, sa, request.id,
-                  {Reason::NoSecret, "Our private key did not sign: " + result.error + ".", {.number = 4}, sa.connection});
+    return refuse_initiator(core, now, sa, request.id,
+                            {Reason::NoSecret, "Our private key did not sign: " + result.error + ".", {.number = 4}, sa.connection});
   finish(core, now, sa, request, signature_auth(state.scheme, result.signature));
-}
-
-void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std::string& error) {
-  const std::uint32_t id = sa.answering->id;
-  AnsweringChild what = std::move(std::get<AnsweringChild>(sa.answering->what));
-  Builder b = std::move(what.proof);
-  if (!ok) {
-    forget_pair(core, what.pair, false);
-    b.notify(NotifyType::TemporaryFailure);
-    answer(core, now, sa, ike::kExchangeAuth, id, b);
-    return core.ended(now, sa, Exchange::IkeAuth, Role::Responder, Reason::InstallFailed,
-                      "The data plane refused the inbound SA: " + error + ".", what.pair.child);
-  }
-  add_child_answer(what, b);
-  answer(core, now, sa, ike::kExchangeAuth, id, b);
-  const bool wait = what.ended || carried_by_another(core, sa, what.pair.child);
-  Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::IkeAuth, wait);
-  made.ended = what.ended;
-  if (begins_anew(core, sa)) made.ready_at = now + kContactWait;
 }
 
 }  // namespace culvert::ikev2

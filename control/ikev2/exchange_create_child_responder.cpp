@@ -212,6 +212,7 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->created = made->last_sent = made->last_heard = now;
   made->suite = suite;
   made->local_id = old.local_id;
+  made->user = old.user;
   made->peer = old.peer;
   made->confirmed = role == Role::Initiator;
   take_keys(*made, derive_rekeyed({suite, nonce_i, nonce_r, shared.view(), spi_i, spi_r}, old.keys.prf, old.keys.d.view()));

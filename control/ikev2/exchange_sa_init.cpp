@@ -5,6 +5,7 @@
 
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/exchange_auth.hpp"
+#include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/proposal.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
@@ -233,17 +234,20 @@ void did_not_go_on(Core& core, TimePoint now, const IkeSa& sa) {
 void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
   if (sa.established() || std::holds_alternative<Closing>(sa.state)) return;
   if (sa.role == Role::Responder) {
+    if (auto* asking = std::get_if<AskingUser>(&sa.state)) return on_eap_timer(core, now, sa, *asking);
     if (now < sa.half_open_until) return;
     if (std::holds_alternative<AwaitAuth>(sa.state)) did_not_go_on(core, now, sa);
-    if (std::holds_alternative<VerifyingInit>(sa.state) || std::holds_alternative<SigningReply>(sa.state))
+    if (std::holds_alternative<VerifyingInit>(sa.state) || std::holds_alternative<SigningReply>(sa.state) ||
+        std::holds_alternative<SigningForEap>(sa.state))
       core.shared.junk(now, sa.remote, Exchange::IkeAuth, Reason::Timeout,
-                       core.connection(sa).name + ": the peer's certificate could not be judged within ike.half_open_timeout.",
+                       core.connection(sa).name + ": keys and certificates were not done with within ike.half_open_timeout.",
                        {.number = 3});
     return core.drop(sa);
   }
   auto* init = std::get_if<InitSent>(&sa.state);
   auto* auth = std::get_if<AuthSent>(&sa.state);
-  Outstanding* tx = init ? &init->tx : auth ? &auth->tx : nullptr;
+  auto* proving = std::get_if<ProvingUser>(&sa.state);
+  Outstanding* tx = init ? &init->tx : auth ? &auth->tx : proving ? &proving->tx : nullptr;
   if (!tx) return;
   switch (tx->poll(now, core.config.ike, core.services)) {
     case ike::Due::Nothing:
@@ -261,14 +265,20 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
   connecting_failed(
       core, now, sa, exchange, Reason::Timeout,
       std::string("No answer to ") + (init ? "IKE_SA_INIT" : "IKE_AUTH") + " after " + std::to_string(tx->sent()) + " attempts.",
-      {.number = init ? 1U : 3U, .on_4500 = auth && sa.nat.encapsulate(), .by = ike::RefusedBy::Nobody});
+      {.number = init      ? 1U
+                 : proving ? 5U
+                           : 3U,
+       .on_4500 = !init && sa.nat.encapsulate(),
+       .by = ike::RefusedBy::Nobody});
 }
 
 std::optional<TimePoint> connecting_deadline(const IkeSa& sa) {
   if (sa.established() || std::holds_alternative<Closing>(sa.state)) return std::nullopt;
+  if (const auto* s = std::get_if<AskingUser>(&sa.state); s && s->verdict) return std::min(s->verdict->told_at, sa.half_open_until);
   if (sa.role == Role::Responder) return sa.half_open_until;
   if (const auto* s = std::get_if<InitSent>(&sa.state)) return s->tx.deadline();
   if (const auto* s = std::get_if<AuthSent>(&sa.state)) return s->tx.deadline();
+  if (const auto* s = std::get_if<ProvingUser>(&sa.state)) return s->tx.deadline();
   return std::nullopt;
 }
 

@@ -86,10 +86,9 @@ std::optional<PeerKey> peer_key(const config::Connection& c, const IdR& id, cons
 
 bool can_initiate(const config::Connection& c) { return !c.remote_addrs.empty() && !c.local_addrs.empty(); }
 
-bool elsewhere_stays(Core& core, const IkeSa& sa, const IdI& id) {
-  const config::Connection& c = core.connection(sa);
-  if (c.unique != config::Unique::Keep) return false;
-  return !others(core, sa, text(id), peer_key(c, id, sa.remote), [&](const IkeSa& o) {
+bool elsewhere_stays(Core& core, const IkeSa& sa, const std::string& identity, const std::optional<PeerKey>& key) {
+  if (core.connection(sa).unique != config::Unique::Keep) return false;
+  return !others(core, sa, identity, key, [&](const IkeSa& o) {
             return !o.established()->replaced && o.remote.address != sa.remote.address;
           }).empty();
 }

@@ -45,7 +45,7 @@ std::optional<PeerKey> peer_key(const config::Connection& c, const IdR& id, cons
 [[nodiscard]] bool shared_identity(const config::Connection& c);
 /// `unique: keep`, and the identity has an IKE SA from another address. INITIAL_CONTACT changes nothing about that: two devices of one
 /// identity both say so when they start.
-bool elsewhere_stays(Core& core, const IkeSa& sa, const IdI& id);
+bool elsewhere_stays(Core& core, const IkeSa& sa, const std::string& identity, const std::optional<PeerKey>& key);
 /// INITIAL_CONTACT (RFC 7296 §2.4): what else the peer had is gone with its memory. Not heeded with `unique: never`.
 void peer_restarted(Core& core, TimePoint now, IkeSa& sa);
 /// `unique: replace`: what the identity had from other addresses ends.

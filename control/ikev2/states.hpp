@@ -6,6 +6,9 @@
 //   with signatures, before AuthSent and behind each request and reply of IKE_AUTH:
 //     initiator   Deriving -dh-> Signing -sig-> AuthSent -reply-> Verifying -ok-> Established
 //     responder   AwaitAuth -request-> VerifyingInit -ok-> SigningReply -sig-> Established                       (either may be left out)
+//   with EAP, the initiator's user behind the responder's signature (RFC 7296 §2.16):
+//     initiator   AuthSent -reply-> Verifying -ok-> ProvingUser -reply-> ... -reply-> Established
+//     responder   AwaitAuth -request-> SigningForEap -sig-> AskingUser -request-> ... -request-> Established
 //   then        Established -Delete-> Closing
 //
 // Each side has one request under way at a time (a window of 1, RFC 7296 §2.3), and answers one of the peer's at a time.
@@ -27,170 +30,16 @@
 #include "control/ike/retransmit.hpp"
 #include "control/ike/sa_table.hpp"
 #include "control/ike/selectors.hpp"
+#include "control/ikev2/child_states.hpp"
 #include "control/ikev2/cipher.hpp"
+#include "control/ikev2/eap/client.hpp"
+#include "control/ikev2/eap/server.hpp"
 #include "control/ikev2/fragments.hpp"
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
 #include "control/ikev2/signatures.hpp"
 
 namespace culvert::ikev2 {
-
-using ike::JobId;
-using ike::Outstanding;
-using ike::PeerKey;
-using ike::Reason;
-using ike::Role;
-using ike::SaId;
-using ike::TimePoint;
-
-/// A message as it is sent: whole, or in fragments (RFC 7383 §2.5), each sealed on its own.
-using Datagrams = std::vector<Bytes>;
-
-// ---------------------------------------------------------------------------------------------------------------- CHILD SAs
-
-enum class Life : std::uint8_t {
-  Live,
-  Replaced,  ///< a newer one of the peer's making has its place; the peer deletes this one, else we do at `until`
-  Deleting,  ///< we are about to delete it, or have asked to
-  Ended,     ///< deleted; its inbound half takes in what is on its way until `until`
-};
-
-/// A CHILD SA: both of its IPsec SAs.
-struct Child {
-  std::uint64_t pair = 0;
-  std::size_t child = 0;  ///< index into the connection's children
-  Role role{};            ///< ours in the exchange that made it
-  Spi spi_in, spi_out;
-  EspSuite suite;
-  SaMode mode = SaMode::Tunnel;
-  ike::Selectors selectors;
-  bool udp_encap = false;
-  Life life{};
-  TimePoint established, rekey_at, expires_at;
-  TimePoint until{};                  ///< of Replaced and Ended
-  std::optional<EspKeys> outbound{};  ///< of our outbound SA while it waits: the peer that rekeys shows when it is ready (RFC 7296 §2.8)
-  TimePoint ready_at{};               ///< when it waits no longer
-  TimePoint sending_since{};
-  std::uint64_t rekeyed = 0;  ///< the pair that this one replaces; 0: none
-  Bytes lowest_nonce{};       ///< of the rekeying that made it (RFC 7296 §2.8.1)
-  bool redundant = false;     ///< both sides have made one of the same at once, and the other one stays
-  unsigned failures = 0;      ///< of rekeying it, in a row
-  bool due = false;           ///< to be replaced: a task says so
-  bool ended = false;         ///< an operator has ended it; it is deleted when the peer has shown that it has it
-};
-
-/// The outer addresses of both ends.
-struct Path {
-  Endpoint local, remote;
-  friend bool operator==(const Path&, const Path&) = default;
-};
-
-/// What is to be made into a CHILD SA when its inbound half is in the data plane.
-struct NewPair {
-  std::uint64_t pair = 0;
-  std::size_t child = 0;
-  Spi spi_in, spi_out;
-  EspSuite suite;
-  SaMode mode = SaMode::Tunnel;
-  ike::Selectors selectors;
-  EspKeys inbound, outbound;
-  std::uint64_t rekeyed = 0;
-  Bytes lowest_nonce;
-  Path at{};  ///< where the inbound half was put
-};
-
-// ---------------------------------------------------------------------------------------------------------------- our requests
-
-/// What we want of the peer under an IKE SA, in the order of asking.
-struct Task {
-  enum class Kind : std::uint8_t { NewChild, RekeyChild, RekeyIke, DeleteChild, DeleteIke, Liveness, UpdateAddresses, CheckAddress };
-  Kind kind{};
-  std::size_t child = 0;   ///< NewChild: what is configured
-  std::uint64_t pair = 0;  ///< RekeyChild, DeleteChild
-  Reason reason{};         ///< of a Delete: for the log
-  Spi spi{};               ///< DeleteChild of one that we do not have
-  SaProtocol protocol = SaProtocol::Esp;
-  friend bool operator==(const Task&, const Task&) = default;
-};
-
-/// CREATE_CHILD_SA of ours about a CHILD SA, or the one of IKE_AUTH.
-struct MakeChild {
-  std::uint64_t pair = 0;
-  std::size_t child = 0;
-  std::uint64_t rekeyed = 0;
-  Spi spi_in;
-  std::vector<EspSuite> suites;  ///< offered
-  ike::Selectors asked;
-  bool transport = false;  ///< asked for
-  DhGroup group{};         ///< of the KE payload
-  Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT
-  std::shared_ptr<crypto::DhKey> key;
-  std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
-  bool ended = false;          ///< an operator has ended the child meanwhile
-};
-/// CREATE_CHILD_SA of ours that replaces the IKE SA.
-struct MakeIke {
-  IkeSpi spi;
-  DhGroup group{};
-  Bytes nonce;
-  std::shared_ptr<crypto::DhKey> key;
-};
-
-struct RequestMakingKey {
-  JobId job{};
-};
-struct RequestSent {
-  Outstanding tx;  ///< its pace; the message is IkeSa::last_request
-};
-struct RequestDeriving {
-  JobId job{};
-  Bytes nonce_r;
-  // of a CHILD SA
-  std::optional<NewPair> pair;  ///< without keys yet
-  // of an IKE SA
-  IkeSuite suite{};
-  IkeSpi spi_r{};
-};
-struct RequestInstalling {
-  JobId job{};
-  NewPair pair;
-};
-/// A request of ours, from its making to the end of what its answer leads to.
-struct Request {
-  Task task;
-  std::uint32_t id = 0;
-  TimePoint begun;
-  std::variant<std::monostate, MakeChild, MakeIke> make;
-  std::variant<RequestMakingKey, RequestSent, RequestDeriving, RequestInstalling> state;
-  unsigned retries = 0;  ///< with another group
-  unsigned rounds = 0;   ///< of all retransmissions, that a living peer has left unanswered
-  bool auth = false;     ///< it is that of IKE_AUTH
-  bool moot = false;     ///< the SA is to be closed: nothing comes of the answer, but the peer must have had the request (a window of 1)
-};
-
-// ---------------------------------------------------------------------------------------------------------------- the peer's requests
-
-struct AnsweringChild {
-  NewPair pair;  ///< without keys before the DH job is done
-  Bytes nonce_i, nonce_r;
-  Bytes public_value;  ///< ours
-  Sa reply;
-  bool auth = false;  ///< it is that of IKE_AUTH, whose answer has this in front
-  Builder proof{};
-  bool ended = false;  ///< an operator has ended the child meanwhile
-};
-struct AnsweringIke {
-  IkeSuite suite;
-  IkeSpi spi_i, spi_r;
-  Bytes nonce_i, nonce_r;
-  Sa reply;
-};
-/// A request of the peer that we are at work on: a job must end before it is answered.
-struct Answering {
-  std::uint32_t id = 0;
-  JobId job{};
-  std::variant<AnsweringChild, AnsweringIke> what;
-};
 
 // ---------------------------------------------------------------------------------------------------------------- IKE SAs
 
@@ -245,12 +94,24 @@ struct Signing {
 struct AuthSent {
   Outstanding tx;
   MakeChild make;
+  SecretBytes octets{};  ///< with EAP: what we have yet to prove ourselves by
 };
 /// The responder's signature is being checked.
 struct Verifying {
   JobId job{};
   MakeChild make;
   Message reply;  ///< of IKE_AUTH
+  SecretBytes octets{};
+};
+/// We are a user, and the responder has proved itself.
+struct ProvingUser {
+  Outstanding tx;
+  MakeChild make;
+  Message first;                ///< the answer that has its identity
+  SecretBytes octets, expects;  ///< what we prove ourselves by, and it us
+  eap::Client eap;
+  unsigned rounds = 0;
+  bool proved = false;  ///< EAP has come to its end, and our AUTH is out
 };
 struct Responding {
   JobId job{};
@@ -283,6 +144,32 @@ struct SigningReply {
   AuthRequest request;
   ike::SignatureScheme scheme{};
 };
+/// The initiator asks for EAP: our signature, which comes before anything of it, is being made.
+struct EapOpening {
+  AuthRequest request;
+  SecretBytes octets;                    ///< that the initiator has to prove itself by
+  std::vector<std::size_t> connections;  ///< that may be meant: the user's name tells
+};
+struct SigningForEap {
+  JobId job{};
+  EapOpening opening;
+  ike::SignatureScheme scheme{};
+};
+/// The initiator is to be a user.
+struct AskingUser {
+  EapOpening opening;  ///< the message ID is that of the request at work
+  eap::Server eap;
+  unsigned rounds = 0;
+  JobId job{};           ///< he is being looked up
+  bool proved = false;   ///< only the initiator's AUTH is missing
+  bool refused = false;  ///< and told so: only the end is missing
+  struct Verdict {
+    TimePoint told_at;
+    Reason reason{};
+    std::string text, problem;
+  };
+  std::optional<Verdict> verdict{};  ///< a refusal whose time has not come
+};
 /// Failed at the price of a key exchange: keeps its place among the half-open ones until its time is over, so that a stranger cannot make
 /// us compute more often than ike.half_open_limit and ike.half_open_timeout allow. Repeats its last answer, and gives no other.
 struct Refused {};
@@ -303,8 +190,8 @@ struct Established {
 struct Closing {
   TimePoint forget_at;
 };
-using State = std::variant<MakingKey, InitSent, Deriving, Signing, AuthSent, Verifying, Responding, AwaitAuth, VerifyingInit, SigningReply,
-                           Refused, Established, Closing>;
+using State = std::variant<MakingKey, InitSent, Deriving, Signing, AuthSent, Verifying, ProvingUser, Responding, AwaitAuth, VerifyingInit,
+                           SigningReply, SigningForEap, AskingUser, Refused, Established, Closing>;
 
 /// Virtual addresses of one side: one of each family at most.
 struct VirtualAddresses {
@@ -349,7 +236,8 @@ struct IkeSa {
   std::size_t last_print = 0;       ///< of the request that it answers
   unsigned repeats = 0;             ///< of the answer
 
-  std::string local_id, remote_id;             ///< printable; of the peer once it has proved it
+  std::string local_id, remote_id;             ///< printable; of the peer once it has proved it: of a user his name
+  std::string user;                            ///< with EAP: who the peer is, printable; empty: no user
   std::optional<PeerKey> peer;                 ///< of a connection that can have many
   VirtualAddresses inner_local, inner_remote;  ///< ours as a client, the peer's as a gateway
   std::string lease;                           ///< who holds the latter (configuration.hpp)
@@ -379,6 +267,7 @@ struct IkeSa {
   /// Of an initiator that waits for the end of IKE_AUTH: what that is to make.
   [[nodiscard]] MakeChild* half_made() {
     if (auto* sent = std::get_if<AuthSent>(&state)) return &sent->make;
+    if (auto* proving = std::get_if<ProvingUser>(&state)) return &proving->make;
     auto* verifying = std::get_if<Verifying>(&state);
     return verifying ? &verifying->make : nullptr;
   }

@@ -61,6 +61,13 @@ void add_unfinished(const Core& core, const IkeSa& sa, std::vector<ike::ChildSaI
     out.push_back(view(core, sa, Role::Responder, nullptr, &answer->pair));
 }
 
+/// The number of the message that the peer has not answered; 0: none.
+unsigned unanswered(const IkeSa& sa) {
+  if (std::holds_alternative<InitSent>(sa.state)) return 1;
+  if (std::holds_alternative<AuthSent>(sa.state)) return 3;
+  return std::holds_alternative<ProvingUser>(sa.state) ? 5 : 0;
+}
+
 ike::IkeState state_of(const IkeSa& sa) {
   if (std::holds_alternative<Closing>(sa.state)) return ike::IkeState::Deleting;
   const Established* est = sa.established();
@@ -99,6 +106,7 @@ void add_ike_sas(const Core& core, std::vector<ike::IkeSaInfo>& out) {
       if (est->rekey_at != TimePoint::max()) info.rekey_at = est->rekey_at;
       info.expires_at = est->until ? std::min(*est->until, est->expires_at) : est->expires_at;
     }
+    info.xauth_user = sa.user;
     const VirtualAddresses& inner = sa.inner_remote.any() ? sa.inner_remote : sa.inner_local;
     info.virtual_address = inner.v4 ? inner.v4 : inner.v6;
     if (inner.v4) info.virtual_address_v6 = inner.v6;
@@ -130,8 +138,7 @@ void add_connections(Core& core, std::vector<ike::ConnectionStatus>& out) {
         status.up = true;
         peers.insert(sa->remote_id + sa->remote.to_string());
       } else if (sa->role == Role::Initiator && !est && !std::holds_alternative<Closing>(sa->state)) {
-        const unsigned message = std::holds_alternative<InitSent>(sa->state) ? 1 : std::holds_alternative<AuthSent>(sa->state) ? 3 : 0;
-        status.connecting = ike::Attempt{sa->created, message};
+        status.connecting = ike::Attempt{sa->created, unanswered(*sa)};
       }
     }
     status.peers = peers.size();

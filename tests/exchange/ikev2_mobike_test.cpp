@@ -80,6 +80,32 @@ TEST_CASE("MOBIKE: with a peer that has it IKE goes by port 4500, and each knows
   CHECK(p.a.current_out("net")->sa.local.port == 0);  // there is no NAT
 }
 
+TEST_CASE("MOBIKE: a user of EAP takes the tunnel along, too", "[ikev2][mobike][eap][rfc4555-3.5]") {
+  World world;
+  const Pair p = roaming(world, [](auto& a, auto& b) {
+    config::Connection &user = a.connections[0], &gateway = b.connections[0];
+    user.local_auth.auth = gateway.remote_auth.auth = config::Proof::EapMschapv2;
+    user.remote_auth.auth = gateway.local_auth.auth = config::Proof::Pubkey;
+    user.local_auth.eap_id = "alice";
+    user.remote_id = gateway.local_id = {config::Identity::Type::Fqdn, "b.example"};
+    gateway.remote_id = {config::Identity::Type::Any, "%any"};
+  });
+  p.b.keys["c"] = ike::AuthMethod::EcdsaP256;
+  p.b.users = {{"alice", "alicepw"}};
+  p.a.password = "alicepw";
+  up(world, p);
+  CHECK(p.b.engine->ike_sas().front().peer_addresses == std::vector{kA2});
+  CHECK(p.a.engine->ike_sas().front().peer_addresses == std::vector{kB2});
+  world.begin_traffic();
+  world.dead = {kA1};
+  const bool moved = world.run_until([&] { return all_between(p, kA2, kB1); }, 120s);
+  INFO(p.a.transcript() << p.b.transcript());
+  CHECK(moved);
+  CHECK(connected(p.a) == 1);
+  CHECK(p.b.engine->ike_sas().front().xauth_user == "alice");
+  world.end_traffic();
+}
+
 TEST_CASE("MOBIKE: an address goes away under traffic, and so does loss whatever it takes: nothing is made anew",
           "[ikev2][mobike][rfc4555-3.5][rfc4555-3.7]") {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {

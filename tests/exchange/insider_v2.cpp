@@ -64,7 +64,7 @@ void append(Builder& to, const Builder& more) {
 }
 }  // namespace
 
-std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const TrafficSelector& theirs, const std::optional<Cp>& asked) {
+bool InsiderV2::begin() {
   const auto suites = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
   const Bytes nonce(32, 0x11), value(key_->public_value().begin(), key_->public_value().end());
   Builder first;
@@ -79,23 +79,50 @@ std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const Tra
   const Bytes request = ike::encode_message(h, first.chain());
   const auto reply = exchange(request);
   const auto framed = reply ? ike::parse_header(*reply) : std::unexpected(ike::HeaderError{});
-  if (!framed) return std::nullopt;
+  if (!framed) return false;
   const auto m = Message::parse(PayloadType{framed->header.next_payload}, framed->body);
-  if (!m || !m->find<Ke>() || !m->find<Nonce>()) return std::nullopt;
+  if (!m || !m->find<Ke>() || !m->find<Nonce>()) return false;
   spi_r_ = framed->header.spi_r;
   const auto shared = key_->compute(m->find<Ke>()->data);
-  IkeKeys keys = derive({suites[0], nonce, m->find<Nonce>()->data, shared->view(), spi_i_, spi_r_});
-  seal_.emplace(suites[0], keys.ei, keys.ai);
-  open_.emplace(suites[0], keys.er, keys.ar);
+  keys_ = derive({suites[0], nonce, m->find<Nonce>()->data, shared->view(), spi_i_, spi_r_});
+  seal_.emplace(suites[0], keys_.ei, keys_.ai);
+  open_.emplace(suites[0], keys_.er, keys_.ar);
   next_id = 1;
-  if (ppk) keys.pi = ppk_keys(keys, as_bytes(*ppk)).pi;
-  const IdI id{IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())};
-  const SecretBytes octets = signed_octets(keys.prf, request, m->find<Nonce>()->data, keys.pi.view(), encode_body(id));
-  const SecretBytes auth = shared_key_auth(keys.prf, as_bytes("secret"), octets.view());
+  if (ppk) keys_.pi = ppk_keys(keys_, as_bytes(*ppk)).pi;
+  octets_ = signed_octets(keys_.prf, request, m->find<Nonce>()->data, keys_.pi.view(), encode_body(identity()));
+  return true;
+}
+
+IdI InsiderV2::identity() const { return {IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())}; }
+
+Auth InsiderV2::proof(const SecretBytes& msk) const {
+  const SecretBytes auth = shared_key_auth(keys_.prf, msk.empty() ? keys_.pi.view() : msk.view(), octets_.view());
+  return {AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
+}
+
+namespace {
+Builder& add_child(Builder& b, Spi spi, const TrafficSelector& mine, const TrafficSelector& theirs) {
+  b.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), spi, false)).add(TsI{{mine}, 0}).add(TsR{{theirs}, 0});
+  return b;
+}
+}  // namespace
+
+std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const TrafficSelector& theirs, const std::optional<Cp>& asked) {
+  if (!begin()) return std::nullopt;
   Builder b;
-  b.add(id).add(Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
+  b.add(identity()).add(proof(SecretBytes(as_bytes("secret"))));
   if (asked) b.add(*asked);
-  b.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), spi(0), false)).add(TsI{{mine}, 0}).add(TsR{{theirs}, 0});
+  add_child(b, spi(0), mine, theirs);
+  append(b, in_auth);
+  for (const NotifyType type : announces) b.notify(type);
+  return ask(ike::kExchangeAuth, b);
+}
+
+std::optional<Message> InsiderV2::connect_as_user(const TrafficSelector& mine, const TrafficSelector& theirs) {
+  if (!begin()) return std::nullopt;
+  Builder b;
+  b.add(identity());
+  add_child(b, spi(0), mine, theirs);
   append(b, in_auth);
   for (const NotifyType type : announces) b.notify(type);
   return ask(ike::kExchangeAuth, b);

@@ -24,6 +24,10 @@ class InsiderV2 {
   /// With a configuration payload, if there is one to send.
   std::optional<ikev2::Message> connect(const TrafficSelector& mine, const TrafficSelector& theirs,
                                         const std::optional<ikev2::Cp>& asked = {});
+  /// The same as a user, without a proof: what the host says to that.
+  std::optional<ikev2::Message> connect_as_user(const TrafficSelector& mine, const TrafficSelector& theirs);
+  /// The proof behind EAP: by this key, or by SK_pi.
+  [[nodiscard]] ikev2::Auth proof(const SecretBytes& msk) const;
   /// The next request; its answer, if there is one.
   std::optional<ikev2::Message> ask(std::uint8_t exchange, const ikev2::Builder& payloads);
   /// The same with a chain as it is.
@@ -50,12 +54,17 @@ class InsiderV2 {
 
  private:
   std::optional<Bytes> exchange(const Bytes& message);
+  /// IKE_SA_INIT; false: it came to nothing.
+  bool begin();
+  [[nodiscard]] ikev2::IdI identity() const;
 
   World& world_;
   Endpoint own_, host_;
   std::shared_ptr<crypto::DhKey> key_;
   IkeSpi spi_i_{0x1d51de}, spi_r_;
   std::optional<ikev2::Cipher> seal_, open_;
+  ikev2::IkeKeys keys_;
+  SecretBytes octets_;  ///< that this one proves itself by
   std::vector<ike::Datagram> answers_;
   std::set<IpAddress> addresses_;
 };

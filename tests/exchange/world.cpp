@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "control/crypto/hash.hpp"
+#include "control/crypto/nt_hash.hpp"
 #include "control/ike/dh_job.hpp"
 #include "control/ike/nat_traversal.hpp"
 #include "tests/exchange/dh_pool.hpp"
@@ -124,6 +125,8 @@ void Host::perform() {
       verify(*v);
     } else if (auto* u = std::get_if<ike::CheckUser>(&action)) {
       check(*u);
+    } else if (auto* f = std::get_if<ike::FindUser>(&action)) {
+      look_up(*f);
     } else if (auto* in = std::get_if<ike::InstallSa>(&action)) {
       install(*in);
     } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {
@@ -194,6 +197,23 @@ void Host::check(const ike::CheckUser& job) {
     step([&](ike::Engine& e) { e.on_user_checked(world.now, {id, ok, {}}); });
   });
 }
+
+void Host::look_up(const ike::FindUser& job) {
+  ++checks;
+  ike::Engine* asker = engine.get();
+  const auto it = users.find(std::string(job.user.begin(), job.user.end()));
+  ike::UserFound found{.job = job.job, .error = no_users};
+  found.found = no_users.empty() && it != users.end();
+  if (found.found) {
+    found.password = SecretBytes(as_bytes(it->second));
+    found.nt_hash = crypto::nt_hash(as_bytes(it->second));
+  }
+  world.at(world.now + dh_time, [this, found, asker] {
+    if (engine.get() != asker) return;
+    step([&](ike::Engine& e) { e.on_user_found(world.now, found); });
+  });
+}
+
 namespace {
 /// What the SPD would call it: the child, or a peer's own entry.
 std::string policy_of(const ike::InstallSa& sa) {

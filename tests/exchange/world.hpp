@@ -80,8 +80,9 @@ class Host final : public ike::Services {
   std::map<std::string, std::string> ppks;      ///< by connection; absent: unreadable
   std::map<std::string, ike::AuthMethod> keys;  ///< by connection; absent: no private key. Its certificate is the host's name
   std::set<std::string> distrusted;             ///< certificates that this host refuses; "c: B" for connection c alone
-  std::map<std::string, std::string> users;     ///< who may come by XAuth, and their passwords
-  std::string password;                         ///< ours, for XAuth; empty: unreadable
+  std::map<std::string, std::string> users;     ///< who may come by XAuth or EAP, and their passwords
+  std::string password;                         ///< ours, for XAuth or EAP; empty: unreadable
+  std::string no_users;                         ///< why no user can be looked up; empty: they can
   unsigned checks = 0;                          ///< of users, so far
   std::string certificate;                      ///< in its CERT payloads instead of its name: a stolen one
   std::size_t chain_size = 0;                   ///< bytes of an intermediate authority's certificate that it sends, too
@@ -112,6 +113,7 @@ class Host final : public ike::Services {
   void verify(const ike::VerifyPeer& job);
   [[nodiscard]] bool distrusts(const std::string& connection, const std::string& signer) const;
   void check(const ike::CheckUser& job);
+  void look_up(const ike::FindUser& job);
   TimePoint plane_clock_{};  ///< the data plane does one thing after the other
 };
 

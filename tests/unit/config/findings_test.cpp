@@ -328,7 +328,7 @@ const std::vector<Row>& rows() {
       {"Aggressive Mode without its price is initiated, with one group", "    proposals: [aes256-sha256-modp2048]\n", "    proposals: [aes256-sha256-modp2048, aes256-sha256-ecp256]\n    aggressive: true\n",
        {":13:16: warning: connections.site-b.proposals: Aggressive Mode offers only what has the group of the first one, so aes256-sha256-ecp256 is for peers that begin"}},
       {"a weak algorithm that there is not", "    proposals: [aes256-sha256-modp2048]\n", "    proposals: [aes256-sha256-modp2048]\n    allow_weak: 3dse\n",
-       {":14:17: connections.site-b.allow_weak: expected one of aes128gcm8, aes192gcm8, aes256gcm8, aes128ccm8, aes256ccm8, aes128gmac, aes192gmac, aes256gmac, null, 3des, des, md5, modp1536, modp1024, modp768, modp1024s160, modp2048s224, modp2048s256, rsa1024, sha1cert, got '3dse'; did you mean '3des'?"}},
+       {":14:17: connections.site-b.allow_weak: expected one of aes128gcm8, aes192gcm8, aes256gcm8, aes128ccm8, aes256ccm8, aes128gmac, aes192gmac, aes256gmac, null, 3des, des, md5, modp1536, modp1024, modp768, modp1024s160, modp2048s224, modp2048s256, rsa1024, sha1cert, eap-md5, got '3dse'; did you mean '3des'?"}},
       {"sha1 is warned of", "[aes256-sha256-modp2048]", "[aes256-sha256-modp2048, aes128-sha1-modp2048]",
        {":13:16: warning: connections.site-b.proposals: aes128-sha1-modp2048 uses SHA-1, which is kept for old peers only; prefer sha256"}},
       {"anybody with the secret is warned of", "    remote_addrs: [10.9.0.2]\n    proposals: [aes256-sha256-modp2048]\n    local: {id: gw-a.example}\n    remote: {id: gw-b.example}\n", "    proposals: aes256-sha256-modp2048\n",

@@ -90,7 +90,8 @@ TEST_CASE("tunnels that lead nowhere, or to two peers, are refused", "[config][t
     std::vector<std::string> expected;
   };
   const std::string one =
-      "expected a connection for one peer: remote.id without a pattern, no unique: never or no, no remote.xauth; each peer has a tunnel";
+      "expected a connection for one peer: remote.id without a pattern, no unique: never or no, no remote.xauth, no EAP; each peer has a "
+      "tunnel";
   const std::string nets =
       "expected one network for local_ts and one for remote_ts, 0.0.0.0/0 for all: routes choose what goes into a tunnel";
   for (const Row& r : {Row{"a route into a tunnel that there is not",

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/crypto/nt_hash.hpp"
 #include "tests/support/folder.hpp"
 
 using namespace culvert;
@@ -54,6 +55,37 @@ TEST_CASE("users are let in with their password alone", "[users][xauth]") {
   CHECK_FALSE(good(ref, "eve@example.org", "y"));
   for (const char* nobody : {"", "mallory", "alice:", "# remote access", "Alice"}) CHECK_FALSE(good(ref, nobody, "alicepw"));
   CHECK_FALSE(good(users(folder, ""), "alice", "alicepw"));
+}
+
+TEST_CASE("users of EAP: what is known of them, and of whom nothing can be", "[users][eap]") {
+  const Folder folder;
+  const SecretRef ref = users(folder, kUsers + "\nfrank:{nt}44EBBA8D5312b8d611474411f56989ae\n");
+  const auto find = [&](const char* user, bool plain = false) {
+    return control::find_user(ref, {.job = 7, .connection = "c", .user = to_bytes(user), .plain = plain});
+  };
+  const auto dave = find("dave");
+  CHECK((dave.job == 7 && dave.found && dave.error.empty()));
+  CHECK(dave.password == SecretBytes(as_bytes("pass:word ")));
+  CHECK(dave.nt_hash == crypto::nt_hash(as_bytes("pass:word ")));
+  const auto frank = find("frank");
+  CHECK((frank.found && frank.error.empty() && frank.password.empty()));
+  CHECK(frank.nt_hash == crypto::nt_hash(as_bytes("clientPass")));  // RFC 2759 §9.2
+  CHECK(find("frank", true).error.find("must be {plain}") != std::string::npos);
+  CHECK(find("dave", true).error.empty());
+  const auto alice = find("alice");
+  CHECK((alice.nt_hash.empty() && alice.password.empty()));
+  CHECK(alice.error.find("user \"alice\" is kept as a hash") != std::string::npos);
+  for (const char* nobody : {"", "mallory", "Dave", "frank:{nt}"}) {
+    CHECK_FALSE(find(nobody).found);
+    CHECK(find(nobody).error.empty());
+  }
+  CHECK_FALSE(
+      control::find_user({SecretRef::Kind::File, "/nowhere"}, {.job = 8, .connection = "c", .user = to_bytes("dave")}).error.empty());
+  CHECK(good(ref, "frank", "clientPass"));  // XAuth takes him, too
+  CHECK_FALSE(good(ref, "frank", "clientpass"));
+  for (const char* bad : {"g:{nt}", "g:{nt}44ebba8d5312b8d611474411f56989a", "g:{nt}44ebba8d5312b8d611474411f56989ag",
+                          "g:{nt}44ebba8d5312b8d611474411f56989ae "})
+    CHECK_FALSE(count_users(users(folder, bad)));
 }
 
 TEST_CASE("who is there, and how the password is kept, cannot be told by the time that an answer takes", "[users][xauth]") {

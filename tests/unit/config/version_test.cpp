@@ -5,53 +5,12 @@
 
 #include <catch2/catch.hpp>
 
-#include "common/config/load.hpp"
+#include "tests/unit/config/version_text.hpp"
 
 using namespace culvert;
 using namespace culvert::config;
-
-namespace {
-const std::string kBase = R"(dataplane: {workers: [0], memory: {hugepages: false, size: 256MB, mbufs: 8192}}
-ports:
-  wan: {device: "net_af_packet0,iface=gw0", addresses: [10.9.0.1/24]}
-  lan: {device: "net_af_packet1,iface=in0", addresses: [10.1.0.1/24]}
-routes:
-  - {to: 10.2.0.0/24, via: 10.9.0.2}
-pools: {clients: {addrs: 10.3.0.0/24}}
-connections:
-  b:
-    local_addrs: 10.9.0.1
-    remote_addrs: 10.9.0.2
-    proposals: [aes256-sha256-modp2048]
-    local: {id: gw-a.example}
-    remote: {id: gw-b.example}
-    secret: file:/run/x/psk
-    version: 2
-    children:
-      net: {local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24, esp_proposals: [aes128gcm16]}
-)";
-
-std::string with(std::string_view find, std::string_view replace, std::string text = kBase) {
-  REQUIRE(text.find(find) != std::string::npos);
-  return text.replace(text.find(find), find.size(), replace);
-}
-/// A line in front of `version: 2`, which is then in line 17.
-std::string beside(const std::string& line) { return with("    version: 2", "    " + line + "\n    version: 2"); }
-std::vector<std::string> findings(const std::string& text) {
-  const auto loaded = load_text(text, "");
-  std::vector<std::string> out;
-  for (const auto& d : loaded ? loaded->warnings : loaded.error()) out.push_back(d.to_string());
-  return out;
-}
-Connection connection(const std::string& text) {
-  const auto loaded = load_text(text, "");
-  if (!loaded)
-    for (const auto& d : loaded.error()) UNSCOPED_INFO(d.to_string());
-  REQUIRE(loaded);
-  return loaded->config.connections.at(0);
-}
+using namespace culvert::test;
 using Rows = std::vector<std::string>;
-}  // namespace
 
 TEST_CASE("a connection speaks IKEv1 unless it says otherwise", "[config][version]") {
   CHECK(connection(kBase).version == 2);
@@ -152,9 +111,9 @@ TEST_CASE("keys of IKEv1 are refused, even with their defaults", "[config][versi
   CHECK(findings(with("id: gw-b.example", "id: gw-b.example, xauth: {users: file:/a}")) ==
         Rows{":14:39: connections.b.remote.xauth" + no + "XAuth is of IKEv1"});
   CHECK(findings(with("id: gw-b.example", "id: gw-b.example, auth: xauth")) ==
-        Rows{":14:38: connections.b.remote.auth: expected psk or pubkey, got xauth: XAuth is of IKEv1"});
+        Rows{":14:38: connections.b.remote.auth: expected psk, pubkey or EAP, got xauth: XAuth is of IKEv1"});
   CHECK(findings(with("id: gw-a.example", "id: gw-a.example, auth: xauth")) ==
-        Rows{":13:37: connections.b.local.auth: expected psk or pubkey, got xauth: XAuth is of IKEv1"});
+        Rows{":13:37: connections.b.local.auth: expected psk, pubkey or EAP, got xauth: XAuth is of IKEv1"});
   CHECK(findings(beside("aggressive: maybe")).size() == 1);
 }
 
@@ -318,7 +277,7 @@ TEST_CASE("what is signed with may be said, in swanctl's words", "[config][versi
     INFO(bad);
     const auto found = findings(local(bad));
     REQUIRE_FALSE(found.empty());
-    CHECK(found[0].find("connections.b.local.auth: expected psk, pubkey or xauth") != std::string::npos);
+    CHECK(found[0].find("connections.b.local.auth: expected psk, pubkey, xauth, eap-mschapv2 or eap-md5") != std::string::npos);
   }
 }
 

@@ -214,4 +214,29 @@ TEST_CASE("explain: selectors of IKEv2, refused by either side", "[explain][ikev
   CHECK(said("notification 4711") == "peer_refused");
 }
 
+TEST_CASE("explain: users of EAP, by who refused them and why", "[explain][ikev2][eap]") {
+  const auto user = [](Reason reason, Role role = Role::Responder, RefusedBy by = RefusedBy::Us) {
+    return failure(Exchange::IkeAuth, role, reason, {.number = 5, .evidence = ike::UserEvidence{"alice", "this is why"}, .by = by});
+  };
+  for (const Reason reason : {Reason::EapUnknownUser, Reason::EapWrongPassword}) {
+    CHECK(first_cause(user(reason)) == "user");
+    CHECK(first_text(user(reason)) == "User alice: this is why.");
+    CHECK(remedy(user(reason)).yaml.empty());
+  }
+  CHECK_THAT(remedy(user(Reason::EapUnknownUser)).note, Contains("remote.users") && Contains("remote.eap_id"));
+  CHECK_THAT(remedy(user(Reason::EapWrongPassword)).note, Contains("password"));
+  CHECK(first_cause(user(Reason::EapRefused, Role::Initiator, RefusedBy::Peer)) == "user");
+  CHECK(first_cause(user(Reason::NoSecret)) == "user_unreadable");
+  CHECK_THAT(remedy(user(Reason::NoSecret)).note, Contains("{plain} and {nt}"));
+  for (const RefusedBy by : {RefusedBy::Us, RefusedBy::Peer}) {
+    CHECK(first_cause(user(Reason::EapMethod, Role::Responder, by)) == "auth_method");
+    CHECK_THAT(remedy(user(Reason::EapMethod, Role::Responder, by)).note, Contains("eap-mschapv2"));
+  }
+  // Without a word of EAP: what is said in clear of it, and who falls silent behind our certificate.
+  using Names = std::vector<std::string>;
+  CHECK(cause_names(failure(Exchange::IkeAuth, Role::Initiator, Reason::EapRefused, {.number = 5, .by = RefusedBy::Peer})) ==
+        Names{"user", "auth_method", "own_identity"});
+  CHECK(cause_names(failure(Exchange::IkeAuth, Role::Responder, Reason::Timeout, {.number = 5})) == Names{"own_certificate", "silence"});
+}
+
 }  // namespace explain_v2

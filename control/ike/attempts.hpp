@@ -10,7 +10,7 @@
 #include "common/net/ip.hpp"
 #include "control/ike/engine_types.hpp"
 
-namespace culvert::ikev1 {
+namespace culvert::ike {
 
 class Attempts {
  public:
@@ -22,25 +22,25 @@ class Attempts {
                                                                 ///< counts beyond: behind a NAT, others are at the same address
 
   /// A password was checked, and is wrong.
-  void failed(ike::TimePoint now, ByteView user, const Endpoint& source);
+  void failed(TimePoint now, ByteView user, const Endpoint& source);
   void succeeded(ByteView user);
   /// How long a refusal is held back; the same for users that exist and for those that do not.
-  [[nodiscard]] std::chrono::nanoseconds delay(ike::TimePoint now, ByteView user, const Endpoint& source) const;
+  [[nodiscard]] std::chrono::nanoseconds delay(TimePoint now, ByteView user, const Endpoint& source) const;
   /// This address has guessed so often that its words are refused unchecked: the cost of checking is bounded. The users stay
   /// unaffected: from elsewhere their password is good.
-  [[nodiscard]] bool blocked(ike::TimePoint now, const Endpoint& source) const;
-  [[nodiscard]] unsigned failures(ike::TimePoint now, ByteView user) const;
-  [[nodiscard]] unsigned failures(ike::TimePoint now, const Endpoint& source) const;
+  [[nodiscard]] bool blocked(TimePoint now, const Endpoint& source) const;
+  [[nodiscard]] unsigned failures(TimePoint now, ByteView user) const;
+  [[nodiscard]] unsigned failures(TimePoint now, const Endpoint& source) const;
 
  private:
   struct Entry {
-    ike::TimePoint forgiven_at{};  ///< all of its failures
+    TimePoint forgiven_at{};  ///< all of its failures
   };
-  static unsigned left(const Entry& e, ike::TimePoint now);
+  static unsigned left(const Entry& e, TimePoint now);
   template <class Key>
-  static void note(std::map<Key, Entry>& all, const Key& key, ike::TimePoint now);
+  static void note(std::map<Key, Entry>& all, const Key& key, TimePoint now);
   std::map<Bytes, Entry> users_;
   std::map<Endpoint, Entry> sources_;  ///< without ports
 };
 
-}  // namespace culvert::ikev1
+}  // namespace culvert::ike

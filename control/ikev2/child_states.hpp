@@ -1,0 +1,175 @@
+// The states of a CHILD SA, and of the exchanges under an IKE SA, as types: a part of states.hpp. Owns no behaviour.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "control/ike/engine_types.hpp"
+#include "control/ike/retransmit.hpp"
+#include "control/ike/sa_table.hpp"
+#include "control/ike/selectors.hpp"
+#include "control/ikev2/keymat.hpp"
+#include "control/ikev2/message.hpp"
+
+namespace culvert::ikev2 {
+
+using ike::JobId;
+using ike::Outstanding;
+using ike::PeerKey;
+using ike::Reason;
+using ike::Role;
+using ike::SaId;
+using ike::TimePoint;
+
+/// A message as it is sent: whole, or in fragments (RFC 7383 §2.5), each sealed on its own.
+using Datagrams = std::vector<Bytes>;
+
+// ---------------------------------------------------------------------------------------------------------------- CHILD SAs
+
+enum class Life : std::uint8_t {
+  Live,
+  Replaced,  ///< a newer one of the peer's making has its place; the peer deletes this one, else we do at `until`
+  Deleting,  ///< we are about to delete it, or have asked to
+  Ended,     ///< deleted; its inbound half takes in what is on its way until `until`
+};
+
+/// A CHILD SA: both of its IPsec SAs.
+struct Child {
+  std::uint64_t pair = 0;
+  std::size_t child = 0;  ///< index into the connection's children
+  Role role{};            ///< ours in the exchange that made it
+  Spi spi_in, spi_out;
+  EspSuite suite;
+  SaMode mode = SaMode::Tunnel;
+  ike::Selectors selectors;
+  bool udp_encap = false;
+  Life life{};
+  TimePoint established, rekey_at, expires_at;
+  TimePoint until{};                  ///< of Replaced and Ended
+  std::optional<EspKeys> outbound{};  ///< of our outbound SA while it waits: the peer that rekeys shows when it is ready (RFC 7296 §2.8)
+  TimePoint ready_at{};               ///< when it waits no longer
+  TimePoint sending_since{};
+  std::uint64_t rekeyed = 0;  ///< the pair that this one replaces; 0: none
+  Bytes lowest_nonce{};       ///< of the rekeying that made it (RFC 7296 §2.8.1)
+  bool redundant = false;     ///< both sides have made one of the same at once, and the other one stays
+  unsigned failures = 0;      ///< of rekeying it, in a row
+  bool due = false;           ///< to be replaced: a task says so
+  bool ended = false;         ///< an operator has ended it; it is deleted when the peer has shown that it has it
+};
+
+/// The outer addresses of both ends.
+struct Path {
+  Endpoint local, remote;
+  friend bool operator==(const Path&, const Path&) = default;
+};
+
+/// What is to be made into a CHILD SA when its inbound half is in the data plane.
+struct NewPair {
+  std::uint64_t pair = 0;
+  std::size_t child = 0;
+  Spi spi_in, spi_out;
+  EspSuite suite;
+  SaMode mode = SaMode::Tunnel;
+  ike::Selectors selectors;
+  EspKeys inbound, outbound;
+  std::uint64_t rekeyed = 0;
+  Bytes lowest_nonce;
+  Path at{};  ///< where the inbound half was put
+};
+
+// ---------------------------------------------------------------------------------------------------------------- our requests
+
+/// What we want of the peer under an IKE SA, in the order of asking.
+struct Task {
+  enum class Kind : std::uint8_t { NewChild, RekeyChild, RekeyIke, DeleteChild, DeleteIke, Liveness, UpdateAddresses, CheckAddress };
+  Kind kind{};
+  std::size_t child = 0;   ///< NewChild: what is configured
+  std::uint64_t pair = 0;  ///< RekeyChild, DeleteChild
+  Reason reason{};         ///< of a Delete: for the log
+  Spi spi{};               ///< DeleteChild of one that we do not have
+  SaProtocol protocol = SaProtocol::Esp;
+  friend bool operator==(const Task&, const Task&) = default;
+};
+
+/// CREATE_CHILD_SA of ours about a CHILD SA, or the one of IKE_AUTH.
+struct MakeChild {
+  std::uint64_t pair = 0;
+  std::size_t child = 0;
+  std::uint64_t rekeyed = 0;
+  Spi spi_in;
+  std::vector<EspSuite> suites;  ///< offered
+  ike::Selectors asked;
+  bool transport = false;  ///< asked for
+  DhGroup group{};         ///< of the KE payload
+  Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT
+  std::shared_ptr<crypto::DhKey> key;
+  std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
+  bool ended = false;          ///< an operator has ended the child meanwhile
+};
+/// CREATE_CHILD_SA of ours that replaces the IKE SA.
+struct MakeIke {
+  IkeSpi spi;
+  DhGroup group{};
+  Bytes nonce;
+  std::shared_ptr<crypto::DhKey> key;
+};
+
+struct RequestMakingKey {
+  JobId job{};
+};
+struct RequestSent {
+  Outstanding tx;  ///< its pace; the message is IkeSa::last_request
+};
+struct RequestDeriving {
+  JobId job{};
+  Bytes nonce_r;
+  // of a CHILD SA
+  std::optional<NewPair> pair;  ///< without keys yet
+  // of an IKE SA
+  IkeSuite suite{};
+  IkeSpi spi_r{};
+};
+struct RequestInstalling {
+  JobId job{};
+  NewPair pair;
+};
+/// A request of ours, from its making to the end of what its answer leads to.
+struct Request {
+  Task task;
+  std::uint32_t id = 0;
+  TimePoint begun;
+  std::variant<std::monostate, MakeChild, MakeIke> make;
+  std::variant<RequestMakingKey, RequestSent, RequestDeriving, RequestInstalling> state;
+  unsigned retries = 0;  ///< with another group
+  unsigned rounds = 0;   ///< of all retransmissions, that a living peer has left unanswered
+  bool auth = false;     ///< it is that of IKE_AUTH
+  bool moot = false;     ///< the SA is to be closed: nothing comes of the answer, but the peer must have had the request (a window of 1)
+};
+
+// ---------------------------------------------------------------------------------------------------------------- the peer's requests
+
+struct AnsweringChild {
+  NewPair pair;  ///< without keys before the DH job is done
+  Bytes nonce_i, nonce_r;
+  Bytes public_value;  ///< ours
+  Sa reply;
+  bool auth = false;  ///< it is that of IKE_AUTH, whose answer has this in front
+  Builder proof{};
+  bool ended = false;  ///< an operator has ended the child meanwhile
+};
+struct AnsweringIke {
+  IkeSuite suite;
+  IkeSpi spi_i, spi_r;
+  Bytes nonce_i, nonce_r;
+  Sa reply;
+};
+/// A request of the peer that we are at work on: a job must end before it is answered.
+struct Answering {
+  std::uint32_t id = 0;
+  JobId job{};
+  std::variant<AnsweringChild, AnsweringIke> what;
+};
+
+}  // namespace culvert::ikev2

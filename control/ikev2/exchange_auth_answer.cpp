@@ -1,0 +1,137 @@
+// IKE_AUTH, responder: how an initiator is refused, and the answer to one that has proved itself.
+#include <algorithm>
+
+#include "control/ikev2/certificates.hpp"
+#include "control/ikev2/children.hpp"
+#include "control/ikev2/configuration.hpp"
+#include "control/ikev2/exchange_auth.hpp"
+#include "control/ikev2/exchange_auth_responder.hpp"
+#include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/mobike.hpp"
+#include "control/ikev2/peers.hpp"
+#include "control/ikev2/ppk.hpp"
+#include "control/ikev2/transport.hpp"
+
+namespace culvert::ikev2 {
+
+namespace {
+
+void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Message& m, Builder proof) {
+  const auto* sa_payload = m.find<Sa>();
+  const auto* ts_i = m.find<TsI>();
+  const auto* ts_r = m.find<TsR>();
+  if (!sa_payload || !ts_i || !ts_r) return answer(core, now, sa, ike::kExchangeAuth, id, proof);  // RFC 6023
+  const auto refused = [&](const ChildRefusal& r) {
+    proof.notify(r.notify, r.data);
+    answer(core, now, sa, ike::kExchangeAuth, id, proof);
+    core.ended(now, sa, Exchange::IkeAuth, Role::Responder, r.reason, r.text, r.child, r.cause);
+  };
+  const auto given = give_address(core, sa, m);
+  if (!given) return refused(given.error());
+  if (*given) proof.add(**given);  // also where this CHILD SA is refused: another one may be about the address
+  auto granted = grant(core, sa, {*sa_payload, *ts_i, *ts_r, m.notify(NotifyType::UseTransportMode) != nullptr, false});
+  const bool lacks = !core.connection(sa).pools.empty() && !*given;
+  if (!granted) return refused(lacks && granted.error().notify == NotifyType::TsUnacceptable ? must_ask(core, sa) : granted.error());
+  AnsweringChild what;
+  what.pair = std::move(granted->pair);
+  what.nonce_i = sa.nonce_i;
+  what.nonce_r = sa.nonce_r;
+  what.pair.lowest_nonce = std::min(sa.nonce_i, sa.nonce_r);
+  what.reply = std::move(granted->reply);
+  what.auth = true;
+  what.proof = std::move(proof);
+  derive_pair(sa, what.pair, Role::Responder, what.nonce_i, what.nonce_r, nullptr);
+  const JobId job = install_inbound(core, sa, what.pair);
+  sa.answering = Answering{id, job, std::move(what)};
+}
+
+/// What else carries the traffic is what the peer had before it began anew. With `unique: never` it would not say so.
+bool begins_anew(Core& core, const IkeSa& sa) {
+  if (core.connection(sa).unique == config::Unique::Never) return true;
+  const auto all = core.sas_with(sa, sa.remote_id);
+  return std::ranges::any_of(all, [&](const IkeSa* o) { return o->peer == sa.peer && o->established() && o->established()->forgotten; });
+}
+
+}  // namespace
+
+void refuse_initiator(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, AuthVerdict verdict) {
+  core.reassign(sa, verdict.connection);
+  answer_error(core, now, sa, ike::kExchangeAuth, id, NotifyType::AuthenticationFailed);
+  core.ended(now, sa, Exchange::IkeAuth, Role::Responder, verdict.reason, std::move(verdict.text), {}, std::move(verdict.cause));
+  sa.state = Refused{};
+}
+
+bool refuse_nat(Core& core, const Incoming& in, IkeSa& sa, const Message& message) {
+  if (!core.connection(sa).mobike || !message.notify(NotifyType::MobikeSupported) || !forbids_nat(in, message)) return false;
+  answer_error(core, in.now, sa, ike::kExchangeAuth, in.header().message_id.value, NotifyType::UnexpectedNatDetected);
+  core.ended(in.now, sa, Exchange::IkeAuth, Role::Responder, Reason::PeerRefused,
+             "The peer forbids a NAT (NO_NATS_ALLOWED, RFC 4555 §3.9), and there is one between.", {}, {.number = 3});
+  sa.state = Refused{};
+  return true;
+}
+
+std::optional<AuthVerdict> other_names(Core& core, const IkeSa& sa, std::size_t index, const IdI& id, const IdR* wanted) {
+  const config::Connection& c = core.config.connections[index];
+  AuthVerdict out{.reason = Reason::WrongIdentity, .text = {}, .connection = index};
+  if (!matches(c.remote_id, id)) {
+    out.text = "The peer calls itself " + text(id) + ", expected was " + c.remote_id.text + ".";
+    out.cause.evidence = ike::IdentityEvidence{c.remote_id.text, text(id), false, false};
+  } else if (wanted && !is_own(c.local_id, sa.local.address, *wanted)) {
+    out.text = "The peer takes us for " + text(*wanted) + ", and we are " + c.local_id.text + ".";
+    out.cause.evidence = ike::IdentityEvidence{text(*wanted), c.local_id.text, true, false};
+  } else {
+    return std::nullopt;
+  }
+  return out;
+}
+
+SecretBytes octets_of_reply(Core& core, const IkeSa& sa, const Bytes& init_reply) {
+  const IdR own = own_id<IdR>(core.connection(sa).local_id, sa.local.address);
+  return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(own));
+}
+
+void add_introduction(Core& core, IkeSa& sa, Builder& out) {
+  const IdR own = own_id<IdR>(core.connection(sa).local_id, sa.local.address);
+  sa.local_id = text(own);
+  out.add(own);
+  if (core.connection(sa).local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, out);
+}
+
+void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, Proven who, Builder answer, const Auth& proof) {
+  const bool first = request.message.notify(NotifyType::InitialContact) != nullptr;
+  if (elsewhere_stays(core, sa, who.identity, who.key))
+    return refuse_initiator(core, now, sa, request.id,
+                            {Reason::AlreadyConnected,
+                             who.identity + " is connected from another address, which stays (unique: keep).",
+                             {.number = 3},
+                             sa.connection});
+  answer.add(proof);
+  confirm_ppk(sa, answer);
+  note_mobility(core, sa, request.message);
+  if (sa.mobility.agreed) offer_mobility(core, sa, answer);
+  established(core, now, sa, std::move(who.identity), who.key);
+  if (first) peer_restarted(core, now, sa);
+  make_child(core, now, sa, request.id, request.message, std::move(answer));
+}
+
+void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std::string& error) {
+  const std::uint32_t id = sa.answering->id;
+  AnsweringChild what = std::move(std::get<AnsweringChild>(sa.answering->what));
+  Builder b = std::move(what.proof);
+  if (!ok) {
+    forget_pair(core, what.pair, false);
+    b.notify(NotifyType::TemporaryFailure);
+    answer(core, now, sa, ike::kExchangeAuth, id, b);
+    return core.ended(now, sa, Exchange::IkeAuth, Role::Responder, Reason::InstallFailed,
+                      "The data plane refused the inbound SA: " + error + ".", what.pair.child);
+  }
+  add_child_answer(what, b);
+  answer(core, now, sa, ike::kExchangeAuth, id, b);
+  const bool wait = what.ended || carried_by_another(core, sa, what.pair.child);
+  Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::IkeAuth, wait);
+  made.ended = what.ended;
+  if (begins_anew(core, sa)) made.ready_at = now + kContactWait;
+}
+
+}  // namespace culvert::ikev2

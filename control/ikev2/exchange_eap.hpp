@@ -1,0 +1,46 @@
+// IKE_AUTH with EAP (RFC 7296 §2.16): the initiator is a user, and the responder a gateway that has signed before.
+// Owns the rounds of it, who of the users is admitted, and the time that a refusal takes. What goes on inside of EAP is eap/'s. Never sees
+// the list of users: FindUser asks whoever has it. Never takes more rounds, or longer, than it is bounded to.
+//
+//   initiator                                     responder
+//   IDi [CERTREQ] [IDr] [CP] SA TSi TSr    -->
+//                                          <--    IDr CERT+ AUTH EAP(Request)
+//   EAP(Response)                          -->                                        as often as the method needs
+//                                          <--    EAP(Request)
+//   EAP(Response)                          -->
+//                                          <--    EAP(Success)        or EAP(Failure) N(AUTHENTICATION_FAILED), late: attempts.hpp
+//   AUTH                                   -->                        by the key that the method has made; without one by SK_pi and SK_pr
+//                                          <--    AUTH [CP] SA TSi TSr
+// Which connection it is of those with one `local.id` the user's name tells. One try an IKE SA: who guesses pays for a key exchange each.
+#pragma once
+
+#include "control/ikev2/core.hpp"
+
+namespace culvert::ikev2 {
+
+inline constexpr unsigned kMaxEapRounds = 20;                  ///< far more than any method here needs
+inline constexpr auto kEapLastWord = std::chrono::seconds{5};  ///< behind a refusal that has taken its time
+
+// ---- responder
+
+/// IKE_AUTH without AUTH.
+void on_eap_wish(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth state, Message request);
+/// Our signature that goes before is there.
+void on_eap_opened(Core& core, TimePoint now, IkeSa& sa, SigningForEap& state, const ike::SignResult& result);
+/// Any further request of IKE_AUTH.
+void on_eap_request(Core& core, const Incoming& in, IkeSa& sa);
+/// INFORMATIONAL before there is an SA: the initiator says why there will be none.
+void on_eap_farewell(Core& core, const Incoming& in, IkeSa& sa);
+void on_eap_user(Core& core, TimePoint now, IkeSa& sa, const ike::UserFound& result);
+/// The time of a refusal has come, or that of all of it.
+void on_eap_timer(Core& core, TimePoint now, IkeSa& sa, AskingUser& state);
+
+// ---- initiator
+
+/// Whether an answer to the first request is the beginning of EAP, whose signature is to be verified; refused here if not.
+bool opens_eap(Core& core, TimePoint now, IkeSa& sa, const Message& reply);
+/// The responder is who it says.
+void begin_eap(Core& core, TimePoint now, IkeSa& sa, Verifying state);
+void on_eap_reply(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, const Message& reply);
+
+}  // namespace culvert::ikev2

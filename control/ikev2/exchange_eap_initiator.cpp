@@ -1,0 +1,117 @@
+// IKE_AUTH with EAP, initiator.
+#include "control/ikev2/exchange_auth_initiator.hpp"
+#include "control/ikev2/exchange_eap.hpp"
+#include "control/ikev2/exchange_sa_init.hpp"
+#include "control/ikev2/peers.hpp"
+#include "control/ikev2/transport.hpp"
+
+namespace culvert::ikev2 {
+
+namespace {
+
+std::string own_user(const config::Connection& c, const IkeSa& sa) {
+  return c.local_auth.eap_id.empty() ? sa.local_id : c.local_auth.eap_id;
+}
+
+Reason reason_of(eap::Problem p) {
+  switch (p) {
+    case eap::Problem::Method:
+      return Reason::EapMethod;
+    case eap::Problem::WrongPassword:
+      return Reason::EapWrongPassword;
+    case eap::Problem::Refused:
+    case eap::Problem::UnknownUser:
+      return Reason::EapRefused;
+    case eap::Problem::Protocol:
+      break;
+  }
+  return Reason::BadPayloads;
+}
+
+/// What comes of what the gateway says.
+struct Said {
+  Core& core;
+  TimePoint now;
+  IkeSa& sa;
+  ProvingUser& state;
+
+  void send(const Builder& b) const { state.tx = send_request(core, now, sa, ike::kExchangeAuth, b); }
+  void operator()(const eap::Reply& r) const { send(Builder().add(Eap{r.packet})); }
+  void operator()(const eap::Proved&) const {
+    const SecretBytes& msk = state.eap.msk();
+    const SecretBytes proof = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pi.view() : msk.view(), state.octets.view());
+    state.expects = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pr.view() : msk.view(), state.expects.view());
+    state.proved = true;
+    send(Builder().add(Auth{AuthMethodId::SharedKey, Bytes(proof.view().begin(), proof.view().end())}));
+  }
+  void operator()(const eap::Refusal& r) const {
+    const std::string user = printable(as_bytes(own_user(core.connection(sa), sa)), 64);
+    const bool by_peer = r.problem == eap::Problem::Refused || r.problem == eap::Problem::Method;
+    Cause cause{.number = 5, .by = by_peer ? ike::RefusedBy::Peer : ike::RefusedBy::Us};
+    if (r.problem != eap::Problem::Protocol) cause.evidence = ike::UserEvidence{user, r.text};
+    const std::string text =
+        (by_peer ? "The gateway refuses user \"" + user + "\": " : std::string("EAP with the gateway: ")) + r.text + ".";
+    // A gateway that has said Failure is through with us: whatever else comes is news to it.
+    if (r.problem == eap::Problem::Refused)
+      return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::EapRefused, text, std::move(cause));
+    refuse_responder(core, now, sa, reason_of(r.problem), text, std::move(cause));
+  }
+};
+
+}  // namespace
+
+bool opens_eap(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
+  const auto refused = [&](Reason reason, const std::string& text) {
+    refuse_responder(core, now, sa, reason, text, {.number = 4});
+    return false;
+  };
+  if (const auto fault = check(MessageKind::EapReply, reply)) return refused(Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault);
+  if (!reply.find<IdR>() || !reply.find<Auth>())
+    return refused(Reason::AuthFailed, "The gateway asks for a user before it has proved itself by a certificate.");
+  return true;
+}
+
+void begin_eap(Core& core, TimePoint now, IkeSa& sa, Verifying done) {
+  const config::Connection& c = core.connection(sa);
+  const auto password = core.services.xauth_password(c.name);
+  if (!password)
+    return refuse_responder(core, now, sa, Reason::NoSecret, "The password of our user cannot be read: " + password.error() + ".",
+                            {.number = 5});
+  const eap::Method method = c.local_auth.auth == config::Proof::EapMd5 ? eap::Method::Md5 : eap::Method::Mschapv2;
+  SecretBytes expects = octets_of_responder(sa, sa.init_request, done.reply.raw(PayloadType::IdR)->body);
+  const Bytes first = done.reply.find<Eap>()->data;
+  sa.state = ProvingUser{.tx = Outstanding(now, {}, core.config.ike, core.services),
+                         .make = std::move(done.make),
+                         .first = std::move(done.reply),
+                         .octets = std::move(done.octets),
+                         .expects = std::move(expects),
+                         .eap = eap::Client({method, to_bytes(own_user(c, sa)), *password, core.shared.random(16)})};
+  auto& state = std::get<ProvingUser>(sa.state);
+  std::visit(Said{core, now, sa, state}, state.eap.on_packet(first));
+}
+
+void on_eap_reply(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, const Message& m) {
+  if (state.proved && m.find<Auth>()) {
+    if (const auto fault = check(MessageKind::AuthReply, m))
+      return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 6});
+    const Auth& auth = *m.find<Auth>();
+    if (auth.method != AuthMethodId::SharedKey || !equal_constant_time(state.expects.view(), auth.data))
+      return refuse_responder(core, now, sa, Reason::AuthFailed,
+                              "The gateway's proof behind EAP is wrong: the key of EAP is another one there.", {.number = 6});
+    ProvingUser done = std::move(state);
+    return accept_responder(core, now, sa, std::move(done.make), *done.first.find<IdR>(), m);
+  }
+  // A Failure in EAP says more than the notification beside it.
+  const Eap* said = state.proved ? nullptr : m.find<Eap>();
+  if (!said && m.error()) return refused_by_responder(core, now, sa, *m.error());
+  const auto fault = check(MessageKind::EapReply, m);
+  if (fault || !said || ++state.rounds > kMaxEapRounds)
+    return refuse_responder(core, now, sa, fault || !said ? Reason::BadPayloads : Reason::Limit,
+                            fault   ? "The answer to IKE_AUTH: " + *fault
+                            : !said ? "The answer to IKE_AUTH has no proof behind EAP."
+                                    : "EAP has come to no end in " + std::to_string(kMaxEapRounds) + " rounds.",
+                            {.number = 5});
+  std::visit(Said{core, now, sa, state}, state.eap.on_packet(said->data));
+}
+
+}  // namespace culvert::ikev2

@@ -1,0 +1,274 @@
+// IKE_AUTH with EAP, responder.
+#include <algorithm>
+
+#include "common/config/remote_access.hpp"
+#include "control/ikev2/certificates.hpp"
+#include "control/ikev2/exchange_auth_responder.hpp"
+#include "control/ikev2/exchange_eap.hpp"
+#include "control/ikev2/peers.hpp"
+#include "control/ikev2/ppk.hpp"
+#include "control/ikev2/transport.hpp"
+
+namespace culvert::ikev2 {
+
+namespace {
+
+constexpr std::size_t kMaxUserShown = 64;
+
+eap::Method eap_method(const config::Connection& c) {
+  return c.remote_auth.auth == config::Proof::EapMd5 ? eap::Method::Md5 : eap::Method::Mschapv2;
+}
+
+std::string shown_user(const Bytes& user) { return user.empty() ? "(no name)" : printable(user, kMaxUserShown); }
+std::string_view user_text(const Bytes& user) { return {reinterpret_cast<const char*>(user.data()), user.size()}; }
+
+/// The two proofs of the end: by the key of the method, without one by what only these two sides have.
+Auth proof_behind_eap(const IkeSa& sa, const SecretBytes& msk, const SecretBytes& instead, const SecretBytes& octets) {
+  const SecretBytes auth = shared_key_auth(sa.keys.prf, msk.empty() ? instead.view() : msk.view(), octets.view());
+  return {AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
+}
+
+/// The connections that a peer which asks for EAP can mean, by addresses and names; refused, if there is none.
+std::vector<std::size_t> with_eap(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Message& m) {
+  std::vector<std::size_t> out;
+  std::optional<AuthVerdict> nearest;
+  for (const std::size_t index : connections_for(core, sa)) {
+    const config::Connection& c = core.config.connections[index];
+    if (!config::is_eap(c.remote_auth.auth)) {
+      if (!nearest)
+        nearest = AuthVerdict{.reason = Reason::AuthFailed,
+                              .text = std::string("The peer wants to prove itself as a user (EAP), and the connection asks for a ") +
+                                      (c.remote_auth.auth == config::Proof::Pubkey ? "certificate." : "pre-shared key."),
+                              .connection = index};
+    } else if (auto other = other_names(core, sa, index, *m.find<IdI>(), m.find<IdR>())) {
+      nearest = std::move(other);
+    } else if (out.empty() || c.local_id == core.config.connections[out.front()].local_id) {
+      out.push_back(index);  // the others would have another signature
+    }
+  }
+  if (out.empty())
+    refuse_initiator(core, now, sa, id,
+                     nearest.value_or(AuthVerdict{.text = "No connection takes this peer.", .connection = sa.connection}));
+  return out;
+}
+
+/// Refused: what the peer is told says no more than that.
+void end_refused(Core& core, TimePoint now, IkeSa& sa, const AskingUser& state) {
+  Builder b;
+  b.add(Eap{state.eap.failure()}).notify(NotifyType::AuthenticationFailed);
+  answer(core, now, sa, ike::kExchangeAuth, state.opening.request.id, b);
+  sa.state = Refused{};
+}
+
+void report(Core& core, TimePoint now, IkeSa& sa, const AskingUser& state, Reason reason, std::string text, std::string problem = {}) {
+  Cause cause{.number = 5};
+  if (!problem.empty()) cause.evidence = ike::UserEvidence{shown_user(state.eap.user()), std::move(problem)};
+  core.ended(now, sa, Exchange::IkeAuth, Role::Responder, reason, std::move(text), {}, std::move(cause));
+}
+
+void refuse_now(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, Reason reason, std::string text, std::string problem = {}) {
+  report(core, now, sa, state, reason, std::move(text), std::move(problem));
+  end_refused(core, now, sa, state);
+}
+
+/// Refused for who he is, or says he is: told when the time has come, the same for all who might be guessing.
+void hold(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, Reason reason, std::string text, std::string problem) {
+  const TimePoint when = now + core.shared.attempts.delay(now, state.eap.user(), sa.remote);
+  state.verdict = AskingUser::Verdict{when, reason, std::move(text), std::move(problem)};
+  sa.half_open_until = std::max(sa.half_open_until, when + kEapLastWord);
+  core.touch(sa);
+}
+
+void tell_refusal(Core& core, TimePoint now, IkeSa& sa, AskingUser& state) {
+  const AskingUser::Verdict verdict = std::move(*std::exchange(state.verdict, std::nullopt));
+  report(core, now, sa, state, verdict.reason, verdict.text, verdict.problem);
+  const auto last = state.eap.farewell();
+  if (!last) return end_refused(core, now, sa, state);
+  state.refused = true;
+  answer(core, now, sa, ike::kExchangeAuth, state.opening.request.id, Builder().add(Eap{*last}));
+}
+
+/// What comes of a step of EAP.
+struct Outcome {
+  Core& core;
+  TimePoint now;
+  IkeSa& sa;
+  AskingUser& state;
+
+  void say(const Bytes& packet) const { answer(core, now, sa, ike::kExchangeAuth, state.opening.request.id, Builder().add(Eap{packet})); }
+  void operator()(const eap::Reply& r) const { say(r.packet); }
+  void operator()(const eap::Identified& who) const {
+    const auto& all = state.opening.connections;
+    const auto it = std::ranges::find_if(
+        all, [&](std::size_t i) { return config::is_user(core.config.connections[i].remote_auth.eap_id, user_text(who.identity)); });
+    if (it == all.end()) return nobodys(who.identity);
+    core.reassign(sa, *it);
+    const config::Connection& c = core.connection(sa);
+    say(state.eap.choose(eap_method(c), c.local_id.text));
+  }
+  void operator()(const eap::AskUser& who) const {
+    const config::Connection& c = core.connection(sa);
+    if (!config::is_user(c.remote_auth.eap_id, user_text(who.user))) return nobodys(who.user);
+    if (core.shared.attempts.blocked(now, sa.remote))
+      return hold(
+          core, now, sa, state, Reason::Limit,
+          "User \"" + shown_user(who.user) + "\" is refused unchecked: too many of " + sa.remote.address.to_string() + " have failed.", {});
+    state.job = core.add_job({sa.id});
+    core.shared.actions.emplace_back(ike::FindUser{state.job, c.name, who.user, eap_method(c) == eap::Method::Md5});
+  }
+  void operator()(const eap::Proved& p) const {
+    core.shared.attempts.succeeded(state.eap.user());
+    state.proved = true;
+    say(p.packet);
+  }
+  void operator()(const eap::Refusal& r) const {
+    const std::string who = "User \"" + shown_user(state.eap.user()) + "\" at " + sa.remote.to_string();
+    switch (r.problem) {
+      case eap::Problem::UnknownUser:
+      case eap::Problem::WrongPassword: {
+        const bool unknown = r.problem == eap::Problem::UnknownUser;
+        hold(core, now, sa, state, unknown ? Reason::EapUnknownUser : Reason::EapWrongPassword, who + " is refused: " + r.text + ".",
+             r.text);
+        return core.shared.attempts.failed(now, state.eap.user(), sa.remote);
+      }
+      case eap::Problem::Method:
+        return refuse_now(core, now, sa, state, Reason::EapMethod, who + " is refused: " + r.text + ".", r.text);
+      default:
+        return refuse_now(core, now, sa, state, Reason::BadPayloads, "EAP with " + sa.remote.to_string() + ": " + r.text + ".");
+    }
+  }
+  void nobodys(const Bytes& user) const {
+    hold(core, now, sa, state, Reason::EapUnknownUser,
+         "User \"" + shown_user(user) + "\" at " + sa.remote.to_string() + " is of no connection (remote.eap_id).",
+         "no connection is for this name");
+    core.shared.attempts.failed(now, user, sa.remote);
+  }
+};
+
+/// The initiator's last word: its proof that it was the one who has proved the user.
+void on_last_request(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const Message& m) {
+  // Of a peer that has a PPK (RFC 8784 §3) what it proves without: a connection with EAP has none.
+  const auto claim = ppk_proof(core, sa, core.connection(sa), m);
+  if (!claim)
+    return refuse_initiator(core, now, sa, state.opening.request.id,
+                            {claim.error().reason, claim.error().text, claim.error().cause, sa.connection});
+  const SecretBytes& msk = state.eap.msk();
+  const Auth expected = proof_behind_eap(sa, msk, sa.keys.pi, state.opening.octets);
+  if (claim->auth.method != AuthMethodId::SharedKey || !equal_constant_time(expected.data, claim->auth.data))
+    return refuse_initiator(
+        core, now, sa, state.opening.request.id,
+        {Reason::AuthFailed, "The proof behind EAP is wrong: the key of EAP is another one there.", {.number = 5}, sa.connection});
+  const Auth own = proof_behind_eap(sa, msk, sa.keys.pr, octets_of_reply(core, sa, state.opening.request.init_reply));
+  const Bytes user = state.eap.user();
+  const auto key = peer_key(core.connection(sa), IdI{IdType::KeyId, user}, sa.remote);
+  const AuthRequest request = std::move(state.opening.request);
+  sa.user = shown_user(user);
+  core.say(sa, Severity::Info, Exchange::IkeAuth, Reason::Ok,
+           "User \"" + sa.user + "\" at " + sa.remote.to_string() + " is authenticated.");
+  finish_auth(core, now, sa, request, {printable(user, eap::kMaxName), key}, Builder(), own);
+}
+
+}  // namespace
+
+void on_eap_wish(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth state, Message request) {
+  const TimePoint now = in.now;
+  const std::uint32_t id = in.header().message_id.value;
+  auto connections = with_eap(core, now, sa, id, request);
+  if (connections.empty()) return;
+  core.reassign(sa, connections.front());
+  if (refuse_nat(core, in, sa, request)) return;
+  SecretBytes octets = signed_octets(sa.keys.prf, state.request, sa.nonce_r, sa.keys.pi.view(), request.raw(PayloadType::IdI)->body);
+  EapOpening opening{{id, std::move(request), std::move(state.reply)}, std::move(octets), std::move(connections)};
+  const auto scheme = signing_scheme(core, sa);
+  if (!scheme) return refuse_initiator(core, now, sa, id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
+  const JobId job = ask_signature(core, sa, *scheme, octets_of_reply(core, sa, opening.request.init_reply));
+  sa.half_open_until = now + core.config.ike.half_open_timeout;
+  sa.state = SigningForEap{job, std::move(opening), *scheme};
+}
+
+void on_eap_opened(Core& core, TimePoint now, IkeSa& sa, SigningForEap& state, const ike::SignResult& result) {
+  EapOpening opening = std::move(state.opening);
+  const std::uint32_t id = opening.request.id;
+  if (!result.ok)
+    return refuse_initiator(core, now, sa, id,
+                            {Reason::NoSecret, "Our private key did not sign: " + result.error + ".", {.number = 4}, sa.connection});
+  Builder b;
+  add_introduction(core, sa, b);
+  b.add(signature_auth(state.scheme, result.signature));
+  AskingUser asking{std::move(opening), eap::Server({core.shared.random(16), core.shared.random(16), core.shared.random(1)[0]})};
+  b.add(Eap{asking.eap.begin()});
+  answer(core, now, sa, ike::kExchangeAuth, id, b);
+  sa.state = std::move(asking);
+}
+
+void on_eap_request(Core& core, const Incoming& in, IkeSa& sa) {
+  auto* state = std::get_if<AskingUser>(&sa.state);
+  if (!state || state->job != 0 || state->verdict) return;
+  const auto m = open(core, in, sa);
+  if (!m) return;
+  heard(core, in, sa);
+  const TimePoint now = in.now;
+  state->opening.request.id = in.header().message_id.value;
+  if (const auto critical = m->unknown_critical())
+    return refuse_now(core, now, sa, *state, Reason::BadPayloads, "IKE_AUTH has a critical payload that is not known.");
+  if (const auto fault = check(MessageKind::EapRequest, *m))
+    return refuse_now(core, now, sa, *state, Reason::BadPayloads, "IKE_AUTH: " + *fault);
+  if (state->refused) return end_refused(core, now, sa, *state);
+  if (++state->rounds > kMaxEapRounds)
+    return refuse_now(core, now, sa, *state, Reason::Limit,
+                      "EAP with " + sa.remote.to_string() + " has come to no end in " + std::to_string(kMaxEapRounds) + " rounds.");
+  const Auth* auth = m->find<Auth>();
+  if ((auth != nullptr) != state->proved)
+    return refuse_now(core, now, sa, *state, Reason::BadPayloads,
+                      std::string("IKE_AUTH: ") + (auth ? "AUTH comes before EAP has come to its end." : "EAP goes on behind its end."));
+  if (auth) return on_last_request(core, now, sa, *state, *m);
+  std::visit(Outcome{core, now, sa, *state}, state->eap.on_packet(m->find<Eap>()->data));
+}
+
+void on_eap_farewell(Core& core, const Incoming& in, IkeSa& sa) {
+  auto* state = std::get_if<AskingUser>(&sa.state);
+  if (!state || state->job != 0 || state->verdict) return;
+  const auto m = open(core, in, sa);
+  if (!m || !m->error()) return;
+  heard(core, in, sa);
+  answer(core, in.now, sa, ike::kExchangeInformationalV2, in.header().message_id.value, Builder());
+  const std::string said = name(m->error()->type);
+  if (!state->refused) {
+    Cause cause{.number = 4, .said = said, .said_proven = true, .by = ike::RefusedBy::Peer};
+    if (state->rounds == 0) cause.evidence = ike::IdentityEvidence{.expected = {}, .received = sa.local_id, .ours = true, .proven = false};
+    core.ended(in.now, sa, Exchange::IkeAuth, Role::Responder, Reason::AuthFailed,
+               "The peer ends it (" + said + "): " +
+                   (state->rounds == 0 ? "it does not trust our certificate, or does not take our identity " + sa.local_id
+                                       : "EAP has not come to an end that it takes") +
+                   ".",
+               {}, std::move(cause));
+  }
+  sa.state = Refused{};
+}
+
+void on_eap_user(Core& core, TimePoint now, IkeSa& sa, const ike::UserFound& result) {
+  auto* state = std::get_if<AskingUser>(&sa.state);
+  if (!state || state->job != result.job) return;
+  state->job = 0;
+  if (!result.error.empty()) {
+    core.say(sa, Severity::Error, Exchange::IkeAuth, Reason::NoSecret,
+             "User \"" + shown_user(state->eap.user()) + "\" cannot be checked: " + result.error + ".");
+    return hold(core, now, sa, *state, Reason::NoSecret,
+                "User \"" + shown_user(state->eap.user()) + "\" cannot be checked: " + result.error + ".", result.error);
+  }
+  const eap::Credential known{result.password, result.nt_hash};
+  std::visit(Outcome{core, now, sa, *state}, state->eap.on_user(result.found ? &known : nullptr));
+}
+
+void on_eap_timer(Core& core, TimePoint now, IkeSa& sa, AskingUser& state) {
+  if (state.verdict && now >= state.verdict->told_at) return tell_refusal(core, now, sa, state);
+  if (now < sa.half_open_until) return;
+  if (!state.refused)
+    core.shared.refused(now, core.connection(sa).name, sa.remote, Exchange::IkeAuth, Reason::Timeout,
+                        state.rounds == 0 ? "The peer does not go on with EAP: it may not trust our certificate."
+                                          : "The peer has stopped in the middle of EAP.",
+                        {.number = 5, .by = ike::RefusedBy::Nobody});
+  core.drop(sa);
+}
+
+}  // namespace culvert::ikev2
