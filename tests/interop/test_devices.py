@@ -110,7 +110,8 @@ def body(r, lab):
     transfer(r, f"{names} - pcap", host_a, host_b, sites.HOST["b"], 9001)
     transfer(r, f"{names} - TAP", host_a, on_tap, TAP_HOST, 9002)
     seals = {d: a.metric("culvert_child_packets_total", connection="to-b", direction=d) for d in ("in", "out")}
-    r.check("all of it went through SAs", min(seals.values()) > 500, seals)
+    # 4 MB there in packets of 1,400 bytes at most; back come the echoes and whatever acknowledgements TCP makes.
+    r.check("all of it went through SAs", seals["out"] > 4_000_000 / 1400 and seals["in"] > 100, seals)
     b.dataplane.kill()
     wait_for(lambda: "port wan: the link is down" in a.dataplane.output(), 5, "memif's other end to be missed")
     b.start_dataplane()
