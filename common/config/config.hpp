@@ -142,6 +142,8 @@ struct SignatureWish {
 };
 std::string signature_text(const SignatureWish& wish);                ///< "rsa/pss-sha384"
 std::optional<SignatureWish> parse_signature(std::string_view text);  ///< the other way round; nullopt: it is none
+/// Whether a pattern of `eap_id` ("%any", a name, or a part of it with * in front or behind) is about the user.
+[[nodiscard]] bool is_user(const std::string& pattern, std::string_view user);
 /// `auth` of a side.
 struct Method {
   Proof proof{};

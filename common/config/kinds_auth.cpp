@@ -1,4 +1,4 @@
-// How a side proves itself, in the words of swanctl's `auth`: of pubkey also the kind of signature and its hashes (signature_wish.cpp).
+// How a side proves itself, in the words of swanctl's `auth`: of pubkey also the kind of signature and its hashes (words.cpp).
 // Which of them a connection may have is validate_auth.cpp's.
 #include "common/config/kinds.hpp"
 

@@ -155,14 +155,6 @@ Kind<std::string> user_pattern() {
   return kind;
 }
 
-bool is_user(const std::string& pattern, std::string_view user) {
-  const std::string_view p = pattern;
-  if (p == "%any") return true;
-  if (p.starts_with('*')) return user.ends_with(p.substr(1));
-  if (p.ends_with('*')) return user.starts_with(p.substr(0, p.size() - 1));
-  return user == p;
-}
-
 Kind<std::vector<IpAddress>> virtual_addresses() {
   Kind<IpAddress> one = address();
   one.expects = "an IP address, 0.0.0.0 or '::' for any of its family";

@@ -16,8 +16,6 @@ Section<Pool> pool_section();
 Kind<SecretRef> users_file();
 Kind<std::string> user_pattern();                  ///< %any, a name, or a part of it with * in front or behind
 Kind<std::vector<IpAddress>> virtual_addresses();  ///< at most one of each family
-/// Whether a pattern of user_pattern() is about the user.
-[[nodiscard]] bool is_user(const std::string& pattern, std::string_view user);
 
 void validate_remote_access(const GatewayConfig& config, const Where& root);
 

@@ -1,7 +1,6 @@
 // IKE_AUTH with EAP, responder.
 #include <algorithm>
 
-#include "common/config/remote_access.hpp"
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/exchange_auth_responder.hpp"
 #include "control/ikev2/exchange_eap.hpp"

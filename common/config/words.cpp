@@ -45,4 +45,12 @@ std::string signature_text(const SignatureWish& wish) {
   return out;
 }
 
+bool is_user(const std::string& pattern, std::string_view user) {
+  const std::string_view p = pattern;
+  if (p == "%any") return true;
+  if (p.starts_with('*')) return user.ends_with(p.substr(1));
+  if (p.ends_with('*')) return user.starts_with(p.substr(0, p.size() - 1));
+  return user == p;
+}
+
 }  // namespace culvert::config
