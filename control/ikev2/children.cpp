@@ -292,15 +292,18 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
 }
 
 namespace {
-/// Whether something else carries what this pair is for, and is to go on with it: what is newer than this pair, since the data plane sends
-/// by what was installed last, and under an SA that is to go whatever it is. Not the one that it replaces.
+/// Whether something else carries what this pair is for, and is to go on with it: a later generation, since the data plane sends by what
+/// was installed last, and under an SA that is to go whatever it is. Not the one that it replaces, and nothing under an SA that is to go.
 bool needless(Core& core, const IkeSa& sa, const Child& child) {
-  const bool leaving = sa.established() && sa.established()->leaving;
+  const auto goes = [](const IkeSa& one) { return one.established() && one.established()->leaving; };
+  const auto carries = [&](const Child& c) {
+    return c.child == child.child && c.pair != child.pair && c.pair != child.rekeyed && c.life == Life::Live && !c.outbound &&
+           !c.redundant && c.selectors == child.selectors;
+  };
   const auto all = core.sas_with(sa, sa.remote_id);
   return std::ranges::any_of(all, [&](const IkeSa* one) {
     return one->peer == sa.peer && std::ranges::any_of(one->children, [&](const Child& c) {
-             return c.child == child.child && c.pair != child.pair && c.pair != child.rekeyed && c.life == Life::Live && !c.outbound &&
-                    !c.redundant && c.selectors == child.selectors && (leaving || c.established > child.established);
+             return carries(c) && (goes(sa) || (c.rekeyed != 0 && !goes(*one) && c.established > child.established));
            });
   });
 }
