@@ -5,10 +5,10 @@
 
 #include <catch2/catch.hpp>
 
-#include "control/ikev1/attempts.hpp"
+#include "control/ike/attempts.hpp"
 
 using namespace culvert;
-using namespace culvert::ikev1;
+using namespace culvert::ike;
 using ike::Leases;
 using namespace std::chrono_literals;
 
