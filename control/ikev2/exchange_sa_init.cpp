@@ -213,30 +213,16 @@ void take_keys(IkeSa& sa, IkeKeys keys) {
   sa.open.emplace(std::move(first ? from_responder : from_initiator));
 }
 
-namespace {
-/// Our answer to IKE_SA_INIT, or the peer's IKE_AUTH, is lost on the way, or the peer is none: told where it is looked for, too.
-void did_not_go_on(Core& core, TimePoint now, const IkeSa& sa) {
-  const std::string& name = core.connection(sa).name;
-  ike::Failure f;
-  f.when = now;
-  f.exchange = Exchange::IkeAuth;
-  f.role = Role::Responder;
-  f.reason = Reason::Timeout;
-  f.by = ike::RefusedBy::Nobody;
-  f.message = sa.remote.to_string() + " began, and did not go on with IKE_AUTH.";
-  f.peer = sa.remote;
-  f.cause = {.number = 3, .on_4500 = sa.nat.encapsulate() && sa.repeats == 0};
-  core.shared.junk(now, sa.remote, Exchange::IkeAuth, Reason::Timeout, name + ": the peer did not go on with IKE_AUTH.", f.cause);
-  core.shared.failures.add(name, std::move(f));
-}
-}  // namespace
-
 void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
   if (sa.established() || std::holds_alternative<Closing>(sa.state)) return;
   if (sa.role == Role::Responder) {
     if (auto* asking = std::get_if<AskingUser>(&sa.state)) return on_eap_timer(core, now, sa, *asking);
     if (now < sa.half_open_until) return;
-    if (std::holds_alternative<AwaitAuth>(sa.state)) did_not_go_on(core, now, sa);
+    // Our answer to IKE_SA_INIT, or the peer's IKE_AUTH, is lost on the way, or the peer is none.
+    if (std::holds_alternative<AwaitAuth>(sa.state))
+      core.shared.refused(now, core.connection(sa).name, sa.remote, Exchange::IkeAuth, Reason::Timeout,
+                          sa.remote.to_string() + " began, and did not go on with IKE_AUTH.",
+                          {.number = 3, .on_4500 = sa.nat.encapsulate() && sa.repeats == 0, .by = ike::RefusedBy::Nobody});
     if (std::holds_alternative<VerifyingInit>(sa.state) || std::holds_alternative<SigningReply>(sa.state) ||
         std::holds_alternative<SigningForEap>(sa.state))
       core.shared.junk(now, sa.remote, Exchange::IkeAuth, Reason::Timeout,
