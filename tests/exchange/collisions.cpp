@@ -5,12 +5,11 @@
 // the peer has no SA for.
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
 #include "tests/exchange/ikev2_sites.hpp"
+#include "tests/exchange/seed_runner.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
@@ -179,24 +178,4 @@ void run_seed(std::uint64_t seed, std::string& transcript) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const char* wanted = std::getenv("CULVERT_SEEDS");
-  const std::uint64_t first = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 0;
-  const std::uint64_t count = argc > 2   ? std::strtoull(argv[2], nullptr, 10)
-                              : argc > 1 ? 1
-                              : wanted   ? std::strtoull(wanted, nullptr, 10)
-                                         : 2000;
-  std::uint64_t failed = 0;
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    std::string transcript;
-    try {
-      run_seed(seed, transcript);
-    } catch (const std::exception& e) {
-      std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), e.what());
-      if (++failed == 1 && count == 1) std::fputs(transcript.c_str(), stdout);
-    }
-  }
-  std::printf("%llu seeds from %llu: %llu failed\n", static_cast<unsigned long long>(count), static_cast<unsigned long long>(first),
-              static_cast<unsigned long long>(failed));
-  return failed == 0 ? 0 : 1;
-}
+int main(int argc, char** argv) { return run_seeds(argc, argv, 0, 2000, run_seed); }

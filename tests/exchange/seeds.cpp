@@ -5,11 +5,11 @@
 //   - after the end nothing is left: no SA, no SPI, no state, no lease of a virtual address.
 //   exchange_seeds [--ikev2] [FIRST [COUNT]]        CULVERT_SEEDS: COUNT where it is not given (1000)
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
+#include <stdexcept>
 #include <string>
 
 #include "tests/exchange/remote_access.hpp"
+#include "tests/exchange/seed_runner.hpp"
 #include "tests/exchange/world.hpp"
 
 namespace {
@@ -18,11 +18,11 @@ using namespace culvert;
 using namespace culvert::test;
 using config::Seconds;
 
-struct Failure {
-  std::string what;
+struct Failure : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 void require(bool condition, const std::string& what) {
-  if (!condition) throw Failure{what};
+  if (!condition) throw Failure(what);
 }
 
 struct Plan {
@@ -195,26 +195,5 @@ void run_seed(std::uint64_t seed, bool ikev2, std::string& transcript) {
 int main(int argc, char** argv) {
   const bool ikev2 = argc > 1 && std::string_view(argv[1]) == "--ikev2";
   if (ikev2) --argc, ++argv;
-  const char* wanted = std::getenv("CULVERT_SEEDS");
-  const std::uint64_t first = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1;
-  const std::uint64_t count = argc > 2   ? std::strtoull(argv[2], nullptr, 10)
-                              : argc > 1 ? 1
-                              : wanted   ? std::strtoull(wanted, nullptr, 10)
-                                         : 1000;
-  std::uint64_t failed = 0;
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    std::string transcript;
-    try {
-      run_seed(seed, ikev2, transcript);
-    } catch (const Failure& f) {
-      std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), f.what.c_str());
-      if (++failed == 1 && count == 1) std::fputs(transcript.c_str(), stdout);
-    } catch (const std::exception& e) {
-      ++failed;
-      std::printf("seed %llu: exception: %s\n", static_cast<unsigned long long>(seed), e.what());
-    }
-  }
-  std::printf("%llu seeds from %llu: %llu failed\n", static_cast<unsigned long long>(count), static_cast<unsigned long long>(first),
-              static_cast<unsigned long long>(failed));
-  return failed == 0 ? 0 : 1;
+  return run_seeds(argc, argv, 1, 1000, [ikev2](std::uint64_t seed, std::string& transcript) { run_seed(seed, ikev2, transcript); });
 }
