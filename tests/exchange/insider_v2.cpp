@@ -65,10 +65,12 @@ void append(Builder& to, const Builder& more) {
 }  // namespace
 
 bool InsiderV2::begin() {
-  const auto suites = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+  const auto suites = manner ? std::vector{manner->suite} : parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+  const DhGroup group = suites[0].group;
+  if (manner) key_ = crypto::DhKey::generate(group).value();
   const Bytes nonce(32, 0x11), value(key_->public_value().begin(), key_->public_value().end());
   Builder first;
-  first.add(build_ike_offer(suites)).add(Ke{DhGroup::Ecp256, value}).add(Nonce{nonce});
+  first.add_raw(PayloadType::Sa, manner ? manner->sa : encode_body(build_ike_offer(suites))).add(Ke{group, value}).add(Nonce{nonce});
   append(first, in_init);
   ike::Header h;
   h.spi_i = spi_i_;
@@ -80,7 +82,8 @@ bool InsiderV2::begin() {
   const auto reply = exchange(request);
   const auto framed = reply ? ike::parse_header(*reply) : std::unexpected(ike::HeaderError{});
   if (!framed) return false;
-  const auto m = Message::parse(PayloadType{framed->header.next_payload}, framed->body);
+  auto m = Message::parse(PayloadType{framed->header.next_payload}, framed->body);
+  if (m) init_answer = *m;
   if (!m || !m->find<Ke>() || !m->find<Nonce>()) return false;
   spi_r_ = framed->header.spi_r;
   const auto shared = key_->compute(m->find<Ke>()->data);
@@ -93,7 +96,10 @@ bool InsiderV2::begin() {
   return true;
 }
 
-IdI InsiderV2::identity() const { return {IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())}; }
+IdI InsiderV2::identity() const {
+  if (manner) return manner->id;
+  return {IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())};
+}
 
 Auth InsiderV2::proof(const SecretBytes& msk) const {
   const SecretBytes auth = shared_key_auth(keys_.prf, msk.empty() ? keys_.pi.view() : msk.view(), octets_.view());

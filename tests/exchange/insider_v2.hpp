@@ -20,6 +20,17 @@ class InsiderV2 {
   /// are this one's: no host may have that address, and the world's hook is taken.
   InsiderV2(World& world, Host& host, const IpAddress& address);
 
+  /// How another's client begins: its SA payload, of which the host is to choose this suite, and who it says that it is.
+  struct Manner {
+    IkeSuite suite;
+    Bytes sa;
+    ikev2::IdI id;
+  };
+  std::optional<Manner> manner{};
+  /// IKE_SA_INIT; false: it came to nothing.
+  bool begin();
+  std::optional<ikev2::Message> init_answer;
+
   /// IKE_SA_INIT and IKE_AUTH with a CHILD SA for these selectors; the answer to IKE_AUTH; nullopt: there was none that opens.
   /// With a configuration payload, if there is one to send.
   std::optional<ikev2::Message> connect(const TrafficSelector& mine, const TrafficSelector& theirs,
@@ -54,8 +65,6 @@ class InsiderV2 {
 
  private:
   std::optional<Bytes> exchange(const Bytes& message);
-  /// IKE_SA_INIT; false: it came to nothing.
-  bool begin();
   [[nodiscard]] ikev2::IdI identity() const;
 
   World& world_;
