@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Users whom a RADIUS server knows: strongSwan's clients by EAP-MSCHAPv2, EAP-MD5 and EAP-TLS, through Culvert to FreeRADIUS; who is refused,
- another server when one is dead, another secret, and nobody who answers.
+"""Users whom a RADIUS server knows: strongSwan's clients by EAP-MSCHAPv2, EAP-MD5 and EAP-TLS, and our own by EAP-MSCHAPv2, through Culvert
+to FreeRADIUS; who is refused, another server when one is dead, another secret, and nobody who answers.
 
 Time limit: 240 s
 """
@@ -10,6 +10,7 @@ import sys
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, pki, report, sites, strongswan  # noqa: E402
 from lib.freeradius import FreeRadius  # noqa: E402
+from lib.gateway import Gateway  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import ping  # noqa: E402
 
@@ -51,7 +52,8 @@ def people(gw, w, remote, **extra):
 
 
 def culvert_connections(gw, w):
-    return {"people": people(gw, w, "%any", allow_weak=["eap-md5"]), "strict": people(gw, w, "10.9.1.7")}
+    return {"people": people(gw, w, "%any", allow_weak=["eap-md5"]), "strict": people(gw, w, "10.9.1.7"),
+            "visitors": people(gw, w, "10.8.0.2") | {"local_addrs": ["10.8.0.1"]}}
 
 
 def strongswan_connections():
@@ -115,6 +117,35 @@ def users(r, site):
     r.check("... and nothing was dropped", all(site.culvert.metric(f"culvert_radius_{what}_total", server="main") == 0 for what in ("forged", "unproven", "malformed")))
 
 
+def visitor(lab, site, w):
+    """A Culvert of its own, behind another port of the gateway: a user of it."""
+    outside, inside = lab.namespaces("visitor", "visitor-host")
+    lab.link(site.inside, "gw1", None, outside, "gw0", None)
+    lab.link(inside, "h0", "10.4.0.10/24", outside, "in0", None)
+    inside.route("default", "10.4.0.1")
+    user = Gateway(lab, outside, "visitor", {"wan": ("gw0", ["10.8.0.2/24"]), "lan": ("in0", ["10.4.0.1/24"])}, [{"to": sites.NET["a"], "via": "10.8.0.1"}, {"to": POOL, "port": "lan"}])
+    found = gateway.connection("10.8.0.2", "10.8.0.1", "", "", SUITE, "", {"net": gateway.child("dynamic", sites.NET["a"], sites.ESP_SUITE)}, version=2, vips=["0.0.0.0"])
+    del found["secret"]
+    user.config["connections"] = {"visit": found | {
+        "local": {"auth": "eap-mschapv2", "id": "visitor.example", "eap_id": "alice", "password": f"file:{user.secret(CLIENTS['alice'][3], 'password')}"},
+        "remote": {"auth": "pubkey", "id": "gw-a.example", "cacerts": [lab.write("visitor/root.pem", w.root.pem())]}}}
+    user.write()
+    return user, inside
+
+
+def our_own(r, site, user, host):
+    user.start()
+    ok, text = user.initiate("visit", seconds=40)
+    r.check("our own client comes in", ok, str(text)[-400:])
+    sa = next((s for s in site.culvert.ike_sas("visitors") if s["state"] == "established"), None)
+    r.check("... as alice", bool(sa) and sa["xauth_user"] == "alice", str(sa)[:300])
+    if ok and sa:
+        host.address("h0", f"{sa['virtual_address']}/32")
+        r.check("... and pings what is behind the gateway", *ping(host, sites.HOST["a"], sa["virtual_address"], count=2))
+    user.terminate("visit")
+    user.stop()
+
+
 def failover(r, site):
     site.spare.start()
     site.main.stop()
@@ -139,8 +170,7 @@ def silence(r, site):
     stays_out(r, site, "alice", "people", "radius_timeout", "where nothing listens", "radius_silent")
 
 
-def body(r, lab):
-    w = Files()
+def made(lab, w):
     settings = {"ike": IKE, "radius": {"nas_identifier": "gw-a", "retransmit_tries": 2, "retransmit_timeout": "1s", "servers": {
         "main": {"address": MAIN, "preference": 10, "secret": "file:/x"}, "spare": {"address": SPARE, "secret": "file:/x", "sockets": 2}}}}
     site = sites.CulvertAndStrongSwan(lab, lambda gw: culvert_connections(gw, w), {}, **settings)
@@ -152,6 +182,7 @@ def body(r, lab):
                                                          for name, (_, _, eap_id, password) in CLIENTS.items() if password})
     keys_of(w, site.strongswan.folder)
     site.culvert.config["routes"] += [{"to": POOL, "via": sites.ADDRESS["b"]}]
+    site.culvert.config["ports"]["wan2"] = {"device": "net_af_packet2,iface=gw1", "addresses": ["10.8.0.1/24"]}
     site.culvert.config["pools"] = {"clients": {"addrs": POOL}}
     site.culvert.write()
     site.outside.addresses("cl0", [f"10.9.1.{what[0]}/16" for what in CLIENTS.values()])
@@ -161,8 +192,16 @@ def body(r, lab):
     make = lambda name, address: FreeRadius(lab, servers, name, address, NAS, SECRET, USERS, w.radius, w.root)
     site.main, site.spare = make("main", MAIN), make("spare", SPARE)
     site.main.start()
+    return site
+
+
+def body(r, lab):
+    w = Files()
+    site = made(lab, w)
+    user, host = visitor(lab, site, w)
     site.start()
     users(r, site)
+    our_own(r, site, user, host)
     failover(r, site)
     silence(r, site)
 
