@@ -73,14 +73,14 @@ void RadiusSockets::receive(const std::shared_ptr<Socket>& socket) {
 }
 
 void RadiusSockets::send(const radius::Send& what) {
-  auto& socket = sockets_[{what.server, what.socket}];
-  if (!socket) socket = open(what.server, what.socket);
-  if (!socket) {
-    hooks_.unreachable(what.server, what.socket);
-    return;
+  auto it = sockets_.find({what.server, what.socket});
+  if (it == sockets_.end()) {
+    auto made = open(what.server, what.socket);
+    if (!made) return hooks_.unreachable(what.server, what.socket);
+    it = sockets_.emplace(std::pair(what.server, what.socket), std::move(made)).first;
   }
   error_code error;
-  socket->handle.send(asio::buffer(what.data), 0, error);
+  it->second->handle.send(asio::buffer(what.data), 0, error);
   // The kernel reports here, too, what came of an earlier one.
   if (error == asio::error::connection_refused) hooks_.unreachable(what.server, what.socket);
 }
