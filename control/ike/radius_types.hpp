@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/bytes.hpp"
 #include "common/net/ip.hpp"
@@ -44,6 +45,7 @@ struct RadiusAnswer {
   Bytes eap{}, state{};
   SecretBytes msk{};                                      ///< of Accept; empty: the method makes no key
   Bytes user{};                                           ///< of Accept: who he is to the server (User-Name); empty: who he says
+  std::vector<IpAddress> framed{};                        ///< of Accept: the virtual addresses that he is to have
   std::optional<std::chrono::seconds> session_timeout{};  ///< of Accept
   std::string message{};                                  ///< of the server for the user (Reply-Message), printable
   std::string error{};                                    ///< a part of a sentence, for an operator

@@ -53,6 +53,7 @@ void on_accepted(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const 
     return refuse(Reason::EapMethod, "the RADIUS server " + a.name +
                                          " has let him in by a method that makes no key, such as EAP-MD5, which allow_weak does not name");
   state.radius.session_timeout = a.session_timeout;
+  state.radius.framed = a.framed;
   relay(core, now, sa, state, a);
 }
 

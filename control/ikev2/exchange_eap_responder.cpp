@@ -163,6 +163,7 @@ void on_last_request(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, co
   const Bytes user = state.eap.user();
   const auto key = peer_key(core.connection(sa), IdI{IdType::KeyId, user}, sa.remote);
   const AuthRequest request = std::move(state.opening.request);
+  sa.framed = state.radius.framed;
   Builder b;
   if (const auto session = state.radius.session_timeout; session && session->count() > 0) {
     sa.session_end = now + *session;

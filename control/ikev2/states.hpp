@@ -160,6 +160,7 @@ struct RadiusTalk {
   std::optional<std::size_t> server{};  ///< that has answered
   Bytes state{};                        ///< its word, which it wants to hear again
   std::optional<std::chrono::seconds> session_timeout{};
+  std::vector<IpAddress> framed{};  ///< the virtual addresses that it gives him
 };
 /// The initiator is to be a user.
 struct AskingUser {
@@ -246,6 +247,7 @@ struct IkeSa {
   std::string local_id, remote_id;             ///< printable; of the peer once it has proved it: of a user his name
   std::string user;                            ///< with EAP: who the peer is, printable; empty: no user
   std::optional<TimePoint> session_end;        ///< with RADIUS: so long he may stay, rekeyed or not
+  std::vector<IpAddress> framed;               ///< ... and the virtual addresses that he is to have; none: any of the pools
   std::optional<PeerKey> peer;                 ///< of a connection that can have many
   VirtualAddresses inner_local, inner_remote;  ///< ours as a client, the peer's as a gateway
   std::string lease;                           ///< who holds the latter (configuration.hpp)

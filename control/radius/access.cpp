@@ -10,6 +10,19 @@ std::string station(const Endpoint& at, bool with_port) {
   return at.address.to_string() + (with_port ? "[" + std::to_string(at.port) + "]" : "");
 }
 
+/// The addresses that the user is to have. 255.255.255.254 and 255.255.255.255 leave it to the gateway and to him (RFC 2865 §5.8).
+std::vector<IpAddress> framed_of(const Packet& reply) {
+  std::vector<IpAddress> out;
+  for (const Type type : {Type::FramedIpAddress, Type::FramedIpv6Address}) {
+    const Attribute* a = reply.find(type);
+    if (!a || a->value.size() != (type == Type::FramedIpAddress ? std::size_t{4} : std::size_t{16})) continue;
+    const auto address = IpAddress::from_bytes(a->value);
+    if (!address || address->is_unspecified() || *address == IpAddress::v4(0xfffffffe) || *address == IpAddress::v4(0xffffffff)) continue;
+    out.push_back(*address);
+  }
+  return out;
+}
+
 ike::RadiusAnswer unusable(std::string why) { return {.kind = ike::RadiusAnswer::Kind::Unusable, .error = std::move(why)}; }
 }  // namespace
 
@@ -59,6 +72,7 @@ ike::RadiusAnswer read_answer(const Packet& reply) {
   }
   if (out.kind != Kind::Accept) return out;
   if (const Attribute* user = reply.find(Type::UserName)) out.user = user->value;
+  out.framed = framed_of(reply);
   if (const auto seconds = reply.number(Type::SessionTimeout)) out.session_timeout = std::chrono::seconds(*seconds);
   return out;
 }

@@ -30,6 +30,7 @@ enum class Type : std::uint8_t {
   NasIpAddress = 4,
   NasPort = 5,
   ServiceType = 6,
+  FramedIpAddress = 8,
   ReplyMessage = 18,
   State = 24,
   Class = 25,
@@ -43,6 +44,7 @@ enum class Type : std::uint8_t {
   MessageAuthenticator = 80,
   NasPortId = 87,
   NasIpv6Address = 95,
+  FramedIpv6Address = 168,
 };
 inline constexpr std::uint32_t kServiceFramed = 2, kPortVirtual = 5;  ///< RFC 2865 §5.6, §5.41
 

@@ -126,6 +126,50 @@ TEST_CASE("IKEv2 RADIUS: what the server says beside Accept", "[ikev2][eap][radi
   }
 }
 
+TEST_CASE("IKEv2 RADIUS: the virtual address that the server gives", "[ikev2][eap][radius][rfc2865-5.8]") {
+  Scene s(1, [](auto& a, auto& b) {
+    serve(b);
+    config::Connection& c = b.connections[0];
+    c.xauth_server = {};
+    c.children[0].remote_ts = TrafficSelector::parse("0.0.0.0/0").value();
+    c.children[0].remote_dynamic = true;
+    a.connections[0].vips = {IpAddress::v4(0)};
+    a.connections[0].children[0].local_ts = TrafficSelector::parse("0.0.0.0/0").value();
+    a.connections[0].children[0].local_dynamic = true;
+  });
+  const TrafficSelector& pool = s.p.b.config.pools.at(0).addrs;
+  const auto give = [&](const IpAddress& address) {
+    s.radius.grants = {{radius::Type::FramedIpAddress, Bytes(address.view().begin(), address.view().end())}};
+  };
+  const auto virtual_address = [&] { return s.p.b.engine->ike_sas().back().virtual_address; };
+  const auto again = [&] {
+    s.p.a.step([&](ike::Engine& e) { e.terminate(s.world.now, "c", ""); });
+    s.world.run(3s);
+    s.p.a.step([&](ike::Engine& e) { e.initiate(s.world.now, "c", ""); });
+  };
+  give(pool.last);
+  REQUIRE(s.up());
+  CHECK(virtual_address() == pool.last);
+  CHECK(leased(s.p.b) == 1);
+  give(pool.last.plus(~std::uint64_t{0}));  // another one next time: the one before
+  again();
+  REQUIRE(s.world.run_until([&] { return both_up(s.p); }, 10s));
+  CHECK(virtual_address()->plus(1) == pool.last);
+  CHECK(leased(s.p.b) == 1);
+  give(IpAddress::parse("192.0.2.200").value());
+  again();
+  s.world.run(5s);
+  CHECK_FALSE(s.p.b.up());
+  CHECK(s.p.b.counted(Exchange::IkeAuth, Reason::NoAddress) >= 1);
+  const auto all = s.p.b.engine->failures("c");
+  CHECK(std::ranges::any_of(all, [](const ike::Failure& f) {
+    return f.message.find("the RADIUS server gives him 192.0.2.200, which is in no pool of the connection") != std::string::npos;
+  }));
+  give(IpAddress::v4(0xfffffffe));  // the gateway is to choose
+  again();
+  CHECK(s.world.run_until([&] { return both_up(s.p); }, 20s));
+}
+
 TEST_CASE("IKEv2 RADIUS: a method without a key is for a connection that names it", "[ikev2][eap][radius]") {
   const bool allowed = GENERATE(true, false);
   Scene s(1, [&](auto& a, auto& b) {

@@ -21,6 +21,7 @@ NAS, MAIN, SPARE = "10.77.0.1", "10.77.0.5", "10.77.0.6"
 USERS = """alice Cleartext-Password := "alice's password"
         Session-Timeout = 3600
 carol Cleartext-Password := "carol's password"
+        Framed-IP-Address = 10.3.0.77
 mallory Auth-Type := Reject
         Reply-Message = "Your account is closed"
 eve Cleartext-Password := "eve's password"
@@ -85,11 +86,13 @@ def refused(culvert, connection, reason, says):
         return {}
 
 
-def comes_in(r, site, name, user):
+def comes_in(r, site, name, user, address=None):
     ok, text = site.strongswan.initiate(name, seconds=30)
     r.check(f"{name} comes in by {CLIENTS[name][1]}", ok, text[-400:] + site.main.log_text()[-600:])
     sa = next((s for s in site.culvert.ike_sas("people") if s["xauth_user"] == user and s["state"] == "established"), None)
     r.check("... list-sas has his name and address", bool(sa and sa["virtual_address"]), str(site.culvert.ike_sas("people"))[:300])
+    if address:
+        r.check("... which is the one that the server gives him", bool(sa) and sa["virtual_address"] == address, str(sa)[:300])
     if sa:
         r.check("... and he is pinged there", *ping(site.host, sa["virtual_address"], sites.HOST["a"], count=2))
     site.strongswan.terminate(name)
@@ -106,7 +109,7 @@ def stays_out(r, site, name, connection, reason, says, cause):
 
 def users(r, site):
     comes_in(r, site, "alice", "alice")
-    comes_in(r, site, "md5", "carol")
+    comes_in(r, site, "md5", "carol", "10.3.0.77")
     comes_in(r, site, "laptop", "laptop")
     stays_out(r, site, "wrong", "people", "radius_rejected", "rejects him", "radius_rejected")
     stays_out(r, site, "mallory", "people", "radius_rejected", '"Your account is closed"', "radius_rejected")

@@ -102,12 +102,15 @@ TEST_CASE("RADIUS client: questions and answers", "[radius][client]") {
                    {mppe_key(17, recv, second.data),
                     mppe_key(16, send, second.data),
                     {Type::UserName, to_bytes("bob")},
-                    {Type::SessionTimeout, {0, 0, 14, 16}}}});
+                    {Type::SessionTimeout, {0, 0, 14, 16}},
+                    {Type::FramedIpAddress, {10, 3, 0, 9}},
+                    {Type::FramedIpv6Address, Bytes(15, 1)}}});
   a = f.answer();
   CHECK(a.kind == Kind::Accept);
   CHECK(a.msk.size() == 64);
   CHECK(a.user == to_bytes("bob"));
   CHECK(a.session_timeout == 3600s);
+  CHECK(a.framed == std::vector{IpAddress::parse("10.3.0.9").value()});
   f.ask();
   f.reply(f.sent(), {Code::AccessReject, {{Type::ReplyMessage, to_bytes("no\nmore")}}});
   a = f.answer();
