@@ -31,7 +31,14 @@ Gateway::Gateway(const config::GatewayConfig& config, Journal& journal, Hooks ho
       policies_(config),
       store_(config.dataplane.sa_capacity, random_word),
       traffic_(config),
-      engine_(config, *this) {}
+      engine_(config, *this),
+      radius_(config.radius, {.random =
+                                  [](std::size_t size) {
+                                    Bytes out(size);
+                                    fill_random(out);
+                                    return out;
+                                  },
+                              .secret = [this](const config::SecretRef& ref) { return hooks_.read_secret(ref); }}) {}
 
 // ---------------------------------------------------------------------------------------------------------------- services
 
@@ -62,6 +69,7 @@ std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
 void Gateway::on_timer(ike::TimePoint now) {
   now_ = now;
   if (started_) engine_.on_timer(now);
+  radius_.on_timer(now);
   perform(now);
 }
 
@@ -154,12 +162,13 @@ bool Gateway::quiet() const { return !link_ || link_->commands().unanswered() ==
 void Gateway::perform(ike::TimePoint now) {
   for (;;) {
     auto actions = engine_.take_actions();
-    if (actions.empty()) break;
+    if (actions.empty() && !settle_radius(now)) break;
     for (ike::Action& action : actions) std::visit([this, now](auto& a) { act(now, a); }, action);
   }
   store_.settle();
   if (link_) link_->flush();
-  hooks_.wake_at(engine_.deadline());
+  const auto own = engine_.deadline(), servers = radius_.deadline();
+  hooks_.wake_at(own && servers ? std::min(*own, *servers) : own ? own : servers);
 }
 
 void Gateway::act(ike::TimePoint, ike::SendDatagram& action) {

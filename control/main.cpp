@@ -87,6 +87,8 @@ void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
     look_at_secret(connection.name, connection.secret, "the secret cannot be read, so nobody can connect", journal);
     look_at_secret(connection.name, connection.ppk.secret, "the PPK cannot be read, so nobody can connect", journal);
   }
+  for (const auto& server : config.radius.servers)
+    look_at_secret({}, server.secret, "the secret of a RADIUS server cannot be read, so it cannot be asked", journal);
 }
 
 int serve(const config::GatewayConfig& config) {
@@ -168,6 +170,7 @@ int serve(const config::GatewayConfig& config) {
                          if (!pool.submit([&answer_found, users, job] { answer_found(find_user(users, job)); }))
                            answer_found({.job = job.job, .error = "too much is being computed"});
                        },
+                   .send_radius = [&loop](const radius::Send& what) { loop.send(what); },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
                    .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },

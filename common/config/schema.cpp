@@ -2,6 +2,7 @@
 
 #include "common/config/network.hpp"
 #include "common/config/packet_rules.hpp"
+#include "common/config/radius.hpp"
 #include "common/config/remote_access.hpp"
 #include "common/config/selectors.hpp"
 #include "common/shm/messages.hpp"
@@ -198,17 +199,20 @@ void finish_connection(const At& at, Connection& c) {
     c.local_id = {Identity::Type::IpAddr, c.local_addrs.front().to_string()};
 }
 
-Kind<Proof> proof() {
-  return choice<Proof>({{"psk", Proof::Psk},
-                        {"pubkey", Proof::Pubkey},
-                        {"xauth", Proof::Xauth},
-                        {"eap-mschapv2", Proof::EapMschapv2},
-                        {"eap-md5", Proof::EapMd5}});
+Kind<Proof> proof(bool of_peer) {
+  std::vector<std::pair<std::string, Proof>> words{{"psk", Proof::Psk},
+                                                   {"pubkey", Proof::Pubkey},
+                                                   {"xauth", Proof::Xauth},
+                                                   {"eap-mschapv2", Proof::EapMschapv2},
+                                                   {"eap-md5", Proof::EapMd5}};
+  if (!of_peer) return choice<Proof>(words, {{"eap-radius", "that is how a gateway checks its peer: it is for remote.auth"}});
+  words.emplace_back("eap-radius", Proof::EapRadius);
+  return choice<Proof>(words);
 }
 
 Section<LocalAuth> local_auth_section() {
   return Section<LocalAuth>()
-      .key("auth", &LocalAuth::auth, auth_method(proof(), false),
+      .key("auth", &LocalAuth::auth, auth_method(proof(false), false),
            "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate. xauth: with the "
            "user name and password of xauth alone, behind the peer's signature (hybrid authentication). eap-mschapv2, eap-md5: with "
            "version: 2, by EAP behind the peer's signature, with eap_id and password. rsa/pss and the others, with "
@@ -225,10 +229,12 @@ Section<LocalAuth> local_auth_section() {
 
 Section<RemoteAuth> remote_auth_section() {
   return Section<RemoteAuth>()
-      .key("auth", &RemoteAuth::auth, auth_method(proof(), true),
+      .key("auth", &RemoteAuth::auth, auth_method(proof(true), true),
            "How the peer proves it. pubkey: with a signature, and a certificate of cacerts or certs. xauth: with a user name and password "
            "alone, behind our signature (hybrid authentication). eap-mschapv2, eap-md5: with version: 2, by EAP, as Windows and phones do, "
-           "behind our signature; eap-md5, which makes no key, must be named in allow_weak. ike:rsa/pss-sha256 and the like, with "
+           "behind our signature; eap-md5, which makes no key, must be named in allow_weak. eap-radius: the same by whichever method a "
+           "server of "
+           "radius asks for, which must make a key unless allow_weak has eap-md5. ike:rsa/pss-sha256 and the like, with "
            "version: 2: pubkey, and its signature must be such a one.")
       .key("cacerts", &RemoteAuth::cacerts, list_of(certificate_file(), 0, 32),
            "With pubkey: files of the authorities that this connection trusts.")
@@ -379,6 +385,7 @@ const Section<GatewayConfig>& schema() {
                "through.")
           .map("control", &GatewayConfig::control, control_section(), "culvertd: its socket, metrics and log.")
           .map("ike", &GatewayConfig::ike, ike_section(), "IKE settings for all connections.")
+          .map("radius", &GatewayConfig::radius, radius_section(), "Servers that know the users of connections with auth: eap-radius.")
           .named("pools", &GatewayConfig::pools, pool_section(), kMaxPools, "clients", "Virtual addresses for peers, by name.")
           .named("connections", &GatewayConfig::connections, connection_section(), kMaxConnections, "site-b", "Peers by name.")
           .finish(finish_network);

@@ -92,7 +92,8 @@ void check_weak_algorithms(const Connection& c, const Where& at) {
     used.emplace(kWeakRsa);
     used.emplace(kWeakCertificateHash);
   }
-  if (c.local_auth.auth == Proof::EapMd5 || c.remote_auth.auth == Proof::EapMd5) used.emplace(kWeakEapMd5);
+  if (c.local_auth.auth == Proof::EapMd5 || c.remote_auth.auth == Proof::EapMd5 || c.remote_auth.auth == Proof::EapRadius)
+    used.emplace(kWeakEapMd5);
   check_weak(c.proposals, c, at.key("proposals"), used);
   for (std::size_t k = 0; k < c.children.size(); ++k)
     for (const char* key : {"esp_proposals", "ah_proposals"}) {

@@ -34,6 +34,9 @@ constexpr std::array kCauses{
     Row{"auth_method", "The two sides do not prove themselves in the same way: pre-shared key, certificate, or name and password."},
     Row{"user", "User name or password are wrong."},
     Row{"user_unreadable", "The users cannot be read, or one's password is kept in a form that does not do."},
+    Row{"radius_rejected", "The RADIUS server does not let the user in: its log says why."},
+    Row{"radius_silent", "No RADIUS server answers: it does not run, is not reached, or passes over what this gateway sends."},
+    Row{"radius_secret", "The shared secret of this gateway and the RADIUS server differs: a server that sees that says nothing."},
     Row{"user_method", "One side wants users to say name and password (XAuth), the other one does not."},
     Row{"pool", "No virtual address is free."},
     Row{"selectors", "The two sides are configured with different networks (traffic selectors, proxy identities)."},
@@ -163,6 +166,12 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("user"), likely("auth_method"), likely("own_identity")};
     case Reason::EapMethod:
       return {likely("auth_method")};
+    case Reason::RadiusTimeout:
+      return {likely("radius_silent"), likely("radius_secret")};
+    case Reason::RadiusRejected:
+      return {likely("radius_rejected"), likely("user")};
+    case Reason::RadiusForged:
+      return {likely("radius_secret", "What comes from the RADIUS server is not made with the secret that is configured here.")};
     case Reason::NoAddress:
       return {likely("pool")};
     case Reason::NoConnection:
@@ -263,6 +272,10 @@ struct ByEvidence {
   std::vector<Likely> operator()(const ike::UserEvidence& e) const {
     const std::string text = "User " + e.user + ": " + e.problem + ".";
     if (f.reason == Reason::EapMethod) return {likely("auth_method", text)};
+    if (f.reason == Reason::RadiusRejected) return {likely("radius_rejected", text), likely("user")};
+    if (f.reason == Reason::RadiusTimeout || f.reason == Reason::RadiusForged || f.reason == Reason::Limit ||
+        f.reason == Reason::BadPayloads)
+      return by_reason(f);
     return {likely(f.reason == Reason::NoSecret ? "user_unreadable" : "user", text)};
   }
   std::vector<Likely> operator()(const ike::PoolEvidence& e) const { return {likely("pool", "Pools " + e.pools + ": " + e.problem + ".")}; }

@@ -216,6 +216,22 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
   if (cause == "ike_version") return version_remedy(c);
   if (cause == "auth_method" && f.reason == Reason::EapMethod)
     return {{}, "Configure the peer for the method of EAP that `auth` has here (eap-mschapv2, eap-md5), or the other way round."};
+  if (cause == "radius_rejected")
+    return {
+        {},
+        "See the RADIUS server's log: it knows whether the name, the password, the method or the user's rights are what it objects to."};
+  if (cause == "radius_silent")
+    return {{},
+            "See whether the server runs at the address and port that radius.servers has, whether it has this gateway among its clients "
+            "with the "
+            "same secret, and what its log says: a server that knows us not, or by another secret, is silent."};
+  if (cause == "radius_secret")
+    return {
+        {},
+        "Put the same secret on both sides (mind newlines at the end of the file). A server that sends no Message-Authenticator needs an "
+        "update (CVE-2024-3596)."};
+  if (cause == "user_unreadable" && c != nullptr && c->remote_auth.auth == config::Proof::EapRadius)
+    return {{}, "Mend the file that the server's secret in radius.servers names, or its owner and mode; it is read anew at each question."};
   if (cause == "user_unreadable")
     return {{},
             "Mend the file that remote.users names, or its owner and mode: EAP compares with {plain} and {nt} alone; it is read anew at "

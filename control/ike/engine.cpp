@@ -264,6 +264,11 @@ void Engine::on_user_found(TimePoint now, UserFound result) {
   impl_->settle(now);
 }
 
+void Engine::on_radius(TimePoint now, const RadiusAnswer& answer) {
+  ikev2::on_radius(impl_->v2, now, answer);
+  impl_->settle(now);
+}
+
 void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& error) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(job);

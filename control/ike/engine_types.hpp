@@ -21,6 +21,7 @@
 #include "common/types.hpp"
 #include "control/ike/auth_types.hpp"
 #include "control/ike/failure.hpp"
+#include "control/ike/radius_types.hpp"
 #include "control/ike/reasons.hpp"
 
 namespace culvert::crypto {
@@ -115,7 +116,7 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, InstallSa, RemoveSa, MoveSa, Report>;
+using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, AskRadius, InstallSa, RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 

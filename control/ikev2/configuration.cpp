@@ -155,6 +155,15 @@ bool has_pool(const Core& core, const config::Connection& c, Family family) {
   });
 }
 
+/// The address that a RADIUS server gives to a user, and no other.
+std::optional<ike::Leases::Granted> take_framed(Core& core, const config::Connection& c, const std::string& who, const IpAddress& address,
+                                                std::string& problem) {
+  const auto granted = core.shared.leases.take(c.pools, who, address);
+  if (granted) return *granted;
+  problem += (problem.empty() ? "" : ", ") + ("the RADIUS server gives him " + address.to_string()) + ", " + granted.error();
+  return std::nullopt;
+}
+
 ChildRefusal no_address(const Core& core, const IkeSa& sa, NotifyType notify, const std::string& text, std::string problem) {
   return {notify, {}, Reason::NoAddress,
           text,   {}, {.number = 3, .evidence = ike::PoolEvidence{joined(core.connection(sa).pools), std::move(problem)}}};
@@ -177,8 +186,11 @@ std::expected<std::optional<Cp>, ChildRefusal> give_address(Core& core, IkeSa& s
   for (const FamilyTypes& of : kFamilies) {
     const ConfigAttribute* wish = find(*asked, of.address);
     if (!wish || c.pools.empty()) continue;
-    const auto granted = core.shared.leases.acquire(c.pools, who, address_in(*wish, of.family), of.family);
+    const auto given_him = std::ranges::find(sa.framed, of.family, &IpAddress::family);
+    const auto granted = given_him != sa.framed.end() ? take_framed(core, c, who, *given_him, problem)
+                                                      : core.shared.leases.acquire(c.pools, who, address_in(*wish, of.family), of.family);
     if (!granted) {
+      if (given_him != sa.framed.end()) continue;
       if (!problem.empty()) problem += ", ";
       problem += has_pool(core, c, of.family) ? "all " + std::string(of.name) + " addresses are given away"
                                               : "no pool has " + std::string(of.name) + " addresses";

@@ -108,6 +108,11 @@ void on_user_found(Core& core, TimePoint now, const ike::UserFound& result) {
   if (IkeSa* sa = owner ? core.find(owner->sa) : nullptr) on_eap_user(core, now, *sa, result);
 }
 
+void on_radius(Core& core, TimePoint now, const ike::RadiusAnswer& answer) {
+  const auto owner = core.take_job(answer.job);
+  if (IkeSa* sa = owner ? core.find(owner->sa) : nullptr) on_eap_radius(core, now, *sa, answer);
+}
+
 void on_installed(Core& core, TimePoint now, JobId job, bool ok, const std::string& error) {
   const auto owner = core.take_job(job);
   if (!owner || !owner->install) return;

@@ -213,6 +213,7 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->suite = suite;
   made->local_id = old.local_id;
   made->user = old.user;
+  made->session_end = old.session_end;
   made->peer = old.peer;
   made->confirmed = role == Role::Initiator;
   take_keys(*made, derive_rekeyed({suite, nonce_i, nonce_r, shared.view(), spi_i, spi_r}, old.keys.prf, old.keys.d.view()));

@@ -247,6 +247,9 @@ void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
   }
   if (est->look_at && now >= *est->look_at) resolve_twins(core, now, sa);
   if (sa.dead || !sa.established()) return;
+  if (sa.session_end && now >= *sa.session_end)
+    return close_sa(core, now, sa, Reason::Expired,
+                    "The time that the RADIUS server has given user \"" + sa.user + "\" is over (Session-Timeout).");
   if (now >= est->expires_at) {
     const std::string text = "The lifetime of the IKE SA ended before it was replaced.";
     core.shared.lost(now, {core.connection(sa).name, {}, sa.remote, {}, {}}, Reason::Expired, text);
@@ -280,7 +283,7 @@ std::optional<TimePoint> established_deadline(const Core& core, const IkeSa& sa)
       out = earliest(out, child.rekey_at);
   }
   if (est->replaced) return earliest(earliest(out, est->until), next_probe_of_replaced(core, sa));
-  out = earliest(earliest(earliest(out, est->expires_at), est->rekey_at), est->look_at);
+  out = earliest(earliest(earliest(earliest(out, est->expires_at), est->rekey_at), est->look_at), sa.session_end);
   if (sa.nat.local && core.config.ike.keepalive.count() != 0) out = earliest(out, sa.last_sent + core.config.ike.keepalive);
   return earliest(out, next_probe(core, sa));
 }

@@ -155,6 +155,13 @@ struct SigningForEap {
   EapOpening opening;
   ike::SignatureScheme scheme{};
 };
+/// ... whom a server elsewhere knows.
+struct RadiusTalk {
+  std::optional<std::size_t> server{};  ///< that has answered
+  Bytes state{};                        ///< its word, which it wants to hear again
+  std::optional<std::chrono::seconds> session_timeout{};
+  std::vector<IpAddress> framed{};  ///< the virtual addresses that it gives him
+};
 /// The initiator is to be a user.
 struct AskingUser {
   EapOpening opening;  ///< the message ID is that of the request at work
@@ -169,6 +176,7 @@ struct AskingUser {
     std::string text, problem;
   };
   std::optional<Verdict> verdict{};  ///< a refusal whose time has not come
+  RadiusTalk radius{};
 };
 /// Failed at the price of a key exchange: keeps its place among the half-open ones until its time is over, so that a stranger cannot make
 /// us compute more often than ike.half_open_limit and ike.half_open_timeout allow. Repeats its last answer, and gives no other.
@@ -238,6 +246,8 @@ struct IkeSa {
 
   std::string local_id, remote_id;             ///< printable; of the peer once it has proved it: of a user his name
   std::string user;                            ///< with EAP: who the peer is, printable; empty: no user
+  std::optional<TimePoint> session_end;        ///< with RADIUS: so long he may stay, rekeyed or not
+  std::vector<IpAddress> framed;               ///< ... and the virtual addresses that he is to have; none: any of the pools
   std::optional<PeerKey> peer;                 ///< of a connection that can have many
   VirtualAddresses inner_local, inner_remote;  ///< ours as a client, the peer's as a gateway
   std::string lease;                           ///< who holds the latter (configuration.hpp)

@@ -127,6 +127,8 @@ void Host::perform() {
       check(*u);
     } else if (auto* f = std::get_if<ike::FindUser>(&action)) {
       look_up(*f);
+    } else if (auto* q = std::get_if<ike::AskRadius>(&action)) {
+      if (radius) radius(*q);
     } else if (auto* in = std::get_if<ike::InstallSa>(&action)) {
       install(*in);
     } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {

@@ -36,6 +36,7 @@ void Engine::on_dh(TimePoint, DhResult result) { engine().dh.push_back(std::move
 void Engine::on_signed(TimePoint, SignResult) { engine().calls.emplace_back("on_signed"); }
 void Engine::on_verified(TimePoint, VerifyResult) { engine().calls.emplace_back("on_verified"); }
 void Engine::on_user_checked(TimePoint, const UserChecked&) { engine().calls.emplace_back("on_user_checked"); }
+void Engine::on_radius(TimePoint, const RadiusAnswer& answer) { engine().radius.push_back(answer); }
 void Engine::on_user_found(TimePoint, UserFound) { engine().calls.emplace_back("on_user_found"); }
 void Engine::on_installed(TimePoint, JobId job, bool ok, const std::string& error) { engine().installed.push_back({job, ok, error}); }
 void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child) {

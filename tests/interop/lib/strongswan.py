@@ -110,6 +110,13 @@ class StrongSwan:
         with open(self.conf, "w", encoding="utf-8") as f:
             f.write(known.replace("charon-systemd {\n", "charon-systemd {\n  " + text + "\n", 1))
 
+    def add_plugins(self, names):
+        """More plugins, before `start`."""
+        with open(self.conf, encoding="utf-8") as f:
+            known = f.read()
+        with open(self.conf, "w", encoding="utf-8") as f:
+            f.write(known.replace(" eap-mschapv2\n", f" eap-mschapv2 {names}\n", 1))
+
     def configure(self, connections, secret, **sections):
         """Writes swanctl.conf; `load` makes a running charon read it."""
         secrets = secret if isinstance(secret, dict) else {"ike-all": {"secret": f'"{secret}"'}}

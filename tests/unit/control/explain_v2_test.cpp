@@ -232,8 +232,15 @@ TEST_CASE("explain: users of EAP, by who refused them and why", "[explain][ikev2
     CHECK(first_cause(user(Reason::EapMethod, Role::Responder, by)) == "auth_method");
     CHECK_THAT(remedy(user(Reason::EapMethod, Role::Responder, by)).note, Contains("eap-mschapv2"));
   }
-  // Without a word of EAP: what is said in clear of it, and who falls silent behind our certificate.
   using Names = std::vector<std::string>;
+  CHECK(cause_names(user(Reason::RadiusRejected)) == Names{"radius_rejected", "user"});
+  CHECK(first_text(user(Reason::RadiusRejected)) == "User alice: this is why.");
+  CHECK_THAT(remedy(user(Reason::RadiusRejected)).note, Contains("RADIUS server's log"));
+  CHECK(cause_names(user(Reason::RadiusTimeout)) == Names{"radius_silent", "radius_secret"});
+  CHECK_THAT(remedy(user(Reason::RadiusTimeout)).note, Contains("radius.servers"));
+  CHECK(cause_names(user(Reason::RadiusForged)) == Names{"radius_secret"});
+  CHECK_THAT(remedy(user(Reason::RadiusForged)).note, Contains("same secret"));
+  // Without a word of EAP: what is said in clear of it, and who falls silent behind our certificate.
   CHECK(cause_names(failure(Exchange::IkeAuth, Role::Initiator, Reason::EapRefused, {.number = 5, .by = RefusedBy::Peer})) ==
         Names{"user", "auth_method", "own_identity"});
   CHECK(cause_names(failure(Exchange::IkeAuth, Role::Responder, Reason::Timeout, {.number = 5})) == Names{"own_certificate", "silence"});
