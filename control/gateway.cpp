@@ -202,6 +202,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.remote = action.remote;
   m.local_ts = action.local_ts;
   m.remote_ts = action.remote_ts;
+  m.more = action.more;
   m.suite = action.suite;
   m.suite.pfs = DhGroup::None;
   m.mode = action.mode;

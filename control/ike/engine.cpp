@@ -351,6 +351,7 @@ std::optional<TimePoint> Engine::deadline() const {
                          impl_->v2.deadline());
 }
 std::size_t Engine::newcomers() const { return impl_->core.newcomers.size(); }
+std::uint64_t Engine::selectors_left_out() const { return impl_->shared.selectors_left_out; }
 std::vector<Action> Engine::take_actions() { return std::exchange(impl_->shared.actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const {
   auto out = ikev1::view_ike_sas(impl_->core);

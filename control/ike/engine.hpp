@@ -74,6 +74,8 @@ class Engine {
   [[nodiscard]] std::vector<IkeSaInfo> ike_sas() const;
   /// Strangers who have been sent message 2 and have not answered it: no SAs yet.
   [[nodiscard]] std::size_t newcomers() const;
+  /// Traffic selectors that peers of IKEv2 did not get, for a CHILD SA had no room for them.
+  [[nodiscard]] std::uint64_t selectors_left_out() const;
   /// Those that no entry of `ike_sas` shows.
   [[nodiscard]] std::vector<LonePairs> lone_pairs() const;
   [[nodiscard]] std::vector<ConnectionStatus> connections(const std::string& only = {}) const;

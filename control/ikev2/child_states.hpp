@@ -9,9 +9,9 @@
 #include "control/ike/engine_types.hpp"
 #include "control/ike/retransmit.hpp"
 #include "control/ike/sa_table.hpp"
-#include "control/ike/selectors.hpp"
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
+#include "control/ikev2/selector_lists.hpp"
 
 namespace culvert::ikev2 {
 
@@ -43,7 +43,7 @@ struct Child {
   Spi spi_in, spi_out;
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
-  ike::Selectors selectors;
+  SelectorLists selectors;
   bool udp_encap = false;
   Life life{};
   TimePoint established, rekey_at, expires_at;
@@ -72,7 +72,7 @@ struct NewPair {
   Spi spi_in, spi_out;
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
-  ike::Selectors selectors;
+  SelectorLists selectors;
   EspKeys inbound, outbound;
   std::uint64_t rekeyed = 0;
   Bytes lowest_nonce;
@@ -100,7 +100,7 @@ struct MakeChild {
   std::uint64_t rekeyed = 0;
   Spi spi_in;
   std::vector<EspSuite> suites;  ///< offered
-  ike::Selectors asked;
+  SelectorLists asked;
   bool transport = false;  ///< asked for
   DhGroup group{};         ///< of the KE payload
   Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT

@@ -68,6 +68,7 @@ std::optional<TimePoint> Engine::deadline() const { return engine().deadline; }
 std::vector<Action> Engine::take_actions() { return std::exchange(engine().actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const { return engine().sas; }
 std::size_t Engine::newcomers() const { return engine().newcomers; }
+std::uint64_t Engine::selectors_left_out() const { return 0; }
 std::vector<LonePairs> Engine::lone_pairs() const { return engine().lone; }
 std::vector<PoolInfo> Engine::pools() const { return engine().pools; }
 std::vector<ConnectionStatus> Engine::connections(const std::string& only) const {
