@@ -115,7 +115,8 @@ void Gateway::on_second(ike::TimePoint now) {
 
 void Gateway::on_acquire(ike::TimePoint now, const shm::Acquire& acquire) {
   if (const ChildRef* child = policies_.child_of(acquire.policy)) {
-    engine_.on_acquire(now, child->connection, child->child);
+    engine_.on_acquire(now, child->connection, child->child,
+                       ike::Flow{acquire.source, acquire.destination, acquire.source_port, acquire.destination_port, acquire.protocol});
     perform(now);
   }
 }

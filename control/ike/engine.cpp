@@ -285,9 +285,9 @@ void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& 
   impl_->settle(now);
 }
 
-void Engine::on_acquire(TimePoint now, const std::string& connection, const std::string& child) {
+void Engine::on_acquire(TimePoint now, const std::string& connection, const std::string& child, const std::optional<Flow>& packet) {
   if (const auto v2 = impl_->of_v2(connection))
-    ikev2::acquire(impl_->v2, now, *v2, child);
+    ikev2::acquire(impl_->v2, now, *v2, child, packet);
   else
     ikev1::acquire(impl_->core, now, connection, child);
   impl_->settle(now);

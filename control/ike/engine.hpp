@@ -42,7 +42,7 @@ class Engine {
   void on_radius(TimePoint now, const RadiusAnswer& answer);
   void on_installed(TimePoint now, JobId job, bool ok, const std::string& error);
   /// A packet wants the SA of a `trap` child, or of one that lost its SA.
-  void on_acquire(TimePoint now, const std::string& connection, const std::string& child);
+  void on_acquire(TimePoint now, const std::string& connection, const std::string& child, const std::optional<Flow>& packet = {});
   void on_expired(TimePoint now, const SaExpired& expired);
   void on_moved(TimePoint now, const PairMoved& moved);
   /// Authenticated traffic was seen on an inbound SA: DPD need not ask (RFC 3706 §5.5). `last_used` on the same clock.

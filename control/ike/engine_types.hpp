@@ -150,6 +150,12 @@ struct UserFound {
   SecretBytes nt_hash{};
   std::string error{};  ///< why nobody can be looked up, or this one not be compared, for an operator
 };
+/// What a packet is that wants an SA.
+struct Flow {
+  IpAddress source, destination;  ///< source: of our side
+  std::uint16_t source_port = 0, destination_port = 0;
+  std::uint8_t protocol = 0;
+};
 /// The data plane's soft or hard limit of an SA was reached.
 struct SaExpired {
   Direction direction{};

@@ -1,4 +1,5 @@
-// The traffic that a configured child means with the peer of an IKE SA: whose addresses its dynamic sides are.
+// The traffic that a configured child means with the peer of an IKE SA: whose addresses its dynamic sides are, what of it is asked for, and
+// what an answer may make of that.
 // Owns no state; what of it a peer gets is children.cpp's.
 #include <algorithm>
 
@@ -66,6 +67,44 @@ SelectorLists selectors_of(const Core& core, const IkeSa& sa, std::size_t index)
   for (const SelectorLists* lists : {asking ? &m.all : &m.known, &m.all})
     if (SelectorLists out = paired(*lists); !out.empty()) return out;
   return m.all;
+}
+
+void ask_for_all(Core& core, const IkeSa& sa, MakeChild& make) {
+  make.asked = selectors_of(core, sa, make.child);
+  const ChildRun& run = core.quiet_run(sa.connection).children.at(make.child);
+  if (!run.packet) return;
+  const auto has = [](const TrafficSelector& one) { return [&](const TrafficSelector& s) { return s.contains(one); }; };
+  const auto local = std::ranges::find_if(make.asked.local, has(run.packet->local));
+  const auto remote = std::ranges::find_if(make.asked.remote, has(run.packet->remote));
+  if (local == make.asked.local.end() || remote == make.asked.remote.end()) return;
+  if (run.single)
+    make.asked = {{config::at_address(*local, run.packet->local.first)}, {config::at_address(*remote, run.packet->remote.first)}};
+  else
+    make.packet = run.packet;
+}
+
+void add_selectors(const MakeChild& make, Builder& out) {
+  TsI ours{make.asked.local, 0};
+  TsR theirs{make.asked.remote, 0};
+  if (make.packet) {
+    ours.selectors.insert(ours.selectors.begin(), make.packet->local);
+    theirs.selectors.insert(theirs.selectors.begin(), make.packet->remote);
+  }
+  out.add(ours).add(theirs);
+}
+
+std::expected<SelectorLists, std::string> narrowed(const MakeChild& make, const Message& m) {
+  const auto &ts_i = m.find<TsI>()->selectors, &ts_r = m.find<TsR>()->selectors;
+  if (!within(ts_i, make.asked.local) || !within(ts_r, make.asked.remote))
+    return std::unexpected("The peer's traffic selectors " + text(ts_i) + " - " + text(ts_r) +
+                           " are not within those that we asked for: " + make.asked.to_string() + " (ours - theirs).");
+  SelectorLists out = paired({narrow(ts_i, make.asked.local), narrow(ts_r, make.asked.remote)});
+  if (out.empty())
+    return std::unexpected("There is no packet that the peer's traffic selectors are for: " + text(ts_i) + " - " + text(ts_r) + ".");
+  if (out.size() > kMaxPairSelectors)
+    return std::unexpected("The peer has made " + std::to_string(out.size()) + " traffic selectors of ours, and a CHILD SA has room for " +
+                           std::to_string(kMaxPairSelectors) + ".");
+  return out;
 }
 
 bool addresses_known(const Core& core, const IkeSa& sa, std::size_t index) {

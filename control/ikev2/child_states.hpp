@@ -9,6 +9,7 @@
 #include "control/ike/engine_types.hpp"
 #include "control/ike/retransmit.hpp"
 #include "control/ike/sa_table.hpp"
+#include "control/ike/selectors.hpp"
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
 #include "control/ikev2/selector_lists.hpp"
@@ -101,9 +102,10 @@ struct MakeChild {
   Spi spi_in;
   std::vector<EspSuite> suites;  ///< offered
   SelectorLists asked;
-  bool transport = false;  ///< asked for
-  DhGroup group{};         ///< of the KE payload
-  Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT
+  std::optional<ike::Selectors> packet{};  ///< that is the reason: in front of these
+  bool transport = false;                  ///< asked for
+  DhGroup group{};                         ///< of the KE payload
+  Bytes nonce;                             ///< ours; of IKE_AUTH that of IKE_SA_INIT
   std::shared_ptr<crypto::DhKey> key;
   std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
   bool ended = false;          ///< an operator has ended the child meanwhile

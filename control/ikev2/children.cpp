@@ -257,6 +257,7 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
   core.touch(sa);
   ChildRun& run = core.run(sa.connection).children.at(child.child);
   run.requested = run.trapped = false;
+  run.packet.reset();
   run.failures = 0;
   run.retry_at = {};
   core.ended(now, sa, exchange, role, Reason::Ok,

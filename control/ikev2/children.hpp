@@ -14,6 +14,12 @@ namespace culvert::ikev2 {
 /// What the child means with the peer of this SA: a dynamic side is the virtual address, where the connection has such, else the outer one;
 /// of the family of what is configured for the other side, if there is such. Ours that the gateway has yet to give is any of its family.
 SelectorLists selectors_of(const Core& core, const IkeSa& sa, std::size_t child);
+/// What a request of ours asks for: all of the child. With the packet that is the reason in front (RFC 7296 §2.9), or, where the peer wants
+/// that, for its two addresses alone.
+void ask_for_all(Core& core, const IkeSa& sa, MakeChild& make);
+void add_selectors(const MakeChild& make, Builder& out);
+/// What of ours the peer's answer has narrowed it to (RFC 7296 §2.9).
+std::expected<SelectorLists, std::string> narrowed(const MakeChild& make, const Message& answer);
 /// Whether something is left of it without the addresses that nobody has given (yet).
 [[nodiscard]] bool addresses_known(const Core& core, const IkeSa& sa, std::size_t child);
 /// Those of its suites that this SA's path carries: no AH through a NAT.

@@ -38,7 +38,7 @@ void send_child_request(Core& core, TimePoint now, IkeSa& sa, Request& request, 
   if (make.transport) b.notify(NotifyType::UseTransportMode);
   b.add(build_child_offer(make.suites, make.spi_in, true)).add(Nonce{make.nonce});
   if (make.group != DhGroup::None) b.add(Ke{make.group, public_value});
-  b.add(TsI{make.asked.local, 0}).add(TsR{make.asked.remote, 0});
+  add_selectors(make, b);
   request.id = sa.next_request;
   request.state = RequestSent{send_request(core, now, sa, ike::kExchangeCreateChildSa, b)};
 }
@@ -99,7 +99,20 @@ bool other_group(Core& core, IkeSa& sa, const Notify& n) {
   return true;
 }
 
+/// The peer takes one pair of addresses a CHILD SA (RFC 7296 §2.9): those of the packet that waits, if there is one.
+bool one_by_one(Core& core, IkeSa& sa, const MakeChild& make) {
+  ChildRun& run = core.run(sa.connection).children.at(make.child);
+  const bool known = std::exchange(run.single, true);
+  if (known || !run.packet || make.rekeyed != 0) return false;
+  core.say(sa, Severity::Info, {}, Reason::PeerRefused,
+           "The peer takes two addresses a CHILD SA (SINGLE_PAIR_REQUIRED): we ask for those of each packet that waits.", make.child);
+  run.requested = true;
+  abandon_request(core, sa);
+  return true;
+}
+
 void child_refused(Core& core, TimePoint now, IkeSa& sa, const MakeChild& make, const Notify& n) {
+  if (n.type == NotifyType::SinglePairRequired && one_by_one(core, sa, make)) return;
   const std::string said = name(n.type), ours = text(make.asked.local), theirs = text(make.asked.remote);
   Cause cause{.number = 1, .said = said, .said_proven = true};
   if (n.type == NotifyType::InternalAddressFailure || n.type == NotifyType::FailedCpRequired) {
@@ -129,21 +142,6 @@ struct Disagreement {
   Reason reason = Reason::NoProposalChosen;
   SaProtocol protocol{};  ///< where it is about selectors: of what the peer has made of it
 };
-
-/// What of ours the peer has narrowed it to (RFC 7296 §2.9).
-std::expected<SelectorLists, std::string> narrowed(const MakeChild& make, const Message& m) {
-  const auto &ts_i = m.find<TsI>()->selectors, &ts_r = m.find<TsR>()->selectors;
-  if (!within(ts_i, make.asked.local) || !within(ts_r, make.asked.remote))
-    return std::unexpected("The peer's traffic selectors " + text(ts_i) + " - " + text(ts_r) +
-                           " are not within those that we asked for: " + make.asked.to_string() + " (ours - theirs).");
-  SelectorLists out = paired({narrow(ts_i, make.asked.local), narrow(ts_r, make.asked.remote)});
-  if (out.empty())
-    return std::unexpected("There is no packet that the peer's traffic selectors are for: " + text(ts_i) + " - " + text(ts_r) + ".");
-  if (out.size() > kMaxPairSelectors)
-    return std::unexpected("The peer has made " + std::to_string(out.size()) + " traffic selectors of ours, and a CHILD SA has room for " +
-                           std::to_string(kMaxPairSelectors) + ".");
-  return out;
-}
 
 /// The pair as the peer's answer has it.
 std::expected<NewPair, Disagreement> agreed(const MakeChild& make, bool pfs, const Message& m) {
@@ -211,7 +209,8 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
 
 void add_child_wish(Core& core, const IkeSa& sa, const MakeChild& make, bool pfs, Builder& out) {
   if (core.child(sa, make.child).mode == SaMode::Transport) out.notify(NotifyType::UseTransportMode);
-  out.add(build_child_offer(make.suites, make.spi_in, pfs)).add(TsI{make.asked.local, 0}).add(TsR{make.asked.remote, 0});
+  out.add(build_child_offer(make.suites, make.spi_in, pfs));
+  add_selectors(make, out);
 }
 
 namespace {
@@ -258,7 +257,10 @@ void begin_new_child(Core& core, TimePoint now, IkeSa& sa, const Task& task) {
   make.rekeyed = old ? old->pair : 0;
   make.pair = core.shared.new_pair();
   make.suites = usable_suites(sa, core.child(sa, make.child));
-  make.asked = old ? old->selectors : selectors_of(core, sa, make.child);
+  if (old)
+    make.asked = old->selectors;  // RFC 7296 §2.9.2
+  else
+    ask_for_all(core, sa, make);
   make.transport = old ? old->mode == SaMode::Transport : core.child(sa, make.child).mode == SaMode::Transport;
   make.nonce = core.shared.random(kNonceBytes);
   make.group = first_group(make.suites, old);

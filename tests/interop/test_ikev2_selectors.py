@@ -31,23 +31,24 @@ CASES = {
             ([SELF + "[icmp]"], ["10.2.9.0/24[icmp]"]), ["10.2.9.1"], []),
 }
 NONE, NONE6 = ("10.2.10.0/24", "10.2.11.0/24"), "fd00:a::/64"    # what Culvert has beside what strongSwan has; and of IPv6
-NUMBER = {name: n for n, name in enumerate([*CASES, "none"], 1)}
+TRAP = [SELF], ["10.2.12.0/24", "10.2.13.0/24"]
+NUMBER = {name: n for n, name in enumerate([*CASES, "none", "trap"], 1)}
 
 
 def ours(gw):
     secret = gw.secret(sites.SECRET)
 
-    def one(name, local, remote):
+    def one(name, local, remote, **extra):
         return gateway.connection(GW, f"10.9.1.{NUMBER[name]}", sites.IDENTITY["a"], f"{name}.example", sites.IKE_SUITE, secret,
-                                  {"net": gateway.child(local, remote, sites.ESP_SUITE)}, version=2)
-    return {name: one(name, case[0], case[1]) for name, case in CASES.items()} | {"none": one("none", [SELF, SIX], [NONE[0], NONE6])}
+                                  {"net": gateway.child(local, remote, sites.ESP_SUITE, **extra)}, version=2)
+    return {name: one(name, case[0], case[1]) for name, case in CASES.items()} | {"none": one("none", [SELF, SIX], [NONE[0], NONE6]), "trap": one("trap", *TRAP, start_action="trap")}
 
 
 def theirs():
     def one(name, local, remote):
         return strongswan.connection(f"10.9.1.{NUMBER[name]}", GW, f"{name}.example", sites.IDENTITY["a"], sites.IKE_SUITE,
                                      {name: strongswan.child(",".join(local), ",".join(remote), sites.ESP_SUITE)}, version=2)
-    return {name: one(name, case[2], case[3]) for name, case in CASES.items()} | {"none": one("none", [NONE[1]], [SELF])}
+    return {name: one(name, case[2], case[3]) for name, case in CASES.items()} | {"none": one("none", [NONE[1]], [SELF]), "trap": one("trap", TRAP[1], TRAP[0])}
 
 
 def plain(selectors):
@@ -151,6 +152,16 @@ def refused(r, site):
     gone(r, site, "none")
 
 
+def by_a_packet(r, site):
+    """Whose own selectors stand in front of what we offer (RFC 7296 section 2.9): strongSwan gives all the same."""
+    expected = (plain(TRAP[0]), plain(TRAP[1]))
+    ping(site.host, "10.2.13.1", sites.HOST["a"], count=1)
+    r.check("a packet brings the child up: one CHILD SA with all selectors", agreed(site, "trap", expected), f"here {here(site.culvert, 'trap')}, there {there(site.strongswan, 'trap')}")
+    for target in ("10.2.12.1", "10.2.13.1"):
+        r.check(f"... and the host pings {target}", *ping(site.host, target, sites.HOST["a"], count=2, wait=5))
+    gone(r, site, "trap")
+
+
 def body(r, lab):
     site = sites.CulvertAndStrongSwan(lab, ours, theirs())
     site.culvert.config["ports"]["wan"]["addresses"].append("fd00:9::1/64")
@@ -165,10 +176,11 @@ def body(r, lab):
     site.outside.address("lo", "fd00:2::1/64")
     site.culvert.write()
     site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in NUMBER.values()])
-    site.outside.addresses("lo", [f"10.2.{n}.1/24" for n in range(1, 12)])
+    site.outside.addresses("lo", [f"10.2.{n}.1/24" for n in range(1, 14)])
     site.start()
     for name in [name for name in CASES if name != "wide"] + ["wide"]:
         both_roles(r, site, name)
+    by_a_packet(r, site)
     rekeyed(r, lab, site)
     restarted(r, site)
     refused(r, site)
