@@ -115,7 +115,8 @@ void Gateway::on_second(ike::TimePoint now) {
 
 void Gateway::on_acquire(ike::TimePoint now, const shm::Acquire& acquire) {
   if (const ChildRef* child = policies_.child_of(acquire.policy)) {
-    engine_.on_acquire(now, child->connection, child->child);
+    engine_.on_acquire(now, child->connection, child->child,
+                       ike::Flow{acquire.source, acquire.destination, acquire.source_port, acquire.destination_port, acquire.protocol});
     perform(now);
   }
 }
@@ -202,6 +203,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.remote = action.remote;
   m.local_ts = action.local_ts;
   m.remote_ts = action.remote_ts;
+  m.more = action.more;
   m.suite = action.suite;
   m.suite.pfs = DhGroup::None;
   m.mode = action.mode;

@@ -118,6 +118,7 @@ class Gateway final : private ike::Services {
   [[nodiscard]] bool started() const { return started_; }
   [[nodiscard]] std::vector<ike::IkeSaInfo> ike_sas() const { return engine_.ike_sas(); }
   [[nodiscard]] std::size_t newcomers() const { return engine_.newcomers(); }
+  [[nodiscard]] std::uint64_t selectors_left_out() const { return engine_.selectors_left_out(); }
   [[nodiscard]] std::vector<ike::LonePairs> lone_pairs() const { return engine_.lone_pairs(); }
   /// As the engine has it, but nothing is up while there is no data plane to carry it. Every configured child is there,
   /// in the order of the configuration; `only`: that connection alone, if there is such a name.

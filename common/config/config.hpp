@@ -220,7 +220,8 @@ struct Child {
   std::size_t entry = 0;                                ///< which one in the file
   TrafficSelector local_ts, remote_ts;                  ///< this child's pair of them
   bool local_dynamic = false, remote_dynamic = false;
-  std::vector<EspSuite> esp_proposals, ah_proposals;  ///< in order of preference; at least one in all
+  std::vector<SideSelector> more_local{}, more_remote{};  ///< of version 2, where a CHILD SA has all of its child's selectors
+  std::vector<EspSuite> esp_proposals, ah_proposals;      ///< in order of preference; at least one in all
   SaMode mode = SaMode::Tunnel;
   StartAction start_action{};
   DpdAction dpd_action = DpdAction::Clear;
@@ -233,11 +234,25 @@ struct Child {
   std::string tunnel{};    ///< the tunnel interface whose routes choose this child's packets; empty: its selectors do
   VrfRef vrf{.name = {}};  ///< of the packets inside; no name: that of the connection, whose id it has
 
+  [[nodiscard]] std::vector<SideSelector> locals() const { return listed({local_ts, local_dynamic}, more_local); }
+  [[nodiscard]] std::vector<SideSelector> remotes() const { return listed({remote_ts, remote_dynamic}, more_remote); }
+  /// Whether a selector of it is about an address that its file does not have.
+  [[nodiscard]] bool dynamic() const {
+    return local_dynamic || remote_dynamic || std::ranges::any_of(more_local, &SideSelector::dynamic) ||
+           std::ranges::any_of(more_remote, &SideSelector::dynamic);
+  }
   /// All suites in order of preference, ESP first.
   [[nodiscard]] std::vector<EspSuite> suites() const {
     std::vector<EspSuite> all = esp_proposals;
     all.insert(all.end(), ah_proposals.begin(), ah_proposals.end());
     return all;
+  }
+
+ private:
+  static std::vector<SideSelector> listed(SideSelector first, const std::vector<SideSelector>& more) {
+    std::vector<SideSelector> out{std::move(first)};
+    out.insert(out.end(), more.begin(), more.end());
+    return out;
   }
 };
 /// Pre-shared keys of connections with the same addresses: each may be tried on a stranger's message (RFC 2409 §5.4).

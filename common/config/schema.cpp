@@ -13,7 +13,7 @@ namespace culvert::config {
 namespace {
 using namespace std::chrono_literals;
 
-constexpr std::size_t kMaxSides = 16;  ///< selectors of one side of a child: each pair is a negotiation of its own
+constexpr std::size_t kMaxSides = 16;  ///< selectors of one side of a child: with IKEv1 each pair is a negotiation of its own
 
 Section<Dataplane> dataplane_section() {
   const auto memory = Section<Memory>()
@@ -116,8 +116,9 @@ Section<Child> child_section() {
   const auto packets = number<std::uint64_t>(0, 1ULL << 40, "packets (0: no limit)");
   return Section<Child>()
       .key("local_ts", &Child::local_sides, list_of(side_selector(), 1, kMaxSides),
-           "Traffic of our side that belongs into the tunnel; dynamic: our address, a virtual one if the peer gives us one. Each pair of "
-           "a local and a remote selector has IPsec SAs of its own, named net/1x1, net/1x2 and so on.")
+           "Traffic of our side that belongs into the tunnel; dynamic: our address, a virtual one if the peer gives us one. With version: "
+           "1 each pair of a local and a remote selector has IPsec SAs of its own, named net/1x1, net/1x2 and so on. With version: 2 one "
+           "CHILD SA has them all, of both families, if there are at most 16 in local_ts and remote_ts together.")
       .required("10.1.0.0/24")
       .key("remote_ts", &Child::remote_sides, list_of(side_selector(), 1, kMaxSides),
            "Traffic of the other side; dynamic: the peer's address, a virtual one if we give it one. Of a connection with many peers each "
@@ -182,7 +183,7 @@ void read_version_first(At& at) {
 }
 
 void finish_connection(const At& at, Connection& c) {
-  c.children = expand(c.children);
+  c.children = at.ike_version == 2 ? join(c.children) : expand(c.children);
   for (const TrafficSelector& r : c.remotes) {
     if (r.first == r.last)
       c.remote_addrs.push_back(r.first);

@@ -250,6 +250,8 @@ struct ByEvidence {
     return {likely(f.reason == Reason::AuthFailed ? "signature" : "certificate", std::move(text))};
   }
   std::vector<Likely> operator()(const ike::SelectorEvidence& e) const {
+    if (e.answered)
+      return {likely("selectors", "The peer agreed to a CHILD SA for other networks than we asked for, which we do not let it have.")};
     return {likely("selectors", e.taken ? "Another peer has SAs for these networks at the moment." : std::string{})};
   }
   std::vector<Likely> operator()(const ike::AddressEvidence&) const { return {likely("no_connection")}; }
@@ -300,8 +302,8 @@ struct SideBySide {
   Comparison operator()(const ike::SelectorEvidence& e) const {
     const auto shown = [](const std::string& text) { return text.empty() ? std::string("(none: the gateways themselves)") : text; };
     Comparison out{{"", "our side", "their side"}, {}};
-    out.rows.push_back({f.role == Role::Initiator && f.by == RefusedBy::Peer ? "we asked for" : "peer asks for", shown(e.asked.local),
-                        shown(e.asked.remote)});
+    out.rows.push_back({f.role == Role::Initiator && (f.by == RefusedBy::Peer || e.answered) ? "we asked for" : "peer asks for",
+                        shown(e.asked.local), shown(e.asked.remote)});
     for (const ike::SelectorPair& c : e.configured) out.rows.push_back({"configured, " + c.child, c.local, c.remote});
     return out;
   }

@@ -285,9 +285,9 @@ void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& 
   impl_->settle(now);
 }
 
-void Engine::on_acquire(TimePoint now, const std::string& connection, const std::string& child) {
+void Engine::on_acquire(TimePoint now, const std::string& connection, const std::string& child, const std::optional<Flow>& packet) {
   if (const auto v2 = impl_->of_v2(connection))
-    ikev2::acquire(impl_->v2, now, *v2, child);
+    ikev2::acquire(impl_->v2, now, *v2, child, packet);
   else
     ikev1::acquire(impl_->core, now, connection, child);
   impl_->settle(now);
@@ -351,6 +351,7 @@ std::optional<TimePoint> Engine::deadline() const {
                          impl_->v2.deadline());
 }
 std::size_t Engine::newcomers() const { return impl_->core.newcomers.size(); }
+std::uint64_t Engine::selectors_left_out() const { return impl_->shared.selectors_left_out; }
 std::vector<Action> Engine::take_actions() { return std::exchange(impl_->shared.actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const {
   auto out = ikev1::view_ike_sas(impl_->core);

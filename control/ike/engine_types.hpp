@@ -68,6 +68,7 @@ struct InstallSa {
   bool follow = false;     ///< the peer is behind a NAT: authentic packets may come from elsewhere, and take the pair there
   std::optional<IpAddress> original_local, original_remote;  ///< transport mode in UDP: whose checksums the packets carry (RFC 3948 §3.1.2)
   TrafficSelector local_ts, remote_ts;
+  MoreSelectors more{};  ///< of IKEv2: what it carries beside these
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
   SecretBytes encr_key, integ_key;  ///< each with the salt behind it
@@ -149,6 +150,12 @@ struct UserFound {
   SecretBytes nt_hash{};
   std::string error{};  ///< why nobody can be looked up, or this one not be compared, for an operator
 };
+/// What a packet is that wants an SA.
+struct Flow {
+  IpAddress source, destination;  ///< source: of our side
+  std::uint16_t source_port = 0, destination_port = 0;
+  std::uint8_t protocol = 0;
+};
 /// The data plane's soft or hard limit of an SA was reached.
 struct SaExpired {
   Direction direction{};
@@ -172,6 +179,7 @@ struct OrphanSa {
   SaMode mode = SaMode::Tunnel;
   TrafficSelector local_ts{}, remote_ts{};
   PeerKey peer{};
+  MoreSelectors more{};
 };
 
 // ---------------------------------------------------------------------------------------------------------------- to look at
@@ -192,7 +200,8 @@ struct ChildSaInfo {
   SaMode mode = SaMode::Tunnel;
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
-  TimePoint established{}, rekey_at{}, expires_at{};  ///< default value: not set
+  std::vector<TrafficSelector> more_local_ts{}, more_remote_ts{};  ///< of IKEv2
+  TimePoint established{}, rekey_at{}, expires_at{};               ///< default value: not set
 };
 struct IkeSaInfo {
   std::uint8_t version = 1;

@@ -12,6 +12,7 @@
 #include "control/ike/selectors.hpp"
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
+#include "control/ikev2/selector_lists.hpp"
 
 namespace culvert::ikev2 {
 
@@ -43,7 +44,7 @@ struct Child {
   Spi spi_in, spi_out;
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
-  ike::Selectors selectors;
+  SelectorLists selectors;
   bool udp_encap = false;
   Life life{};
   TimePoint established, rekey_at, expires_at;
@@ -72,7 +73,7 @@ struct NewPair {
   Spi spi_in, spi_out;
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
-  ike::Selectors selectors;
+  SelectorLists selectors;
   EspKeys inbound, outbound;
   std::uint64_t rekeyed = 0;
   Bytes lowest_nonce;
@@ -100,10 +101,11 @@ struct MakeChild {
   std::uint64_t rekeyed = 0;
   Spi spi_in;
   std::vector<EspSuite> suites;  ///< offered
-  ike::Selectors asked;
-  bool transport = false;  ///< asked for
-  DhGroup group{};         ///< of the KE payload
-  Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT
+  SelectorLists asked;
+  std::optional<ike::Selectors> packet{};  ///< that is the reason: in front of these
+  bool transport = false;                  ///< asked for
+  DhGroup group{};                         ///< of the KE payload
+  Bytes nonce;                             ///< ours; of IKE_AUTH that of IKE_SA_INIT
   std::shared_ptr<crypto::DhKey> key;
   std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
   bool ended = false;          ///< an operator has ended the child meanwhile

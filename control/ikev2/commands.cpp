@@ -1,6 +1,7 @@
 #include "control/ikev2/commands.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "common/config/selectors.hpp"
 #include "control/ikev2/children.hpp"
@@ -162,7 +163,19 @@ void shutdown(Core& core, TimePoint now) {
     if (IkeSa* sa = core.find(id)) close_sa(core, now, *sa, Reason::Shutdown, "This gateway is shutting down.");
 }
 
-void acquire(Core& core, TimePoint now, std::size_t connection, const std::string& child) {
+namespace {
+/// RFC 7296 §2.9: the packet's own selectors.
+ike::Selectors selectors_of(const ike::Flow& packet) {
+  constexpr std::array<std::uint8_t, 5> kWithPorts{6, 17, 33, 132, 136};  // TCP, UDP, DCCP, SCTP, UDP-Lite
+  const bool ports = std::ranges::find(kWithPorts, packet.protocol) != kWithPorts.end();
+  const auto one = [&](const IpAddress& a, std::uint16_t port) {
+    return TrafficSelector::from({a, static_cast<std::uint8_t>(8 * a.size())}, packet.protocol, ports ? port : std::uint16_t{0});
+  };
+  return {one(packet.source, packet.source_port), one(packet.destination, packet.destination_port)};
+}
+}  // namespace
+
+void acquire(Core& core, TimePoint now, std::size_t connection, const std::string& child, const std::optional<ike::Flow>& packet) {
   if (core.shared.shutting_down) return;
   const config::Connection& c = core.config.connections[connection];
   Run& run = core.run(connection);
@@ -172,6 +185,7 @@ void acquire(Core& core, TimePoint now, std::size_t connection, const std::strin
     const config::StartAction action = c.children[i].start_action;
     if (!one.trapped && (action == config::StartAction::None || (action == config::StartAction::Start && !one.persistent))) continue;
     // Packets ask again every second: after a failure the next attempt still waits its turn.
+    if (packet) one.packet = selectors_of(*packet);
     if (now < one.retry_at || now < run.retry_at) continue;
     one.requested = true;
   }

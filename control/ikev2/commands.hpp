@@ -2,6 +2,7 @@
 // Owns what they change in what is wanted; the exchanges are begun by lifecycle.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ ike::CommandResult terminate(Core& core, TimePoint now, std::size_t connection, 
 ike::CommandResult rekey(Core& core, TimePoint now, std::size_t connection, const std::string& child, bool ike, const std::string& peer);
 void shutdown(Core& core, TimePoint now);
 
-void acquire(Core& core, TimePoint now, std::size_t connection, const std::string& child);
+void acquire(Core& core, TimePoint now, std::size_t connection, const std::string& child, const std::optional<ike::Flow>& packet = {});
 void expired(Core& core, TimePoint now, const ike::SaExpired& what);
 void pair_moved(Core& core, const ike::PairMoved& moved);
 void traffic(Core& core, TimePoint now, Spi inbound, TimePoint last_used);

@@ -137,16 +137,28 @@ std::string holder_of(const Core& core, const IkeSa& sa) {
   return shared_identity(c) ? who + "@" + sa.remote.to_string() : who;
 }
 
+/// The peer's single ones: a virtual address is one of them.
+std::vector<IpAddress> addresses_of(const ike::OrphanSa& orphan) {
+  std::vector<IpAddress> out;
+  const auto add = [&](const TrafficSelector& s) {
+    if (s.first == s.last) out.push_back(s.first);
+  };
+  add(orphan.remote_ts);
+  std::ranges::for_each(orphan.more.remote(), add);
+  return out;
+}
+
 /// The address of its pairs of before the restart is the peer's.
 void claim_reserved(Core& core, const IkeSa& sa, const std::string& who) {
   auto& holders = core.lease_holders[sa.connection];
   for (const ChildRun& child : core.quiet_run(sa.connection).children)
-    for (const ike::OrphanSa& orphan : child.orphans) {
-      const std::string before = unnamed(orphan.remote_ts.first);
-      if (orphan.peer != sa.peer.value_or(PeerKey{}) || !holders.contains(before) || !core.shared.leases.rename(before, who)) continue;
-      holders.erase(before);
-      holders.insert(who);
-    }
+    for (const ike::OrphanSa& orphan : child.orphans)
+      for (const IpAddress& address : addresses_of(orphan)) {
+        const std::string before = unnamed(address);
+        if (orphan.peer != sa.peer.value_or(PeerKey{}) || !holders.contains(before) || !core.shared.leases.rename(before, who)) continue;
+        holders.erase(before);
+        holders.insert(who);
+      }
 }
 
 bool has_pool(const Core& core, const config::Connection& c, Family family) {
@@ -239,9 +251,11 @@ Cp tell(const Core& core, const IkeSa& sa, const Cp& request) {
 void reserve_lease(Core& core, std::size_t connection, const ike::OrphanSa& orphan) {
   const config::Connection& c = core.config.connections[connection];
   const auto child = std::ranges::find(c.children, orphan.child, &config::Child::name);
-  if (child == c.children.end() || !child->remote_dynamic || orphan.remote_ts.first != orphan.remote_ts.last) return;
-  const std::string who = unnamed(orphan.remote_ts.first);
-  if (core.shared.leases.reserve(c.pools, who, orphan.remote_ts.first)) core.lease_holders[connection].insert(who);
+  if (child == c.children.end() || std::ranges::none_of(child->remotes(), &config::SideSelector::dynamic)) return;
+  for (const IpAddress& address : addresses_of(orphan)) {
+    const std::string who = unnamed(address);
+    if (core.shared.leases.reserve(c.pools, who, address)) core.lease_holders[connection].insert(who);
+  }
 }
 
 void release_leases(Core& core, std::size_t connection) {
@@ -252,7 +266,8 @@ void release_leases(Core& core, std::size_t connection) {
   for (const IkeSa* sa : core.sas_of(connection))
     if (sa->established() && !sa->lease.empty()) here.insert(sa->lease);
   for (const ChildRun& child : core.quiet_run(connection).children)
-    for (const ike::OrphanSa& orphan : child.orphans) here.insert(unnamed(orphan.remote_ts.first));
+    for (const ike::OrphanSa& orphan : child.orphans)
+      for (const IpAddress& address : addresses_of(orphan)) here.insert(unnamed(address));
   std::erase_if(known->second, [&](const std::string& holder) {
     if (here.contains(holder)) return false;
     core.shared.leases.release(holder);

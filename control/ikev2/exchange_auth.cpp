@@ -48,7 +48,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
     make.child = sa.first_child;
     make.pair = core.shared.new_pair();
     make.suites = usable_suites(sa, core.child(sa, make.child));
-    make.asked = selectors_of(core, sa, make.child);
+    ask_for_all(core, sa, make);
     make.nonce = sa.nonce_i;
     const auto spi = core.allocate_spi(sa.id, make.pair);
     if (!spi) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::Limit, "There is no SPI left.");

@@ -128,7 +128,7 @@ void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std:
   }
   add_child_answer(what, b);
   answer(core, now, sa, ike::kExchangeAuth, id, b);
-  const bool wait = what.ended || carried_by_another(core, sa, what.pair.child);
+  const bool wait = what.ended || carried_by_another(core, sa, what.pair);
   Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::IkeAuth, wait);
   made.ended = what.ended;
   if (begins_anew(core, sa)) made.ready_at = now + kContactWait;

@@ -120,7 +120,7 @@ void add_child_answer(const AnsweringChild& what, Builder& out) {
   out.add(what.reply);
   if (!what.auth) out.add(Nonce{what.nonce_r});
   if (!what.auth && what.pair.suite.pfs != DhGroup::None) out.add(Ke{what.pair.suite.pfs, what.public_value});
-  out.add(TsI{{what.pair.selectors.remote}, 0}).add(TsR{{what.pair.selectors.local}, 0});
+  out.add(TsI{what.pair.selectors.remote, 0}).add(TsR{what.pair.selectors.local, 0});
 }
 
 void on_create_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& m) {
@@ -168,7 +168,7 @@ void on_answering_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const
   add_child_answer(what, b);
   answer(core, now, sa, kExchange, id, b);
   const std::uint64_t rekeyed = what.pair.rekeyed;
-  const bool wait = rekeyed != 0 || what.ended || carried_by_another(core, sa, what.pair.child);
+  const bool wait = rekeyed != 0 || what.ended || carried_by_another(core, sa, what.pair);
   const Child* heir = heir_of(sa, rekeyed);  // of our own rekeying, which was faster
   const std::uint64_t ours = heir ? heir->pair : 0;
   Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::CreateChildSa, wait);

@@ -171,7 +171,9 @@ bool outlived(const IkeSa& sa, const Child& child) {
 /// The peer has not shown that it has the pair. As long as another one carries the traffic there is no hurry.
 void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   const auto all = core.sas_with(sa, sa.remote_id);
-  const auto sends = [&](const Child& c) { return c.child == child.child && c.life == Life::Live && !c.outbound && !c.redundant; };
+  const auto sends = [&](const Child& c) {
+    return c.child == child.child && c.life == Life::Live && !c.outbound && !c.redundant && c.selectors.intersects(child.selectors);
+  };
   const bool carried =
       std::ranges::any_of(all, [&](const IkeSa* one) { return one->peer == sa.peer && std::ranges::any_of(one->children, sends); });
   const bool leaving = sa.established() && sa.established()->leaving;

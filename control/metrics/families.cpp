@@ -138,6 +138,9 @@ void add_ike(Builder& b, const Gateway& gateway) {
   b.gauge("culvert_ike_half_open_sas", "IKE SAs that are being negotiated, of both versions.").sample({}, half_open);
   b.gauge("culvert_ike_newcomers", "Strangers of IKEv1 who have been sent message 2 and have not answered it: no SAs yet.")
       .sample({}, gateway.newcomers());
+  b.counter("culvert_ike_selectors_left_out_total",
+            "Traffic selectors that peers of IKEv2 did not get, for a CHILD SA had no room for them.")
+      .sample({}, gateway.selectors_left_out());
   b.gauge("culvert_child_sas", "Installed pairs of IPsec SAs (CHILD SAs).").sample({}, children);
   b.gauge("culvert_sa_slots_used", "Slots of the data plane's SA tables that are in use or reserved.");
   for (const Direction d : {Direction::Inbound, Direction::Outbound})

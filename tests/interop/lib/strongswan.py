@@ -66,7 +66,7 @@ def parse_raw(text):
     for line in text.splitlines():
         if " event {" not in line:
             continue
-        tokens = iter(re.findall(r"[{}\]]|[^\s{}\[\]=]+=\[|[^\s{}\[\]=]+=[^\s{}\[\]]*|[^\s{}\[\]]+", line[line.index("{") + 1:]))
+        tokens = iter(re.findall(r"[{}\]]|[^\s{}\[\]=]+=\[|[^\s{}\[\]=]+=[^\s{}\[\]]*|[^\s{}\[\]]+(?:\[[^\s\[\]]*\])?", line[line.index("{") + 1:]))
         events.append(_section(tokens))
     return events
 
