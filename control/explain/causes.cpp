@@ -44,6 +44,9 @@ constexpr std::array kCauses{
     Row{"unreachable", "Nothing answers there: a wrong address, no IKE daemon, or UDP port 500 is blocked on the way."},
     Row{"one_way", "Our answers do not reach the peer, or it has given up."},
     Row{"port_4500", "UDP port 4500 is blocked on the way: with a NAT between, IKE moves there."},
+    Row{"large_messages",
+        "The peer answered IKE_SA_INIT, and no answer to an additional key exchange comes: its messages are long, and something on the way "
+        "drops fragments of IP (fragmentation, ike.fragment_size)."},
     Row{"silence", "The peer stopped answering in the middle of the exchange."},
     Row{"ike_version", "The peer speaks the other version of IKE than this connection."},
     Row{"exchange", "The peer wants an exchange that is not done here."},
@@ -78,11 +81,13 @@ Likely other_version(const Failure& f) {
 
 /// No answer, in IKEv2: four messages, of which the first two go to port 500 and the others, with a NAT between, to 4500.
 std::vector<Likely> silence_v2(const Failure& f) {
-  if (in(f, Exchange::CreateChildSa)) return {likely("dead_peer"), likely("silence")};
+  if (in(f, Exchange::CreateChildSa) || in(f, Exchange::IkeFollowupKe)) return {likely("dead_peer"), likely("silence")};
   if (in(f, Exchange::IkeAuth) && f.role == Role::Responder && f.cause.number == 5)  // EAP: as Windows does without a word
     return {likely("own_certificate",
                    "The peer fell silent behind our certificate: it must trust the authority of ours, and expect its identity."),
             likely("silence")};
+  if (in(f, Exchange::IkeIntermediate) && f.role == Role::Initiator)
+    return {likely("large_messages"), likely(f.cause.on_4500 || on_4500(f) ? "port_4500" : "silence")};
   if (f.role == Role::Responder && f.cause.on_4500) return {likely("port_4500"), likely("one_way")};
   if (f.role == Role::Responder) return {likely("one_way"), likely("port_4500")};
   if (in(f, Exchange::IkeSaInit))

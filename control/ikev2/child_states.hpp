@@ -104,7 +104,7 @@ struct MakeChild {
   bool transport = false;  ///< asked for
   DhGroup group{};         ///< of the KE payload
   Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT
-  std::shared_ptr<crypto::DhKey> key;
+  std::shared_ptr<crypto::KeyExchange> key;
   std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
   bool ended = false;          ///< an operator has ended the child meanwhile
 };
@@ -113,7 +113,7 @@ struct MakeIke {
   IkeSpi spi;
   DhGroup group{};
   Bytes nonce;
-  std::shared_ptr<crypto::DhKey> key;
+  std::shared_ptr<crypto::KeyExchange> key;
 };
 
 struct RequestMakingKey {

@@ -8,6 +8,7 @@
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/exchange_informational.hpp"
+#include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
@@ -20,6 +21,7 @@ namespace {
 
 void on_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_request(core, in, sa);
+  if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_request(core, in, sa);
   if (arrival(core, in, sa) == Arrived::Old) return;
   const bool closing = std::holds_alternative<Closing>(sa.state);
   if (!sa.established() && !closing) {
@@ -51,6 +53,7 @@ void on_request(Core& core, const Incoming& in, IkeSa& sa) {
 
 void on_response(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_response(core, in, sa);
+  if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_response(core, in, sa);
   if (!sa.request || sa.request->id != in.header().message_id.value || !std::holds_alternative<RequestSent>(sa.request->state)) return;
   const auto message = open(core, in, sa);
   if (!message) return;

@@ -3,6 +3,7 @@
 
 #include "control/ike/lifetimes.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
@@ -71,7 +72,7 @@ void on_ike_request(Core& core, const Incoming& in, IkeSa& sa, const Message& m)
   if (child_under_way || sa.established()->replaced || sa.established()->leaving || sa.successor || core.table.size() >= ike::kMaxIkeSas)
     return answer_error(core, now, sa, kExchange, id, NotifyType::TemporaryFailure);
   const Ke& ke = *m.find<Ke>();
-  auto choice = select_ike(core.connection(sa).proposals, *m.find<Sa>(), ke.group);
+  auto choice = select_ike(first_alone(core.connection(sa).proposals), *m.find<Sa>(), ke.group);
   if (!choice || !choice->spi) {
     answer_error(core, now, sa, kExchange, id, NotifyType::NoProposalChosen);
     Cause cause{.number = 1};

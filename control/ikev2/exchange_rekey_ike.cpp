@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -17,7 +18,7 @@ void begin_rekey_ike(Core& core, TimePoint now, IkeSa& sa, const Task& task) {
 void send_ike_request(Core& core, TimePoint now, IkeSa& sa, Request& request, const Bytes& public_value) {
   auto& make = std::get<MakeIke>(request.make);
   Builder b;
-  b.add(build_ike_offer(core.connection(sa).proposals, make.spi)).add(Nonce{make.nonce}).add(Ke{make.group, public_value});
+  b.add(build_ike_offer(first_alone(core.connection(sa).proposals), make.spi)).add(Nonce{make.nonce}).add(Ke{make.group, public_value});
   request.id = sa.next_request;
   request.state = RequestSent{send_request(core, now, sa, ike::kExchangeCreateChildSa, b)};
 }
@@ -37,7 +38,7 @@ void on_ike_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   auto& make = std::get<MakeIke>(sa.request->make);
   if (const auto fault = check(MessageKind::NewIkeReply, m))
     return ike_request_failed(core, now, sa, Reason::BadPayloads, "The answer to the rekeying of the IKE SA: " + *fault, {.number = 2});
-  const auto choice = accept_ike(core.connection(sa).proposals, *m.find<Sa>());
+  const auto choice = accept_ike(first_alone(core.connection(sa).proposals), *m.find<Sa>());
   const Ke& ke = *m.find<Ke>();
   if (!choice || !choice->spi || choice->suite.group != make.group || ke.group != make.group)
     return ike_request_failed(core, now, sa, Reason::NoProposalChosen, "The peer chose what we did not offer for the new IKE SA.",
