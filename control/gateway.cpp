@@ -204,6 +204,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.remote_ts = action.remote_ts;
   m.suite = action.suite;
   m.suite.pfs = DhGroup::None;
+  m.suite.more = {};
   m.mode = action.mode;
   m.original_local = action.original_local.value_or(IpAddress{});
   m.original_remote = action.original_remote.value_or(IpAddress{});

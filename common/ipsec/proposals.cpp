@@ -181,8 +181,6 @@ std::expected<std::vector<EspSuite>, ProposalError> parse_esp(std::string_view t
   std::vector<EspSuite> out;
   const auto more = combinations(*tokens);
   if (lacks_group(*tokens)) return std::unexpected(lacks(text, kLacksGroup));
-  if (additional_named(*tokens))
-    return std::unexpected(ProposalError{"additional key exchanges are of IKE SAs here", std::string(text), ""});
   if (tokens->dh.empty()) tokens->dh.push_back(nullptr);
   for (const auto* e : tokens->encr) {
     if (e->aead() && !tokens->integ.empty()) return std::unexpected(authenticates(*e, *tokens->integ.front()));
@@ -206,8 +204,6 @@ std::expected<std::vector<EspSuite>, ProposalError> parse_ah(std::string_view te
   std::vector<EspSuite> out;
   const auto more = combinations(*tokens);
   if (lacks_group(*tokens)) return std::unexpected(lacks(text, kLacksGroup));
-  if (additional_named(*tokens))
-    return std::unexpected(ProposalError{"additional key exchanges are of IKE SAs here", std::string(text), ""});
   if (tokens->dh.empty()) tokens->dh.push_back(nullptr);
   for (const auto* i : tokens->integ)
     for (const auto* d : tokens->dh)

@@ -122,18 +122,20 @@ std::vector<Likely> unproven(const Failure& f) {
 struct Said {
   std::string_view notification, cause, text;  ///< text empty: the cause's
 };
-constexpr std::array kSaid{Said{"INVALID-EXCHANGE-TYPE", "aggressive", ""},
-                           Said{"INVALID-MAJOR-VERSION", "ike_version", ""},
-                           Said{"INVALID_MAJOR_VERSION", "ike_version", ""},
-                           Said{"TS_UNACCEPTABLE", "selectors", ""},
-                           Said{"SINGLE_PAIR_REQUIRED", "selectors", "The peer wants each CHILD SA to be for two addresses alone."},
-                           Said{"INVALID_SYNTAX", "protocol", ""},
-                           Said{"UNSUPPORTED_CRITICAL_PAYLOAD", "protocol", ""},
-                           Said{"NO_ADDITIONAL_SAS", "limit", "The peer takes no more CHILD SAs under this IKE SA."},
-                           Said{"FAILED_CP_REQUIRED", "pool", "The peer wants to give us a virtual address, and we do not ask for one."},
-                           Said{"INTERNAL_ADDRESS_FAILURE", "pool", "The peer has no virtual address for us."},
-                           Said{"AUTHORIZATION_FAILED", "peer_refused", "The peer knows who we are, and does not let us in."},
-                           Said{"TEMPORARY_FAILURE", "peer_refused", "The peer is busy with something else; it is asked again."}};
+constexpr std::array kSaid{
+    Said{"INVALID-EXCHANGE-TYPE", "aggressive", ""},
+    Said{"INVALID-MAJOR-VERSION", "ike_version", ""},
+    Said{"INVALID_MAJOR_VERSION", "ike_version", ""},
+    Said{"TS_UNACCEPTABLE", "selectors", ""},
+    Said{"SINGLE_PAIR_REQUIRED", "selectors", "The peer wants each CHILD SA to be for two addresses alone."},
+    Said{"STATE_NOT_FOUND", "peer_refused", "The peer no longer knows what an additional key exchange goes on with; it is begun anew."},
+    Said{"INVALID_SYNTAX", "protocol", ""},
+    Said{"UNSUPPORTED_CRITICAL_PAYLOAD", "protocol", ""},
+    Said{"NO_ADDITIONAL_SAS", "limit", "The peer takes no more CHILD SAs under this IKE SA."},
+    Said{"FAILED_CP_REQUIRED", "pool", "The peer wants to give us a virtual address, and we do not ask for one."},
+    Said{"INTERNAL_ADDRESS_FAILURE", "pool", "The peer has no virtual address for us."},
+    Said{"AUTHORIZATION_FAILED", "peer_refused", "The peer knows who we are, and does not let us in."},
+    Said{"TEMPORARY_FAILURE", "peer_refused", "The peer is busy with something else; it is asked again."}};
 
 std::vector<Likely> by_said(const Failure& f) {
   if (f.cause.said == "INVALID_KE_PAYLOAD")

@@ -7,6 +7,7 @@
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_eap.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
@@ -40,6 +41,10 @@ void on_request(Core& core, const Incoming& in, IkeSa& sa) {
       take_place(core, in.now, sa);
       if (closing) return answer_error(core, in.now, sa, exchange, id, NotifyType::TemporaryFailure);
       return on_create_child_request(core, in, sa, *message);
+    case ike::kExchangeFollowupKe:
+      take_place(core, in.now, sa);
+      if (closing) return answer_error(core, in.now, sa, exchange, id, NotifyType::TemporaryFailure);
+      return on_followup_request(core, in, sa, *message);
     case ike::kExchangeInformationalV2:
       if (const auto fault = check(MessageKind::Informational, *message)) {
         core.say(sa, Severity::Warn, Exchange::Informational, Reason::BadPayloads, "INFORMATIONAL: " + *fault);
@@ -64,7 +69,9 @@ void on_response(Core& core, const Incoming& in, IkeSa& sa) {
     return;
   }
   const bool create = !std::holds_alternative<std::monostate>(sa.request->make);
-  if (create && in.header().exchange == ike::kExchangeCreateChildSa) return on_create_child_response(core, in, sa, *message);
+  const bool more = sa.request->more.has_value();
+  if (create && more && in.header().exchange == ike::kExchangeFollowupKe) return on_followup_response(core, in, sa, *message);
+  if (create && !more && in.header().exchange == ike::kExchangeCreateChildSa) return on_create_child_response(core, in, sa, *message);
   if (!create && in.header().exchange == ike::kExchangeInformationalV2) return on_informational_response(core, in, sa, *message);
 }
 

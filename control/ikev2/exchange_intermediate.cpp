@@ -13,7 +13,7 @@ namespace culvert::ikev2 {
 
 namespace {
 
-constexpr std::uint8_t kExchange = ike::kExchangeIntermediate;
+constexpr std::uint8_t kIntermediate = ike::kExchangeIntermediate;
 
 /// The method whose turn it is; None: all are done.
 DhGroup due(const IkeSa& sa) {
@@ -51,14 +51,14 @@ void send_key(Core& core, TimePoint now, IkeSa& sa, Intermediate& state, const i
   state.key = result.key;
   Builder b;
   b.add(Ke{due(sa), result.public_value});
-  state.tx = send_request(core, now, sa, kExchange, b);
+  state.tx = send_request(core, now, sa, kIntermediate, b);
   prove(sa, true, sa.last_request.front(), b.first(), b.chain());
   core.touch(sa);
 }
 
 void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Reason reason, const std::string& text, NotifyType type,
             Bytes data = {}) {
-  answer_error(core, now, sa, kExchange, id, type, std::move(data));
+  answer_error(core, now, sa, kIntermediate, id, type, std::move(data));
   core.ended(now, sa, Exchange::IkeIntermediate, Role::Responder, reason, text, {}, {.number = 1});
   sa.state = Refused{};
 }
@@ -68,7 +68,7 @@ void answer_key(Core& core, TimePoint now, IkeSa& sa, AnsweringIntermediate done
     return refuse(core, now, sa, done.id, Reason::BadKe, "The peer's value in " + which(sa) + " is invalid.", NotifyType::InvalidSyntax);
   Builder b;
   b.add(Ke{due(sa), result.public_value});
-  answer(core, now, sa, kExchange, done.id, b);
+  answer(core, now, sa, kIntermediate, done.id, b);
   prove(sa, false, sa.last_answer.front(), b.first(), b.chain());
   mix_in(sa, result.shared);
   sa.state = std::move(done.after);
@@ -78,12 +78,6 @@ void answer_key(Core& core, TimePoint now, IkeSa& sa, AnsweringIntermediate done
 
 bool asks_for_more(std::span<const IkeSuite> suites) {
   return std::ranges::any_of(suites, [](const IkeSuite& s) { return !in_order(s.more).empty(); });
-}
-
-std::vector<IkeSuite> first_alone(std::span<const IkeSuite> suites) {
-  std::vector<IkeSuite> out(suites.begin(), suites.end());
-  for (IkeSuite& s : out) s.more = {};
-  return out;
 }
 
 std::expected<IkeChoice, Mismatch> select_possible(std::span<const IkeSuite> suites, const Sa& offered, DhGroup ke, bool intermediate) {

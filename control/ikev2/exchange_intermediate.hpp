@@ -17,8 +17,6 @@ namespace culvert::ikev2 {
 
 /// Whether any of the suites has additional key exchanges.
 [[nodiscard]] bool asks_for_more(std::span<const IkeSuite> suites);
-/// Each with its first key exchange alone.
-[[nodiscard]] std::vector<IkeSuite> first_alone(std::span<const IkeSuite> suites);
 /// select_ike() for a peer that has, or has not, IKE_INTERMEDIATE (RFC 9370 §2.2.1).
 [[nodiscard]] std::expected<IkeChoice, Mismatch> select_possible(std::span<const IkeSuite> suites, const Sa& offered, DhGroup ke,
                                                                  bool intermediate);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "control/ikev2/exchange_create_child.hpp"
-#include "control/ikev2/exchange_intermediate.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -18,7 +18,7 @@ void begin_rekey_ike(Core& core, TimePoint now, IkeSa& sa, const Task& task) {
 void send_ike_request(Core& core, TimePoint now, IkeSa& sa, Request& request, const Bytes& public_value) {
   auto& make = std::get<MakeIke>(request.make);
   Builder b;
-  b.add(build_ike_offer(first_alone(core.connection(sa).proposals), make.spi)).add(Nonce{make.nonce}).add(Ke{make.group, public_value});
+  b.add(build_ike_offer(core.connection(sa).proposals, make.spi)).add(Nonce{make.nonce}).add(Ke{make.group, public_value});
   request.id = sa.next_request;
   request.state = RequestSent{send_request(core, now, sa, ike::kExchangeCreateChildSa, b)};
 }
@@ -28,8 +28,9 @@ void yield_to_successor(Core& core, TimePoint now, IkeSa& sa) {
 }
 
 void ike_request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
+  const Exchange exchange = sa.request->more ? Exchange::IkeFollowupKe : Exchange::CreateChildSa;
   abandon_request(core, sa);
-  core.ended(now, sa, Exchange::CreateChildSa, Role::Initiator, reason, text, {}, std::move(cause));
+  core.ended(now, sa, exchange, Role::Initiator, reason, text, {}, std::move(cause));
   if (sa.established()) sa.established()->rekey_at = now + backoff(core, ++sa.established()->rekey_failures);
   yield_to_successor(core, now, sa);
 }
@@ -38,11 +39,13 @@ void on_ike_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   auto& make = std::get<MakeIke>(sa.request->make);
   if (const auto fault = check(MessageKind::NewIkeReply, m))
     return ike_request_failed(core, now, sa, Reason::BadPayloads, "The answer to the rekeying of the IKE SA: " + *fault, {.number = 2});
-  const auto choice = accept_ike(first_alone(core.connection(sa).proposals), *m.find<Sa>());
+  const auto choice = accept_ike(core.connection(sa).proposals, *m.find<Sa>());
   const Ke& ke = *m.find<Ke>();
   if (!choice || !choice->spi || choice->suite.group != make.group || ke.group != make.group)
     return ike_request_failed(core, now, sa, Reason::NoProposalChosen, "The peer chose what we did not offer for the new IKE SA.",
                               {.number = 2});
+  if (!expect_followups(*sa.request, choice->suite.more, m))
+    return ike_request_failed(core, now, sa, Reason::BadPayloads, kNoLink, {.number = 2});
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::ComputeDh{job, make.group, make.key, ke.data});
   RequestDeriving next;
@@ -53,9 +56,9 @@ void on_ike_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   sa.request->state = std::move(next);
 }
 
-void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& state, const SecretBytes& shared) {
+void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& state, const FollowUpKeys& keys) {
   const auto make = std::get<MakeIke>(sa.request->make);
-  IkeSa& ours = succeed(core, now, sa, Role::Initiator, state.suite, make.spi, state.spi_r, make.nonce, state.nonce_r, shared);
+  IkeSa& ours = succeed(core, now, sa, Role::Initiator, state.suite, make.spi, state.spi_r, make.nonce, state.nonce_r, keys);
   ours.established()->lowest_nonce = std::min(make.nonce, state.nonce_r);
   sa.request.reset();
   IkeSa* theirs = sa.successor ? core.find(*sa.successor) : nullptr;

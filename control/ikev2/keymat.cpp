@@ -150,14 +150,15 @@ PpkKeys ppk_keys(const IkeKeys& keys, ByteView ppk) {
   return {mixed(keys.d), mixed(keys.pi), mixed(keys.pr)};
 }
 
-IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d) {
-  return spread(prf(old_prf, old_d, {in.g_ir, in.nonce_i, in.nonce_r}), in);
+IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d, ByteView more) {
+  return spread(prf(old_prf, old_d, {in.g_ir, in.nonce_i, in.nonce_r, more}), in);
 }
 
-ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir) {
-  // KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr)
+ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir,
+                     ByteView more) {
+  // KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr [| SK(1) | ...])
   const std::size_t e = encr_bytes(suite.encr, suite.key_bits), a = integ_bytes(suite.encr, suite.key_bits, suite.integ);
-  const SecretBytes all = prf_plus(prf, sk_d, {g_ir.value_or(ByteView{}), nonce_i, nonce_r}, 2 * (e + a));
+  const SecretBytes all = prf_plus(prf, sk_d, {g_ir.value_or(ByteView{}), nonce_i, nonce_r, more}, 2 * (e + a));
   Taker keymat(all.view());
   ChildKeys out;
   for (EspKeys* direction : {&out.from_initiator, &out.from_responder}) {

@@ -39,8 +39,9 @@ struct PpkKeys {
 };
 PpkKeys ppk_keys(const IkeKeys& keys, ByteView ppk);
 /// Of an IKE SA that replaces another: SKEYSEED = prf(SK_d of the old one, g^ir | Ni | Nr), with the old one's PRF (RFC 7296 §2.18).
-/// Also of the same SA after an additional key exchange: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr) (RFC 9370 §2.2.2).
-IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d);
+/// `more`: SK(1) | ... of its additional key exchanges, if there were any: it is prf(SK_d, SK(0) | Ni | Nr | SK(1) | ...) (RFC 9370
+/// §2.2.4). Also of the same SA after an additional key exchange: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr) (RFC 9370 §2.2.2).
+IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d, ByteView more = {});
 
 struct EspKeys {
   SecretBytes encr;   ///< with the salt behind it; empty with AH
@@ -50,7 +51,9 @@ struct EspKeys {
 struct ChildKeys {
   EspKeys from_initiator, from_responder;
 };
-ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir);
+/// With additional key exchanges it is prf+(SK_d, SK(0) | Ni | Nr | SK(1) | ...), `more` being SK(1) | ... (RFC 9370 §2.2.4).
+ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir,
+                     ByteView more = {});
 
 /// The proof of what went through IKE_INTERMEDIATE (RFC 9242 §3.3.2): nothing where there was no such exchange.
 struct IntAuth {

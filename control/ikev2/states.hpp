@@ -273,6 +273,7 @@ struct IkeSa {
   std::deque<Task> tasks;
   std::optional<Request> request;
   std::optional<Answering> answering;
+  std::optional<Pending> pending;
   std::size_t first_child = 0;      ///< of an initiator: what IKE_AUTH is to make
   bool childless = false;           ///< ... nothing
   bool unnamed = false;             ///< of an initiator: asks without saying whom (IDr), to learn who is there
@@ -288,6 +289,11 @@ struct IkeSa {
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }
   [[nodiscard]] Established* established() { return std::get_if<Established>(&state); }
+  /// The CHILD SA that a CREATE_CHILD_SA of the peer is about to make; nullptr: none.
+  [[nodiscard]] AnsweringChild* their_child() {
+    auto* child = answering ? std::get_if<AnsweringChild>(&answering->what) : nullptr;
+    return child || !pending ? child : std::get_if<AnsweringChild>(&pending->what);
+  }
   [[nodiscard]] Child* find(std::uint64_t pair) {
     const auto it = std::ranges::find(children, pair, &Child::pair);
     return it == children.end() ? nullptr : &*it;

@@ -3,7 +3,7 @@
 
 Time limit: 120 s
 Two Culverts have two additional key exchanges, in fragments; tshark must see IKE_SA_INIT with the transforms and the notification, IKE_INTERMEDIATE twice
-with the next message IDs, and IKE_AUTH behind. Packets go through before and behind each rekeying. strongSwan is spoken with without them where they may be
+with the next message IDs, and IKE_AUTH behind; CREATE_CHILD_SA of each rekeying with IKE_FOLLOWUP_KE behind. Packets go through before and after. strongSwan is spoken with without them where they may be
 left out, by keN_none or by a second proposal, and refused by both sides where they may not; explain says so.
 """
 import collections
@@ -16,7 +16,8 @@ from lib.traffic import Capture, ping, tshark  # noqa: E402
 
 PLAIN = "aes256gcm16-prfsha384-curve25519"
 TWO = f"{PLAIN}-ke1_modp6144-ke2_ecp384"
-SA_INIT, AUTH, INTERMEDIATE, SUPPORTED, RESPONSE = 34, 35, 43, 16438, 0x20
+ESP = "aes128gcm16-curve25519-ke1_ecp384"
+SA_INIT, AUTH, CREATE, INTERMEDIATE, FOLLOWUP, SUPPORTED, RESPONSE = 34, 35, 36, 43, 44, 16438, 0x20
 FRAGMENT = 576
 OUR, THEIRS = "10.9.0.1", "gw-a.example"
 CASES = {1: ("may be left out", [f"{TWO}-ke1_none-ke2_none"], True), 2: ("beside a proposal without", [TWO, PLAIN], True), 3: ("required", [TWO], False)}
@@ -30,7 +31,7 @@ def rows(lab, pcap, *fields):
 
 
 def two_culverts(r, lab):
-    two = sites.TwoCulverts(lab, lambda gw, letter, peer: sites.culvert_connection(gw, letter, peer, version=2, ike=TWO, mobike=False), ike={"fragment_size": FRAGMENT}).start()
+    two = sites.TwoCulverts(lab, lambda gw, letter, peer: sites.culvert_connection(gw, letter, peer, version=2, ike=TWO, esp=ESP, mobike=False), ike={"fragment_size": FRAGMENT}).start()
     # What a gateway sends by an af_packet port is seen by the other one alone.
     captures = [Capture(two.inside[letter], "gw0", f"wire-{letter}") for letter in "ba"]
     ok, text = two.gateway["a"].initiate("to-b", "net")
@@ -48,12 +49,18 @@ def two_culverts(r, lab):
     r.check("... offered and chosen as transforms of types 6 and 7", len(init) == 2 and all({6, 7} <= set(row[1]) for row in init), init)
     r.check("... with INTERMEDIATE_EXCHANGE_SUPPORTED from both", all(SUPPORTED in row[2] for row in init), init)
     r.check("... and echoes go through", *ping(two.host["a"], sites.HOST["b"], count=2))
+    capture = Capture(two.inside["b"], "gw0", "rekeyed", "udp")
     for letter, name in (("a", "to-b"), ("b", "to-a")):
         for what in (("--ike", name), (f"{name}/net",)):
             before = ikev2.in_use(two.gateway[letter], name)
             two.gateway[letter].cli("rekey", *what)
             wait_for(lambda: ikev2.in_use(two.gateway[letter], name) != before and all(len(s) == 1 for s in ikev2.in_use(two.gateway[letter], name)), 15, f"the rekeying of {what}")
             r.check(f"... also when {letter} has rekeyed {what[0].replace('--ike', 'the IKE SA')}", *ping(two.host["a"], sites.HOST["b"], count=2))
+    capture.stop()
+    suites = [gw.ike_sas()[0]["suite"] for gw in two.gateway.values()] + [gw.child_sas(states=("installed",))[0]["suite"] for gw in two.gateway.values()]
+    r.check("... with all key exchanges", suites == [TWO, TWO, ESP, ESP], suites)
+    asked = [row[0][0] for row in rows(lab, capture.file, "exchangetype", "flags") if not row[1][0] & RESPONSE]
+    r.check("... one IKE_FOLLOWUP_KE for each additional one, behind CREATE_CHILD_SA", (asked.count(CREATE), asked.count(FOLLOWUP)) == (2, 3 + 1), asked)
 
 
 def connections(gw):

@@ -62,6 +62,17 @@ TEST_CASE("the keys after each additional key exchange", "[ikev2][keymat][rfc937
   }
 }
 
+TEST_CASE("the keys of what is made or rekeyed with additional key exchanges", "[ikev2][keymat][rfc9370-2.2.4]") {
+  const IkeSuite ike = parse_ike_proposal_v2("aes256gcm16-prfsha256-x25519-ke1_ecp384-ke2_modp3072").value().front();
+  const EspSuite esp = parse_esp_proposal_v2("aes256-sha256-x25519-ke1_ecp384-ke2_modp3072").value().front();
+  const Bytes ni = fill(1, 32), nr = fill(2, 32), sk0 = fill(3, 32), sk1 = fill(4, 48), sk2 = fill(5, 384), sk_d = fill(6, 32);
+  const IkeKeys keys = derive_rekeyed({ike, ni, nr, sk0, kSpiI, kSpiR}, Prf::HmacSha2_256, sk_d, sk1 | sk2);
+  CHECK(all_of(keys) == stream(hmac256(sk_d, sk0 | ni | nr | sk1 | sk2), ni | nr | kSpis, all_of(keys).size()));
+  const ChildKeys child = child_keys(Prf::HmacSha2_256, sk_d, esp, ni, nr, ByteView(sk0), sk1 | sk2);
+  CHECK((bytes(child.from_initiator.encr) | bytes(child.from_initiator.integ) | bytes(child.from_responder.encr) |
+         bytes(child.from_responder.integ)) == stream(sk_d, sk0 | ni | nr | sk1 | sk2, 2 * 64));
+}
+
 TEST_CASE("what AUTH proves of IKE_INTERMEDIATE", "[ikev2][keymat][rfc9242-3.3.2]") {
   const IkeSuite suite = parse_ike_proposal_v2("aes256gcm16-prfsha256-x25519-ke1_ecp384").value().front();
   const Bytes sk_p1 = fill(7, 32), sk_p2 = fill(8, 32);
@@ -118,6 +129,24 @@ TEST_CASE("transforms of additional key exchanges: types 6 to 12, methods by the
   REQUIRE(choice);
   CHECK(choice->suite == suites[0]);
   CHECK(accept_ike(suites, choice->reply).value().suite == suites[0]);
+}
+
+TEST_CASE("additional key exchanges of CHILD SAs: none in IKE_AUTH", "[ikev2][proposal][rfc9370-2.2.4]") {
+  const auto suites = parse_esp_proposal_v2("aes256gcm16-x25519-ke1_ecp384-ke1_none").value();
+  REQUIRE(suites.size() == 2);
+  const Sa offer = build_child_offer(suites, Spi{0x11223344}, true);
+  REQUIRE(offer.proposals.size() == 2);
+  CHECK(offer.proposals[0].transforms.back() == Transform{additional_type(0), 20});
+  CHECK(select_child({.suites = suites, .our_spi = Spi{0x55667788}, .ke = DhGroup::Curve25519}, offer).value().suite == suites[0]);
+  const Sa auth = build_child_offer(suites, Spi{0x11223344}, false);
+  REQUIRE(auth.proposals.size() == 1);
+  CHECK(auth.proposals[0].transforms == std::vector<Transform>{{TransformType::Encr, 20, 256}, {TransformType::Esn, 0}});
+  // Whatever a peer lists there.
+  CHECK(select_child({.suites = suites, .our_spi = Spi{0x55667788}, .pfs = false}, offer).value().suite.more == AdditionalKes{});
+  const auto ah = parse_ah_proposal_v2("sha256-x25519-ke2_ecp384").value();
+  REQUIRE(ah.size() == 1);
+  CHECK(ah[0].to_string() == "sha256-curve25519-ke2_ecp384");
+  CHECK_FALSE(parse_esp_proposal_v2("aes256gcm16-ke1_ecp384"));
 }
 
 TEST_CASE("additional key exchanges: a proposal of one that may be left out, and of one that may not", "[ikev2][proposal][rfc9370-2.2.1]") {
