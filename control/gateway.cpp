@@ -206,6 +206,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.more = action.more;
   m.suite = action.suite;
   m.suite.pfs = DhGroup::None;
+  m.suite.more = {};
   m.mode = action.mode;
   m.original_local = action.original_local.value_or(IpAddress{});
   m.original_remote = action.original_remote.value_or(IpAddress{});

@@ -13,6 +13,7 @@
 #include "common/config/load.hpp"
 #include "control/auth/authenticator.hpp"
 #include "control/auth/check.hpp"
+#include "control/config/methods.hpp"
 #include "control/config/secret.hpp"
 #include "control/config/users.hpp"
 #include "control/crypto/pool.hpp"
@@ -203,10 +204,13 @@ int serve(const config::GatewayConfig& config) {
 }
 
 int run(const Options& options) {
-  const auto files = [](const config::GatewayConfig& config, const config::Where& root) { auth::check_files(config, root, wall_time()); };
+  const auto files = [](const config::GatewayConfig& config, const config::Where& root) {
+    check_methods(config, root);
+    auth::check_files(config, root, wall_time());
+  };
   if (!options.check.empty()) return config::check(options.check, std::cout, files);
 
-  auto loaded = config::load_file(options.config);
+  auto loaded = config::load_file(options.config, check_methods);
   if (!loaded) {
     for (const auto& finding : loaded.error()) std::cerr << finding.to_string() << '\n';
     return 1;

@@ -127,7 +127,9 @@ Section<Child> child_section() {
       .key("esp_proposals", &Child::esp_proposals, esp_proposals(),
            "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS, of several groups IKEv1 tries one after "
            "the other. "
-           "esn: extended sequence numbers (RFC 4304); esn-noesn: either.")
+           "esn: extended sequence numbers (RFC 4304); esn-noesn: either. With version: 2 a group may have additional key exchanges beside "
+           "it, "
+           "as in proposals.")
       .required("[aes256gcm16-ecp256, aes128gcm16, aes256-sha256-modp2048]")
       .unless("ah_proposals")
       .key("ah_proposals", &Child::ah_proposals, ah_proposals(),
@@ -291,7 +293,10 @@ Section<Connection> connection_section() {
       .example("[10.9.0.2]")
       .key("proposals", &Connection::proposals, ike_proposals(),
            "IKE suites, the preferred one first. With version: 2 they may also name the pseudo-random function, as an AEAD needs it: "
-           "aes128gcm16-prfsha256-ecp256, aes256-sha256-prfsha384-ecp384.")
+           "aes128gcm16-prfsha256-ecp256, aes256-sha256-prfsha384-ecp384. ke1_NAME to ke7_NAME are additional key exchanges (RFC 9370), "
+           "with "
+           "ke1_none such as may be left out: aes256gcm16-prfsha384-x25519-ke1_mlkem768-ke1_none. mlkem512, mlkem768 and mlkem1024 need "
+           "OpenSSL 3.5.")
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
       .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 32),
            "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. "

@@ -44,6 +44,9 @@ constexpr std::array kCauses{
     Row{"unreachable", "Nothing answers there: a wrong address, no IKE daemon, or UDP port 500 is blocked on the way."},
     Row{"one_way", "Our answers do not reach the peer, or it has given up."},
     Row{"port_4500", "UDP port 4500 is blocked on the way: with a NAT between, IKE moves there."},
+    Row{"large_messages",
+        "The peer answered IKE_SA_INIT, and no answer to an additional key exchange comes: its messages are long, and something on the way "
+        "drops fragments of IP (fragmentation, ike.fragment_size)."},
     Row{"silence", "The peer stopped answering in the middle of the exchange."},
     Row{"ike_version", "The peer speaks the other version of IKE than this connection."},
     Row{"exchange", "The peer wants an exchange that is not done here."},
@@ -78,11 +81,13 @@ Likely other_version(const Failure& f) {
 
 /// No answer, in IKEv2: four messages, of which the first two go to port 500 and the others, with a NAT between, to 4500.
 std::vector<Likely> silence_v2(const Failure& f) {
-  if (in(f, Exchange::CreateChildSa)) return {likely("dead_peer"), likely("silence")};
+  if (in(f, Exchange::CreateChildSa) || in(f, Exchange::IkeFollowupKe)) return {likely("dead_peer"), likely("silence")};
   if (in(f, Exchange::IkeAuth) && f.role == Role::Responder && f.cause.number == 5)  // EAP: as Windows does without a word
     return {likely("own_certificate",
                    "The peer fell silent behind our certificate: it must trust the authority of ours, and expect its identity."),
             likely("silence")};
+  if (in(f, Exchange::IkeIntermediate) && f.role == Role::Initiator)
+    return {likely("large_messages"), likely(f.cause.on_4500 || on_4500(f) ? "port_4500" : "silence")};
   if (f.role == Role::Responder && f.cause.on_4500) return {likely("port_4500"), likely("one_way")};
   if (f.role == Role::Responder) return {likely("one_way"), likely("port_4500")};
   if (in(f, Exchange::IkeSaInit))
@@ -117,18 +122,20 @@ std::vector<Likely> unproven(const Failure& f) {
 struct Said {
   std::string_view notification, cause, text;  ///< text empty: the cause's
 };
-constexpr std::array kSaid{Said{"INVALID-EXCHANGE-TYPE", "aggressive", ""},
-                           Said{"INVALID-MAJOR-VERSION", "ike_version", ""},
-                           Said{"INVALID_MAJOR_VERSION", "ike_version", ""},
-                           Said{"TS_UNACCEPTABLE", "selectors", ""},
-                           Said{"SINGLE_PAIR_REQUIRED", "selectors", "The peer wants each CHILD SA to be for two addresses alone."},
-                           Said{"INVALID_SYNTAX", "protocol", ""},
-                           Said{"UNSUPPORTED_CRITICAL_PAYLOAD", "protocol", ""},
-                           Said{"NO_ADDITIONAL_SAS", "limit", "The peer takes no more CHILD SAs under this IKE SA."},
-                           Said{"FAILED_CP_REQUIRED", "pool", "The peer wants to give us a virtual address, and we do not ask for one."},
-                           Said{"INTERNAL_ADDRESS_FAILURE", "pool", "The peer has no virtual address for us."},
-                           Said{"AUTHORIZATION_FAILED", "peer_refused", "The peer knows who we are, and does not let us in."},
-                           Said{"TEMPORARY_FAILURE", "peer_refused", "The peer is busy with something else; it is asked again."}};
+constexpr std::array kSaid{
+    Said{"INVALID-EXCHANGE-TYPE", "aggressive", ""},
+    Said{"INVALID-MAJOR-VERSION", "ike_version", ""},
+    Said{"INVALID_MAJOR_VERSION", "ike_version", ""},
+    Said{"TS_UNACCEPTABLE", "selectors", ""},
+    Said{"SINGLE_PAIR_REQUIRED", "selectors", "The peer wants each CHILD SA to be for two addresses alone."},
+    Said{"STATE_NOT_FOUND", "peer_refused", "The peer no longer knows what an additional key exchange goes on with; it is begun anew."},
+    Said{"INVALID_SYNTAX", "protocol", ""},
+    Said{"UNSUPPORTED_CRITICAL_PAYLOAD", "protocol", ""},
+    Said{"NO_ADDITIONAL_SAS", "limit", "The peer takes no more CHILD SAs under this IKE SA."},
+    Said{"FAILED_CP_REQUIRED", "pool", "The peer wants to give us a virtual address, and we do not ask for one."},
+    Said{"INTERNAL_ADDRESS_FAILURE", "pool", "The peer has no virtual address for us."},
+    Said{"AUTHORIZATION_FAILED", "peer_refused", "The peer knows who we are, and does not let us in."},
+    Said{"TEMPORARY_FAILURE", "peer_refused", "The peer is busy with something else; it is asked again."}};
 
 std::vector<Likely> by_said(const Failure& f) {
   if (f.cause.said == "INVALID_KE_PAYLOAD")

@@ -239,6 +239,11 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
                 (c == nullptr || c->remote_addrs.empty() ? std::string{} : " (" + c->remote_addrs.front().to_string() + ")") +
                 ", that an IKE daemon listens there, and the firewalls for UDP 500 and 4500."};
   if (cause == "port_4500") return {{}, "Let UDP 4500 through in both directions. Secrets come second."};
+  if (cause == "large_messages")
+    return {{},
+            "Make sure that the peer takes fragments of IKE's own (RFC 7383), and set ike.fragment_size lower where the path is narrow; "
+            "its log "
+            "says whether the messages reach it."};
   if (cause == "one_way" || cause == "silence")
     return {{}, "Look at the peer's log, and at what reaches it (`culvert debug` shows what we send)."};
   if (cause == "ike_version") return version_remedy(c);

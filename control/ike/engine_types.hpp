@@ -25,12 +25,12 @@
 #include "control/ike/reasons.hpp"
 
 namespace culvert::crypto {
-class DhKey;  // control/crypto/dh.hpp
+class KeyExchange;  // control/crypto/key_exchange.hpp
 }
 
 namespace culvert::ike {
 
-using crypto::DhKey;
+using crypto::KeyExchange;
 
 /// One UDP datagram. `data` is the UDP payload exactly as on the wire: on local port 4500 with the non-ESP marker.
 struct Datagram {
@@ -48,11 +48,12 @@ using JobId = std::uint64_t;  ///< of an action that completes later; never reus
 struct SendDatagram {
   Datagram datagram;
 };
-/// Make a key pair for `group` on the crypto pool; with `peer_public`, also g^xy. Answered by Engine::on_dh.
+/// A key exchange on the crypto pool: makes our half as initiator; with `peer_public` and a half of ours, finishes; with `peer_public`
+/// alone, answers it as responder. Answered by Engine::on_dh.
 struct ComputeDh {
   JobId job{};
   DhGroup group{};
-  std::shared_ptr<DhKey> key;        ///< an earlier pair to use; null: make one
+  std::shared_ptr<KeyExchange> key;  ///< our half, made earlier
   std::optional<Bytes> peer_public;  ///< wire form of the KE payload, not yet validated
 };
 /// One direction of a CHILD SA, for the data plane. Answered by Engine::on_installed.
@@ -124,7 +125,7 @@ using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser
 struct DhResult {
   JobId job{};
   bool ok = false;  ///< false: the peer's value is invalid (or the library failed)
-  std::shared_ptr<DhKey> key;
+  std::shared_ptr<KeyExchange> key;
   Bytes public_value;  ///< wire form, ours
   SecretBytes shared;  ///< with peer_public only
 };

@@ -78,12 +78,14 @@ enum class Exchange : std::uint8_t {
   IkeSaInit,
   IkeAuth,
   CreateChildSa,
+  IkeIntermediate,  ///< RFC 9242
+  IkeFollowupKe,    ///< RFC 9370
   Count_
 };
-std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ... "ike_sa_init", "ike_auth", "create_child_sa"
+std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ... "ike_sa_init", "ike_auth", ... "ike_followup_ke"
 
 /// Those that IKEv2 alone has.
-inline bool of_ikev2(Exchange e) { return e == Exchange::IkeSaInit || e == Exchange::IkeAuth || e == Exchange::CreateChildSa; }
+inline bool of_ikev2(Exchange e) { return e >= Exchange::IkeSaInit && e < Exchange::Count_; }
 
 enum class Role : std::uint8_t { Initiator, Responder };
 inline Role other(Role r) { return r == Role::Initiator ? Role::Responder : Role::Initiator; }

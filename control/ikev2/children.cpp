@@ -143,9 +143,9 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
   return std::unexpected(nearest ? std::move(*nearest) : selectors_refused(core, sa, wish));
 }
 
-void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared) {
+void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared, ByteView more) {
   ChildKeys keys =
-      child_keys(sa.keys.prf, sa.keys.d.view(), pair.suite, nonce_i, nonce_r, shared ? std::optional(shared->view()) : std::nullopt);
+      child_keys(sa.keys.prf, sa.keys.d.view(), pair.suite, nonce_i, nonce_r, shared ? std::optional(shared->view()) : std::nullopt, more);
   const bool we_began = role == Role::Initiator;
   pair.outbound = std::move(we_began ? keys.from_initiator : keys.from_responder);
   pair.inbound = std::move(we_began ? keys.from_responder : keys.from_initiator);

@@ -55,7 +55,8 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
 /// The addresses of ESP beside IKE's: ports 0 without encapsulation.
 [[nodiscard]] Path esp_path(Path path, const ike::NatStatus& nat);
 /// Its keys.
-void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared);
+void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared,
+                 ByteView more = {});
 /// Puts the inbound half into the data plane; the job that is answered then.
 JobId install_inbound(Core& core, IkeSa& sa, NewPair& pair);
 /// The inbound half is in: the pair is one of the SA's from now on. `wait`: our outbound half waits for the peer.

@@ -88,7 +88,7 @@ namespace {
 void end_children(Core& core, IkeSa& sa, const std::vector<std::size_t>& named) {
   const auto meant = [&](std::size_t child) { return std::ranges::find(named, child) != named.end(); };
   std::erase_if(sa.tasks, [&](const Task& t) { return t.kind == Task::Kind::NewChild && meant(t.child); });
-  auto* theirs = sa.answering ? std::get_if<AnsweringChild>(&sa.answering->what) : nullptr;
+  auto* theirs = sa.their_child();
   if (theirs && meant(theirs->pair.child)) theirs->ended = true;
   auto* ours = sa.request ? std::get_if<MakeChild>(&sa.request->make) : sa.half_made();
   if (ours && meant(ours->child)) ours->ended = true;
@@ -240,10 +240,11 @@ void dataplane_lost(Core& core, TimePoint now) {
     if (!sa || !sa->established()) continue;
     // What was being installed is gone, too; an answer that waits for it says so.
     if (sa->answering && std::holds_alternative<AnsweringChild>(sa->answering->what)) {
-      const bool auth = std::get<AnsweringChild>(sa->answering->what).auth;
+      const auto& what = std::get<AnsweringChild>(sa->answering->what);
+      const std::uint8_t exchange = what.auth ? ike::kExchangeAuth : what.last ? ike::kExchangeFollowupKe : ike::kExchangeCreateChildSa;
       const std::uint32_t message = sa->answering->id;
       abandon_answering(core, *sa);
-      answer_error(core, now, *sa, auth ? ike::kExchangeAuth : ike::kExchangeCreateChildSa, message, NotifyType::TemporaryFailure);
+      answer_error(core, now, *sa, exchange, message, NotifyType::TemporaryFailure);
     }
     if (sa->request && std::holds_alternative<RequestInstalling>(sa->request->state)) abandon_request(core, *sa);
     for (Child& child : sa->children) {

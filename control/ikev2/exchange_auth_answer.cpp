@@ -88,7 +88,7 @@ std::optional<AuthVerdict> other_names(Core& core, const IkeSa& sa, std::size_t 
 
 SecretBytes octets_of_reply(Core& core, const IkeSa& sa, const Bytes& init_reply) {
   const IdR own = own_id<IdR>(core.connection(sa).local_id, sa.local.address);
-  return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(own));
+  return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(own), sa.int_auth);
 }
 
 void add_introduction(Core& core, IkeSa& sa, Builder& out) {

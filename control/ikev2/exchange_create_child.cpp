@@ -5,6 +5,7 @@
 
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev2/configuration.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/lifecycle.hpp"
@@ -48,8 +49,8 @@ void child_request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, c
   const Request request = *sa.request;
   const auto& make = std::get<MakeChild>(request.make);
   abandon_request(core, sa);
-  core.ended(now, sa, request.auth ? Exchange::IkeAuth : Exchange::CreateChildSa, Role::Initiator, reason, text, make.child,
-             std::move(cause));
+  const Exchange exchange = request.auth ? Exchange::IkeAuth : request.more ? Exchange::IkeFollowupKe : Exchange::CreateChildSa;
+  core.ended(now, sa, exchange, Role::Initiator, reason, text, make.child, std::move(cause));
   if (Child* old = sa.find(make.rekeyed)) {
     old->due = false;
     old->rekey_at = now + backoff(core, ++old->failures);
@@ -178,8 +179,9 @@ void disagreed(Core& core, TimePoint now, IkeSa& sa, const Disagreement& why, un
   if (why.reason == Reason::SelectorMismatch) say_deleted(core, sa, make.spi_in, why.protocol);
 }
 
-void install_agreed(Core& core, IkeSa& sa, NewPair pair, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared) {
-  derive_pair(sa, pair, Role::Initiator, nonce_i, nonce_r, shared);
+void install_agreed(Core& core, IkeSa& sa, NewPair pair, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared,
+                    ByteView more = {}) {
+  derive_pair(sa, pair, Role::Initiator, nonce_i, nonce_r, shared, more);
   const JobId job = install_inbound(core, sa, pair);
   sa.request->state = RequestInstalling{job, std::move(pair)};
 }
@@ -193,6 +195,8 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   if (std::ranges::find(make.deleted, pair->spi_out) != make.deleted.end())
     return child_request_failed(core, now, sa, Reason::DeletedByPeer, "The peer deleted the CHILD SA before its answer came.",
                                 {.number = 2, .by = ike::RefusedBy::Peer});
+  if (!expect_followups(*sa.request, pair->suite.more, m))
+    return child_request_failed(core, now, sa, Reason::BadPayloads, kNoLink, {.number = 2});
   const Bytes nonce_r = m.find<Nonce>()->data;
   pair->lowest_nonce = lower(make.nonce, nonce_r);
   if (pair->suite.pfs == DhGroup::None) return install_agreed(core, sa, std::move(*pair), make.nonce, nonce_r, nullptr);
@@ -323,6 +327,7 @@ void on_request_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
   };
   if (auto* making = std::get_if<RequestMakingKey>(&request.state); making && making->job == job) {
     if (!result.ok) return failed(Reason::Internal, "A Diffie-Hellman key pair could not be made.");
+    if (request.more) return send_followup(core, now, sa, result);
     (child ? child->key : ike->key) = result.key;
     return child ? send_child_request(core, now, sa, request, result.public_value)
                  : send_ike_request(core, now, sa, request, result.public_value);
@@ -330,10 +335,12 @@ void on_request_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
   auto* deriving = std::get_if<RequestDeriving>(&request.state);
   if (!deriving || deriving->job != job) return;
   if (!result.ok) return failed(Reason::BadKe, "The peer's key exchange value is invalid for its group.");
-  if (ike) return ike_rekeyed(core, now, sa, RequestDeriving(*deriving), result.shared);
+  if (go_on_with_followups(core, sa, result.shared)) return;
+  const FollowUpKeys keys = request.more ? request.more->keys : FollowUpKeys{.methods = {}, .first = result.shared, .more = {}};
+  if (ike) return ike_rekeyed(core, now, sa, RequestDeriving(*deriving), keys);
   const Bytes nonce_r = deriving->nonce_r;
   NewPair pair = std::move(*deriving->pair);
-  install_agreed(core, sa, std::move(pair), child->nonce, nonce_r, &result.shared);
+  install_agreed(core, sa, std::move(pair), child->nonce, nonce_r, &keys.first, keys.more.view());
 }
 
 void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool ok, const std::string& error) {
@@ -362,6 +369,13 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
   if (Child* before = sa.find(rekeyed)) return delete_child(core, sa, *before, Reason::Replaced);
   if (const Child* other = rival_of(sa, made)) settle_rivals(core, now, sa, made.pair, other->pair);
 }
+
+void request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
+  if (std::holds_alternative<MakeChild>(sa.request->make)) return child_request_failed(core, now, sa, reason, text, std::move(cause));
+  ike_request_failed(core, now, sa, reason, text, std::move(cause));
+}
+
+void request_put_off(Core& core, TimePoint now, IkeSa& sa) { try_again_soon(core, now, sa); }
 
 void make_request_key(Core& core, IkeSa& sa, Request& request, DhGroup group) {
   const JobId job = core.add_job({sa.id});

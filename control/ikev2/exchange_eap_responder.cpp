@@ -197,7 +197,8 @@ void on_eap_wish(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth state, Mes
   if (connections.empty()) return;
   core.reassign(sa, connections.front());
   if (refuse_nat(core, in, sa, request)) return;
-  SecretBytes octets = signed_octets(sa.keys.prf, state.request, sa.nonce_r, sa.keys.pi.view(), request.raw(PayloadType::IdI)->body);
+  SecretBytes octets =
+      signed_octets(sa.keys.prf, state.request, sa.nonce_r, sa.keys.pi.view(), request.raw(PayloadType::IdI)->body, sa.int_auth);
   EapOpening opening{{id, std::move(request), std::move(state.reply)}, std::move(octets), std::move(connections)};
   const auto scheme = signing_scheme(core, sa);
   if (!scheme) return refuse_initiator(core, now, sa, id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});

@@ -6,6 +6,7 @@
 #include "control/ike/lifetimes.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
@@ -233,6 +234,7 @@ std::optional<TimePoint> next_probe(const Core& core, const IkeSa& sa) {
 void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
   poll_request(core, now, sa);
   if (sa.dead) return;
+  if (sa.pending && now >= sa.pending->until) abandon_followups(core, sa);
   if (auto* closing = std::get_if<Closing>(&sa.state)) {
     if (now >= closing->forget_at) discard(core, now, sa);
     return;
@@ -274,6 +276,7 @@ std::optional<TimePoint> established_deadline(const Core& core, const IkeSa& sa)
   if (const auto* closing = std::get_if<Closing>(&sa.state)) return earliest(out, closing->forget_at);
   const Established* est = sa.established();
   if (!est) return out;
+  if (sa.pending) out = earliest(out, sa.pending->until);
   for (const Child& child : sa.children) {
     if (child.life == Life::Ended || child.life == Life::Replaced) out = earliest(out, child.until);
     if (child.life != Life::Live) continue;

@@ -9,6 +9,9 @@
 //   with EAP, the initiator's user behind the responder's signature (RFC 7296 §2.16):
 //     initiator   AuthSent -reply-> Verifying -ok-> ProvingUser -reply-> ... -reply-> Established
 //     responder   AwaitAuth -request-> SigningForEap -sig-> AskingUser -request-> ... -request-> Established
+//   with additional key exchanges (RFC 9370), between IKE_SA_INIT and IKE_AUTH, once for each:
+//     initiator   Deriving -dh-> Intermediate -dh, reply, dh-> Intermediate ... AuthSent
+//     responder   AwaitAuth -request-> AnsweringIntermediate -dh-> AwaitAuth
 //   then        Established -Delete-> Closing
 //
 // Each side has one request under way at a time (a window of 1, RFC 7296 §2.3), and answers one of the peer's at a time.
@@ -74,7 +77,7 @@ struct MakingKey {
   JobId job{};
 };
 struct InitSent {
-  std::shared_ptr<crypto::DhKey> key;
+  std::shared_ptr<crypto::KeyExchange> key;
   Bytes public_value;
   Outstanding tx;
 };
@@ -82,6 +85,13 @@ struct Deriving {
   JobId job{};
   Bytes nonce_r;
   Bytes reply;  ///< the whole message: the responder signs it
+};
+/// An additional key exchange (RFC 9370 §2.2.2): our half is being made, then the request is out, then the secret is being computed.
+struct Intermediate {
+  Bytes reply;  ///< of IKE_SA_INIT
+  JobId job{};
+  std::shared_ptr<crypto::KeyExchange> key{};
+  std::optional<Outstanding> tx{};  ///< while the request is out
 };
 /// Our signature is being made.
 struct Signing {
@@ -122,6 +132,12 @@ struct Responding {
 };
 struct AwaitAuth {
   Bytes request, reply;  ///< IKE_SA_INIT both ways
+};
+/// An additional key exchange of the initiator's is being answered.
+struct AnsweringIntermediate {
+  AwaitAuth after;
+  JobId job{};
+  std::uint32_t id = 0;  ///< of the message
 };
 /// The request of IKE_AUTH, while it is judged: nothing that comes meanwhile is answered.
 struct AuthRequest {
@@ -198,8 +214,8 @@ struct Established {
 struct Closing {
   TimePoint forget_at;
 };
-using State = std::variant<MakingKey, InitSent, Deriving, Signing, AuthSent, Verifying, ProvingUser, Responding, AwaitAuth, VerifyingInit,
-                           SigningReply, SigningForEap, AskingUser, Refused, Established, Closing>;
+using State = std::variant<MakingKey, InitSent, Deriving, Intermediate, Signing, AuthSent, Verifying, ProvingUser, Responding, AwaitAuth,
+                           AnsweringIntermediate, VerifyingInit, SigningReply, SigningForEap, AskingUser, Refused, Established, Closing>;
 
 /// Virtual addresses of one side: one of each family at most.
 struct VirtualAddresses {
@@ -224,6 +240,8 @@ struct IkeSa {
   IkeSuite suite;
   IkeKeys keys;
   std::optional<Cipher> seal, open;       ///< our direction, the peer's
+  std::optional<Cipher> opened_by;        ///< what the request was encrypted with that the last answer is for, if not `open`
+  IntAuth int_auth;                       ///< of IKE_INTERMEDIATE
   Bytes nonce_i, nonce_r;                 ///< of IKE_SA_INIT; kept until IKE_AUTH is over
   DhGroup group{};                        ///< of our KE payload
   Bytes init_request;                     ///< of an initiator: IKE_SA_INIT as last sent
@@ -255,6 +273,7 @@ struct IkeSa {
   std::deque<Task> tasks;
   std::optional<Request> request;
   std::optional<Answering> answering;
+  std::optional<Pending> pending;
   std::size_t first_child = 0;      ///< of an initiator: what IKE_AUTH is to make
   bool childless = false;           ///< ... nothing
   bool unnamed = false;             ///< of an initiator: asks without saying whom (IDr), to learn who is there
@@ -270,6 +289,11 @@ struct IkeSa {
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }
   [[nodiscard]] Established* established() { return std::get_if<Established>(&state); }
+  /// The CHILD SA that a CREATE_CHILD_SA of the peer is about to make; nullptr: none.
+  [[nodiscard]] AnsweringChild* their_child() {
+    auto* child = answering ? std::get_if<AnsweringChild>(&answering->what) : nullptr;
+    return child || !pending ? child : std::get_if<AnsweringChild>(&pending->what);
+  }
   [[nodiscard]] Child* find(std::uint64_t pair) {
     const auto it = std::ranges::find(children, pair, &Child::pair);
     return it == children.end() ? nullptr : &*it;

@@ -69,7 +69,7 @@ void add_unfinished(const Core& core, const IkeSa& sa, std::vector<ike::ChildSaI
 /// The number of the message that the peer has not answered; 0: none.
 unsigned unanswered(const IkeSa& sa) {
   if (std::holds_alternative<InitSent>(sa.state)) return 1;
-  if (std::holds_alternative<AuthSent>(sa.state)) return 3;
+  if (std::holds_alternative<AuthSent>(sa.state) || std::holds_alternative<Intermediate>(sa.state)) return 3;
   return std::holds_alternative<ProvingUser>(sa.state) ? 5 : 0;
 }
 

@@ -74,6 +74,9 @@ TEST_CASE("explain: silence in IKEv2, by the message that was not answered", "[e
     return failure(exchange, role, Reason::Timeout, {.number = number, .on_4500 = on_4500});
   };
   CHECK(cause_names(silent(Exchange::IkeSaInit, Role::Initiator, 1)) == Names{"unreachable", "ike_version"});
+  CHECK(cause_names(silent(Exchange::IkeIntermediate, Role::Initiator, 3)) == Names{"large_messages", "silence"});
+  CHECK(cause_names(silent(Exchange::IkeIntermediate, Role::Initiator, 3, true)) == Names{"large_messages", "port_4500"});
+  CHECK(cause_names(silent(Exchange::IkeIntermediate, Role::Responder, 1)) == Names{"one_way", "port_4500"});
   CHECK(cause_names(silent(Exchange::IkeAuth, Role::Initiator, 3)) == Names{"silence", "one_way"});
   CHECK(cause_names(silent(Exchange::IkeAuth, Role::Initiator, 3, true)) == Names{"port_4500", "silence"});
   CHECK_THAT(remedy(silent(Exchange::IkeAuth, Role::Initiator, 3, true)).note, Contains("UDP 4500"));
