@@ -17,22 +17,22 @@ constexpr std::size_t kLinkBytes = 16;                 // nobody but the peer se
 constexpr std::size_t kMaxLinkBytes = 1024;            // of the peer's, which we send back
 constexpr auto kPatience = std::chrono::seconds{120};  // for the peer's next one
 
-void append(SecretBytes& to, const SecretBytes& more) {
+void append_secret(SecretBytes& to, const SecretBytes& more) {
   SecretBytes both(to.size() + more.size());
   std::ranges::copy(to.view(), both.mutable_view().begin());
   std::ranges::copy(more.view(), both.mutable_view().begin() + static_cast<std::ptrdiff_t>(to.size()));
   to = std::move(both);
 }
-void take(FollowUpKeys& keys, const SecretBytes& shared) {
+void add_secret(FollowUpKeys& keys, const SecretBytes& shared) {
   if (keys.first.empty()) {
     keys.first = shared;
     return;
   }
-  append(keys.more, shared);
+  append_secret(keys.more, shared);
   ++keys.done;
 }
 /// "additional key exchange 2 of 3 (ecp384)"
-std::string which(const FollowUpKeys& keys) {
+std::string which_followup(const FollowUpKeys& keys) {
   const DhInfo* info = keys.due() == DhGroup::None ? nullptr : find_ke(keys.due());
   return "additional key exchange " + std::to_string(keys.done + 1) + " of " + std::to_string(keys.methods.size()) +
          (info ? " (" + std::string(info->name) + ")" : "");
@@ -43,14 +43,14 @@ const Bytes* link_of(const Message& m) {
   return n && !n->data.empty() && n->data.size() <= kMaxLinkBytes ? &n->data : nullptr;
 }
 
-std::optional<std::size_t> child_of(const Pending& p) {
+std::optional<std::size_t> pending_child(const Pending& p) {
   const auto* child = std::get_if<AnsweringChild>(&p.what);
   return child ? std::optional(child->pair.child) : std::nullopt;
 }
 
 /// The peer's CREATE_CHILD_SA comes to nothing.
-void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Reason reason, const std::string& text, NotifyType type) {
-  const auto child = sa.pending ? child_of(*sa.pending) : std::nullopt;
+void refuse_followup(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Reason reason, const std::string& text, NotifyType type) {
+  const auto child = sa.pending ? pending_child(*sa.pending) : std::nullopt;
   abandon_followups(core, sa);
   answer_error(core, now, sa, kFollowupKe, id, type);
   if (reason == Reason::Ok) return;  // it asks again
@@ -79,7 +79,7 @@ bool go_on_with_followups(Core& core, IkeSa& sa, const SecretBytes& shared) {
   Request& request = *sa.request;
   if (!request.more) return false;
   FollowUps& more = *request.more;
-  take(more.keys, shared);
+  add_secret(more.keys, shared);
   const DhGroup next = more.keys.due();
   if (next == DhGroup::None) return false;
   more.agreed = std::move(std::get<RequestDeriving>(request.state));
@@ -101,7 +101,7 @@ void send_followup(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
 void on_followup_response(Core& core, const Incoming& in, IkeSa& sa, const Message& m) {
   Request& request = *sa.request;
   FollowUps& more = *request.more;
-  const std::string what = which(more.keys);
+  const std::string what = which_followup(more.keys);
   const auto fails = [&](Reason reason, const std::string& text, Cause cause = {.number = 2}) {
     request_failed(core, in.now, sa, reason, text, std::move(cause));
   };
@@ -131,7 +131,7 @@ void await_followups(Core& core, TimePoint now, IkeSa& sa, std::variant<Answerin
   const AdditionalKes& more = child ? child->pair.suite.more : std::get<AnsweringIke>(what).suite.more;
   Pending next{
       .what = std::move(what), .keys = {.methods = in_order(more)}, .link = core.shared.random(kLinkBytes), .until = now + kPatience};
-  take(next.keys, first);
+  add_secret(next.keys, first);
   answer.notify(NotifyType::AdditionalKeyExchange, next.link);
   sa.pending = std::move(next);
   core.touch(sa);
@@ -140,7 +140,7 @@ void await_followups(Core& core, TimePoint now, IkeSa& sa, std::variant<Answerin
 void on_followup_request(Core& core, const Incoming& in, IkeSa& sa, const Message& m) {
   const std::uint32_t id = in.header().message_id.value;
   const auto fails = [&](Reason reason, const std::string& text, NotifyType type = NotifyType::InvalidSyntax) {
-    refuse(core, in.now, sa, id, reason, text, type);
+    refuse_followup(core, in.now, sa, id, reason, text, type);
   };
   if (const auto fault = check(MessageKind::KeyExchange, m)) return fails(Reason::BadPayloads, "IKE_FOLLOWUP_KE: " + *fault);
   const Bytes* link = link_of(m);
@@ -155,7 +155,7 @@ void on_followup_request(Core& core, const Incoming& in, IkeSa& sa, const Messag
   if (sa.established()->replaced || sa.established()->leaving) return fails(Reason::Ok, {}, NotifyType::TemporaryFailure);
   const Ke& ke = *m.find<Ke>();
   const DhGroup method = sa.pending->keys.due();
-  if (ke.group != method) return fails(Reason::BadKe, "The peer's value in " + which(sa.pending->keys) + " is of another method.");
+  if (ke.group != method) return fails(Reason::BadKe, "The peer's value in " + which_followup(sa.pending->keys) + " is of another method.");
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::ComputeDh{job, method, nullptr, ke.data});
   sa.answering = Answering{id, job, AnsweringFollowUp{}};
@@ -164,13 +164,13 @@ void on_followup_request(Core& core, const Incoming& in, IkeSa& sa, const Messag
 void on_followup_key(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& result) {
   const std::uint32_t id = sa.answering->id;
   if (!sa.pending || !sa.established() || sa.established()->replaced)
-    return refuse(core, now, sa, id, Reason::Ok, {}, NotifyType::TemporaryFailure);
+    return refuse_followup(core, now, sa, id, Reason::Ok, {}, NotifyType::TemporaryFailure);
   if (!result.ok)
-    return refuse(core, now, sa, id, Reason::BadKe, "The peer's value in " + which(sa.pending->keys) + " is invalid.",
-                  NotifyType::InvalidSyntax);
+    return refuse_followup(core, now, sa, id, Reason::BadKe, "The peer's value in " + which_followup(sa.pending->keys) + " is invalid.",
+                           NotifyType::InvalidSyntax);
   Pending& pending = *sa.pending;
   const Ke ke{pending.keys.due(), result.public_value};
-  take(pending.keys, result.shared);
+  add_secret(pending.keys, result.shared);
   if (pending.keys.due() != DhGroup::None) {
     pending.link = core.shared.random(kLinkBytes);
     pending.until = now + kPatience;

@@ -21,7 +21,7 @@ DhGroup due(const IkeSa& sa) {
   return sa.int_auth.exchanges < all.size() ? all[sa.int_auth.exchanges] : DhGroup::None;
 }
 /// "additional key exchange 2 of 3 (ecp384)"
-std::string which(const IkeSa& sa) {
+std::string which_intermediate(const IkeSa& sa) {
   const DhInfo* info = find_ke(due(sa));
   return "additional key exchange " + std::to_string(sa.int_auth.exchanges + 1) + " of " + std::to_string(in_order(sa.suite.more).size()) +
          (info ? " (" + std::string(info->name) + ")" : "");
@@ -43,7 +43,7 @@ void mix_in(IkeSa& sa, const SecretBytes& shared) {
   if (sa.role == Role::Responder) sa.opened_by = std::move(before);
 }
 
-void fail(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
+void intermediate_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
   connecting_failed(core, now, sa, Exchange::IkeIntermediate, reason, text, std::move(cause));
 }
 
@@ -56,8 +56,8 @@ void send_key(Core& core, TimePoint now, IkeSa& sa, Intermediate& state, const i
   core.touch(sa);
 }
 
-void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Reason reason, const std::string& text, NotifyType type,
-            Bytes data = {}) {
+void refuse_intermediate(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Reason reason, const std::string& text, NotifyType type,
+                         Bytes data = {}) {
   answer_error(core, now, sa, kIntermediate, id, type, std::move(data));
   core.ended(now, sa, Exchange::IkeIntermediate, Role::Responder, reason, text, {}, {.number = 1});
   sa.state = Refused{};
@@ -65,7 +65,8 @@ void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Reason reaso
 
 void answer_key(Core& core, TimePoint now, IkeSa& sa, AnsweringIntermediate done, const ike::DhResult& result) {
   if (!result.ok)
-    return refuse(core, now, sa, done.id, Reason::BadKe, "The peer's value in " + which(sa) + " is invalid.", NotifyType::InvalidSyntax);
+    return refuse_intermediate(core, now, sa, done.id, Reason::BadKe, "The peer's value in " + which_intermediate(sa) + " is invalid.",
+                               NotifyType::InvalidSyntax);
   Builder b;
   b.add(Ke{due(sa), result.public_value});
   answer(core, now, sa, kIntermediate, done.id, b);
@@ -96,7 +97,7 @@ std::expected<IkeChoice, Mismatch> select_possible(std::span<const IkeSuite> sui
 
 std::optional<std::string> skipped_exchange(const IkeSa& sa) {
   if (due(sa) == DhGroup::None) return std::nullopt;
-  return "IKE_AUTH comes before " + which(sa) + ".";
+  return "IKE_AUTH comes before " + which_intermediate(sa) + ".";
 }
 
 void next_key_exchange(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
@@ -118,13 +119,13 @@ bool on_intermediate_key(Core& core, TimePoint now, IkeSa& sa, const ike::DhResu
   if (!state || state->job != result.job) return false;
   if (!state->key) {
     if (!result.ok)
-      fail(core, now, sa, Reason::Internal, "No key could be made for " + which(sa) + ".", {});
+      intermediate_failed(core, now, sa, Reason::Internal, "No key could be made for " + which_intermediate(sa) + ".", {});
     else
       send_key(core, now, sa, *state, result);
     return true;
   }
   if (!result.ok) {
-    fail(core, now, sa, Reason::BadKe, "The peer's value in " + which(sa) + " is invalid.", {.number = 2});
+    intermediate_failed(core, now, sa, Reason::BadKe, "The peer's value in " + which_intermediate(sa) + " is invalid.", {.number = 2});
     return true;
   }
   const Bytes init_reply = std::move(state->reply);
@@ -141,13 +142,15 @@ void on_intermediate_response(Core& core, const Incoming& in, IkeSa& sa) {
   if (!m) return;
   heard(core, in, sa);
   if (const Notify* error = m->error())
-    return fail(core, in.now, sa, Reason::PeerRefused, "The peer refused " + which(sa) + " with " + name(error->type) + ".",
-                {.number = 1, .said = name(error->type), .said_proven = true});
+    return intermediate_failed(core, in.now, sa, Reason::PeerRefused,
+                               "The peer refused " + which_intermediate(sa) + " with " + name(error->type) + ".",
+                               {.number = 1, .said = name(error->type), .said_proven = true});
   if (const auto fault = check(MessageKind::KeyExchange, *m))
-    return fail(core, in.now, sa, Reason::BadPayloads, "The answer to IKE_INTERMEDIATE: " + *fault, {.number = 2});
+    return intermediate_failed(core, in.now, sa, Reason::BadPayloads, "The answer to IKE_INTERMEDIATE: " + *fault, {.number = 2});
   const Ke& ke = *m->find<Ke>();
   if (ke.group != due(sa))
-    return fail(core, in.now, sa, Reason::BadKe, "The peer's value in " + which(sa) + " is of another method.", {.number = 2});
+    return intermediate_failed(core, in.now, sa, Reason::BadKe, "The peer's value in " + which_intermediate(sa) + " is of another method.",
+                               {.number = 2});
   prove(sa, false, in.framed.message, inside.first, inside.chain);
   state->tx.reset();
   state->job = core.add_job({sa.id});
@@ -167,7 +170,7 @@ void on_intermediate_request(Core& core, const Incoming& in, IkeSa& sa) {
   sa.remote = in.datagram.remote;
   const std::uint32_t id = in.header().message_id.value;
   const auto fails = [&](Reason reason, const std::string& text, NotifyType type = NotifyType::InvalidSyntax, Bytes data = {}) {
-    refuse(core, in.now, sa, id, reason, text, type, std::move(data));
+    refuse_intermediate(core, in.now, sa, id, reason, text, type, std::move(data));
   };
   if (const auto critical = m->unknown_critical())
     return fails(Reason::BadPayloads, "IKE_INTERMEDIATE has a critical payload that is not known.", NotifyType::UnsupportedCriticalPayload,
@@ -176,7 +179,7 @@ void on_intermediate_request(Core& core, const Incoming& in, IkeSa& sa) {
   const DhGroup method = due(sa);
   if (method == DhGroup::None) return fails(Reason::Unexpected, "IKE_INTERMEDIATE comes, and no additional key exchange is left.");
   const Ke& ke = *m->find<Ke>();
-  if (ke.group != method) return fails(Reason::BadKe, "The peer's value in " + which(sa) + " is of another method.");
+  if (ke.group != method) return fails(Reason::BadKe, "The peer's value in " + which_intermediate(sa) + " is of another method.");
   prove(sa, true, in.framed.message, inside.first, inside.chain);
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::ComputeDh{job, method, nullptr, ke.data});
