@@ -185,6 +185,7 @@ Tls::Tls(Setup setup) : impl_(std::make_unique<Impl>()) {
   // strongSwan's server does not say that it renegotiates securely (RFC 5746); nobody does that here.
   if (!setup.server) SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
   SSL_CTX_clear_options(ctx, SSL_OP_ENABLE_MIDDLEBOX_COMPAT);  // there are none inside of IKE
+  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);             // between steps, which may be many and long
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   must(SSL_CTX_set_num_tickets(ctx, 0), "SSL_CTX_set_num_tickets");
   SSL_CTX_set_max_cert_list(ctx, static_cast<long>(kMaxTlsCertificates));
