@@ -95,6 +95,8 @@ void check_eap_keys(const Connection& c, const Where& at) {
   }
   if (c.local_auth.auth == Proof::EapTls) {
     if (given(c.local_auth.password)) local.key("password").warning("no password is used, since auth is eap-tls");
+    if (c.local_auth.aaa_id.type == Identity::Type::KeyId)
+      local.key("aaa_id").error("expected an identity that a certificate can carry: an address, a host name, user@domain or its subject");
   } else if (c.local_auth.aaa_id != Identity{}) {
     local.key("aaa_id").warning("no server of EAP-TLS is asked who it is, since auth is not eap-tls");
   }

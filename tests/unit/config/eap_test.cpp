@@ -103,6 +103,9 @@ TEST_CASE("EAP-TLS has certificates on both sides, and no passwords", "[config][
   only(user("auth: eap-mschapv2, password: \"file:/p\", aaa_id: aaa.example"),
        "warning: connections.b.local.aaa_id: no server of EAP-TLS is asked who it is, since auth is not eap-tls");
   only(
+      user("auth: eap-tls, aaa_id: \"keyid:aaa\", " + mine),
+      "connections.b.local.aaa_id: expected an identity that a certificate can carry: an address, a host name, user@domain or its subject");
+  only(
       with("id: gw-b.example", "auth: eap-tls, cacerts: /ca.pem"),
       "connections.b.local.auth: expected pubkey, since remote.auth is EAP: EAP is done with a gateway that proves itself by a certificate "
       "(RFC 7296 §2.16)");
