@@ -103,6 +103,12 @@ void Gateway::on_user_found(ike::TimePoint now, ike::UserFound result) {
   perform(now);
 }
 
+void Gateway::on_tls(ike::TimePoint now, ike::TlsStepped result) {
+  now_ = now;
+  engine_.on_tls(now, std::move(result));
+  perform(now);
+}
+
 void Gateway::on_second(ike::TimePoint now) {
   now_ = now;
   if (link_) {
@@ -182,6 +188,7 @@ void Gateway::act(ike::TimePoint, ike::ComputeDh& action) { hooks_.compute(std::
 void Gateway::act(ike::TimePoint, ike::Sign& action) { hooks_.sign(std::move(action)); }
 
 void Gateway::act(ike::TimePoint, ike::VerifyPeer& action) { hooks_.verify(std::move(action)); }
+void Gateway::act(ike::TimePoint, ike::TlsStep& action) { hooks_.tls(std::move(action)); }
 
 void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   if (!link_) return refuse_install(action, now, "no data plane is attached");

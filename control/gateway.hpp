@@ -39,6 +39,7 @@ class Gateway final : private ike::Services {
     std::function<void(ike::CheckUser, config::SecretRef users)> check_user;  ///< answered by on_user_checked, later
     std::function<void(ike::FindUser, config::SecretRef users)> find_user;    ///< answered by on_user_found, later
     std::function<void(radius::Send)> send_radius;                            ///< what comes back goes to on_radius, later
+    std::function<void(ike::TlsStep)> tls;                                    ///< answered by on_tls, later
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
     std::function<std::vector<Bytes>(const std::string&)> certificates, authorities, authority_keys;
@@ -69,6 +70,7 @@ class Gateway final : private ike::Services {
   /// Something came from a RADIUS server to one of the sockets that it is asked by; or nothing listens there, says somebody on the way.
   void on_radius(ike::TimePoint now, std::size_t server, std::uint32_t socket, ByteView datagram);
   void on_radius_unreachable(std::size_t server, std::uint32_t socket) { radius_.on_unreachable(server, socket); }
+  void on_tls(ike::TimePoint now, ike::TlsStepped result);
   /// About once a second: late answers, traffic for DPD, sums.
   void on_second(ike::TimePoint now);
   /// Deletes everything and tells the peers. `quiet()` says when the data plane has confirmed all of it.
@@ -173,6 +175,7 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::AskRadius& action);
   /// What the servers are sent goes out, and what they have said to the engine. Whether the engine may want something now.
   bool settle_radius(ike::TimePoint now);
+  void act(ike::TimePoint now, ike::TlsStep& action);
   void act(ike::TimePoint now, ike::InstallSa& action);
   void act(ike::TimePoint now, ike::RemoveSa& action);
   void act(ike::TimePoint now, ike::MoveSa& action);

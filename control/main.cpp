@@ -55,7 +55,7 @@ void look_at_users(const config::Connection& connection, Journal& journal) {
   if (!connection.xauth_client.user.empty())
     if (const auto password = resolve_secret(connection.xauth_client.password); !password)
       complain("the password of local.xauth cannot be read", password.error());
-  if (config::is_eap(connection.local_auth.auth))
+  if (config::by_password(connection.local_auth.auth))
     if (const auto password = resolve_secret(connection.local_auth.password); !password)
       complain("local.password cannot be read", password.error());
 }
@@ -129,6 +129,7 @@ int serve(const config::GatewayConfig& config) {
                .post = [&loop](std::function<void()> work) { loop.post(std::move(work)); },
                .on_signed = [&gateway_ptr](ike::SignResult result) { gateway_ptr->on_signed(Clock::now(), std::move(result)); },
                .on_verified = [&gateway_ptr](ike::VerifyResult result) { gateway_ptr->on_verified(Clock::now(), std::move(result)); },
+               .on_tls = [&gateway_ptr](ike::TlsStepped result) { gateway_ptr->on_tls(Clock::now(), std::move(result)); },
                .fetch = [&loop](auth::Fetch what, auth::Fetched done) { loop.fetch(std::move(what), std::move(done)); },
                .now = wall_time,
                .complain =
@@ -172,6 +173,7 @@ int serve(const config::GatewayConfig& config) {
                            answer_found({.job = job.job, .error = "too much is being computed"});
                        },
                    .send_radius = [&loop](const radius::Send& what) { loop.send(what); },
+                   .tls = [&authenticator](ike::TlsStep job) { authenticator.tls(std::move(job)); },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
                    .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },

@@ -125,8 +125,11 @@ enum class Proof : std::uint8_t {
   EapMschapv2,  ///< IKEv2: a user name and a password, behind the other side's signature (RFC 7296 §2.16)
   EapMd5,       ///< the same with a method that makes no key
   EapRadius,    ///< remote only: by whichever method a RADIUS server asks for (RFC 3579)
+  EapTls,       ///< IKEv2: TLS inside of EAP, in which both sides have certificates (RFC 5216, RFC 9190)
 };
-inline bool is_eap(Proof p) { return p == Proof::EapMschapv2 || p == Proof::EapMd5 || p == Proof::EapRadius; }
+inline bool by_password(Proof p) { return p == Proof::EapMschapv2 || p == Proof::EapMd5; }
+inline bool is_eap(Proof p) { return by_password(p) || p == Proof::EapRadius || p == Proof::EapTls; }
+inline bool by_certificate(Proof p) { return p == Proof::Pubkey || p == Proof::EapTls; }
 enum class Revocation : std::uint8_t {
   Ignore,  ///< neither CRL nor OCSP is looked at
   IfUri,   ///< where the certificate names a place to ask, the answer must be good
@@ -158,6 +161,7 @@ struct LocalAuth {
   std::vector<std::string> certs;  ///< files, PEM or DER: the end entity's, then intermediate authorities'
   SecretRef key;                   ///< the private key, PEM or DER, not encrypted
   std::string eap_id;              ///< with EAP, the user that we are; empty: the identity
+  Identity aaa_id{};               ///< with EapTls, whose certificate the server of EAP has; Any: the peer's of IKE
   SecretRef password;              ///< with EAP
 };
 struct RemoteAuth {

@@ -202,47 +202,43 @@ void finish_connection(const At& at, Connection& c) {
     c.local_id = {Identity::Type::IpAddr, c.local_addrs.front().to_string()};
 }
 
-Kind<Proof> proof(bool of_peer) {
-  std::vector<std::pair<std::string, Proof>> words{{"psk", Proof::Psk},
-                                                   {"pubkey", Proof::Pubkey},
-                                                   {"xauth", Proof::Xauth},
-                                                   {"eap-mschapv2", Proof::EapMschapv2},
-                                                   {"eap-md5", Proof::EapMd5}};
-  if (!of_peer) return choice<Proof>(words, {{"eap-radius", "that is how a gateway checks its peer: it is for remote.auth"}});
-  words.emplace_back("eap-radius", Proof::EapRadius);
-  return choice<Proof>(words);
-}
-
 Section<LocalAuth> local_auth_section() {
   return Section<LocalAuth>()
-      .key("auth", &LocalAuth::auth, auth_method(proof(false), false),
-           "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate. xauth: with the "
-           "user name and password of xauth alone, behind the peer's signature (hybrid authentication). eap-mschapv2, eap-md5: with "
-           "version: 2, by EAP behind the peer's signature, with eap_id and password. rsa/pss and the others, with "
-           "version: 2: pubkey, with this signature; of the hashes the first one that the peer takes. RSA signs by PKCS #1 v1.5 with "
-           "pubkey, and by PSS to a peer that has begun and done so itself.")
+      .key(
+          "auth", &LocalAuth::auth, auth_method(false),
+          "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate. xauth: with the "
+          "user name and password of xauth alone, behind the peer's signature (hybrid authentication). eap-mschapv2, eap-md5: with "
+          "version: 2, by EAP behind the peer's signature, with eap_id and password. eap-tls: the same with certs and key. rsa/pss and the "
+          "others, with version: 2: pubkey, with this signature; of the hashes the first one that the peer takes. RSA signs by PKCS #1 "
+          "v1.5 with pubkey, and by PSS to a peer that has begun and done so itself.")
       .key("certs", &LocalAuth::certs, list_of(certificate_file(), 0, 8),
-           "With pubkey: files of our certificate and, behind it, of intermediate authorities that the peer may lack. These files, and all "
+           "With pubkey and eap-tls: files of our certificate and, behind it, of intermediate authorities that the peer may lack. These "
+           "files, and all "
            "others of keys and certificates, are read again when they change.")
       .key("key", &LocalAuth::key, key_reference(),
-           "With pubkey: where the private key is, RSA, ECDSA or (version: 2) Ed25519 or Ed448, not encrypted: a file of mode 0600.")
-      .key("eap_id", &LocalAuth::eap_id, text("a user name, or empty: id", 255), "With EAP: the user that we are, such as branch-7.")
+           "With pubkey and eap-tls: where the private key is, RSA, ECDSA or (version: 2) Ed25519 or Ed448, not encrypted: a file of mode "
+           "0600.")
+      .key("eap_id", &LocalAuth::eap_id, text("a user name, or empty: id", 255),
+           "With EAP: the user that we are, such as branch-7. With eap-tls it must be a name that our certificate carries.")
+      .key("aaa_id", &LocalAuth::aaa_id, identity(),
+           "With eap-tls: who the server of EAP is, by its certificate, which is of one of remote.cacerts. %any: the peer itself.")
       .key("password", &LocalAuth::password, or_none(secret_reference()), "With EAP: where its password is, as for secret.");
 }
 
 Section<RemoteAuth> remote_auth_section() {
   return Section<RemoteAuth>()
-      .key("auth", &RemoteAuth::auth, auth_method(proof(true), true),
-           "How the peer proves it. pubkey: with a signature, and a certificate of cacerts or certs. xauth: with a user name and password "
-           "alone, behind our signature (hybrid authentication). eap-mschapv2, eap-md5: with version: 2, by EAP, as Windows and phones do, "
-           "behind our signature; eap-md5, which makes no key, must be named in allow_weak. eap-radius: the same by whichever method a "
-           "server of "
-           "radius asks for, which must make a key unless allow_weak has eap-md5. ike:rsa/pss-sha256 and the like, with "
-           "version: 2: pubkey, and its signature must be such a one.")
+      .key(
+          "auth", &RemoteAuth::auth, auth_method(true),
+          "How the peer proves it. pubkey: with a signature, and a certificate of cacerts or certs. xauth: with a user name and password "
+          "alone, behind our signature (hybrid authentication). eap-mschapv2, eap-md5: with version: 2, by EAP, as Windows and phones do, "
+          "behind our signature; eap-md5, which makes no key, must be named in allow_weak. eap-tls: the same with a certificate of cacerts "
+          "or certs that carries the user's name; the server of it is this gateway, by its certificate. eap-radius: by whichever method a "
+          "server of radius asks for, which must make a key unless allow_weak has eap-md5. ike:rsa/pss-sha256 and the like, with version: "
+          "2: pubkey, and its signature must be such a one.")
       .key("cacerts", &RemoteAuth::cacerts, list_of(certificate_file(), 0, 32),
-           "With pubkey: files of the authorities that this connection trusts.")
+           "With pubkey and eap-tls: files of the authorities that this connection trusts.")
       .key("certs", &RemoteAuth::certs, list_of(certificate_file(), 0, 32),
-           "With pubkey: files of peers' certificates that are trusted as they are, whoever has signed them.")
+           "With pubkey and eap-tls: files of peers' certificates that are trusted as they are, whoever has signed them.")
       .key("crls", &RemoteAuth::crls, list_of(certificate_file(), 0, 32), "Files of revocation lists of these authorities.")
       .key("revocation", &RemoteAuth::revocation,
            choice<Revocation>({{"ignore", Revocation::Ignore}, {"ifuri", Revocation::IfUri}, {"strict", Revocation::Strict}}),
@@ -252,7 +248,8 @@ Section<RemoteAuth> remote_auth_section() {
            "With EAP: the users that this connection is for. Of several connections with the same local.id the first one is taken that "
            "has the user's name.")
       .key("users", &RemoteAuth::users, or_none(users_file()),
-           "With EAP: the file of users as in xauth.users, with passwords as {plain} or {nt}: no other form can be compared by EAP.");
+           "With eap-mschapv2 and eap-md5: the file of users as in xauth.users, with passwords as {plain} or {nt}: no other form can be "
+           "compared by EAP.");
 }
 
 Section<Ppk> ppk_section() {

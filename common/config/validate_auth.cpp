@@ -41,26 +41,32 @@ void check_secret(const Connection& c, const Where& at) {
                              std::string(c.version == 2 ? "neither side's auth is psk" : "local.auth is not psk"));
 }
 
+template <class Side>
+std::string word(const Side& side) {
+  return side.auth == Proof::EapTls ? "eap-tls" : "pubkey";
+}
+
 void check_local(const LocalAuth& auth, const Where& at) {
-  if (auth.auth == Proof::Pubkey) {
-    if (at.clean({"certs"}) && auth.certs.empty()) at.key("certs").error("expected the file of our certificate, since auth is pubkey");
+  if (by_certificate(auth.auth)) {
+    if (at.clean({"certs"}) && auth.certs.empty())
+      at.key("certs").error("expected the file of our certificate, since auth is " + word(auth));
     if (at.clean({"key"}) && auth.key.kind == SecretRef::Kind::None)
-      at.key("key").error("expected the file of our private key, since auth is pubkey");
+      at.key("key").error("expected the file of our private key, since auth is " + word(auth));
     return;
   }
   if (is_eap(auth.auth) && at.clean({"password"}) && auth.password.kind == SecretRef::Kind::None)
     at.key("password").error("expected the password of the user that we are, since auth is EAP");
-  if (!auth.certs.empty()) at.key("certs").warning("no certificate is used, since auth is not pubkey");
-  if (auth.key.kind != SecretRef::Kind::None) at.key("key").warning("no private key is used, since auth is not pubkey");
+  if (!auth.certs.empty()) at.key("certs").warning("no certificate is used, since auth is neither pubkey nor eap-tls");
+  if (auth.key.kind != SecretRef::Kind::None) at.key("key").warning("no private key is used, since auth is neither pubkey nor eap-tls");
 }
 
 void check_remote(const RemoteAuth& auth, const Identity& id, const Where& at) {
-  if (auth.auth == Proof::Pubkey) {
+  if (by_certificate(auth.auth)) {
     if (!at.clean({"cacerts", "certs"})) return;
     if (auth.cacerts.empty() && auth.certs.empty())
-      at.key("cacerts").error(
-          "expected the file of an authority that is trusted (or the peer's certificate in certs), since auth is pubkey");
-    if (id.type == Identity::Type::Any && !auth.cacerts.empty() && at.clean({"id"}))
+      at.key("cacerts").error("expected the file of an authority that is trusted (or the peer's certificate in certs), since auth is " +
+                              word(auth));
+    if (auth.auth == Proof::Pubkey && id.type == Identity::Type::Any && !auth.cacerts.empty() && at.clean({"id"}))
       at.key("id").warning("without an identity, whoever has a certificate of these authorities is taken for this peer");
     if (auth.revocation == Revocation::Ignore)
       at.key("revocation").warning("a stolen key is good until its certificate expires, though it was revoked");
@@ -68,10 +74,10 @@ void check_remote(const RemoteAuth& auth, const Identity& id, const Where& at) {
   }
   if (auth.auth == Proof::EapRadius && auth.users.kind != SecretRef::Kind::None)
     at.key("users").warning("no file of users is looked at, since auth is eap-radius");
-  if (is_eap(auth.auth) && auth.auth != Proof::EapRadius && at.clean({"users"}) && auth.users.kind == SecretRef::Kind::None)
+  if (by_password(auth.auth) && at.clean({"users"}) && auth.users.kind == SecretRef::Kind::None)
     at.key("users").error("expected the file of the users, since auth is EAP: without, nobody could come in");
   const auto unused = [&](const std::vector<std::string>& files, std::string_view key) {
-    if (!files.empty()) at.key(key).warning("no certificate is looked at, since auth is not pubkey");
+    if (!files.empty()) at.key(key).warning("no certificate is looked at, since auth is neither pubkey nor eap-tls");
   };
   unused(auth.cacerts, "cacerts");
   unused(auth.certs, "certs");
@@ -87,6 +93,15 @@ void check_eap_keys(const Connection& c, const Where& at) {
     if (!c.local_auth.eap_id.empty()) local.key("eap_id").warning(kUnused);
     if (given(c.local_auth.password)) local.key("password").warning(kUnused);
   }
+  if (c.local_auth.auth == Proof::EapTls) {
+    if (given(c.local_auth.password)) local.key("password").warning("no password is used, since auth is eap-tls");
+    if (c.local_auth.aaa_id.type == Identity::Type::KeyId)
+      local.key("aaa_id").error("expected an identity that a certificate can carry: an address, a host name, user@domain or its subject");
+  } else if (c.local_auth.aaa_id != Identity{}) {
+    local.key("aaa_id").warning("no server of EAP-TLS is asked who it is, since auth is not eap-tls");
+  }
+  if (c.remote_auth.auth == Proof::EapTls && given(c.remote_auth.users))
+    remote.key("users").warning("no user is looked up, since auth is eap-tls: his certificate says who he is");
   if (is_eap(c.remote_auth.auth)) return;
   if (c.remote_auth.eap_id != RemoteAuth{}.eap_id) remote.key("eap_id").warning(kUnused);
   if (given(c.remote_auth.users)) remote.key("users").warning(kUnused);
@@ -113,7 +128,7 @@ void check_eap(const Connection& c, const Where& at) {
 }
 
 void warn_weak_certificates(const Connection& c, const Where& at) {
-  if (c.remote_auth.auth != Proof::Pubkey && c.local_auth.auth != Proof::Pubkey) return;
+  if (!by_certificate(c.remote_auth.auth) && !by_certificate(c.local_auth.auth)) return;
   for (std::size_t i = 0; i < c.allow_weak.size(); ++i)
     if (c.allow_weak[i] == kWeakRsa || c.allow_weak[i] == kWeakCertificateHash)
       at.key("allow_weak")

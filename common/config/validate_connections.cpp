@@ -88,7 +88,7 @@ void check_weak(const std::vector<Suite>& suites, const Connection& c, const Whe
 void check_weak_algorithms(const Connection& c, const Where& at) {
   if (!at.clean({"allow_weak", "proposals", "children"})) return;
   std::set<std::string> used;
-  if (c.local_auth.auth == Proof::Pubkey || c.remote_auth.auth == Proof::Pubkey) {
+  if (by_certificate(c.local_auth.auth) || by_certificate(c.remote_auth.auth)) {
     used.emplace(kWeakRsa);
     used.emplace(kWeakCertificateHash);
   }

@@ -79,6 +79,49 @@ void Authenticator::look_at_revocation(Verified verified, TrustPtr trust) {
   revocation_.check(std::move(verified.path), std::move(trust), done, std::move(verified.lists));
 }
 
+void Authenticator::answer(ike::TlsStepped result) {
+  hooks_.post([this, shared = std::make_shared<ike::TlsStepped>(std::move(result))] { hooks_.on_tls(std::move(*shared)); });
+}
+
+void Authenticator::tls(ike::TlsStep job) {
+  ike::TlsStepped failed{.job = job.job, .failed = true, .reason = ike::Reason::NoSecret};
+  auto talk = std::static_pointer_cast<TlsTalk>(job.session);
+  if (!talk) {
+    const auto own = credentials_.own(job.connection);
+    const auto trust = own ? credentials_.trust(job.connection) : std::unexpected(own.error());
+    if (!trust) {
+      failed.message = "our certificate and key, or the authorities, cannot be used: " + trust.error();
+      return answer(std::move(failed));
+    }
+    talk = std::make_shared<TlsTalk>(*own, *trust);
+  }
+  const bool taken = hooks_.compute([this, talk, now = hooks_.now(), step = std::make_shared<ike::TlsStep>(std::move(job))] {
+    const auto result = std::make_shared<ike::TlsStepped>(talk->advance(*step, now));
+    hooks_.post([this, talk, result, now] { look_at_revocation(talk, std::move(*result), now); });
+  });
+  if (taken) return;
+  failed.reason = ike::Reason::Limit;
+  failed.message = "too many computations wait already";
+  answer(std::move(failed));
+}
+
+/// Of a peer that has just proved everything else.
+void Authenticator::look_at_revocation(const std::shared_ptr<TlsTalk>& talk, ike::TlsStepped result, crypto::WallTime now) {
+  result.session = talk;
+  const auto done = [this, talk,
+                     shared = std::make_shared<ike::TlsStepped>(std::move(result))](const std::optional<crypto::Refusal>& refusal) {
+    refusal ? TlsTalk::refuse(*shared, *refusal) : talk->conclude(*shared);
+    hooks_.on_tls(std::move(*shared));
+  };
+  if (!talk->to_be_asked() || talk->trust()->revocation == config::Revocation::Ignore) return done(std::nullopt);
+  Verified verified;
+  verified.result.ok = true;
+  verified.path = talk->path();
+  verified = with_issuer(std::move(verified), *talk->trust(), now);
+  if (!verified.result.ok) return done(crypto::Refusal{verified.result.reason, verified.result.message});
+  revocation_.check(std::move(verified.path), talk->trust(), done);
+}
+
 std::expected<ike::AuthMethod, std::string> Authenticator::signing_method(const std::string& connection) {
   const auto own = credentials_.own(connection);
   if (!own) return std::unexpected(own.error());

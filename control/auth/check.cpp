@@ -7,6 +7,7 @@
 #include "control/auth/credentials.hpp"
 #include "control/auth/verify.hpp"
 #include "control/ikev1/identity.hpp"
+#include "control/ikev2/eap/tls.hpp"
 #include "control/ikev2/signatures.hpp"
 
 namespace culvert::control::auth {
@@ -55,6 +56,12 @@ void about_own(std::vector<Finding>& out, const config::Connection& c, ParsedFil
     out.push_back({true, "local", "key", 0,
                    "expected an RSA key, since users are asked for (xauth): IKEv1 has that with no other; this one is for " +
                        std::string(ike::name(own->key.method()))});
+  if (c.local_auth.auth == config::Proof::EapTls && !c.local_auth.eap_id.empty()) {
+    const auto name = eap::certificate_name(c.local_auth.eap_id);
+    if (!carries(certificate, name.id_type, name.data))
+      out.push_back({true, "local", "eap_id", 0, "expected a name of the certificate, which says " + identities_of(certificate)});
+    return;
+  }
   if (c.local_id.type == config::Identity::Type::Any) return;  // the subject it will be
   const auto id = ikev1::to_id(c.local_id, IpAddress{});
   if (!carries(certificate, static_cast<std::uint8_t>(id.type), id.data))
@@ -96,8 +103,8 @@ void about_trust(std::vector<Finding>& out, const config::Connection& c, ParsedF
 
 std::vector<Finding> findings(const config::Connection& c, ParsedFiles& files, crypto::WallTime now) {
   std::vector<Finding> out;
-  if (c.local_auth.auth == config::Proof::Pubkey) about_own(out, c, files, now);
-  if (c.remote_auth.auth == config::Proof::Pubkey) about_trust(out, c, files, now);
+  if (config::by_certificate(c.local_auth.auth)) about_own(out, c, files, now);
+  if (config::by_certificate(c.remote_auth.auth)) about_trust(out, c, files, now);
   return out;
 }
 
@@ -109,7 +116,7 @@ void check_files(const config::GatewayConfig& config, const config::Where& root,
     if (!here.clean({"local", "remote"})) continue;
     for (const Finding& f : findings(config.connections[i], files, now)) {
       config::Where at = here.key(f.side).key(f.key);
-      if (f.key != "key" && f.key != "id") at = at.item(f.index);
+      if (f.key != "key" && f.key != "id" && f.key != "eap_id") at = at.item(f.index);
       if (f.error) {
         at.error(f.message);
       } else {

@@ -129,13 +129,13 @@ const config::Connection* Credentials::find(const std::string& name) const {
 
 std::expected<OwnPtr, std::string> Credentials::own(const std::string& connection) {
   const config::Connection* c = find(connection);
-  if (c == nullptr || c->local_auth.auth != config::Proof::Pubkey) return std::unexpected("no private key is configured");
+  if (c == nullptr || !config::by_certificate(c->local_auth.auth)) return std::unexpected("no private key is configured");
   return usable(look_at_own(*c));
 }
 
 std::expected<TrustPtr, std::string> Credentials::trust(const std::string& connection) {
   const config::Connection* c = find(connection);
-  if (c == nullptr || c->remote_auth.auth != config::Proof::Pubkey) return std::unexpected("no authority is configured");
+  if (c == nullptr || !config::by_certificate(c->remote_auth.auth)) return std::unexpected("no authority is configured");
   return usable(look_at_trust(*c));
 }
 
@@ -181,7 +181,7 @@ void fill_identities(config::GatewayConfig& config) {
   ParsedFiles files;
   using Type = config::Identity::Type;
   for (config::Connection& c : config.connections) {
-    if (c.local_auth.auth != config::Proof::Pubkey || c.local_auth.certs.empty()) continue;
+    if (!config::by_certificate(c.local_auth.auth) || c.local_auth.certs.empty()) continue;
     const auto certificates = files.certificates(c.local_auth.certs.front());
     if (!certificates) continue;  // said where the files are looked at
     const Bytes& subject = certificates->front().subject();

@@ -36,13 +36,13 @@ CertificateInfo info_of(const crypto::Certificate& c, const std::string& connect
 Inventory Authenticator::inventory() {
   Inventory out;
   for (const auto& c : config_.connections) {
-    if (c.local_auth.auth == config::Proof::Pubkey) {
+    if (config::by_certificate(c.local_auth.auth)) {
       const Kept<Own>& own = credentials_.look_at_own(c);
       for (std::size_t i = 0; own.value && i < own.value->chain.size(); ++i)
         out.certificates.push_back(info_of(own.value->chain[i], c.name, i == 0 ? "own" : "intermediate"));
       if (!own.problem.empty()) out.problems.push_back({c.name, "local", own.problem});
     }
-    if (c.remote_auth.auth == config::Proof::Pubkey) {
+    if (config::by_certificate(c.remote_auth.auth)) {
       const Kept<Trust>& trust = credentials_.look_at_trust(c);
       for (std::size_t i = 0; trust.value && i < trust.value->anchors.size(); ++i)
         out.certificates.push_back(info_of(trust.value->anchors[i], c.name, "authority"));

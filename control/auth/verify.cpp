@@ -24,9 +24,10 @@ bool same_word(ByteView a, const std::string& b) {
   return std::ranges::equal(a, as_bytes(b), [&](std::uint8_t x, std::uint8_t y) { return lower(x) == lower(y); });
 }
 
-std::string id_text(const ike::VerifyPeer& job) {
-  return ikev1::to_text(ikev1::Id{static_cast<ikev1::IdType>(job.id_type), 0, 0, job.id_data});
+std::string id_text(std::uint8_t type, ByteView data) {
+  return ikev1::to_text(ikev1::Id{static_cast<ikev1::IdType>(type), 0, 0, Bytes(data.begin(), data.end())});
 }
+std::string id_text(const ike::VerifyPeer& job) { return id_text(job.id_type, job.id_data); }
 
 using Path = std::expected<std::vector<Certificate>, Refusal>;  // from the end entity's
 
@@ -69,7 +70,7 @@ Certificate end_of(const std::vector<Certificate>& certificates) {
   return end == certificates.end() ? certificates.front() : *end;
 }
 
-bool contains(const std::vector<Certificate>& certificates, const Certificate& c) {
+bool contains(std::span<const Certificate> certificates, const Certificate& c) {
   return std::ranges::find(certificates, c) != certificates.end();
 }
 
@@ -81,7 +82,22 @@ std::expected<Certificate, Refusal> pinned_for(const Trust& trust, const ike::Ve
       Refusal{Reason::CertUntrusted, "the peer sent no certificate, and remote.certs has none that carries " + id_text(job)});
 }
 
-/// The certificate that the peer has to be judged by, led to an anchor or pinned.
+/// A certificate led to an anchor by way of those that were sent, or pinned.
+Path trusted(const Trust& trust, const Certificate& end, std::span<const Certificate> sent, crypto::WallTime now) {
+  if (contains(trust.pinned, end)) {
+    if (auto dates = crypto::outside_validity(end, now)) return std::unexpected(std::move(*dates));
+    return std::vector{end};
+  }
+  if (trust.anchors.empty())
+    return std::unexpected(
+        Refusal{Reason::CertUntrusted, crypto::described(end) + " is not one of remote.certs, and no authority is trusted"});
+  auto path = crypto::find_path(end, sent, trust.anchors, now, trust.strength);
+  if (path && end.is_authority())
+    return std::unexpected(Refusal{Reason::CertInvalid, crypto::described(end) + " is an authority's, and no peer's (RFC 4945 §5.1.3.9)"});
+  return path;
+}
+
+/// The certificate that the peer has to be judged by.
 Path trusted(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) {
   auto certificates = received(job);
   if (!certificates) return std::unexpected(std::move(certificates.error()));
@@ -90,18 +106,16 @@ Path trusted(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime no
     if (!pinned) return std::unexpected(std::move(pinned.error()));
     certificates->push_back(std::move(*pinned));
   }
-  const Certificate end = end_of(*certificates);
-  if (contains(trust.pinned, end)) {
-    if (auto dates = crypto::outside_validity(end, now)) return std::unexpected(std::move(*dates));
-    return std::vector{end};
-  }
-  if (trust.anchors.empty())
-    return std::unexpected(
-        Refusal{Reason::CertUntrusted, crypto::described(end) + " is not one of remote.certs, and no authority is trusted"});
-  auto path = crypto::find_path(end, *certificates, trust.anchors, now, trust.strength);
-  if (path && end.is_authority())
-    return std::unexpected(Refusal{Reason::CertInvalid, crypto::described(end) + " is an authority's, and no peer's (RFC 4945 §5.1.3.9)"});
-  return path;
+  return trusted(trust, end_of(*certificates), *certificates, now);
+}
+
+/// Whether it may be used, and says who the peer is.
+std::optional<Refusal> unfit(const Certificate& end, std::uint8_t id_type, ByteView id) {
+  const std::string what = crypto::described(end);
+  if (const auto unfit = end.unfit_for_ike()) return Refusal{Reason::CertInvalid, what + " is not made for this use: " + *unfit};
+  if (carries(end, id_type, id)) return std::nullopt;
+  return Refusal{Reason::WrongIdentity,
+                 "the peer calls itself " + id_text(id_type, id) + ", but its certificate says " + identities_of(end)};
 }
 
 std::optional<Refusal> check(const ike::VerifyPeer& job, const Certificate& end) {
@@ -114,9 +128,7 @@ std::optional<Refusal> check(const ike::VerifyPeer& job, const Certificate& end)
   if (job.scheme == ike::SignatureScheme::Ikev1 && key->method() != job.method)
     return Refusal{Reason::CertInvalid, what + " is for " + std::string(ike::name(key->method())) + " signatures, but " +
                                             std::string(ike::name(job.method)) + " was agreed"};
-  if (const auto unfit = end.unfit_for_ike()) return Refusal{Reason::CertInvalid, what + " is not made for this use: " + *unfit};
-  if (!carries(end, job.id_type, job.id_data))
-    return Refusal{Reason::WrongIdentity, "the peer calls itself " + id_text(job) + ", but its certificate says " + identities_of(end)};
+  if (auto why = unfit(end, job.id_type, job.id_data)) return why;
   if (!key->verify(job.scheme, job.octets, job.signature))
     return Refusal{Reason::AuthFailed, "the peer's signature is not one of the key of " + what};
   return std::nullopt;
@@ -159,6 +171,16 @@ std::string identities_of(const Certificate& c) {
   const auto names = alt_names_of(c);
   for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) out += ", " + names[i];
   return names.size() <= kShown ? out : out + " and " + std::to_string(names.size() - kShown) + " more";
+}
+
+Path judge_chain(const Trust& trust, std::span<const Certificate> chain, std::uint8_t id_type, ByteView id, crypto::WallTime now) {
+  auto path = trusted(trust, chain.front(), chain, now);
+  if (!path) return path;
+  const Certificate& end = path->front();
+  if (const std::string why = crypto::unusable_key(end, trust.strength); !why.empty())
+    return std::unexpected(Refusal{Reason::CertInvalid, crypto::described(end) + " is not used: " + why});
+  if (auto why = unfit(end, id_type, id)) return std::unexpected(std::move(*why));
+  return path;
 }
 
 ike::SignResult sign(const Own& own, const ike::Sign& job) noexcept {

@@ -2,7 +2,10 @@
 // Owns the order of the checks. Pure but for the library: any thread may do it, and nothing is asked of the network.
 #pragma once
 
+#include <expected>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "control/auth/credentials.hpp"
 #include "control/crypto/revocation.hpp"
@@ -32,5 +35,10 @@ struct Verified {
 };
 inline constexpr std::size_t kMaxSentLists = 4;  ///< of a peer's messages that are looked at
 Verified verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime now) noexcept;
+
+/// The same checks but for the signature, of a peer whose first certificate has the key that it proves to have by TLS. The path is as
+/// above.
+std::expected<std::vector<crypto::Certificate>, crypto::Refusal> judge_chain(const Trust& trust, std::span<const crypto::Certificate> chain,
+                                                                             std::uint8_t id_type, ByteView id, crypto::WallTime now);
 
 }  // namespace culvert::control::auth

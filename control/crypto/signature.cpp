@@ -11,16 +11,13 @@
 #include <openssl/x509.h>
 
 #include "control/crypto/openssl.hpp"
+#include "control/crypto/signature_impl.hpp"
 
 namespace culvert::crypto {
 
 using namespace detail;
 using ike::AuthMethod;
 using ike::SignatureScheme;
-
-struct PublicKey::Key {
-  Pkey pkey;
-};
 
 namespace {
 

@@ -51,6 +51,7 @@ class PublicKey {
 
  private:
   friend class PrivateKey;
+  friend class Tls;
   struct Key;
   ike::AuthMethod method_{};
   unsigned bits_ = 0;
@@ -70,6 +71,7 @@ class PrivateKey {
   [[nodiscard]] std::expected<Bytes, std::string> sign(ike::SignatureScheme scheme, ByteView octets) const;
 
  private:
+  friend class Tls;
   PublicKey public_;  ///< its Key has the private part, too
 };
 

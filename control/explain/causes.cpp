@@ -33,6 +33,7 @@ constexpr std::array kCauses{
     Row{"signature", "A signature of phase 1 does not verify: the private key does not go with the certificate, or the peer's does not."},
     Row{"auth_method", "The two sides do not prove themselves in the same way: pre-shared key, certificate, or name and password."},
     Row{"user", "User name or password are wrong."},
+    Row{"tls", "TLS of EAP-TLS has failed: no version or cipher in common, or a side that breaks it off."},
     Row{"user_unreadable", "The users cannot be read, or one's password is kept in a form that does not do."},
     Row{"radius_rejected", "The RADIUS server does not let the user in: its log says why."},
     Row{"radius_silent", "No RADIUS server answers: it does not run, is not reached, or passes over what this gateway sends."},
@@ -179,6 +180,8 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("radius_rejected"), likely("user")};
     case Reason::RadiusForged:
       return {likely("radius_secret", "What comes from the RADIUS server is not made with the secret that is configured here.")};
+    case Reason::EapTls:
+      return {likely("tls")};
     case Reason::NoAddress:
       return {likely("pool")};
     case Reason::NoConnection:
@@ -222,8 +225,20 @@ std::vector<Likely> by_reason(const Failure& f) {
   }
 }
 
+/// The alerts of TLS that are about certificates (RFC 8446 §6.2).
+bool about_certificate(std::string_view alert) {
+  return alert.contains("certificate") || alert.contains("CA") || alert == "access denied" || alert == "decrypt error";
+}
+
 struct ByEvidence {
   const Failure& f;
+
+  std::vector<Likely> by_tls(const ike::UserEvidence& e) const {
+    if (about_certificate(f.cause.said))
+      return {likely("own_certificate", "The peer refuses our certificate in EAP-TLS (" + f.cause.said +
+                                            "): it must trust its authority, and " + "expect a name that it carries.")};
+    return {likely("tls", "EAP-TLS with " + e.user + ": " + e.problem + ".")};
+  }
 
   std::vector<Likely> operator()(const std::monostate&) const { return by_reason(f); }
   std::vector<Likely> operator()(const ike::ProposalEvidence& e) const {
@@ -285,6 +300,8 @@ struct ByEvidence {
     if (f.reason == Reason::RadiusTimeout || f.reason == Reason::RadiusForged || f.reason == Reason::Limit ||
         f.reason == Reason::BadPayloads)
       return by_reason(f);
+    if (f.reason == Reason::WrongIdentity) return {likely("peer_identity", "EAP-TLS with " + e.user + ": " + e.problem + ".")};
+    if (f.reason == Reason::EapTls) return by_tls(e);
     return {likely(f.reason == Reason::NoSecret ? "user_unreadable" : "user", text)};
   }
   std::vector<Likely> operator()(const ike::PoolEvidence& e) const { return {likely("pool", "Pools " + e.pools + ": " + e.problem + ".")}; }

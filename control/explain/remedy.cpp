@@ -248,7 +248,7 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
     return {{}, "Look at the peer's log, and at what reaches it (`culvert debug` shows what we send)."};
   if (cause == "ike_version") return version_remedy(c);
   if (cause == "auth_method" && f.reason == Reason::EapMethod)
-    return {{}, "Configure the peer for the method of EAP that `auth` has here (eap-mschapv2, eap-md5), or the other way round."};
+    return {{}, "Configure the peer for the method of EAP that `auth` has here (eap-mschapv2, eap-tls, eap-md5), or the other way round."};
   if (cause == "radius_rejected")
     return {
         {},
@@ -265,6 +265,9 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
         "update (CVE-2024-3596)."};
   if (cause == "user_unreadable" && c != nullptr && c->remote_auth.auth == config::Proof::EapRadius)
     return {{}, "Mend the file that the server's secret in radius.servers names, or its owner and mode; it is read anew at each question."};
+  if (cause == "tls")
+    return {{},
+            "Both sides need TLS 1.2 or 1.3, with ciphers of today (ECDHE), and a certificate each: see what the peer's log says of it."};
   if (cause == "user_unreadable")
     return {{},
             "Mend the file that remote.users names, or its owner and mode: EAP compares with {plain} and {nt} alone; it is read anew at "

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,6 +76,23 @@ struct VerifyPeer {
   Bytes id_data;
   std::vector<CertificatePayload> certificates;  ///< as received, in order; may be empty where the peer's is configured here
   SignatureScheme scheme = SignatureScheme::Ikev1;
+};
+
+/// A conversation of EAP-TLS. What is inside is whoever's who answers TlsStep; one step at a time has it.
+class TlsSession {
+ public:
+  virtual ~TlsSession() = default;
+};
+/// The next step of TLS with the connection's peer, by our certificate and key; the peer's certificate has to pass the checks of
+/// VerifyPeer, and to carry the identity. Answered by Engine::on_tls.
+struct TlsStep {
+  std::uint64_t job = 0;
+  std::string connection;
+  bool server = false;
+  std::shared_ptr<TlsSession> session{};  ///< null: it begins
+  Bytes input{};                          ///< all that the peer has said; empty: we begin
+  std::uint8_t id_type = 0;               ///< as in VerifyPeer
+  Bytes id_data{};
 };
 
 }  // namespace culvert::ike

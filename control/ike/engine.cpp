@@ -269,6 +269,11 @@ void Engine::on_radius(TimePoint now, const RadiusAnswer& answer) {
   impl_->settle(now);
 }
 
+void Engine::on_tls(TimePoint now, TlsStepped result) {
+  ikev2::on_tls(impl_->v2, now, std::move(result));
+  impl_->settle(now);
+}
+
 void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& error) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(job);

@@ -40,6 +40,7 @@ class Engine {
   void on_user_checked(TimePoint now, const UserChecked& result);
   void on_user_found(TimePoint now, UserFound result);
   void on_radius(TimePoint now, const RadiusAnswer& answer);
+  void on_tls(TimePoint now, TlsStepped result);
   void on_installed(TimePoint now, JobId job, bool ok, const std::string& error);
   /// A packet wants the SA of a `trap` child, or of one that lost its SA.
   void on_acquire(TimePoint now, const std::string& connection, const std::string& child, const std::optional<Flow>& packet = {});

@@ -118,7 +118,8 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, AskRadius, InstallSa, RemoveSa, MoveSa, Report>;
+using Action =
+    std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, AskRadius, TlsStep, InstallSa, RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
@@ -150,6 +151,19 @@ struct UserFound {
   SecretBytes password{};  ///< empty: it is kept as `nt_hash` alone
   SecretBytes nt_hash{};
   std::string error{};  ///< why nobody can be looked up, or this one not be compared, for an operator
+};
+/// The answer to TlsStep.
+struct TlsStepped {
+  JobId job{};
+  std::shared_ptr<TlsSession> session{};
+  Bytes output{};         ///< for the peer; of a failure our alert, if there is one
+  bool done = false;      ///< both sides have proved themselves, and the peer knows it or will by `output`
+  SecretBytes msk{};      ///< of `done`: what both sides know now
+  bool failed = false;    ///< what is below says why
+  Reason reason{};        ///< as in VerifyResult, EapTls, NoSecret where ours cannot be used, or Limit
+  std::string message{};  ///< for an operator, a part of a sentence
+  std::string subject{};  ///< as in VerifyResult
+  std::string alert{};    ///< by which the peer has ended it; empty: we did
 };
 /// What a packet is that wants an SA.
 struct Flow {

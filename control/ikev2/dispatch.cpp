@@ -123,6 +123,11 @@ void on_radius(Core& core, TimePoint now, const ike::RadiusAnswer& answer) {
   if (IkeSa* sa = owner ? core.find(owner->sa) : nullptr) on_eap_radius(core, now, *sa, answer);
 }
 
+void on_tls(Core& core, TimePoint now, ike::TlsStepped result) {
+  const auto owner = core.take_job(result.job);
+  if (IkeSa* sa = owner ? core.find(owner->sa) : nullptr) on_eap_tls(core, now, *sa, std::move(result));
+}
+
 void on_installed(Core& core, TimePoint now, JobId job, bool ok, const std::string& error) {
   const auto owner = core.take_job(job);
   if (!owner || !owner->install) return;

@@ -210,7 +210,7 @@ void on_auth_signed(Core& core, TimePoint now, IkeSa& sa, const ike::SignResult&
 void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
   auto* state = std::get_if<AuthSent>(&sa.state);
   auto* proving = std::get_if<ProvingUser>(&sa.state);
-  if ((!state && !proving) || in.header().message_id.value + 1 != sa.next_request) return;
+  if ((!state && !proving) || (proving && proving->job != 0) || in.header().message_id.value + 1 != sa.next_request) return;
   auto m = open(core, in, sa);
   if (!m) return;
   heard(core, in, sa);

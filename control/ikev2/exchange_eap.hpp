@@ -18,9 +18,14 @@
 
 namespace culvert::ikev2 {
 
-inline constexpr unsigned kMaxEapRounds = 20;                  ///< far more than any method here needs
+inline constexpr unsigned kMaxEapRounds = 20;                  ///< far more than any method here needs, but EAP-TLS (eap::kMaxTlsRounds)
 inline constexpr unsigned kMaxRelayRounds = 64;                ///< a server elsewhere may have long certificates, in small pieces
 inline constexpr auto kEapLastWord = std::chrono::seconds{5};  ///< behind a refusal that has taken its time
+
+inline eap::Method method_of(config::Proof proof) {
+  return proof == config::Proof::EapTls ? eap::Method::Tls : proof == config::Proof::EapMd5 ? eap::Method::Md5 : eap::Method::Mschapv2;
+}
+inline unsigned most_rounds(eap::Method method) { return method == eap::Method::Tls ? eap::kMaxTlsRounds : kMaxEapRounds; }
 
 // ---- responder
 
@@ -33,6 +38,7 @@ void on_eap_request(Core& core, const Incoming& in, IkeSa& sa);
 /// INFORMATIONAL before there is an SA: the initiator says why there will be none.
 void on_eap_farewell(Core& core, const Incoming& in, IkeSa& sa);
 void on_eap_user(Core& core, TimePoint now, IkeSa& sa, const ike::UserFound& result);
+void on_tls_of_user(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, ike::TlsStepped result);
 /// Of a server that knows the user (exchange_eap_radius.cpp).
 void on_eap_radius(Core& core, TimePoint now, IkeSa& sa, const ike::RadiusAnswer& answer);
 // What the servers have in common: here, and elsewhere.
@@ -60,5 +66,13 @@ bool opens_eap(Core& core, TimePoint now, IkeSa& sa, const Message& reply);
 /// The responder is who it says.
 void begin_eap(Core& core, TimePoint now, IkeSa& sa, Verifying state);
 void on_eap_reply(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, const Message& reply);
+void on_tls_of_server(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, ike::TlsStepped result);
+/// Nothing comes back any more. False: there is no more to say of it than that.
+bool on_eap_silence(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state);
+
+// ---- both (exchange_eap_tls.cpp)
+
+/// A step of EAP-TLS is made.
+void on_eap_tls(Core& core, TimePoint now, IkeSa& sa, ike::TlsStepped result);
 
 }  // namespace culvert::ikev2

@@ -1,6 +1,7 @@
 // IKE_AUTH with EAP, initiator.
 #include "control/ikev2/exchange_auth_initiator.hpp"
 #include "control/ikev2/exchange_eap.hpp"
+#include "control/ikev2/exchange_eap_tls.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/transport.hpp"
@@ -22,10 +23,18 @@ Reason reason_of(eap::Problem p) {
     case eap::Problem::Refused:
     case eap::Problem::UnknownUser:
       return Reason::EapRefused;
+    case eap::Problem::Tls:
+      return Reason::EapTls;
     case eap::Problem::Protocol:
       break;
   }
   return Reason::BadPayloads;
+}
+
+/// Whom the server of EAP-TLS has to be: local.aaa_id, else who the gateway has proved to be.
+IdR server_of(const config::Connection& c, const IkeSa& sa, const ProvingUser& state) {
+  if (c.local_auth.aaa_id.type == config::Identity::Type::Any) return *state.first.find<IdR>();
+  return own_id<IdR>(c.local_auth.aaa_id, sa.remote.address);
 }
 
 /// What comes of what the gateway says.
@@ -37,6 +46,10 @@ struct Said {
 
   void send(const Builder& b) const { state.tx = send_request(core, now, sa, ike::kExchangeAuth, b); }
   void operator()(const eap::Reply& r) const { send(Builder().add(Eap{r.packet})); }
+  void operator()(const eap::StepTls& step) const {
+    const IdR server = server_of(core.connection(sa), sa, state);
+    state.job = ask_tls(core, sa, state.tls, step.input, {static_cast<std::uint8_t>(server.type), server.data});
+  }
   void operator()(const eap::Proved&) const {
     const SecretBytes& msk = state.eap.msk();
     const SecretBytes proof = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pi.view() : msk.view(), state.octets.view());
@@ -45,6 +58,7 @@ struct Said {
     send(Builder().add(Auth{AuthMethodId::SharedKey, Bytes(proof.view().begin(), proof.view().end())}));
   }
   void operator()(const eap::Refusal& r) const {
+    if (r.problem == eap::Problem::Tls) return tls_failed(r);
     const std::string user = printable(as_bytes(own_user(core.connection(sa), sa)), 64);
     const bool by_peer = r.problem == eap::Problem::Refused || r.problem == eap::Problem::Method;
     Cause cause{.number = 5, .by = by_peer ? ike::RefusedBy::Peer : ike::RefusedBy::Us};
@@ -55,6 +69,14 @@ struct Said {
     if (r.problem == eap::Problem::Refused)
       return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::EapRefused, text, std::move(cause));
     refuse_responder(core, now, sa, reason_of(r.problem), text, std::move(cause));
+  }
+  void tls_failed(const eap::Refusal& r) const {
+    const std::string text = "EAP-TLS with the gateway: " + r.text + ".";
+    const Reason reason = state.trouble->reason;
+    Cause cause = cause_of(*state.trouble, ikev2::text(server_of(core.connection(sa), sa, state)));
+    // One that has our alert has ended it by now.
+    if (state.eap.failed()) return connecting_failed(core, now, sa, Exchange::IkeAuth, reason, text, std::move(cause));
+    refuse_responder(core, now, sa, reason, text, std::move(cause));
   }
 };
 
@@ -73,11 +95,11 @@ bool opens_eap(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
 
 void begin_eap(Core& core, TimePoint now, IkeSa& sa, Verifying done) {
   const config::Connection& c = core.connection(sa);
-  const auto password = core.services.xauth_password(c.name);
+  const eap::Method method = method_of(c.local_auth.auth);
+  const auto password = method == eap::Method::Tls ? SecretBytes() : core.services.xauth_password(c.name);
   if (!password)
     return refuse_responder(core, now, sa, Reason::NoSecret, "The password of our user cannot be read: " + password.error() + ".",
                             {.number = 5});
-  const eap::Method method = c.local_auth.auth == config::Proof::EapMd5 ? eap::Method::Md5 : eap::Method::Mschapv2;
   SecretBytes expects = octets_of_responder(sa, sa.init_request, done.reply.raw(PayloadType::IdR)->body);
   const Bytes first = done.reply.find<Eap>()->data;
   sa.state = ProvingUser{.tx = Outstanding(now, {}, core.config.ike, core.services),
@@ -90,7 +112,22 @@ void begin_eap(Core& core, TimePoint now, IkeSa& sa, Verifying done) {
   std::visit(Said{core, now, sa, state}, state.eap.on_packet(first));
 }
 
+void on_tls_of_server(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, ike::TlsStepped result) {
+  state.job = 0;
+  state.tls = result.failed ? nullptr : result.session;
+  eap::TlsNews news = news_of(result);
+  if (result.failed) state.trouble = std::move(result);
+  std::visit(Said{core, now, sa, state}, state.eap.on_tls(std::move(news)));
+}
+
+bool on_eap_silence(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state) {
+  if (!state.eap.failed()) return false;
+  Said{core, now, sa, state}(*state.eap.failed());
+  return true;
+}
+
 void on_eap_reply(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, const Message& m) {
+  if (state.eap.failed()) return Said{core, now, sa, state}(*state.eap.failed());
   if (state.proved && m.find<Auth>()) {
     if (const auto fault = check(MessageKind::AuthReply, m))
       return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 6});
@@ -105,11 +142,12 @@ void on_eap_reply(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, cons
   const Eap* said = state.proved ? nullptr : m.find<Eap>();
   if (!said && m.error()) return refused_by_responder(core, now, sa, *m.error());
   const auto fault = check(MessageKind::EapReply, m);
-  if (fault || !said || ++state.rounds > kMaxEapRounds)
+  const unsigned most = most_rounds(method_of(core.connection(sa).local_auth.auth));
+  if (fault || !said || ++state.rounds > most)
     return refuse_responder(core, now, sa, fault || !said ? Reason::BadPayloads : Reason::Limit,
                             fault   ? "The answer to IKE_AUTH: " + *fault
                             : !said ? "The answer to IKE_AUTH has no proof behind EAP."
-                                    : "EAP has come to no end in " + std::to_string(kMaxEapRounds) + " rounds.",
+                                    : "EAP has come to no end in " + std::to_string(most) + " rounds.",
                             {.number = 5});
   std::visit(Said{core, now, sa, state}, state.eap.on_packet(said->data));
 }

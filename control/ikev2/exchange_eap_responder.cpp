@@ -4,6 +4,7 @@
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/exchange_auth_responder.hpp"
 #include "control/ikev2/exchange_eap.hpp"
+#include "control/ikev2/exchange_eap_tls.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/transport.hpp"
@@ -14,9 +15,7 @@ namespace {
 
 constexpr std::size_t kMaxUserShown = 64;
 
-eap::Method eap_method(const config::Connection& c) {
-  return c.remote_auth.auth == config::Proof::EapMd5 ? eap::Method::Md5 : eap::Method::Mschapv2;
-}
+eap::Method eap_method(const config::Connection& c) { return method_of(c.remote_auth.auth); }
 
 std::string shown_user(const Bytes& user) { return user.empty() ? "(no name)" : printable(user, kMaxUserShown); }
 std::string_view user_text(const Bytes& user) { return {reinterpret_cast<const char*>(user.data()), user.size()}; }
@@ -78,13 +77,18 @@ void hold(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, Reason reason
   core.touch(sa);
 }
 
-void tell_refusal(Core& core, TimePoint now, IkeSa& sa, AskingUser& state) {
-  const AskingUser::Verdict verdict = std::move(*std::exchange(state.verdict, std::nullopt));
-  report(core, now, sa, state, verdict.reason, verdict.text, verdict.problem);
+/// What EAP has to say of it, and the end behind his answer.
+void take_leave(Core& core, TimePoint now, IkeSa& sa, AskingUser& state) {
   const auto last = state.eap.farewell();
   if (!last) return end_refused(core, now, sa, state);
   state.refused = true;
   answer(core, now, sa, ike::kExchangeAuth, state.opening.request.id, Builder().add(Eap{*last}));
+}
+
+void tell_refusal(Core& core, TimePoint now, IkeSa& sa, AskingUser& state) {
+  const AskingUser::Verdict verdict = std::move(*std::exchange(state.verdict, std::nullopt));
+  report(core, now, sa, state, verdict.reason, verdict.text, verdict.problem);
+  take_leave(core, now, sa, state);
 }
 
 /// What comes of a step of EAP.
@@ -117,6 +121,9 @@ struct Outcome {
     core.shared.actions.emplace_back(ike::FindUser{state.job, c.name, who.user, eap_method(c) == eap::Method::Md5});
   }
   void operator()(const eap::Forward& f) const { ask_radius(core, now, sa, state, f.packet); }
+  void operator()(const eap::StepTls& step) const {
+    state.job = ask_tls(core, sa, state.tls, step.input, eap::certificate_name(user_text(state.eap.user())));
+  }
   void operator()(const eap::Proved& p) const {
     core.shared.attempts.succeeded(state.eap.user());
     state.proved = true;
@@ -132,6 +139,11 @@ struct Outcome {
              r.text);
         return core.shared.attempts.failed(now, state.eap.user(), sa.remote);
       }
+      case eap::Problem::Tls:
+        core.ended(now, sa, Exchange::IkeAuth, Role::Responder, state.trouble->reason,
+                   who + (state.trouble->alert.empty() ? " is refused: " : " refuses us: ") + r.text + ".", {},
+                   cause_of(*state.trouble, shown_user(state.eap.user())));
+        return take_leave(core, now, sa, state);
       case eap::Problem::Method:
         return refuse_now(core, now, sa, state, Reason::EapMethod, who + " is refused: " + r.text + ".", r.text);
       default:
@@ -235,7 +247,7 @@ void on_eap_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (const auto fault = check(MessageKind::EapRequest, *m))
     return refuse_now(core, now, sa, *state, Reason::BadPayloads, "IKE_AUTH: " + *fault);
   if (state->refused) return end_refused(core, now, sa, *state);
-  const unsigned most = state->radius.server ? kMaxRelayRounds : kMaxEapRounds;
+  const unsigned most = state->radius.server ? kMaxRelayRounds : most_rounds(eap_method(core.connection(sa)));
   if (++state->rounds > most)
     return refuse_now(core, now, sa, *state, Reason::Limit,
                       "EAP with " + sa.remote.to_string() + " has come to no end in " + std::to_string(most) + " rounds.");
@@ -280,6 +292,14 @@ void on_eap_user(Core& core, TimePoint now, IkeSa& sa, const ike::UserFound& res
   }
   const eap::Credential known{result.password, result.nt_hash};
   std::visit(Outcome{core, now, sa, *state}, state->eap.on_user(result.found ? &known : nullptr));
+}
+
+void on_tls_of_user(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, ike::TlsStepped result) {
+  state.job = 0;
+  state.tls = result.failed ? nullptr : result.session;
+  eap::TlsNews news = news_of(result);
+  if (result.failed) state.trouble = std::move(result);
+  std::visit(Outcome{core, now, sa, state}, state.eap.on_tls(std::move(news)));
 }
 
 void on_eap_timer(Core& core, TimePoint now, IkeSa& sa, AskingUser& state) {

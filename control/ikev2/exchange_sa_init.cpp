@@ -248,7 +248,7 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
   auto* more = std::get_if<Intermediate>(&sa.state);
   if (more && !more->tx) return;
   Outstanding* tx = init ? &init->tx : auth ? &auth->tx : proving ? &proving->tx : more ? &*more->tx : nullptr;
-  if (!tx) return;
+  if (!tx || (proving && proving->job != 0)) return;
   switch (tx->poll(now, core.config.ike, core.services)) {
     case ike::Due::Nothing:
       return;
@@ -258,6 +258,7 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
       break;
   }
   const Exchange exchange = init ? Exchange::IkeSaInit : more ? Exchange::IkeIntermediate : Exchange::IkeAuth;
+  if (proving && on_eap_silence(core, now, sa, *proving)) return;
   if (sa.hint) {
     const Hint hint = *sa.hint;
     return connecting_failed(core, now, sa, exchange, hint.reason, hint.text, hint.cause);
@@ -282,7 +283,7 @@ std::optional<TimePoint> connecting_deadline(const IkeSa& sa) {
   if (const auto* s = std::get_if<InitSent>(&sa.state)) return s->tx.deadline();
   if (const auto* s = std::get_if<AuthSent>(&sa.state)) return s->tx.deadline();
   if (const auto* s = std::get_if<Intermediate>(&sa.state); s && s->tx) return s->tx->deadline();
-  if (const auto* s = std::get_if<ProvingUser>(&sa.state)) return s->tx.deadline();
+  if (const auto* s = std::get_if<ProvingUser>(&sa.state)) return s->job == 0 ? std::optional(s->tx.deadline()) : std::nullopt;
   return std::nullopt;
 }
 

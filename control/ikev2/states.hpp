@@ -122,6 +122,9 @@ struct ProvingUser {
   eap::Client eap;
   unsigned rounds = 0;
   bool proved = false;  ///< EAP has come to its end, and our AUTH is out
+  JobId job{};          ///< of EAP-TLS: no request is out
+  std::shared_ptr<ike::TlsSession> tls{};
+  std::optional<ike::TlsStepped> trouble{};  ///< why TLS has failed
 };
 struct Responding {
   JobId job{};
@@ -183,7 +186,7 @@ struct AskingUser {
   EapOpening opening;  ///< the message ID is that of the request at work
   eap::Server eap;
   unsigned rounds = 0;
-  JobId job{};           ///< he is being looked up
+  JobId job{};           ///< he is being looked up, or a step of EAP-TLS made
   bool proved = false;   ///< only the initiator's AUTH is missing
   bool refused = false;  ///< and told so: only the end is missing
   struct Verdict {
@@ -193,6 +196,8 @@ struct AskingUser {
   };
   std::optional<Verdict> verdict{};  ///< a refusal whose time has not come
   RadiusTalk radius{};
+  std::shared_ptr<ike::TlsSession> tls{};
+  std::optional<ike::TlsStepped> trouble{};  ///< why TLS has failed
 };
 /// Failed at the price of a key exchange: keeps its place among the half-open ones until its time is over, so that a stranger cannot make
 /// us compute more often than ike.half_open_limit and ike.half_open_timeout allow. Repeats its last answer, and gives no other.

@@ -322,7 +322,7 @@ void add_certificates(Builder& b, const auth::Inventory& inventory, const config
   b.gauge("culvert_certificate_files_usable", "1 while the connection's files of keys and certificates can be read and fit each other.");
   for (const auto& c : config.connections) {
     const auto of = [&](const char* side, config::Proof proof) {
-      if (proof == config::Proof::Pubkey)
+      if (config::by_certificate(proof))
         b.sample({label("connection", c.name), label("side", side)}, std::uint64_t{!broken.contains({c.name, side})});
     };
     of("local", c.local_auth.auth);

@@ -129,6 +129,8 @@ void Host::perform() {
       look_up(*f);
     } else if (auto* q = std::get_if<ike::AskRadius>(&action)) {
       if (radius) radius(*q);
+    } else if (auto* t = std::get_if<ike::TlsStep>(&action)) {
+      step_tls(*t);
     } else if (auto* in = std::get_if<ike::InstallSa>(&action)) {
       install(*in);
     } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {
@@ -213,6 +215,17 @@ void Host::look_up(const ike::FindUser& job) {
   world.at(world.now + dh_time, [this, found, asker] {
     if (engine.get() != asker) return;
     step([&](ike::Engine& e) { e.on_user_found(world.now, found); });
+  });
+}
+
+void Host::step_tls(const ike::TlsStep& job) {
+  ike::Engine* asker = engine.get();
+  const auto result = std::make_shared<ike::TlsStepped>(
+      tls ? tls(job) : ike::TlsStepped{.failed = true, .reason = Reason::NoSecret, .message = "there is no private key"});
+  result->job = job.job;
+  world.at(world.now + dh_time, [this, result, asker] {
+    if (engine.get() != asker) return;
+    step([&](ike::Engine& e) { e.on_tls(world.now, std::move(*result)); });
   });
 }
 

@@ -91,8 +91,9 @@ class Host final : public ike::Services {
   std::string pinned;                                 ///< the peer's certificate, configured here for a peer that sends none
   std::optional<Bytes> signature;                     ///< what it sends as its signature, whatever it should sign
   bool cannot_sign = false;
-  std::size_t authorities_size = 20;      ///< bytes of the name in its CERTREQ payload
-  std::vector<ike::VerifyPeer> verified;  ///< what it was asked to verify
+  std::function<ike::TlsStepped(const ike::TlsStep&)> tls;  ///< takes the steps of EAP-TLS; none: there is no key for it
+  std::size_t authorities_size = 20;                        ///< bytes of the name in its CERTREQ payload
+  std::vector<ike::VerifyPeer> verified;                    ///< what it was asked to verify
   std::vector<ike::Report> log;
   std::vector<TimePoint> times;                  ///< of the reports in `log`
   std::map<std::uint32_t, PlaneSa> inbound;      ///< by SPI
@@ -115,6 +116,7 @@ class Host final : public ike::Services {
   [[nodiscard]] bool distrusts(const std::string& connection, const std::string& signer) const;
   void check(const ike::CheckUser& job);
   void look_up(const ike::FindUser& job);
+  void step_tls(const ike::TlsStep& job);
   TimePoint plane_clock_{};  ///< the data plane does one thing after the other
 };
 

@@ -1,7 +1,7 @@
 // Fuzzes EAP: a server that a user says anything to, and a user that a server says anything to.
 //   input: role and method (1 byte), then records: length (2 bytes), a packet.
 // Every answer parses and is of the right kind; an end is an end; a key is there when the method makes one, and nowhere else. The
-// challenges are those of RFC 2759 §9.2, so that the seeds know right answers.
+// challenges are those of RFC 2759 §9.2, so that the seeds know right answers. What TLS makes of a message its first byte says.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -29,6 +29,14 @@ void require_packet(const Bytes& bytes, Code code) {
 
 ByteView next(Reader& in) { return in.take(std::min<std::size_t>(in.be<std::uint16_t>(), in.remaining())); }
 
+TlsNews news(const StepTls& step) {
+  const std::uint8_t what = step.input.empty() ? 0x05 : step.input.front();
+  TlsNews out{.output = Bytes((what & 0x1fU) * std::size_t{97}, what), .done = (what & 0x40U) != 0};
+  if ((what & 0x80U) != 0) out.failure = "it says so";
+  if (out.done) out.msk = SecretBytes(Bytes(64, 3));
+  return out;
+}
+
 void serve(Reader in, Method method) {
   Server server({kServer, Bytes(16, 7), 0});
   require_packet(server.begin(), Code::Request);
@@ -43,6 +51,10 @@ void serve(Reader in, Method method) {
     if (const auto* ask = std::get_if<AskUser>(&verdict)) {
       const Credential known{kPassword, crypto::nt_hash(kPassword.view())};
       verdict = server.on_user(std::ranges::equal(ask->user, as_bytes("User")) ? &known : nullptr);
+    }
+    if (const auto* step = std::get_if<StepTls>(&verdict)) {
+      require(method == Method::Tls && step->input.size() <= kMaxTlsBytes);
+      verdict = server.on_tls(news(*step));
     }
     require(!over || std::holds_alternative<Refusal>(verdict));
     if (const auto* reply = std::get_if<Reply>(&verdict)) require_packet(reply->packet, Code::Request);
@@ -59,7 +71,11 @@ void serve(Reader in, Method method) {
 void visit(Reader in, Method method) {
   Client client({method, to_bytes("User"), kPassword, kUser});
   while (in.ok() && in.remaining() > 2) {
-    const Client::Verdict verdict = client.on_packet(next(in));
+    Client::Verdict verdict = client.on_packet(next(in));
+    if (const auto* step = std::get_if<StepTls>(&verdict)) {
+      require(method == Method::Tls && step->input.size() <= kMaxTlsBytes);
+      verdict = client.on_tls(news(*step));
+    }
     if (const auto* reply = std::get_if<Reply>(&verdict)) require_packet(reply->packet, Code::Response);
     if (std::holds_alternative<Proved>(verdict)) require(client.msk().empty() == (method == Method::Md5));
   }
@@ -70,7 +86,7 @@ void visit(Reader in, Method method) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Reader in(ByteView(data, size));
   const auto what = in.be<std::uint8_t>();
-  const Method method = (what & 2U) != 0 ? Method::Md5 : Method::Mschapv2;
+  const Method method = (what & 4U) != 0 ? Method::Tls : (what & 2U) != 0 ? Method::Md5 : Method::Mschapv2;
   (what & 1U) != 0 ? visit(in, method) : serve(in, method);
   return 0;
 }

@@ -8,7 +8,8 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus", "eap
 SERVER, USER = bytes.fromhex("5b5d7c7d7b3f2f3e3c2c602132262628"), bytes.fromhex("21402324255e262a28295f2b3a337c7e")
 PROOF = bytes.fromhex("82309ecd8d708b5ea08faa3981cd83544233114a3d85d6df")
 REQUEST, RESPONSE, SUCCESS, FAILURE = 1, 2, 3, 4
-VISIT, MD5 = 1, 2
+VISIT, MD5, TLS = 1, 2, 4
+LENGTH, MORE, START = 0x80, 0x40, 0x20
 
 
 def packet(code, identifier, kind=None, data=b""):
@@ -43,6 +44,18 @@ def main():
     seed("visit-early-success", VISIT, who, challenge, packet(SUCCESS, 2))
     seed("visit-other-method", VISIT, who, packet(REQUEST, 2, 13, b"\x20"), packet(FAILURE, 2))
     seed("visit-md5", VISIT | MD5, packet(REQUEST, 9, 2, b"hello"), who, packet(REQUEST, 2, 4, bytes([16]) + SERVER + b"gw"), packet(SUCCESS, 2))
+    # The first byte of a message says what TLS makes of it: 0x05 goes on, 0x40 is the end of it, 0x80 a failure.
+    tls = lambda code, number, data, flags=0, length=None: packet(code, number, 13, bytes([flags]) + (b"" if length is None else struct.pack("!I", length)) + data)
+    hello, ack = b"\x05" + bytes(200), b""
+    long = (hello[:100], LENGTH | MORE, 201), (hello[100:], 0, None)
+    seed("serve-tls", TLS, me, tls(RESPONSE, 2, hello), tls(RESPONSE, 3, b"\x42" + bytes(40)), tls(RESPONSE, 4, ack), tls(RESPONSE, 5, ack))
+    seed("serve-tls-fragments", TLS, me, *(tls(RESPONSE, 2 + n, *part) for n, part in enumerate(long)), tls(RESPONSE, 4, b"\x5f"), *(tls(RESPONSE, n, ack) for n in range(5, 9)))
+    seed("serve-tls-failed", TLS, me, tls(RESPONSE, 2, b"\x81" + bytes(9)), tls(RESPONSE, 3, ack))
+    seed("serve-tls-lies", TLS, me, tls(RESPONSE, 2, hello, LENGTH | MORE, 0x7fffffff))
+    seed("serve-tls-subject", TLS, packet(RESPONSE, 1, 1, bytes.fromhex("3010310e300c06035504030c05616c696365")), tls(RESPONSE, 2, hello))
+    seed("visit-tls", VISIT | TLS, who, tls(REQUEST, 2, b"", START), *(tls(REQUEST, 3 + n, *part) for n, part in enumerate(long)), tls(REQUEST, 5, b"\x40"), packet(SUCCESS, 5))
+    seed("visit-tls-failed", VISIT | TLS, who, tls(REQUEST, 2, b"", START), tls(REQUEST, 3, b"\x81"), packet(FAILURE, 3))
+    seed("visit-tls-early-success", VISIT | TLS, who, tls(REQUEST, 2, b"", START), packet(SUCCESS, 2))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ void Engine::on_verified(TimePoint, VerifyResult) { engine().calls.emplace_back(
 void Engine::on_user_checked(TimePoint, const UserChecked&) { engine().calls.emplace_back("on_user_checked"); }
 void Engine::on_radius(TimePoint, const RadiusAnswer& answer) { engine().radius.push_back(answer); }
 void Engine::on_user_found(TimePoint, UserFound) { engine().calls.emplace_back("on_user_found"); }
+void Engine::on_tls(TimePoint, TlsStepped) { engine().calls.emplace_back("on_tls"); }
 void Engine::on_installed(TimePoint, JobId job, bool ok, const std::string& error) { engine().installed.push_back({job, ok, error}); }
 void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child, const std::optional<Flow>&) {
   engine().calls.push_back("on_acquire " + connection + "/" + child);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "control/crypto/hash.hpp"
 #include "control/crypto/nt_hash.hpp"
@@ -31,6 +32,8 @@ std::string meaning(ByteView message) {
 }  // namespace
 
 Client::Verdict Client::on_packet(ByteView bytes) {
+  if (failed_) return *failed_;
+  if (tls_steps_) return protocol("a packet of EAP comes that is not due");
   const auto p = parse(bytes);
   if (!p) return protocol(std::string("a packet of EAP does not parse (") + p.error().rule + ")");
   switch (p->code) {
@@ -41,7 +44,8 @@ Client::Verdict Client::on_packet(ByteView bytes) {
       return protocol("it says Success before " + name(type_of(own_.method)) + " has come to its end");
     case Code::Failure:
       if (!other_.empty()) return Refusal{Problem::Method, "it asks for " + other_ + ", and we do " + name(type_of(own_.method))};
-      return Refusal{Problem::Refused, "name or password are wrong, or it does not let us in"};
+      return Refusal{Problem::Refused, own_.method == Method::Tls ? "it takes no certificate of ours for this name, or does not let us in"
+                                                                  : "name or password are wrong, or it does not let us in"};
     default:
       return protocol("it answers what nobody has asked");
   }
@@ -51,6 +55,7 @@ Client::Verdict Client::on_request(const Packet& p) {
   if (p.type == Type::Identity) return response(p, Type::Identity, own_.identity);
   if (p.type == Type::Notification) return response(p, Type::Notification, {});
   if (p.type == Type::Nak) return protocol("it asks with a Nak");
+  if (p.type == Type::Tls && own_.method == Method::Tls) return on_tls_packet(p);
   if (p.type == type_of(own_.method)) return own_.method == Method::Mschapv2 ? on_mschapv2(p) : on_md5(p);
   if (state_ != State::Begun) return protocol("it asks for " + name(p.type) + " in the middle of " + name(type_of(own_.method)));
   other_ = name(p.type);
@@ -98,6 +103,37 @@ Client::Verdict Client::on_md5(const Packet& p) {
   w.bytes(proof);
   w.bytes(own_.identity);
   return response(p, Type::Md5, std::move(w).take());
+}
+
+Client::Verdict Client::on_tls_packet(const Packet& p) {
+  auto taken = tls_.take(p.data);
+  if (!taken) return protocol(std::move(taken.error()));
+  other_.clear();
+  tls_request_ = p.id;
+  if (std::holds_alternative<TlsFragments::More>(*taken)) return response(p, Type::Tls, TlsFragments::ack());
+  if (std::holds_alternative<TlsFragments::GoOn>(*taken)) return response(p, Type::Tls, tls_.next());
+  const bool begins = std::holds_alternative<TlsFragments::Begin>(*taken);
+  if (begins != (state_ == State::Begun) || std::holds_alternative<TlsFragments::Nothing>(*taken))
+    return protocol("a message of EAP-TLS does not belong there");
+  state_ = state_ == State::Begun ? State::Answered : state_;
+  tls_steps_ = true;
+  return StepTls{begins ? Bytes{} : std::move(std::get<TlsFragments::Whole>(*taken).message)};
+}
+
+Client::Verdict Client::on_tls(TlsNews news) {
+  if (!std::exchange(tls_steps_, false)) return protocol("TLS has not been asked");
+  if (news.failure) {
+    const Refusal refusal{Problem::Tls, std::move(*news.failure)};
+    if (news.output.empty()) return refusal;
+    failed_ = refusal;
+  } else if (news.done) {
+    msk_ = std::move(news.msk);
+    state_ = State::Done;
+  }
+  const bool speaks = !news.output.empty();
+  if (!speaks && !news.done) return protocol("it leaves a message of TLS unfinished");
+  tls_.load(std::move(news.output));
+  return Reply{encode({Code::Response, tls_request_, Type::Tls, speaks ? tls_.next() : TlsFragments::ack()})};
 }
 
 }  // namespace culvert::eap

@@ -6,6 +6,7 @@
 //   user <- server   Request of another method                               user -> server   Response(Nak, ours)
 //   user <- server   Request(MS-CHAPv2 Challenge), Request(MD5-Challenge)    user -> server   Response(...)
 //   user <- server   Request(MS-CHAPv2 Success)                              user -> server   Response(Success), if the server has proved
+//   (EAP-TLS: requests and responses of it as with the server)
 //   user <- server   Success, Failure                                                         that it knows the password, too
 #pragma once
 
@@ -19,7 +20,7 @@ namespace culvert::eap {
 
 class Client {
  public:
-  using Verdict = std::variant<Reply, Proved, Refusal>;
+  using Verdict = std::variant<Reply, StepTls, Proved, Refusal>;
 
   struct Own {
     Method method{};
@@ -30,6 +31,10 @@ class Client {
   explicit Client(Own own) : own_(std::move(own)) {}
 
   Verdict on_packet(ByteView bytes);
+  /// Behind StepTls.
+  Verdict on_tls(TlsNews news);
+  /// TLS has failed, and the server is told so: what its answer, whatever it is, comes too late for.
+  [[nodiscard]] const std::optional<Refusal>& failed() const { return failed_; }
   /// Behind Proved, as with the server.
   [[nodiscard]] const SecretBytes& msk() const { return msk_; }
 
@@ -39,12 +44,17 @@ class Client {
   Verdict on_mschapv2(const Packet& p);
   Verdict on_ms_verdict(const Packet& p);
   Verdict on_md5(const Packet& p);
+  Verdict on_tls_packet(const Packet& p);
 
   Own own_;
   State state_{};
   std::string other_;     ///< the method that the server asked for last, and we do not do
   SecretBytes expected_;  ///< the server's proof, as it must say it
   SecretBytes msk_;
+  TlsFragments tls_;
+  std::uint8_t tls_request_ = 0;  ///< that is at work
+  bool tls_steps_ = false;
+  std::optional<Refusal> failed_;
 };
 
 }  // namespace culvert::eap

@@ -16,6 +16,8 @@ std::string name(Type type) {
       return "EAP-Nak";
     case Type::Md5:
       return "EAP-MD5";
+    case Type::Tls:
+      return "EAP-TLS";
     case Type::Mschapv2:
       return "EAP-MSCHAPv2";
     default:
@@ -23,7 +25,7 @@ std::string name(Type type) {
   }
 }
 
-Type type_of(Method method) { return method == Method::Mschapv2 ? Type::Mschapv2 : Type::Md5; }
+Type type_of(Method method) { return method == Method::Mschapv2 ? Type::Mschapv2 : method == Method::Tls ? Type::Tls : Type::Md5; }
 
 Parsed<Packet> parse(ByteView bytes) {
   static constexpr const char* kRule = "RFC 3748 §4";

@@ -15,12 +15,12 @@ inline constexpr std::size_t kMaxPacket = 4096;  ///< of either side; more than 
 inline constexpr std::size_t kMaxName = 255;     ///< bytes of an identity, and of the name in a method
 
 enum class Code : std::uint8_t { Request = 1, Response = 2, Success = 3, Failure = 4 };
-enum class Type : std::uint8_t { None = 0, Identity = 1, Notification = 2, Nak = 3, Md5 = 4, Mschapv2 = 26, Expanded = 254 };
-/// "EAP-MSCHAPv2"; "EAP type 13" for a number that has no name here.
+enum class Type : std::uint8_t { None = 0, Identity = 1, Notification = 2, Nak = 3, Md5 = 4, Tls = 13, Mschapv2 = 26, Expanded = 254 };
+/// "EAP-MSCHAPv2"; "EAP type 21" for a number that has no name here.
 std::string name(Type type);
 
 /// How a user proves himself.
-enum class Method : std::uint8_t { Mschapv2, Md5 };
+enum class Method : std::uint8_t { Mschapv2, Md5, Tls };
 Type type_of(Method method);
 
 struct Packet {

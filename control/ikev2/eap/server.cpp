@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "common/dn.hpp"
 #include "control/crypto/hash.hpp"
 
 namespace culvert::eap {
@@ -12,6 +13,12 @@ constexpr std::size_t kMd5 = 16, kMaxWishes = 8;
 
 bool may_be_name(ByteView name) {
   return !name.empty() && name.size() <= kMaxName && std::ranges::find(name, std::uint8_t{0}) == name.end();
+}
+
+/// Some say the subject of their certificate as it stands there, in DER.
+Bytes readable(const Bytes& identity) {
+  const auto subject = parse_name(identity);
+  return subject ? to_bytes(name_text(*subject).substr(0, kMaxName)) : identity;
 }
 }  // namespace
 
@@ -42,6 +49,7 @@ Server::Verdict Server::on_packet(ByteView bytes) {
   if (p->type == Type::Nak && state_ == State::Challenged)
     return refuse(Problem::Method, "it does not do " + name(type_of(method_)) + ", which we ask for, and wants " + wishes(*p));
   if (p->type != type_of(method_)) return refuse(Problem::Protocol, "it answers with " + name(p->type));
+  if (method_ == Method::Tls) return on_tls_packet(*p);
   return method_ == Method::Mschapv2 ? on_mschapv2(*p) : on_md5(*p);
 }
 
@@ -50,12 +58,16 @@ Server::Verdict Server::on_identity(const Packet& p) {
   if (!may_be_name(p.data)) return refuse(Problem::UnknownUser, "it says no name, or one that nobody can have");
   user_ = p.data;
   state_ = State::Chosen;
-  return Identified{user_};
+  return Identified{readable(user_)};
 }
 
 Bytes Server::choose(Method method, const std::string& own) {
   method_ = method;
   state_ = State::Challenged;
+  if (method == Method::Tls) {
+    user_ = readable(user_);
+    return request(Type::Tls, TlsFragments::begin());
+  }
   const Bytes name = to_bytes(own.substr(0, kMaxName));
   if (method == Method::Mschapv2)
     return request(Type::Mschapv2, encode(MsChallenge{static_cast<std::uint8_t>(id_ + 1), seed_.challenge, name}));
@@ -93,6 +105,38 @@ Server::Verdict Server::on_md5(const Packet& p) {
   return AskUser{user_};
 }
 
+Server::Verdict Server::on_tls_packet(const Packet& p) {
+  if (tls_steps_) return refuse(Problem::Protocol, "a packet of EAP comes that is not due");
+  auto taken = tls_.take(p.data);
+  if (!taken) return refuse(Problem::Protocol, std::move(taken.error()));
+  if (std::holds_alternative<TlsFragments::More>(*taken)) return Reply{request(Type::Tls, TlsFragments::ack())};
+  if (std::holds_alternative<TlsFragments::GoOn>(*taken)) return Reply{request(Type::Tls, tls_.next())};
+  if (auto* whole = std::get_if<TlsFragments::Whole>(&*taken)) {
+    tls_steps_ = true;
+    return StepTls{std::move(whole->message)};
+  }
+  if (!std::holds_alternative<TlsFragments::Nothing>(*taken) || state_ != State::Told)
+    return refuse(Problem::Protocol, "it says nothing by EAP-TLS when it is its turn");
+  state_ = State::Over;
+  return Proved{encode({Code::Success, id_, Type::None, {}})};
+}
+
+Server::Verdict Server::on_tls(TlsNews news) {
+  if (!std::exchange(tls_steps_, false)) return refuse(Problem::Protocol, "TLS has not been asked");
+  if (news.failure) {
+    tls_failed_ = !news.output.empty();
+    tls_.load(std::move(news.output));
+    return refuse(Problem::Tls, std::move(*news.failure));
+  }
+  if (news.done) {
+    msk_ = std::move(news.msk);
+    state_ = State::Told;
+  }
+  if (news.output.empty()) return refuse(Problem::Protocol, "it leaves a message of TLS unfinished");
+  tls_.load(std::move(news.output));
+  return Reply{request(Type::Tls, tls_.next())};
+}
+
 Server::Verdict Server::on_user(const Credential* credential) {
   if (state_ != State::Challenged || proof_.empty()) return refuse(Problem::Protocol, "nobody has answered yet");
   return method_ == Method::Mschapv2 ? check_mschapv2(credential) : check_md5(credential);
@@ -126,6 +170,7 @@ Server::Verdict Server::check_md5(const Credential* credential) {
 }
 
 std::optional<Bytes> Server::farewell() {
+  if (tls_failed_) return request(Type::Tls, tls_.next());  // our alert; RFC 5216 §2.1.3 lets him answer
   if (method_ != Method::Mschapv2 || proof_.empty()) return std::nullopt;
   // 691: the account or its password is invalid (RFC 2759 §6). No second try under this SA: who guesses pays for all of it again.
   std::string text = "E=691 R=0 C=" + to_hex(seed_.more) + " V=3 M=Refused";

@@ -11,6 +11,8 @@
 //   server <- user   Response
 //   server -> user   Success  or Failure
 // Or hand_over(): behind the identity all goes to and fro between the user and a server elsewhere (RFC 3748 §7.1), server_relay.cpp.
+// With EAP-TLS it is Request and Response of it until TLS is at its end (tls.hpp): StepTls has each message of the user's, and on_tls()
+// says what TLS makes of it. Whose certificate it is, is asked of whoever does TLS.
 #pragma once
 
 #include <optional>
@@ -20,6 +22,7 @@
 #include "common/secret.hpp"
 #include "control/ikev2/eap/mschapv2.hpp"
 #include "control/ikev2/eap/packet.hpp"
+#include "control/ikev2/eap/tls.hpp"
 
 namespace culvert::eap {
 
@@ -29,6 +32,7 @@ enum class Problem : std::uint8_t {
   Method,    ///< he does not do the method that we ask for, or we not his
   Protocol,  ///< a message that does not belong there
   Refused,   ///< the other side has said Failure
+  Tls,       ///< TLS has failed; TlsNews says why
 };
 
 struct Reply {
@@ -42,6 +46,17 @@ struct AskUser {
 };
 struct Forward {
   Bytes packet;  ///< for the server elsewhere: on_relayed() says what came of it
+};
+/// TLS goes on with this; on_tls() has what comes of it.
+struct StepTls {
+  Bytes input;  ///< empty: a client begins
+};
+/// What TLS makes of a step.
+struct TlsNews {
+  Bytes output{};     ///< for the other side
+  bool done = false;  ///< both sides have proved themselves
+  SecretBytes msk{};  ///< of `done`
+  std::optional<std::string> failure{};
 };
 struct Proved {
   Bytes packet;  ///< of a server: the last one to be sent
@@ -59,7 +74,7 @@ struct Credential {
 
 class Server {
  public:
-  using Verdict = std::variant<Reply, Identified, AskUser, Forward, Proved, Refusal>;
+  using Verdict = std::variant<Reply, Identified, AskUser, Forward, StepTls, Proved, Refusal>;
 
   /// Random: the method's challenge, and 16 bytes more.
   struct Seed {
@@ -82,6 +97,8 @@ class Server {
   Verdict on_relayed(bool accepted, ByteView packet, SecretBytes msk = {});
   /// Behind Identified: he who has proved himself is this one.
   void rename(Bytes user) { user_ = std::move(user); }
+  /// Behind StepTls.
+  Verdict on_tls(TlsNews news);
   /// Behind a Refusal: what the method tells him before it is over; nullopt: nothing. His answer means nothing any more.
   std::optional<Bytes> farewell();
   /// The end of a conversation that failed.
@@ -98,6 +115,7 @@ class Server {
   Verdict on_identity(const Packet& p);
   Verdict on_mschapv2(const Packet& p);
   Verdict on_md5(const Packet& p);
+  Verdict on_tls_packet(const Packet& p);
   Verdict check_mschapv2(const Credential* credential);
   Verdict check_md5(const Credential* credential);
   Refusal refuse(Problem problem, std::string text);
@@ -108,6 +126,8 @@ class Server {
   Method method_{};
   Bytes user_, proof_, peer_challenge_;
   SecretBytes msk_;
+  TlsFragments tls_;
+  bool tls_steps_ = false, tls_failed_ = false;
 };
 
 /// What a Nak asks for instead: "EAP type 13, EAP-MD5".

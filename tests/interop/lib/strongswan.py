@@ -10,7 +10,7 @@ from .lab import LabError, wait_for
 
 CHARON = "/usr/sbin/charon-systemd"
 PLUGINS = ("random nonce aes sha1 sha2 md5 hmac kdf gcm ccm ctr xcbc cmac chapoly gmp openssl pem pkcs1 x509 pubkey constraints {kernel} socket-default vici updown "
-           "counters xauth-generic eap-identity eap-md5 eap-mschapv2")
+           "counters xauth-generic eap-identity eap-md5 eap-mschapv2 eap-tls")
 STRONGSWAN_CONF = """charon-systemd {{
   load = {plugins}
   install_routes = yes

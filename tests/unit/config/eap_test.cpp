@@ -72,6 +72,45 @@ TEST_CASE("what EAP needs is said where it is missing", "[config][version][eap]"
   CHECK(only(users("auth: eap-mschapv3, users: \"file:/u\"")).find("did you mean 'eap-mschapv2'?") != std::string::npos);
 }
 
+TEST_CASE("EAP-TLS has certificates on both sides, and no passwords", "[config][version][eap][rfc5216]") {
+  const std::string mine = "certs: /u.pem, key: \"file:/u.key\"";
+  const Connection gateway = connection(users("auth: eap-tls, cacerts: /ca.pem, eap_id: \"*@example.org\""));
+  CHECK(gateway.remote_auth.auth == Proof::EapTls);
+  CHECK(gateway.remote_auth.eap_id == "*@example.org");
+  const Connection own = connection(user("auth: eap-tls, " + mine + ", eap_id: alice@example.org, aaa_id: aaa.example"));
+  CHECK(own.local_auth.auth == Proof::EapTls);
+  CHECK(own.local_auth.aaa_id == Identity{Identity::Type::Fqdn, "aaa.example"});
+  CHECK(connection(user("auth: eap-tls, " + mine)).local_auth.aaa_id.type == Identity::Type::Any);
+  CHECK(findings(users("auth: eap-tls, cacerts: /ca.pem")).empty());
+  CHECK(findings(users("auth: eap-tls, certs: /alice.pem")).empty());
+  CHECK(findings(user("auth: eap-tls, " + mine)).empty());
+  const auto only = [](const std::string& text, const std::string& end) {
+    const auto found = findings(text);
+    for (const auto& f : found) UNSCOPED_INFO(f);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].ends_with(end));
+  };
+  only(users("auth: eap-tls"),
+       "connections.b.remote.cacerts: expected the file of an authority that is trusted (or the peer's certificate in "
+       "certs), since auth is eap-tls");
+  only(user("auth: eap-tls, certs: /u.pem"), "connections.b.local.key: expected the file of our private key, since auth is eap-tls");
+  only(user("auth: eap-tls, key: \"file:/u.key\""),
+       "connections.b.local.certs: expected the file of our certificate, since auth is eap-tls");
+  only(user("auth: eap-tls, password: \"file:/p\", " + mine),
+       "warning: connections.b.local.password: no password is used, since auth is eap-tls");
+  only(users("auth: eap-tls, users: \"file:/u\", cacerts: /ca.pem"),
+       "warning: connections.b.remote.users: no user is looked up, since auth is eap-tls: his certificate says who he is");
+  only(user("auth: eap-mschapv2, password: \"file:/p\", aaa_id: aaa.example"),
+       "warning: connections.b.local.aaa_id: no server of EAP-TLS is asked who it is, since auth is not eap-tls");
+  only(
+      user("auth: eap-tls, aaa_id: \"keyid:aaa\", " + mine),
+      "connections.b.local.aaa_id: expected an identity that a certificate can carry: an address, a host name, user@domain or its subject");
+  only(
+      with("id: gw-b.example", "auth: eap-tls, cacerts: /ca.pem"),
+      "connections.b.local.auth: expected pubkey, since remote.auth is EAP: EAP is done with a gateway that proves itself by a certificate "
+      "(RFC 7296 §2.16)");
+}
+
 TEST_CASE("EAP-MD5 is for whoever names it", "[config][version][eap]") {
   const std::string md5 = "auth: eap-md5, users: \"file:/u\"";
   const auto refused = findings(users(md5));

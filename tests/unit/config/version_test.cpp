@@ -279,7 +279,7 @@ TEST_CASE("what is signed with may be said, in swanctl's words", "[config][versi
     INFO(bad);
     const auto found = findings(local(bad));
     REQUIRE_FALSE(found.empty());
-    CHECK(found[0].find("connections.b.local.auth: expected psk, pubkey, xauth, eap-mschapv2 or eap-md5") != std::string::npos);
+    CHECK(found[0].find("connections.b.local.auth: expected psk, pubkey, xauth, eap-mschapv2, eap-md5 or eap-tls") != std::string::npos);
   }
 }
 

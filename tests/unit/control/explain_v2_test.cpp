@@ -235,6 +235,19 @@ TEST_CASE("explain: users of EAP, by who refused them and why", "[explain][ikev2
     CHECK(first_cause(user(Reason::EapMethod, Role::Responder, by)) == "auth_method");
     CHECK_THAT(remedy(user(Reason::EapMethod, Role::Responder, by)).note, Contains("eap-mschapv2"));
   }
+  // EAP-TLS: whose certificate it was, and what was wrong about it.
+  const auto tls = [](Reason reason, const std::string& alert, RefusedBy by) {
+    return failure(Exchange::IkeAuth, Role::Initiator, reason,
+                   {.number = 5, .evidence = ike::UserEvidence{"gw.example", "this is why"}, .said = alert, .by = by});
+  };
+  CHECK(first_cause(tls(Reason::EapTls, "", RefusedBy::Us)) == "tls");
+  CHECK(first_text(tls(Reason::EapTls, "", RefusedBy::Us)) == "EAP-TLS with gw.example: this is why.");
+  CHECK(first_cause(tls(Reason::EapTls, "handshake failure", RefusedBy::Peer)) == "tls");
+  for (const char* alert : {"unknown CA", "bad certificate", "certificate expired", "certificate unknown", "access denied"})
+    CHECK(first_cause(tls(Reason::EapTls, alert, RefusedBy::Peer)) == "own_certificate");
+  CHECK(first_cause(tls(Reason::WrongIdentity, "", RefusedBy::Us)) == "peer_identity");
+  CHECK(first_text(tls(Reason::WrongIdentity, "", RefusedBy::Us)) == "EAP-TLS with gw.example: this is why.");
+  CHECK_THAT(remedy(tls(Reason::EapTls, "", RefusedBy::Us)).note, Contains("TLS 1.2"));
   using Names = std::vector<std::string>;
   CHECK(cause_names(user(Reason::RadiusRejected)) == Names{"radius_rejected", "user"});
   CHECK(first_text(user(Reason::RadiusRejected)) == "User alice: this is why.");
