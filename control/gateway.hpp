@@ -37,6 +37,7 @@ class Gateway final : private ike::Services {
     std::function<void(ike::VerifyPeer)> verify;                              ///< answered by on_verified, later
     std::function<void(ike::CheckUser, config::SecretRef users)> check_user;  ///< answered by on_user_checked, later
     std::function<void(ike::FindUser, config::SecretRef users)> find_user;    ///< answered by on_user_found, later
+    std::function<void(ike::FindName)> find_name;                             ///< answered by on_name, later
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
     std::function<std::vector<Bytes>(const std::string&)> certificates, authorities, authority_keys;
@@ -64,6 +65,7 @@ class Gateway final : private ike::Services {
   void on_verified(ike::TimePoint now, ike::VerifyResult result);
   void on_user_checked(ike::TimePoint now, const ike::UserChecked& result);
   void on_user_found(ike::TimePoint now, ike::UserFound result);
+  void on_name(ike::TimePoint now, const ike::NameFound& result);
   /// About once a second: late answers, traffic for DPD, sums.
   void on_second(ike::TimePoint now);
   /// Deletes everything and tells the peers. `quiet()` says when the data plane has confirmed all of it.
@@ -74,6 +76,9 @@ class Gateway final : private ike::Services {
   ike::CommandResult initiate(ike::TimePoint now, const std::string& connection, const std::string& child);
   ike::CommandResult terminate(ike::TimePoint now, const std::string& connection, const std::string& child, const std::string& peer);
   ike::CommandResult rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer);
+
+  ike::CommandResult redirect(ike::TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,
+                              const std::string& peer, bool newcomers);
 
   /// Watching: engine.hpp. Needs no data plane.
   bool watch(ike::TimePoint now, ike::Watch watch) { return engine_.watch(now, std::move(watch)); }
@@ -163,6 +168,7 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::VerifyPeer& action);
   void act(ike::TimePoint now, ike::CheckUser& action);
   void act(ike::TimePoint now, ike::FindUser& action);
+  void act(ike::TimePoint now, ike::FindName& action);
   void act(ike::TimePoint now, ike::InstallSa& action);
   void act(ike::TimePoint now, ike::RemoveSa& action);
   void act(ike::TimePoint now, ike::MoveSa& action);

@@ -168,6 +168,11 @@ int serve(const config::GatewayConfig& config) {
                          if (!pool.submit([&answer_found, users, job] { answer_found(find_user(users, job)); }))
                            answer_found({.job = job.job, .error = "too much is being computed"});
                        },
+                   .find_name =
+                       [&loop, &gateway_ptr](ike::FindName job) {
+                         loop.find_name(std::move(job),
+                                        [&gateway_ptr](ike::NameFound found) { gateway_ptr->on_name(Clock::now(), found); });
+                       },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
                    .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },

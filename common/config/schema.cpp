@@ -3,6 +3,7 @@
 #include "common/config/network.hpp"
 #include "common/config/packet_rules.hpp"
 #include "common/config/remote_access.hpp"
+#include "common/config/schema_ikev2.hpp"
 #include "common/config/selectors.hpp"
 #include "common/shm/messages.hpp"
 #include "common/shm/segment.hpp"
@@ -246,16 +247,6 @@ Section<RemoteAuth> remote_auth_section() {
            "With EAP: the file of users as in xauth.users, with passwords as {plain} or {nt}: no other form can be compared by EAP.");
 }
 
-Section<Ppk> ppk_section() {
-  return Section<Ppk>()
-      .key("ppk_id", &Ppk::id, text("a name, or empty: none", 64),
-           "With version: 2, the name that both sides know their post-quantum pre-shared key by (RFC 8784): a secret beside psk or pubkey "
-           "on both sides that is mixed into the keys, so that whoever records today and breaks the key exchange one day cannot read.")
-      .key("ppk", &Ppk::secret, or_none(secret_reference()), "Where it is, as for secret: 32 random bytes, or more.")
-      .key("ppk_required", &Ppk::required, boolean(),
-           "Nothing is negotiated without it. false: with a peer that lacks it, it goes without.");
-}
-
 Section<Connection> connection_section() {
   const auto local = Section<Connection>()
                          .key("id", &Connection::local_id, identity(), "Who we say we are.")
@@ -328,6 +319,7 @@ Section<Connection> connection_section() {
            "only: a "
            "connection with a child of mode: transport does without.")
       .derived("true with version: 2 and tunnel mode alone, else false")
+      .keys_of(&Connection::redirection, redirection_section())
       .key(
           "fragmentation", &Connection::fragmentation,
           choice<Fragmentation>(

@@ -48,6 +48,8 @@ constexpr std::array kCauses{
     Row{"dead_peer", "The peer is gone: it does not answer any more."},
     Row{"deleted_by_peer", "The peer deleted it."},
     Row{"peer_refused", "The peer refuses, and does not say why."},
+    Row{"redirect_loop", "Gateways send us to each other: redirect_to of one of them, or an operator's redirect, leads in a circle."},
+    Row{"redirect", "The gateway sends us to another one, and we do not go there."},
     Row{"lifetime", "Its lifetime ended before a successor was there."},
     Row{"dataplane", "The data plane refused it, or went away."},
     Row{"limit", "A bound is reached; the message says which."},
@@ -186,6 +188,10 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("dead_peer")};
     case Reason::DeletedByPeer:
       return {likely("deleted_by_peer")};
+    case Reason::RedirectLoop:
+      return {likely("redirect_loop")};
+    case Reason::RedirectRefused:
+      return {likely("redirect")};
     case Reason::Expired:
       return {likely("lifetime")};
     case Reason::DataplaneLost:
@@ -195,6 +201,7 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("secret_unreadable")};
     case Reason::DeletedByOperator:
     case Reason::Replaced:
+    case Reason::Redirected:
     case Reason::Shutdown:
     case Reason::Ok:
       return {likely("ended")};

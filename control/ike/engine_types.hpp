@@ -103,6 +103,11 @@ struct FindUser {
   Bytes user;
   bool plain = false;  ///< the method needs the password itself, not only what Microsoft makes of it
 };
+/// The addresses of a host's name. Answered by Engine::on_name.
+struct FindName {
+  JobId job{};
+  std::string name;
+};
 enum class Severity : std::uint8_t { Debug, Info, Warn, Error };
 /// Something that an operator may want to know. One line in the log; `count` says whether it ends an exchange in the metrics.
 struct Report {
@@ -115,7 +120,7 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, InstallSa, RemoveSa, MoveSa, Report>;
+using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, FindName, InstallSa, RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
@@ -147,6 +152,12 @@ struct UserFound {
   SecretBytes password{};  ///< empty: it is kept as `nt_hash` alone
   SecretBytes nt_hash{};
   std::string error{};  ///< why nobody can be looked up, or this one not be compared, for an operator
+};
+/// The answer to FindName.
+struct NameFound {
+  JobId job{};
+  std::vector<IpAddress> addresses;
+  std::string error{};  ///< why there are none, for an operator
 };
 /// The data plane's soft or hard limit of an SA was reached.
 struct SaExpired {

@@ -30,6 +30,7 @@ RefusedBy usual_refuser(Reason reason) {
     case Reason::DpdTimeout:
     case Reason::Expired:
     case Reason::Replaced:
+    case Reason::Redirected:
       return RefusedBy::Nobody;
     case Reason::PeerNoProposal:
     case Reason::PeerSelectorMismatch:

@@ -83,7 +83,17 @@ struct NewPair {
 
 /// What we want of the peer under an IKE SA, in the order of asking.
 struct Task {
-  enum class Kind : std::uint8_t { NewChild, RekeyChild, RekeyIke, DeleteChild, DeleteIke, Liveness, UpdateAddresses, CheckAddress };
+  enum class Kind : std::uint8_t {
+    NewChild,
+    RekeyChild,
+    RekeyIke,
+    DeleteChild,
+    DeleteIke,
+    Liveness,
+    UpdateAddresses,
+    CheckAddress,
+    Redirect
+  };
   Kind kind{};
   std::size_t child = 0;   ///< NewChild: what is configured
   std::uint64_t pair = 0;  ///< RekeyChild, DeleteChild

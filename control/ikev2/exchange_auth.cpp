@@ -16,6 +16,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -40,7 +41,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
     b.add(*proof.auth);
     add_ppk(core, sa, proof.without, b);
   }
-  if (c.unique != config::Unique::Never && !core.contacted.contains({sa.remote.vrf, sa.remote.address}))
+  if (c.unique != config::Unique::Never && sa.replaces.empty() && !core.contacted.contains({sa.remote.vrf, sa.remote.address}))
     b.notify(NotifyType::InitialContact);
   offer_mobility(core, sa, b);
   MakeChild make;
@@ -149,6 +150,8 @@ void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n)
 }
 
 void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const IdR& id, const Message& reply) {
+  if (reply.notify(NotifyType::Redirect) && make.spi_in) core.release_spi(std::exchange(make.spi_in, Spi{}));
+  if (sent_elsewhere(core, now, sa, text(id), reply)) return;
   note_mobility(core, sa, reply);
   established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
   if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
@@ -251,7 +254,8 @@ void on_auth_verified(Core& core, TimePoint now, IkeSa& sa, const ike::VerifyRes
                             std::move(cause));
   }
   Verifying done = std::move(*state);
-  if (config::is_eap(core.connection(sa).local_auth.auth)) return begin_eap(core, now, sa, std::move(done));
+  const bool asks = done.reply.find<Eap>() != nullptr;  // without: it sends us elsewhere before it asks for a user (RFC 5685 §6)
+  if (config::is_eap(core.connection(sa).local_auth.auth) && asks) return begin_eap(core, now, sa, std::move(done));
   accept_responder(core, now, sa, std::move(done.make), *done.reply.find<IdR>(), done.reply);
 }
 

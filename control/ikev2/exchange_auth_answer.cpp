@@ -11,6 +11,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -108,6 +109,7 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
                              sa.connection});
   answer.add(proof);
   confirm_ppk(sa, answer);
+  if (send_elsewhere(core, now, sa, request.id, who.identity, answer)) return;
   note_mobility(core, sa, request.message);
   if (sa.mobility.agreed) offer_mobility(core, sa, answer);
   established(core, now, sa, std::move(who.identity), who.key);

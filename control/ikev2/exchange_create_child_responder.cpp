@@ -5,6 +5,7 @@
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -253,6 +254,7 @@ void inherit(Core& core, TimePoint now, IkeSa& old, IkeSa& heir) {
   old.tasks.clear();
   old.heir = heir.id;
   inherit_mobility(core, old, heir);
+  inherit_redirect(core, now, old, heir);
   if (Established* est = old.established()) est->replaced = true;
   note_twins(core, now, heir);
   core.touch(old);

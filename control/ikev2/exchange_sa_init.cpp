@@ -8,6 +8,7 @@
 #include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/proposal.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -33,6 +34,7 @@ void send_init(Core& core, TimePoint now, IkeSa& sa, std::shared_ptr<crypto::DhK
   if (takes_fragments(core, sa)) b.notify(NotifyType::Ikev2FragmentationSupported);
   if (may_sign(core.connection(sa))) b.notify(NotifyType::SignatureHashAlgorithms, announced_hashes());
   if (!core.connection(sa).ppk.id.empty()) b.notify(NotifyType::UsePpk);
+  offer_redirect(core, sa, b);
   sa.init_request = init_message(sa, IkeSpi{}, false, b);
   sa.last_request = {sa.init_request};
   core.send(now, sa, sa.last_request);
@@ -86,6 +88,11 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
   }
   if (const Notify* other = m.notify(NotifyType::InvalidKePayload)) return on_other_group(core, in, sa, state, *other);
   if (const Notify* error = m.error()) return on_refused(core, in, sa, state, *error);
+  if (const Notify* elsewhere = m.notify(NotifyType::Redirect)) {
+    if (auto why = on_redirect_at_once(core, in, sa, *elsewhere))
+      note_hint(core, in.now, sa, state, Reason::RedirectRefused, std::move(*why), {.number = 2, .said = name(elsewhere->type)});
+    return;
+  }
   if (!in.header().spi_r) return;
   if (const auto fault = check(MessageKind::SaInitReply, m))
     return note_hint(core, in.now, sa, state, Reason::BadPayloads, "The answer to IKE_SA_INIT: " + *fault, {.number = 2});
@@ -165,6 +172,7 @@ bool start_sa(Core& core, TimePoint now, const Start& what) {
   made->childless = !what.child;
   made->replaces = what.replaces;
   made->unnamed = what.unnamed;
+  made->redirecting.from = what.redirected_from;
   made->nonce_i = core.shared.random(kNonceBytes);
   IkeSa& sa = core.add(std::move(made));
   core.table.add_initiator(sa.id, sa.spi_i);
@@ -268,13 +276,10 @@ std::optional<TimePoint> connecting_deadline(const IkeSa& sa) {
   return std::nullopt;
 }
 
-void connecting_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {
-  if (const MakeChild* made = sa.half_made(); made && made->spi_in) core.release_spi(made->spi_in);
-  if (sa.unnamed && reason != Reason::WrongIdentity) {  // the first try has said all that is known
-    core.say(sa, Severity::Debug, exchange, reason, text);
-    return core.drop(sa);
-  }
+void attempt_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {
   core.ended(now, sa, exchange, Role::Initiator, reason, text, {}, std::move(cause));
+  // What a gateway was to take over goes on with the one that there is.
+  if (sa.redirecting.from && !sa.replaces.empty()) return;
   Run& run = core.run(sa.connection);
   ++run.failures;
   run.retry_at = now + backoff(core, run.failures);
@@ -282,6 +287,14 @@ void connecting_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, 
   for (const SaId old : sa.replaces)
     if (IkeSa* before = core.find(old))
       if (Established* est = before->established()) est->rekey_at = now + backoff(core, ++est->rekey_failures);
+}
+
+void connecting_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {
+  if (const MakeChild* made = sa.half_made(); made && made->spi_in) core.release_spi(made->spi_in);
+  if (sa.unnamed && reason != Reason::WrongIdentity)  // the first try has said all that is known
+    core.say(sa, Severity::Debug, exchange, reason, text);
+  else
+    attempt_failed(core, now, sa, exchange, reason, text, std::move(cause));
   core.drop(sa);
 }
 

@@ -11,6 +11,7 @@
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/redirect.hpp"
 
 namespace culvert::ikev2 {
 
@@ -50,8 +51,12 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
   displace_others(core, now, sa);
   if (sa.role == Role::Responder) give_up_own_attempts(core, sa);
   for (const SaId old : std::exchange(sa.replaces, {}))
-    if (IkeSa* before = core.find(old); before && before->established())
-      close_sa(core, now, *before, Reason::Replaced, "Another IKE SA has taken its place.");
+    if (IkeSa* before = core.find(old); before && before->established()) {
+      if (sa.redirecting.from)
+        hand_over(core, now, *before, sa);
+      else
+        close_sa(core, now, *before, Reason::Replaced, "Another IKE SA has taken its place.");
+    }
   note_twins(core, now, sa);
   core.touch(sa);
 }
@@ -242,6 +247,7 @@ void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
     if (const auto probe = next_probe_of_replaced(core, sa); probe && now >= *probe) add_task(core, sa, {.kind = Task::Kind::Liveness});
     if (!est->until || now < *est->until) return;
     if (est->forgotten) return discard(core, now, sa);
+    if (stays(core, now, sa)) return;
     confirm_heir(core, sa);
     return close_sa(core, now, sa, Reason::Replaced, "The peer does not delete the IKE SA that it has replaced: we do.");
   }
@@ -361,6 +367,7 @@ void advance(Core& core, TimePoint now, IkeSa& sa) {
       case Task::Kind::Liveness:
       case Task::Kind::UpdateAddresses:
       case Task::Kind::CheckAddress:
+      case Task::Kind::Redirect:
         begin_informational(core, now, sa, task);
         break;
     }

@@ -126,6 +126,7 @@ constexpr std::array kInstead{
     Instead{SaInitReply, NotifyType::Cookie, P::None},    // RFC 7296 §2.6
     Instead{SaInitReply, NotifyType::Redirect, P::None},  // RFC 5685 §3
     Instead{AuthReply, NotifyType::Redirect, P::Auth},    // RFC 5685 §6
+    Instead{EapReply, NotifyType::Redirect, P::None},     // the same
 };
 
 /// Unknown ones, too, which are the business of the critical bit (RFC 7296 §2.5).

@@ -7,6 +7,7 @@
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/proposal.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -121,6 +122,8 @@ void on_sa_init_request(Core& core, const Incoming& in) {
   const Ke& ke = *parsed->find<Ke>();
   auto selection = select(core, in, *parsed->find<Sa>(), ke.group);
   if (!selection) return;
+  if (auto elsewhere = redirect_at_once(core, in, selection->connection, *parsed))
+    return refuse(core, in, NotifyType::Redirect, std::move(*elsewhere));
   const DhGroup group = selection->choice.suite.group;
   if (group != ke.group) {
     Writer wanted;
@@ -146,6 +149,7 @@ void on_sa_init_request(Core& core, const Incoming& in) {
   sa.fragments = takes_fragments(core, sa) && parsed->notify(NotifyType::Ikev2FragmentationSupported);
   find_nats(core, sa, *parsed);
   note_hashes(sa, *parsed);
+  note_redirect(sa, *parsed);
   sa.use_ppk = parsed->notify(NotifyType::UsePpk) != nullptr;
   const JobId job = core.add_job({sa.id});
   sa.state = Responding{job, selection->choice.suite, Bytes(in.framed.message.begin(), in.framed.message.end()),

@@ -63,6 +63,15 @@ struct Mobility {
   TimePoint moves_since{};
 };
 
+/// What an IKE SA has to do with other gateways (RFC 5685).
+struct Redirecting {
+  bool agreed = false;                    ///< of a gateway: the client follows
+  std::optional<IpAddress> from;          ///< who has sent us here; of a gateway: who has sent the client
+  std::optional<config::GatewayName> to;  ///< of a gateway: where the client is to go
+  std::optional<SaId> left_for;           ///< of a client: the SA with the other gateway, which takes over ...
+  TimePoint stay_until{};                 ///< ... by then
+};
+
 /// An unauthenticated notification: not acted on, but named when the exchange has failed anyway.
 struct Hint {
   Reason reason{};
@@ -227,6 +236,7 @@ struct IkeSa {
   unsigned init_tries = 0;                ///< cookies and groups that the responder asked for
 
   Mobility mobility;
+  Redirecting redirecting;
   bool fragments = false;  ///< both sides have announced that they take them in (RFC 7383 §2.3)
   Fragments request_parts, reply_parts;
   std::uint32_t next_request = 0;   ///< message ID of our next request

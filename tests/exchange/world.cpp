@@ -127,6 +127,10 @@ void Host::perform() {
       check(*u);
     } else if (auto* f = std::get_if<ike::FindUser>(&action)) {
       look_up(*f);
+    } else if (auto* n = std::get_if<ike::FindName>(&action)) {
+      ike::NameFound found{n->job, {}, names.contains(n->name) ? "" : "its name cannot be resolved: Host not found"};
+      if (names.contains(n->name)) found.addresses = names.at(n->name);
+      world.at(world.now + name_time, [this, found] { step([&](ike::Engine& e) { e.on_name(world.now, found); }); });
     } else if (auto* in = std::get_if<ike::InstallSa>(&action)) {
       install(*in);
     } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {

@@ -83,6 +83,7 @@ class Host final : public ike::Services {
   std::map<std::string, std::string> users;     ///< who may come by XAuth or EAP, and their passwords
   std::string password;                         ///< ours, for XAuth or EAP; empty: unreadable
   std::string no_users;                         ///< why no user can be looked up; empty: they can
+  std::map<std::string, std::vector<IpAddress>> names;  ///< of hosts, that it can look up
   unsigned checks = 0;                          ///< of users, so far
   std::string certificate;                      ///< in its CERT payloads instead of its name: a stolen one
   std::size_t chain_size = 0;                   ///< bytes of an intermediate authority's certificate that it sends, too
@@ -100,7 +101,7 @@ class Host final : public ike::Services {
   std::set<std::uint32_t> spis;                  ///< allocated and not released
   bool refuse_installs = false;
   bool spi_room = true;
-  Duration install_min = 1ms, install_max = 1ms, dh_time = 2ms;
+  Duration install_min = 1ms, install_max = 1ms, dh_time = 2ms, name_time = 20ms;
   std::uint64_t sent_bytes = 0, received_bytes = 0;
   unsigned sent_datagrams = 0, key_exchanges = 0;
 

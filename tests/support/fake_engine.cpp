@@ -37,6 +37,7 @@ void Engine::on_signed(TimePoint, SignResult) { engine().calls.emplace_back("on_
 void Engine::on_verified(TimePoint, VerifyResult) { engine().calls.emplace_back("on_verified"); }
 void Engine::on_user_checked(TimePoint, const UserChecked&) { engine().calls.emplace_back("on_user_checked"); }
 void Engine::on_user_found(TimePoint, UserFound) { engine().calls.emplace_back("on_user_found"); }
+void Engine::on_name(TimePoint, const NameFound&) { engine().calls.emplace_back("on_name"); }
 void Engine::on_installed(TimePoint, JobId job, bool ok, const std::string& error) { engine().installed.push_back({job, ok, error}); }
 void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child) {
   engine().calls.push_back("on_acquire " + connection + "/" + child);
@@ -55,6 +56,11 @@ CommandResult command(std::string call) {
 }  // namespace
 CommandResult Engine::initiate(TimePoint, const std::string& connection, const std::string& child) {
   return command("initiate " + connection + "/" + child);
+}
+CommandResult Engine::redirect(TimePoint, const std::string& connection, const std::optional<config::GatewayName>& to,
+                               const std::string& peer, bool newcomers) {
+  return command("redirect " + connection + (to ? " to " + to->to_string() : " off") + (peer.empty() ? "" : " of " + peer) +
+                 (newcomers ? " and newcomers" : ""));
 }
 CommandResult Engine::terminate(TimePoint, const std::string& connection, const std::string& child, const std::string& peer) {
   return command("terminate " + connection + "/" + child + (peer.empty() ? "" : " of " + peer));
