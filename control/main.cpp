@@ -13,6 +13,7 @@
 #include "common/config/load.hpp"
 #include "control/auth/authenticator.hpp"
 #include "control/auth/check.hpp"
+#include "control/config/lasting.hpp"
 #include "control/config/secret.hpp"
 #include "control/config/users.hpp"
 #include "control/crypto/pool.hpp"
@@ -144,6 +145,7 @@ int serve(const config::GatewayConfig& config) {
     if (!secret) return std::unexpected(std::move(secret.error()));
     return std::move(secret->bytes);
   };
+  SecretBytes crash_secret;  // read when we are control.user
   Gateway gateway(config, journal,
                   {.compute =
                        [&pool, &answer_dh](ike::ComputeDh job) {
@@ -173,6 +175,7 @@ int serve(const config::GatewayConfig& config) {
                          loop.find_name(std::move(job),
                                         [&gateway_ptr](ike::NameFound found) { gateway_ptr->on_name(Clock::now(), found); });
                        },
+                   .crash_secret = [&crash_secret] { return crash_secret.view(); },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
                    .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },
@@ -193,6 +196,11 @@ int serve(const config::GatewayConfig& config) {
     if (const auto became = become(*user); !became) throw std::runtime_error(became.error());
     if (user->name != config.dataplane.control_user && user->uid != 0)
       journal.warn(fmt::format("control.user is {}, but dataplane.control_user is not: the data plane will not let us attach", user->name));
+  }
+  if (!config.control.state_dir.empty()) {
+    auto lasting = lasting_secret(config.control.state_dir, "crash-secret");
+    if (!lasting) throw std::runtime_error("control.state_dir: " + lasting.error());
+    crash_secret = std::move(*lasting);
   }
   look_at_secrets(config, journal);
   try {

@@ -339,6 +339,7 @@ struct Control {
   std::string user;                               ///< culvertd becomes this user after start; empty: stays as it is
   std::string group;                              ///< its members may use the socket; empty: the owner alone
   std::string metrics_listen = "127.0.0.1:9464";  ///< empty: off
+  std::string state_dir;                          ///< of what outlives culvertd; empty: nothing does
   Log log;
 };
 

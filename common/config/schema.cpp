@@ -72,6 +72,10 @@ Section<Control> control_section() {
       .key("user", &Control::user, text("a user name, or empty", 32), "culvertd becomes this user after start; empty: it stays as it is.")
       .key("group", &Control::group, text("a group name, or empty", 32),
            "Members of this group may use the socket; empty: its owner alone.")
+      .key("state_dir", &Control::state_dir, file_path(),
+           "A directory of control.user's alone, where culvertd keeps a secret that outlives it. After a restart it can then show peers "
+           "that "
+           "their IKE SAs are lost (quick crash detection, RFC 6290), so that they begin anew at once. Empty: none is kept.")
       .inner("metrics", metrics, "Prometheus endpoint.")
       .map("log", &Control::log, log, "The log. format and level hold for both processes.");
 }

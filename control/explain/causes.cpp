@@ -46,6 +46,7 @@ constexpr std::array kCauses{
     Row{"exchange", "The peer wants an exchange that is not done here."},
     Row{"aggressive", "One side wants Aggressive Mode, the other does not."},
     Row{"dead_peer", "The peer is gone: it does not answer any more."},
+    Row{"peer_restarted", "The peer was started anew, and has shown it: what was up is negotiated again."},
     Row{"deleted_by_peer", "The peer deleted it."},
     Row{"peer_refused", "The peer refuses, and does not say why."},
     Row{"redirect_loop", "Gateways send us to each other: redirect_to of one of them, or an operator's redirect, leads in a circle."},
@@ -186,6 +187,8 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("limit")};
     case Reason::DpdTimeout:
       return {likely("dead_peer")};
+    case Reason::PeerRestarted:
+      return {likely("peer_restarted")};
     case Reason::DeletedByPeer:
       return {likely("deleted_by_peer")};
     case Reason::RedirectLoop:

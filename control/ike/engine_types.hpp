@@ -277,6 +277,8 @@ class Services {
   virtual std::expected<SecretBytes, std::string> ppk(const std::string& connection) = 0;
   /// The password of the connection's local.xauth, or of its EAP, read at each use; error as for `secret`.
   virtual std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) = 0;
+  /// What tokens of quick crash detection are made with (RFC 6290 §5.1): the same after a restart; empty: nothing of ours is.
+  virtual ByteView crash_secret() { return {}; }
   /// With what kind of key the connection signs; error: there is none, or why it cannot be read, for an operator.
   virtual std::expected<AuthMethod, std::string> signing_method(const std::string& connection) = 0;
   /// What goes into CERT payloads: the end entity first, then the intermediate authorities, DER.

@@ -36,6 +36,7 @@ RefusedBy usual_refuser(Reason reason) {
     case Reason::PeerSelectorMismatch:
     case Reason::PeerRefused:
     case Reason::DeletedByPeer:
+    case Reason::PeerRestarted:
       return RefusedBy::Peer;
     default:
       return RefusedBy::Us;

@@ -45,6 +45,7 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
   X(OtherVersion,        "other_version",         "the peer speaks another version of IKE") \
   X(Limit,               "limit",                 "refused because a bound is reached (half-open SAs, SAs, SPIs)") \
   X(DpdTimeout,          "dpd_timeout",           "the peer stopped answering dead-peer detection") \
+  X(PeerRestarted,       "peer_restarted",        "the peer was started anew, and has shown that its SAs are lost (RFC 6290)") \
   X(DeletedByPeer,       "deleted_by_peer",       "the peer deleted it") \
   X(DeletedByOperator,   "deleted_by_operator",   "an operator ended it") \
   X(Replaced,            "replaced",              "a newer one took its place") \

@@ -92,7 +92,8 @@ struct Task {
     Liveness,
     UpdateAddresses,
     CheckAddress,
-    Redirect
+    Redirect,
+    CrashToken
   };
   Kind kind{};
   std::size_t child = 0;   ///< NewChild: what is configured
@@ -140,6 +141,7 @@ struct RequestDeriving {
   // of an IKE SA
   IkeSuite suite{};
   IkeSpi spi_r{};
+  SecretBytes token{};  ///< the peer's (RFC 6290)
 };
 struct RequestInstalling {
   JobId job{};

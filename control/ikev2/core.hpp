@@ -15,6 +15,7 @@
 #include "control/ike/shared.hpp"
 #include "control/ike/timers.hpp"
 #include "control/ikev2/cookies.hpp"
+#include "control/ikev2/crash.hpp"
 #include "control/ikev2/message.hpp"
 #include "control/ikev2/message_rules.hpp"
 #include "control/ikev2/states.hpp"
@@ -107,6 +108,7 @@ class Core {
   ike::Services& services;
   ike::SaTable table;
   Cookies cookies;
+  CrashAnswers crash_answers;
   TimePoint traced_at{};                                       ///< while somebody is watched: when the message came that is at work
   std::map<std::size_t, std::set<std::string>> lease_holders;  ///< by connection: those who have an address of a pool
   std::set<std::size_t> leases_in_doubt;                       ///< connections where what held an address may have gone

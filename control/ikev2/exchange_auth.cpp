@@ -40,6 +40,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
   if (proof.auth) {
     b.add(*proof.auth);
     add_ppk(core, sa, proof.without, b);
+    add_token(core, sa, b);
   }
   if (c.unique != config::Unique::Never && sa.replaces.empty() && !core.contacted.contains({sa.remote.vrf, sa.remote.address}))
     b.notify(NotifyType::InitialContact);
@@ -153,6 +154,7 @@ void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, cons
   if (reply.notify(NotifyType::Redirect) && make.spi_in) core.release_spi(std::exchange(make.spi_in, Spi{}));
   if (sent_elsewhere(core, now, sa, text(id), reply)) return;
   note_mobility(core, sa, reply);
+  note_token(core, sa, reply);
   established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
   if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
 }

@@ -110,6 +110,8 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
   answer.add(proof);
   confirm_ppk(sa, answer);
   if (send_elsewhere(core, now, sa, request.id, who.identity, answer)) return;
+  note_token(core, sa, request.message);
+  add_token(core, sa, answer);
   note_mobility(core, sa, request.message);
   if (sa.mobility.agreed) offer_mobility(core, sa, answer);
   established(core, now, sa, std::move(who.identity), who.key);

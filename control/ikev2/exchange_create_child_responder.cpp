@@ -103,6 +103,7 @@ void answer_ike(Core& core, TimePoint now, IkeSa& sa, AnsweringIke what, std::ui
   heir.established()->lowest_nonce = std::min(what.nonce_i, what.nonce_r);
   Builder b;
   b.add(what.reply).add(Nonce{what.nonce_r}).add(Ke{what.suite.group, result.public_value});
+  add_token(core, heir, b);
   answer(core, now, sa, kExchange, id, b);
   if (busy_with_ike(sa)) {
     sa.successor = heir.id;  // ours is under way, too: its answer decides

@@ -42,7 +42,10 @@ struct Said {
     const SecretBytes proof = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pi.view() : msk.view(), state.octets.view());
     state.expects = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pr.view() : msk.view(), state.expects.view());
     state.proved = true;
-    send(Builder().add(Auth{AuthMethodId::SharedKey, Bytes(proof.view().begin(), proof.view().end())}));
+    Builder last;
+    last.add(Auth{AuthMethodId::SharedKey, Bytes(proof.view().begin(), proof.view().end())});
+    add_token(core, sa, last);
+    send(last);
   }
   void operator()(const eap::Refusal& r) const {
     const std::string user = printable(as_bytes(own_user(core.connection(sa), sa)), 64);

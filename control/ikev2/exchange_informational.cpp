@@ -95,6 +95,7 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
                {.number = 4, .evidence = std::move(evidence), .said = name(failed->type), .said_proven = true, .by = ike::RefusedBy::Peer});
     return discard(core, in.now, sa);
   }
+  note_token(core, sa, m);
   const auto deletes = m.all<Delete>();
   if (m.notify(NotifyType::UpdateSaAddresses) || std::ranges::any_of(deletes, [](const Delete* d) { return d->protocol != kProtoIke; }))
     take_place(core, in.now, sa);
@@ -129,6 +130,8 @@ void begin_informational(Core& core, TimePoint now, IkeSa& sa, const Task& task)
     if (child) b.add(Delete{protocol_of(child->suite.protocol), {child->spi_in}});
     if (!child && task.spi) b.add(Delete{protocol_of(task.protocol), {task.spi}});
     if (b.empty()) return;
+  } else if (task.kind == Task::Kind::CrashToken) {
+    add_token(core, sa, b);
   } else if (task.kind == Task::Kind::Redirect) {
     add_redirect(sa, b);
   } else {

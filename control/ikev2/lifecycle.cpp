@@ -93,21 +93,12 @@ void close_sa(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::st
   advance(core, now, sa);
 }
 
-namespace {
-
-/// Nothing that we ask is answered (RFC 7296 §2.4).
-void peer_is_dead(Core& core, TimePoint now, IkeSa& sa, const Request& request) {
+void lose_peer(Core& core, TimePoint now, IkeSa& sa, Loss loss) {
   const config::Connection& c = core.connection(sa);
   const bool replaced = !sa.established() || sa.established()->replaced;
-  const auto* make = std::get_if<MakeChild>(&request.make);
-  const std::string text = "The peer does not answer any more: the IKE SA ends, and all that is under it.";
   Run& run = core.run(sa.connection);
   if (!replaced) {
-    const Exchange exchange = request.task.kind == Task::Kind::Liveness ? Exchange::Dpd
-                              : request.make.index() == 0               ? Exchange::Informational
-                                                                        : Exchange::CreateChildSa;
-    core.ended(now, sa, exchange, Role::Initiator, exchange == Exchange::Dpd ? Reason::DpdTimeout : Reason::Timeout, text,
-               make ? std::optional(make->child) : std::nullopt, {.number = 1, .by = ike::RefusedBy::Nobody});
+    core.ended(now, sa, loss.exchange, Role::Initiator, loss.reason, loss.text, loss.child, std::move(loss.cause));
     for (std::size_t i = 0; i < c.children.size(); ++i) {
       if (!newest_live(sa, i)) continue;
       ChildRun& child = run.children[i];
@@ -115,12 +106,29 @@ void peer_is_dead(Core& core, TimePoint now, IkeSa& sa, const Request& request) 
       child.persistent = action == config::DpdAction::Restart || (action == config::DpdAction::None && child.persistent);
       child.trapped = action == config::DpdAction::Trap;
       child.retry_at = {};  // its silence was pause enough
-      core.shared.lost(now, {c.name, c.children[i].name, sa.remote, exchange, {}}, Reason::DpdTimeout,
-                       "The peer is dead, and the CHILD SA with it.");
+      core.shared.lost(now, {c.name, c.children[i].name, sa.remote, loss.exchange, {}},
+                       loss.reason == Reason::PeerRestarted ? loss.reason : Reason::DpdTimeout, loss.child_text);
     }
   }
   confirm_heir(core, sa);
   discard(core, now, sa);
+}
+
+namespace {
+
+/// Nothing that we ask is answered (RFC 7296 §2.4).
+void peer_is_dead(Core& core, TimePoint now, IkeSa& sa, const Request& request) {
+  const auto* make = std::get_if<MakeChild>(&request.make);
+  const Exchange exchange = request.task.kind == Task::Kind::Liveness ? Exchange::Dpd
+                            : request.make.index() == 0               ? Exchange::Informational
+                                                                      : Exchange::CreateChildSa;
+  lose_peer(core, now, sa,
+            {.exchange = exchange,
+             .reason = exchange == Exchange::Dpd ? Reason::DpdTimeout : Reason::Timeout,
+             .text = "The peer does not answer any more: the IKE SA ends, and all that is under it.",
+             .child_text = "The peer is dead, and the CHILD SA with it.",
+             .child = make ? std::optional(make->child) : std::nullopt,
+             .cause = {.number = 1, .by = ike::RefusedBy::Nobody}});
 }
 
 /// The peer may have rekeyed this SA without knowing it, since it has not got our answer: as long as it has not shown that it has, it may
@@ -368,6 +376,7 @@ void advance(Core& core, TimePoint now, IkeSa& sa) {
       case Task::Kind::UpdateAddresses:
       case Task::Kind::CheckAddress:
       case Task::Kind::Redirect:
+      case Task::Kind::CrashToken:
         begin_informational(core, now, sa, task);
         break;
     }

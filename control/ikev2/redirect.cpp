@@ -93,6 +93,17 @@ bool on_the_way(Core& core, const IkeSa& sa) {
          std::ranges::any_of(core.journeys, [&](const auto& one) { return instead(one.second); });
 }
 
+/// The SA that has what was this one's: the gateway may have said it before it knew of the rekeying (RFC 7296 §2.25.2).
+IkeSa& present_form(Core& core, IkeSa& sa) {
+  IkeSa* one = &sa;
+  while (one->established() && one->established()->replaced && one->heir) {
+    IkeSa* heir = core.find(*one->heir);
+    if (!heir) break;
+    one = heir;
+  }
+  return *one;
+}
+
 bool connecting(Core& core, std::size_t connection) {
   return std::ranges::any_of(core.sas_of(connection), [](const IkeSa* sa) {
     return sa->role == Role::Initiator && !sa->established() && !std::holds_alternative<Closing>(sa->state);
@@ -147,8 +158,9 @@ bool sent_elsewhere(Core& core, TimePoint now, IkeSa& sa, const std::string& ide
   return true;
 }
 
-void on_redirect_request(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
+void on_redirect_request(Core& core, TimePoint now, IkeSa& asked, const Message& m) {
   const Notify* notify = m.notify(NotifyType::Redirect);
+  IkeSa& sa = present_form(core, asked);
   if (!notify || !sa.established() || sa.established()->replaced || sa.established()->leaving) return;
   const auto refused = [&](Reason reason, const std::string& text) {
     core.ended(now, sa, Exchange::Informational, Role::Initiator, reason, text, {}, {.number = 1});

@@ -237,7 +237,8 @@ struct IkeSa {
 
   Mobility mobility;
   Redirecting redirecting;
-  bool fragments = false;  ///< both sides have announced that they take them in (RFC 7383 §2.3)
+  SecretBytes crash_token;  ///< the peer's, that it shows when it has lost this SA (RFC 6290)
+  bool fragments = false;   ///< both sides have announced that they take them in (RFC 7383 §2.3)
   Fragments request_parts, reply_parts;
   std::uint32_t next_request = 0;   ///< message ID of our next request
   Datagrams last_request;           ///< as sent
