@@ -39,6 +39,8 @@ class Gateway final : private ike::Services {
     std::function<void(ike::FindUser, config::SecretRef users)> find_user;    ///< answered by on_user_found, later
     std::function<void(ike::FindName)> find_name;                             ///< answered by on_name, later
     std::function<ByteView()> crash_secret;                                   ///< of ike::Services
+    std::function<std::vector<ike::TicketKey>()> ticket_keys;                 ///< of ike::Services
+    std::function<std::int64_t()> wall_seconds;                               ///< of ike::Services
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
     std::function<std::vector<Bytes>(const std::string&)> certificates, authorities, authority_keys;
@@ -157,6 +159,8 @@ class Gateway final : private ike::Services {
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
+  std::vector<ike::TicketKey> ticket_keys() override { return hooks_.ticket_keys ? hooks_.ticket_keys() : std::vector<ike::TicketKey>{}; }
+  std::int64_t wall_seconds() override { return hooks_.wall_seconds ? hooks_.wall_seconds() : 0; }
   ByteView crash_secret() override { return hooks_.crash_secret ? hooks_.crash_secret() : ByteView{}; }
   std::vector<Bytes> authority_keys(const std::string& connection) override {
     return hooks_.authority_keys ? hooks_.authority_keys(connection) : std::vector<Bytes>{};

@@ -15,6 +15,7 @@
 #include "control/auth/check.hpp"
 #include "control/config/lasting.hpp"
 #include "control/config/secret.hpp"
+#include "control/config/ticket_keys.hpp"
 #include "control/config/users.hpp"
 #include "control/crypto/pool.hpp"
 #include "control/gateway.hpp"
@@ -145,7 +146,14 @@ int serve(const config::GatewayConfig& config) {
     if (!secret) return std::unexpected(std::move(secret.error()));
     return std::move(secret->bytes);
   };
-  SecretBytes crash_secret;  // read when we are control.user
+  SecretBytes crash_secret;  // read when we are control.user, as what follows
+  TicketKeys tickets;
+  const auto ticket_keys = [&tickets, &journal]() -> std::vector<ike::TicketKey> {
+    auto keys = tickets.all(wall_time().time_since_epoch().count());
+    if (keys) return std::move(*keys);
+    journal.error("no tickets are given or taken: " + keys.error());
+    return {};
+  };
   Gateway gateway(config, journal,
                   {.compute =
                        [&pool, &answer_dh](ike::ComputeDh job) {
@@ -176,6 +184,8 @@ int serve(const config::GatewayConfig& config) {
                                         [&gateway_ptr](ike::NameFound found) { gateway_ptr->on_name(Clock::now(), found); });
                        },
                    .crash_secret = [&crash_secret] { return crash_secret.view(); },
+                   .ticket_keys = ticket_keys,
+                   .wall_seconds = [] { return std::int64_t{wall_time().time_since_epoch().count()}; },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
                    .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },
@@ -201,6 +211,9 @@ int serve(const config::GatewayConfig& config) {
     auto lasting = lasting_secret(config.control.state_dir, "crash-secret");
     if (!lasting) throw std::runtime_error("control.state_dir: " + lasting.error());
     crash_secret = std::move(*lasting);
+    auto keys = TicketKeys::open(config.control.state_dir);
+    if (!keys) throw std::runtime_error("control.state_dir: " + keys.error());
+    tickets = std::move(*keys);
   }
   look_at_secrets(config, journal);
   try {

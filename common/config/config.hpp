@@ -269,6 +269,11 @@ struct Redirection {
   GatewayName to{};      ///< where our clients are sent
   bool at_once = false;  ///< ... with the answer to their first message, not behind their proof
 };
+/// Coming back by a ticket (RFC 5723).
+struct Resumption {
+  bool enabled = false;
+  Seconds lifetime{14400};
+};
 /// Fragmentation of IKE messages: of IKEv1 as Cisco and Microsoft do it, of IKEv2 that of RFC 7383.
 enum class Fragmentation : std::uint8_t {
   No,      ///< neither sent nor taken in
@@ -301,6 +306,7 @@ struct Connection {
   bool encap = false;                        ///< force UDP encapsulation
   bool mobike = false;                       ///< RFC 4555; of version 2
   Redirection redirection{};                 ///< of version 2
+  Resumption resumption{};                   ///< of version 2
   Fragmentation fragmentation = Fragmentation::Yes;
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD

@@ -45,4 +45,15 @@ Section<Redirection> redirection_section() {
            "When. auth: when they have proved who they are, and we have. init: at once, without a key exchange.");
 }
 
+Section<Resumption> resumption_section() {
+  return Section<Resumption>()
+      .key(
+          "resumption", &Resumption::enabled, choice<bool>({{"no", false}, {"yes", true}}),
+          "With version: 2, yes: clients are given a ticket, with which they come back without a key exchange, a certificate or EAP, and "
+          "ask "
+          "for one (RFC 5723). Who learns the keys of an IKE SA one day then knows those of the ones that went on from it by tickets, too.")
+      .key("resumption_lifetime", &Resumption::lifetime, duration<Seconds>(std::chrono::minutes(1), std::chrono::hours(24)),
+           "So long after a client has proved itself without a ticket its tickets are good.");
+}
+
 }  // namespace culvert::config

@@ -7,5 +7,6 @@ namespace culvert::config {
 
 Section<Ppk> ppk_section();
 Section<Redirection> redirection_section();
+Section<Resumption> resumption_section();
 
 }  // namespace culvert::config

@@ -37,6 +37,11 @@ void validate_version_1(const Connection& c, const Where& at) {
   const auto refuse = [&](bool given, const char* key) {
     if (given && at.clean({"version", key})) at.key(key).error("expected no such key with version: 1: redirects are of IKEv2 (RFC 5685)");
   };
+  const auto refuse_ticket = [&](bool given, const char* key) {
+    if (given && at.clean({"version", key})) at.key(key).error("expected no such key with version: 1: tickets are of IKEv2 (RFC 5723)");
+  };
+  refuse_ticket(c.resumption.enabled, "resumption");
+  refuse_ticket(c.resumption.lifetime != Resumption{}.lifetime, "resumption_lifetime");
   refuse(c.redirection.follow != Redirection{}.follow, "redirect");
   refuse(!c.redirection.to.none(), "redirect_to");
   refuse(c.redirection.at_once, "redirect_at");

@@ -49,6 +49,9 @@ constexpr std::array kCauses{
     Row{"peer_restarted", "The peer was started anew, and has shown it: what was up is negotiated again."},
     Row{"deleted_by_peer", "The peer deleted it."},
     Row{"peer_refused", "The peer refuses, and does not say why."},
+    Row{"ticket",
+        "A ticket is not taken: used, too old, of a key that is forgotten, or not for what is configured now. The client makes a key "
+        "exchange."},
     Row{"redirect_loop", "Gateways send us to each other: redirect_to of one of them, or an operator's redirect, leads in a circle."},
     Row{"redirect", "The gateway sends us to another one, and we do not go there."},
     Row{"lifetime", "Its lifetime ended before a successor was there."},
@@ -191,6 +194,8 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("peer_restarted")};
     case Reason::DeletedByPeer:
       return {likely("deleted_by_peer")};
+    case Reason::TicketRefused:
+      return {likely("ticket")};
     case Reason::RedirectLoop:
       return {likely("redirect_loop")};
     case Reason::RedirectRefused:

@@ -262,6 +262,12 @@ struct ConnectionStatus {
   std::size_t peers = 0;                ///< that have an established ISAKMP SA
 };
 
+/// Tickets of session resumption are sealed with it (RFC 5723 §6.1).
+struct TicketKey {
+  std::uint32_t id = 0;
+  SecretBytes key;  ///< 32 bytes
+};
+
 /// What the engine needs and may not have of its own. Deterministic in tests.
 class Services {
  public:
@@ -279,6 +285,10 @@ class Services {
   virtual std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) = 0;
   /// What tokens of quick crash detection are made with (RFC 6290 §5.1): the same after a restart; empty: nothing of ours is.
   virtual ByteView crash_secret() { return {}; }
+  /// The one in use first, then those that tickets out there may still be sealed with; none: no tickets are given.
+  virtual std::vector<TicketKey> ticket_keys() { return {}; }
+  /// Seconds since 1970: tickets outlive a monotonic clock.
+  virtual std::int64_t wall_seconds() { return 0; }
   /// With what kind of key the connection signs; error: there is none, or why it cannot be read, for an operator.
   virtual std::expected<AuthMethod, std::string> signing_method(const std::string& connection) = 0;
   /// What goes into CERT payloads: the end entity first, then the intermediate authorities, DER.

@@ -31,6 +31,7 @@ inline constexpr std::uint8_t kExchangeSaInit = 34;
 inline constexpr std::uint8_t kExchangeAuth = 35;
 inline constexpr std::uint8_t kExchangeCreateChildSa = 36;
 inline constexpr std::uint8_t kExchangeInformationalV2 = 37;
+inline constexpr std::uint8_t kExchangeSessionResume = 38;  ///< RFC 5723 §4.3
 
 /// IKEv2 flags (RFC 7296 §3.1).
 inline constexpr std::uint8_t kFlagInitiator = 0x08;  ///< of the sender: it began the IKE SA

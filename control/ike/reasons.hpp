@@ -52,6 +52,7 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
   X(Redirected,          "redirected",            "a gateway has sent its client to another one (RFC 5685)") \
   X(RedirectLoop,        "redirect_loop",         "gateways send us to each other, or to themselves") \
   X(RedirectRefused,     "redirect_refused",      "a gateway sends us elsewhere, and we do not or cannot go there") \
+  X(TicketRefused,       "ticket_refused",        "a ticket of session resumption is not taken (RFC 5723)") \
   X(Expired,             "expired",               "its lifetime ended") \
   X(DataplaneLost,       "dataplane_lost",        "the data plane went away, and its SAs with it") \
   X(InstallFailed,       "install_failed",        "the data plane refused the SA") \

@@ -106,6 +106,7 @@ ike::CommandResult terminate(Core& core, TimePoint now, std::size_t connection, 
   const auto named = children_named(c, child);
   if (named.empty()) return no_child(c, child);
   const auto all = sas_of_peer(core, connection, peer);
+  if (child.empty()) core.quiet_run(connection).pass.reset();
   if (all.empty() && !peer.empty()) return {false, "\"" + c.name + "\" has no peer \"" + peer + "\"."};
   for (const std::size_t i : named) {
     ChildRun& run = core.run(connection).children[i];

@@ -71,6 +71,7 @@ struct Run {
   unsigned failures = 0;
   std::optional<TimePoint> wake_at;
   VirtualAddresses inner_local;                     ///< the virtual addresses that we had last
+  std::optional<Pass> pass;                         ///< the latest ticket of a gateway
   std::vector<TimePoint> redirects;                 ///< that were followed lately, kMaxRedirects at most
   std::optional<config::GatewayName> newcomers_to;  ///< where an operator sends newcomers
 };
@@ -113,6 +114,7 @@ class Core {
   std::map<std::size_t, std::set<std::string>> lease_holders;  ///< by connection: those who have an address of a pool
   std::set<std::size_t> leases_in_doubt;                       ///< connections where what held an address may have gone
   std::map<JobId, Journey> journeys;
+  std::map<Bytes, std::int64_t> used_tickets;       ///< by serial: when they would have expired
   std::set<std::pair<VrfId, IpAddress>> contacted;  ///< peers that get no INITIAL_CONTACT any more
 
   // -------------------------------------------------------------------------------- objects

@@ -11,6 +11,7 @@
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
+#include "control/ikev2/resume.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -71,6 +72,7 @@ void on_message(Core& core, const Incoming& in) {
   const ike::Header& h = in.header();
   if (!core.shared.watches.empty()) trace_received(core, in);
   if (h.exchange == ike::kExchangeSaInit) return on_sa_init(core, in);
+  if (h.exchange == ike::kExchangeSessionResume) return on_resume(core, in);
   const auto id = core.table.find(h.spi_i, h.spi_r);
   IkeSa* sa = id ? core.find(*id) : nullptr;
   const auto junk = [&](Reason reason, const char* text) {

@@ -66,6 +66,7 @@ void peer_deletes_sa(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id) {
   confirm_heir(core, sa);
   const bool expected = !sa.established() || sa.established()->replaced || sa.redirecting.to;
   if (!expected) {
+    core.quiet_run(sa.connection).pass.reset();
     const std::string text = "The peer deleted the IKE SA.";
     core.say(sa, Severity::Warn, Exchange::Informational, Reason::DeletedByPeer, text);
     core.shared.lost(now, {core.connection(sa).name, {}, sa.remote, Exchange::Informational, {}}, Reason::DeletedByPeer, text);

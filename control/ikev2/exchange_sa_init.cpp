@@ -9,6 +9,7 @@
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/proposal.hpp"
 #include "control/ikev2/redirect.hpp"
+#include "control/ikev2/resume.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -121,12 +122,12 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
 
 }  // namespace
 
-Bytes init_message(const IkeSa& sa, IkeSpi spi_r, bool response, const Builder& payloads) {
+Bytes init_message(const IkeSa& sa, IkeSpi spi_r, bool response, const Builder& payloads, std::uint8_t exchange) {
   ike::Header h;
   h.spi_i = sa.spi_i;
   h.spi_r = spi_r;
   h.major = 2;
-  h.exchange = ike::kExchangeSaInit;
+  h.exchange = exchange;
   h.flags = response ? ike::kFlagResponse : ike::kFlagInitiator;
   h.next_payload = static_cast<std::uint8_t>(payloads.first());
   return ike::encode_message(h, payloads.chain());
@@ -176,7 +177,7 @@ bool start_sa(Core& core, TimePoint now, const Start& what) {
   made->nonce_i = core.shared.random(kNonceBytes);
   IkeSa& sa = core.add(std::move(made));
   core.table.add_initiator(sa.id, sa.spi_i);
-  make_key(core, sa, core.connection(sa).proposals.front().group);
+  if (!begin_resumption(core, now, sa)) make_key(core, sa, core.connection(sa).proposals.front().group);
   return true;
 }
 
@@ -186,7 +187,7 @@ void on_sa_init(Core& core, const Incoming& in) {
   const auto id = core.table.find_initiating(h.spi_i);
   IkeSa* sa = id ? core.find(*id) : nullptr;
   auto* state = sa ? std::get_if<InitSent>(&sa->state) : nullptr;
-  if (!state || h.message_id || (h.flags & ike::kFlagInitiator) != 0) return;  // a late copy
+  if (!state || sa->pass || h.message_id || (h.flags & ike::kFlagInitiator) != 0) return;  // a late copy
   if (in.datagram.remote.address != sa->remote.address) return;
   on_reply(core, in, *sa, *state);
 }
@@ -205,12 +206,16 @@ void on_sa_init_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
                              {.number = 2});
   take_keys(sa, derive({sa.suite, sa.nonce_i, sa.nonce_r, result.shared.view(), sa.spi_i, sa.spi_r}));
   const Bytes reply = std::move(s->reply);
+  go_to_nat_port(core, sa);
+  send_auth(core, now, sa, reply);
+}
+
+void go_to_nat_port(Core& core, IkeSa& sa) {
   const bool roams = core.connection(sa).mobike && sa.nat.supported;  // RFC 4555 §3.3
   if ((sa.nat.encapsulate() || roams) && sa.local.port == ike::kIkePort) {
     sa.local.port = ike::kNatPort;
     if (sa.remote.port == ike::kIkePort) sa.remote.port = ike::kNatPort;
   }
-  send_auth(core, now, sa, reply);
 }
 
 void take_keys(IkeSa& sa, IkeKeys keys) {
@@ -247,6 +252,8 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
     case ike::Due::Nothing:
       return;
     case ike::Due::SendAgain:
+      if (init && sa.pass && tx->sent() > kResumeTries)
+        return give_up_resumption(core, now, sa, "The gateway does not answer to our ticket");
       return core.send(now, sa, sa.last_request);
     case ike::Due::GiveUp:
       break;

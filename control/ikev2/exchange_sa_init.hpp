@@ -22,6 +22,8 @@ struct Start {
 /// False: there is no room.
 bool start_sa(Core& core, TimePoint now, const Start& what);
 void on_sa_init(Core& core, const Incoming& in);
+/// Of an initiator that has the keys: the port that IKE goes on by (RFC 7296 §2.23, RFC 4555 §3.3).
+void go_to_nat_port(Core& core, IkeSa& sa);
 /// The jobs of both roles.
 void on_sa_init_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& result, JobId job);
 /// Retransmissions, and the end of patience, of all that comes before an SA is established.

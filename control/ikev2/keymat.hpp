@@ -41,6 +41,9 @@ PpkKeys ppk_keys(const IkeKeys& keys, ByteView ppk);
 /// Of an IKE SA that replaces another: SKEYSEED = prf(SK_d of the old one, g^ir | Ni | Nr), with the old one's PRF (RFC 7296 §2.18).
 IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d);
 
+/// Of an IKE SA that goes on by a ticket: SKEYSEED = prf(SK_d of the old one, "Resumption" | Ni | Nr) (RFC 5723 §5.1). There is no g^ir.
+IkeKeys derive_resumed(const IkeKeyInputs& in, ByteView old_d);
+
 struct EspKeys {
   SecretBytes encr;   ///< with the salt behind it; empty with AH
   SecretBytes integ;  ///< with the salt of GMAC behind it; empty with an AEAD

@@ -31,6 +31,8 @@ constexpr std::array kKinds{
     Kind{NewIkeRequest, "CREATE_CHILD_SA request for an IKE SA", "RFC 7296 App. C.5", false},
     Kind{NewIkeReply, "CREATE_CHILD_SA reply for an IKE SA", "RFC 7296 App. C.5", true},
     Kind{Informational, "INFORMATIONAL message", "RFC 7296 App. C.6", false},
+    Kind{ResumeRequest, "IKE_SESSION_RESUME request", "RFC 5723 §4.3", false},
+    Kind{ResumeReply, "IKE_SESSION_RESUME reply", "RFC 5723 §4.3", true},
 };
 static_assert([] {
   for (std::size_t i = 0; i < kKinds.size(); ++i)
@@ -105,6 +107,10 @@ constexpr std::array kRows{
 
     Row{Informational, P::Delete, 0, kAny},
     Row{Informational, P::Cp, 0, 1},
+
+    Row{ResumeRequest, P::Nonce, 1, 1},
+
+    Row{ResumeReply, P::Nonce, 1, 1},
 };
 
 /// Exactly one of two payloads, each of which has a row with min 0.

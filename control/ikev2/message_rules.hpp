@@ -23,6 +23,8 @@ enum class MessageKind : std::uint8_t {
   NewIkeRequest,  ///< CREATE_CHILD_SA that rekeys the IKE SA: no TS
   NewIkeReply,
   Informational,  ///< either direction
+  ResumeRequest,  ///< IKE_SESSION_RESUME (RFC 5723 §4.3)
+  ResumeReply,
 };
 /// A sentence about the first payload that is missing, too many or forbidden; nullopt: all is as it should be. A message with an error
 /// notification may lack what it would have had.

@@ -72,6 +72,16 @@ struct Redirecting {
   TimePoint stay_until{};                 ///< ... by then
 };
 
+/// A ticket of a gateway, and what goes with it (RFC 5723).
+struct Pass {
+  Bytes ticket;
+  IkeSuite suite;
+  SecretBytes d;  ///< SK_d of the SA that it was given under
+  IpAddress gateway;
+  TimePoint expires;
+  Bytes id;  ///< the gateway's: the body of its ID payload
+};
+
 /// An unauthenticated notification: not acted on, but named when the exchange has failed anyway.
 struct Hint {
   Reason reason{};
@@ -210,6 +220,8 @@ struct VirtualAddresses {
   [[nodiscard]] bool any() const { return v4 || v6; }
 };
 
+struct Ticket;  // ticket.hpp
+
 struct IkeSa {
   SaId id = 0;
   std::size_t connection = 0;  ///< index into the configuration; of a responder the likeliest until IKE_AUTH tells
@@ -237,8 +249,10 @@ struct IkeSa {
 
   Mobility mobility;
   Redirecting redirecting;
-  SecretBytes crash_token;  ///< the peer's, that it shows when it has lost this SA (RFC 6290)
-  bool fragments = false;   ///< both sides have announced that they take them in (RFC 7383 §2.3)
+  std::optional<Pass> pass;               ///< of a client that comes back: what it shows (RFC 5723)
+  std::shared_ptr<const Ticket> resumed;  ///< of a gateway: what it was shown
+  SecretBytes crash_token;                ///< the peer's, that it shows when it has lost this SA (RFC 6290)
+  bool fragments = false;                 ///< both sides have announced that they take them in (RFC 7383 §2.3)
   Fragments request_parts, reply_parts;
   std::uint32_t next_request = 0;   ///< message ID of our next request
   Datagrams last_request;           ///< as sent

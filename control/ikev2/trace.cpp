@@ -30,6 +30,8 @@ std::string exchange_name(std::uint8_t exchange) {
       return "CREATE_CHILD_SA";
     case ike::kExchangeInformationalV2:
       return "INFORMATIONAL";
+    case ike::kExchangeSessionResume:
+      return "IKE_SESSION_RESUME";
     default:
       return "exchange " + std::to_string(exchange);
   }

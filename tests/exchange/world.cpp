@@ -32,6 +32,10 @@ void Host::random(MutableByteView out) {
   for (auto& byte : out) byte = static_cast<std::uint8_t>(world.rng());
 }
 
+std::int64_t Host::wall_seconds() {
+  return 1'700'000'000 + std::chrono::duration_cast<std::chrono::seconds>(world.now.time_since_epoch()).count();
+}
+
 std::optional<Spi> Host::allocate_spi() {
   if (!spi_room) return std::nullopt;
   std::uint32_t spi = 0;

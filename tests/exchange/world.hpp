@@ -51,6 +51,8 @@ class Host final : public ike::Services {
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
   std::vector<Bytes> authority_keys(const std::string& connection) override;
+  std::vector<ike::TicketKey> ticket_keys() override { return tickets; }
+  std::int64_t wall_seconds() override;
   ByteView crash_secret() override { return as_bytes(lasting); }
 
   /// Performs what the engine asks for.
@@ -86,6 +88,7 @@ class Host final : public ike::Services {
   std::string no_users;                                 ///< why no user can be looked up; empty: they can
   std::map<std::string, std::vector<IpAddress>> names;  ///< of hosts, that it can look up
   std::string lasting;                                  ///< the secret that outlives it, for tokens; empty: none
+  std::vector<ike::TicketKey> tickets;                  ///< keys, the one in use first
   unsigned checks = 0;                                  ///< of users, so far
   std::string certificate;                              ///< in its CERT payloads instead of its name: a stolen one
   std::size_t chain_size = 0;                           ///< bytes of an intermediate authority's certificate that it sends, too

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""IKEv2: quick crash detection (RFC 6290) between two Culverts: b loses everything but its disk, and a does not wait until it takes b for dead.
+"""IKEv2: quick crash detection (RFC 6290) between two Culverts: b loses everything but its disk, and a does not wait until it takes b for dead; it comes
+back by a ticket (RFC 5723).
 
 Time limit: 60 s
 strongSwan 5.9 does not have it: what goes over the wire is decoded and the token made here, with Python's own HMAC, from the secret in b's state_dir.
@@ -55,6 +56,7 @@ def lost(r, lab, two):
     path = os.path.join(b.config["control"]["state_dir"], "crash-secret")
     info = os.stat(path)
     r.check("b's secret is its own", stat.S_IMODE(info.st_mode) == 0o600 and info.st_size == 32, oct(info.st_mode))
+    r.check("b has a key for tickets", stat.S_IMODE(os.stat(os.path.join(os.path.dirname(path), "ticket-keys")).st_mode) == 0o600)
     capture = Capture(two.inside["a"], "gw0", "crash", "udp port 500 or udp port 4500")
     for process in b.control, b.dataplane:
         process.kill()
@@ -62,6 +64,7 @@ def lost(r, lab, two):
     r.check("a learns from b that it has lost the IKE SA", reaches(lambda: a.exchange_counts("peer_restarted")["informational"] == 1, 40, "the token"),
             f"{a.log()[-500:]}")
     r.check("... and all is up again", reaches(lambda: ping(two.host["a"], sites.HOST["b"], count=1)[0], 20, "an echo"), a.log()[-500:])
+    r.check("... by a's ticket, whose key b has kept (RFC 5723)", "comes back by a ticket" in b.log(), b.log()[-500:])
     r.check("... without b's having been taken for dead", a.exchange_counts("dpd_timeout")["dpd"] == 0, str(a.exchange_counts("dpd_timeout")))
     failures = a.result("explain", "to-b")["connections"][0]["failures"]
     r.check("explain says so", any(f["causes"][0]["cause"] == "peer_restarted" for f in failures), str(failures)[:400])
@@ -77,7 +80,7 @@ def lost(r, lab, two):
 def body(r, lab):
     def configure(gw, letter, peer):
         gw.config["control"]["state_dir"] = os.path.dirname(lab.write(f"state-{letter}/here", ""))
-        return sites.culvert_connection(gw, letter, peer, start="start" if letter == "a" else "none", version=2, dpd_delay="5s")
+        return sites.culvert_connection(gw, letter, peer, start="start" if letter == "a" else "none", version=2, dpd_delay="5s", resumption="yes")
 
     lost(r, lab, sites.TwoCulverts(lab, configure).start())
 

@@ -56,3 +56,16 @@ TEST_CASE("a redirect goes elsewhere, at a time, and is of IKEv2", "[config][ver
     CHECK(found[0].ends_with(": expected no such key with version: 1: redirects are of IKEv2 (RFC 5685)"));
   }
 }
+
+TEST_CASE("tickets are given where the connection says so, and are of IKEv2", "[config][version][resume][rfc5723]") {
+  CHECK_FALSE(connection(kBase).resumption.enabled);
+  CHECK(connection(beside("resumption: yes")).resumption.enabled);
+  CHECK(connection(beside("resumption: yes\n    resumption_lifetime: 8h")).resumption.lifetime == Seconds{28800});
+  CHECK(findings(beside("resumption: maybe")) == Rows{":16:17: connections.b.resumption: expected no or yes, got 'maybe'"});
+  for (const char* wrong : {"30s", "25h", "0"}) CHECK(findings(beside("resumption_lifetime: " + std::string(wrong))).size() == 1);
+  for (const char* line : {"resumption: yes", "resumption_lifetime: 8h"}) {
+    const auto found = findings(with("version: 2", "version: 1", beside(line)));
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].ends_with(": expected no such key with version: 1: tickets are of IKEv2 (RFC 5723)"));
+  }
+}

@@ -239,6 +239,10 @@ TEST_CASE("explain: users of EAP, by who refused them and why", "[explain][ikev2
   CHECK(cause_names(failure(Exchange::IkeAuth, Role::Responder, Reason::Timeout, {.number = 5})) == Names{"own_certificate", "silence"});
 }
 
+TEST_CASE("explain: a ticket that is not taken", "[explain][ikev2][resume]") {
+  CHECK(first_cause(failure(Exchange::IkeSaInit, Role::Responder, Reason::TicketRefused, {.number = 1})) == "ticket");
+}
+
 TEST_CASE("explain: a peer that was started anew", "[explain][ikev2][crash]") {
   const auto f = failure(Exchange::Informational, Role::Initiator, Reason::PeerRestarted, {.number = 2, .said = "INVALID_IKE_SPI"});
   CHECK(first_cause(f) == "peer_restarted");
