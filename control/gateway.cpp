@@ -31,7 +31,14 @@ Gateway::Gateway(const config::GatewayConfig& config, Journal& journal, Hooks ho
       policies_(config),
       store_(config.dataplane.sa_capacity, random_word),
       traffic_(config),
-      engine_(config, *this) {}
+      engine_(config, *this),
+      radius_(config.radius, {.random =
+                                  [](std::size_t size) {
+                                    Bytes out(size);
+                                    fill_random(out);
+                                    return out;
+                                  },
+                              .secret = [this](const config::SecretRef& ref) { return hooks_.read_secret(ref); }}) {}
 
 // ---------------------------------------------------------------------------------------------------------------- services
 
@@ -62,6 +69,7 @@ std::expected<bool, std::string> Gateway::drain(ike::TimePoint now) {
 void Gateway::on_timer(ike::TimePoint now) {
   now_ = now;
   if (started_) engine_.on_timer(now);
+  radius_.on_timer(now);
   perform(now);
 }
 
@@ -113,7 +121,8 @@ void Gateway::on_second(ike::TimePoint now) {
 
 void Gateway::on_acquire(ike::TimePoint now, const shm::Acquire& acquire) {
   if (const ChildRef* child = policies_.child_of(acquire.policy)) {
-    engine_.on_acquire(now, child->connection, child->child);
+    engine_.on_acquire(now, child->connection, child->child,
+                       ike::Flow{acquire.source, acquire.destination, acquire.source_port, acquire.destination_port, acquire.protocol});
     perform(now);
   }
 }
@@ -160,12 +169,13 @@ bool Gateway::quiet() const { return !link_ || link_->commands().unanswered() ==
 void Gateway::perform(ike::TimePoint now) {
   for (;;) {
     auto actions = engine_.take_actions();
-    if (actions.empty()) break;
+    if (actions.empty() && !settle_radius(now)) break;
     for (ike::Action& action : actions) std::visit([this, now](auto& a) { act(now, a); }, action);
   }
   store_.settle();
   if (link_) link_->flush();
-  hooks_.wake_at(engine_.deadline());
+  const auto own = engine_.deadline(), servers = radius_.deadline();
+  hooks_.wake_at(own && servers ? std::min(*own, *servers) : own ? own : servers);
 }
 
 void Gateway::act(ike::TimePoint, ike::SendDatagram& action) {
@@ -199,8 +209,10 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.remote = action.remote;
   m.local_ts = action.local_ts;
   m.remote_ts = action.remote_ts;
+  m.more = action.more;
   m.suite = action.suite;
   m.suite.pfs = DhGroup::None;
+  m.suite.more = {};
   m.mode = action.mode;
   m.original_local = action.original_local.value_or(IpAddress{});
   m.original_remote = action.original_remote.value_or(IpAddress{});

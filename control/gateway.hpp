@@ -20,6 +20,7 @@
 #include "control/ike/engine.hpp"
 #include "control/log/journal.hpp"
 #include "control/metrics/traffic.hpp"
+#include "control/radius/client.hpp"
 #include "control/sa/policy.hpp"
 #include "control/sa/store.hpp"
 
@@ -41,6 +42,7 @@ class Gateway final : private ike::Services {
     std::function<ByteView()> crash_secret;                                   ///< of ike::Services
     std::function<std::vector<ike::TicketKey>()> ticket_keys;                 ///< of ike::Services
     std::function<std::int64_t()> wall_seconds;                               ///< of ike::Services
+    std::function<void(radius::Send)> send_radius;                            ///< what comes back goes to on_radius, later
     // of ike::Services; without them no connection has a key
     std::function<std::expected<ike::AuthMethod, std::string>(const std::string&)> signing_method;
     std::function<std::vector<Bytes>(const std::string&)> certificates, authorities, authority_keys;
@@ -69,6 +71,9 @@ class Gateway final : private ike::Services {
   void on_user_checked(ike::TimePoint now, const ike::UserChecked& result);
   void on_user_found(ike::TimePoint now, ike::UserFound result);
   void on_name(ike::TimePoint now, const ike::NameFound& result);
+  /// Something came from a RADIUS server to one of the sockets that it is asked by; or nothing listens there, says somebody on the way.
+  void on_radius(ike::TimePoint now, std::size_t server, std::uint32_t socket, ByteView datagram);
+  void on_radius_unreachable(std::size_t server, std::uint32_t socket) { radius_.on_unreachable(server, socket); }
   /// About once a second: late answers, traffic for DPD, sums.
   void on_second(ike::TimePoint now);
   /// Deletes everything and tells the peers. `quiet()` says when the data plane has confirmed all of it.
@@ -121,6 +126,7 @@ class Gateway final : private ike::Services {
   [[nodiscard]] bool started() const { return started_; }
   [[nodiscard]] std::vector<ike::IkeSaInfo> ike_sas() const { return engine_.ike_sas(); }
   [[nodiscard]] std::size_t newcomers() const { return engine_.newcomers(); }
+  [[nodiscard]] std::uint64_t selectors_left_out() const { return engine_.selectors_left_out(); }
   [[nodiscard]] std::vector<ike::LonePairs> lone_pairs() const { return engine_.lone_pairs(); }
   /// As the engine has it, but nothing is up while there is no data plane to carry it. Every configured child is there,
   /// in the order of the configuration; `only`: that connection alone, if there is such a name.
@@ -130,6 +136,7 @@ class Gateway final : private ike::Services {
   [[nodiscard]] std::vector<ike::PoolInfo> pools() const { return engine_.pools(); }
   [[nodiscard]] ike::FailureBook::Counts failure_counts() const { return engine_.failure_counts(); }
   [[nodiscard]] const SaStore& store() const { return store_; }
+  [[nodiscard]] std::vector<radius::ServerInfo> radius_servers(ike::TimePoint now) const { return radius_.servers(now); }
   /// The certificates of all connections, as their files stand now.
   [[nodiscard]] auth::Inventory certificates_in_use() const { return hooks_.inventory ? hooks_.inventory() : auth::Inventory{}; }
   /// Brings the sums up to this moment and returns them.
@@ -175,6 +182,9 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::CheckUser& action);
   void act(ike::TimePoint now, ike::FindUser& action);
   void act(ike::TimePoint now, ike::FindName& action);
+  void act(ike::TimePoint now, ike::AskRadius& action);
+  /// What the servers are sent goes out, and what they have said to the engine. Whether the engine may want something now.
+  bool settle_radius(ike::TimePoint now);
   void act(ike::TimePoint now, ike::InstallSa& action);
   void act(ike::TimePoint now, ike::RemoveSa& action);
   void act(ike::TimePoint now, ike::MoveSa& action);
@@ -208,6 +218,7 @@ class Gateway final : private ike::Services {
   Traffic traffic_;
   ExchangeCounts exchanges_{};
   ike::Engine engine_;
+  radius::Client radius_;
   std::unique_ptr<Link> link_;
   ike::TimePoint now_{};  ///< of the event being handled: acks arrive inside of drain()
   std::uint64_t last_boot_id_ = 0;

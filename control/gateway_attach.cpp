@@ -87,14 +87,14 @@ std::vector<ike::OrphanSa> Gateway::adopt_inventory(ike::TimePoint now) {
     const ChildRef owner = child != nullptr ? *child : ChildRef{};
     const PolicyTable::Vrfs vrfs = policies_.vrfs_of(owner);
     const bool wanted = child != nullptr && sa.vrf == vrfs.inner && sa.local.vrf == vrfs.outer &&
-                        (PolicyTable::is_peers(sa.policy) ? policies_.adopt(sa.policy, *child, sa.peer, sa.local_ts, sa.remote_ts)
+                        (PolicyTable::is_peers(sa.policy) ? policies_.adopt(sa.policy, *child, sa.peer, sa.local_ts, sa.remote_ts, sa.more)
                                                           : policies_.of(child->connection, child->child) == sa.policy);
     const PolicyId policy = wanted ? sa.policy : PolicyId{};
     if (!store_.adopt(sa.direction, sa.slot, sa.spi, sa.pair, owner.connection, owner.child, policy)) {
       policies_.release(policy);
     } else if (wanted) {
       orphans.push_back({sa.pair, sa.direction, owner.connection, owner.child, sa.spi, sa.local, sa.remote, sa.suite.protocol, sa.mode,
-                         sa.local_ts, sa.remote_ts, sa.peer});
+                         sa.local_ts, sa.remote_ts, sa.peer, sa.more});
     } else if (const SaEntry* entry = store_.begin_remove(sa.direction, sa.spi, sa.pair)) {
       send_remove(entry->direction, entry->slot, entry->spi, now);
       ++removed;

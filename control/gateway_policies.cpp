@@ -18,7 +18,7 @@ void Gateway::send_policy(const shm::InstallPolicy& policy, ike::TimePoint now) 
 
 std::optional<PolicyId> Gateway::policy_for(const ike::InstallSa& action, ike::TimePoint now) {
   if (!action.own_policy) return policies_.of(action.connection, action.child);
-  const auto taken = policies_.take({action.connection, action.child}, action.peer, action.local_ts, action.remote_ts);
+  const auto taken = policies_.take({action.connection, action.child}, action.peer, action.local_ts, action.remote_ts, action.more);
   if (!taken) return std::nullopt;
   // Commands are done in order: the entry is there before the SA is, and goes after it.
   if (taken->fresh) send_policy(*taken->fresh, now);

@@ -50,6 +50,23 @@ void Gateway::act(ike::TimePoint, ike::CheckUser& action) {
   hooks_.check_user(std::move(action), users);
 }
 
+void Gateway::act(ike::TimePoint now, ike::AskRadius& action) { radius_.ask(now, std::move(action)); }
+
+bool Gateway::settle_radius(ike::TimePoint now) {
+  for (radius::Send& send : radius_.take_sends())
+    if (hooks_.send_radius) hooks_.send_radius(std::move(send));
+  for (const std::string& news : radius_.take_news()) journal_.warn(news);
+  const auto answers = radius_.take_answers();
+  for (const ike::RadiusAnswer& answer : answers) engine_.on_radius(now, answer);
+  return !answers.empty();
+}
+
+void Gateway::on_radius(ike::TimePoint now, std::size_t server, std::uint32_t socket, ByteView datagram) {
+  now_ = now;
+  radius_.on_datagram(now, server, socket, datagram);
+  perform(now);
+}
+
 void Gateway::act(ike::TimePoint, ike::FindUser& action) {
   const auto it = std::ranges::find(config_.connections, action.connection, &config::Connection::name);
   const config::SecretRef users = it == config_.connections.end() ? config::SecretRef{} : it->remote_auth.users;

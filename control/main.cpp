@@ -14,6 +14,7 @@
 #include "control/auth/authenticator.hpp"
 #include "control/auth/check.hpp"
 #include "control/config/lasting.hpp"
+#include "control/config/methods.hpp"
 #include "control/config/secret.hpp"
 #include "control/config/ticket_keys.hpp"
 #include "control/config/users.hpp"
@@ -89,6 +90,8 @@ void look_at_secrets(const config::GatewayConfig& config, Journal& journal) {
     look_at_secret(connection.name, connection.secret, "the secret cannot be read, so nobody can connect", journal);
     look_at_secret(connection.name, connection.ppk.secret, "the PPK cannot be read, so nobody can connect", journal);
   }
+  for (const auto& server : config.radius.servers)
+    look_at_secret({}, server.secret, "the secret of a RADIUS server cannot be read, so it cannot be asked", journal);
 }
 
 int serve(const config::GatewayConfig& config) {
@@ -186,6 +189,7 @@ int serve(const config::GatewayConfig& config) {
                    .crash_secret = [&crash_secret] { return crash_secret.view(); },
                    .ticket_keys = ticket_keys,
                    .wall_seconds = [] { return std::int64_t{wall_time().time_since_epoch().count()}; },
+                   .send_radius = [&loop](const radius::Send& what) { loop.send(what); },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
                    .certificates = [&authenticator](const std::string& c) { return authenticator.certificates(c); },
                    .authorities = [&authenticator](const std::string& c) { return authenticator.authorities(c); },
@@ -226,10 +230,13 @@ int serve(const config::GatewayConfig& config) {
 }
 
 int run(const Options& options) {
-  const auto files = [](const config::GatewayConfig& config, const config::Where& root) { auth::check_files(config, root, wall_time()); };
+  const auto files = [](const config::GatewayConfig& config, const config::Where& root) {
+    check_methods(config, root);
+    auth::check_files(config, root, wall_time());
+  };
   if (!options.check.empty()) return config::check(options.check, std::cout, files);
 
-  auto loaded = config::load_file(options.config);
+  auto loaded = config::load_file(options.config, check_methods);
   if (!loaded) {
     for (const auto& finding : loaded.error()) std::cerr << finding.to_string() << '\n';
     return 1;

@@ -10,10 +10,14 @@ namespace culvert::dp {
 namespace {
 constexpr std::uint64_t kAcquireInterval = 1'000'000'000;
 
-/// Whether a message of ICMP from `own` may come out of the other end of the tunnel that has `match`.
-bool admits(const InboundMatch& match, const IpAddress& own) {
-  if (own.family == Family::V4) return match.destination.matches_v4(own.v4_host(), kProtocolIcmp, 0, false);
-  return match.destination_v6.contains(own.bytes.data()) && match.destination.matches_upper(kProtocolIcmpv6, 0, false);
+/// Whether a message of ICMP from `own` may come out of the other end of the tunnel.
+bool admits(const PreparedSelector& ours, const RangeV6& ours_v6, const IpAddress& own) {
+  if (own.family == Family::V4) return ours.matches_v4(own.v4_host(), kProtocolIcmp, 0, false);
+  return ours_v6.contains(own.bytes.data()) && ours.matches_upper(kProtocolIcmpv6, 0, false);
+}
+bool admits(const InboundSa& sa, const IpAddress& own) {
+  return admits(sa.match.destination, sa.match.destination_v6, own) ||
+         (sa.more && std::ranges::any_of(sa.more->destinations, [&](const auto& s) { return admits(s.selector, s.v6, own); }));
 }
 }  // namespace
 
@@ -90,7 +94,7 @@ void Worker::refuse(Packet& p, Drop reason, IcmpError error, std::uint32_t mtu) 
 IpAddress Worker::error_source(const Packet& p) const {
   if (p.inbound != nullptr)
     for (const IpAddress& own : env_.own[p.vrf].all())
-      if (own.family == p.family && admits(p.inbound->match, own)) return own;
+      if (own.family == p.family && admits(*p.inbound, own)) return own;
   const Interface& here = env_.interfaces[p.rx_port];
   if (here.vrf == p.vrf && here.has(p.family)) return here.primary(p.family);
   for (const IpAddress& own : env_.own[p.vrf].all())

@@ -124,8 +124,9 @@ enum class Proof : std::uint8_t {
   Xauth,        ///< remote only, hybrid authentication: nothing in phase 1, user name and password behind it
   EapMschapv2,  ///< IKEv2: a user name and a password, behind the other side's signature (RFC 7296 §2.16)
   EapMd5,       ///< the same with a method that makes no key
+  EapRadius,    ///< remote only: by whichever method a RADIUS server asks for (RFC 3579)
 };
-inline bool is_eap(Proof p) { return p == Proof::EapMschapv2 || p == Proof::EapMd5; }
+inline bool is_eap(Proof p) { return p == Proof::EapMschapv2 || p == Proof::EapMd5 || p == Proof::EapRadius; }
 enum class Revocation : std::uint8_t {
   Ignore,  ///< neither CRL nor OCSP is looked at
   IfUri,   ///< where the certificate names a place to ask, the answer must be good
@@ -219,7 +220,8 @@ struct Child {
   std::size_t entry = 0;                                ///< which one in the file
   TrafficSelector local_ts, remote_ts;                  ///< this child's pair of them
   bool local_dynamic = false, remote_dynamic = false;
-  std::vector<EspSuite> esp_proposals, ah_proposals;  ///< in order of preference; at least one in all
+  std::vector<SideSelector> more_local{}, more_remote{};  ///< of version 2, where a CHILD SA has all of its child's selectors
+  std::vector<EspSuite> esp_proposals, ah_proposals;      ///< in order of preference; at least one in all
   SaMode mode = SaMode::Tunnel;
   StartAction start_action{};
   DpdAction dpd_action = DpdAction::Clear;
@@ -232,11 +234,25 @@ struct Child {
   std::string tunnel{};    ///< the tunnel interface whose routes choose this child's packets; empty: its selectors do
   VrfRef vrf{.name = {}};  ///< of the packets inside; no name: that of the connection, whose id it has
 
+  [[nodiscard]] std::vector<SideSelector> locals() const { return listed({local_ts, local_dynamic}, more_local); }
+  [[nodiscard]] std::vector<SideSelector> remotes() const { return listed({remote_ts, remote_dynamic}, more_remote); }
+  /// Whether a selector of it is about an address that its file does not have.
+  [[nodiscard]] bool dynamic() const {
+    return local_dynamic || remote_dynamic || std::ranges::any_of(more_local, &SideSelector::dynamic) ||
+           std::ranges::any_of(more_remote, &SideSelector::dynamic);
+  }
   /// All suites in order of preference, ESP first.
   [[nodiscard]] std::vector<EspSuite> suites() const {
     std::vector<EspSuite> all = esp_proposals;
     all.insert(all.end(), ah_proposals.begin(), ah_proposals.end());
     return all;
+  }
+
+ private:
+  static std::vector<SideSelector> listed(SideSelector first, const std::vector<SideSelector>& more) {
+    std::vector<SideSelector> out{std::move(first)};
+    out.insert(out.end(), more.begin(), more.end());
+    return out;
   }
 };
 /// Pre-shared keys of connections with the same addresses: each may be tried on a stranger's message (RFC 2409 §5.4).
@@ -333,6 +349,28 @@ struct Ike {
   Seconds retry_delay{5};              ///< until start_action: start tries again after a failure; doubles to 60 s
 };
 
+/// A server that knows users (RFC 2865). The names are those of strongSwan's eap-radius.
+struct RadiusServer {
+  std::string name;
+  IpAddress address;
+  std::uint16_t auth_port = 1812;
+  SecretRef secret;
+  std::string nas_identifier;    ///< empty: that of all servers
+  std::uint32_t preference = 0;  ///< the larger, the sooner it is asked
+  std::uint32_t sockets = 1;     ///< each has room for 256 questions that are under way
+  std::optional<IpAddress> source;
+};
+struct Radius {
+  std::string nas_identifier = "culvert";  ///< who we are to the servers
+  Milliseconds retransmit_timeout{1000};   ///< before a question is sent again for the first time
+  double retransmit_base = 1.4;            ///< each further wait is longer by this factor
+  std::uint32_t retransmit_tries = 3;      ///< after them a server is taken for dead
+  Seconds timeout{20};                     ///< of a question, all servers together
+  Seconds dead_time{60};                   ///< for so long a server that was taken for dead is asked last
+  bool station_id_with_port = true;
+  std::vector<RadiusServer> servers;
+};
+
 enum class LogFormat : std::uint8_t { Text, Json };
 enum class LogLevel : std::uint8_t { Debug, Info, Warn, Error };
 struct Log {
@@ -360,6 +398,7 @@ struct GatewayConfig {
   PolicyAction default_policy = PolicyAction::Discard;  ///< for forwarded packets that match no entry
   Control control;
   Ike ike;
+  Radius radius;
   std::vector<Pool> pools;
   std::vector<Connection> connections;
 };

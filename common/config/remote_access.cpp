@@ -57,11 +57,17 @@ void check_families(const GatewayConfig& config, const Connection& c, const Wher
   };
   for (const Child& child : c.children) {
     const Where here = at.key("children").entry(child.entry);
-    if (child.local_dynamic == child.remote_dynamic || !here.clean({"local_ts", "remote_ts"})) continue;
-    if (child.local_dynamic && !c.vips.empty() &&
-        std::ranges::find(c.vips, child.remote_ts.first.family, &IpAddress::family) == c.vips.end())
+    if (!here.clean({"local_ts", "remote_ts"})) continue;
+    const auto local = child.locals(), remote = child.remotes();
+    // The dynamic ones are of the families that the other side has, unless it has none.
+    const auto lacks = [](const std::vector<SideSelector>& sides, const std::vector<SideSelector>& others, const auto& has) {
+      return std::ranges::any_of(sides, &SideSelector::dynamic) &&
+             std::ranges::any_of(others, [&](const SideSelector& o) { return !o.dynamic && !has(o.ts.first.family); });
+    };
+    const auto in_vips = [&](Family family) { return std::ranges::find(c.vips, family, &IpAddress::family) != c.vips.end(); };
+    if (!c.vips.empty() && lacks(local, remote, in_vips))
       here.key("remote_ts").error("expected an address family that vips of the connection has, too: local_ts is one of these addresses");
-    if (child.remote_dynamic && !c.pools.empty() && !in_pools(child.local_ts.first.family))
+    if (!c.pools.empty() && lacks(remote, local, in_pools))
       here.key("local_ts").error("expected an address family that a pool of the connection has, too: remote_ts is an address of a pool");
   }
 }

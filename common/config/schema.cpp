@@ -2,6 +2,7 @@
 
 #include "common/config/network.hpp"
 #include "common/config/packet_rules.hpp"
+#include "common/config/radius.hpp"
 #include "common/config/remote_access.hpp"
 #include "common/config/schema_ikev2.hpp"
 #include "common/config/selectors.hpp"
@@ -13,7 +14,7 @@ namespace culvert::config {
 namespace {
 using namespace std::chrono_literals;
 
-constexpr std::size_t kMaxSides = 16;  ///< selectors of one side of a child: each pair is a negotiation of its own
+constexpr std::size_t kMaxSides = 16;  ///< selectors of one side of a child: with IKEv1 each pair is a negotiation of its own
 
 Section<Dataplane> dataplane_section() {
   const auto memory = Section<Memory>()
@@ -120,8 +121,9 @@ Section<Child> child_section() {
   const auto packets = number<std::uint64_t>(0, 1ULL << 40, "packets (0: no limit)");
   return Section<Child>()
       .key("local_ts", &Child::local_sides, list_of(side_selector(), 1, kMaxSides),
-           "Traffic of our side that belongs into the tunnel; dynamic: our address, a virtual one if the peer gives us one. Each pair of "
-           "a local and a remote selector has IPsec SAs of its own, named net/1x1, net/1x2 and so on.")
+           "Traffic of our side that belongs into the tunnel; dynamic: our address, a virtual one if the peer gives us one. With version: "
+           "1 each pair of a local and a remote selector has IPsec SAs of its own, named net/1x1, net/1x2 and so on. With version: 2 one "
+           "CHILD SA has them all, of both families, if there are at most 16 in local_ts and remote_ts together.")
       .required("10.1.0.0/24")
       .key("remote_ts", &Child::remote_sides, list_of(side_selector(), 1, kMaxSides),
            "Traffic of the other side; dynamic: the peer's address, a virtual one if we give it one. Of a connection with many peers each "
@@ -130,7 +132,9 @@ Section<Child> child_section() {
       .key("esp_proposals", &Child::esp_proposals, esp_proposals(),
            "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS, of several groups IKEv1 tries one after "
            "the other. "
-           "esn: extended sequence numbers (RFC 4304); esn-noesn: either.")
+           "esn: extended sequence numbers (RFC 4304); esn-noesn: either. With version: 2 a group may have additional key exchanges beside "
+           "it, "
+           "as in proposals.")
       .required("[aes256gcm16-ecp256, aes128gcm16, aes256-sha256-modp2048]")
       .unless("ah_proposals")
       .key("ah_proposals", &Child::ah_proposals, ah_proposals(),
@@ -186,7 +190,7 @@ void read_version_first(At& at) {
 }
 
 void finish_connection(const At& at, Connection& c) {
-  c.children = expand(c.children);
+  c.children = at.ike_version == 2 ? join(c.children) : expand(c.children);
   for (const TrafficSelector& r : c.remotes) {
     if (r.first == r.last)
       c.remote_addrs.push_back(r.first);
@@ -203,17 +207,20 @@ void finish_connection(const At& at, Connection& c) {
     c.local_id = {Identity::Type::IpAddr, c.local_addrs.front().to_string()};
 }
 
-Kind<Proof> proof() {
-  return choice<Proof>({{"psk", Proof::Psk},
-                        {"pubkey", Proof::Pubkey},
-                        {"xauth", Proof::Xauth},
-                        {"eap-mschapv2", Proof::EapMschapv2},
-                        {"eap-md5", Proof::EapMd5}});
+Kind<Proof> proof(bool of_peer) {
+  std::vector<std::pair<std::string, Proof>> words{{"psk", Proof::Psk},
+                                                   {"pubkey", Proof::Pubkey},
+                                                   {"xauth", Proof::Xauth},
+                                                   {"eap-mschapv2", Proof::EapMschapv2},
+                                                   {"eap-md5", Proof::EapMd5}};
+  if (!of_peer) return choice<Proof>(words, {{"eap-radius", "that is how a gateway checks its peer: it is for remote.auth"}});
+  words.emplace_back("eap-radius", Proof::EapRadius);
+  return choice<Proof>(words);
 }
 
 Section<LocalAuth> local_auth_section() {
   return Section<LocalAuth>()
-      .key("auth", &LocalAuth::auth, auth_method(proof(), false),
+      .key("auth", &LocalAuth::auth, auth_method(proof(false), false),
            "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate. xauth: with the "
            "user name and password of xauth alone, behind the peer's signature (hybrid authentication). eap-mschapv2, eap-md5: with "
            "version: 2, by EAP behind the peer's signature, with eap_id and password. rsa/pss and the others, with "
@@ -230,10 +237,12 @@ Section<LocalAuth> local_auth_section() {
 
 Section<RemoteAuth> remote_auth_section() {
   return Section<RemoteAuth>()
-      .key("auth", &RemoteAuth::auth, auth_method(proof(), true),
+      .key("auth", &RemoteAuth::auth, auth_method(proof(true), true),
            "How the peer proves it. pubkey: with a signature, and a certificate of cacerts or certs. xauth: with a user name and password "
            "alone, behind our signature (hybrid authentication). eap-mschapv2, eap-md5: with version: 2, by EAP, as Windows and phones do, "
-           "behind our signature; eap-md5, which makes no key, must be named in allow_weak. ike:rsa/pss-sha256 and the like, with "
+           "behind our signature; eap-md5, which makes no key, must be named in allow_weak. eap-radius: the same by whichever method a "
+           "server of "
+           "radius asks for, which must make a key unless allow_weak has eap-md5. ike:rsa/pss-sha256 and the like, with "
            "version: 2: pubkey, and its signature must be such a one.")
       .key("cacerts", &RemoteAuth::cacerts, list_of(certificate_file(), 0, 32),
            "With pubkey: files of the authorities that this connection trusts.")
@@ -279,7 +288,10 @@ Section<Connection> connection_section() {
       .example("[10.9.0.2]")
       .key("proposals", &Connection::proposals, ike_proposals(),
            "IKE suites, the preferred one first. With version: 2 they may also name the pseudo-random function, as an AEAD needs it: "
-           "aes128gcm16-prfsha256-ecp256, aes256-sha256-prfsha384-ecp384.")
+           "aes128gcm16-prfsha256-ecp256, aes256-sha256-prfsha384-ecp384. ke1_NAME to ke7_NAME are additional key exchanges (RFC 9370), "
+           "with "
+           "ke1_none such as may be left out: aes256gcm16-prfsha384-x25519-ke1_mlkem768-ke1_none. mlkem512, mlkem768 and mlkem1024 need "
+           "OpenSSL 3.5.")
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
       .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 32),
            "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. "
@@ -376,6 +388,7 @@ const Section<GatewayConfig>& schema() {
                "through.")
           .map("control", &GatewayConfig::control, control_section(), "culvertd: its socket, metrics and log.")
           .map("ike", &GatewayConfig::ike, ike_section(), "IKE settings for all connections.")
+          .map("radius", &GatewayConfig::radius, radius_section(), "Servers that know the users of connections with auth: eap-radius.")
           .named("pools", &GatewayConfig::pools, pool_section(), kMaxPools, "clients", "Virtual addresses for peers, by name.")
           .named("connections", &GatewayConfig::connections, connection_section(), kMaxConnections, "site-b", "Peers by name.")
           .finish(finish_network);

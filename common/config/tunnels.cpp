@@ -56,7 +56,7 @@ void check_child(const Connection& c, const Child& child, std::size_t pairs, con
   if (!at.clean({"local_ts", "remote_ts", "mode"})) return;
   const Where here = at.key("tunnel");
   if (child.mode != SaMode::Tunnel) here.error("expected none with mode: transport, whose packets are for the two gateways themselves");
-  if (child.local_dynamic || child.remote_dynamic || pairs != 1)
+  if (child.local_dynamic || child.remote_dynamic || pairs != 1 || !child.more_local.empty() || !child.more_remote.empty())
     here.error("expected one network for local_ts and one for remote_ts, 0.0.0.0/0 for all: routes choose what goes into a tunnel");
   if (!one_peer(c))
     here.error(

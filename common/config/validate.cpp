@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "common/config/radius.hpp"
 #include "common/config/remote_access.hpp"
 #include "common/config/section.hpp"
 #include "common/ipsec/algorithms.hpp"
@@ -193,6 +194,7 @@ void validate(const GatewayConfig& config, const Node& root, Sink& sink) {
   validate_policies(config, top);
   validate_connections(config, top);
   validate_remote_access(config, top);
+  validate_radius(config, top);
 }
 
 }  // namespace culvert::config

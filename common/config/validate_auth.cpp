@@ -66,7 +66,9 @@ void check_remote(const RemoteAuth& auth, const Identity& id, const Where& at) {
       at.key("revocation").warning("a stolen key is good until its certificate expires, though it was revoked");
     return;
   }
-  if (is_eap(auth.auth) && at.clean({"users"}) && auth.users.kind == SecretRef::Kind::None)
+  if (auth.auth == Proof::EapRadius && auth.users.kind != SecretRef::Kind::None)
+    at.key("users").warning("no file of users is looked at, since auth is eap-radius");
+  if (is_eap(auth.auth) && auth.auth != Proof::EapRadius && at.clean({"users"}) && auth.users.kind == SecretRef::Kind::None)
     at.key("users").error("expected the file of the users, since auth is EAP: without, nobody could come in");
   const auto unused = [&](const std::vector<std::string>& files, std::string_view key) {
     if (!files.empty()) at.key(key).warning("no certificate is looked at, since auth is not pubkey");

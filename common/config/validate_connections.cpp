@@ -92,7 +92,8 @@ void check_weak_algorithms(const Connection& c, const Where& at) {
     used.emplace(kWeakRsa);
     used.emplace(kWeakCertificateHash);
   }
-  if (c.local_auth.auth == Proof::EapMd5 || c.remote_auth.auth == Proof::EapMd5) used.emplace(kWeakEapMd5);
+  if (c.local_auth.auth == Proof::EapMd5 || c.remote_auth.auth == Proof::EapMd5 || c.remote_auth.auth == Proof::EapRadius)
+    used.emplace(kWeakEapMd5);
   check_weak(c.proposals, c, at.key("proposals"), used);
   for (std::size_t k = 0; k < c.children.size(); ++k)
     for (const char* key : {"esp_proposals", "ah_proposals"}) {
@@ -133,10 +134,15 @@ void check_mode(const Connection& connection, const Child& c, const Where& at, b
     return ts.first == ts.last && std::ranges::find(addresses, ts.first) != addresses.end();
   };
   if (c.mode == SaMode::Transport && remotes_known && at.clean({"local_ts", "remote_ts", "mode"})) {
-    if (!c.local_dynamic && !one_of(c.local_ts, connection.local_addrs))
+    const auto fits = [&](const std::vector<IpAddress>& addresses) {
+      return [&](const SideSelector& s) { return s.dynamic || one_of(s.ts, addresses); };
+    };
+    if (!std::ranges::all_of(c.locals(), fits(connection.local_addrs)))
       at.key("local_ts").error("expected one of local_addrs: mode transport is for traffic of this gateway itself");
-    if (!c.remote_dynamic && (connection.remote_addrs.empty() || !one_of(c.remote_ts, connection.remote_addrs)))
+    if (!std::ranges::all_of(c.remotes(), fits(connection.remote_addrs)))
       at.key("remote_ts").error("expected one of remote_addrs: mode transport is for traffic of the peer itself");
+    if (std::ranges::any_of(c.more_local, [&](const SideSelector& s) { return s.ts.first.family != c.local_ts.first.family; }))
+      at.key("local_ts").error("expected addresses of one family with mode transport, whose packets are those of the outer addresses");
   }
   if (c.suites().empty() && at.clean({"esp_proposals", "ah_proposals"}))
     at.key("esp_proposals").error("expected at least one proposal here or in ah_proposals");
@@ -161,8 +167,25 @@ void check_fragmentation(const Child& c, const Where& at) {
     at.key("fragmentation").error("expected before with copy_df: set, which forbids that outer packets are fragmented");
 }
 
+/// RFC 7296 §2.9: a CHILD SA of version 2 has them all.
+void check_lists(const Child& c, const Where& at) {
+  const auto local = c.locals(), remote = c.remotes();
+  if (local.size() + remote.size() > kMaxPairSelectors)
+    return at.key("remote_ts")
+        .error("expected at most " + std::to_string(kMaxPairSelectors) +
+               " selectors in local_ts and remote_ts together, which one CHILD SA can have, got " +
+               std::to_string(local.size() + remote.size()) + ": make another child of some");
+  for (const SideSelector& l : local)
+    if (std::ranges::none_of(remote, [&](const SideSelector& r) { return go_together(l, r); }))
+      at.key("local_ts").error("expected a selector of the same family and protocol in remote_ts for " + text(l.ts, l.dynamic));
+  for (const SideSelector& r : remote)
+    if (std::ranges::none_of(local, [&](const SideSelector& l) { return go_together(l, r); }))
+      at.key("remote_ts").error("expected a selector of the same family and protocol in local_ts for " + text(r.ts, r.dynamic));
+}
+
 void check_selectors(const Connection& connection, const Child& c, const Where& at) {
   if (at.clean({"local_ts", "remote_ts"})) {
+    if (!c.more_local.empty() || !c.more_remote.empty()) return check_lists(c, at);
     // What a dynamic side will be: a virtual address, or the outer one.
     const auto known = fixed_selectors(connection, c);
     const Family local = known ? known->first.first.family : c.local_ts.first.family;
@@ -220,6 +243,7 @@ struct SpdEntry {
   VrfId vrf = kDefaultVrf;
   std::size_t connection = 0;
   bool many = false;
+  std::size_t number = 0;  ///< of the child
 };
 
 std::vector<SpdEntry> spd_entries(const GatewayConfig& config, const Where& root) {
@@ -231,9 +255,16 @@ std::vector<SpdEntry> spd_entries(const GatewayConfig& config, const Where& root
       const Child& c = config.connections[i].children[k];
       const Where at = children.entry(c.entry);
       const auto known = fixed_selectors(config.connections[i], c);
-      if (known && c.tunnel.empty() && at.clean({"local_ts", "remote_ts", "priority"}))
-        out.push_back({known->first, known->second, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name),
-                       at.key("remote_ts"), true, c.vrf.id, i, waits_for_many(config.connections[i])});
+      if (!known || !c.tunnel.empty() || !at.clean({"local_ts", "remote_ts", "priority"})) continue;
+      const MoreSelectors more = fixed_more(config.connections[i], c);
+      std::vector<TrafficSelector> local{known->first}, remote{known->second};
+      local.insert(local.end(), more.local().begin(), more.local().end());
+      remote.insert(remote.end(), more.remote().begin(), more.remote().end());
+      for (const TrafficSelector& l : local)
+        for (const TrafficSelector& r : remote)
+          if (can_pair(l, r) || local.size() + remote.size() == 2)
+            out.push_back({l, r, c.priority, "child " + quoted(config.connections[i].name + "/" + c.name), at.key("remote_ts"), true,
+                           c.vrf.id, i, waits_for_many(config.connections[i]), k});
     }
   }
   for (std::size_t i = 0; i < config.policies.size(); ++i) {
@@ -254,6 +285,7 @@ void check_shadowed(const std::vector<SpdEntry>& entries) {
       const SpdEntry& b = entries[i];
       // Peers of a connection that has many take what they have before any child that only waits for its peers.
       if ((a.many || b.many) && a.connection != b.connection && a.child && b.child) continue;
+      if (a.child && b.child && a.connection == b.connection && a.number == b.number) continue;
       if (a.vrf != b.vrf || !a.local.contains(b.local) || !a.remote.contains(b.remote)) continue;
       if (a.child && b.child && a.local == b.local && a.remote == b.remote) {
         b.at.error("the " + a.name + " has the same selectors: this one would never carry a packet");

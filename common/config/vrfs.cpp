@@ -56,7 +56,7 @@ void check_child(const GatewayConfig& config, const Connection& c, const Child& 
   check_tunnel(config, child.tunnel, child.vrf.id, at);
   if (child.mode == SaMode::Transport && child.vrf.id != c.vrf.id)
     at.key("vrf").error("expected that of the connection, or none, with mode: transport, whose packets are between the two gateways");
-  if (!child.remote_dynamic) return;
+  if (std::ranges::none_of(child.remotes(), &SideSelector::dynamic)) return;
   for (const std::string& name : c.pools)
     if (const auto pool = std::ranges::find(config.pools, name, &Pool::name); pool != config.pools.end() && pool->vrf.id != child.vrf.id)
       at.key("vrf").error("expected " + shown_vrf(config, pool->vrf.id) + ", that of the pool " + quoted(name) +

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace culvert {
 
@@ -83,6 +84,11 @@ constexpr std::array kDh{
     DhInfo{"modp2048s224", DhGroup::Modp2048s224, 256, 256, true},
     DhInfo{"modp2048s256", DhGroup::Modp2048s256, 256, 256, true},
 };
+constexpr std::array kKem{
+    DhInfo{"mlkem512", DhGroup::MlKem512, 800, 32, false, 768},
+    DhInfo{"mlkem768", DhGroup::MlKem768, 1184, 32, false, 1088},
+    DhInfo{"mlkem1024", DhGroup::MlKem1024, 1568, 32, false, 1568},
+};
 
 template <class Table, class Match>
 auto find_row(const Table& table, Match match) -> const typename Table::value_type* {
@@ -95,6 +101,7 @@ std::span<const EncrInfo> encr_table() { return kEncr; }
 std::span<const IntegInfo> integ_table() { return kInteg; }
 std::span<const PrfInfo> prf_table() { return kPrf; }
 std::span<const DhInfo> dh_table() { return kDh; }
+std::span<const DhInfo> kem_table() { return kKem; }
 
 const EncrInfo* find_encr(Encr id, std::uint16_t key_bits) {
   return find_row(kEncr, [&](const auto& e) { return e.id == id && e.key_bits == key_bits; });
@@ -113,13 +120,34 @@ Prf prf_of(Integ id) {
 const DhInfo* find_dh(DhGroup id) {
   return find_row(kDh, [&](const auto& d) { return d.id == id; });
 }
+const DhInfo* find_ke(DhGroup id) {
+  const DhInfo* dh = find_dh(id);
+  return dh ? dh : find_row(kKem, [&](const auto& d) { return d.id == id; });
+}
+
+std::vector<DhGroup> in_order(const AdditionalKes& all) {
+  std::vector<DhGroup> out;
+  std::ranges::copy_if(all, std::back_inserter(out), [](DhGroup g) { return g != DhGroup::None; });
+  return out;
+}
+
+namespace {
+/// "-ke1_mlkem768-ke2_ecp384"
+std::string additional(const AdditionalKes& all) {
+  std::string out;
+  for (std::size_t n = 0; n < all.size(); ++n)
+    if (const DhInfo* d = find_ke(all[n])) out += "-ke" + std::to_string(n + 1) + "_" + std::string(d->name);
+  return out;
+}
+}  // namespace
 
 std::string EspSuite::to_string() const {
   std::string out;
   const auto add = [&](std::string_view name) { out += (out.empty() ? "" : "-") + std::string(name); };
   if (const auto* e = find_encr(encr, key_bits)) add(e->name);
   if (const auto* i = find_integ(integ)) add(i->name);
-  if (const auto* d = find_dh(pfs)) add(d->name);
+  if (const auto* d = find_ke(pfs)) add(d->name);
+  out += additional(more);
   if (esn) add("esn");
   return out.empty() ? "none" : out;
 }
@@ -143,7 +171,8 @@ std::string IkeSuite::to_string() const {
   const bool ikev2 = integ != Integ::None || (e && e->aead());
   if (const auto* p = find_prf(prf); p && (integ == Integ::None || prf != prf_of(integ)))
     out += (ikev2 ? "-prf" : "-") + std::string(p->name);
-  if (const auto* d = find_dh(group)) out += "-" + std::string(d->name);
+  if (const auto* d = find_ke(group)) out += "-" + std::string(d->name);
+  out += additional(more);
   return out.empty() ? "none" : out;
 }
 
@@ -157,13 +186,19 @@ std::vector<std::string_view> weak_of(const Rows*... rows) {
   (add(rows), ...);
   return out;
 }
+std::vector<std::string_view> with_additional(std::vector<std::string_view> out, const AdditionalKes& more) {
+  for (const DhGroup id : in_order(more))
+    for (const std::string_view name : weak_of(find_ke(id)))
+      if (std::ranges::find(out, name) == out.end()) out.push_back(name);
+  return out;
+}
 }  // namespace
 
 std::vector<std::string_view> weak_algorithms(const IkeSuite& s) {
-  return weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_prf(s.prf), find_dh(s.group));
+  return with_additional(weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_prf(s.prf), find_ke(s.group)), s.more);
 }
 std::vector<std::string_view> weak_algorithms(const EspSuite& s) {
-  return weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_dh(s.pfs));
+  return with_additional(weak_of(find_encr(s.encr, s.key_bits), find_integ(s.integ), find_ke(s.pfs)), s.more);
 }
 std::vector<std::string_view> all_weak_algorithms() {
   std::vector<std::string_view> out;

@@ -2,6 +2,7 @@
 // Owns what an algorithm is; computes nothing. Internal ids are the IKEv2 transform ids (IANA), for both IKE versions.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -79,7 +80,15 @@ enum class DhGroup : std::uint16_t {
   Brainpool512 = 30,
   Curve25519 = 31,
   Curve448 = 32,
+  MlKem512 = 35,  ///< FIPS 203, draft-ietf-ipsecme-ikev2-mlkem: a KEM, of IKEv2 alone
+  MlKem768 = 36,
+  MlKem1024 = 37,
 };
+/// The methods of additional key exchanges 1 to 7 (RFC 9370 §2.2.1), which have the numbers of DhGroup; None: there is none.
+inline constexpr std::size_t kAdditional = 7;
+using AdditionalKes = std::array<DhGroup, kAdditional>;
+/// Those that there are, in their order.
+std::vector<DhGroup> in_order(const AdditionalKes& all);
 
 /// RFC 2407 §4.4.1, and the RFC 2408 Protocol-ID of proposals, Delete and Notify payloads.
 enum class SaProtocol : std::uint8_t { Ah = 2, Esp = 3 };
@@ -131,18 +140,25 @@ struct DhInfo {
   std::uint16_t public_bytes;  ///< of the KE payload: the prime's size, or both coordinates (RFC 5903 §7, RFC 6954 §3); RFC 8031: 32, 56
   std::uint16_t shared_bytes;  ///< of g^xy: the prime's size, or the x coordinate (RFC 5903 §9)
   bool weak;                   ///< as of EncrInfo
+  std::uint16_t reply_bytes =
+      0;  ///< of the responder's KE payload, where it is no public value but a ciphertext (a KEM); 0: as public_bytes
+  [[nodiscard]] constexpr bool kem() const { return reply_bytes != 0; }
 };
 
 std::span<const EncrInfo> encr_table();
 std::span<const IntegInfo> integ_table();
 std::span<const PrfInfo> prf_table();
 std::span<const DhInfo> dh_table();
+/// Key encapsulation mechanisms, of IKEv2 alone: here what the initiator sends and what it gets have sizes of their own.
+std::span<const DhInfo> kem_table();
 
 /// Rows by id; nullptr where the table has none.
 const EncrInfo* find_encr(Encr id, std::uint16_t key_bits);
 const IntegInfo* find_integ(Integ id);
 const PrfInfo* find_prf(Prf id);
 const DhInfo* find_dh(DhGroup id);
+/// Of both tables.
+const DhInfo* find_ke(DhGroup id);
 /// The PRF that goes with an integrity algorithm in a proposal string that names none; None of GMAC.
 Prf prf_of(Integ id);
 
@@ -153,7 +169,8 @@ struct EspSuite {
   Integ integ{};  ///< None with an AEAD
   DhGroup pfs{};  ///< None: no PFS
   SaProtocol protocol = SaProtocol::Esp;
-  bool esn = false;  ///< extended sequence numbers (RFC 4304)
+  bool esn = false;      ///< extended sequence numbers (RFC 4304)
+  AdditionalKes more{};  ///< additional key exchanges, of IKEv2 with PFS
   friend bool operator==(const EspSuite&, const EspSuite&) = default;
   [[nodiscard]] std::string to_string() const;
 };
@@ -169,7 +186,8 @@ struct IkeSuite {
   std::uint16_t key_bits = 0;
   Prf prf{};
   DhGroup group{};
-  Integ integ{};  ///< None with an AEAD, and in IKEv1, which has no choice of it
+  Integ integ{};         ///< None with an AEAD, and in IKEv1, which has no choice of it
+  AdditionalKes more{};  ///< additional key exchanges, of IKEv2
   friend bool operator==(const IkeSuite&, const IkeSuite&) = default;
   [[nodiscard]] std::string to_string() const;
 };
@@ -190,7 +208,8 @@ struct ProposalError {
 };
 /// Expands a swanctl proposal string ("aes128-aes256-sha256-modp2048-ecp256": any number of each kind) into suites,
 /// in order of preference: the leftmost keyword of a kind first, encryption varying slowest. "esn" and "noesn" say which
-/// sequence numbers are taken; without them: noesn.
+/// sequence numbers are taken; without them: noesn. Of IKEv2 "ke1_mlkem768" to "ke7_..." are additional key exchanges (RFC 9370), and
+/// "ke1_none" says that the first one may be left out; no suite has the same method twice.
 std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal(std::string_view text);
 std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text);
 std::expected<std::vector<EspSuite>, ProposalError> parse_ah_proposal(std::string_view text);

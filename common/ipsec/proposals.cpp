@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <optional>
 
 #include "common/ipsec/algorithms.hpp"
 
@@ -48,11 +49,12 @@ struct Tokens {
   std::vector<const PrfInfo*> prf;
   std::vector<const DhInfo*> dh;
   std::vector<bool> esn;
+  std::array<std::vector<DhGroup>, kAdditional> more;  ///< None among them: this one may be left out
 };
 
 ProposalError unknown(std::string_view token, Grammar g) {
   std::vector<std::string> names;
-  std::string list, weak;
+  std::string list, weak, kems;
   const auto name = [&](const std::string& text, bool is_weak) {
     std::string& to = is_weak ? weak : list;
     to += (to.empty() ? "" : ", ") + text;
@@ -66,15 +68,36 @@ ProposalError unknown(std::string_view token, Grammar g) {
   if (g.ikev2 && g.purpose == Purpose::Ike)
     for (const PrfInfo& p : prf_table()) name(std::string(kPrfPrefix) + std::string(p.name), p.weak);
   add(dh_table());
+  if (g.ikev2) {
+    for (const DhInfo& k : kem_table()) kems += (kems.empty() ? "" : ", ") + std::string(k.name), names.emplace_back(k.name);
+    names.insert(names.end(), {"ke1_mlkem768", "ke1_none"});
+  }
   if (g.purpose != Purpose::Ike) name("esn", false), name("noesn", false);
   const std::vector<std::string_view> candidates(names.begin(), names.end());
   return {"'" + std::string(token) + "' is no algorithm for " + std::string(kPurposes[static_cast<std::size_t>(g.purpose)]) +
-              " here; known are " + list + ", and with allow_weak " + weak,
+              " here; known are " + list + ", and with allow_weak " + weak +
+              (g.ikev2 ? "; with OpenSSL 3.5 also " + kems + "; ke1_NAME to ke7_NAME are additional key exchanges" : ""),
           std::string(token), nearest(token, candidates)};
 }
 
 /// RFC 8031 calls the functions of the groups X25519 and X448, and so does strongSwan.
 std::string_view table_name(std::string_view word) { return word == "x25519" ? "curve25519" : word == "x448" ? "curve448" : word; }
+
+/// Which additional key exchange a word such as "ke1_ecp384" or "ke2_none" names, and the method.
+struct Additional {
+  std::size_t at = 0;
+  std::string_view method;
+};
+std::optional<Additional> additional(std::string_view word) {
+  if (word.size() < 5 || !word.starts_with("ke") || word[2] < '1' || word[2] > '0' + static_cast<int>(kAdditional) || word[3] != '_')
+    return std::nullopt;
+  return Additional{static_cast<std::size_t>(word[2] - '1'), word.substr(4)};
+}
+const DhInfo* method_of(std::string_view word) {
+  const auto named = [&](const DhInfo& row) { return row.name == table_name(word); };
+  const DhInfo* dh = find_row(dh_table(), named);
+  return dh != nullptr ? dh : find_row(kem_table(), named);
+}
 
 std::expected<Tokens, ProposalError> split(std::string_view text, Grammar g) {
   Tokens out;
@@ -83,6 +106,12 @@ std::expected<Tokens, ProposalError> split(std::string_view text, Grammar g) {
     const std::string_view word = text.substr(begin, end - begin);
     begin = end + 1;
     const auto named = [&](const auto& row) { return row.name == table_name(word) && serves(row, g); };
+    const auto more = additional(word);
+    const DhInfo* method = method_of(more ? more->method : word);
+    const bool known = method != nullptr || (more && more->method == "none");
+    if (!g.ikev2 && known && (more || method->kem()))
+      return std::unexpected(
+          ProposalError{"'" + std::string(word) + "' is for IKEv2 only (version: 2): IKEv1 has no number for it", std::string(word), ""});
     const auto prf = [&](const PrfInfo& row) { return word.starts_with(kPrfPrefix) && row.name == word.substr(kPrfPrefix.size()); };
     if (const auto* encr = find_row(encr_table(), named)) {
       out.encr.push_back(encr);
@@ -90,8 +119,10 @@ std::expected<Tokens, ProposalError> split(std::string_view text, Grammar g) {
       out.integ.push_back(integ);
     } else if (const auto* p = find_row(prf_table(), prf); p != nullptr && g.ikev2 && g.purpose == Purpose::Ike) {
       out.prf.push_back(p);
-    } else if (const auto* dh = find_row(dh_table(), named)) {
-      out.dh.push_back(dh);
+    } else if (more && known) {
+      out.more[more->at].push_back(method != nullptr ? method->id : DhGroup::None);
+    } else if (!more && method != nullptr) {
+      out.dh.push_back(method);
     } else if (g.purpose != Purpose::Ike && (word == "esn" || word == "noesn")) {
       out.esn.push_back(word == "esn");
     } else {
@@ -100,6 +131,40 @@ std::expected<Tokens, ProposalError> split(std::string_view text, Grammar g) {
   }
   if (out.esn.empty()) out.esn.push_back(false);
   return out;
+}
+
+/// All combinations of what is named for the additional key exchanges, that of the first one varying slowest.
+std::vector<AdditionalKes> combinations(const Tokens& t) {
+  std::vector<AdditionalKes> out{AdditionalKes{}};
+  for (std::size_t at = 0; at < kAdditional; ++at) {
+    if (t.more[at].empty()) continue;
+    std::vector<AdditionalKes> longer;
+    for (const AdditionalKes& before : out)
+      for (const DhGroup method : t.more[at]) {
+        longer.push_back(before);
+        longer.back()[at] = method;
+      }
+    out = std::move(longer);
+  }
+  return out;
+}
+/// RFC 9370 §2.2.1: no method twice in one SA.
+bool distinct(DhGroup first, const AdditionalKes& more) {
+  std::vector<DhGroup> all = in_order(more);
+  all.push_back(first);
+  std::ranges::sort(all);
+  return std::ranges::adjacent_find(all) == all.end();
+}
+constexpr std::string_view kLacksGroup = "Diffie-Hellman group, which additional key exchanges come behind";
+bool additional_named(const Tokens& t) {
+  return std::ranges::any_of(t.more, [](const auto& named) { return !named.empty(); });
+}
+bool lacks_group(const Tokens& t) { return t.dh.empty() && additional_named(t); }
+template <class Suite>
+std::expected<std::vector<Suite>, ProposalError> some(std::string_view text, std::vector<Suite> suites) {
+  if (!suites.empty()) return suites;
+  return std::unexpected(ProposalError{"'" + std::string(text) + "' has the same key exchange twice, whatever is chosen (RFC 9370 §2.2.1)",
+                                       std::string(text), ""});
 }
 
 ProposalError lacks(std::string_view text, std::string_view what) {
@@ -114,6 +179,8 @@ std::expected<std::vector<EspSuite>, ProposalError> parse_esp(std::string_view t
   if (!tokens) return std::unexpected(tokens.error());
   if (tokens->encr.empty()) return std::unexpected(lacks(text, "encryption algorithm"));
   std::vector<EspSuite> out;
+  const auto more = combinations(*tokens);
+  if (lacks_group(*tokens)) return std::unexpected(lacks(text, kLacksGroup));
   if (tokens->dh.empty()) tokens->dh.push_back(nullptr);
   for (const auto* e : tokens->encr) {
     if (e->aead() && !tokens->integ.empty()) return std::unexpected(authenticates(*e, *tokens->integ.front()));
@@ -122,10 +189,12 @@ std::expected<std::vector<EspSuite>, ProposalError> parse_esp(std::string_view t
     const std::vector<const IntegInfo*> none{nullptr};
     for (const auto* i : e->aead() ? none : tokens->integ)
       for (const auto* d : tokens->dh)
-        for (const bool esn : tokens->esn)
-          out.push_back({e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None, SaProtocol::Esp, esn});
+        for (const AdditionalKes& m : more)
+          for (const bool esn : tokens->esn)
+            if (!d || distinct(d->id, m))
+              out.push_back({e->id, e->key_bits, i ? i->id : Integ::None, d ? d->id : DhGroup::None, SaProtocol::Esp, esn, m});
   }
-  return out;
+  return some(text, std::move(out));
 }
 
 std::expected<std::vector<EspSuite>, ProposalError> parse_ah(std::string_view text, bool ikev2) {
@@ -133,11 +202,15 @@ std::expected<std::vector<EspSuite>, ProposalError> parse_ah(std::string_view te
   if (!tokens) return std::unexpected(tokens.error());
   if (tokens->integ.empty()) return std::unexpected(lacks(text, "integrity algorithm"));
   std::vector<EspSuite> out;
+  const auto more = combinations(*tokens);
+  if (lacks_group(*tokens)) return std::unexpected(lacks(text, kLacksGroup));
   if (tokens->dh.empty()) tokens->dh.push_back(nullptr);
   for (const auto* i : tokens->integ)
     for (const auto* d : tokens->dh)
-      for (const bool esn : tokens->esn) out.push_back({Encr::None, 0, i->id, d ? d->id : DhGroup::None, SaProtocol::Ah, esn});
-  return out;
+      for (const AdditionalKes& m : more)
+        for (const bool esn : tokens->esn)
+          if (!d || distinct(d->id, m)) out.push_back({Encr::None, 0, i->id, d ? d->id : DhGroup::None, SaProtocol::Ah, esn, m});
+  return some(text, std::move(out));
 }
 
 /// Integrity algorithm and PRF.
@@ -191,8 +264,10 @@ std::expected<std::vector<IkeSuite>, ProposalError> parse_ike_proposal_v2(std::s
   std::vector<IkeSuite> out;
   for (const auto* e : tokens->encr)
     for (const auto& [integ, prf] : *with)
-      for (const auto* d : tokens->dh) out.push_back({e->id, e->key_bits, prf, d->id, integ});
-  return out;
+      for (const auto* d : tokens->dh)
+        for (const AdditionalKes& more : combinations(*tokens))
+          if (distinct(d->id, more)) out.push_back({e->id, e->key_bits, prf, d->id, integ, more});
+  return some(text, std::move(out));
 }
 
 std::expected<std::vector<EspSuite>, ProposalError> parse_esp_proposal(std::string_view text) { return parse_esp(text, false); }

@@ -124,4 +124,23 @@ std::optional<TrafficSelector> TrafficSelector::intersect(const TrafficSelector&
   return out;
 }
 
+std::optional<MoreSelectors> MoreSelectors::behind_first(std::span<const TrafficSelector> local, std::span<const TrafficSelector> remote) {
+  if (local.empty() || remote.empty() || local.size() + remote.size() > kMaxPairSelectors) return std::nullopt;
+  MoreSelectors out;
+  out.locals = static_cast<std::uint8_t>(local.size() - 1);
+  out.remotes = static_cast<std::uint8_t>(remote.size() - 1);
+  std::ranges::copy(remote.subspan(1), std::ranges::copy(local.subspan(1), out.all.begin()).out);
+  return out;
+}
+
+bool can_pair(const TrafficSelector& local, const TrafficSelector& remote) {
+  return local.first.family == remote.first.family && (local.protocol == 0 || remote.protocol == 0 || local.protocol == remote.protocol);
+}
+
+std::string to_string(const TrafficSelector& first, std::span<const TrafficSelector> more) {
+  std::string out = first.to_string();
+  for (const TrafficSelector& s : more) out += ", " + s.to_string();
+  return out;
+}
+
 }  // namespace culvert

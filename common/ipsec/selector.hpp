@@ -2,9 +2,11 @@
 // Owns no lookup structure. Trivially copyable: it stands in shared memory as it is.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <expected>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -35,5 +37,28 @@ struct TrafficSelector {
   [[nodiscard]] std::optional<TrafficSelector> intersect(const TrafficSelector& other) const;
   friend constexpr auto operator<=>(const TrafficSelector&, const TrafficSelector&) = default;
 };
+
+/// What a pair of SAs, or their policy, selects beside the first selector of each side (RFC 4301 §4.4.1.2): a packet is meant if its two
+/// ends are each inside of one of their side. Both sides share the room, so that it has one size in shared memory.
+struct MoreSelectors {
+  static constexpr std::size_t kMost = 14;
+  std::uint8_t locals = 0, remotes = 0;
+  std::array<TrafficSelector, kMost> all{};  ///< ours, then theirs
+
+  /// Each list with its first selector in front. nullopt: a side has none, or there are too many.
+  static std::optional<MoreSelectors> behind_first(std::span<const TrafficSelector> local, std::span<const TrafficSelector> remote);
+  /// False of what only a hostile process says: then there is no looking at it.
+  [[nodiscard]] bool sound() const { return std::size_t{locals} + remotes <= kMost; }
+  [[nodiscard]] bool any() const { return locals != 0 || remotes != 0; }
+  [[nodiscard]] std::span<const TrafficSelector> local() const { return {all.data(), locals}; }
+  [[nodiscard]] std::span<const TrafficSelector> remote() const { return {all.data() + locals, remotes}; }
+  friend constexpr auto operator<=>(const MoreSelectors&, const MoreSelectors&) = default;
+};
+inline constexpr std::size_t kMaxPairSelectors = MoreSelectors::kMost + 2;  ///< of a pair of SAs, both sides counted
+
+/// Whether there can be packets between the two: those of one family, and of a protocol that both admit.
+[[nodiscard]] bool can_pair(const TrafficSelector& local, const TrafficSelector& remote);
+/// "10.1.0.0/24, 2001:db8:1::/48".
+[[nodiscard]] std::string to_string(const TrafficSelector& first, std::span<const TrafficSelector> more);
 
 }  // namespace culvert

@@ -26,7 +26,7 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 14;
+inline constexpr std::uint32_t kContractVersion = 15;
 inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
@@ -79,6 +79,7 @@ struct InstallPolicy {
   std::uint32_t order = 0;  ///< of equal priority
   Name tunnel{};
   VrfId vrf = kDefaultVrf;  ///< whose packets it selects; that of the tunnel
+  MoreSelectors more{};     ///< it selects what any local and any remote selector of one family and protocol do
 };
 struct RemovePolicy {
   static constexpr MessageType kType = MessageType::RemovePolicy;
@@ -129,6 +130,7 @@ struct InstallSa {
   PeerTag peer{};           ///< kept for its successor, too
   Name name;                ///< "connection/child"
   VrfId vrf = kDefaultVrf;  ///< of the packets inside: that of `policy`; in transport mode the outer one
+  MoreSelectors more{};     ///< what it carries, too; the first two are of one family
 };
 struct RemoveSa {
   static constexpr MessageType kType = MessageType::RemoveSa;
@@ -229,7 +231,7 @@ struct Capture {
 
 /// A ring slot for any of the above.
 struct Message {
-  static constexpr std::size_t kBodyBytes = 576;
+  static constexpr std::size_t kBodyBytes = 1088;
   MessageType type{};
   std::uint16_t reserved = 0;
   std::uint32_t transaction = 0;  ///< chosen by the sender of a command, echoed in its Ack; 0 in other events

@@ -84,6 +84,9 @@ std::uint64_t layout_hash() {
                                                                 offsetof(InstallSa, soft),
                                                                 offsetof(InstallSa, rules),
                                                                 offsetof(InstallSa, name),
+                                                                offsetof(InstallSa, more),
+                                                                offsetof(InstallPolicy, more),
+                                                                offsetof(SaRecord, more),
                                                                 offsetof(SaRecord, counters),
                                                                 offsetof(SaRecord, name),
                                                                 offsetof(SegmentRings, event),
@@ -196,9 +199,9 @@ bool read_record(const SaRecord& r, SaSnapshot& out) {
     const std::uint32_t before = r.version.load(std::memory_order_acquire);
     if (before & 1U) continue;
     out = {r.spi,  r.slot,         r.policy, r.pair,      r.local,   r.remote, r.local_ts, r.remote_ts, r.suite,    r.mode, r.soft,
-           r.hard, r.installed_ns, r.worker, r.direction, r.current, r.name,   r.peer,     r.mtu,       r.path_mtu, r.vrf};
+           r.hard, r.installed_ns, r.worker, r.direction, r.current, r.name,   r.peer,     r.mtu,       r.path_mtu, r.vrf,  r.more};
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (r.version.load(std::memory_order_relaxed) == before) return out.spi.value != 0;
+    if (r.version.load(std::memory_order_relaxed) == before) return out.spi.value != 0 && out.more.sound();
   }
   return false;
 }
@@ -228,6 +231,7 @@ void write_record(SaRecord& r, const SaSnapshot& v) {
   r.mtu = v.mtu;
   r.path_mtu = v.path_mtu;
   r.vrf = v.vrf;
+  r.more = v.more;
   r.version.store(before + 2, std::memory_order_release);
 }
 

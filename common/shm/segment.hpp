@@ -96,6 +96,7 @@ struct alignas(64) SaRecord {
   std::uint16_t mtu;       ///< outbound: the largest inner packet; 0: unknown, or no way leads to the peer
   VrfId vrf;               ///< of the packets inside
   std::uint16_t path_mtu;  ///< outbound: of outer packets, as a router on the way said lately; 0: none did
+  MoreSelectors more;
   alignas(64) SaCounters counters;
 };
 
@@ -232,6 +233,7 @@ struct SaSnapshot {
   PeerTag peer{};
   std::uint16_t mtu = 0, path_mtu = 0;
   VrfId vrf = kDefaultVrf;
+  MoreSelectors more{};
 };
 bool read_record(const SaRecord& record, SaSnapshot& out);
 /// The manager's side of the seqlock.

@@ -5,7 +5,6 @@
 
 #include "common/config/kinds.hpp"
 #include "common/dn.hpp"
-#include "control/config/secret.hpp"
 #include "control/crypto/hash.hpp"
 
 namespace culvert::control::auth {
@@ -91,10 +90,8 @@ std::expected<Own, ReadError> read_own(const config::Connection& connection, Par
   if (chain->size() > crypto::kMaxChain)
     return std::unexpected(ReadError{"certs", 0, "more than " + std::to_string(crypto::kMaxChain) + " certificates"});
   const std::string path = printable(as_bytes(auth.key.where), 256);
-  const auto content = read_private_file(auth.key.where, "the key file", crypto::kMaxKeyFile);
-  if (!content) return std::unexpected(ReadError{"key", 0, content.error()});
-  auto key = crypto::PrivateKey::read(content->view());
-  if (!key) return std::unexpected(ReadError{"key", 0, "the key file " + path + " " + key.error()});
+  auto key = files.key(auth.key.where);
+  if (!key) return std::unexpected(ReadError{"key", 0, std::move(key.error())});
   if (!(*chain->front().key() == key->public_key()))
     return std::unexpected(ReadError{"key", 0, "the key file " + path + " does not fit " + crypto::described(chain->front())});
   return Own{std::move(*chain), std::move(*key)};

@@ -176,22 +176,6 @@ struct DhKey::Key {
   detail::Pkey pkey;
 };
 
-std::string_view name(DhError e) {
-  switch (e) {
-    case DhError::UnknownGroup:
-      return "the Diffie-Hellman group is unknown";
-    case DhError::BadLength:
-      return "the public value has not the length that its group prescribes";
-    case DhError::OutOfRange:
-      return "the public value is not between 1 and p-1";
-    case DhError::NotOnCurve:
-      return "the public value is no point of the curve";
-    case DhError::Library:
-      return "the cryptographic library failed";
-  }
-  return "unknown";
-}
-
 DhKey::DhKey(DhGroup group, std::unique_ptr<Key> key, Bytes public_value)
     : group_(group), key_(std::move(key)), public_(std::move(public_value)) {}
 DhKey::~DhKey() = default;

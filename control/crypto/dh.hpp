@@ -7,38 +7,27 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
-#include <string_view>
 
 #include "common/bytes.hpp"
 #include "common/ipsec/algorithms.hpp"
 #include "common/secret.hpp"
+#include "control/crypto/key_exchange.hpp"
 
 namespace culvert::crypto {
 
-enum class DhError : std::uint8_t {
-  UnknownGroup,  ///< not in dh_table()
-  BadLength,     ///< the peer's value has not the length that the group prescribes
-  OutOfRange,    ///< MODP: not 1 < y < p-1, or not of the subgroup (RFC 6989 §2.1, §2.2); Curve25519, Curve448: of small order
-  NotOnCurve,    ///< ECP, Brainpool: no point of the curve; a coordinate that is not below p is none either (RFC 6989 §2.3)
-  Library,       ///< the library failed; not the peer's doing
-};
-std::string_view name(DhError e);
-
 /// A key pair.
-class DhKey {
+class DhKey final : public KeyExchange {
  public:
   static std::expected<std::shared_ptr<DhKey>, DhError> generate(DhGroup group);
   /// A key pair from a known private value (big-endian), for known-answer tests. Its public_value() is empty.
   static std::expected<std::shared_ptr<DhKey>, DhError> from_private(DhGroup group, ByteView private_value);
-  ~DhKey();
-  DhKey(const DhKey&) = delete;
-  DhKey& operator=(const DhKey&) = delete;
+  ~DhKey() override;
 
   [[nodiscard]] DhGroup group() const { return group_; }
   /// The value for the KE payload: the prime's size with zeros in front (RFC 2409 §5), or x and y (RFC 5903 §7).
-  [[nodiscard]] ByteView public_value() const { return public_; }
+  [[nodiscard]] ByteView public_value() const override { return public_; }
   /// g^xy in exactly the group's shared_bytes: with zeros in front (RFC 2409 §5), or x alone (RFC 5903 §9).
-  [[nodiscard]] std::expected<SecretBytes, DhError> compute(ByteView peer_public) const;
+  [[nodiscard]] std::expected<SecretBytes, DhError> compute(ByteView peer_public) const override;
 
  private:
   struct Key;

@@ -210,12 +210,17 @@ std::expected<PublicKey, std::string> PublicKey::read(ByteView der) {
   Pkey pkey(d2i_PUBKEY(nullptr, &at, static_cast<long>(der.size())));
   ERR_clear_error();
   if (!pkey || at != der.data() + der.size()) return std::unexpected("its public key cannot be read");
-  const Verdict verdict = check(pkey.get());
+  return of(pkey.get());
+}
+
+std::expected<PublicKey, std::string> PublicKey::of(EVP_PKEY* key) {
+  const Verdict verdict = check(key);
   if (!verdict) return std::unexpected(verdict.error());
+  must(EVP_PKEY_up_ref(key), "EVP_PKEY_up_ref");
   PublicKey out;
   out.method_ = verdict->method;
   out.bits_ = verdict->bits;
-  out.key_ = std::make_shared<const Key>(Key{std::move(pkey)});
+  out.key_ = std::make_shared<const Key>(Key{Pkey(key)});
   return out;
 }
 

@@ -17,6 +17,8 @@
 #include "common/secret.hpp"
 #include "control/ike/auth_types.hpp"
 
+struct evp_pkey_st;  // OpenSSL's EVP_PKEY
+
 namespace culvert::crypto {
 
 inline constexpr unsigned kMinRsaBits = 2048;
@@ -34,6 +36,8 @@ class PublicKey {
  public:
   /// A SubjectPublicKeyInfo (RFC 5280 §4.1). The error says what is wrong with the key, for an operator.
   static std::expected<PublicKey, std::string> read(ByteView der);
+  /// The same of one that the library has read already, which decodes it with a certificate; it is shared. For control/crypto alone.
+  static std::expected<PublicKey, std::string> of(evp_pkey_st* key);
 
   [[nodiscard]] ike::AuthMethod method() const { return method_; }
   [[nodiscard]] unsigned bits() const { return bits_; }

@@ -106,8 +106,8 @@ std::expected<Certificate, std::string> Certificate::parse(ByteView der) {
   unsigned char* spki = nullptr;
   const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x.get()), &spki);
   if (size > 0) impl->key_info.assign(spki, spki + size);
-  if (size > 0) impl->key = PublicKey::read(impl->key_info);
   OPENSSL_free(spki);
+  if (EVP_PKEY* key = X509_get0_pubkey(x.get())) impl->key = PublicKey::of(key);
   impl->alt_names = alt_names_of(x.get());
   ERR_clear_error();
   impl->x509 = std::move(x);

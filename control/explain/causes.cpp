@@ -34,6 +34,9 @@ constexpr std::array kCauses{
     Row{"auth_method", "The two sides do not prove themselves in the same way: pre-shared key, certificate, or name and password."},
     Row{"user", "User name or password are wrong."},
     Row{"user_unreadable", "The users cannot be read, or one's password is kept in a form that does not do."},
+    Row{"radius_rejected", "The RADIUS server does not let the user in: its log says why."},
+    Row{"radius_silent", "No RADIUS server answers: it does not run, is not reached, or passes over what this gateway sends."},
+    Row{"radius_secret", "The shared secret of this gateway and the RADIUS server differs: a server that sees that says nothing."},
     Row{"user_method", "One side wants users to say name and password (XAuth), the other one does not."},
     Row{"pool", "No virtual address is free."},
     Row{"selectors", "The two sides are configured with different networks (traffic selectors, proxy identities)."},
@@ -41,6 +44,9 @@ constexpr std::array kCauses{
     Row{"unreachable", "Nothing answers there: a wrong address, no IKE daemon, or UDP port 500 is blocked on the way."},
     Row{"one_way", "Our answers do not reach the peer, or it has given up."},
     Row{"port_4500", "UDP port 4500 is blocked on the way: with a NAT between, IKE moves there."},
+    Row{"large_messages",
+        "The peer answered IKE_SA_INIT, and no answer to an additional key exchange comes: its messages are long, and something on the way "
+        "drops fragments of IP (fragmentation, ike.fragment_size)."},
     Row{"silence", "The peer stopped answering in the middle of the exchange."},
     Row{"ike_version", "The peer speaks the other version of IKE than this connection."},
     Row{"exchange", "The peer wants an exchange that is not done here."},
@@ -81,11 +87,13 @@ Likely other_version(const Failure& f) {
 
 /// No answer, in IKEv2: four messages, of which the first two go to port 500 and the others, with a NAT between, to 4500.
 std::vector<Likely> silence_v2(const Failure& f) {
-  if (in(f, Exchange::CreateChildSa)) return {likely("dead_peer"), likely("silence")};
+  if (in(f, Exchange::CreateChildSa) || in(f, Exchange::IkeFollowupKe)) return {likely("dead_peer"), likely("silence")};
   if (in(f, Exchange::IkeAuth) && f.role == Role::Responder && f.cause.number == 5)  // EAP: as Windows does without a word
     return {likely("own_certificate",
                    "The peer fell silent behind our certificate: it must trust the authority of ours, and expect its identity."),
             likely("silence")};
+  if (in(f, Exchange::IkeIntermediate) && f.role == Role::Initiator)
+    return {likely("large_messages"), likely(f.cause.on_4500 || on_4500(f) ? "port_4500" : "silence")};
   if (f.role == Role::Responder && f.cause.on_4500) return {likely("port_4500"), likely("one_way")};
   if (f.role == Role::Responder) return {likely("one_way"), likely("port_4500")};
   if (in(f, Exchange::IkeSaInit))
@@ -120,18 +128,20 @@ std::vector<Likely> unproven(const Failure& f) {
 struct Said {
   std::string_view notification, cause, text;  ///< text empty: the cause's
 };
-constexpr std::array kSaid{Said{"INVALID-EXCHANGE-TYPE", "aggressive", ""},
-                           Said{"INVALID-MAJOR-VERSION", "ike_version", ""},
-                           Said{"INVALID_MAJOR_VERSION", "ike_version", ""},
-                           Said{"TS_UNACCEPTABLE", "selectors", ""},
-                           Said{"SINGLE_PAIR_REQUIRED", "selectors", "The peer wants each CHILD SA to be for two addresses alone."},
-                           Said{"INVALID_SYNTAX", "protocol", ""},
-                           Said{"UNSUPPORTED_CRITICAL_PAYLOAD", "protocol", ""},
-                           Said{"NO_ADDITIONAL_SAS", "limit", "The peer takes no more CHILD SAs under this IKE SA."},
-                           Said{"FAILED_CP_REQUIRED", "pool", "The peer wants to give us a virtual address, and we do not ask for one."},
-                           Said{"INTERNAL_ADDRESS_FAILURE", "pool", "The peer has no virtual address for us."},
-                           Said{"AUTHORIZATION_FAILED", "peer_refused", "The peer knows who we are, and does not let us in."},
-                           Said{"TEMPORARY_FAILURE", "peer_refused", "The peer is busy with something else; it is asked again."}};
+constexpr std::array kSaid{
+    Said{"INVALID-EXCHANGE-TYPE", "aggressive", ""},
+    Said{"INVALID-MAJOR-VERSION", "ike_version", ""},
+    Said{"INVALID_MAJOR_VERSION", "ike_version", ""},
+    Said{"TS_UNACCEPTABLE", "selectors", ""},
+    Said{"SINGLE_PAIR_REQUIRED", "selectors", "The peer wants each CHILD SA to be for two addresses alone."},
+    Said{"STATE_NOT_FOUND", "peer_refused", "The peer no longer knows what an additional key exchange goes on with; it is begun anew."},
+    Said{"INVALID_SYNTAX", "protocol", ""},
+    Said{"UNSUPPORTED_CRITICAL_PAYLOAD", "protocol", ""},
+    Said{"NO_ADDITIONAL_SAS", "limit", "The peer takes no more CHILD SAs under this IKE SA."},
+    Said{"FAILED_CP_REQUIRED", "pool", "The peer wants to give us a virtual address, and we do not ask for one."},
+    Said{"INTERNAL_ADDRESS_FAILURE", "pool", "The peer has no virtual address for us."},
+    Said{"AUTHORIZATION_FAILED", "peer_refused", "The peer knows who we are, and does not let us in."},
+    Said{"TEMPORARY_FAILURE", "peer_refused", "The peer is busy with something else; it is asked again."}};
 
 std::vector<Likely> by_said(const Failure& f) {
   if (f.cause.said == "INVALID_KE_PAYLOAD")
@@ -169,6 +179,12 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("user"), likely("auth_method"), likely("own_identity")};
     case Reason::EapMethod:
       return {likely("auth_method")};
+    case Reason::RadiusTimeout:
+      return {likely("radius_silent"), likely("radius_secret")};
+    case Reason::RadiusRejected:
+      return {likely("radius_rejected"), likely("user")};
+    case Reason::RadiusForged:
+      return {likely("radius_secret", "What comes from the RADIUS server is not made with the secret that is configured here.")};
     case Reason::NoAddress:
       return {likely("pool")};
     case Reason::NoConnection:
@@ -256,6 +272,8 @@ struct ByEvidence {
     return {likely(f.reason == Reason::AuthFailed ? "signature" : "certificate", std::move(text))};
   }
   std::vector<Likely> operator()(const ike::SelectorEvidence& e) const {
+    if (e.answered)
+      return {likely("selectors", "The peer agreed to a CHILD SA for other networks than we asked for, which we do not let it have.")};
     return {likely("selectors", e.taken ? "Another peer has SAs for these networks at the moment." : std::string{})};
   }
   std::vector<Likely> operator()(const ike::AddressEvidence&) const { return {likely("no_connection")}; }
@@ -278,6 +296,10 @@ struct ByEvidence {
   std::vector<Likely> operator()(const ike::UserEvidence& e) const {
     const std::string text = "User " + e.user + ": " + e.problem + ".";
     if (f.reason == Reason::EapMethod) return {likely("auth_method", text)};
+    if (f.reason == Reason::RadiusRejected) return {likely("radius_rejected", text), likely("user")};
+    if (f.reason == Reason::RadiusTimeout || f.reason == Reason::RadiusForged || f.reason == Reason::Limit ||
+        f.reason == Reason::BadPayloads)
+      return by_reason(f);
     return {likely(f.reason == Reason::NoSecret ? "user_unreadable" : "user", text)};
   }
   std::vector<Likely> operator()(const ike::PoolEvidence& e) const { return {likely("pool", "Pools " + e.pools + ": " + e.problem + ".")}; }
@@ -302,8 +324,8 @@ struct SideBySide {
   Comparison operator()(const ike::SelectorEvidence& e) const {
     const auto shown = [](const std::string& text) { return text.empty() ? std::string("(none: the gateways themselves)") : text; };
     Comparison out{{"", "our side", "their side"}, {}};
-    out.rows.push_back({f.role == Role::Initiator && f.by == RefusedBy::Peer ? "we asked for" : "peer asks for", shown(e.asked.local),
-                        shown(e.asked.remote)});
+    out.rows.push_back({f.role == Role::Initiator && (f.by == RefusedBy::Peer || e.answered) ? "we asked for" : "peer asks for",
+                        shown(e.asked.local), shown(e.asked.remote)});
     for (const ike::SelectorPair& c : e.configured) out.rows.push_back({"configured, " + c.child, c.local, c.remote});
     return out;
   }

@@ -89,7 +89,9 @@ bool too_wide(const TrafficSelector& s) {
 bool overlaps_others(const config::GatewayConfig& all, const config::Connection& own, const TrafficSelector& remote) {
   for (const config::Connection& c : all.connections)
     for (const config::Child& child : c.children)
-      if (c.name != own.name && child.remote_ts.intersect(remote)) return true;
+      if (c.name != own.name &&
+          std::ranges::any_of(child.remotes(), [&](const config::SideSelector& s) { return s.ts.intersect(remote).has_value(); }))
+        return true;
   return false;
 }
 
@@ -98,7 +100,8 @@ std::string ours_in(const config::GatewayConfig& all, const TrafficSelector& rem
   const auto hit = [&](const TrafficSelector& s) { return !too_wide(s) && s.intersect(remote).has_value(); };
   for (const config::Connection& c : all.connections)
     for (const config::Child& child : c.children)
-      if (hit(child.local_ts)) return "the local_ts of " + c.name + "/" + child.name;
+      if (std::ranges::any_of(child.locals(), [&](const config::SideSelector& s) { return hit(s.ts); }))
+        return "the local_ts of " + c.name + "/" + child.name;
   for (const config::Interface& i : config::interfaces(all))
     for (const Prefix& address : i.addresses)
       if (hit(TrafficSelector::from(address)))
@@ -110,26 +113,51 @@ std::string ours_in(const config::GatewayConfig& all, const TrafficSelector& rem
   return {};
 }
 
+/// "10.1.0.0/24, 10.1.1.0/24"; empty: it is none.
+std::vector<TrafficSelector> all_of(std::string_view text) {
+  std::vector<TrafficSelector> out;
+  while (true) {
+    const auto comma = text.find(", ");
+    const auto one = TrafficSelector::parse(text.substr(0, comma));
+    if (!one) return {};
+    out.push_back(*one);
+    if (comma == std::string_view::npos) return out;
+    text.remove_prefix(comma + 2);
+  }
+}
+bool is(const std::vector<config::SideSelector>& configured, const std::vector<TrafficSelector>& asked) {
+  return std::ranges::is_permutation(configured, asked, {}, &config::SideSelector::ts);
+}
+std::string flow_list(const std::vector<TrafficSelector>& all) {
+  if (all.size() == 1) return flow_scalar(all[0].to_string());
+  std::string out;
+  for (const TrafficSelector& s : all) out += (out.empty() ? "[" : ", ") + flow_scalar(s.to_string());
+  return out + "]";
+}
+
 Remedy selector_remedy(const ike::SelectorEvidence& e, const Failure& f, const config::Connection& c, const config::GatewayConfig& all) {
   if (e.taken) return {{}, "Nothing to configure: the peer that has them must go first, or each needs networks of its own."};
   if (f.by == RefusedBy::Peer)
     return {{}, "The peer does not say what it has. Its local and remote networks must be ours, the other way round."};
-  const auto local = TrafficSelector::parse(e.asked.local), remote = TrafficSelector::parse(e.asked.remote);
-  if (!local || !remote) return {{}, "What the peer asks for is no pair of networks that can be configured here."};
-  if (std::ranges::any_of(c.children, [&](const config::Child& child) { return child.local_ts == *remote && child.remote_ts == *local; }))
+  if (e.answered) return {{}, "Nothing to configure here: an answer has at most what was asked for (RFC 7296 §2.9). Mend the peer."};
+  const auto local = all_of(e.asked.local), remote = all_of(e.asked.remote);
+  if (local.empty() || remote.empty()) return {{}, "What the peer asks for is no pair of networks that can be configured here."};
+  if (std::ranges::any_of(c.children, [&](const config::Child& child) { return is(child.locals(), remote) && is(child.remotes(), local); }))
     return {{}, "The peer has its two networks the wrong way round: " + e.asked.remote + " is behind us. Exchange them there."};
-  if (too_wide(*local) || too_wide(*remote))
+  if (std::ranges::any_of(local, too_wide) || std::ranges::any_of(remote, too_wide))
     return {{}, "No line is suggested: the peer asks for nearly everything, and what is accepted here is let through. Narrow it there."};
-  if (overlaps_others(all, c, *remote))
+  if (std::ranges::any_of(remote, [&](const TrafficSelector& s) { return overlaps_others(all, c, s); }))
     return {{}, "No line is suggested: " + e.asked.remote + " belongs to another connection here, whose traffic would go to this peer."};
   const bool itself =
-      f.peer && *remote == TrafficSelector::from({f.peer->address, 32}, remote->protocol);  // a host, such as in transport mode
-  if (const std::string taken = ours_in(all, *remote); !taken.empty() && !itself)
+      f.peer && remote == std::vector{TrafficSelector::from({f.peer->address, 32}, remote[0].protocol)};  // a host, as in transport mode
+  std::string taken;
+  for (const TrafficSelector& s : remote)
+    if (taken.empty()) taken = ours_in(all, s);
+  if (!taken.empty() && !itself)
     return {{}, "No line is suggested: " + e.asked.remote + " overlaps " + taken + " here, whose traffic would go to this peer."};
   const std::string child = c.children.size() == 1 ? c.children.front().name : "NAME";
-  return {
-      {"children:", "  " + child + ": {local_ts: " + flow_scalar(e.asked.local) + ", remote_ts: " + flow_scalar(e.asked.remote) + ", ...}"},
-      "If " + e.asked.remote + " is indeed behind this peer, and it may reach " + e.asked.local + "."};
+  return {{"children:", "  " + child + ": {local_ts: " + flow_list(local) + ", remote_ts: " + flow_list(remote) + ", ...}"},
+          "If " + e.asked.remote + " is indeed behind this peer, and it may reach " + e.asked.local + "."};
 }
 
 // -------------------------------------------------------------------------------------------- the others
@@ -211,11 +239,32 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
                 (c == nullptr || c->remote_addrs.empty() ? std::string{} : " (" + c->remote_addrs.front().to_string() + ")") +
                 ", that an IKE daemon listens there, and the firewalls for UDP 500 and 4500."};
   if (cause == "port_4500") return {{}, "Let UDP 4500 through in both directions. Secrets come second."};
+  if (cause == "large_messages")
+    return {{},
+            "Make sure that the peer takes fragments of IKE's own (RFC 7383), and set ike.fragment_size lower where the path is narrow; "
+            "its log "
+            "says whether the messages reach it."};
   if (cause == "one_way" || cause == "silence")
     return {{}, "Look at the peer's log, and at what reaches it (`culvert debug` shows what we send)."};
   if (cause == "ike_version") return version_remedy(c);
   if (cause == "auth_method" && f.reason == Reason::EapMethod)
     return {{}, "Configure the peer for the method of EAP that `auth` has here (eap-mschapv2, eap-md5), or the other way round."};
+  if (cause == "radius_rejected")
+    return {
+        {},
+        "See the RADIUS server's log: it knows whether the name, the password, the method or the user's rights are what it objects to."};
+  if (cause == "radius_silent")
+    return {{},
+            "See whether the server runs at the address and port that radius.servers has, whether it has this gateway among its clients "
+            "with the "
+            "same secret, and what its log says: a server that knows us not, or by another secret, is silent."};
+  if (cause == "radius_secret")
+    return {
+        {},
+        "Put the same secret on both sides (mind newlines at the end of the file). A server that sends no Message-Authenticator needs an "
+        "update (CVE-2024-3596)."};
+  if (cause == "user_unreadable" && c != nullptr && c->remote_auth.auth == config::Proof::EapRadius)
+    return {{}, "Mend the file that the server's secret in radius.servers names, or its owner and mode; it is read anew at each question."};
   if (cause == "user_unreadable")
     return {{},
             "Mend the file that remote.users names, or its owner and mode: EAP compares with {plain} and {nt} alone; it is read anew at "

@@ -1,9 +1,9 @@
-// One Diffie-Hellman job of the engine.
+// One key exchange job of the engine.
 #include "control/ike/dh_job.hpp"
 
 #include <exception>
 
-#include "control/crypto/dh.hpp"
+#include "control/crypto/key_exchange.hpp"
 
 namespace culvert::ike {
 
@@ -11,9 +11,17 @@ DhResult run_dh_job(const ComputeDh& job) noexcept {
   DhResult result;
   result.job = job.job;
   try {
+    if (!job.key && job.peer_public) {
+      auto answer = crypto::answer_exchange(job.group, *job.peer_public);
+      if (!answer) return result;
+      result.public_value = std::move(answer->public_value);
+      result.shared = std::move(answer->shared);
+      result.ok = true;
+      return result;
+    }
     result.key = job.key;
     if (!result.key) {
-      auto made = crypto::DhKey::generate(job.group);
+      auto made = crypto::begin_exchange(job.group);
       if (!made) return result;
       result.key = std::move(*made);
     }

@@ -6,8 +6,8 @@
 
 namespace culvert::ike {
 
-/// Makes the key pair that `job` lacks and computes g^xy where the peer's value is given. Never throws: a failure of
-/// either is `ok == false`, whose reason is for the engine to name (a peer's value that the group forbids).
+/// Makes the half that `job` lacks, finishes with it where the peer's value is given, or answers that as the responder. Never throws: a
+/// failure of either is `ok == false`, whose reason is for the engine to name (a peer's value that the group forbids).
 DhResult run_dh_job(const ComputeDh& job) noexcept;
 
 }  // namespace culvert::ike

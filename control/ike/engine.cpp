@@ -270,6 +270,11 @@ void Engine::on_name(TimePoint now, const NameFound& result) {
   impl_->settle(now);
 }
 
+void Engine::on_radius(TimePoint now, const RadiusAnswer& answer) {
+  ikev2::on_radius(impl_->v2, now, answer);
+  impl_->settle(now);
+}
+
 void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& error) {
   ikev1::Core& core = impl_->core;
   const auto owner = core.take_job(job);
@@ -286,9 +291,9 @@ void Engine::on_installed(TimePoint now, JobId job, bool ok, const std::string& 
   impl_->settle(now);
 }
 
-void Engine::on_acquire(TimePoint now, const std::string& connection, const std::string& child) {
+void Engine::on_acquire(TimePoint now, const std::string& connection, const std::string& child, const std::optional<Flow>& packet) {
   if (const auto v2 = impl_->of_v2(connection))
-    ikev2::acquire(impl_->v2, now, *v2, child);
+    ikev2::acquire(impl_->v2, now, *v2, child, packet);
   else
     ikev1::acquire(impl_->core, now, connection, child);
   impl_->settle(now);
@@ -361,6 +366,7 @@ std::optional<TimePoint> Engine::deadline() const {
                          impl_->v2.deadline());
 }
 std::size_t Engine::newcomers() const { return impl_->core.newcomers.size(); }
+std::uint64_t Engine::selectors_left_out() const { return impl_->shared.selectors_left_out; }
 std::vector<Action> Engine::take_actions() { return std::exchange(impl_->shared.actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const {
   auto out = ikev1::view_ike_sas(impl_->core);

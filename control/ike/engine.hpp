@@ -40,9 +40,10 @@ class Engine {
   void on_user_checked(TimePoint now, const UserChecked& result);
   void on_user_found(TimePoint now, UserFound result);
   void on_name(TimePoint now, const NameFound& result);
+  void on_radius(TimePoint now, const RadiusAnswer& answer);
   void on_installed(TimePoint now, JobId job, bool ok, const std::string& error);
   /// A packet wants the SA of a `trap` child, or of one that lost its SA.
-  void on_acquire(TimePoint now, const std::string& connection, const std::string& child);
+  void on_acquire(TimePoint now, const std::string& connection, const std::string& child, const std::optional<Flow>& packet = {});
   void on_expired(TimePoint now, const SaExpired& expired);
   void on_moved(TimePoint now, const PairMoved& moved);
   /// Authenticated traffic was seen on an inbound SA: DPD need not ask (RFC 3706 §5.5). `last_used` on the same clock.
@@ -78,6 +79,8 @@ class Engine {
   [[nodiscard]] std::vector<IkeSaInfo> ike_sas() const;
   /// Strangers who have been sent message 2 and have not answered it: no SAs yet.
   [[nodiscard]] std::size_t newcomers() const;
+  /// Traffic selectors that peers of IKEv2 did not get, for a CHILD SA had no room for them.
+  [[nodiscard]] std::uint64_t selectors_left_out() const;
   /// Those that no entry of `ike_sas` shows.
   [[nodiscard]] std::vector<LonePairs> lone_pairs() const;
   [[nodiscard]] std::vector<ConnectionStatus> connections(const std::string& only = {}) const;

@@ -46,6 +46,10 @@ std::string_view name(Exchange e) {
       return "ike_auth";
     case Exchange::CreateChildSa:
       return "create_child_sa";
+    case Exchange::IkeIntermediate:
+      return "ike_intermediate";
+    case Exchange::IkeFollowupKe:
+      return "ike_followup_ke";
     case Exchange::Dpd:
       return "dpd";
     case Exchange::Count_:

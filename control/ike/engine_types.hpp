@@ -21,15 +21,16 @@
 #include "common/types.hpp"
 #include "control/ike/auth_types.hpp"
 #include "control/ike/failure.hpp"
+#include "control/ike/radius_types.hpp"
 #include "control/ike/reasons.hpp"
 
 namespace culvert::crypto {
-class DhKey;  // control/crypto/dh.hpp
+class KeyExchange;  // control/crypto/key_exchange.hpp
 }
 
 namespace culvert::ike {
 
-using crypto::DhKey;
+using crypto::KeyExchange;
 
 /// One UDP datagram. `data` is the UDP payload exactly as on the wire: on local port 4500 with the non-ESP marker.
 struct Datagram {
@@ -47,11 +48,12 @@ using JobId = std::uint64_t;  ///< of an action that completes later; never reus
 struct SendDatagram {
   Datagram datagram;
 };
-/// Make a key pair for `group` on the crypto pool; with `peer_public`, also g^xy. Answered by Engine::on_dh.
+/// A key exchange on the crypto pool: makes our half as initiator; with `peer_public` and a half of ours, finishes; with `peer_public`
+/// alone, answers it as responder. Answered by Engine::on_dh.
 struct ComputeDh {
   JobId job{};
   DhGroup group{};
-  std::shared_ptr<DhKey> key;        ///< an earlier pair to use; null: make one
+  std::shared_ptr<KeyExchange> key;  ///< our half, made earlier
   std::optional<Bytes> peer_public;  ///< wire form of the KE payload, not yet validated
 };
 /// One direction of a CHILD SA, for the data plane. Answered by Engine::on_installed.
@@ -67,6 +69,7 @@ struct InstallSa {
   bool follow = false;     ///< the peer is behind a NAT: authentic packets may come from elsewhere, and take the pair there
   std::optional<IpAddress> original_local, original_remote;  ///< transport mode in UDP: whose checksums the packets carry (RFC 3948 §3.1.2)
   TrafficSelector local_ts, remote_ts;
+  MoreSelectors more{};  ///< of IKEv2: what it carries beside these
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
   SecretBytes encr_key, integ_key;  ///< each with the salt behind it
@@ -120,14 +123,14 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, FindName, InstallSa, RemoveSa, MoveSa, Report>;
+using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, FindName, AskRadius, InstallSa, RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
 struct DhResult {
   JobId job{};
   bool ok = false;  ///< false: the peer's value is invalid (or the library failed)
-  std::shared_ptr<DhKey> key;
+  std::shared_ptr<KeyExchange> key;
   Bytes public_value;  ///< wire form, ours
   SecretBytes shared;  ///< with peer_public only
 };
@@ -159,6 +162,12 @@ struct NameFound {
   std::vector<IpAddress> addresses;
   std::string error{};  ///< why there are none, for an operator
 };
+/// What a packet is that wants an SA.
+struct Flow {
+  IpAddress source, destination;  ///< source: of our side
+  std::uint16_t source_port = 0, destination_port = 0;
+  std::uint8_t protocol = 0;
+};
 /// The data plane's soft or hard limit of an SA was reached.
 struct SaExpired {
   Direction direction{};
@@ -182,6 +191,7 @@ struct OrphanSa {
   SaMode mode = SaMode::Tunnel;
   TrafficSelector local_ts{}, remote_ts{};
   PeerKey peer{};
+  MoreSelectors more{};
 };
 
 // ---------------------------------------------------------------------------------------------------------------- to look at
@@ -202,7 +212,8 @@ struct ChildSaInfo {
   SaMode mode = SaMode::Tunnel;
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
-  TimePoint established{}, rekey_at{}, expires_at{};  ///< default value: not set
+  std::vector<TrafficSelector> more_local_ts{}, more_remote_ts{};  ///< of IKEv2
+  TimePoint established{}, rekey_at{}, expires_at{};               ///< default value: not set
 };
 struct IkeSaInfo {
   std::uint8_t version = 1;

@@ -48,7 +48,7 @@ namespace {
 /// An exchange whose peer has not proved yet who it is. IKE_AUTH goes on about a CHILD SA once it has.
 bool is_first(const Failure& f) {
   return f.exchange == Exchange::MainMode || f.exchange == Exchange::AggressiveMode || f.exchange == Exchange::IkeSaInit ||
-         (f.exchange == Exchange::IkeAuth && !f.about_child());
+         f.exchange == Exchange::IkeIntermediate || (f.exchange == Exchange::IkeAuth && !f.about_child());
 }
 
 std::optional<std::pair<VrfId, IpAddress>> host(const std::optional<Endpoint>& peer) {
@@ -85,7 +85,7 @@ bool Failure::about_child() const {
   if (exchange == Exchange::QuickMode) return true;
   const bool selectors = std::holds_alternative<SelectorEvidence>(cause.evidence) || reason == Reason::SelectorMismatch ||
                          reason == Reason::PeerSelectorMismatch;
-  if (exchange == Exchange::CreateChildSa) return selectors || !child.empty();
+  if (exchange == Exchange::CreateChildSa || exchange == Exchange::IkeFollowupKe) return selectors || !child.empty();
   // IKE_AUTH has no proposals but those of a CHILD SA.
   const bool proposals = reason == Reason::NoProposalChosen || reason == Reason::PeerNoProposal;
   return exchange == Exchange::IkeAuth && (selectors || proposals || !child.empty());

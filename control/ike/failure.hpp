@@ -49,6 +49,7 @@ struct SelectorEvidence {
   SelectorPair asked;                    ///< by the initiator of the Quick Mode, or of IKE_AUTH or CREATE_CHILD_SA
   std::vector<SelectorPair> configured;  ///< here, at most kMaxConfigured
   bool taken = false;                    ///< they would fit, but another peer has SAs for them
+  bool answered = false;                 ///< we asked, and the peer's answer is not a part of it that we could have
   static constexpr std::size_t kMaxConfigured = 16;
   friend bool operator==(const SelectorEvidence&, const SelectorEvidence&) = default;
 };

@@ -77,6 +77,24 @@ std::optional<Leases::Granted> Leases::acquire(std::span<const std::string> pool
   return std::nullopt;
 }
 
+std::expected<Leases::Granted, std::string> Leases::take(std::span<const std::string> pools, const std::string& identity,
+                                                         const IpAddress& address) {
+  for (Book* book : allowed(pools)) {
+    const auto p = place(*book, address);
+    if (!p) continue;
+    const auto there = book->entries.find(*p);
+    if (there != book->entries.end() && there->second.online && there->second.identity != identity)
+      return std::unexpected("which " + there->second.identity + " has");
+    if (const auto other = book->by_identity.find(identity); other != book->by_identity.end() && other->second != *p) {
+      if (book->entries.at(other->second).online) --book->online;
+      book->entries.erase(other->second);
+      book->by_identity.erase(other);
+    }
+    return give(*book, *p, identity);
+  }
+  return std::unexpected("which is in no pool of the connection");
+}
+
 bool Leases::reserve(std::span<const std::string> pools, const std::string& identity, const IpAddress& address) {
   for (Book* book : allowed(pools)) {
     const auto p = place(*book, address);

@@ -4,6 +4,7 @@
 // remembered of former holders is one identity an address.
 #pragma once
 
+#include <expected>
 #include <map>
 #include <optional>
 #include <span>
@@ -28,6 +29,8 @@ class Leases {
   /// address that was nobody's goes before one that was somebody's. nullopt: none is free.
   std::optional<Granted> acquire(std::span<const std::string> pools, const std::string& identity, const std::optional<IpAddress>& wanted,
                                  Family family = Family::V4);
+  /// This very address of these pools for `identity`, whatever it has had. Error: why it cannot be had, for an operator.
+  std::expected<Granted, std::string> take(std::span<const std::string> pools, const std::string& identity, const IpAddress& address);
   /// Takes an address of these pools for `identity` if it is nobody's. False: it is somebody's, or of no such pool.
   bool reserve(std::span<const std::string> pools, const std::string& identity, const IpAddress& address);
   /// What `from` holds is `to`'s. False: `to` has an address in that pool already, or there is nothing.

@@ -32,7 +32,7 @@ inline constexpr std::size_t kMaxWaiting = 4096;
 
 /// A key pair of ours with which several first messages of Aggressive Mode are answered.
 struct ReplyKey {
-  std::shared_ptr<DhKey> key;
+  std::shared_ptr<KeyExchange> key;
   Bytes public_value;
   TimePoint made;
 };

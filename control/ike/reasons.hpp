@@ -28,6 +28,9 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
   X(EapWrongPassword,    "eap_wrong_password",    "the password of EAP is wrong, or the gateway does not know it") \
   X(EapMethod,           "eap_method",            "the two sides have no method of EAP in common") \
   X(EapRefused,          "eap_refused",           "the gateway refused the user that we are") \
+  X(RadiusTimeout,       "radius_timeout",        "no RADIUS server has answered") \
+  X(RadiusRejected,      "radius_rejected",       "the RADIUS server has rejected the user") \
+  X(RadiusForged,        "radius_forged",         "what came from a RADIUS server did not prove itself: another shared secret, or forged") \
   X(NoAddress,           "no_address",            "no virtual address is free in the pools of the connection") \
   X(AlreadyConnected,    "already_connected",     "the identity is connected from elsewhere, which stays (unique: keep)") \
   X(NoConnection,        "no_connection",         "no connection is configured for these addresses or this identity") \
@@ -80,12 +83,14 @@ enum class Exchange : std::uint8_t {
   IkeSaInit,
   IkeAuth,
   CreateChildSa,
+  IkeIntermediate,  ///< RFC 9242
+  IkeFollowupKe,    ///< RFC 9370
   Count_
 };
-std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ... "ike_sa_init", "ike_auth", "create_child_sa"
+std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ... "ike_sa_init", "ike_auth", ... "ike_followup_ke"
 
 /// Those that IKEv2 alone has.
-inline bool of_ikev2(Exchange e) { return e == Exchange::IkeSaInit || e == Exchange::IkeAuth || e == Exchange::CreateChildSa; }
+inline bool of_ikev2(Exchange e) { return e >= Exchange::IkeSaInit && e < Exchange::Count_; }
 
 enum class Role : std::uint8_t { Initiator, Responder };
 inline Role other(Role r) { return r == Role::Initiator ? Role::Responder : Role::Initiator; }

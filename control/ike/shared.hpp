@@ -47,7 +47,8 @@ class Shared {
   FailureBook failures;
   WatchList watches;
   Leases leases;
-  Attempts attempts;  ///< of users to prove themselves, by either version
+  std::uint64_t selectors_left_out = 0;  ///< that peers asked for and might have had (RFC 7296 §2.9), but for the room in a CHILD SA
+  Attempts attempts;                     ///< of users to prove themselves, by either version
 
   // -------------------------------------------------------------------------------- numbers
   Bytes random(std::size_t size);

@@ -10,8 +10,7 @@ ike::SelectorEvidence selector_evidence(const config::Connection& c, std::string
   ike::SelectorEvidence out{{{}, std::move(local), std::move(remote)}, {}, false};
   for (const config::Child& child : c.children)
     if (out.configured.size() < ike::SelectorEvidence::kMaxConfigured)
-      out.configured.push_back(
-          {child.name, config::text(child.local_ts, child.local_dynamic), config::text(child.remote_ts, child.remote_dynamic)});
+      out.configured.push_back({child.name, config::text(child.locals()), config::text(child.remotes())});
   return out;
 }
 

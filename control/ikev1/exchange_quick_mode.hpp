@@ -53,7 +53,8 @@ std::vector<SaName> abandon_quick_modes(Core& core, IsakmpSa& sa);
 void on_quick_message_1(Core& core, const Incoming& in, IsakmpSa& sa, MmEstablished& est);
 void on_quick_message_2(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode& qm, QmAwaitReply& state);
 void on_quick_message_3(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode& qm, QmAwaitConfirm& state);
-void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, std::shared_ptr<crypto::DhKey> key, const Bytes& ke);
+void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, std::shared_ptr<crypto::KeyExchange> key,
+                          const Bytes& ke);
 void install_initiators_inbound(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmDeriving& state, const SecretBytes& g_xy);
 void install_responders_inbound(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, QmAnswering& state, const ike::DhResult* dh);
 void on_quick_message_4(Core& core, const Incoming& in, IsakmpSa& sa, QuickMode& qm);

@@ -67,7 +67,8 @@ bool start_quick_mode(Core& core, TimePoint now, IsakmpSa& sa, std::size_t child
   return true;
 }
 
-void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, std::shared_ptr<crypto::DhKey> key, const Bytes& ke) {
+void send_quick_message_1(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, std::shared_ptr<crypto::KeyExchange> key,
+                          const Bytes& ke) {
   MmEstablished* est = sa.established();
   if (!est) return quick_mode_failed(core, now, sa, qm, Reason::Replaced, "Its ISAKMP SA ended.");
   const config::Child& c = core.connection(sa).children.at(qm.child);

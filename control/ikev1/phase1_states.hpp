@@ -72,7 +72,7 @@ struct MmMakingKey {
 };
 struct MmAwaitKe {
   Negotiated negotiated;
-  std::shared_ptr<crypto::DhKey> key;
+  std::shared_ptr<crypto::KeyExchange> key;
   Bytes nonce_i, g_xi;
   unsigned bad_ke = 0;  ///< values of the peer that its group forbids
   Outstanding tx;
@@ -138,7 +138,7 @@ struct AmMakingKey {
 struct AmAwaitReply {
   Phase1Auth auth;
   Sa offer;
-  std::shared_ptr<crypto::DhKey> key;
+  std::shared_ptr<crypto::KeyExchange> key;
   Bytes nonce_i, g_xi;
   unsigned bad_replies = 0;  ///< message 2s that cost us a computation and proved nothing
   Outstanding tx;

@@ -123,7 +123,7 @@ struct QmAwaitReply {
   std::vector<EspSuite> suites;
   Sa offer;
   Bytes nonce_i;
-  std::shared_ptr<crypto::DhKey> key;  ///< null without PFS
+  std::shared_ptr<crypto::KeyExchange> key;  ///< null without PFS
   Outstanding tx;
 };
 struct QmDeriving {

@@ -12,6 +12,7 @@
 #include "control/ike/selectors.hpp"
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
+#include "control/ikev2/selector_lists.hpp"
 
 namespace culvert::ikev2 {
 
@@ -43,7 +44,7 @@ struct Child {
   Spi spi_in, spi_out;
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
-  ike::Selectors selectors;
+  SelectorLists selectors;
   bool udp_encap = false;
   Life life{};
   TimePoint established, rekey_at, expires_at;
@@ -72,7 +73,7 @@ struct NewPair {
   Spi spi_in, spi_out;
   EspSuite suite;
   SaMode mode = SaMode::Tunnel;
-  ike::Selectors selectors;
+  SelectorLists selectors;
   EspKeys inbound, outbound;
   std::uint64_t rekeyed = 0;
   Bytes lowest_nonce;
@@ -111,11 +112,12 @@ struct MakeChild {
   std::uint64_t rekeyed = 0;
   Spi spi_in;
   std::vector<EspSuite> suites;  ///< offered
-  ike::Selectors asked;
-  bool transport = false;  ///< asked for
-  DhGroup group{};         ///< of the KE payload
-  Bytes nonce;             ///< ours; of IKE_AUTH that of IKE_SA_INIT
-  std::shared_ptr<crypto::DhKey> key;
+  SelectorLists asked;
+  std::optional<ike::Selectors> packet{};  ///< that is the reason: in front of these
+  bool transport = false;                  ///< asked for
+  DhGroup group{};                         ///< of the KE payload
+  Bytes nonce;                             ///< ours; of IKE_AUTH that of IKE_SA_INIT
+  std::shared_ptr<crypto::KeyExchange> key;
   std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
   bool ended = false;          ///< an operator has ended the child meanwhile
 };
@@ -124,7 +126,7 @@ struct MakeIke {
   IkeSpi spi;
   DhGroup group{};
   Bytes nonce;
-  std::shared_ptr<crypto::DhKey> key;
+  std::shared_ptr<crypto::KeyExchange> key;
 };
 
 struct RequestMakingKey {
@@ -147,6 +149,21 @@ struct RequestInstalling {
   JobId job{};
   NewPair pair;
 };
+/// The secrets of a CREATE_CHILD_SA with additional key exchanges (RFC 9370 §2.2.4).
+struct FollowUpKeys {
+  std::vector<DhGroup> methods;  ///< of the additional ones, in their order
+  std::size_t done = 0;          ///< of these
+  SecretBytes first{}, more{};   ///< SK(0), and those of the additional ones behind each other
+  /// The method whose turn it is; None: all are done.
+  [[nodiscard]] DhGroup due() const { return done < methods.size() ? methods[done] : DhGroup::None; }
+};
+/// Of our request, from the answer to CREATE_CHILD_SA on.
+struct FollowUps {
+  FollowUpKeys keys;
+  RequestDeriving agreed;                    ///< in CREATE_CHILD_SA, while an additional key exchange is under way
+  Bytes link;                                ///< the peer's, to be sent back
+  std::shared_ptr<crypto::KeyExchange> key;  ///< our half of the one that is under way
+};
 /// A request of ours, from its making to the end of what its answer leads to.
 struct Request {
   Task task;
@@ -154,10 +171,11 @@ struct Request {
   TimePoint begun;
   std::variant<std::monostate, MakeChild, MakeIke> make;
   std::variant<RequestMakingKey, RequestSent, RequestDeriving, RequestInstalling> state;
-  unsigned retries = 0;  ///< with another group
-  unsigned rounds = 0;   ///< of all retransmissions, that a living peer has left unanswered
-  bool auth = false;     ///< it is that of IKE_AUTH
-  bool moot = false;     ///< the SA is to be closed: nothing comes of the answer, but the peer must have had the request (a window of 1)
+  std::optional<FollowUps> more{};  ///< its additional key exchanges, if the peer has chosen any
+  unsigned retries = 0;             ///< with another group
+  unsigned rounds = 0;              ///< of all retransmissions, that a living peer has left unanswered
+  bool auth = false;                ///< it is that of IKE_AUTH
+  bool moot = false;  ///< the SA is to be closed: nothing comes of the answer, but the peer must have had the request (a window of 1)
 };
 
 // ---------------------------------------------------------------------------------------------------------------- the peer's requests
@@ -169,7 +187,8 @@ struct AnsweringChild {
   Sa reply;
   bool auth = false;  ///< it is that of IKE_AUTH, whose answer has this in front
   Builder proof{};
-  bool ended = false;  ///< an operator has ended the child meanwhile
+  bool ended = false;        ///< an operator has ended the child meanwhile
+  std::optional<Ke> last{};  ///< of its last additional key exchange: the answer to that is all that is left to say
 };
 struct AnsweringIke {
   IkeSuite suite;
@@ -177,11 +196,20 @@ struct AnsweringIke {
   Bytes nonce_i, nonce_r;
   Sa reply;
 };
+/// An additional key exchange of what is pending.
+struct AnsweringFollowUp {};
+/// The peer's CREATE_CHILD_SA, which is answered, and has additional key exchanges to come.
+struct Pending {
+  std::variant<AnsweringChild, AnsweringIke> what;
+  FollowUpKeys keys;
+  Bytes link;         ///< what the peer says of the next one
+  TimePoint until{};  ///< when it is given up
+};
 /// A request of the peer that we are at work on: a job must end before it is answered.
 struct Answering {
   std::uint32_t id = 0;
   JobId job{};
-  std::variant<AnsweringChild, AnsweringIke> what;
+  std::variant<AnsweringChild, AnsweringIke, AnsweringFollowUp> what;
 };
 
 }  // namespace culvert::ikev2

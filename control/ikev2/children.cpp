@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "common/config/selectors.hpp"
 #include "control/ike/lifetimes.hpp"
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev2/configuration.hpp"
@@ -11,34 +10,6 @@
 #include "control/ikev2/peers.hpp"
 
 namespace culvert::ikev2 {
-
-ike::Selectors selectors_of(const Core& core, const IkeSa& sa, std::size_t index) {
-  const config::Child& child = core.child(sa, index);
-  const Family family = family_of(core, sa, index);
-  ike::Selectors out{child.local_ts, child.remote_ts};
-  if (child.local_dynamic) out.local = config::at_address(child.local_ts, sa.inner_local.of(family).value_or(sa.local.address));
-  if (child.remote_dynamic) out.remote = config::at_address(child.remote_ts, sa.inner_remote.of(family).value_or(sa.remote.address));
-  if (child.local_dynamic && !core.connection(sa).vips.empty() && !sa.inner_local.of(family)) {
-    const Prefix any{{{}, family}, 0};
-    out.local.first = any.first();
-    out.local.last = any.last();
-  }
-  return out;
-}
-
-Family family_of(const Core& core, const IkeSa& sa, std::size_t index) {
-  const config::Child& child = core.child(sa, index);
-  if (child.local_dynamic && child.remote_dynamic) return sa.remote.address.family;
-  return (child.local_dynamic ? child.remote_ts : child.local_ts).first.family;
-}
-
-bool addresses_known(const Core& core, const IkeSa& sa, std::size_t index) {
-  const config::Child& child = core.child(sa, index);
-  const config::Connection& c = core.connection(sa);
-  const Family family = family_of(core, sa, index);
-  return (!child.local_dynamic || c.vips.empty() || sa.inner_local.of(family)) &&
-         (!child.remote_dynamic || c.pools.empty() || sa.inner_remote.of(family));
-}
 
 std::vector<EspSuite> usable_suites(const IkeSa& sa, const config::Child& child) {
   std::vector<EspSuite> suites = child.suites();
@@ -54,20 +25,46 @@ std::string suites_text(const std::vector<EspSuite>& suites) {
 
 namespace {
 
-std::string text(const std::vector<TrafficSelector>& selectors) {
-  std::string out;
-  for (const TrafficSelector& s : selectors) out += (out.empty() ? "" : " ") + s.to_string();
+/// What of a child the peer can have.
+struct Candidate {
+  std::size_t child = 0;
+  SelectorLists part;
+};
+
+/// The part of the child that the wish is within, or has within; empty: none.
+SelectorLists common_part(const Core& core, const IkeSa& sa, std::size_t child, const Wish& wish) {
+  if (!wish.rekeyed && !addresses_known(core, sa, child)) return {};
+  const SelectorLists whole = wish.rekeyed ? wish.rekeyed->selectors : selectors_of(core, sa, child);
+  return paired({narrow(wish.ts_r.selectors, whole.local), narrow(wish.ts_i.selectors, whole.remote)});
+}
+
+/// In the order of the configuration; but of several selectors the first ones are of a packet that waits (RFC 7296 §2.9), and the children
+/// that have it come before others.
+std::vector<Candidate> candidates(const Core& core, const IkeSa& sa, const Wish& wish) {
+  std::vector<Candidate> out;
+  for (std::size_t i = 0; i < core.connection(sa).children.size(); ++i) {
+    if (wish.rekeyed && wish.rekeyed->child != i) continue;
+    if (SelectorLists part = common_part(core, sa, i, wish); !part.empty()) out.push_back({i, std::move(part)});
+  }
+  if (wish.ts_r.selectors.size() + wish.ts_i.selectors.size() == 2) return out;
+  std::ranges::stable_partition(out, [&](const Candidate& c) {
+    const auto has = [](const std::vector<TrafficSelector>& part, const TrafficSelector& first) {
+      return std::ranges::any_of(part, [&](const TrafficSelector& s) { return s.contains(first); });
+    };
+    return has(c.part.local, wish.ts_r.selectors.front()) && has(c.part.remote, wish.ts_i.selectors.front());
+  });
   return out;
 }
 
-/// The part of the child that the wish is within, or has within; nullopt: none.
-std::optional<ike::Selectors> common_part(const Core& core, const IkeSa& sa, std::size_t child, const Wish& wish) {
-  if (!wish.rekeyed && !addresses_known(core, sa, child)) return std::nullopt;
-  const ike::Selectors whole = wish.rekeyed ? wish.rekeyed->selectors : selectors_of(core, sa, child);
-  const auto local = narrow(wish.ts_r.selectors, std::span(&whole.local, 1));
-  const auto remote = narrow(wish.ts_i.selectors, std::span(&whole.remote, 1));
-  if (local.empty() || remote.empty()) return std::nullopt;
-  return ike::Selectors{local.front(), remote.front()};
+/// What a CHILD SA has no room for is narrowed away.
+void keep_to_room(Core& core, const IkeSa& sa, const Wish& wish, Candidate& c) {
+  const std::size_t out = cut(c.part, wish.ts_r.selectors.front(), wish.ts_i.selectors.front());
+  if (out == 0) return;
+  core.shared.selectors_left_out += out;
+  core.say(sa, Severity::Warn, {}, Reason::Limit,
+           "The peer asks for more traffic selectors than a CHILD SA has room for (" + std::to_string(kMaxPairSelectors) +
+               " of both sides): " + std::to_string(out) + " are left out.",
+           c.child);
 }
 
 ChildRefusal selectors_refused(const Core& core, const IkeSa& sa, const Wish& wish) {
@@ -80,15 +77,13 @@ ChildRefusal selectors_refused(const Core& core, const IkeSa& sa, const Wish& wi
           {.evidence = ikev1::selector_evidence(core.connection(sa), ours, theirs)}};
 }
 
-bool taken_by_another(const Core& core, const IkeSa& sa, std::size_t index, const ike::Selectors& wanted) {
+bool taken_by_another(const Core& core, const IkeSa& sa, std::size_t index, const SelectorLists& wanted) {
   if (!sa.peer) return false;
   const VrfId vrf = core.child(sa, index).vrf.id;
   for (const auto& [id, other] : core.sas()) {
     if (other->dead || !other->peer || (other->connection == sa.connection && other->peer == sa.peer)) continue;
     for (const Child& child : other->children)
-      if (child.life == Life::Live && core.child(*other, child.child).vrf.id == vrf && child.selectors.local.intersect(wanted.local) &&
-          child.selectors.remote.intersect(wanted.remote))
-        return true;
+      if (child.life == Life::Live && core.child(*other, child.child).vrf.id == vrf && child.selectors.intersects(wanted)) return true;
   }
   return false;
 }
@@ -100,11 +95,9 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
     return std::unexpected(ChildRefusal{NotifyType::NoAdditionalSas, {}, Reason::Limit, "The peer has too many CHILD SAs.", {}});
   std::optional<ChildRefusal> nearest;
   const auto& children = core.connection(sa).children;
-  for (std::size_t i = 0; i < children.size(); ++i) {
-    if (wish.rekeyed && wish.rekeyed->child != i) continue;
-    const auto part = common_part(core, sa, i, wish);
-    if (!part) continue;
-    if (taken_by_another(core, sa, i, *part)) {
+  for (Candidate& candidate : candidates(core, sa, wish)) {
+    const std::size_t i = candidate.child;
+    if (taken_by_another(core, sa, i, candidate.part)) {
       if (!nearest) nearest = selectors_refused(core, sa, wish);
       std::get<ike::SelectorEvidence>(nearest->cause.evidence).taken = true;
       continue;
@@ -133,6 +126,7 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
                                {.evidence = ike::ProposalEvidence{m.offered, m.wanted, m.difference, m.usable}}};
       continue;
     }
+    keep_to_room(core, sa, wish, candidate);
     Granted out;
     out.pair.pair = core.shared.new_pair();
     out.pair.child = i;
@@ -140,7 +134,7 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
     out.pair.spi_out = choice->spi;
     out.pair.suite = choice->suite;
     out.pair.mode = wish.transport && children[i].mode == SaMode::Transport ? SaMode::Transport : SaMode::Tunnel;
-    out.pair.selectors = *part;
+    out.pair.selectors = std::move(candidate.part);
     out.pair.rekeyed = wish.rekeyed ? wish.rekeyed->pair : 0;
     out.reply = std::move(choice->reply);
     core.set_pair(*spi, out.pair.pair);
@@ -149,9 +143,9 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
   return std::unexpected(nearest ? std::move(*nearest) : selectors_refused(core, sa, wish));
 }
 
-void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared) {
+void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared, ByteView more) {
   ChildKeys keys =
-      child_keys(sa.keys.prf, sa.keys.d.view(), pair.suite, nonce_i, nonce_r, shared ? std::optional(shared->view()) : std::nullopt);
+      child_keys(sa.keys.prf, sa.keys.d.view(), pair.suite, nonce_i, nonce_r, shared ? std::optional(shared->view()) : std::nullopt, more);
   const bool we_began = role == Role::Initiator;
   pair.outbound = std::move(we_began ? keys.from_initiator : keys.from_responder);
   pair.inbound = std::move(we_began ? keys.from_responder : keys.from_initiator);
@@ -181,14 +175,15 @@ void install(Core& core, const IkeSa& sa, const NewPair& pair, Direction directi
   out.connection = core.connection(sa).name;
   out.child = c.name;
   if (sa.peer) out.peer = *sa.peer;
-  out.own_policy = sa.peer.has_value() || c.local_dynamic || c.remote_dynamic;
+  out.own_policy = sa.peer.has_value() || c.dynamic();
   out.spi = in ? pair.spi_in : pair.spi_out;
   const Path at = path_for(sa, direction);
   out.local = at.local;
   out.remote = at.remote;
   out.follow = in && sa.nat.remote && out.local.port != 0;
-  out.local_ts = pair.selectors.local;
-  out.remote_ts = pair.selectors.remote;
+  out.local_ts = pair.selectors.local.front();
+  out.remote_ts = pair.selectors.remote.front();
+  out.more = pair.selectors.more();
   out.suite = pair.suite;
   out.mode = pair.mode;
   out.encr_key = std::move(keys.encr);
@@ -262,6 +257,7 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
   core.touch(sa);
   ChildRun& run = core.run(sa.connection).children.at(child.child);
   run.requested = run.trapped = false;
+  run.packet.reset();
   run.failures = 0;
   run.retry_at = {};
   core.ended(now, sa, exchange, role, Reason::Ok,
@@ -373,12 +369,17 @@ void replaced_by_heir(Core& core, TimePoint now, IkeSa& sa, std::uint64_t pair) 
   core.touch(sa);
 }
 
-bool carried_by_another(Core& core, const IkeSa& sa, std::size_t child) {
+bool carried_by_another(Core& core, const IkeSa& sa, const NewPair& pair) {
   const PeerKey whose = sa.peer.value_or(PeerKey{});
+  const auto carries = [&](const Child& c) {
+    return c.child == pair.child && c.life == Life::Live && !c.ended && c.selectors.intersects(pair.selectors);
+  };
   const auto all = core.sas_with(sa, sa.remote_id);
-  return std::ranges::any_of(core.run(sa.connection).children.at(child).orphans, [&](const ike::OrphanSa& o) { return o.peer == whose; }) ||
-         std::ranges::any_of(all,
-                             [&](const IkeSa* one) { return one->peer == sa.peer && (newest_live(*one, child) || makes(*one, child)); });
+  return std::ranges::any_of(core.run(sa.connection).children.at(pair.child).orphans,
+                             [&](const ike::OrphanSa& o) { return o.peer == whose; }) ||
+         std::ranges::any_of(all, [&](const IkeSa* one) {
+           return one->peer == sa.peer && (std::ranges::any_of(one->children, carries) || makes(*one, pair.child));
+         });
 }
 
 const Child* newest_live(const IkeSa& sa, std::size_t index) {

@@ -11,12 +11,16 @@
 
 namespace culvert::ikev2 {
 
-/// What the child means with the peer of this SA: a dynamic side is the virtual address, where the connection has such, else the outer one.
-/// Ours that the gateway has yet to give is any of the child's family.
-ike::Selectors selectors_of(const Core& core, const IkeSa& sa, std::size_t child);
-/// Of its packets: that of a side that is configured, else that of the SA's outer addresses.
-[[nodiscard]] Family family_of(const Core& core, const IkeSa& sa, std::size_t child);
-/// Whether no side of it is an address that nobody has given (yet).
+/// What the child means with the peer of this SA: a dynamic side is the virtual address, where the connection has such, else the outer one;
+/// of the family of what is configured for the other side, if there is such. Ours that the gateway has yet to give is any of its family.
+SelectorLists selectors_of(const Core& core, const IkeSa& sa, std::size_t child);
+/// What a request of ours asks for: all of the child. With the packet that is the reason in front (RFC 7296 §2.9), or, where the peer wants
+/// that, for its two addresses alone.
+void ask_for_all(Core& core, const IkeSa& sa, MakeChild& make);
+void add_selectors(const MakeChild& make, Builder& out);
+/// What of ours the peer's answer has narrowed it to (RFC 7296 §2.9).
+std::expected<SelectorLists, std::string> narrowed(const MakeChild& make, const Message& answer);
+/// Whether something is left of it without the addresses that nobody has given (yet).
 [[nodiscard]] bool addresses_known(const Core& core, const IkeSa& sa, std::size_t child);
 /// Those of its suites that this SA's path carries: no AH through a NAT.
 std::vector<EspSuite> usable_suites(const IkeSa& sa, const config::Child& child);
@@ -51,7 +55,8 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
 /// The addresses of ESP beside IKE's: ports 0 without encapsulation.
 [[nodiscard]] Path esp_path(Path path, const ike::NatStatus& nat);
 /// Its keys.
-void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared);
+void derive_pair(const IkeSa& sa, NewPair& pair, Role role, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared,
+                 ByteView more = {});
 /// Puts the inbound half into the data plane; the job that is answered then.
 JobId install_inbound(Core& core, IkeSa& sa, NewPair& pair);
 /// The inbound half is in: the pair is one of the SA's from now on. `wait`: our outbound half waits for the peer.
@@ -74,9 +79,9 @@ void end_child(Core& core, TimePoint now, IkeSa& sa, Child& child);
 [[nodiscard]] Child* heir_of(IkeSa& sa, std::uint64_t pair);
 /// A pair that has an heir waits for the peer to delete it.
 void replaced_by_heir(Core& core, TimePoint now, IkeSa& sa, std::uint64_t pair);
-/// Where another pair carries the child's traffic, or is about to, a new one of the peer's making is sent by when the peer has shown that
-/// it has our answer.
-[[nodiscard]] bool carried_by_another(Core& core, const IkeSa& sa, std::size_t child);
+/// Where another pair carries something of a new one's traffic, or is about to, the new one, if it is of the peer's making, is sent by when
+/// the peer has shown that it has our answer.
+[[nodiscard]] bool carried_by_another(Core& core, const IkeSa& sa, const NewPair& pair);
 /// The newest pair of its kind that lives.
 [[nodiscard]] const Child* newest_live(const IkeSa& sa, std::size_t child);
 

@@ -1,6 +1,7 @@
 #include "control/ikev2/commands.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "common/config/selectors.hpp"
 #include "control/ikev2/children.hpp"
@@ -87,7 +88,7 @@ namespace {
 void end_children(Core& core, IkeSa& sa, const std::vector<std::size_t>& named) {
   const auto meant = [&](std::size_t child) { return std::ranges::find(named, child) != named.end(); };
   std::erase_if(sa.tasks, [&](const Task& t) { return t.kind == Task::Kind::NewChild && meant(t.child); });
-  auto* theirs = sa.answering ? std::get_if<AnsweringChild>(&sa.answering->what) : nullptr;
+  auto* theirs = sa.their_child();
   if (theirs && meant(theirs->pair.child)) theirs->ended = true;
   auto* ours = sa.request ? std::get_if<MakeChild>(&sa.request->make) : sa.half_made();
   if (ours && meant(ours->child)) ours->ended = true;
@@ -163,7 +164,19 @@ void shutdown(Core& core, TimePoint now) {
     if (IkeSa* sa = core.find(id)) close_sa(core, now, *sa, Reason::Shutdown, "This gateway is shutting down.");
 }
 
-void acquire(Core& core, TimePoint now, std::size_t connection, const std::string& child) {
+namespace {
+/// RFC 7296 §2.9: the packet's own selectors.
+ike::Selectors selectors_of(const ike::Flow& packet) {
+  constexpr std::array<std::uint8_t, 5> kWithPorts{6, 17, 33, 132, 136};  // TCP, UDP, DCCP, SCTP, UDP-Lite
+  const bool ports = std::ranges::find(kWithPorts, packet.protocol) != kWithPorts.end();
+  const auto one = [&](const IpAddress& a, std::uint16_t port) {
+    return TrafficSelector::from({a, static_cast<std::uint8_t>(8 * a.size())}, packet.protocol, ports ? port : std::uint16_t{0});
+  };
+  return {one(packet.source, packet.source_port), one(packet.destination, packet.destination_port)};
+}
+}  // namespace
+
+void acquire(Core& core, TimePoint now, std::size_t connection, const std::string& child, const std::optional<ike::Flow>& packet) {
   if (core.shared.shutting_down) return;
   const config::Connection& c = core.config.connections[connection];
   Run& run = core.run(connection);
@@ -173,6 +186,7 @@ void acquire(Core& core, TimePoint now, std::size_t connection, const std::strin
     const config::StartAction action = c.children[i].start_action;
     if (!one.trapped && (action == config::StartAction::None || (action == config::StartAction::Start && !one.persistent))) continue;
     // Packets ask again every second: after a failure the next attempt still waits its turn.
+    if (packet) one.packet = selectors_of(*packet);
     if (now < one.retry_at || now < run.retry_at) continue;
     one.requested = true;
   }
@@ -227,10 +241,11 @@ void dataplane_lost(Core& core, TimePoint now) {
     if (!sa || !sa->established()) continue;
     // What was being installed is gone, too; an answer that waits for it says so.
     if (sa->answering && std::holds_alternative<AnsweringChild>(sa->answering->what)) {
-      const bool auth = std::get<AnsweringChild>(sa->answering->what).auth;
+      const auto& what = std::get<AnsweringChild>(sa->answering->what);
+      const std::uint8_t exchange = what.auth ? ike::kExchangeAuth : what.last ? ike::kExchangeFollowupKe : ike::kExchangeCreateChildSa;
       const std::uint32_t message = sa->answering->id;
       abandon_answering(core, *sa);
-      answer_error(core, now, *sa, auth ? ike::kExchangeAuth : ike::kExchangeCreateChildSa, message, NotifyType::TemporaryFailure);
+      answer_error(core, now, *sa, exchange, message, NotifyType::TemporaryFailure);
     }
     if (sa->request && std::holds_alternative<RequestInstalling>(sa->request->state)) abandon_request(core, *sa);
     for (Child& child : sa->children) {

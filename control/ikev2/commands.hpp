@@ -23,7 +23,7 @@ void shutdown(Core& core, TimePoint now);
 /// The living SAs of a connection, of one peer by its identity or address, or of all.
 std::vector<IkeSa*> sas_of_peer(Core& core, std::size_t connection, const std::string& peer);
 
-void acquire(Core& core, TimePoint now, std::size_t connection, const std::string& child);
+void acquire(Core& core, TimePoint now, std::size_t connection, const std::string& child, const std::optional<ike::Flow>& packet = {});
 void expired(Core& core, TimePoint now, const ike::SaExpired& what);
 void pair_moved(Core& core, const ike::PairMoved& moved);
 void traffic(Core& core, TimePoint now, Spi inbound, TimePoint last_used);

@@ -137,22 +137,43 @@ std::string holder_of(const Core& core, const IkeSa& sa) {
   return shared_identity(c) ? who + "@" + sa.remote.to_string() : who;
 }
 
+/// The peer's single ones: a virtual address is one of them.
+std::vector<IpAddress> addresses_of(const ike::OrphanSa& orphan) {
+  std::vector<IpAddress> out;
+  const auto add = [&](const TrafficSelector& s) {
+    if (s.first == s.last) out.push_back(s.first);
+  };
+  add(orphan.remote_ts);
+  std::ranges::for_each(orphan.more.remote(), add);
+  return out;
+}
+
 /// The address of its pairs of before the restart is the peer's.
 void claim_reserved(Core& core, const IkeSa& sa, const std::string& who) {
   auto& holders = core.lease_holders[sa.connection];
   for (const ChildRun& child : core.quiet_run(sa.connection).children)
-    for (const ike::OrphanSa& orphan : child.orphans) {
-      const std::string before = unnamed(orphan.remote_ts.first);
-      if (orphan.peer != sa.peer.value_or(PeerKey{}) || !holders.contains(before) || !core.shared.leases.rename(before, who)) continue;
-      holders.erase(before);
-      holders.insert(who);
-    }
+    for (const ike::OrphanSa& orphan : child.orphans)
+      for (const IpAddress& address : addresses_of(orphan)) {
+        const std::string before = unnamed(address);
+        if (orphan.peer != sa.peer.value_or(PeerKey{}) || !holders.contains(before) || !core.shared.leases.rename(before, who)) continue;
+        holders.erase(before);
+        holders.insert(who);
+      }
 }
 
 bool has_pool(const Core& core, const config::Connection& c, Family family) {
   return std::ranges::any_of(core.config.pools, [&](const config::Pool& pool) {
     return pool.addrs.first.family == family && std::ranges::find(c.pools, pool.name) != c.pools.end();
   });
+}
+
+/// The address that a RADIUS server gives to a user, and no other.
+std::optional<ike::Leases::Granted> take_framed(Core& core, const config::Connection& c, const std::string& who, const IpAddress& address,
+                                                std::string& problem) {
+  const auto granted = core.shared.leases.take(c.pools, who, address);
+  if (granted) return *granted;
+  problem += (problem.empty() ? "" : ", ") + ("the RADIUS server gives him " + address.to_string()) + ", " + granted.error();
+  return std::nullopt;
 }
 
 ChildRefusal no_address(const Core& core, const IkeSa& sa, NotifyType notify, const std::string& text, std::string problem) {
@@ -177,8 +198,11 @@ std::expected<std::optional<Cp>, ChildRefusal> give_address(Core& core, IkeSa& s
   for (const FamilyTypes& of : kFamilies) {
     const ConfigAttribute* wish = find(*asked, of.address);
     if (!wish || c.pools.empty()) continue;
-    const auto granted = core.shared.leases.acquire(c.pools, who, address_in(*wish, of.family), of.family);
+    const auto given_him = std::ranges::find(sa.framed, of.family, &IpAddress::family);
+    const auto granted = given_him != sa.framed.end() ? take_framed(core, c, who, *given_him, problem)
+                                                      : core.shared.leases.acquire(c.pools, who, address_in(*wish, of.family), of.family);
     if (!granted) {
+      if (given_him != sa.framed.end()) continue;
       if (!problem.empty()) problem += ", ";
       problem += has_pool(core, c, of.family) ? "all " + std::string(of.name) + " addresses are given away"
                                               : "no pool has " + std::string(of.name) + " addresses";
@@ -227,9 +251,11 @@ Cp tell(const Core& core, const IkeSa& sa, const Cp& request) {
 void reserve_lease(Core& core, std::size_t connection, const ike::OrphanSa& orphan) {
   const config::Connection& c = core.config.connections[connection];
   const auto child = std::ranges::find(c.children, orphan.child, &config::Child::name);
-  if (child == c.children.end() || !child->remote_dynamic || orphan.remote_ts.first != orphan.remote_ts.last) return;
-  const std::string who = unnamed(orphan.remote_ts.first);
-  if (core.shared.leases.reserve(c.pools, who, orphan.remote_ts.first)) core.lease_holders[connection].insert(who);
+  if (child == c.children.end() || std::ranges::none_of(child->remotes(), &config::SideSelector::dynamic)) return;
+  for (const IpAddress& address : addresses_of(orphan)) {
+    const std::string who = unnamed(address);
+    if (core.shared.leases.reserve(c.pools, who, address)) core.lease_holders[connection].insert(who);
+  }
 }
 
 void release_leases(Core& core, std::size_t connection) {
@@ -240,7 +266,8 @@ void release_leases(Core& core, std::size_t connection) {
   for (const IkeSa* sa : core.sas_of(connection))
     if (sa->established() && !sa->lease.empty()) here.insert(sa->lease);
   for (const ChildRun& child : core.quiet_run(connection).children)
-    for (const ike::OrphanSa& orphan : child.orphans) here.insert(unnamed(orphan.remote_ts.first));
+    for (const ike::OrphanSa& orphan : child.orphans)
+      for (const IpAddress& address : addresses_of(orphan)) here.insert(unnamed(address));
   std::erase_if(known->second, [&](const std::string& holder) {
     if (here.contains(holder)) return false;
     core.shared.leases.release(holder);

@@ -50,6 +50,7 @@ inline constexpr auto kRivalWait = seconds{10};      ///< the peer has our answe
 inline constexpr auto kSettle = seconds{1};          ///< between looks at two IKE SAs of which one is to go
 inline constexpr auto kPeersTurn = seconds{30};      ///< after that the side does it whose turn it is not
 inline constexpr std::size_t kMaxChildren = 1024;    ///< of an IKE SA
+inline constexpr std::size_t kMaxSinglePairs = 32;   ///< of a child whose peer wants a CHILD SA for each two addresses
 inline constexpr std::size_t kMaxTasks = 4096;       ///< of an IKE SA; each child has two at most
 inline constexpr std::size_t kMaxContacted = 65536;  ///< peers beyond are not told that they are the first
 
@@ -60,8 +61,10 @@ struct ChildRun {
   bool trapped = false;     ///< a dead peer's: a packet may ask for a new one, whatever start_action says
   TimePoint retry_at{};
   unsigned failures = 0;
-  std::vector<ike::OrphanSa> orphans;  ///< of a former culvertd
-  std::vector<ike::OrphanSa> ending;   ///< inbound ones that have a successor: what is on its way still comes in until `end_at`
+  std::optional<ike::Selectors> packet{};  ///< the latest that has asked for it, since there was a pair
+  bool single = false;                     ///< its peer wants a pair for each two addresses (SINGLE_PAIR_REQUIRED)
+  std::vector<ike::OrphanSa> orphans;      ///< of a former culvertd
+  std::vector<ike::OrphanSa> ending;       ///< inbound ones that have a successor: what is on its way still comes in until `end_at`
   TimePoint end_at{};
 };
 /// A configured connection's part.

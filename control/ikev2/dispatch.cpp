@@ -7,7 +7,9 @@
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_eap.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/exchange_informational.hpp"
+#include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
@@ -21,6 +23,7 @@ namespace {
 
 void on_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_request(core, in, sa);
+  if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_request(core, in, sa);
   if (arrival(core, in, sa) == Arrived::Old) return;
   const bool closing = std::holds_alternative<Closing>(sa.state);
   if (!sa.established() && !closing) {
@@ -39,6 +42,10 @@ void on_request(Core& core, const Incoming& in, IkeSa& sa) {
       take_place(core, in.now, sa);
       if (closing) return answer_error(core, in.now, sa, exchange, id, NotifyType::TemporaryFailure);
       return on_create_child_request(core, in, sa, *message);
+    case ike::kExchangeFollowupKe:
+      take_place(core, in.now, sa);
+      if (closing) return answer_error(core, in.now, sa, exchange, id, NotifyType::TemporaryFailure);
+      return on_followup_request(core, in, sa, *message);
     case ike::kExchangeInformationalV2:
       if (const auto fault = check(MessageKind::Informational, *message)) {
         core.say(sa, Severity::Warn, Exchange::Informational, Reason::BadPayloads, "INFORMATIONAL: " + *fault);
@@ -52,6 +59,7 @@ void on_request(Core& core, const Incoming& in, IkeSa& sa) {
 
 void on_response(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_response(core, in, sa);
+  if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_response(core, in, sa);
   if (!sa.request || sa.request->id != in.header().message_id.value || !std::holds_alternative<RequestSent>(sa.request->state)) return;
   const auto message = open(core, in, sa);
   if (!message) return;
@@ -62,7 +70,9 @@ void on_response(Core& core, const Incoming& in, IkeSa& sa) {
     return;
   }
   const bool create = !std::holds_alternative<std::monostate>(sa.request->make);
-  if (create && in.header().exchange == ike::kExchangeCreateChildSa) return on_create_child_response(core, in, sa, *message);
+  const bool more = sa.request->more.has_value();
+  if (create && more && in.header().exchange == ike::kExchangeFollowupKe) return on_followup_response(core, in, sa, *message);
+  if (create && !more && in.header().exchange == ike::kExchangeCreateChildSa) return on_create_child_response(core, in, sa, *message);
   if (!create && in.header().exchange == ike::kExchangeInformationalV2) return on_informational_response(core, in, sa, *message);
 }
 
@@ -112,6 +122,11 @@ void on_verified(Core& core, TimePoint now, const ike::VerifyResult& result) {
 void on_user_found(Core& core, TimePoint now, const ike::UserFound& result) {
   const auto owner = core.take_job(result.job);
   if (IkeSa* sa = owner ? core.find(owner->sa) : nullptr) on_eap_user(core, now, *sa, result);
+}
+
+void on_radius(Core& core, TimePoint now, const ike::RadiusAnswer& answer) {
+  const auto owner = core.take_job(answer.job);
+  if (IkeSa* sa = owner ? core.find(owner->sa) : nullptr) on_eap_radius(core, now, *sa, answer);
 }
 
 void on_installed(Core& core, TimePoint now, JobId job, bool ok, const std::string& error) {

@@ -10,6 +10,7 @@ void on_message(Core& core, const Incoming& in);
 void on_signed(Core& core, TimePoint now, const ike::SignResult& result);
 void on_verified(Core& core, TimePoint now, const ike::VerifyResult& result);
 void on_user_found(Core& core, TimePoint now, const ike::UserFound& result);
+void on_radius(Core& core, TimePoint now, const ike::RadiusAnswer& answer);
 void on_dh(Core& core, TimePoint now, const ike::DhResult& result);
 void on_installed(Core& core, TimePoint now, JobId job, bool ok, const std::string& error);
 void on_timer(Core& core, TimePoint now);

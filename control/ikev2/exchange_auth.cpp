@@ -52,7 +52,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
     make.child = sa.first_child;
     make.pair = core.shared.new_pair();
     make.suites = usable_suites(sa, core.child(sa, make.child));
-    make.asked = selectors_of(core, sa, make.child);
+    ask_for_all(core, sa, make);
     make.nonce = sa.nonce_i;
     const auto spi = core.allocate_spi(sa.id, make.pair);
     if (!spi) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::Limit, "There is no SPI left.");
@@ -61,7 +61,6 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
     add_child_wish(core, sa, make, false, b);
   }
   sa.init_request = std::move(init_reply);  // from now on the responder's, which it signs
-  sa.next_request = 1;
   sa.state = AuthSent{send_request(core, now, sa, ike::kExchangeAuth, b), std::move(make), std::move(octets)};
 }
 
@@ -119,7 +118,7 @@ bool proves_secret(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
 SecretBytes octets_of_responder(const IkeSa& sa, ByteView first_message, ByteView id_body) {
   const bool we_began = sa.role == Role::Initiator;
   return signed_octets(sa.keys.prf, first_message, we_began ? sa.nonce_i : sa.nonce_r, we_began ? sa.keys.pr.view() : sa.keys.pi.view(),
-                       id_body);
+                       id_body, sa.int_auth);
 }
 
 void refuse_responder(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
@@ -166,7 +165,7 @@ namespace {
 /// What we sign in IKE_AUTH.
 SecretBytes own_octets(Core& core, const IkeSa& sa, bool with_ppk) {
   const IdI id = own_id<IdI>(core.connection(sa).local_id, sa.local.address);
-  return signed_octets(sa.keys.prf, sa.init_request, sa.nonce_r, (with_ppk ? sa.ppk->pi : sa.keys.pi).view(), encode_body(id));
+  return signed_octets(sa.keys.prf, sa.init_request, sa.nonce_r, (with_ppk ? sa.ppk->pi : sa.keys.pi).view(), encode_body(id), sa.int_auth);
 }
 }  // namespace
 

@@ -90,7 +90,7 @@ std::optional<AuthVerdict> other_names(Core& core, const IkeSa& sa, std::size_t 
 
 SecretBytes octets_of_reply(Core& core, const IkeSa& sa, const Bytes& init_reply) {
   const IdR own = own_id<IdR>(core.connection(sa).local_id, sa.local.address);
-  return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(own));
+  return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(own), sa.int_auth);
 }
 
 void add_introduction(Core& core, IkeSa& sa, Builder& out) {
@@ -134,7 +134,7 @@ void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std:
   }
   add_child_answer(what, b);
   answer(core, now, sa, ike::kExchangeAuth, id, b);
-  const bool wait = what.ended || carried_by_another(core, sa, what.pair.child);
+  const bool wait = what.ended || carried_by_another(core, sa, what.pair);
   Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::IkeAuth, wait);
   made.ended = what.ended;
   if (begins_anew(core, sa)) made.ready_at = now + kContactWait;

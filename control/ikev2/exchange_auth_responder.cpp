@@ -10,6 +10,7 @@
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_eap.hpp"
+#include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
@@ -44,7 +45,7 @@ bool proves(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
 }
 
 SecretBytes octets_of_peer(const IkeSa& sa, const Claim& claim, const SecretBytes& sk_pi) {
-  return signed_octets(sa.keys.prf, claim.init_request, sa.nonce_r, sk_pi.view(), claim.message.raw(PayloadType::IdI)->body);
+  return signed_octets(sa.keys.prf, claim.init_request, sa.nonce_r, sk_pi.view(), claim.message.raw(PayloadType::IdI)->body, sa.int_auth);
 }
 
 /// The claim as it is to be judged for a connection: with its PPK, or by what stands there for those who lack it (RFC 8784 §3).
@@ -214,6 +215,7 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (const auto fault = check(MessageKind::AuthRequest, *m))
     return fails(NotifyType::InvalidSyntax, {}, Reason::BadPayloads, "IKE_AUTH: " + *fault);
   if (sa.resumed) return on_resumed_auth(core, in, sa, *state, std::move(*m));
+  if (const auto skipped = skipped_exchange(sa)) return fails(NotifyType::InvalidSyntax, {}, Reason::Unexpected, *skipped);
   const Auth* auth = m->find<Auth>();
   if (!auth) return on_eap_wish(core, in, sa, std::move(*state), std::move(*m));
   const Claim claim{*m,
@@ -222,7 +224,7 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
                     m->find<IdR>(),
                     *auth,
                     read_signature(*auth, sa.hashes.has_value()),
-                    signed_octets(sa.keys.prf, state->request, sa.nonce_r, sa.keys.pi.view(), m->raw(PayloadType::IdI)->body)};
+                    signed_octets(sa.keys.prf, state->request, sa.nonce_r, sa.keys.pi.view(), m->raw(PayloadType::IdI)->body, sa.int_auth)};
   auto meant = meant_by(core, now, sa, id, claim);
   if (meant.empty()) return;
   core.reassign(sa, meant.front());

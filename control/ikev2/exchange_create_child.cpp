@@ -5,6 +5,7 @@
 
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev2/configuration.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/lifecycle.hpp"
@@ -38,7 +39,7 @@ void send_child_request(Core& core, TimePoint now, IkeSa& sa, Request& request, 
   if (make.transport) b.notify(NotifyType::UseTransportMode);
   b.add(build_child_offer(make.suites, make.spi_in, true)).add(Nonce{make.nonce});
   if (make.group != DhGroup::None) b.add(Ke{make.group, public_value});
-  b.add(TsI{{make.asked.local}, 0}).add(TsR{{make.asked.remote}, 0});
+  add_selectors(make, b);
   request.id = sa.next_request;
   request.state = RequestSent{send_request(core, now, sa, ike::kExchangeCreateChildSa, b)};
 }
@@ -48,8 +49,8 @@ void child_request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, c
   const Request request = *sa.request;
   const auto& make = std::get<MakeChild>(request.make);
   abandon_request(core, sa);
-  core.ended(now, sa, request.auth ? Exchange::IkeAuth : Exchange::CreateChildSa, Role::Initiator, reason, text, make.child,
-             std::move(cause));
+  const Exchange exchange = request.auth ? Exchange::IkeAuth : request.more ? Exchange::IkeFollowupKe : Exchange::CreateChildSa;
+  core.ended(now, sa, exchange, Role::Initiator, reason, text, make.child, std::move(cause));
   if (Child* old = sa.find(make.rekeyed)) {
     old->due = false;
     old->rekey_at = now + backoff(core, ++old->failures);
@@ -99,8 +100,21 @@ bool other_group(Core& core, IkeSa& sa, const Notify& n) {
   return true;
 }
 
+/// The peer takes one pair of addresses a CHILD SA (RFC 7296 §2.9): those of the packet that waits, if there is one.
+bool one_by_one(Core& core, IkeSa& sa, const MakeChild& make) {
+  ChildRun& run = core.run(sa.connection).children.at(make.child);
+  const bool known = std::exchange(run.single, true);
+  if (known || !run.packet || make.rekeyed != 0) return false;
+  core.say(sa, Severity::Info, {}, Reason::PeerRefused,
+           "The peer takes two addresses a CHILD SA (SINGLE_PAIR_REQUIRED): we ask for those of each packet that waits.", make.child);
+  run.requested = true;
+  abandon_request(core, sa);
+  return true;
+}
+
 void child_refused(Core& core, TimePoint now, IkeSa& sa, const MakeChild& make, const Notify& n) {
-  const std::string said = name(n.type), ours = make.asked.local.to_string(), theirs = make.asked.remote.to_string();
+  if (n.type == NotifyType::SinglePairRequired && one_by_one(core, sa, make)) return;
+  const std::string said = name(n.type), ours = text(make.asked.local), theirs = text(make.asked.remote);
   Cause cause{.number = 1, .said = said, .said_proven = true};
   if (n.type == NotifyType::InternalAddressFailure || n.type == NotifyType::FailedCpRequired) {
     cause.evidence = ike::PoolEvidence{"", "the gateway gives no address"};
@@ -123,18 +137,23 @@ void child_refused(Core& core, TimePoint now, IkeSa& sa, const MakeChild& make, 
   child_request_failed(core, now, sa, Reason::PeerRefused, "The peer refused with " + said + ".", std::move(cause));
 }
 
-/// The pair as the peer's answer has it; error: why it cannot be.
-std::expected<NewPair, std::string> agreed(const MakeChild& make, bool pfs, const Message& m) {
+/// Why a pair cannot be as the peer's answer has it.
+struct Disagreement {
+  std::string text;
+  Reason reason = Reason::NoProposalChosen;
+  SaProtocol protocol{};  ///< where it is about selectors: of what the peer has made of it
+};
+
+/// The pair as the peer's answer has it.
+std::expected<NewPair, Disagreement> agreed(const MakeChild& make, bool pfs, const Message& m) {
+  const auto no = [](std::string text) { return std::unexpected(Disagreement{std::move(text)}); };
   const auto choice = accept_child(make.suites, pfs, *m.find<Sa>());
-  if (!choice) return std::unexpected("The peer chose what we did not offer: " + choice.error().difference + ".");
-  const auto &ts_i = m.find<TsI>()->selectors, &ts_r = m.find<TsR>()->selectors;
-  if (!within(ts_i, std::span(&make.asked.local, 1)) || !within(ts_r, std::span(&make.asked.remote, 1)))
-    return std::unexpected("The peer's traffic selectors are not within those that we asked for.");
+  if (!choice) return no("The peer chose what we did not offer: " + choice.error().difference + ".");
+  auto selectors = narrowed(make, m);
+  if (!selectors) return std::unexpected(Disagreement{std::move(selectors.error()), Reason::SelectorMismatch, choice->suite.protocol});
   const Ke* ke = m.find<Ke>();
-  if (pfs && choice->suite.pfs != (ke ? ke->group : DhGroup::None))
-    return std::unexpected("The peer's key exchange is not of the group that it chose.");
-  if (choice->suite.pfs != DhGroup::None && choice->suite.pfs != make.group)
-    return std::unexpected("The peer chose another group than ours.");
+  if (pfs && choice->suite.pfs != (ke ? ke->group : DhGroup::None)) return no("The peer's key exchange is not of the group that it chose.");
+  if (choice->suite.pfs != DhGroup::None && choice->suite.pfs != make.group) return no("The peer chose another group than ours.");
   NewPair out;
   out.pair = make.pair;
   out.child = make.child;
@@ -142,13 +161,27 @@ std::expected<NewPair, std::string> agreed(const MakeChild& make, bool pfs, cons
   out.spi_out = choice->spi;
   out.suite = choice->suite;
   out.mode = make.transport && m.notify(NotifyType::UseTransportMode) ? SaMode::Transport : SaMode::Tunnel;
-  out.selectors = {ts_i.front(), ts_r.front()};
+  out.selectors = std::move(*selectors);
   out.rekeyed = make.rekeyed;
   return out;
 }
 
-void install_agreed(Core& core, IkeSa& sa, NewPair pair, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared) {
-  derive_pair(sa, pair, Role::Initiator, nonce_i, nonce_r, shared);
+/// The peer has its half of the pair already: where that is of no use to us, it is told so.
+void disagreed(Core& core, TimePoint now, IkeSa& sa, const Disagreement& why, unsigned message) {
+  const MakeChild make = std::get<MakeChild>(sa.request->make);
+  Cause cause{.number = message};
+  if (why.reason == Reason::SelectorMismatch) {
+    auto evidence = ikev1::selector_evidence(core.connection(sa), text(make.asked.local), text(make.asked.remote));
+    evidence.answered = true;
+    cause.evidence = std::move(evidence);
+  }
+  child_request_failed(core, now, sa, why.reason, why.text, std::move(cause));
+  if (why.reason == Reason::SelectorMismatch) say_deleted(core, sa, make.spi_in, why.protocol);
+}
+
+void install_agreed(Core& core, IkeSa& sa, NewPair pair, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared,
+                    ByteView more = {}) {
+  derive_pair(sa, pair, Role::Initiator, nonce_i, nonce_r, shared, more);
   const JobId job = install_inbound(core, sa, pair);
   sa.request->state = RequestInstalling{job, std::move(pair)};
 }
@@ -158,10 +191,12 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   if (const auto fault = check(MessageKind::NewChildReply, m))
     return child_request_failed(core, now, sa, Reason::BadPayloads, "The answer to CREATE_CHILD_SA: " + *fault, {.number = 2});
   auto pair = agreed(make, true, m);
-  if (!pair) return child_request_failed(core, now, sa, Reason::NoProposalChosen, pair.error(), {.number = 2});
+  if (!pair) return disagreed(core, now, sa, pair.error(), 2);
   if (std::ranges::find(make.deleted, pair->spi_out) != make.deleted.end())
     return child_request_failed(core, now, sa, Reason::DeletedByPeer, "The peer deleted the CHILD SA before its answer came.",
                                 {.number = 2, .by = ike::RefusedBy::Peer});
+  if (!expect_followups(*sa.request, pair->suite.more, m))
+    return child_request_failed(core, now, sa, Reason::BadPayloads, kNoLink, {.number = 2});
   const Bytes nonce_r = m.find<Nonce>()->data;
   pair->lowest_nonce = lower(make.nonce, nonce_r);
   if (pair->suite.pfs == DhGroup::None) return install_agreed(core, sa, std::move(*pair), make.nonce, nonce_r, nullptr);
@@ -178,7 +213,8 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
 
 void add_child_wish(Core& core, const IkeSa& sa, const MakeChild& make, bool pfs, Builder& out) {
   if (core.child(sa, make.child).mode == SaMode::Transport) out.notify(NotifyType::UseTransportMode);
-  out.add(build_child_offer(make.suites, make.spi_in, pfs)).add(TsI{{make.asked.local}, 0}).add(TsR{{make.asked.remote}, 0});
+  out.add(build_child_offer(make.suites, make.spi_in, pfs));
+  add_selectors(make, out);
 }
 
 namespace {
@@ -195,14 +231,15 @@ void judge_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) 
   if (!m.find<Sa>() || !m.find<TsI>() || !m.find<TsR>())
     return child_request_failed(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH says nothing of the CHILD SA.", {.number = 4});
   auto pair = agreed(asked, false, m);
-  if (!pair) return child_request_failed(core, now, sa, Reason::NoProposalChosen, pair.error(), {.number = 4});
+  if (!pair) return disagreed(core, now, sa, pair.error(), 4);
   // Of any address, as which a virtual one is asked for, ours is that which we have got.
-  const auto ours = pair->selectors.local.intersect(selectors_of(core, sa, asked.child).local);
-  if (!ours)
-    return child_request_failed(core, now, sa, Reason::SelectorMismatch,
-                                "The peer's traffic selector " + pair->selectors.local.to_string() + " is not about our virtual address.",
-                                {.number = 4});
-  pair->selectors.local = *ours;
+  SelectorLists ours = paired({narrow(pair->selectors.local, selectors_of(core, sa, asked.child).local), pair->selectors.remote});
+  if (ours.empty())
+    return disagreed(core, now, sa,
+                     {"The peer's traffic selector " + text(pair->selectors.local) + " is not about our virtual address.",
+                      Reason::SelectorMismatch, pair->suite.protocol},
+                     4);
+  pair->selectors = std::move(ours);
   pair->lowest_nonce = lower(sa.nonce_i, sa.nonce_r);
   install_agreed(core, sa, std::move(*pair), sa.nonce_i, sa.nonce_r, nullptr);
 }
@@ -224,7 +261,10 @@ void begin_new_child(Core& core, TimePoint now, IkeSa& sa, const Task& task) {
   make.rekeyed = old ? old->pair : 0;
   make.pair = core.shared.new_pair();
   make.suites = usable_suites(sa, core.child(sa, make.child));
-  make.asked = old ? old->selectors : selectors_of(core, sa, make.child);
+  if (old)
+    make.asked = old->selectors;  // RFC 7296 §2.9.2
+  else
+    ask_for_all(core, sa, make);
   make.transport = old ? old->mode == SaMode::Transport : core.child(sa, make.child).mode == SaMode::Transport;
   make.nonce = core.shared.random(kNonceBytes);
   make.group = first_group(make.suites, old);
@@ -287,6 +327,7 @@ void on_request_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
   };
   if (auto* making = std::get_if<RequestMakingKey>(&request.state); making && making->job == job) {
     if (!result.ok) return failed(Reason::Internal, "A Diffie-Hellman key pair could not be made.");
+    if (request.more) return send_followup(core, now, sa, result);
     (child ? child->key : ike->key) = result.key;
     return child ? send_child_request(core, now, sa, request, result.public_value)
                  : send_ike_request(core, now, sa, request, result.public_value);
@@ -294,10 +335,12 @@ void on_request_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
   auto* deriving = std::get_if<RequestDeriving>(&request.state);
   if (!deriving || deriving->job != job) return;
   if (!result.ok) return failed(Reason::BadKe, "The peer's key exchange value is invalid for its group.");
-  if (ike) return ike_rekeyed(core, now, sa, RequestDeriving(*deriving), result.shared);
+  if (go_on_with_followups(core, sa, result.shared)) return;
+  const FollowUpKeys keys = request.more ? request.more->keys : FollowUpKeys{.methods = {}, .first = result.shared, .more = {}};
+  if (ike) return ike_rekeyed(core, now, sa, RequestDeriving(*deriving), keys);
   const Bytes nonce_r = deriving->nonce_r;
   NewPair pair = std::move(*deriving->pair);
-  install_agreed(core, sa, std::move(pair), child->nonce, nonce_r, &result.shared);
+  install_agreed(core, sa, std::move(pair), child->nonce, nonce_r, &keys.first, keys.more.view());
 }
 
 void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool ok, const std::string& error) {
@@ -326,6 +369,13 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
   if (Child* before = sa.find(rekeyed)) return delete_child(core, sa, *before, Reason::Replaced);
   if (const Child* other = rival_of(sa, made)) settle_rivals(core, now, sa, made.pair, other->pair);
 }
+
+void request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
+  if (std::holds_alternative<MakeChild>(sa.request->make)) return child_request_failed(core, now, sa, reason, text, std::move(cause));
+  ike_request_failed(core, now, sa, reason, text, std::move(cause));
+}
+
+void request_put_off(Core& core, TimePoint now, IkeSa& sa) { try_again_soon(core, now, sa); }
 
 void make_request_key(Core& core, IkeSa& sa, Request& request, DhGroup group) {
   const JobId job = core.add_job({sa.id});

@@ -3,6 +3,7 @@
 
 #include "control/ike/lifetimes.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/redirect.hpp"
@@ -98,23 +99,6 @@ void on_ike_request(Core& core, const Incoming& in, IkeSa& sa, const Message& m)
   sa.answering = Answering{id, job, std::move(what)};
 }
 
-void answer_ike(Core& core, TimePoint now, IkeSa& sa, AnsweringIke what, std::uint32_t id, const ike::DhResult& result) {
-  IkeSa& heir = succeed(core, now, sa, Role::Responder, what.suite, what.spi_i, what.spi_r, what.nonce_i, what.nonce_r, result.shared);
-  heir.established()->lowest_nonce = std::min(what.nonce_i, what.nonce_r);
-  Builder b;
-  b.add(what.reply).add(Nonce{what.nonce_r}).add(Ke{what.suite.group, result.public_value});
-  add_token(core, heir, b);
-  answer(core, now, sa, kExchange, id, b);
-  if (busy_with_ike(sa)) {
-    sa.successor = heir.id;  // ours is under way, too: its answer decides
-    heir.predecessor = sa.id;
-    return;
-  }
-  inherit(core, now, sa, heir);
-  sa.established()->until = now + kOverdue;
-  core.ended(now, heir, Exchange::CreateChildSa, Role::Responder, Reason::Ok, "IKE SA rekeyed with " + heir.suite.to_string() + ".");
-}
-
 }  // namespace
 
 void add_child_answer(const AnsweringChild& what, Builder& out) {
@@ -122,7 +106,7 @@ void add_child_answer(const AnsweringChild& what, Builder& out) {
   out.add(what.reply);
   if (!what.auth) out.add(Nonce{what.nonce_r});
   if (!what.auth && what.pair.suite.pfs != DhGroup::None) out.add(Ke{what.pair.suite.pfs, what.public_value});
-  out.add(TsI{{what.pair.selectors.remote}, 0}).add(TsR{{what.pair.selectors.local}, 0});
+  out.add(TsI{what.pair.selectors.remote, 0}).add(TsR{what.pair.selectors.local, 0});
 }
 
 void on_create_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& m) {
@@ -135,6 +119,7 @@ void on_create_child_request(Core& core, const Incoming& in, IkeSa& sa, const Me
 }
 
 void on_answering_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& result) {
+  if (std::holds_alternative<AnsweringFollowUp>(sa.answering->what)) return on_followup_key(core, now, sa, result);
   Answering& a = *sa.answering;
   if (!result.ok) {
     const std::uint32_t id = a.id;
@@ -148,11 +133,24 @@ void on_answering_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& 
   if (auto* ike = std::get_if<AnsweringIke>(&a.what)) {
     // Ours is over meanwhile, and in its place.
     if (!sa.established() || sa.established()->replaced) return answer_error(core, now, sa, kExchange, a.id, NotifyType::TemporaryFailure);
-    AnsweringIke what = std::move(*ike);
-    return answer_ike(core, now, sa, std::move(what), a.id, result);
+    const std::uint32_t id = a.id;
+    const AnsweringIke what = std::move(*ike);
+    Builder b;
+    b.add(what.reply).add(Nonce{what.nonce_r}).add(Ke{what.suite.group, result.public_value});
+    if (in_order(what.suite.more).empty())
+      return answer_ike(core, now, sa, what, id, {.methods = {}, .first = result.shared, .more = {}}, b, kExchange);
+    await_followups(core, now, sa, what, result.shared, b);
+    return answer(core, now, sa, kExchange, id, b);
   }
   auto& what = std::get<AnsweringChild>(a.what);
   what.public_value = result.public_value;
+  if (!in_order(what.pair.suite.more).empty()) {
+    const std::uint32_t id = a.id;
+    Builder b;
+    add_child_answer(what, b);
+    await_followups(core, now, sa, std::move(what), result.shared, b);
+    return answer(core, now, sa, kExchange, id, b);
+  }
   derive_pair(sa, what.pair, Role::Responder, what.nonce_i, what.nonce_r, &result.shared);
   a.job = install_inbound(core, sa, what.pair);
 }
@@ -160,17 +158,18 @@ void on_answering_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& 
 void on_answering_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std::string& error) {
   const std::uint32_t id = sa.answering->id;
   AnsweringChild what = std::move(std::get<AnsweringChild>(sa.answering->what));
+  const std::uint8_t exchange = what.last ? ike::kExchangeFollowupKe : kExchange;
   if (!ok) {
     forget_pair(core, what.pair, false);
-    answer_error(core, now, sa, kExchange, id, NotifyType::TemporaryFailure);
+    answer_error(core, now, sa, exchange, id, NotifyType::TemporaryFailure);
     return core.ended(now, sa, Exchange::CreateChildSa, Role::Responder, Reason::InstallFailed,
                       "The data plane refused the inbound SA: " + error + ".", what.pair.child);
   }
   Builder b;
-  add_child_answer(what, b);
-  answer(core, now, sa, kExchange, id, b);
+  what.last ? static_cast<void>(b.add(*what.last)) : add_child_answer(what, b);
+  answer(core, now, sa, exchange, id, b);
   const std::uint64_t rekeyed = what.pair.rekeyed;
-  const bool wait = rekeyed != 0 || what.ended || carried_by_another(core, sa, what.pair.child);
+  const bool wait = rekeyed != 0 || what.ended || carried_by_another(core, sa, what.pair);
   const Child* heir = heir_of(sa, rekeyed);  // of our own rekeying, which was faster
   const std::uint64_t ours = heir ? heir->pair : 0;
   Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::CreateChildSa, wait);
@@ -185,7 +184,25 @@ void on_answering_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const
   old->until = now + kOverdue;
 }
 
+void answer_ike(Core& core, TimePoint now, IkeSa& sa, const AnsweringIke& what, std::uint32_t id, const FollowUpKeys& keys,
+                const Builder& last, std::uint8_t exchange) {
+  IkeSa& heir = succeed(core, now, sa, Role::Responder, what.suite, what.spi_i, what.spi_r, what.nonce_i, what.nonce_r, keys);
+  heir.established()->lowest_nonce = std::min(what.nonce_i, what.nonce_r);
+  Builder b = last;
+  add_token(core, heir, b);
+  answer(core, now, sa, exchange, id, b);
+  if (busy_with_ike(sa)) {
+    sa.successor = heir.id;  // ours is under way, too: its answer decides
+    heir.predecessor = sa.id;
+    return;
+  }
+  inherit(core, now, sa, heir);
+  sa.established()->until = now + kOverdue;
+  core.ended(now, heir, Exchange::CreateChildSa, Role::Responder, Reason::Ok, "IKE SA rekeyed with " + heir.suite.to_string() + ".");
+}
+
 void abandon_answering(Core& core, IkeSa& sa) {
+  abandon_followups(core, sa);
   if (!sa.answering) return;
   if (const auto* child = std::get_if<AnsweringChild>(&sa.answering->what))
     forget_pair(core, child->pair, child->pair.inbound.encr.empty() && child->pair.inbound.integ.empty());
@@ -193,7 +210,7 @@ void abandon_answering(Core& core, IkeSa& sa) {
 }
 
 IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite& suite, IkeSpi spi_i, IkeSpi spi_r, ByteView nonce_i,
-               ByteView nonce_r, const SecretBytes& shared) {
+               ByteView nonce_r, const FollowUpKeys& keys) {
   auto made = std::make_unique<IkeSa>();
   made->id = core.shared.new_sa_id();
   made->connection = old.connection;
@@ -215,9 +232,11 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->suite = suite;
   made->local_id = old.local_id;
   made->user = old.user;
+  made->session_end = old.session_end;
   made->peer = old.peer;
   made->confirmed = role == Role::Initiator;
-  take_keys(*made, derive_rekeyed({suite, nonce_i, nonce_r, shared.view(), spi_i, spi_r}, old.keys.prf, old.keys.d.view()));
+  take_keys(*made,
+            derive_rekeyed({suite, nonce_i, nonce_r, keys.first.view(), spi_i, spi_r}, old.keys.prf, old.keys.d.view(), keys.more.view()));
   const config::Connection& c = core.connection(old);
   const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, 0);
   made->state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = when.expires_at};

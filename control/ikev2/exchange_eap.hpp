@@ -19,6 +19,7 @@
 namespace culvert::ikev2 {
 
 inline constexpr unsigned kMaxEapRounds = 20;                  ///< far more than any method here needs
+inline constexpr unsigned kMaxRelayRounds = 64;                ///< a server elsewhere may have long certificates, in small pieces
 inline constexpr auto kEapLastWord = std::chrono::seconds{5};  ///< behind a refusal that has taken its time
 
 // ---- responder
@@ -32,6 +33,23 @@ void on_eap_request(Core& core, const Incoming& in, IkeSa& sa);
 /// INFORMATIONAL before there is an SA: the initiator says why there will be none.
 void on_eap_farewell(Core& core, const Incoming& in, IkeSa& sa);
 void on_eap_user(Core& core, TimePoint now, IkeSa& sa, const ike::UserFound& result);
+/// Of a server that knows the user (exchange_eap_radius.cpp).
+void on_eap_radius(Core& core, TimePoint now, IkeSa& sa, const ike::RadiusAnswer& answer);
+// What the servers have in common: here, and elsewhere.
+/// His packet goes to a RADIUS server.
+void ask_radius(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, Bytes packet);
+void go_on_with_eap(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const eap::Server::Verdict& verdict);
+/// Who the user is, for an operator.
+std::string shown_user(const AskingUser& state);
+/// Why he is refused. `problem`: without his name, for the record.
+struct UserRefusal {
+  Reason reason{};
+  std::string text, problem;
+};
+void refuse_user_now(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, UserRefusal why);
+/// ... for who he is, or says he is: told when the time has come, the same for all who might be guessing.
+void refuse_user_late(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, UserRefusal why);
+
 /// The time of a refusal has come, or that of all of it.
 void on_eap_timer(Core& core, TimePoint now, IkeSa& sa, AskingUser& state);
 

@@ -103,6 +103,7 @@ struct Outcome {
     if (it == all.end()) return nobodys(who.identity);
     core.reassign(sa, *it);
     const config::Connection& c = core.connection(sa);
+    if (c.remote_auth.auth == config::Proof::EapRadius) return (*this)(state.eap.hand_over());
     say(state.eap.choose(eap_method(c), c.local_id.text));
   }
   void operator()(const eap::AskUser& who) const {
@@ -115,6 +116,7 @@ struct Outcome {
     state.job = core.add_job({sa.id});
     core.shared.actions.emplace_back(ike::FindUser{state.job, c.name, who.user, eap_method(c) == eap::Method::Md5});
   }
+  void operator()(const eap::Forward& f) const { ask_radius(core, now, sa, state, f.packet); }
   void operator()(const eap::Proved& p) const {
     core.shared.attempts.succeeded(state.eap.user());
     state.proved = true;
@@ -161,13 +163,32 @@ void on_last_request(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, co
   const Bytes user = state.eap.user();
   const auto key = peer_key(core.connection(sa), IdI{IdType::KeyId, user}, sa.remote);
   const AuthRequest request = std::move(state.opening.request);
+  sa.framed = state.radius.framed;
+  Builder b;
+  if (const auto session = state.radius.session_timeout; session && session->count() > 0) {
+    sa.session_end = now + *session;
+    Writer seconds;  // so that he may prove himself anew before (RFC 4478 §3)
+    seconds.be(static_cast<std::uint32_t>(session->count()));
+    b.notify(NotifyType::AuthLifetime, std::move(seconds).take());
+  }
   sa.user = shown_user(user);
   core.say(sa, Severity::Info, Exchange::IkeAuth, Reason::Ok,
            "User \"" + sa.user + "\" at " + sa.remote.to_string() + " is authenticated.");
-  finish_auth(core, now, sa, request, {printable(user, eap::kMaxName), key}, Builder(), own);
+  finish_auth(core, now, sa, request, {printable(user, eap::kMaxName), key}, std::move(b), own);
 }
 
 }  // namespace
+
+std::string shown_user(const AskingUser& state) { return shown_user(state.eap.user()); }
+void go_on_with_eap(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const eap::Server::Verdict& verdict) {
+  std::visit(Outcome{core, now, sa, state}, verdict);
+}
+void refuse_user_now(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, UserRefusal why) {
+  refuse_now(core, now, sa, state, why.reason, std::move(why.text), std::move(why.problem));
+}
+void refuse_user_late(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, UserRefusal why) {
+  hold(core, now, sa, state, why.reason, std::move(why.text), std::move(why.problem));
+}
 
 void on_eap_wish(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth state, Message request) {
   const TimePoint now = in.now;
@@ -176,7 +197,8 @@ void on_eap_wish(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth state, Mes
   if (connections.empty()) return;
   core.reassign(sa, connections.front());
   if (refuse_nat(core, in, sa, request)) return;
-  SecretBytes octets = signed_octets(sa.keys.prf, state.request, sa.nonce_r, sa.keys.pi.view(), request.raw(PayloadType::IdI)->body);
+  SecretBytes octets =
+      signed_octets(sa.keys.prf, state.request, sa.nonce_r, sa.keys.pi.view(), request.raw(PayloadType::IdI)->body, sa.int_auth);
   EapOpening opening{{id, std::move(request), std::move(state.reply)}, std::move(octets), std::move(connections)};
   const auto scheme = signing_scheme(core, sa);
   if (!scheme) return refuse_initiator(core, now, sa, id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
@@ -213,9 +235,10 @@ void on_eap_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (const auto fault = check(MessageKind::EapRequest, *m))
     return refuse_now(core, now, sa, *state, Reason::BadPayloads, "IKE_AUTH: " + *fault);
   if (state->refused) return end_refused(core, now, sa, *state);
-  if (++state->rounds > kMaxEapRounds)
+  const unsigned most = state->radius.server ? kMaxRelayRounds : kMaxEapRounds;
+  if (++state->rounds > most)
     return refuse_now(core, now, sa, *state, Reason::Limit,
-                      "EAP with " + sa.remote.to_string() + " has come to no end in " + std::to_string(kMaxEapRounds) + " rounds.");
+                      "EAP with " + sa.remote.to_string() + " has come to no end in " + std::to_string(most) + " rounds.");
   const Auth* auth = m->find<Auth>();
   if ((auth != nullptr) != state->proved)
     return refuse_now(core, now, sa, *state, Reason::BadPayloads,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -27,8 +28,9 @@ void yield_to_successor(Core& core, TimePoint now, IkeSa& sa) {
 }
 
 void ike_request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
+  const Exchange exchange = sa.request->more ? Exchange::IkeFollowupKe : Exchange::CreateChildSa;
   abandon_request(core, sa);
-  core.ended(now, sa, Exchange::CreateChildSa, Role::Initiator, reason, text, {}, std::move(cause));
+  core.ended(now, sa, exchange, Role::Initiator, reason, text, {}, std::move(cause));
   if (sa.established()) sa.established()->rekey_at = now + backoff(core, ++sa.established()->rekey_failures);
   yield_to_successor(core, now, sa);
 }
@@ -42,6 +44,8 @@ void on_ike_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   if (!choice || !choice->spi || choice->suite.group != make.group || ke.group != make.group)
     return ike_request_failed(core, now, sa, Reason::NoProposalChosen, "The peer chose what we did not offer for the new IKE SA.",
                               {.number = 2});
+  if (!expect_followups(*sa.request, choice->suite.more, m))
+    return ike_request_failed(core, now, sa, Reason::BadPayloads, kNoLink, {.number = 2});
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::ComputeDh{job, make.group, make.key, ke.data});
   RequestDeriving next;
@@ -53,9 +57,9 @@ void on_ike_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   sa.request->state = std::move(next);
 }
 
-void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& state, const SecretBytes& shared) {
+void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& state, const FollowUpKeys& keys) {
   const auto make = std::get<MakeIke>(sa.request->make);
-  IkeSa& ours = succeed(core, now, sa, Role::Initiator, state.suite, make.spi, state.spi_r, make.nonce, state.nonce_r, shared);
+  IkeSa& ours = succeed(core, now, sa, Role::Initiator, state.suite, make.spi, state.spi_r, make.nonce, state.nonce_r, keys);
   ours.crash_token = state.token;
   ours.established()->lowest_nonce = std::min(make.nonce, state.nonce_r);
   sa.request.reset();

@@ -11,7 +11,7 @@ void begin_rekey_ike(Core& core, TimePoint now, IkeSa& sa, const Task& task);
 void send_ike_request(Core& core, TimePoint now, IkeSa& sa, Request& request, const Bytes& public_value);
 void on_ike_answer(Core& core, TimePoint now, IkeSa& sa, const Message& message);
 /// Our IKE SA in the old one's place; where the peer has made one at the same time the lowest nonce decides.
-void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& state, const SecretBytes& shared);
+void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& state, const FollowUpKeys& keys);
 void ike_request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause = {});
 /// Ours has come to nothing: the peer's rekeying, begun at the same time, is the one.
 void yield_to_successor(Core& core, TimePoint now, IkeSa& sa);

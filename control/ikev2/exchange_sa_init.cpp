@@ -6,6 +6,7 @@
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_eap.hpp"
+#include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/proposal.hpp"
 #include "control/ikev2/redirect.hpp"
@@ -27,7 +28,7 @@ void make_key(Core& core, IkeSa& sa, DhGroup group) {
   core.touch(sa);
 }
 
-void send_init(Core& core, TimePoint now, IkeSa& sa, std::shared_ptr<crypto::DhKey> key, Bytes public_value) {
+void send_init(Core& core, TimePoint now, IkeSa& sa, std::shared_ptr<crypto::KeyExchange> key, Bytes public_value) {
   Builder b;
   if (!sa.cookie.empty()) b.notify(NotifyType::Cookie, sa.cookie);
   b.add(build_ike_offer(core.connection(sa).proposals)).add(Ke{sa.group, public_value}).add(Nonce{sa.nonce_i});
@@ -36,6 +37,7 @@ void send_init(Core& core, TimePoint now, IkeSa& sa, std::shared_ptr<crypto::DhK
   if (may_sign(core.connection(sa))) b.notify(NotifyType::SignatureHashAlgorithms, announced_hashes());
   if (!core.connection(sa).ppk.id.empty()) b.notify(NotifyType::UsePpk);
   offer_redirect(core, sa, b);
+  if (asks_for_more(core.connection(sa).proposals)) b.notify(NotifyType::IntermediateExchangeSupported);
   sa.init_request = init_message(sa, IkeSpi{}, false, b);
   sa.last_request = {sa.init_request};
   core.send(now, sa, sa.last_request);
@@ -105,6 +107,10 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
   const Ke& ke = *m.find<Ke>();
   if (ke.group != sa.group || choice->suite.group != sa.group)
     return note_hint(core, in.now, sa, state, Reason::BadKe, "The peer's key exchange is of another group than the one that it chose.",
+                     {.number = 2});
+  if (asks_for_more(std::span(&choice->suite, 1)) && !m.notify(NotifyType::IntermediateExchangeSupported))
+    return note_hint(core, in.now, sa, state, Reason::BadPayloads,
+                     "The peer chose additional key exchanges, and does not say that it has IKE_INTERMEDIATE (RFC 9370 §2.2.1).",
                      {.number = 2});
   core.table.complete_initiator(sa.id, sa.spi_i, in.header().spi_r);
   sa.spi_r = in.header().spi_r;
@@ -199,6 +205,7 @@ void on_sa_init_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
     return send_init(core, now, sa, result.key, result.public_value);
   }
   if (auto* s = std::get_if<Responding>(&sa.state); s && s->job == job) return on_responding_dh(core, now, sa, *s, result);
+  if (on_intermediate_key(core, now, sa, result)) return;
   auto* s = std::get_if<Deriving>(&sa.state);
   if (!s || s->job != job) return;
   if (!result.ok)
@@ -207,7 +214,8 @@ void on_sa_init_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
   take_keys(sa, derive({sa.suite, sa.nonce_i, sa.nonce_r, result.shared.view(), sa.spi_i, sa.spi_r}));
   const Bytes reply = std::move(s->reply);
   go_to_nat_port(core, sa);
-  send_auth(core, now, sa, reply);
+  sa.next_request = 1;
+  next_key_exchange(core, now, sa, reply);
 }
 
 void go_to_nat_port(Core& core, IkeSa& sa) {
@@ -232,12 +240,16 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
     if (auto* asking = std::get_if<AskingUser>(&sa.state)) return on_eap_timer(core, now, sa, *asking);
     if (now < sa.half_open_until) return;
     // Our answer to IKE_SA_INIT, or the peer's IKE_AUTH, is lost on the way, or the peer is none.
-    if (std::holds_alternative<AwaitAuth>(sa.state))
+    if (std::holds_alternative<AwaitAuth>(sa.state) && sa.int_auth.exchanges < in_order(sa.suite.more).size())
+      core.shared.refused(now, core.connection(sa).name, sa.remote, Exchange::IkeIntermediate, Reason::Timeout,
+                          sa.remote.to_string() + " began, and did not go on with IKE_INTERMEDIATE.",
+                          {.number = 1, .on_4500 = sa.nat.encapsulate() && sa.repeats == 0, .by = ike::RefusedBy::Nobody});
+    else if (std::holds_alternative<AwaitAuth>(sa.state))
       core.shared.refused(now, core.connection(sa).name, sa.remote, Exchange::IkeAuth, Reason::Timeout,
                           sa.remote.to_string() + " began, and did not go on with IKE_AUTH.",
                           {.number = 3, .on_4500 = sa.nat.encapsulate() && sa.repeats == 0, .by = ike::RefusedBy::Nobody});
     if (std::holds_alternative<VerifyingInit>(sa.state) || std::holds_alternative<SigningReply>(sa.state) ||
-        std::holds_alternative<SigningForEap>(sa.state))
+        std::holds_alternative<SigningForEap>(sa.state) || std::holds_alternative<AnsweringIntermediate>(sa.state))
       core.shared.junk(now, sa.remote, Exchange::IkeAuth, Reason::Timeout,
                        core.connection(sa).name + ": keys and certificates were not done with within ike.half_open_timeout.",
                        {.number = 3});
@@ -246,7 +258,9 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
   auto* init = std::get_if<InitSent>(&sa.state);
   auto* auth = std::get_if<AuthSent>(&sa.state);
   auto* proving = std::get_if<ProvingUser>(&sa.state);
-  Outstanding* tx = init ? &init->tx : auth ? &auth->tx : proving ? &proving->tx : nullptr;
+  auto* more = std::get_if<Intermediate>(&sa.state);
+  if (more && !more->tx) return;
+  Outstanding* tx = init ? &init->tx : auth ? &auth->tx : proving ? &proving->tx : more ? &*more->tx : nullptr;
   if (!tx) return;
   switch (tx->poll(now, core.config.ike, core.services)) {
     case ike::Due::Nothing:
@@ -258,19 +272,22 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
     case ike::Due::GiveUp:
       break;
   }
-  const Exchange exchange = init ? Exchange::IkeSaInit : Exchange::IkeAuth;
+  const Exchange exchange = init ? Exchange::IkeSaInit : more ? Exchange::IkeIntermediate : Exchange::IkeAuth;
   if (sa.hint) {
     const Hint hint = *sa.hint;
     return connecting_failed(core, now, sa, exchange, hint.reason, hint.text, hint.cause);
   }
-  connecting_failed(
-      core, now, sa, exchange, Reason::Timeout,
-      std::string("No answer to ") + (init ? "IKE_SA_INIT" : "IKE_AUTH") + " after " + std::to_string(tx->sent()) + " attempts.",
-      {.number = init      ? 1U
-                 : proving ? 5U
-                           : 3U,
-       .on_4500 = !init && sa.nat.encapsulate(),
-       .by = ike::RefusedBy::Nobody});
+  connecting_failed(core, now, sa, exchange, Reason::Timeout,
+                    std::string("No answer to ") +
+                        (init   ? "IKE_SA_INIT"
+                         : more ? "IKE_INTERMEDIATE"
+                                : "IKE_AUTH") +
+                        " after " + std::to_string(tx->sent()) + " attempts.",
+                    {.number = init      ? 1U
+                               : proving ? 5U
+                                         : 3U,
+                     .on_4500 = !init && sa.nat.encapsulate(),
+                     .by = ike::RefusedBy::Nobody});
 }
 
 std::optional<TimePoint> connecting_deadline(const IkeSa& sa) {
@@ -279,6 +296,7 @@ std::optional<TimePoint> connecting_deadline(const IkeSa& sa) {
   if (sa.role == Role::Responder) return sa.half_open_until;
   if (const auto* s = std::get_if<InitSent>(&sa.state)) return s->tx.deadline();
   if (const auto* s = std::get_if<AuthSent>(&sa.state)) return s->tx.deadline();
+  if (const auto* s = std::get_if<Intermediate>(&sa.state); s && s->tx) return s->tx->deadline();
   if (const auto* s = std::get_if<ProvingUser>(&sa.state)) return s->tx.deadline();
   return std::nullopt;
 }

@@ -154,14 +154,15 @@ IkeKeys derive_resumed(const IkeKeyInputs& in, ByteView old_d) {
   return spread(prf(in.suite.prf, old_d, {as_bytes("Resumption"), in.nonce_i, in.nonce_r}), in);
 }
 
-IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d) {
-  return spread(prf(old_prf, old_d, {in.g_ir, in.nonce_i, in.nonce_r}), in);
+IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d, ByteView more) {
+  return spread(prf(old_prf, old_d, {in.g_ir, in.nonce_i, in.nonce_r, more}), in);
 }
 
-ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir) {
-  // KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr)
+ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir,
+                     ByteView more) {
+  // KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr [| SK(1) | ...])
   const std::size_t e = encr_bytes(suite.encr, suite.key_bits), a = integ_bytes(suite.encr, suite.key_bits, suite.integ);
-  const SecretBytes all = prf_plus(prf, sk_d, {g_ir.value_or(ByteView{}), nonce_i, nonce_r}, 2 * (e + a));
+  const SecretBytes all = prf_plus(prf, sk_d, {g_ir.value_or(ByteView{}), nonce_i, nonce_r, more}, 2 * (e + a));
   Taker keymat(all.view());
   ChildKeys out;
   for (EspKeys* direction : {&out.from_initiator, &out.from_responder}) {
@@ -171,9 +172,32 @@ ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView non
   return out;
 }
 
-SecretBytes signed_octets(Prf prf_id, ByteView first_message, ByteView other_nonce, ByteView sk_p, ByteView id_body) {
-  const SecretBytes maced_id = prf(prf_id, sk_p, {id_body});
-  return concat({first_message, other_nonce, maced_id.view()});
+SecretBytes IntAuth::octets() const {
+  if (exchanges == 0) return {};
+  const Big message_id(exchanges + 1);  // IKE_SA_INIT had 0
+  return concat({of_initiator.view(), of_responder.view(), message_id});
+}
+
+SecretBytes int_auth(Prf prf_id, ByteView sk_p, const SecretBytes& before, ByteView header, std::uint8_t first, ByteView chain) {
+  // As if there were one SK payload, without IV, padding and ICV, and the lengths were those of that.
+  constexpr std::size_t kIkeHeader = 28, kNextPayload = 16, kLength = 24, kGenericHeader = 4;
+  constexpr std::uint8_t kSk = 46;
+  if (header.size() < kIkeHeader) throw std::invalid_argument("an IKE header");
+  Bytes a(header.begin(), header.begin() + kIkeHeader);
+  a[kNextPayload] = kSk;
+  const Big total(static_cast<std::uint32_t>(kIkeHeader + kGenericHeader + chain.size()));
+  std::ranges::copy(total.bytes, a.begin() + kLength);
+  const Big payload(static_cast<std::uint16_t>(kGenericHeader + chain.size()));
+  a.push_back(first);
+  a.push_back(0);
+  a.insert(a.end(), payload.bytes.begin(), payload.bytes.end());
+  return prf(prf_id, sk_p, {before.view(), a, chain});
+}
+
+SecretBytes signed_octets(Prf prf_id, ByteView first_message, ByteView other_nonce, ByteView sk_p, ByteView id_body,
+                          const IntAuth& intermediate) {
+  const SecretBytes maced_id = prf(prf_id, sk_p, {id_body}), more = intermediate.octets();
+  return concat({first_message, other_nonce, maced_id.view(), more.view()});
 }
 
 SecretBytes shared_key_auth(Prf prf_id, ByteView secret, ByteView octets) {

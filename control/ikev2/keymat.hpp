@@ -39,7 +39,9 @@ struct PpkKeys {
 };
 PpkKeys ppk_keys(const IkeKeys& keys, ByteView ppk);
 /// Of an IKE SA that replaces another: SKEYSEED = prf(SK_d of the old one, g^ir | Ni | Nr), with the old one's PRF (RFC 7296 §2.18).
-IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d);
+/// `more`: SK(1) | ... of its additional key exchanges, if there were any: it is prf(SK_d, SK(0) | Ni | Nr | SK(1) | ...) (RFC 9370
+/// §2.2.4). Also of the same SA after an additional key exchange: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr) (RFC 9370 §2.2.2).
+IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d, ByteView more = {});
 
 /// Of an IKE SA that goes on by a ticket: SKEYSEED = prf(SK_d of the old one, "Resumption" | Ni | Nr) (RFC 5723 §5.1). There is no g^ir.
 IkeKeys derive_resumed(const IkeKeyInputs& in, ByteView old_d);
@@ -52,10 +54,25 @@ struct EspKeys {
 struct ChildKeys {
   EspKeys from_initiator, from_responder;
 };
-ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir);
+/// With additional key exchanges it is prf+(SK_d, SK(0) | Ni | Nr | SK(1) | ...), `more` being SK(1) | ... (RFC 9370 §2.2.4).
+ChildKeys child_keys(Prf prf, ByteView sk_d, const EspSuite& suite, ByteView nonce_i, ByteView nonce_r, std::optional<ByteView> g_ir,
+                     ByteView more = {});
 
-/// What a side signs (RFC 7296 §2.15): its first message | the other's nonce | prf(SK_p, its ID payload without the generic header).
-SecretBytes signed_octets(Prf prf, ByteView first_message, ByteView other_nonce, ByteView sk_p, ByteView id_body);
+/// The proof of what went through IKE_INTERMEDIATE (RFC 9242 §3.3.2): nothing where there was no such exchange.
+struct IntAuth {
+  SecretBytes of_initiator, of_responder;
+  std::uint32_t exchanges = 0;
+  /// IntAuth_iN | IntAuth_rN | the message ID of the first IKE_AUTH, which comes next.
+  [[nodiscard]] SecretBytes octets() const;
+};
+/// One message more: IntAuth_xN = prf(SK_px, IntAuth_x(N-1) | A | P). `header`: the IKE header of the message or of one of its fragments.
+/// `first` and `chain`: what is inside, as it was or will be encrypted. `sk_p`: as before this exchange.
+SecretBytes int_auth(Prf prf, ByteView sk_p, const SecretBytes& before, ByteView header, std::uint8_t first, ByteView chain);
+
+/// What a side signs (RFC 7296 §2.15): its first message | the other's nonce | prf(SK_p, its ID payload without the generic header), and
+/// behind that what RFC 9242 §3.3.2 adds.
+SecretBytes signed_octets(Prf prf, ByteView first_message, ByteView other_nonce, ByteView sk_p, ByteView id_body,
+                          const IntAuth& intermediate = {});
 /// AUTH with a shared key: prf(prf(secret, "Key Pad for IKEv2"), octets). Also with the MSK of an EAP method as the secret.
 SecretBytes shared_key_auth(Prf prf, ByteView secret, ByteView octets);
 

@@ -6,6 +6,7 @@
 #include "control/ike/lifetimes.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/exchange_informational.hpp"
 #include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
@@ -184,7 +185,9 @@ bool outlived(const IkeSa& sa, const Child& child) {
 /// The peer has not shown that it has the pair. As long as another one carries the traffic there is no hurry.
 void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   const auto all = core.sas_with(sa, sa.remote_id);
-  const auto sends = [&](const Child& c) { return c.child == child.child && c.life == Life::Live && !c.outbound && !c.redundant; };
+  const auto sends = [&](const Child& c) {
+    return c.child == child.child && c.life == Life::Live && !c.outbound && !c.redundant && c.selectors.intersects(child.selectors);
+  };
   const bool carried =
       std::ranges::any_of(all, [&](const IkeSa* one) { return one->peer == sa.peer && std::ranges::any_of(one->children, sends); });
   const bool leaving = sa.established() && sa.established()->leaving;
@@ -244,6 +247,7 @@ std::optional<TimePoint> next_probe(const Core& core, const IkeSa& sa) {
 void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
   poll_request(core, now, sa);
   if (sa.dead) return;
+  if (sa.pending && now >= sa.pending->until) abandon_followups(core, sa);
   if (auto* closing = std::get_if<Closing>(&sa.state)) {
     if (now >= closing->forget_at) discard(core, now, sa);
     return;
@@ -261,6 +265,9 @@ void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
   }
   if (est->look_at && now >= *est->look_at) resolve_twins(core, now, sa);
   if (sa.dead || !sa.established()) return;
+  if (sa.session_end && now >= *sa.session_end)
+    return close_sa(core, now, sa, Reason::Expired,
+                    "The time that the RADIUS server has given user \"" + sa.user + "\" is over (Session-Timeout).");
   if (now >= est->expires_at) {
     const std::string text = "The lifetime of the IKE SA ended before it was replaced.";
     core.shared.lost(now, {core.connection(sa).name, {}, sa.remote, {}, {}}, Reason::Expired, text);
@@ -283,6 +290,7 @@ std::optional<TimePoint> established_deadline(const Core& core, const IkeSa& sa)
   if (const auto* closing = std::get_if<Closing>(&sa.state)) return earliest(out, closing->forget_at);
   const Established* est = sa.established();
   if (!est) return out;
+  if (sa.pending) out = earliest(out, sa.pending->until);
   for (const Child& child : sa.children) {
     if (child.life == Life::Ended || child.life == Life::Replaced) out = earliest(out, child.until);
     if (child.life != Life::Live) continue;
@@ -294,7 +302,7 @@ std::optional<TimePoint> established_deadline(const Core& core, const IkeSa& sa)
       out = earliest(out, child.rekey_at);
   }
   if (est->replaced) return earliest(earliest(out, est->until), next_probe_of_replaced(core, sa));
-  out = earliest(earliest(earliest(out, est->expires_at), est->rekey_at), est->look_at);
+  out = earliest(earliest(earliest(earliest(out, est->expires_at), est->rekey_at), est->look_at), sa.session_end);
   if (sa.nat.local && core.config.ike.keepalive.count() != 0) out = earliest(out, sa.last_sent + core.config.ike.keepalive);
   return earliest(out, next_probe(core, sa));
 }

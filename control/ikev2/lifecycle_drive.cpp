@@ -24,6 +24,19 @@ bool is_live(Core& core, std::size_t connection, std::size_t child) {
   return std::ranges::any_of(core.sas_of(connection), [&](const IkeSa* sa) { return newest_live(*sa, child) != nullptr; });
 }
 
+/// Of a child with a pair for each two addresses: a packet of others waits.
+bool wants_another(Core& core, std::size_t connection, std::size_t index, const ChildRun& child) {
+  if (!child.single || !child.packet) return false;
+  std::size_t pairs = 0;
+  for (const IkeSa* sa : core.sas_of(connection))
+    for (const Child& c : sa->children) {
+      if (c.child != index || c.life != Life::Live || c.ended) continue;
+      ++pairs;
+      if (c.selectors.intersects({{child.packet->local}, {child.packet->remote}})) return false;
+    }
+  return pairs < kMaxSinglePairs;
+}
+
 bool being_made(Core& core, std::size_t connection, std::size_t child) {
   return std::ranges::any_of(core.sas_of(connection), [&](const IkeSa* sa) { return makes(*sa, child); });
 }
@@ -58,7 +71,8 @@ void drive(Core& core, TimePoint now, std::size_t index) {
     ChildRun& child = run.children[i];
     if (now >= child.end_at) end_orphans(core, child);
     if (!child.ending.empty()) run.wake_at = earliest(run.wake_at, child.end_at);
-    if (!(child.persistent || child.requested) || is_live(core, index, i) || being_made(core, index, i)) continue;
+    if (!(child.persistent || child.requested) || being_made(core, index, i)) continue;
+    if (is_live(core, index, i) && !wants_another(core, index, i, child)) continue;
     if (now < child.retry_at) {
       run.wake_at = earliest(run.wake_at, child.retry_at);
       continue;

@@ -22,6 +22,7 @@ enum class MessageKind : std::uint8_t {
   NewChildReply,
   NewIkeRequest,  ///< CREATE_CHILD_SA that rekeys the IKE SA: no TS
   NewIkeReply,
+  KeyExchange,    ///< IKE_INTERMEDIATE and IKE_FOLLOWUP_KE, either direction (RFC 9370 §2.2.2, §2.2.4)
   Informational,  ///< either direction
   ResumeRequest,  ///< IKE_SESSION_RESUME (RFC 5723 §4.3)
   ResumeReply,

@@ -55,7 +55,20 @@ enum class PayloadType : std::uint8_t {
 std::string name(PayloadType t);
 
 /// RFC 7296 §3.3.2.
-enum class TransformType : std::uint8_t { Encr = 1, Prf = 2, Integ = 3, Ke = 4, Esn = 5 };
+enum class TransformType : std::uint8_t {
+  Encr = 1,
+  Prf = 2,
+  Integ = 3,
+  Ke = 4,
+  Esn = 5,
+  AddKe1 = 6,  ///< to 12: additional key exchanges (RFC 9370 §2.2.1)
+  AddKe7 = 12
+};
+/// The n-th of them, from 0.
+constexpr TransformType additional_type(std::size_t n) {
+  return static_cast<TransformType>(static_cast<std::size_t>(TransformType::AddKe1) + n);
+}
+constexpr bool is_additional(TransformType t) { return t >= TransformType::AddKe1 && t <= TransformType::AddKe7; }
 /// Security protocol identifiers, RFC 7296 §3.3.1.
 inline constexpr std::uint8_t kProtoIke = 1, kProtoAh = 2, kProtoEsp = 3;
 

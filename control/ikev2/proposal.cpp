@@ -19,7 +19,10 @@ constexpr std::size_t kIkeSpi = 8, kSaSpi = 4;   // RFC 7296 §3.3.1
 constexpr std::uint32_t kLastReservedSpi = 255;  // RFC 4303 §2.1
 constexpr std::size_t kUsable = 8;               // suites that a mismatch suggests at most
 // In this order a difference is reported.
-constexpr std::array kFields{TransformType::Encr, TransformType::Integ, TransformType::Prf, TransformType::Ke, TransformType::Esn};
+constexpr std::array kFields{TransformType::Encr, TransformType::Integ, TransformType::Prf, TransformType::Ke,
+                             TransformType::Esn,  additional_type(0),   additional_type(1), additional_type(2),
+                             additional_type(3),  additional_type(4),   additional_type(5), additional_type(6)};
+static_assert(kFields.size() == kKinds && kTypes.size() == kKinds);
 
 template <class T>
 Bytes bytes_of(T spi) {
@@ -59,7 +62,7 @@ struct Ours {
 std::vector<EspSuite> without_groups(std::span<const EspSuite> suites, bool pfs) {
   std::vector<EspSuite> out(suites.begin(), suites.end());
   if (!pfs)
-    for (EspSuite& s : out) s.pfs = DhGroup::None;
+    for (EspSuite& s : out) s.pfs = DhGroup::None, s.more = {};
   return out;
 }
 
@@ -161,6 +164,19 @@ bool add_usable(std::vector<std::string>& out, const Suite& suite) {
   return out.size() < kUsable;
 }
 using OrNone = std::vector<const IntegInfo*>;
+/// For each additional key exchange that a proposal lists, and does not list as one that may be left out, a method that we have and that is
+/// not used yet; nullopt: there is none for one of them.
+std::optional<AdditionalKes> additional(const Listed& listed, DhGroup first) {
+  AdditionalKes out{};
+  for (std::size_t n = 0; n < out.size(); ++n) {
+    const auto& kind = listed.at(additional_type(n));
+    if (std::ranges::any_of(kind, [](const Transform* t) { return t->id == 0; })) continue;
+    for (const DhInfo* d : known(listed, additional_type(n), dh_info))
+      if (out[n] == DhGroup::None && d->id != first && std::ranges::find(out, d->id) == out.end()) out[n] = d->id;
+    if (!kind.empty() && out[n] == DhGroup::None) return std::nullopt;
+  }
+  return out;
+}
 
 /// All combinations of what a proposal for IKE lists and we have, until there are enough.
 bool usable_ike(const Listed& listed, std::vector<std::string>& out) {
@@ -169,7 +185,9 @@ bool usable_ike(const Listed& listed, std::vector<std::string>& out) {
     for (const IntegInfo* i : e->aead() ? OrNone{nullptr} : integs)
       for (const PrfInfo* p : known(listed, TransformType::Prf, prf_info))
         for (const DhInfo* d : known(listed, TransformType::Ke, dh_info))
-          if (!add_usable(out, IkeSuite{e->id, e->key_bits, p->id, d->id, i ? i->id : Integ::None})) return false;
+          if (const auto more = additional(listed, d->id);
+              more && !add_usable(out, IkeSuite{e->id, e->key_bits, p->id, d->id, i ? i->id : Integ::None, *more}))
+            return false;
   return true;
 }
 /// The same of ESP or AH. The words for groups are left out where they are not looked at.
@@ -185,8 +203,16 @@ bool usable_child(const Listed& listed, bool groups, std::vector<std::string>& o
       for (const DhInfo* d : dhs)
         for (const Transform* esn : listed.at(TransformType::Esn)) {
           if (esn->unknown_attribute || esn->id > 1) continue;
-          const EspSuite suite{e ? e->id : Encr::None,    e ? e->key_bits : std::uint16_t{0},    i ? i->id : Integ::None,
-                               d ? d->id : DhGroup::None, ah ? SaProtocol::Ah : SaProtocol::Esp, esn->id == 1};
+          const DhGroup first = d ? d->id : DhGroup::None;
+          const auto more = groups ? additional(listed, first) : AdditionalKes{};
+          if (!more) continue;
+          const EspSuite suite{e ? e->id : Encr::None,
+                               e ? e->key_bits : std::uint16_t{0},
+                               i ? i->id : Integ::None,
+                               first,
+                               ah ? SaProtocol::Ah : SaProtocol::Esp,
+                               esn->id == 1,
+                               *more};
           if (!add_usable(out, suite)) return false;
         }
   return true;

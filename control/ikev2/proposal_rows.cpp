@@ -31,10 +31,22 @@ bool belongs(TransformType type, std::uint8_t protocol) {
       return true;
     case TransformType::Esn:
       return protocol != kProtoIke;
+    default:
+      return is_additional(type);
   }
-  return false;
 }
-bool may_be_none(TransformType type) { return type == TransformType::Integ || type == TransformType::Ke; }
+bool key_exchange(TransformType type) { return type == TransformType::Ke || is_additional(type); }
+bool may_be_none(TransformType type) { return type == TransformType::Integ || key_exchange(type); }
+
+/// False: there is a method that we do not have.
+bool add_additional(Row& row, const AdditionalKes& more) {
+  for (std::size_t n = 0; n < more.size(); ++n) {
+    if (more[n] == DhGroup::None) continue;
+    if (!find_ke(more[n])) return false;
+    row.kinds[slot(additional_type(n))] = transform(additional_type(n), more[n]);
+  }
+  return true;
+}
 
 bool same_kinds(const Row& a, const Row& b) {
   return a.protocol == b.protocol &&
@@ -69,10 +81,11 @@ std::size_t full_product(std::span<const Row> rows) {
 std::optional<Row> row_of(const IkeSuite& s) {
   const EncrInfo* e = find_encr(s.encr, s.key_bits);
   const IntegInfo* i = find_integ(s.integ);
-  if (!e || !e->ikev2_ike() || !find_prf(s.prf) || !find_dh(s.group)) return std::nullopt;
+  if (!e || !e->ikev2_ike() || !find_prf(s.prf) || !find_ke(s.group)) return std::nullopt;
   if (e->aead() ? s.integ != Integ::None : !i || !i->esp()) return std::nullopt;
   Row row{kProtoIke, {encryption(*e), transform(TransformType::Prf, s.prf), {}, transform(TransformType::Ke, s.group), {}}};
   if (i) row.kinds[slot(TransformType::Integ)] = transform(TransformType::Integ, s.integ);
+  if (!add_additional(row, s.more)) return std::nullopt;
   return row;
 }
 
@@ -81,12 +94,13 @@ std::optional<Row> row_of(const EspSuite& s) {
   const IntegInfo* i = find_integ(s.integ);
   const bool ah = s.protocol == SaProtocol::Ah;
   if (ah ? s.encr != Encr::None || !i : !e || (e->aead() ? s.integ != Integ::None : !i || !i->esp())) return std::nullopt;
-  if (s.pfs != DhGroup::None && !find_dh(s.pfs)) return std::nullopt;
+  if (s.pfs != DhGroup::None && !find_ke(s.pfs)) return std::nullopt;
   Row row{ah ? kProtoAh : kProtoEsp, {}};
   if (!ah) row.kinds[slot(TransformType::Encr)] = encryption(*e);
   if (i) row.kinds[slot(TransformType::Integ)] = transform(TransformType::Integ, s.integ);
   if (s.pfs != DhGroup::None) row.kinds[slot(TransformType::Ke)] = transform(TransformType::Ke, s.pfs);
   row.kinds[slot(TransformType::Esn)] = transform(TransformType::Esn, s.esn ? 1 : 0);
+  if (!add_additional(row, s.more)) return std::nullopt;
   return row;
 }
 
@@ -104,8 +118,8 @@ const PrfInfo* prf_info(const Transform& t) {
   return p && plain(t, TransformType::Prf, p->id) ? p : nullptr;
 }
 const DhInfo* dh_info(const Transform& t) {
-  const auto* d = find_dh(static_cast<DhGroup>(t.id));
-  return d && plain(t, TransformType::Ke, d->id) ? d : nullptr;
+  const auto* d = find_ke(static_cast<DhGroup>(t.id));
+  return d && key_exchange(t.type) && plain(t, t.type, d->id) ? d : nullptr;
 }
 
 Sa offer_of(std::span<const Row> rows, const Bytes& spi) {
@@ -144,7 +158,7 @@ Pick pick(const Row& row, const Listed& listed, TransformType type, bool groups)
   const Transform sought = wanted ? *wanted : transform(type, 0);
   const auto found = std::ranges::find_if(kind, [&](const Transform* t) { return *t == sought; });
   if (found != kind.end() && (wanted || may_be_none(type))) return {true, *found};
-  const bool looked_at = groups || type != TransformType::Ke;
+  const bool looked_at = groups || !key_exchange(type);
   return {!wanted && (kind.empty() || !looked_at), nullptr};
 }
 

@@ -13,9 +13,11 @@
 
 namespace culvert::ikev2::proposals {
 
-inline constexpr std::size_t kKinds = 5;
+inline constexpr std::size_t kKinds = 12;
 inline constexpr std::size_t slot(TransformType t) { return static_cast<std::size_t>(t) - 1; }
-inline constexpr std::array kTypes{TransformType::Encr, TransformType::Prf, TransformType::Integ, TransformType::Ke, TransformType::Esn};
+inline constexpr std::array kTypes{TransformType::Encr, TransformType::Prf, TransformType::Integ, TransformType::Ke,
+                                   TransformType::Esn,  additional_type(0), additional_type(1),   additional_type(2),
+                                   additional_type(3),  additional_type(4), additional_type(5),   additional_type(6)};
 
 /// A suite; a kind that it has not is empty.
 struct Row {
@@ -32,7 +34,7 @@ std::optional<Row> row_of(const EspSuite& suite);
 const EncrInfo* encr_info(const Transform& t);
 const IntegInfo* integ_info(const Transform& t);
 const PrfInfo* prf_info(const Transform& t);
-const DhInfo* dh_info(const Transform& t);
+const DhInfo* dh_info(const Transform& t);  ///< of an additional key exchange, too
 
 /// Proposals without a suite that is not among `rows`, in their order, with our SPI in each.
 Sa offer_of(std::span<const Row> rows, const Bytes& spi);
@@ -50,7 +52,7 @@ struct Pick {
   bool fits = false;
   const Transform* transform = nullptr;  ///< nullptr: the kind is left out of the reply
 };
-/// `groups` false: those are not looked at (RFC 7296 §1.2: an SA payload of IKE_AUTH has none).
+/// `groups` false: key exchanges are not looked at (RFC 7296 §1.2: an SA payload of IKE_AUTH has none).
 Pick pick(const Row& row, const Listed& listed, TransformType type, bool groups = true);
 
 /// "aes256"; "encryption 77".

@@ -72,13 +72,18 @@ std::string base_name(const Transform& t) {
       return i ? std::string(i->name) : t.id == 0 ? "none" : lookup(kInteg, t.id, "integrity");
     }
     case TransformType::Ke: {
-      const DhInfo* d = find_dh(static_cast<DhGroup>(t.id));
+      const DhInfo* d = find_ke(static_cast<DhGroup>(t.id));
       return d ? std::string(d->name) : t.id == 0 ? "none" : lookup(kKe, t.id, "group");
     }
     case TransformType::Esn:
       return t.id == 0 ? "noesn" : t.id == 1 ? "esn" : "esn " + std::to_string(t.id);
+    default:
+      break;
   }
-  return "transform type " + std::to_string(static_cast<unsigned>(t.type));
+  if (!is_additional(t.type)) return "transform type " + std::to_string(static_cast<unsigned>(t.type));
+  Transform method = t;
+  method.type = TransformType::Ke;
+  return "ke" + std::to_string(static_cast<unsigned>(t.type) - static_cast<unsigned>(TransformType::AddKe1) + 1) + "_" + base_name(method);
 }
 
 const char* kind_name(TransformType type, bool several) {
@@ -90,6 +95,7 @@ const char* kind_name(TransformType type, bool several) {
     case TransformType::Integ:
       return several ? "integrity algorithms" : "integrity algorithm";
     default:
+      if (is_additional(type)) return several ? "additional key exchanges" : "additional key exchange";
       return several ? "Diffie-Hellman groups" : "Diffie-Hellman group";
   }
 }
@@ -115,6 +121,8 @@ std::string describe(const Proposal& p) {
     derived.push_back(static_cast<std::uint16_t>(prf_of(static_cast<Integ>(t->id))));
   if (prfs != derived) add(TransformType::Prf);
   add(TransformType::Ke);
+  for (std::size_t n = 0; n < kAdditional; ++n)
+    for (const Transform* t : listed.at(additional_type(n))) words.push_back(name(*t));
   add(TransformType::Esn);
   std::string out;
   for (std::size_t n = 0; n < std::min(words.size(), kWords); ++n) out += (n == 0 ? "" : "-") + words[n];
@@ -161,6 +169,7 @@ std::string complaint(const Row& row, const Listed& listed, TransformType type) 
     return row.at(type)->id == 0 ? "extended sequence numbers are offered, others are wanted"
                                  : "no extended sequence numbers are offered, they are wanted";
   }
+  if (kind.empty() && is_additional(type)) return "no additional key exchange is offered where " + name(*row.at(type)) + " is wanted";
   if (kind.empty())
     return "no " + std::string(kind_name(type, false)) + " is offered" + (type == TransformType::Ke ? ", one is wanted" : "");
   if (!row.at(type) && type == TransformType::Integ)

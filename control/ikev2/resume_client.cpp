@@ -46,6 +46,7 @@ void on_resume_reply(Core& core, const Incoming& in, IkeSa& sa) {
   find_nats(core, sa, *m);
   take_keys(sa, derive_resumed({sa.suite, sa.nonce_i, sa.nonce_r, {}, sa.spi_i, sa.spi_r}, sa.pass->d.view()));
   go_to_nat_port(core, sa);
+  sa.next_request = 1;
   send_auth(core, in.now, sa, Bytes(in.framed.message.begin(), in.framed.message.end()));
 }
 

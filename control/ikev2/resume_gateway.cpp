@@ -115,7 +115,8 @@ void add_ticket(Core& core, const IkeSa& sa, const Message& request, const Prove
   Ticket t;
   t.authenticated = sa.resumed ? sa.resumed->authenticated : now;
   t.expires = t.authenticated + c.resumption.lifetime.count();
-  if (!c.resumption.enabled || keys.empty() || t.expires <= now) {
+  const bool plain = in_order(sa.suite.more).empty();  // of the additional key exchanges (RFC 9370) a ticket knows nothing
+  if (!c.resumption.enabled || !plain || keys.empty() || t.expires <= now) {
     out.notify(NotifyType::TicketNack);
     return;
   }

@@ -4,6 +4,7 @@
 
 #include "control/ike/connection_select.hpp"
 #include "control/ikev2/certificates.hpp"
+#include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/proposal.hpp"
@@ -25,12 +26,12 @@ struct Selection {
   IkeChoice choice;
 };
 
-std::optional<Selection> select(Core& core, const Incoming& in, const Sa& offered, DhGroup ke) {
+std::optional<Selection> select(Core& core, const Incoming& in, const Sa& offered, DhGroup ke, bool intermediate) {
   const Endpoint &here = in.datagram.local, &peer = in.datagram.remote;
   const auto options = ike::candidates(core.config, here, peer.address, 2);
   std::optional<std::pair<std::size_t, Mismatch>> first;
   for (const std::size_t index : options) {
-    auto choice = select_ike(core.config.connections[index].proposals, offered, ke);
+    auto choice = select_possible(core.config.connections[index].proposals, offered, ke, intermediate);
     if (choice) return Selection{index, std::move(*choice)};
     if (!first) first.emplace(index, std::move(choice.error()));
   }
@@ -138,7 +139,7 @@ void on_sa_init_request(Core& core, const Incoming& in) {
   bool address_shown = false;
   if (!let_in(core, in, *parsed, address_shown)) return;
   const Ke& ke = *parsed->find<Ke>();
-  auto selection = select(core, in, *parsed->find<Sa>(), ke.group);
+  auto selection = select(core, in, *parsed->find<Sa>(), ke.group, parsed->notify(NotifyType::IntermediateExchangeSupported) != nullptr);
   if (!selection) return;
   if (auto elsewhere = redirect_at_once(core, in, selection->connection, *parsed))
     return refuse_newcomer_with(core, in, NotifyType::Redirect, std::move(*elsewhere));
@@ -178,6 +179,7 @@ void on_responding_dh(Core& core, TimePoint now, IkeSa& sa, Responding& state, c
   if (sa.hashes) b.notify(NotifyType::SignatureHashAlgorithms, announced_hashes());
   sa.use_ppk = sa.use_ppk && any_ppk(core, connections_for(core, sa));
   if (sa.use_ppk) b.notify(NotifyType::UsePpk);
+  if (asks_for_more(std::span(&sa.suite, 1))) b.notify(NotifyType::IntermediateExchangeSupported);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
   add_cert_requests(core, connections_for(core, sa), sa.allowance.left() - std::min(size, sa.allowance.left()), b);
   Bytes reply = init_message(sa, sa.spi_r, true, b);

@@ -9,6 +9,9 @@
 //   with EAP, the initiator's user behind the responder's signature (RFC 7296 §2.16):
 //     initiator   AuthSent -reply-> Verifying -ok-> ProvingUser -reply-> ... -reply-> Established
 //     responder   AwaitAuth -request-> SigningForEap -sig-> AskingUser -request-> ... -request-> Established
+//   with additional key exchanges (RFC 9370), between IKE_SA_INIT and IKE_AUTH, once for each:
+//     initiator   Deriving -dh-> Intermediate -dh, reply, dh-> Intermediate ... AuthSent
+//     responder   AwaitAuth -request-> AnsweringIntermediate -dh-> AwaitAuth
 //   then        Established -Delete-> Closing
 //
 // Each side has one request under way at a time (a window of 1, RFC 7296 §2.3), and answers one of the peer's at a time.
@@ -93,7 +96,7 @@ struct MakingKey {
   JobId job{};
 };
 struct InitSent {
-  std::shared_ptr<crypto::DhKey> key;
+  std::shared_ptr<crypto::KeyExchange> key;
   Bytes public_value;
   Outstanding tx;
 };
@@ -101,6 +104,13 @@ struct Deriving {
   JobId job{};
   Bytes nonce_r;
   Bytes reply;  ///< the whole message: the responder signs it
+};
+/// An additional key exchange (RFC 9370 §2.2.2): our half is being made, then the request is out, then the secret is being computed.
+struct Intermediate {
+  Bytes reply;  ///< of IKE_SA_INIT
+  JobId job{};
+  std::shared_ptr<crypto::KeyExchange> key{};
+  std::optional<Outstanding> tx{};  ///< while the request is out
 };
 /// Our signature is being made.
 struct Signing {
@@ -142,6 +152,12 @@ struct Responding {
 struct AwaitAuth {
   Bytes request, reply;  ///< IKE_SA_INIT both ways
 };
+/// An additional key exchange of the initiator's is being answered.
+struct AnsweringIntermediate {
+  AwaitAuth after;
+  JobId job{};
+  std::uint32_t id = 0;  ///< of the message
+};
 /// The request of IKE_AUTH, while it is judged: nothing that comes meanwhile is answered.
 struct AuthRequest {
   std::uint32_t id = 0;  ///< of the message
@@ -174,6 +190,13 @@ struct SigningForEap {
   EapOpening opening;
   ike::SignatureScheme scheme{};
 };
+/// ... whom a server elsewhere knows.
+struct RadiusTalk {
+  std::optional<std::size_t> server{};  ///< that has answered
+  Bytes state{};                        ///< its word, which it wants to hear again
+  std::optional<std::chrono::seconds> session_timeout{};
+  std::vector<IpAddress> framed{};  ///< the virtual addresses that it gives him
+};
 /// The initiator is to be a user.
 struct AskingUser {
   EapOpening opening;  ///< the message ID is that of the request at work
@@ -188,6 +211,7 @@ struct AskingUser {
     std::string text, problem;
   };
   std::optional<Verdict> verdict{};  ///< a refusal whose time has not come
+  RadiusTalk radius{};
 };
 /// Failed at the price of a key exchange: keeps its place among the half-open ones until its time is over, so that a stranger cannot make
 /// us compute more often than ike.half_open_limit and ike.half_open_timeout allow. Repeats its last answer, and gives no other.
@@ -209,8 +233,8 @@ struct Established {
 struct Closing {
   TimePoint forget_at;
 };
-using State = std::variant<MakingKey, InitSent, Deriving, Signing, AuthSent, Verifying, ProvingUser, Responding, AwaitAuth, VerifyingInit,
-                           SigningReply, SigningForEap, AskingUser, Refused, Established, Closing>;
+using State = std::variant<MakingKey, InitSent, Deriving, Intermediate, Signing, AuthSent, Verifying, ProvingUser, Responding, AwaitAuth,
+                           AnsweringIntermediate, VerifyingInit, SigningReply, SigningForEap, AskingUser, Refused, Established, Closing>;
 
 /// Virtual addresses of one side: one of each family at most.
 struct VirtualAddresses {
@@ -237,6 +261,8 @@ struct IkeSa {
   IkeSuite suite;
   IkeKeys keys;
   std::optional<Cipher> seal, open;       ///< our direction, the peer's
+  std::optional<Cipher> opened_by;        ///< what the request was encrypted with that the last answer is for, if not `open`
+  IntAuth int_auth;                       ///< of IKE_INTERMEDIATE
   Bytes nonce_i, nonce_r;                 ///< of IKE_SA_INIT; kept until IKE_AUTH is over
   DhGroup group{};                        ///< of our KE payload
   Bytes init_request;                     ///< of an initiator: IKE_SA_INIT as last sent
@@ -263,6 +289,8 @@ struct IkeSa {
 
   std::string local_id, remote_id;             ///< printable; of the peer once it has proved it: of a user his name
   std::string user;                            ///< with EAP: who the peer is, printable; empty: no user
+  std::optional<TimePoint> session_end;        ///< with RADIUS: so long he may stay, rekeyed or not
+  std::vector<IpAddress> framed;               ///< ... and the virtual addresses that he is to have; none: any of the pools
   std::optional<PeerKey> peer;                 ///< of a connection that can have many
   VirtualAddresses inner_local, inner_remote;  ///< ours as a client, the peer's as a gateway
   std::string lease;                           ///< who holds the latter (configuration.hpp)
@@ -270,6 +298,7 @@ struct IkeSa {
   std::deque<Task> tasks;
   std::optional<Request> request;
   std::optional<Answering> answering;
+  std::optional<Pending> pending;
   std::size_t first_child = 0;      ///< of an initiator: what IKE_AUTH is to make
   bool childless = false;           ///< ... nothing
   bool unnamed = false;             ///< of an initiator: asks without saying whom (IDr), to learn who is there
@@ -285,6 +314,11 @@ struct IkeSa {
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }
   [[nodiscard]] Established* established() { return std::get_if<Established>(&state); }
+  /// The CHILD SA that a CREATE_CHILD_SA of the peer is about to make; nullptr: none.
+  [[nodiscard]] AnsweringChild* their_child() {
+    auto* child = answering ? std::get_if<AnsweringChild>(&answering->what) : nullptr;
+    return child || !pending ? child : std::get_if<AnsweringChild>(&pending->what);
+  }
   [[nodiscard]] Child* find(std::uint64_t pair) {
     const auto it = std::ranges::find(children, pair, &Child::pair);
     return it == children.end() ? nullptr : &*it;

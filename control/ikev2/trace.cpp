@@ -32,14 +32,18 @@ std::string exchange_name(std::uint8_t exchange) {
       return "INFORMATIONAL";
     case ike::kExchangeSessionResume:
       return "IKE_SESSION_RESUME";
+    case ike::kExchangeIntermediate:
+      return "IKE_INTERMEDIATE";
+    case ike::kExchangeFollowupKe:
+      return "IKE_FOLLOWUP_KE";
     default:
       return "exchange " + std::to_string(exchange);
   }
 }
 
 std::string group_name(std::uint16_t group) {
-  const auto row = std::ranges::find(dh_table(), static_cast<DhGroup>(group), &DhInfo::id);
-  return row == dh_table().end() ? "group " + std::to_string(group) : std::string(row->name);
+  const DhInfo* row = find_ke(static_cast<DhGroup>(group));
+  return row ? std::string(row->name) : "group " + std::to_string(group);
 }
 
 std::string protocol_name(std::uint8_t protocol) {

@@ -17,6 +17,10 @@ Exchange exchange_of(std::uint8_t type) {
       return Exchange::IkeAuth;
     case ike::kExchangeCreateChildSa:
       return Exchange::CreateChildSa;
+    case ike::kExchangeIntermediate:
+      return Exchange::IkeIntermediate;
+    case ike::kExchangeFollowupKe:
+      return Exchange::IkeFollowupKe;
     default:
       return Exchange::Informational;
   }
@@ -65,6 +69,7 @@ void answer(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::ui
   sa.last_answer = sealed(core, sa, exchange, id, true, payloads);
   sa.next_expected = id + 1;
   sa.repeats = 0;
+  sa.opened_by.reset();
   sa.answering.reset();
   sa.mobility.agreed ? core.send_by(now, sa, sa.last_answer, sa.mobility.asked_from) : core.send(now, sa, sa.last_answer);
 }
@@ -73,7 +78,7 @@ void answer_error(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, s
   answer(core, now, sa, exchange, id, Builder().notify(type, std::move(data)));
 }
 
-std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa) {
+std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa, Opened* whole) {
   const auto junk = [&](Reason reason, const std::string& text) {
     core.shared.junk(in.now, in.datagram.remote, exchange_of(in.header().exchange), reason, core.connection(sa).name + ": " + text + ".");
     return std::nullopt;
@@ -85,14 +90,15 @@ std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa) {
   if (opened->place.total != 1) {
     if (!sa.fragments) return junk(Reason::Unexpected, "a fragment of a message, which was not agreed on");
     Fragments& parts = in.response() ? sa.reply_parts : sa.request_parts;
-    auto whole = parts.add(in.now, {in.header().message_id.value, in.header().exchange}, std::move(*opened));
-    if (!whole) return junk(Reason::Limit, whole.error());
-    if (!*whole) return std::nullopt;
-    opened = std::move(**whole);
+    auto joined = parts.add(in.now, {in.header().message_id.value, in.header().exchange}, std::move(*opened));
+    if (!joined) return junk(Reason::Limit, joined.error());
+    if (!*joined) return std::nullopt;
+    opened = std::move(**joined);
   }
   auto message = Message::parse(opened->first, opened->chain);
   if (!message) return junk(Reason::Malformed, std::string("a message does not parse (") + message.error().rule + ")");
   if (!core.shared.watches.empty()) trace_opened(core, in, sa, *message);
+  if (whole) *whole = std::move(*opened);
   return std::move(*message);
 }
 
@@ -102,7 +108,7 @@ namespace {
 bool asked_again(const Incoming& in, const IkeSa& sa) {
   if (PayloadType{in.header().next_payload} != PayloadType::Skf) return ike::fingerprint(in.framed.message) == sa.last_print;
   if (!sa.fragments) return false;
-  const auto opened = sa.open->open(in.framed.message);
+  const auto opened = (sa.opened_by ? *sa.opened_by : *sa.open).open(in.framed.message);
   return opened && opened->place.number == 1;
 }
 }  // namespace

@@ -16,7 +16,8 @@ void answer_error(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, s
 
 /// What is inside of a message under an SA. nullopt: it is none of its peer's, and was counted so; or one of its fragments that is not the
 /// last one to come.
-std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa);
+/// `whole`: gets what was inside, as it came.
+std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa, Opened* whole = nullptr);
 enum class Arrived : std::uint8_t {
   Fresh,  ///< the request that is due
   Old,    ///< answered again, or at work on it, or out of order: nothing more to do

@@ -10,6 +10,13 @@ namespace culvert::ikev2 {
 
 namespace {
 
+void put(const SelectorLists& selectors, ike::ChildSaInfo& out) {
+  out.local_ts = selectors.local.front();
+  out.remote_ts = selectors.remote.front();
+  out.more_local_ts.assign(selectors.local.begin() + 1, selectors.local.end());
+  out.more_remote_ts.assign(selectors.remote.begin() + 1, selectors.remote.end());
+}
+
 ike::ChildSaInfo view(const Core& core, const IkeSa& sa, const Child& child) {
   ike::ChildSaInfo out;
   out.pair = child.pair;
@@ -20,8 +27,7 @@ ike::ChildSaInfo view(const Core& core, const IkeSa& sa, const Child& child) {
   out.suite = child.suite;
   out.mode = child.mode;
   out.udp_encap = child.udp_encap;
-  out.local_ts = child.selectors.local;
-  out.remote_ts = child.selectors.remote;
+  put(child.selectors, out);
   out.established = child.established;
   out.expires_at = child.expires_at;
   if (child.life == Life::Live) out.rekey_at = child.rekey_at;
@@ -39,8 +45,7 @@ ike::ChildSaInfo view(const Core& core, const IkeSa& sa, Role role, const MakeCh
   out.role = role;
   out.spi_in = pair ? pair->spi_in : make->spi_in;
   out.udp_encap = sa.nat.encapsulate();
-  out.local_ts = pair ? pair->selectors.local : make->asked.local;
-  out.remote_ts = pair ? pair->selectors.remote : make->asked.remote;
+  put(pair ? pair->selectors : make->asked, out);
   out.state = pair ? ike::ChildState::Installing : ike::ChildState::Negotiating;
   if (!pair) return out;
   out.spi_out = pair->spi_out;
@@ -64,7 +69,7 @@ void add_unfinished(const Core& core, const IkeSa& sa, std::vector<ike::ChildSaI
 /// The number of the message that the peer has not answered; 0: none.
 unsigned unanswered(const IkeSa& sa) {
   if (std::holds_alternative<InitSent>(sa.state)) return 1;
-  if (std::holds_alternative<AuthSent>(sa.state)) return 3;
+  if (std::holds_alternative<AuthSent>(sa.state) || std::holds_alternative<Intermediate>(sa.state)) return 3;
   return std::holds_alternative<ProvingUser>(sa.state) ? 5 : 0;
 }
 

@@ -17,6 +17,7 @@
 
 #include "control/io/cli_sessions.hpp"
 #include "control/io/http_fetch.hpp"
+#include "control/io/radius_sockets.hpp"
 #include "control/io/token.hpp"
 
 namespace culvert::control::io {
@@ -45,6 +46,7 @@ struct Loop::Impl {
   asio::steady_timer deadline{context};
   std::optional<ike::TimePoint> armed;
   std::optional<Parts> parts;
+  std::optional<RadiusSockets> radius;  ///< while it runs
   /// Of the attached data plane; null while there is none. Shared with the operations that wait on them.
   struct Watch {
     asio::posix::stream_descriptor events, socket;
@@ -84,6 +86,9 @@ void Loop::find_name(ike::FindName what, std::function<void(ike::NameFound)> don
         if (auto address = IpAddress::parse(one.to_string())) out.addresses.push_back(*address);
     done(std::move(out));
   });
+}
+void Loop::send(const radius::Send& what) {
+  if (impl_->radius) impl_->radius->send(what);
 }
 void Loop::fail(std::exception_ptr why) noexcept { impl_->fail(why); }
 void Loop::wake_at(std::optional<ike::TimePoint> when) { impl_->arm(when); }
@@ -227,6 +232,13 @@ asio::awaitable<void> Loop::Impl::await_signal() {
 void Loop::run(Parts parts) {
   impl_->parts.emplace(parts);
   Impl& i = *impl_;
+  i.radius.emplace(
+      i.context, parts.gateway.config().radius,
+      RadiusSockets::Hooks{
+          .received = [&parts](std::size_t server, std::uint32_t socket,
+                               ByteView datagram) { parts.gateway.on_radius(Clock::now(), server, socket, datagram); },
+          .unreachable = [&parts](std::size_t server, std::uint32_t socket) { parts.gateway.on_radius_unreachable(server, socket); },
+          .complain = [&parts](const std::string& what) { parts.gateway.journal().error(what); }});
   CliSessions sessions(i.context, parts.listener,
                        [&parts](std::string_view request) { return parts.dispatcher.handle(request, Clock::now()); });
   sessions.start();

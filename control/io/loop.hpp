@@ -4,7 +4,7 @@
 //
 //     begin_attach .. finish_attach -> gateway.attached     eventfd -> gateway.drain      socket's end -> gateway.detached
 //     wake_at -> timer -> gateway.on_timer                  each second -> on_second      SIGTERM, SIGINT -> gateway.shutdown
-//     SIGHUP -> journal.reopen
+//     SIGHUP -> journal.reopen                              a RADIUS server's datagram -> gateway.on_radius
 #pragma once
 
 #include <exception>
@@ -32,6 +32,8 @@ class Loop {
   void fetch(auth::Fetch what, auth::Fetched done);
   /// The addresses of a host's name; answered once, later, in the loop's thread. From the loop's thread.
   void find_name(ike::FindName what, std::function<void(ike::NameFound)> done);
+  /// To a RADIUS server; what comes back goes to the gateway. From the loop's thread, while it runs.
+  void send(const radius::Send& what);
   /// Ends run() with this exception: a thread that works for the loop has failed, and what the loop waits for will not come. From any
   /// thread; the first one counts.
   void fail(std::exception_ptr why) noexcept;

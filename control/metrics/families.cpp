@@ -138,6 +138,9 @@ void add_ike(Builder& b, const Gateway& gateway) {
   b.gauge("culvert_ike_half_open_sas", "IKE SAs that are being negotiated, of both versions.").sample({}, half_open);
   b.gauge("culvert_ike_newcomers", "Strangers of IKEv1 who have been sent message 2 and have not answered it: no SAs yet.")
       .sample({}, gateway.newcomers());
+  b.counter("culvert_ike_selectors_left_out_total",
+            "Traffic selectors that peers of IKEv2 did not get, for a CHILD SA had no room for them.")
+      .sample({}, gateway.selectors_left_out());
   b.gauge("culvert_child_sas", "Installed pairs of IPsec SAs (CHILD SAs).").sample({}, children);
   b.gauge("culvert_sa_slots_used", "Slots of the data plane's SA tables that are in use or reserved.");
   for (const Direction d : {Direction::Inbound, Direction::Outbound})
@@ -354,6 +357,23 @@ void add_rings(Builder& b, const Link& link) {
   b.counter("culvert_ring_invalid_messages_total", "Messages of the data plane that made no sense.").sample({}, link.invalid_messages());
 }
 
+void add_radius(Builder& b, const std::vector<radius::ServerInfo>& servers) {
+  if (servers.empty()) return;
+  for (std::size_t c = 0; c < static_cast<std::size_t>(radius::Count::Count_); ++c) {
+    const auto which = static_cast<radius::Count>(c);
+    b.counter(("culvert_radius_" + std::string(name(which)) + "_total").c_str(), ("RADIUS: " + std::string(help(which))).c_str());
+    for (const auto& s : servers) b.sample({label("server", s.name)}, s.counts.at(c));
+  }
+  b.counter("culvert_radius_answers_total", "RADIUS: answers that proved themselves.");
+  for (const auto& s : servers) b.sample({label("server", s.name)}, s.answers);
+  b.counter("culvert_radius_answer_seconds_total", "RADIUS: how long they took in all, from the first sending.");
+  for (const auto& s : servers) b.sample({label("server", s.name)}, std::chrono::duration<double>(s.waited).count());
+  b.gauge("culvert_radius_dead", "RADIUS: 1 while the server is taken for dead, since it answers nobody.");
+  for (const auto& s : servers) b.sample({label("server", s.name)}, s.dead ? 1.0 : 0.0);
+  b.gauge("culvert_radius_under_way", "RADIUS: questions that wait for their answer.");
+  for (const auto& s : servers) b.sample({label("server", s.name)}, static_cast<std::uint64_t>(s.under_way));
+}
+
 }  // namespace
 
 std::vector<MetricFamily> metric_families(Gateway& gateway, ike::TimePoint now) {
@@ -364,6 +384,7 @@ std::vector<MetricFamily> metric_families(Gateway& gateway, ike::TimePoint now) 
   add_tunnels(b, connections, gateway.config());
   add_ike(b, gateway);
   add_pools(b, gateway);
+  add_radius(b, gateway.radius_servers(now));
   add_certificates(b, gateway.certificates_in_use(), gateway.config());
   add_traffic(b, gateway.traffic(), gateway);
   if (const Link* link = gateway.link()) {

@@ -32,6 +32,7 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
       p.acquire = child.start_action != config::StartAction::None || child.dpd_action == config::DpdAction::Trap;
       p.local_ts = selectors->first;
       p.remote_ts = selectors->second;
+      p.more = config::fixed_more(connection, child);
       if (!child.tunnel.empty()) {
         p.tunnel = shm::Name(child.tunnel);
         p.local_ts = p.remote_ts = TrafficSelector::from({IpAddress::v4(0), 0});
@@ -127,6 +128,7 @@ PolicyTable::Peers& PolicyTable::add(PolicyId policy, const Configured& child, K
   p.action = shm::PolicyAction::Protect;
   p.local_ts = std::get<3>(key);
   p.remote_ts = std::get<4>(key);
+  p.more = std::get<5>(key);
   p.name = child.name;
   p.vrf = child.vrfs.inner;
   by_key_[key] = policy.value;
@@ -134,8 +136,8 @@ PolicyTable::Peers& PolicyTable::add(PolicyId policy, const Configured& child, K
 }
 
 std::optional<PolicyTable::Taken> PolicyTable::take(const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local,
-                                                    const TrafficSelector& remote) {
-  Key key{child.connection, child.child, peer, local, remote};
+                                                    const TrafficSelector& remote, const MoreSelectors& more) {
+  Key key{child.connection, child.child, peer, local, remote, more};
   if (const auto known = by_key_.find(key); known != by_key_.end() && peers_.at(known->second).refused.empty()) {
     ++peers_.at(known->second).users;
     return Taken{PolicyId{known->second}, std::nullopt};
@@ -150,10 +152,10 @@ std::optional<PolicyTable::Taken> PolicyTable::take(const ChildRef& child, const
 }
 
 bool PolicyTable::adopt(PolicyId policy, const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local,
-                        const TrafficSelector& remote) {
+                        const TrafficSelector& remote, const MoreSelectors& more) {
   const Configured* c = configured(child);
   if (c == nullptr || !is_peers(policy) || policy.value > shm::kMaxPolicies) return false;
-  Key key{child.connection, child.child, peer, local, remote};
+  Key key{child.connection, child.child, peer, local, remote, more};
   const auto there = peers_.find(policy.value);
   if (there == peers_.end() && by_key_.contains(key)) return false;
   if (there != peers_.end() && there->second.key != key) return false;

@@ -54,9 +54,11 @@ class PolicyTable {
     std::optional<shm::InstallPolicy> fresh;  ///< to be installed before the SA
   };
   /// The entry of a peer's SA with these selectors, counted once more. nullopt: there are too many, or no such child.
-  std::optional<Taken> take(const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local, const TrafficSelector& remote);
+  std::optional<Taken> take(const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local, const TrafficSelector& remote,
+                            const MoreSelectors& more = {});
   /// An SA of a former culvertd is under this entry: the same as take(), with a number that is given. False: it is another's.
-  bool adopt(PolicyId policy, const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local, const TrafficSelector& remote);
+  bool adopt(PolicyId policy, const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local, const TrafficSelector& remote,
+             const MoreSelectors& more = {});
   /// An SA under it is gone. True: it was the last one, the entry is to be removed. Of a child's own entry: false.
   bool release(PolicyId policy);
   /// The data plane did not take it: the SAs under it are worth nothing.
@@ -74,7 +76,7 @@ class PolicyTable {
     shm::Name name;
     Vrfs vrfs{};
   };
-  using Key = std::tuple<std::string, std::string, shm::PeerTag, TrafficSelector, TrafficSelector>;
+  using Key = std::tuple<std::string, std::string, shm::PeerTag, TrafficSelector, TrafficSelector, MoreSelectors>;
   struct Peers {
     shm::InstallPolicy policy;
     Key key;

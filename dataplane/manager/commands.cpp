@@ -16,7 +16,14 @@ bool valid_policy(PolicyId id) { return id.value >= 1 && id.value <= shm::kMaxPo
 bool valid_direction(Direction d) { return d == Direction::Inbound || d == Direction::Outbound; }
 /// Whether an SA's selectors leave out packets that the policy selects.
 bool narrower(const OutboundSa& sa, const shm::InstallPolicy& policy) {
-  return !contains(sa.source, sa.source_v6, policy.local_ts) || !contains(sa.destination, sa.destination_v6, policy.remote_ts);
+  const auto ours = [&](const TrafficSelector& ts) {
+    return contains(sa.source, sa.source_v6, ts) || (sa.more && contains(sa.more->sources, ts));
+  };
+  const auto theirs = [&](const TrafficSelector& ts) {
+    return contains(sa.destination, sa.destination_v6, ts) || (sa.more && contains(sa.more->destinations, ts));
+  };
+  return !ours(policy.local_ts) || !theirs(policy.remote_ts) || !std::ranges::all_of(policy.more.local(), ours) ||
+         !std::ranges::all_of(policy.more.remote(), theirs);
 }
 /// A `bool` in a message of a hostile process may hold any byte.
 template <class T>
@@ -172,6 +179,7 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   shm::SaSnapshot snapshot{m.spi,  m.slot, m.policy, m.pair, m.local, m.remote,    m.local_ts, m.remote_ts, m.suite,
                            m.mode, m.soft, m.hard,   now_ns, worker,  m.direction, false,      m.name,      m.peer};
   snapshot.vrf = m.vrf;
+  snapshot.more = m.more;
   shm::write_record(record, snapshot);
   if constexpr (std::is_same_v<Table, OutboundTable>) {
     add_outbound(*raw);

@@ -36,6 +36,10 @@ bool contains(const PreparedSelector& s, const RangeV6& range, const TrafficSele
          (s.any_upper || ((s.protocol == 0 || s.protocol == ts.protocol) && s.port_first <= ts.port_first && ts.port_last <= s.port_last));
 }
 
+bool contains(const std::vector<MoreSides::Side>& sides, const TrafficSelector& ts) {
+  return std::ranges::any_of(sides, [&](const MoreSides::Side& s) { return contains(s.selector, s.v6, ts); });
+}
+
 namespace {
 /// Notes each limit that `value` has reached; returns the smallest one that it has not.
 class Marks {
@@ -177,8 +181,7 @@ ExpireReport take_expirations(OutboundSa& sa, std::uint64_t now_ns) { return tak
 OutboundSa* admitting_sa(OutboundSa* youngest, const Packet& p) {
   unsigned left = kMaxAlternatives;
   for (OutboundSa* sa = youngest; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
-    if (!sa->expired() && source_inside(p, sa->source, sa->source_v6) && destination_inside(p, sa->destination, sa->destination_v6))
-      return sa;
+    if (!sa->expired() && sa->admits(p)) return sa;
   return nullptr;
 }
 

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "common/shm/segment.hpp"
 #include "dataplane/crypto/engine.hpp"
@@ -61,6 +62,22 @@ inline bool destination_inside(const Packet& p, const PreparedSelector& s, const
 }
 /// Whether every packet that `ts` selects is inside.
 bool contains(const PreparedSelector& s, const RangeV6& range, const TrafficSelector& ts);
+
+/// What an SA of several selectors carries that is not between the first of both sides; one that has no others has none of these.
+struct MoreSides {
+  struct Side {
+    PreparedSelector selector;
+    RangeV6 v6;
+  };
+  std::vector<Side> sources, destinations;  ///< all of them, the first ones included
+
+  [[nodiscard]] bool admits(const Packet& p) const {
+    return std::ranges::any_of(sources, [&](const Side& s) { return source_inside(p, s.selector, s.v6); }) &&
+           std::ranges::any_of(destinations, [&](const Side& s) { return destination_inside(p, s.selector, s.v6); });
+  }
+};
+/// Whether one of them has all that `ts` selects.
+bool contains(const std::vector<MoreSides::Side>& sides, const TrafficSelector& ts);
 
 /// What the owner worker found about lifetimes, as bits; the manager turns them into Expire events (take_expirations).
 enum UsageEvent : std::uint8_t {
@@ -216,10 +233,13 @@ struct alignas(64) InboundSa : SaBase {
   std::uint32_t relocations = 0;                       ///< by the owner: the number of the last one taken
   shm::Lifetime soft, hard;
   ManagerView manager;
+  std::unique_ptr<const MoreSides> more{};  ///< of several selectors
 
   /// Whether the inner packet is inside of the SA's traffic selectors (RFC 4301 §5.2).
   [[nodiscard]] bool admits(const Packet& p) const {
-    return source_inside(p, match.source, match.source_v6) && destination_inside(p, match.destination, match.destination_v6);
+    if (source_inside(p, match.source, match.source_v6) && destination_inside(p, match.destination, match.destination_v6)) [[likely]]
+      return true;
+    return more != nullptr && more->admits(p);
   }
   /// Owner: notes the limits that were reached and sets the next marks.
   void reach_mark();
@@ -264,7 +284,12 @@ struct alignas(64) OutboundSa : SaBase {
   std::atomic<const Relocation*> relocation{nullptr};  ///< by the manager, under RCU
   shm::Lifetime soft, hard;
   ManagerView manager;
+  std::unique_ptr<const MoreSides> more{};  ///< of several selectors
 
+  [[nodiscard]] bool admits(const Packet& p) const {
+    return (source_inside(p, source, source_v6) && destination_inside(p, destination, destination_v6)) ||
+           (more != nullptr && more->admits(p));
+  }
   /// Another number when the peer is elsewhere.
   [[nodiscard]] std::uint64_t where() const {
     return outer_family == Family::V4 ? peer.load(std::memory_order_acquire) : std::uint64_t{peer_v6.stores()};

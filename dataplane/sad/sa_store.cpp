@@ -79,12 +79,14 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   const auto known = [](Family f) { return f == Family::V4 || f == Family::V6; };
   if (!known(m.local.address.family) || !known(m.local_ts.first.family)) return AckResult::Unsupported;
   if (m.local.address.family != m.remote.address.family) return AckResult::BadMessage;
-  for (const TrafficSelector* ts : {&m.local_ts, &m.remote_ts}) {
-    if (ts->first.family != m.local_ts.first.family || ts->last.family != ts->first.family) return AckResult::BadMessage;
-    if (ts->last < ts->first || ts->port_last < ts->port_first) return AckResult::BadMessage;
-  }
-  if (m.mode == SaMode::Transport && (m.local_ts.first.family != m.local.address.family || m.vrf != m.local.vrf))
+  if (!m.more.sound() || m.remote_ts.first.family != m.local_ts.first.family) return AckResult::BadMessage;
+  const auto fits = [&](const TrafficSelector& ts) {
+    return known(ts.first.family) && ts.last.family == ts.first.family && ts.first <= ts.last && ts.port_first <= ts.port_last &&
+           (m.mode != SaMode::Transport || ts.first.family == m.local.address.family);
+  };
+  if (!fits(m.local_ts) || !fits(m.remote_ts) || !std::ranges::all_of(m.more.local(), fits) || !std::ranges::all_of(m.more.remote(), fits))
     return AckResult::BadMessage;
+  if (m.mode == SaMode::Transport && m.vrf != m.local.vrf) return AckResult::BadMessage;
   const auto geometry = esp_geometry(m.suite);
   if (!geometry || (m.mode != SaMode::Tunnel && m.mode != SaMode::Transport)) return AckResult::Unsupported;
   if (!valid(m.rules)) return AckResult::BadMessage;
@@ -198,6 +200,20 @@ std::uint16_t checksum_repair(const shm::InstallSa& m) {
   return sum == 0xffff ? std::uint16_t{0} : static_cast<std::uint16_t>(sum);
 }
 
+/// nullptr: the first of each side are all there are.
+std::unique_ptr<const MoreSides> more_sides(const shm::InstallSa& m) {
+  if (!m.more.any()) return nullptr;
+  auto out = std::make_unique<MoreSides>();
+  const auto add = [](std::vector<MoreSides::Side>& to, const TrafficSelector& first, std::span<const TrafficSelector> others) {
+    to.push_back({PreparedSelector::from(first), RangeV6::from(first)});
+    for (const TrafficSelector& ts : others) to.push_back({PreparedSelector::from(ts), RangeV6::from(ts)});
+  };
+  const bool in = m.direction == Direction::Inbound;
+  add(in ? out->destinations : out->sources, m.local_ts, m.more.local());
+  add(in ? out->sources : out->destinations, m.remote_ts, m.more.remote());
+  return out;
+}
+
 template <class Sa>
 SaPtr<Sa> allocate(SaArena& arena) {
   void* memory = arena.allocate();
@@ -218,6 +234,7 @@ std::expected<SaPtr<InboundSa>, AckResult> make_inbound(const shm::InstallSa& m,
   sa->match.destination = PreparedSelector::from(m.local_ts);
   sa->match.source_v6 = RangeV6::from(m.remote_ts);
   sa->match.destination_v6 = RangeV6::from(m.local_ts);
+  sa->more = more_sides(m);
   sa->vrf = m.vrf;
   sa->replay = ReplayWindow(m.replay_window);
   if (m.mode == SaMode::Transport) sa->checksum_repair = checksum_repair(m);
@@ -236,6 +253,7 @@ std::expected<SaPtr<OutboundSa>, AckResult> make_outbound(const shm::InstallSa& 
   sa->destination = PreparedSelector::from(m.remote_ts);
   sa->source_v6 = RangeV6::from(m.local_ts);
   sa->destination_v6 = RangeV6::from(m.remote_ts);
+  sa->more = more_sides(m);
   set_peer(*sa, m.remote);
   write_header(Outer{m.local, m.remote, m.spi, sa->geometry}, *sa);
   apply_rules(m.rules, *sa);

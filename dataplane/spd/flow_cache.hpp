@@ -87,8 +87,7 @@ class FlowCache {
   }
 
  private:
-  static_assert(sizeof(Flow) == (kV4 ? 32 : 64) &&
-                3 * shm::kMaxPolicies < Flow::kSettled);  // a policy has at most two entries, a tunnel one
+  static_assert(sizeof(Flow) == (kV4 ? 32 : 64) && Spd::kMaxEntries < Flow::kSettled);
   template <bool kMirrored, class Take>
   void classify(const Spd& spd, std::span<const Key> keys, Take&& take) {
     std::array<std::uint32_t, kBurstMax> outbound, mirrored;

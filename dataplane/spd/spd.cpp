@@ -1,6 +1,7 @@
 #include "dataplane/spd/spd.hpp"
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 #include <rte_acl.h>
@@ -68,15 +69,33 @@ std::vector<NumberPrefix> prefixes(const TrafficSelector& ts) {
   }
 }
 
+struct SelectorPair {
+  TrafficSelector local, remote;
+  [[nodiscard]] bool any_port() const { return local.any_port() && remote.any_port(); }
+  [[nodiscard]] bool overlaps() const { return local.first <= remote.last && remote.first <= local.last; }
+};
+/// Those between which there can be packets, the ones without ports first: a fragment that one of those means must not meet the Discard of
+/// the others.
+std::vector<SelectorPair> pairs_of(const shm::InstallPolicy& p) {
+  std::vector<TrafficSelector> local{p.local_ts}, remote{p.remote_ts};
+  local.insert(local.end(), p.more.local().begin(), p.more.local().end());
+  remote.insert(remote.end(), p.more.remote().begin(), p.more.remote().end());
+  std::vector<SelectorPair> out;
+  for (const TrafficSelector& l : local)
+    for (const TrafficSelector& r : remote)
+      if (can_pair(l, r)) out.push_back({l, r});
+  std::ranges::stable_partition(out, &SelectorPair::any_port);
+  return out;
+}
+
 /// Which packets a rule is for: those with their ports in sight, those that hide them, or all.
 enum class Ports : std::uint8_t { Seen, Hidden, Either };
 
 /// Hidden ones are matched whatever ports the policy names.
 template <class L>
-void add_rules(std::vector<typename L::Rule>& out, const shm::InstallPolicy& policy, Ports ports, std::uint32_t entry,
+void add_rules(std::vector<typename L::Rule>& out, const SelectorPair& pair, VrfId vrf, Ports ports, std::uint32_t entry,
                std::int32_t priority) {
-  const TrafficSelector& l = policy.local_ts;
-  const TrafficSelector& r = policy.remote_ts;
+  const auto& [l, r] = pair;
   const std::uint8_t protocol = l.protocol != 0 ? l.protocol : r.protocol;
   constexpr unsigned kWords = L::kAddressWords;
   const auto put = [](rte_acl_field* to, const NumberPrefix& prefix) {
@@ -95,7 +114,7 @@ void add_rules(std::vector<typename L::Rule>& out, const shm::InstallPolicy& pol
       rule.data = {1, priority, entry + 1};  // 0 means "no match"
       rule.field[0].value.u8 = protocol;
       rule.field[0].mask_range.u8 = protocol == 0 ? 0 : 0xff;
-      rule.field[1].value.u32 = (ports == Ports::Hidden ? kPortsHidden : 0) | std::uint32_t{policy.vrf} << kVrfShift;
+      rule.field[1].value.u32 = (ports == Ports::Hidden ? kPortsHidden : 0) | std::uint32_t{vrf} << kVrfShift;
       rule.field[1].mask_range.u32 = kVrfMask | (ports == Ports::Either ? 0 : kPortsHidden);
       put(rule.field + 2, source);
       put(rule.field + 2 + kWords, destination);
@@ -127,11 +146,15 @@ bool sound(const TrafficSelector& ts) { return ts.first.family == ts.last.family
 shm::AckResult Spd::check(const shm::InstallPolicy& p) {
   const TrafficSelector& l = p.local_ts;
   const TrafficSelector& r = p.remote_ts;
-  if (p.action > shm::PolicyAction::Protect || !sound(l) || !sound(r) || l.first.family != r.first.family)
+  if (p.action > shm::PolicyAction::Protect || !p.more.sound() || !sound(l) || !sound(r) || !can_pair(l, r))
     return shm::AckResult::BadMessage;
-  if (l.protocol != 0 && r.protocol != 0 && l.protocol != r.protocol) return shm::AckResult::BadMessage;
-  if (l.first.family != Family::V4 && l.first.family != Family::V6) return shm::AckResult::Unsupported;
-  return prefixes(l).size() * prefixes(r).size() <= kMaxRules ? shm::AckResult::Ok : shm::AckResult::Unsupported;
+  if (!std::ranges::all_of(p.more.local(), sound) || !std::ranges::all_of(p.more.remote(), sound)) return shm::AckResult::BadMessage;
+  const auto carried = [](const TrafficSelector& ts) { return ts.first.family == Family::V4 || ts.first.family == Family::V6; };
+  if (!carried(l) || !std::ranges::all_of(p.more.local(), carried) || !std::ranges::all_of(p.more.remote(), carried))
+    return shm::AckResult::Unsupported;
+  std::size_t rules = 0;
+  for (const SelectorPair& pair : pairs_of(p)) rules += prefixes(pair.local).size() * prefixes(pair.remote).size();
+  return rules <= kMaxRules ? shm::AckResult::Ok : shm::AckResult::Unsupported;
 }
 
 std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm::InstallPolicy> policies,
@@ -156,23 +179,33 @@ std::expected<std::unique_ptr<Spd>, std::string> Spd::build(std::span<const shm:
   std::vector<LayoutV6::Rule> v6;
   for (const shm::InstallPolicy* p : order) {
     if (!p->tunnel.view().empty()) continue;
-    // The classifier lets the larger number win, and says nothing of equal ones: every policy has its own.
-    const auto add = [&](Ports ports, const SpdEntry& entry) {
-      const auto index = static_cast<std::uint32_t>(spd->entries_.size());
+    // The classifier lets the larger number win, and says nothing of equal ones: every entry has its own.
+    const auto add = [&](const SelectorPair& pair, Ports ports, std::uint32_t number) {
+      const std::uint32_t index = number - 1;
       const auto priority = static_cast<std::int32_t>(RTE_ACL_MAX_PRIORITY - index);
-      if (p->local_ts.first.family == Family::V4) {
-        add_rules<LayoutV4>(v4, *p, ports, index, priority);
+      if (pair.local.first.family == Family::V4) {
+        add_rules<LayoutV4>(v4, pair, p->vrf, ports, index, priority);
       } else {
-        add_rules<LayoutV6>(v6, *p, ports, index, priority);
+        add_rules<LayoutV6>(v6, pair, p->vrf, ports, index, priority);
       }
-      spd->add(entry);
     };
-    const bool any_port = p->local_ts.any_port() && p->remote_ts.any_port();
-    const auto overlap = [](const TrafficSelector& a, const TrafficSelector& b) { return a.first <= b.last && b.first <= a.last; };
-    add(any_port ? Ports::Either : Ports::Seen, {p->policy, p->action, p->acquire, overlap(p->local_ts, p->remote_ts),
-                                                 PreparedSelector::from(p->local_ts), RangeV6::from(p->local_ts)});
-    if (!any_port) add(Ports::Hidden, {p->policy, shm::PolicyAction::Discard, false, false, {}});
+    const std::vector<SelectorPair> pairs = pairs_of(*p);
+    std::array<std::uint32_t, 2> shared{};  // what no side decides about: entries without ports, and with them
+    for (const SelectorPair& pair : pairs) {
+      std::uint32_t number = pair.overlaps() ? 0 : shared[pair.any_port() ? 0 : 1];
+      if (number == 0)
+        number =
+            spd->add({p->policy, p->action, p->acquire, pair.overlaps(), PreparedSelector::from(pair.local), RangeV6::from(pair.local)});
+      if (!pair.overlaps()) shared[pair.any_port() ? 0 : 1] = number;
+      add(pair, pair.any_port() ? Ports::Either : Ports::Seen, number);
+    }
+    if (!pairs.back().any_port()) {
+      const std::uint32_t number = spd->add({p->policy, shm::PolicyAction::Discard, false, false, {}});
+      for (const SelectorPair& pair : pairs)
+        if (!pair.any_port()) add(pair, Ports::Hidden, number);
+    }
   }
+  if (spd->entries_.size() > kMaxEntries) return std::unexpected(std::string("policies: too many selectors"));
   const auto acl_v4 = make_acl<LayoutV4>("spd" + std::to_string(spd->serial()), v4);
   if (!acl_v4) return std::unexpected(acl_v4.error());
   spd->v4_ = *acl_v4;

@@ -153,7 +153,10 @@ class Spd {
  public:
   /// A range of addresses is cut into prefixes; a policy that needs more than this many pairs of them is refused.
   static constexpr std::size_t kMaxRules = 256;
-  /// AckResult::Ok if this policy can be part of an Spd: selectors of one family that is carried, ranges in order, not too many
+  /// Numbers of entries go into 16 bits (flow_cache.hpp). A policy has at most three, and one more for each pair of its selectors whose
+  /// sides overlap.
+  static constexpr std::size_t kMaxEntries = 65500;
+  /// AckResult::Ok if this policy can be part of an Spd: selectors of families that are carried, ranges in order, not too many
   /// prefixes.
   static shm::AckResult check(const shm::InstallPolicy& policy);
 

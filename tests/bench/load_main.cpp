@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <stdexcept>
 #include <unordered_map>
 #include <vector>
@@ -31,20 +30,23 @@ using namespace culvert;
 using Clock = std::chrono::steady_clock;
 
 const char* const kUsage =
-    "usage: culvert-load --to ADDRESS --secret TEXT [--count N] [--parallel N] [--ike PROPOSAL] [--esp PROPOSAL] [--seconds N]\n"
-    "                    [--aggressive N]\n"
+    "usage: culvert-load --to ADDRESS --secret TEXT [--version N] [--count N] [--parallel N] [--ike PROPOSAL] [--esp PROPOSAL] [--seconds "
+    "N]\n"
+    "                    [--aggressive N] [--certificates FOLDER] [--rekey WHAT]\n"
     "  --count N        tunnels, of peers 0 to N-1 (1000)\n"
     "  --parallel N     negotiations under way at once (64)\n"
     "  --version N      of IKE, 1 or 2 (1)\n"
     "  --ike, --esp     what is offered (aes128-sha256-curve25519, aes128gcm16)\n"
     "  --seconds N      give up after so long (120)\n"
-    "  --aggressive N   the last N peers use Aggressive Mode (0)\n";
+    "  --aggressive N   the last N peers use Aggressive Mode (0)\n"
+    "  --certificates D all sign: D has ca.pem, peer.key and a peer-N.pem for each\n"
+    "  --rekey WHAT     pair or ike: of each, as many at once, beginning --rest seconds (3) after all are up; a second line of results\n";
 
 struct Options {
   std::uint8_t version = 1;
-  std::string to, secret, proposal = "aes128-sha256-curve25519", esp = "aes128gcm16";
+  std::string to, secret, proposal = "aes128-sha256-curve25519", esp = "aes128gcm16", certificates, rekey;
   std::size_t count = 1000, parallel = 64, aggressive = 0;
-  std::chrono::seconds patience{120};
+  std::chrono::seconds patience{120}, rest{3};
 };
 
 /// One UDP port of all our addresses: what comes in says which one it was for, what goes out says which one it is from.
@@ -126,17 +128,22 @@ class Load {
   explicit Load(const Options& options)
       : options_(options),
         config_(config(options)),
-        shell_(options.secret),
+        signer_(options.certificates.empty() ? nullptr : std::make_unique<bench::Signer>(config_)),
+        shell_(options.secret, signer_.get()),
         engine_(config_, shell_),
         ports_{Port(ike::kIkePort), Port(ike::kNatPort)} {}
 
-  boost::json::object run();
+  void start() { engine_.start(Clock::now(), {}); }
+  /// Nothing is begun.
+  void rest(std::chrono::seconds time);
+  /// A tunnel of each, or a rekey of each, to its end.
+  boost::json::object run(bool rekey);
 
  private:
   static config::GatewayConfig config(const Options& o) {
     config::GatewayConfig all;
     for (std::size_t i = 0; i < o.count; ++i) {
-      config::Connection c = bench::peer_config(i, {o.version, o.proposal, o.esp}).connections.front();
+      config::Connection c = bench::peer_config(i, {o.version, o.proposal, o.esp, o.certificates}).connections.front();
       c.remote_addrs = {IpAddress::parse(o.to).value()};
       c.children.front().start_action = config::StartAction::None;
       c.aggressive = i + o.aggressive >= o.count;
@@ -144,34 +151,38 @@ class Load {
     }
     return all;
   }
-  void begin_more();
+  void begin_more(bool rekey);
+  void wait(std::chrono::milliseconds at_most);
   void perform();
   void ended(const ike::Report& report);
   void take_in();
 
   const Options& options_;
   config::GatewayConfig config_;
+  std::unique_ptr<bench::Signer> signer_;
   bench::Shell shell_;
   ike::Engine engine_;
   std::array<Port, 2> ports_;
+  bool rekeying_ = false;
   std::size_t next_ = 0, up_ = 0, failed_ = 0;
   std::unordered_map<std::string, Clock::time_point> under_way_;
   std::vector<double> milliseconds_;  ///< of those that came up
   std::string first_failure_;
 };
 
-void Load::begin_more() {
+void Load::begin_more(bool rekey) {
   while (next_ < options_.count && under_way_.size() < options_.parallel) {
     const std::string& name = config_.connections[next_++].name;
     under_way_[name] = Clock::now();
-    (void)engine_.initiate(Clock::now(), name, "");  // always possible: nothing of this connection has begun
+    // Always possible: nothing of this connection has begun.
+    (void)(rekey ? engine_.rekey(Clock::now(), name, "", options_.rekey == "ike") : engine_.initiate(Clock::now(), name, ""));
     perform();
   }
 }
 
 void Load::ended(const ike::Report& report) {
   const bool up = report.reason == ike::Reason::Ok;
-  if (!report.count || (up && report.child.empty())) return;
+  if (!report.count || (up && report.child.empty() && !rekeying_)) return;
   const auto it = under_way_.find(report.connection);
   if (it == under_way_.end()) return;
   ++(up ? up_ : failed_);
@@ -191,6 +202,8 @@ void Load::perform() {
         engine_.on_installed(Clock::now(), install->job, true, {});
       else if (auto* report = std::get_if<ike::Report>(&action))
         ended(*report);
+      else if (signer_)
+        (void)signer_->perform(engine_, Clock::now(), action);
     }
 }
 
@@ -202,20 +215,30 @@ void Load::take_in() {
     }
 }
 
-boost::json::object Load::run() {
+void Load::wait(std::chrono::milliseconds at_most) {
+  std::array<pollfd, 2> sockets{pollfd{ports_[0].fd(), POLLIN, 0}, pollfd{ports_[1].fd(), POLLIN, 0}};
+  const auto due = engine_.deadline();
+  const auto ms = due ? std::chrono::duration_cast<std::chrono::milliseconds>(*due - Clock::now()).count() + 1 : at_most.count();
+  (void)::poll(sockets.data(), sockets.size(), static_cast<int>(std::clamp<std::int64_t>(ms, 0, at_most.count())));
+  take_in();
+  if (due && *due <= Clock::now()) {
+    engine_.on_timer(Clock::now());
+    perform();
+  }
+}
+
+void Load::rest(std::chrono::seconds time) {
+  for (const auto end = Clock::now() + time; Clock::now() < end;) wait(std::chrono::milliseconds(100));
+}
+
+boost::json::object Load::run(bool rekey) {
   const auto begun = Clock::now();
-  engine_.start(begun, {});
+  rekeying_ = rekey;
+  next_ = up_ = failed_ = 0;
+  milliseconds_.clear();
   while (up_ + failed_ < options_.count && Clock::now() - begun < options_.patience) {
-    begin_more();
-    std::array<pollfd, 2> wait{pollfd{ports_[0].fd(), POLLIN, 0}, pollfd{ports_[1].fd(), POLLIN, 0}};
-    const auto due = engine_.deadline();
-    const auto ms = due ? std::chrono::duration_cast<std::chrono::milliseconds>(*due - Clock::now()).count() + 1 : 100;
-    (void)::poll(wait.data(), wait.size(), static_cast<int>(std::clamp<std::int64_t>(ms, 0, 100)));
-    take_in();
-    if (due && *due <= Clock::now()) {
-      engine_.on_timer(Clock::now());
-      perform();
-    }
+    begin_more(rekey);
+    wait(std::chrono::milliseconds(100));
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
   std::ranges::sort(milliseconds_);
@@ -254,6 +277,12 @@ Options parse(int argc, char** argv) {
       o.proposal = value;
     } else if (name == "--esp") {
       o.esp = value;
+    } else if (name == "--certificates") {
+      o.certificates = value;
+    } else if (name == "--rekey" && (value == "pair" || value == "ike")) {
+      o.rekey = value;
+    } else if (name == "--rest") {
+      o.rest = std::chrono::seconds(number());
     } else if (name == "--seconds") {
       o.patience = std::chrono::seconds(number());
     } else {
@@ -268,7 +297,15 @@ Options parse(int argc, char** argv) {
 int main(int argc, char** argv) try {
   const Options options = parse(argc, argv);
   Load load(options);
-  fmt::print("{}\n", boost::json::serialize(load.run()));
+  load.start();
+  const auto tell = [](const boost::json::object& result) {
+    fmt::print("{}\n", boost::json::serialize(result));
+    std::fflush(stdout);
+  };
+  tell(load.run(false));
+  if (options.rekey.empty()) return 0;
+  load.rest(options.rest);
+  tell(load.run(true));
   return 0;
 } catch (const std::exception& e) {
   std::fprintf(stderr, "%s\n", e.what());

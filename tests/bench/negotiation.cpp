@@ -11,6 +11,7 @@
 namespace culvert::bench {
 
 namespace {
+constexpr auto kRekeyed = std::chrono::seconds(31);     // ... after a rekey: nothing of what was replaced is left
 constexpr auto kStep = std::chrono::microseconds(250);  // of the virtual clock, for each negotiation: 4,000 a second
 
 std::string address_of(std::size_t peer) {
@@ -37,6 +38,12 @@ config::Connection connection(std::size_t peer, const Suites& suites, bool respo
   child.esp_proposals = parse_esp_proposal(suites.esp).value();
   child.start_action = responder ? config::StartAction::None : config::StartAction::Start;
   c.children = {child};
+  if (const std::string& folder = suites.certificates; !folder.empty()) {
+    const std::string own = folder + (responder ? "/gateway" : "/" + c.name), key = folder + (responder ? "/gateway" : "/peer");
+    c.local_auth = {config::Proof::Pubkey, {own + ".pem"}, {config::SecretRef::Kind::File, key + ".key"}, {}, {}};
+    c.remote_auth.auth = config::Proof::Pubkey;
+    c.remote_auth.cacerts = {folder + "/ca.pem"};
+  }
   return c;
 }
 }  // namespace
@@ -63,11 +70,14 @@ void Shell::random(MutableByteView out) {
     if (const ssize_t n = ::getrandom(out.data(), out.size(), 0); n > 0) out = out.subspan(static_cast<std::size_t>(n));
 }
 
-Negotiations::Side::Side(config::GatewayConfig c, std::string secret)
-    : config(std::move(c)), shell(std::move(secret)), engine(std::make_unique<ike::Engine>(config, shell)) {}
+Negotiations::Side::Side(config::GatewayConfig c, const Suites& suites)
+    : config(std::move(c)),
+      signer(suites.certificates.empty() ? nullptr : std::make_unique<Signer>(config)),
+      shell("a pre-shared key of 32 letters..", signer.get()),
+      engine(std::make_unique<ike::Engine>(config, shell)) {}
 
 Negotiations::Negotiations(std::size_t peers, Suites suites)
-    : suites_(std::move(suites)), responder_(responder_config(peers, suites_), "a pre-shared key of 32 letters..") {
+    : suites_(std::move(suites)), responder_(responder_config(peers, suites_), suites_) {
   responder_.engine->start(now_, {});
   (void)responder_.engine->take_actions();
 }
@@ -84,21 +94,21 @@ bool Negotiations::perform(Side& from, std::vector<ike::Datagram>& out, Cost* ac
       from.engine->on_dh(now_, std::move(result));
     } else if (auto* install = std::get_if<ike::InstallSa>(&action)) {
       from.engine->on_installed(now_, install->job, true, {});
+    } else if (from.signer) {
+      const std::uint64_t begun = cpu_ns();
+      if (from.signer->perform(*from.engine, now_, action) && account) account->signature_ns += cpu_ns() - begun;
     }
   }
   return !actions.empty();
 }
 
-void Negotiations::next() {
-  Side peer(peer_config(next_, suites_), "a pre-shared key of 32 letters..");
-  now_ += kStep;
-  peer.engine->start(now_, {});
+void Negotiations::exchange() {
   std::vector<ike::Datagram> to_responder, to_peer;
   for (bool more = true; more;) {
     more = false;
-    while (perform(peer, to_responder, nullptr)) {
+    while (perform(*peer_, to_responder, nullptr)) {
     }
-    const std::uint64_t begun = cpu_ns(), dh_before = cost_.dh_ns;
+    const std::uint64_t begun = cpu_ns(), others_before = cost_.dh_ns + cost_.signature_ns;
     for (const ike::Datagram& d : std::exchange(to_responder, {})) {
       responder_.engine->on_datagram(now_, {d.remote, d.local, d.data});
       ++cost_.datagrams;
@@ -106,13 +116,48 @@ void Negotiations::next() {
     }
     while (perform(responder_, to_peer, &cost_)) {
     }
-    cost_.engine_ns += cpu_ns() - begun - (cost_.dh_ns - dh_before);
-    for (const ike::Datagram& d : std::exchange(to_peer, {})) peer.engine->on_datagram(now_, {d.remote, d.local, d.data});
+    cost_.engine_ns += cpu_ns() - begun - (cost_.dh_ns + cost_.signature_ns - others_before);
+    for (const ike::Datagram& d : std::exchange(to_peer, {})) peer_->engine->on_datagram(now_, {d.remote, d.local, d.data});
   }
-  if (const auto status = peer.engine->connections(); !status.front().children.front().up)
+}
+
+void Negotiations::next() {
+  peer_ = std::make_unique<Side>(peer_config(next_, suites_), suites_);
+  now_ += kStep;
+  peer_->engine->start(now_, {});
+  exchange();
+  if (const auto status = peer_->engine->connections(); !status.front().children.front().up)
     throw std::runtime_error("negotiation " + std::to_string(next_) + " failed" +
                              (status.front().failure ? ": " + status.front().failure->message : ""));
   ++next_;
+}
+
+void Negotiations::rekey(bool ike) {
+  const auto generation = [&] {
+    const auto sas = peer_->engine->ike_sas();
+    std::string out;
+    for (const ike::IkeSaInfo& sa : sas) {
+      if (ike) out += std::to_string(sa.id) + " ";
+      for (const ike::ChildSaInfo& c : sa.children)
+        if (!ike) out += std::to_string(c.pair) + " ";
+    }
+    return out;
+  };
+  const std::string before = generation();
+  now_ += kStep;
+  const auto said = peer_->engine->rekey(now_, "peer-" + std::to_string(next_ - 1), "", ike);
+  exchange();
+  // What both sides do later, such as letting the old pair go, is a part of it.
+  for (const auto end = now_ + kRekeyed; now_ < end;) {
+    const auto due = std::min(peer_->engine->deadline().value_or(end), responder_.engine->deadline().value_or(end));
+    now_ = std::max(now_, std::min(due, end));
+    peer_->engine->on_timer(now_);
+    const std::uint64_t begun = cpu_ns();
+    responder_.engine->on_timer(now_);
+    cost_.engine_ns += cpu_ns() - begun;
+    exchange();
+  }
+  if (!said.ok || generation() == before) throw std::runtime_error("a rekey did not come about: " + said.message);
 }
 
 void Negotiations::rest(std::chrono::seconds time) {

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""usage: peers.py [--count N] [--rounds N] [--version 1|2] [--group NAME]... [--json]
+"""usage: peers.py [--count N] [--rounds N] [--version 1|2] [--what psk|ecdsa|pair|ike]... [--group NAME]... [--json]
 
 Negotiations at real processes: culvert-load plays N peers (1000) with an address each against culvertd, then against strongSwan, in network
-namespaces, by turns. The responder's CPU seconds are the kernel's count for its process (/proc/PID/stat), all its threads together; for culvertd
+namespaces, by turns: tunnels made, and rekeys that the peers ask for. The responder's CPU seconds are the kernel's count for its process (/proc/PID/stat), all its threads together; for culvertd
 without the data plane, whose share is a column of its own. Needs root. scripts/bench builds what it needs and starts it.
 """
 import argparse
@@ -16,35 +16,64 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
 from lib import many  # noqa: E402
-from lib.lab import Lab  # noqa: E402
+from lib.lab import Lab, wait_for  # noqa: E402
+
+# What is measured: its name, what culvert-load rekeys, the groups.
+RUNS = {"psk": ("tunnel, PSK", None, ["curve25519", "ecp256", "modp2048"]), "ecdsa": ("tunnel, ECDSA P-256", None, ["curve25519"]),
+        "pair": ("pair rekeyed", "pair", ["curve25519"]), "ike": ("IKE SA rekeyed", "ike", ["curve25519"])}
 
 
-def culvert_round(lab, count, ike, version):
+def culvert_round(lab, options, ike, version, what):
     inside = lab.namespace("gw")
     outside = many.peers_namespace(lab, inside)
-    gw = many.culvert(lab, inside, count, ike, version=version)
+    signs = many.certificates(lab, options.count) if what == "ecdsa" else None
+    gw = many.culvert(lab, inside, options.count, ike, version=version, signs=signs)
     gw.start()
-    processes = {"responder": gw.control, "dataplane": gw.dataplane}
-    return measure(lab, outside, processes, count, ike, version)
+    return measure(outside, {"responder": gw.control, "dataplane": gw.dataplane}, options.count, what, ike=ike, version=version, signs=signs)
 
 
-def strongswan_round(lab, count, ike, version):
+def strongswan_round(lab, options, ike, version, what):
     inside = lab.namespace("gw")
     outside = many.peers_namespace(lab, inside, f"{many.GATEWAY}/16")
-    peer = many.strongswan_responder(lab, inside, ike, version=version)
+    signs = many.certificates(lab, options.count) if what == "ecdsa" else None
+    peer = many.strongswan_responder(lab, inside, ike, version=version, signs=signs)
     peer.start()
-    return measure(lab, outside, {"responder": peer.process}, count, ike, version)
+    return measure(outside, {"responder": peer.process}, options.count, what, ike=ike, version=version, signs=signs)
 
 
-def measure(lab, outside, processes, count, ike, version):
+def of_both(options, version, what, group):
+    """A row for each of the two responders, by turns."""
+    suite = f"aes128gcm16-prfsha256-{group}" if version == 2 else f"aes128-sha256-{group}"
+    found = {"culvert": [], "strongSwan": []}
+    for _ in range(options.rounds):
+        for responder, one in (("culvert", culvert_round), ("strongSwan", strongswan_round)):
+            with Lab("bench-peers") as lab:
+                found[responder].append(one(lab, options, suite, version, what))
+    for responder, results in found.items():
+        cpu = statistics.median(r["responder"]["cpu_seconds"] / max(r["up"], 1) for r in results)
+        yield {"version": version, "what": RUNS[what][0], "responder": responder, "group": group, "per_second_and_core": 1 / cpu, "us": cpu * 1e6,
+               "dataplane_us": statistics.median(r.get("dataplane", {"cpu_seconds": 0})["cpu_seconds"] / options.count for r in results) * 1e6,
+               "kib_each": statistics.median(r["responder"]["kib_each"] for r in results),
+               "up": min(r["up"] for r in results), "seconds": statistics.median(r["seconds"] for r in results),
+               "median_ms": statistics.median(r["median_ms"] for r in results)}
+
+
+def measure(outside, processes, count, what, **named):
+    """culvert-load's last line, with what the processes took for it: for the tunnels, or for the rekeys behind them."""
     time.sleep(1)
-    many.load(outside, 1, 1, ike, version=version)                    # neighbours are known, tables made
-    before = {k: (many.cpu_seconds(p.pid), p.rss_kib()) for k, p in processes.items()}
-    result = many.load(outside, count, 64, ike, version=version)
+    many.load(outside, 1, 1, **named)                                 # neighbours are known, tables made
+    usage = lambda: {key: (many.cpu_seconds(p.pid), p.rss_kib()) for key, p in processes.items()}
+    before = usage()
+    load = outside.start("load", *many.load_command(count, rekey=RUNS[what][1], **named))
+    if RUNS[what][1]:
+        wait_for(lambda: "{" in load.output() or not load.alive(), 130, "all tunnels")
+        time.sleep(1)                                                 # of the three that it waits
+        before = usage()
+    load.wait(250)
+    result = json.loads(load.output().strip().splitlines()[-1])
     time.sleep(0.5)
-    for key, process in processes.items():
-        cpu, rss = before[key]
-        result[key] = {"cpu_seconds": many.cpu_seconds(process.pid) - cpu, "kib_each": (process.rss_kib() - rss) / count}
+    for key, (cpu, rss) in usage().items():
+        result[key] = {"cpu_seconds": cpu - before[key][0], "kib_each": (rss - before[key][1]) / count}
     return result
 
 
@@ -54,31 +83,21 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--version", type=int, action="append", choices=(1, 2))
     parser.add_argument("--group", action="append")
+    parser.add_argument("--what", action="append", choices=RUNS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = []
-    for version, group in itertools.product(options.version or [1, 2], options.group or ["curve25519", "ecp256"]):
-        suite = f"aes128gcm16-prfsha256-{group}" if version == 2 else f"aes128-sha256-{group}"
-        found = {"culvert": [], "strongSwan": []}
-        for _ in range(options.rounds):
-            for responder, one in (("culvert", culvert_round), ("strongSwan", strongswan_round)):
-                with Lab("bench-peers") as lab:
-                    found[responder].append(one(lab, options.count, suite, version))
-        for responder, results in found.items():
-            cpu = statistics.median(r["responder"]["cpu_seconds"] / max(r["up"], 1) for r in results)
-            rows.append({"version": version, "responder": responder, "group": group, "per_second_and_core": 1 / cpu, "us": cpu * 1e6,
-                         "dataplane_us": statistics.median(r.get("dataplane", {"cpu_seconds": 0})["cpu_seconds"] / options.count for r in results) * 1e6,
-                         "kib_each": statistics.median(r["responder"]["kib_each"] for r in results),
-                         "up": min(r["up"] for r in results), "seconds": statistics.median(r["seconds"] for r in results),
-                         "median_ms": statistics.median(r["median_ms"] for r in results)})
+    for version, what in itertools.product(options.version or [1, 2], options.what or RUNS):
+        for group in options.group or RUNS[what][2]:
+            rows += of_both(options, version, what, group)
     if options.json:
         print(json.dumps({"peers": rows, "count": options.count}))
         return
     print(f"{options.count} peers in one process, 64 at once, each an IKE SA and a pair of IPsec SAs; medians of {options.rounds} rounds")
-    print(f"{'':<7}{'responder':<12}{'group':<12}{'a second':>10}{'CPU us':>9}{'data plane us':>15}{'KiB each':>10}{'up':>7}{'seconds':>9}{'ms each':>9}")
+    print(f"{'':<7}{'':<21}{'responder':<12}{'group':<12}{'a second':>10}{'CPU us':>9}{'data plane us':>15}{'KiB each':>10}{'up':>7}{'seconds':>9}{'ms each':>9}")
     for r in rows:
-        print(f"IKEv{r['version']:<3}{r['responder']:<12}{r['group']:<12}{r['per_second_and_core']:>10.0f}{r['us']:>9.0f}{r['dataplane_us']:>15.0f}{r['kib_each']:>10.1f}"
-              f"{r['up']:>7}{r['seconds']:>9.1f}{r['median_ms']:>9.1f}")
+        print(f"IKEv{r['version']:<3}{r['what']:<21}{r['responder']:<12}{r['group']:<12}{r['per_second_and_core']:>10.0f}{r['us']:>9.0f}{r['dataplane_us']:>15.0f}"
+              f"{r['kib_each']:>10.1f}{r['up']:>7}{r['seconds']:>9.1f}{r['median_ms']:>9.1f}")
 
 
 main()

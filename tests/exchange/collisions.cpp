@@ -30,8 +30,8 @@ constexpr std::uint64_t kLosses = 13;  ///< none, or the first to the twelfth me
 
 struct Plan {
   Act a{}, b{};
-  std::uint64_t lost = 0;  ///< which message from the beginning of the collision on; 0: none
-  bool pfs = false, whole = false;
+  std::uint64_t lost = 0;                         ///< which message from the beginning of the collision on; 0: none
+  bool pfs = false, whole = false, more = false;  ///< more: one or two additional key exchanges
   Duration apart{};
 };
 
@@ -43,6 +43,7 @@ Plan draw(World& w, std::uint64_t seed) {
   p.pfs = w.random(2) == 0;
   p.whole = w.random(2) == 0;  // a Delete is of the IKE SA
   p.apart = w.random(3) == 0 ? 0ms : w.between(0ms, 60ms);
+  p.more = w.random(3) == 0;
   return p;
 }
 
@@ -60,6 +61,10 @@ void configure(config::GatewayConfig& g, const Plan& p, bool first, Act act) {
   net.start_action = config::StartAction::None;
   net.dpd_action = config::DpdAction::Clear;
   if (p.pfs) net.esp_proposals = parse_esp_proposal("aes128gcm16-ecp256").value();
+  if (p.more) {
+    c.proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256-ke1_x25519-ke2_ecp384").value();
+    net.esp_proposals = parse_esp_proposal_v2("aes128gcm16-ecp256-ke1_x25519").value();
+  }
   config::Child more = net;
   more.name = "more";
   (first ? more.local_ts : more.remote_ts) = TrafficSelector::parse("10.1.7.0/24").value();

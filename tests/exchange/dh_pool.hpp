@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "control/crypto/dh.hpp"
-#include "control/ike/engine_types.hpp"
+#include "control/crypto/key_exchange.hpp"
+#include "control/ike/dh_job.hpp"
 
 namespace culvert::test {
 
@@ -18,6 +18,8 @@ class DhPool {
   ike::DhResult run(const ike::ComputeDh& job, std::uint64_t pick) {
     ike::DhResult out;
     out.job = job.job;
+    const DhInfo* info = find_ke(job.group);
+    if (job.peer_public && !job.key && info && info->kem()) return ike::run_dh_job(job);  // to whoever's key it is
     out.key = job.key ? job.key : keys(job.group).at(pick % kKeys);
     out.public_value = Bytes(out.key->public_value().begin(), out.key->public_value().end());
     out.ok = true;
@@ -35,12 +37,12 @@ class DhPool {
 
  private:
   static constexpr std::size_t kKeys = 3;
-  std::vector<std::shared_ptr<crypto::DhKey>>& keys(DhGroup group) {
+  std::vector<std::shared_ptr<crypto::KeyExchange>>& keys(DhGroup group) {
     auto& list = keys_[group];
-    while (list.size() < kKeys) list.push_back(crypto::DhKey::generate(group).value());
+    while (list.size() < kKeys) list.push_back(crypto::begin_exchange(group).value());
     return list;
   }
-  std::map<DhGroup, std::vector<std::shared_ptr<crypto::DhKey>>> keys_;
+  std::map<DhGroup, std::vector<std::shared_ptr<crypto::KeyExchange>>> keys_;
   std::map<std::pair<Bytes, Bytes>, SecretBytes> shared_;
 };
 

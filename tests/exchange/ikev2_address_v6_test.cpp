@@ -258,6 +258,48 @@ TEST_CASE("IKEv2: a gateway that is restarted keeps a client's addresses of both
   CHECK(connect(world, second));
 }
 
+namespace {
+/// "net" for both families instead of a child for each.
+void in_one(config::GatewayConfig& client, config::GatewayConfig& server) {
+  for (auto* g : {&client, &server}) {
+    auto& children = g->connections[0].children;
+    if (children.size() != 2) continue;
+    children[0].more_local = {{children[1].local_ts, children[1].local_dynamic}};
+    children[0].more_remote = {{children[1].remote_ts, children[1].remote_dynamic}};
+    children.pop_back();
+  }
+}
+}  // namespace
+
+TEST_CASE("IKEv2: one child for the addresses of both families, or of the one that there is", "[ikev2][mode_config][selectors]") {
+  const std::string v4 = "10.3.0.1-10.3.0.9", v6 = "2001:db8:3::1-2001:db8:3::9";
+  for (const auto& [four, six] : {std::pair(v4, v6), std::pair(v4, std::string()), std::pair(std::string(), v6)}) {
+    CAPTURE(four, six);
+    World world;
+    const Visits v = visits(world, 2, four, six, in_one);
+    for (Host* c : v.clients) {
+      begin(world, *c);
+      const bool up = world.run_until([&] { return has(*c, "net"); }, 20s);
+      INFO(c->transcript() << v.server.transcript());
+      REQUIRE(up);
+      const auto info = last_sa(*c);
+      const ike::InstallSa& sa = c->current_out("net")->sa;
+      CHECK(c->outbound.size() == 1);
+      CHECK(sa.local_ts == host(*info.virtual_address));
+      REQUIRE(sa.more.any() == !(four.empty() || six.empty()));
+      if (!sa.more.any()) continue;
+      CHECK(sa.more.local()[0] == host(*info.virtual_address_v6));
+      CHECK(sa.more.remote()[0] == ts("2001:db8:2::/48"));
+    }
+    CHECK(v.server.outbound.size() == 2);
+    // A gateway that is restarted keeps what they have for them.
+    v.server.restart();
+    world.run(1s);
+    CHECK(leased(v.server) == (four.empty() || six.empty() ? 2 : 4));
+    for (Host* c : v.clients) leave(world, *c);
+  }
+}
+
 TEST_CASE("IKEv2: what a peer says of addresses is read as the RFC has it", "[ikev2][mode_config][rfc7296-3.15.1]") {
   World world;
   auto config = site("10.9.0.2", "10.9.0.1", config::StartAction::None);

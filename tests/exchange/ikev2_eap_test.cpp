@@ -374,3 +374,14 @@ TEST_CASE("IKEv2 EAP: guesses are answered late, and later, and at last not look
   bob.step([&](ike::Engine& e) { CHECK(e.initiate(world.now, "c", "").ok); });
   CHECK(world.run_until([&] { return bob.up(); }, 5s));
 }
+
+TEST_CASE("IKEv2: behind additional key exchanges a user is proved as ever", "[ikev2][eap][rfc9242-3.3.2]") {
+  World world;
+  const Pair p = user_and_gateway(world, Proof::EapMschapv2, [](auto& a, auto& b) {
+    for (auto* g : {&a, &b})
+      g->connections[0].proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256-ke1_x25519-ke2_ecp384").value();
+  });
+  start(p);
+  REQUIRE(world.run_until([&] { return both_up(p); }, 10s));
+  CHECK(p.b.engine->ike_sas().front().xauth_user == "alice");
+}

@@ -64,11 +64,17 @@ void append(Builder& to, const Builder& more) {
 }
 }  // namespace
 
+namespace {
+const Bytes kNonce(32, 0x11);
+}  // namespace
+
 bool InsiderV2::begin() {
-  const auto suites = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
-  const Bytes nonce(32, 0x11), value(key_->public_value().begin(), key_->public_value().end());
+  const auto suites = manner ? std::vector{manner->suite} : parse_ike_proposal_v2(proposal).value();
+  const DhGroup group = suites[0].group;
+  if (manner) key_ = crypto::DhKey::generate(group).value();
+  const Bytes value(key_->public_value().begin(), key_->public_value().end());
   Builder first;
-  first.add(build_ike_offer(suites)).add(Ke{DhGroup::Ecp256, value}).add(Nonce{nonce});
+  first.add_raw(PayloadType::Sa, manner ? manner->sa : encode_body(build_ike_offer(suites))).add(Ke{group, value}).add(Nonce{kNonce});
   append(first, in_init);
   ike::Header h;
   h.spi_i = spi_i_;
@@ -76,27 +82,61 @@ bool InsiderV2::begin() {
   h.exchange = ike::kExchangeSaInit;
   h.flags = ike::kFlagInitiator;
   h.next_payload = static_cast<std::uint8_t>(first.first());
-  const Bytes request = ike::encode_message(h, first.chain());
-  const auto reply = exchange(request);
+  request_ = ike::encode_message(h, first.chain());
+  const auto reply = exchange(request_);
   const auto framed = reply ? ike::parse_header(*reply) : std::unexpected(ike::HeaderError{});
   if (!framed) return false;
-  const auto m = Message::parse(PayloadType{framed->header.next_payload}, framed->body);
+  auto m = Message::parse(PayloadType{framed->header.next_payload}, framed->body);
+  if (m) init_answer = *m;
   if (!m || !m->find<Ke>() || !m->find<Nonce>()) return false;
   spi_r_ = framed->header.spi_r;
+  nonce_r_ = m->find<Nonce>()->data;
   const auto shared = key_->compute(m->find<Ke>()->data);
-  keys_ = derive({suites[0], nonce, m->find<Nonce>()->data, shared->view(), spi_i_, spi_r_});
-  seal_.emplace(suites[0], keys_.ei, keys_.ai);
-  open_.emplace(suites[0], keys_.er, keys_.ar);
+  take(derive({suites[0], kNonce, nonce_r_, shared->view(), spi_i_, spi_r_}));
   next_id = 1;
-  if (ppk) keys_.pi = ppk_keys(keys_, as_bytes(*ppk)).pi;
-  octets_ = signed_octets(keys_.prf, request, m->find<Nonce>()->data, keys_.pi.view(), encode_body(identity()));
   return true;
 }
 
-IdI InsiderV2::identity() const { return {IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())}; }
+IkeSuite InsiderV2::agreed() const { return manner ? manner->suite : parse_ike_proposal_v2(proposal).value().front(); }
+
+void InsiderV2::take(IkeKeys keys) {
+  const auto suite = agreed();
+  keys_ = std::move(keys);
+  seal_.emplace(suite, keys_.ei, keys_.ai);
+  open_.emplace(suite, keys_.er, keys_.ar);
+}
+
+std::optional<Message> InsiderV2::exchange_key(DhGroup method) {
+  const auto key = crypto::begin_exchange(method).value();
+  Builder b;
+  b.add(Ke{method, Bytes(key->public_value().begin(), key->public_value().end())});
+  const auto answer = ask(ike::kExchangeIntermediate, b);
+  if (!answer || !answer->find<Ke>()) return answer;
+  // As they went over the wire, each in one message.
+  const auto opened = open_->open(answers_.front().data);
+  int_auth.of_initiator =
+      ikev2::int_auth(keys_.prf, keys_.pi.view(), int_auth.of_initiator, last, static_cast<std::uint8_t>(b.first()), b.chain());
+  int_auth.of_responder = ikev2::int_auth(keys_.prf, keys_.pr.view(), int_auth.of_responder, answers_.front().data,
+                                          static_cast<std::uint8_t>(opened->first), opened->chain);
+  ++int_auth.exchanges;
+  const auto suite = agreed();
+  const auto shared = key->compute(answer->find<Ke>()->data);
+  take(derive_rekeyed({suite, kNonce, nonce_r_, shared->view(), spi_i_, spi_r_}, keys_.prf, keys_.d.view()));
+  return answer;
+}
+
+SecretBytes InsiderV2::octets() const {
+  const SecretBytes pi = ppk ? ppk_keys(keys_, as_bytes(*ppk)).pi : keys_.pi;
+  return signed_octets(keys_.prf, request_, nonce_r_, pi.view(), encode_body(identity()), int_auth);
+}
+
+IdI InsiderV2::identity() const {
+  if (manner) return manner->id;
+  return {IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())};
+}
 
 Auth InsiderV2::proof(const SecretBytes& msk) const {
-  const SecretBytes auth = shared_key_auth(keys_.prf, msk.empty() ? keys_.pi.view() : msk.view(), octets_.view());
+  const SecretBytes auth = shared_key_auth(keys_.prf, msk.empty() ? keys_.pi.view() : msk.view(), octets().view());
   return {AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
 }
 
@@ -109,6 +149,10 @@ Builder& add_child(Builder& b, Spi spi, const TrafficSelector& mine, const Traff
 
 std::optional<Message> InsiderV2::connect(const TrafficSelector& mine, const TrafficSelector& theirs, const std::optional<Cp>& asked) {
   if (!begin()) return std::nullopt;
+  return prove(mine, theirs, asked);
+}
+
+std::optional<Message> InsiderV2::prove(const TrafficSelector& mine, const TrafficSelector& theirs, const std::optional<Cp>& asked) {
   Builder b;
   b.add(identity()).add(proof(SecretBytes(as_bytes("secret"))));
   if (asked) b.add(*asked);

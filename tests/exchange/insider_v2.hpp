@@ -20,6 +20,17 @@ class InsiderV2 {
   /// are this one's: no host may have that address, and the world's hook is taken.
   InsiderV2(World& world, Host& host, const IpAddress& address);
 
+  /// How another's client begins: its SA payload, of which the host is to choose this suite, and who it says that it is.
+  struct Manner {
+    IkeSuite suite;
+    Bytes sa;
+    ikev2::IdI id;
+  };
+  std::optional<Manner> manner{};
+  /// IKE_SA_INIT; false: it came to nothing.
+  bool begin();
+  std::optional<ikev2::Message> init_answer;
+
   /// IKE_SA_INIT and IKE_AUTH with a CHILD SA for these selectors; the answer to IKE_AUTH; nullopt: there was none that opens.
   /// With a configuration payload, if there is one to send.
   std::optional<ikev2::Message> connect(const TrafficSelector& mine, const TrafficSelector& theirs,
@@ -35,8 +46,16 @@ class InsiderV2 {
   /// The inbound SPI of the n-th CHILD SA that this one asked for.
   [[nodiscard]] static Spi spi(std::uint32_t n) { return Spi{0xc0de0000U + n}; }
   std::uint32_t next_id = 0;
-  ikev2::Builder in_init, in_auth;   ///< what its IKE_SA_INIT and IKE_AUTH have besides: notifications
-  std::optional<std::string> ppk{};  ///< what its AUTH is made with
+  ikev2::Builder in_init, in_auth;                        ///< what its IKE_SA_INIT and IKE_AUTH have besides: notifications
+  std::optional<std::string> ppk{};                       ///< what its AUTH is made with
+  std::string proposal = "aes128gcm16-prfsha256-ecp256";  ///< offered; its first suite must be the one that is chosen
+
+  /// What connect() is made of behind begin(), for those who do it otherwise.
+  /// IKE_INTERMEDIATE with a key of this method (RFC 9370 §2.2.2); the answer. Its keys are the new ones then, if it has a KE payload.
+  std::optional<ikev2::Message> exchange_key(DhGroup method);
+  std::optional<ikev2::Message> prove(const TrafficSelector& mine, const TrafficSelector& theirs,
+                                      const std::optional<ikev2::Cp>& asked = {});
+  ikev2::IntAuth int_auth;              ///< of what it has exchanged so far
 
   /// From now on it is there; what is sent to where it was reaches it, too.
   void go(const IpAddress& address);
@@ -54,8 +73,9 @@ class InsiderV2 {
 
  private:
   std::optional<Bytes> exchange(const Bytes& message);
-  /// IKE_SA_INIT; false: it came to nothing.
-  bool begin();
+  [[nodiscard]] SecretBytes octets() const;  ///< that this one proves itself by
+  void take(ikev2::IkeKeys keys);
+  [[nodiscard]] IkeSuite agreed() const;
   [[nodiscard]] ikev2::IdI identity() const;
 
   World& world_;
@@ -64,7 +84,7 @@ class InsiderV2 {
   IkeSpi spi_i_{0x1d51de}, spi_r_;
   std::optional<ikev2::Cipher> seal_, open_;
   ikev2::IkeKeys keys_;
-  SecretBytes octets_;  ///< that this one proves itself by
+  Bytes request_, nonce_r_;  ///< IKE_SA_INIT
   std::vector<ike::Datagram> answers_;
   std::set<IpAddress> addresses_;
 };

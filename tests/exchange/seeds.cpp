@@ -31,7 +31,7 @@ struct Plan {
   std::optional<ike::AuthMethod> signatures;
   bool remote_access = false, xauth = false, push = false;  ///< the one that starts is a user, who gets an address
   bool fragments = false;
-  bool ikev2 = false;
+  bool ikev2 = false, more = false;  ///< more: additional key exchanges
 };
 
 Plan draw_plan(World& w, bool ikev2) {
@@ -52,6 +52,7 @@ Plan draw_plan(World& w, bool ikev2) {
   p.fragments = w.random(4) == 0;
   p.ikev2 = ikev2;
   if (ikev2) p.aggressive = p.remote_access = p.fragments = false, p.signatures.reset();
+  p.more = ikev2 && w.random(3) == 0;
   return p;
 }
 
@@ -61,7 +62,7 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
   conn.encap = p.encap && a;
   if (p.ikev2) {
     conn.version = 2;
-    conn.proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+    conn.proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256" + std::string(p.more ? "-ke1_x25519-ke2_ecp384" : "")).value();
   }
   conn.aggressive = conn.aggressive_psk_exposes_hash = p.aggressive;
   if (p.signatures) conn.local_auth.auth = conn.remote_auth.auth = config::Proof::Pubkey;
@@ -81,7 +82,7 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
     c.ike.fragment_size = 230;  // of which all messages but the shortest make two to four
     conn.fragmentation = config::Fragmentation::Force;
   }
-  if (p.pfs) net.esp_proposals = parse_esp_proposal("aes128-sha256-ecp256").value();
+  if (p.pfs) net.esp_proposals = parse_esp_proposal_v2("aes128-sha256-ecp256" + std::string(p.more ? "-ke1_x25519" : "")).value();
   if (p.timers) {
     net.rekey_time = Seconds{20 + static_cast<int>(w.random(20))};
     net.rand_time = Seconds{8};

@@ -103,8 +103,8 @@ void Host::start(std::vector<ike::OrphanSa> orphans) {
 void Host::restart() {
   std::vector<ike::OrphanSa> orphans;
   const auto add = [&](const ike::InstallSa& s) {
-    orphans.push_back(
-        {s.pair, s.direction, s.connection, s.child, s.spi, s.local, s.remote, s.suite.protocol, s.mode, s.local_ts, s.remote_ts, s.peer});
+    orphans.push_back({s.pair, s.direction, s.connection, s.child, s.spi, s.local, s.remote, s.suite.protocol, s.mode, s.local_ts,
+                       s.remote_ts, s.peer, s.more});
   };
   for (const auto& [spi, sa] : inbound) add(sa.sa);
   for (const PlaneSa& sa : outbound) add(sa.sa);
@@ -135,6 +135,8 @@ void Host::perform() {
       ike::NameFound found{n->job, {}, names.contains(n->name) ? "" : "its name cannot be resolved: Host not found"};
       if (names.contains(n->name)) found.addresses = names.at(n->name);
       world.at(world.now + name_time, [this, found] { step([&](ike::Engine& e) { e.on_name(world.now, found); }); });
+    } else if (auto* q = std::get_if<ike::AskRadius>(&action)) {
+      if (radius) radius(*q);
     } else if (auto* in = std::get_if<ike::InstallSa>(&action)) {
       install(*in);
     } else if (auto* out = std::get_if<ike::RemoveSa>(&action)) {
@@ -225,7 +227,9 @@ void Host::look_up(const ike::FindUser& job) {
 namespace {
 /// What the SPD would call it: the child, or a peer's own entry.
 std::string policy_of(const ike::InstallSa& sa) {
-  return sa.own_policy ? sa.child + " of " + to_hex(sa.peer) + ": " + sa.local_ts.to_string() + " - " + sa.remote_ts.to_string() : sa.child;
+  return sa.own_policy ? sa.child + " of " + to_hex(sa.peer) + ": " + to_string(sa.local_ts, sa.more.local()) + " - " +
+                             to_string(sa.remote_ts, sa.more.remote())
+                       : sa.child;
 }
 }  // namespace
 

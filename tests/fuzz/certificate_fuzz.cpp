@@ -50,6 +50,33 @@ void certificate(ByteView data) {
   require_printable(crypto::status_by_ocsp(*c, *c, Bytes(16), data, kNow, {}).detail);
 }
 
+/// A certificate of an authority, and what it has signed of itself: length (2 bytes) of the first, and the second.
+void statement(ByteView data, bool is_list) {
+  Reader in(data);
+  const ByteView der = in.take(std::min<std::size_t>(in.be<std::uint16_t>(), in.remaining()));
+  const auto c = crypto::Certificate::parse(der);
+  if (!in.ok() || !c) return;
+  const ByteView said = in.take(in.remaining());
+  if (!is_list) {
+    require(!crypto::ocsp_request(*c, *c, Bytes(16)).empty());
+    return require_printable(crypto::status_by_ocsp(*c, *c, Bytes(16), said, kNow, {}).detail);
+  }
+  const auto list = crypto::RevocationList::read(said);
+  if (!list) return;
+  require(!list->next_update() || *list->next_update() != crypto::WallTime::max());
+  require_printable(crypto::unproven(*list, *c, {}).value_or(""));
+  for (const crypto::WallTime now :
+       {list->this_update(), list->this_update() - std::chrono::hours(1000), kNow + std::chrono::hours(100'000)})
+    require_printable(crypto::status_by_lists(*c, *c, {&*list, 1}, now, {}).detail);
+}
+
+/// A file of certificates, PEM or DER.
+void file(ByteView data) {
+  const auto all = crypto::Certificate::read(data);
+  if (!all) return require_printable(all.error());
+  for (const crypto::Certificate& c : *all) require(crypto::Certificate::parse(c.der()).has_value());
+}
+
 /// As a CERT payload carries it (RFC 2408 §3.9): each that comes out of it keeps the promises of one that came alone.
 void wrapped(ByteView data) {
   const auto all = crypto::Certificate::unwrap(data);
@@ -63,7 +90,8 @@ void name(ByteView data) {
   const auto n = parse_name(data);
   if (!n) return;
   const Bytes again = encode_name(*n);
-  require(same_name(again, data) && same_name(data, again));
+  require(same_name(again, data) && same_name(data, again) && matches_name(data, again));
+  (void)has_wildcard(*n);
   const auto text = parse_name_text(name_text(*n));
   if (text) require(same_name(encode_name(*text), data));
 }
@@ -73,6 +101,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const ByteView rest(data + 1, size - 1);
   if (data[0] == 4) return wrapped(rest), 0;
+  if (data[0] == 5) return file(rest), 0;
+  if (data[0] == 6 || data[0] == 7) return statement(rest, data[0] == 7), 0;
   switch (data[0] % 4) {
     case 0:
       certificate(rest);

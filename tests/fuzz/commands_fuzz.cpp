@@ -59,6 +59,8 @@ shm::InstallSa good_sa(Direction direction) {
   m.remote.address = IpAddress::v4(0x0a090002);
   m.local_ts = TrafficSelector::parse("10.1.0.0/24").value();
   m.remote_ts = TrafficSelector::parse("10.2.0.0/24").value();
+  m.more.remotes = 1;
+  m.more.all[0] = TrafficSelector::parse("10.3.0.0/24").value();
   m.suite = parse_esp_proposal("aes128gcm16").value().front();
   m.encr_key_bytes = 20;
   m.pair = 7;
@@ -73,6 +75,8 @@ shm::Message good(unsigned kind, std::uint32_t transaction) {
   policy.action = shm::PolicyAction::Protect;
   policy.local_ts = TrafficSelector::parse("10.1.0.0/24").value();
   policy.remote_ts = TrafficSelector::parse("10.2.0.0/24").value();
+  policy.more.locals = policy.more.remotes = 1;
+  policy.more.all[0] = policy.more.all[1] = TrafficSelector::parse("10.3.0.0/24[udp/53]").value();
   policy.name = shm::Name("c/net");
   switch (kind) {
     case 0:

@@ -1,12 +1,13 @@
 // Fuzzes IKE's fragments: parsing, putting together in whatever order and number, and cutting.
 //   input: records: time (1 byte, seconds), source (1 byte), length (1 byte), body of a fragment payload; and the whole as a message to
-//   cut.
+//   cut. The same records are parts of IKEv2's messages, behind their seal: source: message and exchange; body: number, total, chain.
 // What comes out is never longer than its bound, stays within what was put in, and what is cut comes together again.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 
 #include "control/ikev1/fragments.hpp"
+#include "control/ikev2/fragments.hpp"
 
 namespace {
 
@@ -41,6 +42,26 @@ void put_together(Reader in) {
   }
 }
 
+void put_together_v2(Reader in) {
+  ikev2::Fragments set;
+  ike::TimePoint now{};
+  std::size_t taken = 0;
+  while (in.ok() && in.remaining() > 3) {
+    now += std::chrono::seconds(in.be<std::uint8_t>() % 16);
+    const std::uint8_t source = in.be<std::uint8_t>();
+    Reader body(in.take(std::min<std::size_t>(in.be<std::uint8_t>(), in.remaining())));
+    ikev2::Opened part;
+    part.place = {body.be<std::uint8_t>(), body.be<std::uint8_t>()};
+    const ByteView chain = body.take(body.remaining());
+    if (!body.ok() || part.place.number == 0 || part.place.number > part.place.total) continue;  // Cipher::open refuses these
+    part.chain.assign(chain.begin(), chain.end());
+    taken += chain.size();
+    const auto whole = set.add(now, {source % 4U, static_cast<std::uint8_t>(35 + source % 3)}, std::move(part));
+    require(set.bytes() <= ikev2::kMaxReassembled && set.bytes() <= taken);
+    if (whole && *whole) require((*whole)->chain.size() <= taken && !set.deadline());
+  }
+}
+
 void cut(ByteView message) {
   const auto pieces = cut_message(message, 200, 7);
   if (pieces.empty()) return;
@@ -65,6 +86,7 @@ void cut(ByteView message) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const ByteView input(data, size);
   put_together(Reader(input));
+  put_together_v2(Reader(input));
   if (ike::parse_header(input)) cut(input);
   return 0;
 }

@@ -1,6 +1,7 @@
 // Fuzzes what a port takes in before any SA is asked: frames, the headers of both families, ARP, neighbour discovery, ICMP.
 //   input: an Ethernet frame; its source's checksums are mended where bit 0 of the last byte says so, so that what lies behind is reached.
 // Buffers are of exact size on either side. What is answered is a whole packet with right checksums, and to the one who asked.
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <vector>
@@ -78,11 +79,11 @@ void take(World& w, const OwnAddresses& own, Packet& p) {
   if (kind == LocalKind::Ike) (void)begins_negotiation(p);
   const IpAddress source = source_of(p);
   if (kind == LocalKind::Icmp && icmp_echo_reply(p)) return whole(p, source);
-  for (const IcmpError error : {IcmpError::TimeExceeded, IcmpError::FragmentationNeeded})
-    if (icmp_error_allowed(p)) {
-      if (icmp_error(p, error, w.interface.primary(p.family), 1400)) whole(p, source);
-      return;  // about an error there is none: once is enough
-    }
+  if (!icmp_error_allowed(p)) return;
+  constexpr std::array kErrors{IcmpError::TimeExceeded, IcmpError::FragmentationNeeded, IcmpError::NetUnreachable,
+                               IcmpError::HostUnreachable};
+  const IcmpError error = kErrors.at(p.data[p.length - 1] % kErrors.size());
+  if (icmp_error(p, error, w.interface.primary(p.family), 1400)) whole(p, source);
 }
 }  // namespace
 

@@ -25,13 +25,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(again.has_value() && *again == *content);
   for (const Attribute& a : payload.attributes) {
     require(find(payload.attributes, static_cast<Cfg>(a.type)) != nullptr);
-    if (const auto ip = address_of(a)) require(ip->size() == 4 || ip->size() == 16);
+    const Cfg type = static_cast<Cfg>(a.type);
+    if (const auto ip = address_of(a)) {
+      require(ip->size() == 4 || ip->size() == 16);
+      require(address_of(address_attribute(type, *ip)) == ip);
+    }
     if (const auto networks = split_include_of(a)) {
       require(networks->size() <= kMaxSplitIncludes);
       for (const auto& p : *networks) require(p.length <= 32 && p.address == p.first());
+      require(split_include_of(split_include_attribute(*networks)) == networks);
     }
     require(text_of(a).size() <= 4 * kMaxConfigText + 16);
-    (void)a.number();
+    require(text_attribute(type, text_of(a)).value.size() == text_of(a).size());
+    if (const auto n = a.number(); n && *n <= 0xffff) require(number_attribute(type, static_cast<std::uint16_t>(*n)).number() == n);
+    require(empty_attribute(type).type == a.type);
   }
   return 0;
 }

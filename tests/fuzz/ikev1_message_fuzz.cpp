@@ -39,7 +39,7 @@ void require_round_trip(const Message& m, std::size_t size) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
   const culvert::ByteView chain(data + 2, size - 2);
-  const auto m = Message::parse(static_cast<PayloadType>(data[0]), chain, data[1] & 1 ? Trailing::Padding : Trailing::Alignment);
+  auto m = Message::parse(static_cast<PayloadType>(data[0]), chain, data[1] & 1 ? Trailing::Padding : Trailing::Alignment);
   if (!m) {
     require(m.error().offset <= chain.size() && *m.error().rule != '\0');
     return 0;
@@ -51,5 +51,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const auto ok = check_message(static_cast<MessageKind>(kind), encrypted, *m);
       require(ok.has_value() || !ok.error().text.empty());
     }
+  m->wipe();  // whatever it holds
   return 0;
 }

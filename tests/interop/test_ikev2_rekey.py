@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """IKEv2 rekeying under load: CHILD SAs every 3 s, IKE SAs every 5 s, by one side and by both at once, with a ping every 10 ms or more often.
 
-Time limit: 200 s
+Time limit: 300 s
 Four pairs at once: two Culverts that both rekey, and Culvert with strongSwan: the one rekeys, the other, both. Between two Culverts no echo may be
 lost. Against strongSwan none may be lost on our account: captures on both sides of our gateway, the outer one decrypted with the keys that strongSwan
 logged, must show for each lost echo that its request left us intact, and that its reply never came back to us. One IKE SA and one CHILD SA are left.
@@ -18,9 +18,11 @@ from lib.traffic import Capture, Ping, ping  # noqa: E402
 
 SECONDS = int(os.environ.get("CULVERT_REKEY_SECONDS", "40"))
 CHILD, IKE = 3, 5                      # seconds
-REKEYS = ({"rekey_time": f"{CHILD}s", "life_time": f"{10 * CHILD}s", "rand_time": "0s"}, {"rekey_time": f"{IKE}s", "over_time": "30s", "rand_time": "0s"})
+REKEYS = ({"rekey_time": f"{CHILD}s", "life_time": "180s", "rand_time": "0s"}, {"rekey_time": f"{IKE}s", "over_time": "30s", "rand_time": "0s"})
 QUIET = ({"rekey_time": "1h", "life_time": "2h"}, {"rekey_time": "4h"})
 LEAST_CHILD_REKEYS, LEAST_IKE_REKEYS = SECONDS // CHILD // 2, SECONDS // IKE // 2
+# Seconds more: strongSwan puts a CHILD SA's rekey off by 10 to 30 s when it meets that of the IKE SA (hence also the long life_time).
+PATIENCE = 90
 
 
 def ikev2_of(timers):
@@ -32,6 +34,7 @@ class Watch:
 
     def __init__(self, gw, name):
         self.gw, self.name, self.ike, self.pairs, self.most = gw, name, set(), set(), (0, 0)
+        self.seconds = 0
 
     def look(self):
         ike, pairs = ikev2.in_use(self.gw, self.name)
@@ -40,10 +43,16 @@ class Watch:
         self.most = tuple(map(max, self.most, (len(ike), len(pairs))))
 
     def over(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        """Looks for so long, and on until as many rekeys as there have to be were seen."""
+        begin = time.monotonic()
+        while (now := time.monotonic()) < begin + seconds or (not self.enough and now < begin + seconds + PATIENCE):
             self.look()
             time.sleep(0.5)
+        self.seconds = round(time.monotonic() - begin)
+
+    @property
+    def enough(self):
+        return len(self.pairs) > LEAST_CHILD_REKEYS and len(self.ike) > LEAST_IKE_REKEYS
 
 
 def two_culverts(r, lab):
@@ -73,8 +82,8 @@ def several(condition):
 
 
 def counted(r, name, watch):
-    r.check(f"{name}: the CHILD SA was rekeyed", len(watch.pairs) > LEAST_CHILD_REKEYS, f"{len(watch.pairs) - 1} times seen in {SECONDS} s")
-    r.check(f"{name}: the IKE SA was rekeyed", len(watch.ike) > LEAST_IKE_REKEYS, f"{len(watch.ike) - 1} times seen in {SECONDS} s")
+    r.check(f"{name}: the CHILD SA was rekeyed", len(watch.pairs) > LEAST_CHILD_REKEYS, f"{len(watch.pairs) - 1} times seen in {watch.seconds} s")
+    r.check(f"{name}: the IKE SA was rekeyed", len(watch.ike) > LEAST_IKE_REKEYS, f"{len(watch.ike) - 1} times seen in {watch.seconds} s")
 
 
 def with_strongswan(name, ours, theirs):

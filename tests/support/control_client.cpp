@@ -167,6 +167,18 @@ class Client {
     outer_ = static_cast<VrfId>(number(in));
     std::cout << "ok" << std::endl;
   }
+  /// "10.1.0.0/24,10.1.1.0/24 10.2.0.0/24"
+  template <class Message>
+  void selectors(Words& in, Message& m) {
+    std::array<std::vector<TrafficSelector>, 2> sides;
+    for (auto& side : sides) {
+      std::istringstream list(word(in));
+      for (std::string one; std::getline(list, one, ',');) side.push_back(must(TrafficSelector::parse(one)));
+    }
+    m.local_ts = sides[0].at(0);
+    m.remote_ts = sides[1].at(0);
+    m.more = MoreSelectors::behind_first(sides[0], sides[1]).value();
+  }
   void policy(Words& in) {
     shm::InstallPolicy m;
     m.vrf = inner_;
@@ -177,8 +189,7 @@ class Client {
                                     : shm::PolicyAction::Discard;
     m.acquire = number(in) != 0;
     m.priority = number(in);
-    m.local_ts = must(TrafficSelector::parse(word(in)));
-    m.remote_ts = must(TrafficSelector::parse(word(in)));
+    selectors(in, m);
     std::string tunnel;
     if (in >> tunnel) m.tunnel = shm::Name(tunnel);
     command(m);
@@ -193,8 +204,7 @@ class Client {
     m.remote = endpoint(word(in));
     m.vrf = inner_;
     m.local.vrf = m.remote.vrf = outer_;
-    m.local_ts = must(TrafficSelector::parse(word(in)));
-    m.remote_ts = must(TrafficSelector::parse(word(in)));
+    selectors(in, m);
     const auto suites = parse_esp_proposal(word(in));
     if (!suites) throw Failure{suites.error().message};
     m.suite = suites->front();

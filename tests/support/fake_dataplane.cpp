@@ -148,6 +148,7 @@ AckResult FakeDataplane::install(const InstallSa& sa) {
   s.local = sa.local;
   s.remote = sa.remote;
   s.local_ts = sa.local_ts;
+  s.more = sa.more;
   s.remote_ts = sa.remote_ts;
   s.suite = sa.suite;
   s.mode = sa.mode;

@@ -36,10 +36,11 @@ void Engine::on_dh(TimePoint, DhResult result) { engine().dh.push_back(std::move
 void Engine::on_signed(TimePoint, SignResult) { engine().calls.emplace_back("on_signed"); }
 void Engine::on_verified(TimePoint, VerifyResult) { engine().calls.emplace_back("on_verified"); }
 void Engine::on_user_checked(TimePoint, const UserChecked&) { engine().calls.emplace_back("on_user_checked"); }
+void Engine::on_radius(TimePoint, const RadiusAnswer& answer) { engine().radius.push_back(answer); }
 void Engine::on_user_found(TimePoint, UserFound) { engine().calls.emplace_back("on_user_found"); }
 void Engine::on_name(TimePoint, const NameFound&) { engine().calls.emplace_back("on_name"); }
 void Engine::on_installed(TimePoint, JobId job, bool ok, const std::string& error) { engine().installed.push_back({job, ok, error}); }
-void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child) {
+void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child, const std::optional<Flow>&) {
   engine().calls.push_back("on_acquire " + connection + "/" + child);
 }
 void Engine::on_expired(TimePoint, const SaExpired& expired) { engine().expired.push_back(expired); }
@@ -73,6 +74,7 @@ std::optional<TimePoint> Engine::deadline() const { return engine().deadline; }
 std::vector<Action> Engine::take_actions() { return std::exchange(engine().actions, {}); }
 std::vector<IkeSaInfo> Engine::ike_sas() const { return engine().sas; }
 std::size_t Engine::newcomers() const { return engine().newcomers; }
+std::uint64_t Engine::selectors_left_out() const { return 0; }
 std::vector<LonePairs> Engine::lone_pairs() const { return engine().lone; }
 std::vector<PoolInfo> Engine::pools() const { return engine().pools; }
 std::vector<ConnectionStatus> Engine::connections(const std::string& only) const {

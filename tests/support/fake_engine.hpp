@@ -43,6 +43,7 @@ struct FakeEngine {
   std::vector<ike::PairMoved> moved;
   std::vector<Spi> traffic;
   std::vector<ike::DhResult> dh;
+  std::vector<ike::RadiusAnswer> radius;
 
   [[nodiscard]] std::size_t count(const std::string& call) const;
 };

@@ -24,7 +24,7 @@ std::string words(std::string name) {
 std::string where(const json::object& f) {
   const std::string exchange = text_of(f, "exchange");
   const auto number = count_of(f, "message_number");
-  for (const std::string_view of_v2 : {"ike_sa_init", "ike_auth", "create_child_sa"}) {
+  for (const std::string_view of_v2 : {"ike_sa_init", "ike_auth", "create_child_sa", "ike_intermediate", "ike_followup_ke"}) {
     if (exchange != of_v2) continue;
     std::string name = exchange;
     for (char& ch : name) ch = static_cast<char>(ch >= 'a' && ch <= 'z' ? ch - 'a' + 'A' : ch);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "common/config/selectors.hpp"
 #include "control/cli/server/commands.hpp"
 
 namespace culvert::control::cli {
@@ -25,8 +26,10 @@ json::object raw(const ike::CertificateEvidence& e) { return {{"subject", e.subj
 json::object raw(const ike::SelectorEvidence& e) {
   json::array configured;
   for (const auto& c : e.configured) configured.push_back(json::object{{"child", c.child}, {"local_ts", c.local}, {"remote_ts", c.remote}});
-  return {
-      {"asked", {{"local_ts", e.asked.local}, {"remote_ts", e.asked.remote}}}, {"configured", std::move(configured)}, {"taken", e.taken}};
+  return {{"asked", {{"local_ts", e.asked.local}, {"remote_ts", e.asked.remote}}},
+          {"configured", std::move(configured)},
+          {"taken", e.taken},
+          {"answered", e.answered}};
 }
 json::object raw(const ike::AddressEvidence& e) { return {{"local", e.local}, {"remote", e.remote}, {"identity", e.identity}}; }
 json::object raw(const ike::SecretEvidence& e) {
@@ -131,8 +134,8 @@ json::object child_state(const Gateway& gateway, const config::Connection& c, co
                    {"for_s", nullptr},
                    {"suite", nullptr},
                    {"nothing_in_for_s", nullptr},
-                   {"local_ts", child.local_ts.to_string()},
-                   {"remote_ts", child.remote_ts.to_string()},
+                   {"local_ts", config::text(child.locals())},
+                   {"remote_ts", config::text(child.remotes())},
                    {"waits_for", nullptr},
                    {"waits_s", nullptr}};
   bool negotiating = false;
@@ -148,8 +151,8 @@ json::object child_state(const Gateway& gateway, const config::Connection& c, co
     out["for_s"] = seconds_between(newest->established, now);
     out["nothing_in_for_s"] = seconds_between(one_way_since(gateway, pairs, *newest), now);
     if (newest->suite.encr != Encr::None) out["suite"] = newest->suite.to_string();
-    out["local_ts"] = newest->local_ts.to_string();
-    out["remote_ts"] = newest->remote_ts.to_string();
+    out["local_ts"] = to_string(newest->local_ts, newest->more_local_ts);
+    out["remote_ts"] = to_string(newest->remote_ts, newest->more_remote_ts);
     return out;
   }
   Waiting waiting{"data_plane"};

@@ -46,8 +46,8 @@ Result list_conns(Gateway& gateway, const Args&, ike::TimePoint now) {
       const config::Child& child = c.children[k];
       children.push_back(json::object{{"child", child.name},
                                       {"up", statuses[i].children[k].up},
-                                      {"local_ts", config::text(child.local_ts, child.local_dynamic)},
-                                      {"remote_ts", config::text(child.remote_ts, child.remote_dynamic)},
+                                      {"local_ts", config::text(child.locals())},
+                                      {"remote_ts", config::text(child.remotes())},
                                       {"esp_proposals", texts(child.esp_proposals)},
                                       {"start_action", name_of(child.start_action)},
                                       {"vrf", config::vrf_name(gateway.config(), child.vrf.id)},

@@ -47,6 +47,8 @@ ike::ChildSaInfo with_record(const Gateway& gateway, ike::ChildSaInfo c) {
     c.mode = sa.mode;
     c.local_ts = sa.local_ts;
     c.remote_ts = sa.remote_ts;
+    c.more_local_ts.assign(sa.more.local().begin(), sa.more.local().end());
+    c.more_remote_ts.assign(sa.more.remote().begin(), sa.more.remote().end());
     c.established = ike::TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(sa.installed_ns)}};
     if (sa.hard.seconds != 0) c.expires_at = c.established + std::chrono::seconds{static_cast<std::int64_t>(sa.hard.seconds)};
     break;
@@ -69,8 +71,8 @@ json::object child_json(const Gateway& gateway, const std::string& connection, c
           {"esn", c.suite.esn},
           {"encap", c.udp_encap ? "udp" : "native"},
           {"vrf", config::vrf_name(gateway.config(), gateway.vrfs_of({connection, c.child}).inner)},
-          {"local_ts", c.local_ts.to_string()},
-          {"remote_ts", c.remote_ts.to_string()},
+          {"local_ts", to_string(c.local_ts, c.more_local_ts)},
+          {"remote_ts", to_string(c.remote_ts, c.more_remote_ts)},
           {"age_s", seconds_between(c.established, now)},
           {"rekey_in_s", seconds_between(now, c.rekey_at)},
           {"expires_in_s", seconds_between(now, c.expires_at)},
@@ -135,6 +137,8 @@ json::array orphans_json(const Gateway& gateway, const std::set<std::uint64_t>& 
                    {"suite", sa.suite.to_string()},
                    {"local", sa.local.address.to_string()},
                    {"remote", sa.remote.address.to_string()},
+                   {"local_ts", to_string(sa.local_ts, sa.more.local())},
+                   {"remote_ts", to_string(sa.remote_ts, sa.more.remote())},
                    {"age_s", seconds_between(ike::TimePoint{std::chrono::nanoseconds{static_cast<std::int64_t>(sa.installed_ns)}}, now)}};
     for (auto& [key, value] : record_json(record, sa, now)) o[key] = value;
     out.push_back(std::move(o));

@@ -37,6 +37,7 @@ Server::Verdict Server::on_packet(ByteView bytes) {
   if (p->code != Code::Response || p->id != id_)
     return refuse(Problem::Protocol, "a packet of EAP answers no request of ours (RFC 3748 §4.1)");
   if (state_ == State::Identity) return on_identity(*p);
+  if (state_ == State::Elsewhere) return Forward{encode(*p)};
   if (state_ != State::Challenged && state_ != State::Told) return refuse(Problem::Protocol, "a packet of EAP comes that is not due");
   if (p->type == Type::Nak && state_ == State::Challenged)
     return refuse(Problem::Method, "it does not do " + name(type_of(method_)) + ", which we ask for, and wants " + wishes(*p));

@@ -10,6 +10,7 @@
 //   server -> user   Request(Success)  or Request(Failure)   |    Success or Failure
 //   server <- user   Response
 //   server -> user   Success  or Failure
+// Or hand_over(): behind the identity all goes to and fro between the user and a server elsewhere (RFC 3748 §7.1), server_relay.cpp.
 #pragma once
 
 #include <optional>
@@ -39,6 +40,9 @@ struct Identified {
 struct AskUser {
   Bytes user;
 };
+struct Forward {
+  Bytes packet;  ///< for the server elsewhere: on_relayed() says what came of it
+};
 struct Proved {
   Bytes packet;  ///< of a server: the last one to be sent
 };
@@ -55,7 +59,7 @@ struct Credential {
 
 class Server {
  public:
-  using Verdict = std::variant<Reply, Identified, AskUser, Proved, Refusal>;
+  using Verdict = std::variant<Reply, Identified, AskUser, Forward, Proved, Refusal>;
 
   /// Random: the method's challenge, and 16 bytes more.
   struct Seed {
@@ -71,6 +75,13 @@ class Server {
   Bytes choose(Method method, const std::string& own);
   /// Behind AskUser. nullptr: there is no such user.
   Verdict on_user(const Credential* credential);
+  /// Behind Identified, instead of choose(): somebody else asks for the proof. This is for him.
+  Forward hand_over();
+  /// Behind a Forward: what he says to it, as far as it is no refusal. With `accepted` it is over, and `msk` is the key that the user has,
+  /// too.
+  Verdict on_relayed(bool accepted, ByteView packet, SecretBytes msk = {});
+  /// Behind Identified: he who has proved himself is this one.
+  void rename(Bytes user) { user_ = std::move(user); }
   /// Behind a Refusal: what the method tells him before it is over; nullopt: nothing. His answer means nothing any more.
   std::optional<Bytes> farewell();
   /// The end of a conversation that failed.
@@ -82,7 +93,7 @@ class Server {
   [[nodiscard]] const SecretBytes& msk() const { return msk_; }
 
  private:
-  enum class State : std::uint8_t { Identity, Chosen, Challenged, Told, Over };
+  enum class State : std::uint8_t { Identity, Chosen, Challenged, Told, Elsewhere, Over };
   Bytes request(Type type, Bytes data);
   Verdict on_identity(const Packet& p);
   Verdict on_mschapv2(const Packet& p);

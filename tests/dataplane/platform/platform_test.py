@@ -621,6 +621,46 @@ def test_narrowed_sas(rig):
     rig.client.ok("unpolicy 6")
 
 
+def test_several_selectors(rig):
+    """RFC 4301 section 4.4.1.2: a policy and its SAs of several selectors, from install to removal: by each of them under the SA, never in clear."""
+    local = "10.1.0.0/24,2001:db8:1::/48 10.2.0.192/29,10.2.0.208/29[udp/514],2001:db8:2::/48"
+    tail = f"7 10.9.0.1:0 {WAN}:0 {local} aes128gcm16 {GCM_KEY.hex()} -"
+    udp = lambda to, port: IP(src=LAN, dst=to) / UDP(sport=5, dport=port)  # noqa: E731
+    asked = (("10.2.0.193", 9), ("10.2.0.209", 514), ("10.2.0.209", 515))
+
+    def leave(*slots):
+        """Of the three packets, those that leave; all others are counted: none in clear."""
+        before = rig.client.drops()
+        for to, port in asked:
+            rig.lan.send(udp(to, port))
+        out = lambda p: p.src in ("10.9.0.1", LAN) and p.proto in (17, 50)  # noqa: E731
+        got = [rig.wan.expect(out) for _ in slots] + [rig.wan.expect(out, 0.02)]
+        assert got.pop() is None and all(p and p.src == "10.9.0.1" for p in got), got
+        assert [int.from_bytes(esp_of(p)[:4], "big") - 0x1000 for p in got] == list(slots)
+        assert rig.dropped(before, policy_no_sa=len(asked) - len(slots))
+
+    rig.client.ok(f"policy 7 protect 0 400 {local}")
+    leave()
+    for slot in (7, 8):  # and its successor
+        rig.client.ok(f"sa in {slot} {0xC0000000 | slot:x} {tail}")
+        leave(*[slot - 1] * 2 if slot == 8 else [])
+        rig.client.ok(f"sa out {slot} {0x1000 + slot:x} {tail}")
+        leave(slot, slot)
+    remove(rig, 7)
+    leave(8, 8)
+    to_us, _ = peer_sas(8, SUITES[0][4], False)
+    for sequence, (source, port, comes) in enumerate((("10.2.0.193", 9, True), ("10.2.0.209", 514, True), ("10.2.0.209", 515, False), ("10.2.0.201", 514, False)), 1):
+        before = rig.client.drops()
+        rig.wan.send(sealed(to_us, IP(src=source, dst=LAN) / UDP(sport=port, dport=7), sequence))
+        got = rig.lan.expect(lambda p: UDP in p and p.src == source, 1.5 if comes else 0.25)
+        assert (got is not None) == comes, (source, port, rig.client.drops())
+        assert comes or rig.dropped(before, esp_selector=1)
+    remove(rig, 8)
+    leave()
+    rig.client.ok("unpolicy 7")
+    leave()  # by the policy behind it
+
+
 def test_what_came_under_an_sa_is_not_sent_back_in_clear(rig):
     """A hub's child is local 0.0.0.0/0: what its peer sends to the peer's own side must not appear on the wire that it came by."""
     rig.client.ok("policy 7 protect 0 450 0.0.0.0/0 10.2.0.0/24")

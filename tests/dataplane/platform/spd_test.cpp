@@ -32,7 +32,8 @@ std::pair<std::uint32_t, shm::PolicyAction> winner(const std::vector<shm::Instal
   };
   for (const auto& c : policies)
     if (c.vrf == p.vrf && matches(c.local_ts, load_be32(p.data + 12), p.source_port) &&
-        matches(c.remote_ts, load_be32(p.data + 16), p.destination_port) &&
+        (matches(c.remote_ts, load_be32(p.data + 16), p.destination_port) ||
+         std::ranges::any_of(c.more.remote(), [&](const auto& s) { return matches(s, load_be32(p.data + 16), p.destination_port); })) &&
         (best == nullptr || std::pair(c.priority, c.policy.value) < std::pair(best->priority, best->policy.value)))
       best = &c;
   if (best == nullptr) return {};
@@ -66,6 +67,13 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
         p.remote_ts.port_first = static_cast<std::uint16_t>(pick(4));
         p.remote_ts.port_last = static_cast<std::uint16_t>(p.remote_ts.port_first + pick(4));
       }
+      p.more.remotes = static_cast<std::uint8_t>(pick(3));
+      for (std::uint8_t k = 0; k < p.more.remotes; ++k) {
+        p.more.all[k] = p.remote_ts;
+        p.more.all[k].first = v4(0x0a000000 + pick(64));
+        p.more.all[k].last = v4(p.more.all[k].first.v4_host() + pick(64));
+      }
+      if (Spd::check(p) == shm::AckResult::Unsupported) p.more = {};  // of too many prefixes together
       REQUIRE(Spd::check(p) == shm::AckResult::Ok);
       policies.push_back(p);
     }
@@ -246,6 +254,54 @@ TEST_CASE("spd: the rest of a fragmented packet does not get past a policy for i
       CHECK(got->action == r.action);
     }
   }
+}
+
+TEST_CASE("spd: a policy of several selectors is for what any two of its sides select, of either family",
+          "[spd][selectors][rfc4301-4.4.1.2]") {
+  need_eal();
+  const auto ts = [](const char* text) { return *TrafficSelector::parse(text); };
+  const std::vector local{ts("10.1.0.0/24"), ts("2001:db8:1::/48"), ts("10.1.5.0/24[udp/53]")};
+  const std::vector remote{ts("10.2.0.0/24"), ts("10.2.9.0/24[udp]"), ts("2001:db8:2::/48")};
+  shm::InstallPolicy many{PolicyId{1}, 100, shm::PolicyAction::Protect, true, local[0], remote[0], {}};
+  many.more = MoreSelectors::behind_first(local, remote).value();
+  const shm::InstallPolicy rest{PolicyId{2}, 900, shm::PolicyAction::Bypass, false, ts("0.0.0.0/0"), ts("0.0.0.0/0"), {}};
+  REQUIRE(Spd::check(many) == shm::AckResult::Ok);
+  const auto spd = Spd::build(std::vector{many, rest});
+  REQUIRE(spd);
+  using enum shm::PolicyAction;
+  const auto won_by = [&](const auto& key, std::uint32_t policy, shm::PolicyAction action) {
+    std::uint32_t number = 0;
+    (*spd)->lookup(std::span(&key, 1), std::span(&number, 1));
+    const SpdEntry* got = (*spd)->numbered(number);
+    return policy == 0 ? got == nullptr : got != nullptr && got->policy.value == policy && got->action == action;
+  };
+  const std::uint32_t a = 0x0a010005, b = 0x0a010505, c = 0x0a020005, d = 0x0a020905, other = 0x0a030005;
+  CHECK(won_by(FlowKey::of(6, a, c, 1, 2), 1, Protect));
+  CHECK(won_by(FlowKey::of(6, a, c, 0, 0, true), 1, Protect));  // any port: what hides them, too
+  CHECK(won_by(FlowKey::of(17, a, d, 1, 2), 1, Protect));
+  CHECK(won_by(FlowKey::of(6, a, d, 1, 2), 2, Bypass));
+  CHECK(won_by(FlowKey::of(17, b, c, 53, 2), 1, Protect));
+  CHECK(won_by(FlowKey::of(17, b, d, 53, 2), 1, Protect));
+  CHECK(won_by(FlowKey::of(17, b, d, 54, 2), 2, Bypass));
+  CHECK(won_by(FlowKey::of(17, b, d, 0, 0, true), 1, Discard));
+  CHECK(won_by(FlowKey::of(17, b, c, 0, 0, true), 1, Discard));
+  CHECK(won_by(FlowKey::of(6, a, other, 1, 2), 2, Bypass));
+  const auto v6 = [](const char* text) { return IpAddress::parse(text)->bytes; };
+  CHECK(won_by(FlowKeyV6::of(6, v6("2001:db8:1::5"), v6("2001:db8:2::5"), 1, 2), 1, Protect));
+  CHECK(won_by(FlowKeyV6::of(6, v6("2001:db8:2::5"), v6("2001:db8:1::5"), 1, 2), 0, Bypass));
+
+  auto bad = many;
+  bad.more.locals = 15;
+  CHECK(Spd::check(bad) == shm::AckResult::BadMessage);
+  bad = many;
+  std::swap(bad.more.all[0].first, bad.more.all[0].last);
+  CHECK(Spd::check(bad) == shm::AckResult::BadMessage);
+  bad = many;
+  bad.more.all[3].first.family = bad.more.all[3].last.family = Family::None;
+  CHECK(Spd::check(bad) == shm::AckResult::Unsupported);
+  bad = many;
+  for (auto& one : bad.more.all) one = TrafficSelector{v4(1), v4(0xfffffffe)};  // 62 prefixes each
+  CHECK(Spd::check(bad) == shm::AckResult::Unsupported);
 }
 
 TEST_CASE("spd: impossible policies are refused", "[spd]") {

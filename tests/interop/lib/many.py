@@ -5,7 +5,7 @@
 import json
 import os
 
-from . import gateway, sites, strongswan
+from . import gateway, pki, sites, strongswan
 from .gateway import BUILD, Gateway
 from .lab import LabError
 
@@ -47,8 +47,20 @@ def peers_namespace(lab, inside, address=None):
     return outside
 
 
-def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, version=1, **settings):
-    """A gateway that has a connection for each peer."""
+def certificates(lab, count):
+    """The folder of an authority, its gateway and so many peers, P-256 all, as culvert-load wants it."""
+    root = pki.Issued("C=CH, O=Culvert, CN=root", pki.key("p256", 10), ca=True)
+    issued = {"gateway": ("gateway.example", pki.key("p256"))} | {name(i): (f"{name(i)}.example", pki.key("p256", 1)) for i in range(count)}
+    folder = os.path.dirname(lab.write("certificates/ca.pem", root.pem()))
+    for file, (dns, key) in issued.items():
+        lab.write(f"certificates/{file}.pem", pki.Issued(f"C=CH, O=Culvert, CN={dns}", key, root, san=[f"DNS:{dns}"]).pem())
+    for file, number in (("gateway", 0), ("peer", 1)):
+        os.chmod(lab.write(f"certificates/{file}.key", pki.pem(pki.key("p256", number))), 0o600)
+    return folder
+
+
+def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, version=1, signs=None, **settings):
+    """A gateway that has a connection for each peer. `signs`: with the certificates of this folder."""
     ports = {"wan": ("gw0", [f"{GATEWAY}/16"])}
     routes = [{"to": PEERS, "via": NEXT_HOP}, {"to": NETWORKS, "via": NEXT_HOP}]
     gw = Gateway(lab, inside, "culvert", ports, routes, {}, **settings)
@@ -57,23 +69,42 @@ def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, version=1, **setti
         inner = gateway.child(INSIDE, network(peer), esp)
         gw.config["connections"][name(peer)] = gateway.connection(
             GATEWAY, _dotted(64, peer), "gateway.example", f"{name(peer)}.example", ike, secret, {"net": inner}, version=version)
+        if signs:
+            one = gw.config["connections"][name(peer)]
+            del one["secret"]
+            one["local"] |= {"auth": "pubkey", "certs": [f"{signs}/gateway.pem"], "key": f"file:{signs}/gateway.key"}
+            one["remote"] |= {"auth": "pubkey", "cacerts": [f"{signs}/ca.pem"]}
     gw.write()
     return gw
 
 
-def strongswan_responder(lab, inside, ike=IKE_SUITE, esp=ESP_SUITE, version=1):
+def strongswan_responder(lab, inside, ike=IKE_SUITE, esp=ESP_SUITE, version=1, signs=None):
     """A strongSwan that takes every peer by one connection; quiet, so that its log does not count."""
     inside.address("lo", INSIDE.replace(".0/", ".1/"))
     inside.sh("ip", "route", "add", PEERS, "via", NEXT_HOP)
     conn = strongswan.connection(GATEWAY, "%any", "gateway.example", "%any", ike, {"net": strongswan.child(INSIDE, NETWORKS, esp)}, version=version)
-    return strongswan.StrongSwan(lab, inside, "strongswan", {"load": conn}, sites.SECRET, quiet=True)
+    if not signs:
+        return strongswan.StrongSwan(lab, inside, "strongswan", {"load": conn}, sites.SECRET, quiet=True)
+    conn["local"] = {"auth": "pubkey", "id": "gateway.example", "certs": f"{signs}/gateway.pem"}
+    conn["remote"] = {"auth": "pubkey", "id": "%any", "cacerts": f"{signs}/ca.pem"}
+    with open(f"{signs}/gateway.key", encoding="ascii") as key:
+        lab.write("strongswan/swanctl/private/gateway.key", key.read())
+    return strongswan.StrongSwan(lab, inside, "strongswan", {"load": conn}, {}, quiet=True)
 
 
-def load(outside, count, parallel=64, ike=IKE_SUITE, esp=ESP_SUITE, seconds=120, aggressive=0, version=1):
-    """Runs culvert-load to its end, with Aggressive Mode for the last peers: {"up", "failed", "unfinished", "seconds", "median_ms", "p99_ms", "failure"}."""
+def load_command(count, parallel=64, ike=IKE_SUITE, esp=ESP_SUITE, seconds=120, aggressive=0, version=1, signs=None, rekey=None):
+    """culvert-load, which prints {"up", "failed", "unfinished", "seconds", "median_ms", "p99_ms", "failure"}; with Aggressive Mode for the last peers.
+    `rekey`: "pair" or "ike", of each, a while after all are up, and a second line about that.
+    """
     program = os.path.join(BUILD, "tests/bench/culvert-load")
     if not os.path.exists(program):
         raise LabError(f"{program} is not built")
-    text = outside.sh(program, "--to", GATEWAY, "--secret", sites.SECRET, "--count", count, "--parallel", parallel, "--version", version, "--ike", ike, "--esp", esp,
-                      "--seconds", seconds, "--aggressive", aggressive, seconds=seconds + 30)
+    more = (["--certificates", signs] if signs else []) + (["--rekey", rekey] if rekey else [])
+    return [program, "--to", GATEWAY, "--secret", sites.SECRET, "--count", count, "--parallel", parallel, "--version", version, "--ike", ike, "--esp", esp,
+            "--seconds", seconds, "--aggressive", aggressive, *more]
+
+
+def load(outside, count, *arguments, seconds=120, **named):
+    """Runs it to its end, and reads its last line."""
+    text = outside.sh(*load_command(count, *arguments, seconds=seconds, **named), seconds=seconds + 30)
     return json.loads(text.strip().splitlines()[-1])

@@ -66,7 +66,7 @@ def parse_raw(text):
     for line in text.splitlines():
         if " event {" not in line:
             continue
-        tokens = iter(re.findall(r"[{}\]]|[^\s{}\[\]=]+=\[|[^\s{}\[\]=]+=[^\s{}\[\]]*|[^\s{}\[\]]+", line[line.index("{") + 1:]))
+        tokens = iter(re.findall(r"[{}\]]|[^\s{}\[\]=]+=\[|[^\s{}\[\]=]+=[^\s{}\[\]]*|[^\s{}\[\]]+(?:\[[^\s\[\]]*\])?", line[line.index("{") + 1:]))
         events.append(_section(tokens))
     return events
 
@@ -109,6 +109,13 @@ class StrongSwan:
             known = f.read()
         with open(self.conf, "w", encoding="utf-8") as f:
             f.write(known.replace("charon-systemd {\n", "charon-systemd {\n  " + text + "\n", 1))
+
+    def add_plugins(self, names):
+        """More plugins, before `start`."""
+        with open(self.conf, encoding="utf-8") as f:
+            known = f.read()
+        with open(self.conf, "w", encoding="utf-8") as f:
+            f.write(known.replace(" eap-mschapv2\n", f" eap-mschapv2 {names}\n", 1))
 
     def configure(self, connections, secret, **sections):
         """Writes swanctl.conf; `load` makes a running charon read it."""

@@ -152,8 +152,10 @@ TEST_CASE("virtual addresses of IPv6 are for version: 2", "[config][version][poo
   const Pool& pool = loaded->config.pools.at(1);
   CHECK((pool.addrs.first == IpAddress::parse("2001:db8:3::1").value() && pool.addrs.last == IpAddress::parse("2001:db8:3::fffe").value()));
   const auto& served_children = loaded->config.connections.at(0).children;
-  REQUIRE(served_children.size() == 2);
-  CHECK((served_children[0].remote_ts.first.family == Family::V4 && served_children[1].remote_ts.first.family == Family::V6));
+  REQUIRE(served_children.size() == 1);
+  const auto remotes = served_children[0].remotes();
+  REQUIRE(remotes.size() == 2);
+  CHECK((remotes[0].ts.first.family == Family::V4 && remotes[1].ts.first.family == Family::V6));
   CHECK(findings(children(beside("vips: [0.0.0.0, '::']"), "dynamic", "[10.2.0.0/24, '2001:db8:2::/48']")).empty());
   CHECK(findings(children(beside("vips: '2001:db8:3::7'"), "dynamic", "'2001:db8:2::/48'")).empty());
 

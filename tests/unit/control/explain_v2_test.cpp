@@ -74,6 +74,9 @@ TEST_CASE("explain: silence in IKEv2, by the message that was not answered", "[e
     return failure(exchange, role, Reason::Timeout, {.number = number, .on_4500 = on_4500});
   };
   CHECK(cause_names(silent(Exchange::IkeSaInit, Role::Initiator, 1)) == Names{"unreachable", "ike_version"});
+  CHECK(cause_names(silent(Exchange::IkeIntermediate, Role::Initiator, 3)) == Names{"large_messages", "silence"});
+  CHECK(cause_names(silent(Exchange::IkeIntermediate, Role::Initiator, 3, true)) == Names{"large_messages", "port_4500"});
+  CHECK(cause_names(silent(Exchange::IkeIntermediate, Role::Responder, 1)) == Names{"one_way", "port_4500"});
   CHECK(cause_names(silent(Exchange::IkeAuth, Role::Initiator, 3)) == Names{"silence", "one_way"});
   CHECK(cause_names(silent(Exchange::IkeAuth, Role::Initiator, 3, true)) == Names{"port_4500", "silence"});
   CHECK_THAT(remedy(silent(Exchange::IkeAuth, Role::Initiator, 3, true)).note, Contains("UDP 4500"));
@@ -232,8 +235,15 @@ TEST_CASE("explain: users of EAP, by who refused them and why", "[explain][ikev2
     CHECK(first_cause(user(Reason::EapMethod, Role::Responder, by)) == "auth_method");
     CHECK_THAT(remedy(user(Reason::EapMethod, Role::Responder, by)).note, Contains("eap-mschapv2"));
   }
-  // Without a word of EAP: what is said in clear of it, and who falls silent behind our certificate.
   using Names = std::vector<std::string>;
+  CHECK(cause_names(user(Reason::RadiusRejected)) == Names{"radius_rejected", "user"});
+  CHECK(first_text(user(Reason::RadiusRejected)) == "User alice: this is why.");
+  CHECK_THAT(remedy(user(Reason::RadiusRejected)).note, Contains("RADIUS server's log"));
+  CHECK(cause_names(user(Reason::RadiusTimeout)) == Names{"radius_silent", "radius_secret"});
+  CHECK_THAT(remedy(user(Reason::RadiusTimeout)).note, Contains("radius.servers"));
+  CHECK(cause_names(user(Reason::RadiusForged)) == Names{"radius_secret"});
+  CHECK_THAT(remedy(user(Reason::RadiusForged)).note, Contains("same secret"));
+  // Without a word of EAP: what is said in clear of it, and who falls silent behind our certificate.
   CHECK(cause_names(failure(Exchange::IkeAuth, Role::Initiator, Reason::EapRefused, {.number = 5, .by = RefusedBy::Peer})) ==
         Names{"user", "auth_method", "own_identity"});
   CHECK(cause_names(failure(Exchange::IkeAuth, Role::Responder, Reason::Timeout, {.number = 5})) == Names{"own_certificate", "silence"});

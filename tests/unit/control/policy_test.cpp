@@ -131,6 +131,31 @@ TEST_CASE("policies of peers come with the first SA and go with the last, before
   CHECK_FALSE(table.release(PolicyId{1}));
 }
 
+TEST_CASE("policies of several selectors: one for all of them, known by all of them", "[policies][selectors]") {
+  auto config = some();
+  config.connections[1].children[0].more_remote = {{ts("10.61.0.0/16"), false}};
+  PolicyTable table(config);
+  const auto entries = table.entries();
+  const auto many = std::ranges::count_if(entries, [](const auto& p) { return p.more.any(); });
+  CHECK(many == 1);
+  const ChildRef net{"roads", "net"};
+  const std::vector local{ts("10.1.0.0/16"), ts("2001:db8:1::/48")}, remote{ts("10.50.1.1"), ts("2001:db8:50::1")};
+  const auto more = MoreSelectors::behind_first(local, remote);
+  REQUIRE(more);
+  const auto first = table.take(net, tag(1), local[0], remote[0], *more);
+  REQUIRE(first);
+  CHECK(first->fresh->more == *more);
+  CHECK(table.take(net, tag(1), local[0], remote[0], *more)->policy == first->policy);
+  CHECK(table.take(net, tag(1), local[0], remote[0])->policy != first->policy);
+  // A culvertd after this one finds it by the SA's record.
+  PolicyTable next(config);
+  CHECK(next.adopt(first->policy, net, tag(1), local[0], remote[0], *more));
+  CHECK_FALSE(next.adopt(first->policy, net, tag(1), local[0], remote[0]));
+  CHECK(next.entries().back().more == *more);
+  CHECK_FALSE(MoreSelectors::behind_first(local, {}));
+  CHECK_FALSE(MoreSelectors::behind_first(std::vector(16, ts("10.1.0.1")), remote));
+}
+
 TEST_CASE("policies: one that was refused is not given out again, and one that was found is whose it was", "[policies]") {
   PolicyTable table(some());
   const ChildRef own{"roads", "own"};

@@ -175,3 +175,23 @@ TEST_CASE("wrong passwords are remembered by name and by address, for a while, a
   CHECK(a.failures(now + 9s, to_bytes("x" + std::to_string(2 * Attempts::kMaxRemembered - 1))) == 1);
   CHECK(a.failures(now + 9s, to_bytes("x0")) == 0);
 }
+
+TEST_CASE("an address that somebody else has chosen", "[leases]") {
+  const auto config = pools("10.3.0.1-10.3.0.3");
+  Leases leases(config);
+  const auto before = leases.acquire(kNames, "a", std::nullopt)->address;
+  const IpAddress other = before == ip("10.3.0.2") ? ip("10.3.0.3") : ip("10.3.0.2");
+  CHECK(leases.take(kNames, "a", other)->address == other);  // it has one at a time
+  CHECK(leases.online() == 1);
+  CHECK(leases.acquire(kNames, "a", std::nullopt)->address == other);
+  CHECK(leases.take(kNames, "a", other)->address == other);
+  CHECK(leases.take(kNames, "b", other).error() == "which a has");
+  CHECK(leases.take(kNames, "b", before)->address == before);
+  CHECK(leases.take(kNames, "b", ip("10.3.0.9")).error() == "which is in no pool of the connection");
+  leases.release("a");
+  CHECK(leases.take(kNames, "b", other)->address == other);  // nobody is there
+  CHECK(leases.online() == 1);
+  CHECK(leases.acquire(kNames, "a", std::nullopt)->address != other);
+  CHECK(leases.online() == 2);
+  CHECK(leases.view().at(0).leases.size() == 2);
+}

@@ -245,3 +245,44 @@ TEST_CASE("EAP: a notification is taken note of, and nothing more", "[eap][rfc37
   const Bytes answer = as<Reply>(c.on_packet(packet(Code::Request, 3, Type::Notification, to_bytes("hello")))).packet;
   CHECK(answer == packet(Code::Response, 3, Type::Notification));
 }
+
+TEST_CASE("EAP: a user who is handed over to a server elsewhere", "[eap][rfc3748-7.1][rfc3579-2]") {
+  const auto identity = [](std::uint8_t id) { return encode({Code::Response, id, Type::Identity, to_bytes("alice")}); };
+  const auto handed_over = [&] {
+    Server s({Bytes(16, 1), Bytes(16, 2), 4});
+    (void)s.begin();
+    REQUIRE(std::holds_alternative<Identified>(s.on_packet(identity(5))));
+    CHECK(s.hand_over().packet == identity(5));
+    return s;
+  };
+  const Bytes request = encode({Code::Request, 77, Type{13}, {0x20}}), response = encode({Code::Response, 77, Type{13}, {0}});
+  const auto refused = [](const Server::Verdict& v) { return std::holds_alternative<Refusal>(v); };
+
+  Server s = handed_over();
+  CHECK(std::get<Reply>(s.on_relayed(false, request)).packet == request);
+  Bytes longer = response;
+  longer.push_back(9);  // passed over
+  CHECK(std::get<Forward>(s.on_packet(longer)).packet == response);
+  const auto end = s.on_relayed(true, encode({Code::Success, 77, Type::None, {}}), SecretBytes(Bytes(64, 3)));
+  CHECK(std::get<Proved>(end).packet == encode({Code::Success, 77, Type::None, {}}));
+  CHECK(s.msk() == SecretBytes(Bytes(64, 3)));
+  CHECK(s.user() == to_bytes("alice"));
+  CHECK(refused(s.on_packet(response)));
+  CHECK(refused(s.on_relayed(false, request)));
+
+  s = handed_over();
+  CHECK(std::holds_alternative<Proved>(s.on_relayed(true, {})));  // the server leaves it out
+  s = handed_over();
+  CHECK(refused(s.on_relayed(true, request)));
+  s = handed_over();
+  CHECK(refused(s.on_relayed(true, encode({Code::Failure, 5, Type::None, {}}))));
+  s = handed_over();
+  CHECK(refused(s.on_relayed(false, encode({Code::Success, 5, Type::None, {}}))));
+  s = handed_over();
+  CHECK(refused(s.on_relayed(false, Bytes{1, 2, 0, 9})));
+  s = handed_over();
+  (void)s.on_relayed(false, request);
+  CHECK(refused(s.on_packet(encode({Code::Response, 76, Type{13}, {0}}))));  // to another request
+  CHECK(s.failure() == encode({Code::Failure, 77, Type::None, {}}));
+  CHECK_FALSE(s.farewell());
+}

@@ -21,7 +21,7 @@ std::vector<TrafficSelector> all(std::initializer_list<std::string_view> texts) 
   for (const auto text : texts) out.push_back(ts(text));
   return out;
 }
-std::string text(const std::vector<TrafficSelector>& list) {
+std::string listed(const std::vector<TrafficSelector>& list) {
   std::string out;
   for (const TrafficSelector& s : list) out += (out.empty() ? "" : " ") + s.to_string();
   return out;
@@ -73,13 +73,14 @@ bool any_matches(const std::vector<TrafficSelector>& list, const IpAddress& a, s
 }  // namespace
 
 TEST_CASE("narrowing: what both have, in our order", "[ikev2][narrowing][rfc7296-2.9]") {
-  CHECK(text(narrow(all({"0.0.0.0/0"}), all({"10.1.0.0/24"}))) == "10.1.0.0/24");
-  CHECK(text(narrow(all({"10.1.0.5", "10.1.0.0/24"}), all({"10.1.0.0/16"}))) == "10.1.0.0/24");  // the packet's selector comes first
-  CHECK(text(narrow(all({"10.3.0.0/24", "10.1.0.0/24"}), all({"10.1.0.0/16", "10.3.0.0/16"}))) == "10.1.0.0/24 10.3.0.0/24");
-  CHECK(text(narrow(all({"10.1.0.0/24[tcp]"}), all({"10.1.0.0/24[tcp/80]", "10.1.0.0/24[udp]"}))) == "10.1.0.0/24[tcp/80]");
-  CHECK(text(narrow(all({"10.1.0.0/24[udp/53]", "10.1.0.0/24[tcp/80]"}), all({"10.1.0.7"}))) == "10.1.0.7/32[udp/53] 10.1.0.7/32[tcp/80]");
-  CHECK(text(narrow(all({"10.1.0.0-10.1.0.9"}), all({"10.1.0.8/30"}))) == "10.1.0.8/31");
-  CHECK(text(narrow(all({"::/0", "0.0.0.0/0"}), all({"10.1.0.0/24"}))) == "10.1.0.0/24");
+  CHECK(listed(narrow(all({"0.0.0.0/0"}), all({"10.1.0.0/24"}))) == "10.1.0.0/24");
+  CHECK(listed(narrow(all({"10.1.0.5", "10.1.0.0/24"}), all({"10.1.0.0/16"}))) == "10.1.0.0/24");  // the packet's selector comes first
+  CHECK(listed(narrow(all({"10.3.0.0/24", "10.1.0.0/24"}), all({"10.1.0.0/16", "10.3.0.0/16"}))) == "10.1.0.0/24 10.3.0.0/24");
+  CHECK(listed(narrow(all({"10.1.0.0/24[tcp]"}), all({"10.1.0.0/24[tcp/80]", "10.1.0.0/24[udp]"}))) == "10.1.0.0/24[tcp/80]");
+  CHECK(listed(narrow(all({"10.1.0.0/24[udp/53]", "10.1.0.0/24[tcp/80]"}), all({"10.1.0.7"}))) ==
+        "10.1.0.7/32[udp/53] 10.1.0.7/32[tcp/80]");
+  CHECK(listed(narrow(all({"10.1.0.0-10.1.0.9"}), all({"10.1.0.8/30"}))) == "10.1.0.8/31");
+  CHECK(listed(narrow(all({"::/0", "0.0.0.0/0"}), all({"10.1.0.0/24"}))) == "10.1.0.0/24");
   CHECK(narrow(all({"10.1.0.0/24"}), all({"10.2.0.0/24"})).empty());
   CHECK(narrow(all({"::/0"}), all({"0.0.0.0/0"})).empty());
   CHECK(narrow({}, all({"0.0.0.0/0"})).empty());
@@ -125,13 +126,57 @@ TEST_CASE("narrowing: the result fits into a payload", "[ikev2][narrowing][rfc72
   CHECK(narrow(many, ours).size() == kMaxSelectors);
 }
 
+TEST_CASE("narrowing: what has no partner on the other side goes", "[ikev2][narrowing][rfc7296-2.9]") {
+  const auto rest = [](std::initializer_list<std::string_view> local, std::initializer_list<std::string_view> remote) {
+    return paired({all(local), all(remote)}).to_string();
+  };
+  CHECK(rest({"10.1.0.0/24"}, {"10.2.0.0/24"}) == "10.1.0.0/24 - 10.2.0.0/24");
+  CHECK(rest({"10.1.0.0/24", "::/0"}, {"10.2.0.0/24"}) == "10.1.0.0/24 - 10.2.0.0/24");
+  CHECK(rest({"::/0", "10.1.0.0/24"}, {"10.2.0.0/24", "2001:db8::/32"}) == "::/0, 10.1.0.0/24 - 2001:db8::/32, 10.2.0.0/24");
+  CHECK(rest({"10.1.0.0/24[tcp]", "10.1.0.0/24[udp]"}, {"10.2.0.0/24[udp]", "10.3.0.0/24[icmp]"}) == "10.1.0.0/24[udp] - 10.2.0.0/24[udp]");
+  CHECK(rest({"10.1.0.0/24[tcp]"}, {"10.2.0.0/24"}) == "10.1.0.0/24[tcp] - 10.2.0.0/24");
+  CHECK(paired({all({"::/0"}), all({"0.0.0.0/0"})}).empty());
+  CHECK(paired({all({"0.0.0.0/0[tcp]"}), all({"0.0.0.0/0[udp]"})}).empty());
+  CHECK(paired({}).empty());
+}
+
+TEST_CASE("narrowing: what there is no room for is left out, the first last", "[ikev2][narrowing][rfc7296-2.9]") {
+  SelectorLists few{all({"10.1.0.0/24", "10.1.1.0/24"}), all({"10.2.0.0/24"})};
+  const SelectorLists before = few;
+  CHECK(cut(few, few.local[0], few.remote[0]) == 0);
+  CHECK(few == before);
+  SelectorLists many;
+  for (unsigned n = 0; n < 40; ++n) many.local.push_back(ts("10.1." + std::to_string(n) + ".0/24"));
+  for (unsigned n = 0; n < 3; ++n) many.remote.push_back(ts("10.2." + std::to_string(n) + ".0/24"));
+  SelectorLists lists = many;
+  CHECK(cut(lists, ts("10.1.30.7"), ts("10.2.2.9[tcp/80]")) == 43 - kMaxPairSelectors);
+  CHECK(lists.size() == kMaxPairSelectors);
+  CHECK(lists.remote.size() == 3);
+  CHECK(lists.local.front() == ts("10.1.30.0/24"));
+  CHECK(lists.remote.front() == ts("10.2.2.0/24"));
+  for (unsigned n = 3; n < 40; ++n) many.remote.push_back(ts("10.2." + std::to_string(n) + ".0/24"));
+  CHECK(cut(many, many.local[0], many.remote[0]) == 80 - kMaxPairSelectors);
+  CHECK((many.local.size() == 8 && many.remote.size() == 8));
+}
+
+TEST_CASE("selector lists: the same in whatever order, and what two of them share", "[ikev2][narrowing]") {
+  const SelectorLists a{all({"10.1.0.0/24", "::/0"}), all({"10.2.0.0/24", "2001:db8::/32"})};
+  CHECK(a == SelectorLists{all({"::/0", "10.1.0.0/24"}), all({"2001:db8::/32", "10.2.0.0/24"})});
+  CHECK_FALSE(a == SelectorLists{all({"::/0"}), all({"2001:db8::/32", "10.2.0.0/24"})});
+  CHECK(a.intersects({all({"10.1.0.7"}), all({"10.0.0.0/8"})}));
+  CHECK_FALSE(a.intersects({all({"10.1.0.7"}), all({"2001:db8::/32"})}));  // of no packet
+  CHECK_FALSE(a.intersects({all({"10.1.0.7"}), all({"10.3.0.0/16"})}));
+  CHECK(a.more().locals == 1);
+  CHECK(a.more().remote()[0] == ts("2001:db8::/32"));
+}
+
 TEST_CASE("narrowing agrees with a model that asks packet by packet", "[ikev2][narrowing][rfc7296-2.9]") {
   std::size_t some = 0, none = 0, inside = 0;
   for (std::uint32_t seed = 0; seed < 1500; ++seed) {
     Random random(seed);
     const auto offered = random.selectors(4), ours = random.selectors(4);
     const auto result = narrow(offered, ours);
-    INFO("seed " << seed << ": " << text(offered) << " by " << text(ours) << " gives " << text(result));
+    INFO("seed " << seed << ": " << listed(offered) << " by " << listed(ours) << " gives " << listed(result));
     std::size_t wrong = 0;
     each_packet([&](const IpAddress& a, std::uint8_t protocol, std::uint16_t port) {
       const bool both = any_matches(offered, a, protocol, port) && any_matches(ours, a, protocol, port);

@@ -83,8 +83,8 @@ TEST_CASE("proposals that cannot be taken by anybody are explained, too", "[ikev
   CHECK(text({1, kProtoEsp, {1, 2, 3, 4}, {}}) == "a proposal for ESP is not acceptable here");
   CHECK(text({1, 9, {}, list}) == "a proposal for protocol 9 is not acceptable here");
   CHECK(text({1, kProtoIke, {1, 2, 3, 4}, list}) == "an SPI of 4 bytes in a proposal for IKE");
-  list.push_back(tr(static_cast<T>(6), 35));
-  CHECK(text(ike_offer(list)) == "transform type 6 is not supported in a proposal for IKE");
+  list.push_back(tr(static_cast<T>(13), 35));
+  CHECK(text(ike_offer(list)) == "transform type 13 is not supported in a proposal for IKE");
   const auto child = child_mismatch("aes256-sha256", {{Proposal{1, kProtoAh, {1, 2, 3, 4}, {tr(T::Integ, 12), tr(T::Esn, 0)}}}});
   CHECK(child.offered == "ah-sha256");
   CHECK(child.difference == "AH is not acceptable here");
