@@ -109,6 +109,12 @@ void Gateway::on_tls(ike::TimePoint now, ike::TlsStepped result) {
   perform(now);
 }
 
+void Gateway::on_name(ike::TimePoint now, const ike::NameFound& result) {
+  now_ = now;
+  engine_.on_name(now, result);
+  perform(now);
+}
+
 void Gateway::on_second(ike::TimePoint now) {
   now_ = now;
   if (link_) {
@@ -327,6 +333,13 @@ ike::CommandResult Gateway::terminate(ike::TimePoint now, const std::string& con
                                       const std::string& peer) {
   if (!started_ || !link_) return not_ready();
   auto result = engine_.terminate(now, connection, child, peer);
+  perform(now);
+  return result;
+}
+ike::CommandResult Gateway::redirect(ike::TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,
+                                     const std::string& peer, bool newcomers) {
+  if (!started_ || !link_) return not_ready();
+  auto result = engine_.redirect(now, connection, to, peer, newcomers);
   perform(now);
   return result;
 }

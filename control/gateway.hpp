@@ -38,6 +38,10 @@ class Gateway final : private ike::Services {
     std::function<void(ike::VerifyPeer)> verify;                              ///< answered by on_verified, later
     std::function<void(ike::CheckUser, config::SecretRef users)> check_user;  ///< answered by on_user_checked, later
     std::function<void(ike::FindUser, config::SecretRef users)> find_user;    ///< answered by on_user_found, later
+    std::function<void(ike::FindName)> find_name;                             ///< answered by on_name, later
+    std::function<ByteView()> crash_secret;                                   ///< of ike::Services
+    std::function<std::vector<ike::TicketKey>()> ticket_keys;                 ///< of ike::Services
+    std::function<std::int64_t()> wall_seconds;                               ///< of ike::Services
     std::function<void(radius::Send)> send_radius;                            ///< what comes back goes to on_radius, later
     std::function<void(ike::TlsStep)> tls;                                    ///< answered by on_tls, later
     // of ike::Services; without them no connection has a key
@@ -67,6 +71,7 @@ class Gateway final : private ike::Services {
   void on_verified(ike::TimePoint now, ike::VerifyResult result);
   void on_user_checked(ike::TimePoint now, const ike::UserChecked& result);
   void on_user_found(ike::TimePoint now, ike::UserFound result);
+  void on_name(ike::TimePoint now, const ike::NameFound& result);
   /// Something came from a RADIUS server to one of the sockets that it is asked by; or nothing listens there, says somebody on the way.
   void on_radius(ike::TimePoint now, std::size_t server, std::uint32_t socket, ByteView datagram);
   void on_radius_unreachable(std::size_t server, std::uint32_t socket) { radius_.on_unreachable(server, socket); }
@@ -81,6 +86,9 @@ class Gateway final : private ike::Services {
   ike::CommandResult initiate(ike::TimePoint now, const std::string& connection, const std::string& child);
   ike::CommandResult terminate(ike::TimePoint now, const std::string& connection, const std::string& child, const std::string& peer);
   ike::CommandResult rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer);
+
+  ike::CommandResult redirect(ike::TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,
+                              const std::string& peer, bool newcomers);
 
   /// Watching: engine.hpp. Needs no data plane.
   bool watch(ike::TimePoint now, ike::Watch watch) { return engine_.watch(now, std::move(watch)); }
@@ -160,6 +168,9 @@ class Gateway final : private ike::Services {
   std::expected<ike::AuthMethod, std::string> signing_method(const std::string& connection) override;
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
+  std::vector<ike::TicketKey> ticket_keys() override { return hooks_.ticket_keys ? hooks_.ticket_keys() : std::vector<ike::TicketKey>{}; }
+  std::int64_t wall_seconds() override { return hooks_.wall_seconds ? hooks_.wall_seconds() : 0; }
+  ByteView crash_secret() override { return hooks_.crash_secret ? hooks_.crash_secret() : ByteView{}; }
   std::vector<Bytes> authority_keys(const std::string& connection) override {
     return hooks_.authority_keys ? hooks_.authority_keys(connection) : std::vector<Bytes>{};
   }
@@ -172,6 +183,7 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::VerifyPeer& action);
   void act(ike::TimePoint now, ike::CheckUser& action);
   void act(ike::TimePoint now, ike::FindUser& action);
+  void act(ike::TimePoint now, ike::FindName& action);
   void act(ike::TimePoint now, ike::AskRadius& action);
   /// What the servers are sent goes out, and what they have said to the engine. Whether the engine may want something now.
   bool settle_radius(ike::TimePoint now);

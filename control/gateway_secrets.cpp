@@ -73,4 +73,6 @@ void Gateway::act(ike::TimePoint, ike::FindUser& action) {
   hooks_.find_user(std::move(action), users);
 }
 
+void Gateway::act(ike::TimePoint, ike::FindName& action) { hooks_.find_name(std::move(action)); }
+
 }  // namespace culvert::control

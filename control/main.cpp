@@ -13,8 +13,10 @@
 #include "common/config/load.hpp"
 #include "control/auth/authenticator.hpp"
 #include "control/auth/check.hpp"
+#include "control/config/lasting.hpp"
 #include "control/config/methods.hpp"
 #include "control/config/secret.hpp"
+#include "control/config/ticket_keys.hpp"
 #include "control/config/users.hpp"
 #include "control/crypto/pool.hpp"
 #include "control/gateway.hpp"
@@ -148,6 +150,14 @@ int serve(const config::GatewayConfig& config) {
     if (!secret) return std::unexpected(std::move(secret.error()));
     return std::move(secret->bytes);
   };
+  SecretBytes crash_secret;  // read when we are control.user, as what follows
+  TicketKeys tickets;
+  const auto ticket_keys = [&tickets, &journal]() -> std::vector<ike::TicketKey> {
+    auto keys = tickets.all(wall_time().time_since_epoch().count());
+    if (keys) return std::move(*keys);
+    journal.error("no tickets are given or taken: " + keys.error());
+    return {};
+  };
   Gateway gateway(config, journal,
                   {.compute =
                        [&pool, &answer_dh](ike::ComputeDh job) {
@@ -172,6 +182,14 @@ int serve(const config::GatewayConfig& config) {
                          if (!pool.submit([&answer_found, users, job] { answer_found(find_user(users, job)); }))
                            answer_found({.job = job.job, .error = "too much is being computed"});
                        },
+                   .find_name =
+                       [&loop, &gateway_ptr](ike::FindName job) {
+                         loop.find_name(std::move(job),
+                                        [&gateway_ptr](ike::NameFound found) { gateway_ptr->on_name(Clock::now(), found); });
+                       },
+                   .crash_secret = [&crash_secret] { return crash_secret.view(); },
+                   .ticket_keys = ticket_keys,
+                   .wall_seconds = [] { return std::int64_t{wall_time().time_since_epoch().count()}; },
                    .send_radius = [&loop](const radius::Send& what) { loop.send(what); },
                    .tls = [&authenticator](ike::TlsStep job) { authenticator.tls(std::move(job)); },
                    .signing_method = [&authenticator](const std::string& c) { return authenticator.signing_method(c); },
@@ -194,6 +212,14 @@ int serve(const config::GatewayConfig& config) {
     if (const auto became = become(*user); !became) throw std::runtime_error(became.error());
     if (user->name != config.dataplane.control_user && user->uid != 0)
       journal.warn(fmt::format("control.user is {}, but dataplane.control_user is not: the data plane will not let us attach", user->name));
+  }
+  if (!config.control.state_dir.empty()) {
+    auto lasting = lasting_secret(config.control.state_dir, "crash-secret");
+    if (!lasting) throw std::runtime_error("control.state_dir: " + lasting.error());
+    crash_secret = std::move(*lasting);
+    auto keys = TicketKeys::open(config.control.state_dir);
+    if (!keys) throw std::runtime_error("control.state_dir: " + keys.error());
+    tickets = std::move(*keys);
   }
   look_at_secrets(config, journal);
   try {

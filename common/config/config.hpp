@@ -268,6 +268,32 @@ enum class Unique : std::uint8_t {
   Never,    ///< the identity is shared: each address and port that it calls from is a peer
   No,       ///< ... and what it had before ends when it says that it begins anew (INITIAL_CONTACT)
 };
+/// A gateway as a redirect names it (RFC 5685 §3): by its address, or by a name that whoever goes there looks up.
+struct GatewayName {
+  std::optional<IpAddress> address{};
+  std::string name{};
+  [[nodiscard]] bool none() const { return !address && name.empty(); }
+  [[nodiscard]] std::string to_string() const { return address ? address->to_string() : name; }
+  friend bool operator==(const GatewayName&, const GatewayName&) = default;
+};
+/// nullopt: it is neither an address that a gateway can have nor a host's name (RFC 1123 §2.1).
+std::optional<GatewayName> parse_gateway(std::string_view text);
+/// Sending clients to another gateway, and being sent there (RFC 5685).
+struct Redirection {
+  enum class Follow : std::uint8_t {
+    No,
+    Authenticated,  ///< only what comes under keys, of a gateway that has proved itself
+    Yes,            ///< ... and in clear, in the answer to the first message
+  };
+  Follow follow = Follow::Yes;
+  GatewayName to{};      ///< where our clients are sent
+  bool at_once = false;  ///< ... with the answer to their first message, not behind their proof
+};
+/// Coming back by a ticket (RFC 5723).
+struct Resumption {
+  bool enabled = false;
+  Seconds lifetime{14400};
+};
 /// Fragmentation of IKE messages: of IKEv1 as Cisco and Microsoft do it, of IKEv2 that of RFC 7383.
 enum class Fragmentation : std::uint8_t {
   No,      ///< neither sent nor taken in
@@ -299,6 +325,8 @@ struct Connection {
   bool aggressive_psk_exposes_hash = false;  ///< ... and is answered, too, with a pre-shared key
   bool encap = false;                        ///< force UDP encapsulation
   bool mobike = false;                       ///< RFC 4555; of version 2
+  Redirection redirection{};                 ///< of version 2
+  Resumption resumption{};                   ///< of version 2
   Fragmentation fragmentation = Fragmentation::Yes;
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD
@@ -359,6 +387,7 @@ struct Control {
   std::string user;                               ///< culvertd becomes this user after start; empty: stays as it is
   std::string group;                              ///< its members may use the socket; empty: the owner alone
   std::string metrics_listen = "127.0.0.1:9464";  ///< empty: off
+  std::string state_dir;                          ///< of what outlives culvertd; empty: nothing does
   Log log;
 };
 

@@ -4,6 +4,7 @@
 #include "common/config/packet_rules.hpp"
 #include "common/config/radius.hpp"
 #include "common/config/remote_access.hpp"
+#include "common/config/schema_ikev2.hpp"
 #include "common/config/selectors.hpp"
 #include "common/shm/messages.hpp"
 #include "common/shm/segment.hpp"
@@ -72,6 +73,10 @@ Section<Control> control_section() {
       .key("user", &Control::user, text("a user name, or empty", 32), "culvertd becomes this user after start; empty: it stays as it is.")
       .key("group", &Control::group, text("a group name, or empty", 32),
            "Members of this group may use the socket; empty: its owner alone.")
+      .key("state_dir", &Control::state_dir, file_path(),
+           "A directory of control.user's alone, where culvertd keeps a secret that outlives it. After a restart it can then show peers "
+           "that "
+           "their IKE SAs are lost (quick crash detection, RFC 6290), so that they begin anew at once. Empty: none is kept.")
       .inner("metrics", metrics, "Prometheus endpoint.")
       .map("log", &Control::log, log, "The log. format and level hold for both processes.");
 }
@@ -252,16 +257,6 @@ Section<RemoteAuth> remote_auth_section() {
            "compared by EAP.");
 }
 
-Section<Ppk> ppk_section() {
-  return Section<Ppk>()
-      .key("ppk_id", &Ppk::id, text("a name, or empty: none", 64),
-           "With version: 2, the name that both sides know their post-quantum pre-shared key by (RFC 8784): a secret beside psk or pubkey "
-           "on both sides that is mixed into the keys, so that whoever records today and breaks the key exchange one day cannot read.")
-      .key("ppk", &Ppk::secret, or_none(secret_reference()), "Where it is, as for secret: 32 random bytes, or more.")
-      .key("ppk_required", &Ppk::required, boolean(),
-           "Nothing is negotiated without it. false: with a peer that lacks it, it goes without.");
-}
-
 Section<Connection> connection_section() {
   const auto local = Section<Connection>()
                          .key("id", &Connection::local_id, identity(), "Who we say we are.")
@@ -337,6 +332,8 @@ Section<Connection> connection_section() {
            "only: a "
            "connection with a child of mode: transport does without.")
       .derived("true with version: 2 and tunnel mode alone, else false")
+      .keys_of(&Connection::redirection, redirection_section())
+      .keys_of(&Connection::resumption, resumption_section())
       .key(
           "fragmentation", &Connection::fragmentation,
           choice<Fragmentation>(

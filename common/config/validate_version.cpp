@@ -34,6 +34,17 @@ void check_proof(Proof auth, const Where& side) {
 }  // namespace
 
 void validate_version_1(const Connection& c, const Where& at) {
+  const auto refuse = [&](bool given, const char* key) {
+    if (given && at.clean({"version", key})) at.key(key).error("expected no such key with version: 1: redirects are of IKEv2 (RFC 5685)");
+  };
+  const auto refuse_ticket = [&](bool given, const char* key) {
+    if (given && at.clean({"version", key})) at.key(key).error("expected no such key with version: 1: tickets are of IKEv2 (RFC 5723)");
+  };
+  refuse_ticket(c.resumption.enabled, "resumption");
+  refuse_ticket(c.resumption.lifetime != Resumption{}.lifetime, "resumption_lifetime");
+  refuse(c.redirection.follow != Redirection{}.follow, "redirect");
+  refuse(!c.redirection.to.none(), "redirect_to");
+  refuse(c.redirection.at_once, "redirect_at");
   if (c.mobike && at.clean({"version", "mobike"})) at.key("mobike").error("expected no such key with version: 1: MOBIKE is of IKEv2");
   validate_auth(c, at);
 }
@@ -46,6 +57,11 @@ void validate_version_2(const Connection& c, const Where& at) {
   const bool transport = std::ranges::any_of(c.children, [](const Child& child) { return child.mode == SaMode::Transport; });
   if (c.mobike && transport && at.clean({"mobike", "children"}))
     at.key("mobike").error("expected false with a child of mode: transport, whose packets are between the addresses themselves (RFC 4555)");
+  if (c.redirection.at_once && c.redirection.to.none() && at.clean({"redirect_to", "redirect_at"}))
+    at.key("redirect_to").error("the key is missing beside redirect_at: init: expected where clients are sent");
+  if (c.redirection.to.address && at.clean({"redirect_to", "local_addrs"}) &&
+      std::ranges::find(c.local_addrs, *c.redirection.to.address) != c.local_addrs.end())
+    at.key("redirect_to").error("expected another gateway, got one of our own local_addrs");
   if (c.fragmentation == Fragmentation::Force && at.clean({"fragmentation"}))
     at.key("fragmentation")
         .error(

@@ -40,6 +40,7 @@
 //    "problems": [{"connection","side":"local|remote","message"}]}
 // initiate {"connection","child"?,"timeout_s"? (default 15)}    {"message","connection","children":[{"child","up"}]}
 // terminate {"connection","child"?,"peer"?}                     {"message"}     peer: an identity or an address; absent: all of them
+// redirect {"connection","gateway"? (absent: newcomers are sent nowhere any more),"peer"?,"newcomers"?: bool}    {"message"}
 // rekey {"connection","child"?,"peer"?,"ike"?: bool}            {"message"}
 // counters {}
 //   {"workers":

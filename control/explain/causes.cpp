@@ -53,8 +53,14 @@ constexpr std::array kCauses{
     Row{"exchange", "The peer wants an exchange that is not done here."},
     Row{"aggressive", "One side wants Aggressive Mode, the other does not."},
     Row{"dead_peer", "The peer is gone: it does not answer any more."},
+    Row{"peer_restarted", "The peer was started anew, and has shown it: what was up is negotiated again."},
     Row{"deleted_by_peer", "The peer deleted it."},
     Row{"peer_refused", "The peer refuses, and does not say why."},
+    Row{"ticket",
+        "A ticket is not taken: used, too old, of a key that is forgotten, or not for what is configured now. The client makes a key "
+        "exchange."},
+    Row{"redirect_loop", "Gateways send us to each other: redirect_to of one of them, or an operator's redirect, leads in a circle."},
+    Row{"redirect", "The gateway sends us to another one, and we do not go there."},
     Row{"lifetime", "Its lifetime ended before a successor was there."},
     Row{"dataplane", "The data plane refused it, or went away."},
     Row{"limit", "A bound is reached; the message says which."},
@@ -203,8 +209,16 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("limit")};
     case Reason::DpdTimeout:
       return {likely("dead_peer")};
+    case Reason::PeerRestarted:
+      return {likely("peer_restarted")};
     case Reason::DeletedByPeer:
       return {likely("deleted_by_peer")};
+    case Reason::TicketRefused:
+      return {likely("ticket")};
+    case Reason::RedirectLoop:
+      return {likely("redirect_loop")};
+    case Reason::RedirectRefused:
+      return {likely("redirect")};
     case Reason::Expired:
       return {likely("lifetime")};
     case Reason::DataplaneLost:
@@ -214,6 +228,7 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("secret_unreadable")};
     case Reason::DeletedByOperator:
     case Reason::Replaced:
+    case Reason::Redirected:
     case Reason::Shutdown:
     case Reason::Ok:
       return {likely("ended")};

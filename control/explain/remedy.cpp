@@ -292,6 +292,12 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
             "peace."};
   if (cause == "user") return {{}, "Compare user name and password with the peer's administrator."};
   if (cause == "pool") return {{}, "Give the pool more addresses, or wait until leases end."};
+  if (cause == "redirect_loop")
+    return {{}, "See redirect_to of the gateways, and what their operators have said: one of them has to serve us."};
+  if (cause == "redirect")
+    return {{},
+            "The message says why. Better than to follow what nobody has proved (redirect: yes) is a gateway that sends us away behind "
+            "the proofs (with Culvert, redirect_at: auth)."};
   if (cause == "dataplane") return {{}, "See `culvert log` and the log of culvert-dataplane."};
   return {};
 }

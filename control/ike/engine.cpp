@@ -25,6 +25,7 @@
 #include "control/ikev1/xauth.hpp"
 #include "control/ikev2/commands.hpp"
 #include "control/ikev2/dispatch.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/view.hpp"
@@ -264,6 +265,11 @@ void Engine::on_user_found(TimePoint now, UserFound result) {
   impl_->settle(now);
 }
 
+void Engine::on_name(TimePoint now, const NameFound& result) {
+  ikev2::on_name(impl_->v2, now, result);
+  impl_->settle(now);
+}
+
 void Engine::on_radius(TimePoint now, const RadiusAnswer& answer) {
   ikev2::on_radius(impl_->v2, now, answer);
   impl_->settle(now);
@@ -340,6 +346,15 @@ CommandResult Engine::rekey(TimePoint now, const std::string& connection, const 
   const auto v2 = impl_->of_v2(connection);
   CommandResult out =
       v2 ? ikev2::rekey(impl_->v2, now, *v2, child, ike, peer) : ikev1::rekey(impl_->core, now, connection, child, ike, peer);
+  impl_->settle(now);
+  return out;
+}
+
+CommandResult Engine::redirect(TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,
+                               const std::string& peer, bool newcomers) {
+  const auto v2 = impl_->of_v2(connection);
+  if (!v2) return {false, "\"" + connection + "\" speaks IKEv1, which has no redirects."};
+  CommandResult out = ikev2::redirect(impl_->v2, *v2, to, peer, newcomers);
   impl_->settle(now);
   return out;
 }

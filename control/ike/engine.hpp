@@ -39,6 +39,7 @@ class Engine {
   void on_verified(TimePoint now, VerifyResult result);
   void on_user_checked(TimePoint now, const UserChecked& result);
   void on_user_found(TimePoint now, UserFound result);
+  void on_name(TimePoint now, const NameFound& result);
   void on_radius(TimePoint now, const RadiusAnswer& answer);
   void on_tls(TimePoint now, TlsStepped result);
   void on_installed(TimePoint now, JobId job, bool ok, const std::string& error);
@@ -57,6 +58,10 @@ class Engine {
   CommandResult terminate(TimePoint now, const std::string& connection, const std::string& child, const std::string& peer = {});
   /// `ike` replaces the ISAKMP SA, otherwise the CHILD SAs are rekeyed.
   CommandResult rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer = {});
+  /// Clients of the connection, of one peer or all, are sent to another gateway (RFC 5685), `newcomers` from now on as well; without a
+  /// gateway nobody is any more.
+  CommandResult redirect(TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,
+                         const std::string& peer, bool newcomers);
   /// Sends deletes for everything; no new exchange begins afterwards.
   void shutdown(TimePoint now);
 

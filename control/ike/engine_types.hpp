@@ -106,6 +106,11 @@ struct FindUser {
   Bytes user;
   bool plain = false;  ///< the method needs the password itself, not only what Microsoft makes of it
 };
+/// The addresses of a host's name. Answered by Engine::on_name.
+struct FindName {
+  JobId job{};
+  std::string name;
+};
 enum class Severity : std::uint8_t { Debug, Info, Warn, Error };
 /// Something that an operator may want to know. One line in the log; `count` says whether it ends an exchange in the metrics.
 struct Report {
@@ -118,8 +123,8 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action =
-    std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, AskRadius, TlsStep, InstallSa, RemoveSa, MoveSa, Report>;
+using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, FindName, AskRadius, TlsStep, InstallSa,
+                            RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
@@ -164,6 +169,12 @@ struct TlsStepped {
   std::string message{};  ///< for an operator, a part of a sentence
   std::string subject{};  ///< as in VerifyResult
   std::string alert{};    ///< by which the peer has ended it; empty: we did
+};
+/// The answer to FindName.
+struct NameFound {
+  JobId job{};
+  std::vector<IpAddress> addresses;
+  std::string error{};  ///< why there are none, for an operator
 };
 /// What a packet is that wants an SA.
 struct Flow {
@@ -276,6 +287,12 @@ struct ConnectionStatus {
   std::size_t peers = 0;                ///< that have an established ISAKMP SA
 };
 
+/// Tickets of session resumption are sealed with it (RFC 5723 §6.1).
+struct TicketKey {
+  std::uint32_t id = 0;
+  SecretBytes key;  ///< 32 bytes
+};
+
 /// What the engine needs and may not have of its own. Deterministic in tests.
 class Services {
  public:
@@ -291,6 +308,12 @@ class Services {
   virtual std::expected<SecretBytes, std::string> ppk(const std::string& connection) = 0;
   /// The password of the connection's local.xauth, or of its EAP, read at each use; error as for `secret`.
   virtual std::expected<SecretBytes, std::string> xauth_password(const std::string& connection) = 0;
+  /// What tokens of quick crash detection are made with (RFC 6290 §5.1): the same after a restart; empty: nothing of ours is.
+  virtual ByteView crash_secret() { return {}; }
+  /// The one in use first, then those that tickets out there may still be sealed with; none: no tickets are given.
+  virtual std::vector<TicketKey> ticket_keys() { return {}; }
+  /// Seconds since 1970: tickets outlive a monotonic clock.
+  virtual std::int64_t wall_seconds() { return 0; }
   /// With what kind of key the connection signs; error: there is none, or why it cannot be read, for an operator.
   virtual std::expected<AuthMethod, std::string> signing_method(const std::string& connection) = 0;
   /// What goes into CERT payloads: the end entity first, then the intermediate authorities, DER.

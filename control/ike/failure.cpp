@@ -30,11 +30,13 @@ RefusedBy usual_refuser(Reason reason) {
     case Reason::DpdTimeout:
     case Reason::Expired:
     case Reason::Replaced:
+    case Reason::Redirected:
       return RefusedBy::Nobody;
     case Reason::PeerNoProposal:
     case Reason::PeerSelectorMismatch:
     case Reason::PeerRefused:
     case Reason::DeletedByPeer:
+    case Reason::PeerRestarted:
       return RefusedBy::Peer;
     default:
       return RefusedBy::Us;

@@ -31,6 +31,7 @@ inline constexpr std::uint8_t kExchangeSaInit = 34;
 inline constexpr std::uint8_t kExchangeAuth = 35;
 inline constexpr std::uint8_t kExchangeCreateChildSa = 36;
 inline constexpr std::uint8_t kExchangeInformationalV2 = 37;
+inline constexpr std::uint8_t kExchangeSessionResume = 38;  ///< RFC 5723 §4.3
 inline constexpr std::uint8_t kExchangeIntermediate = 43;  ///< RFC 9242 §3.2
 inline constexpr std::uint8_t kExchangeFollowupKe = 44;    ///< RFC 9370 §2.2.4
 

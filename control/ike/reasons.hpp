@@ -49,9 +49,14 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
   X(OtherVersion,        "other_version",         "the peer speaks another version of IKE") \
   X(Limit,               "limit",                 "refused because a bound is reached (half-open SAs, SAs, SPIs)") \
   X(DpdTimeout,          "dpd_timeout",           "the peer stopped answering dead-peer detection") \
+  X(PeerRestarted,       "peer_restarted",        "the peer was started anew, and has shown that its SAs are lost (RFC 6290)") \
   X(DeletedByPeer,       "deleted_by_peer",       "the peer deleted it") \
   X(DeletedByOperator,   "deleted_by_operator",   "an operator ended it") \
   X(Replaced,            "replaced",              "a newer one took its place") \
+  X(Redirected,          "redirected",            "a gateway has sent its client to another one (RFC 5685)") \
+  X(RedirectLoop,        "redirect_loop",         "gateways send us to each other, or to themselves") \
+  X(RedirectRefused,     "redirect_refused",      "a gateway sends us elsewhere, and we do not or cannot go there") \
+  X(TicketRefused,       "ticket_refused",        "a ticket of session resumption is not taken (RFC 5723)") \
   X(Expired,             "expired",               "its lifetime ended") \
   X(DataplaneLost,       "dataplane_lost",        "the data plane went away, and its SAs with it") \
   X(InstallFailed,       "install_failed",        "the data plane refused the SA") \

@@ -98,6 +98,11 @@ void Shared::refused(TimePoint now, const std::string& connection, const Endpoin
   actions.emplace_back(report(refusal_lines_.take(now) ? Severity::Warn : Severity::Debug, about, reason, true, std::move(message)));
 }
 
+void Shared::redirected(const Subject& about, std::string message, std::optional<TimePoint> stranger) {
+  const bool heard = !stranger || refusal_lines_.take(*stranger);
+  actions.emplace_back(report(heard ? Severity::Info : Severity::Debug, about, Reason::Redirected, true, std::move(message)));
+}
+
 void Shared::not_spoken(TimePoint now, const Datagram& datagram, Reason reason, std::string message) {
   const auto options = candidates(config, datagram.local, datagram.remote.address, 0);
   const config::Connection* meant = options.empty() ? nullptr : &config.connections[options.front()];

@@ -70,6 +70,8 @@ class Shared {
   /// A stranger whom one connection might have meant was refused before there was an SA. Its lines are limited in the same way.
   void refused(TimePoint now, const std::string& connection, const Endpoint& peer, Exchange exchange, Reason reason, std::string message,
                Cause cause = {});
+  /// A client goes, or is sent, to another gateway: counted, and no failure. `stranger`: now; lines about those are limited.
+  void redirected(const Subject& about, std::string message, std::optional<TimePoint> stranger = {});
   /// A message that nothing here takes: of whom one connection names, or a stranger's.
   void not_spoken(TimePoint now, const Datagram& datagram, Reason reason, std::string message);
   /// A line about a message of somebody watched; beyond a bound these are only counted.

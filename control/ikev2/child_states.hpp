@@ -84,7 +84,18 @@ struct NewPair {
 
 /// What we want of the peer under an IKE SA, in the order of asking.
 struct Task {
-  enum class Kind : std::uint8_t { NewChild, RekeyChild, RekeyIke, DeleteChild, DeleteIke, Liveness, UpdateAddresses, CheckAddress };
+  enum class Kind : std::uint8_t {
+    NewChild,
+    RekeyChild,
+    RekeyIke,
+    DeleteChild,
+    DeleteIke,
+    Liveness,
+    UpdateAddresses,
+    CheckAddress,
+    Redirect,
+    CrashToken
+  };
   Kind kind{};
   std::size_t child = 0;   ///< NewChild: what is configured
   std::uint64_t pair = 0;  ///< RekeyChild, DeleteChild
@@ -132,6 +143,7 @@ struct RequestDeriving {
   // of an IKE SA
   IkeSuite suite{};
   IkeSpi spi_r{};
+  SecretBytes token{};  ///< the peer's (RFC 6290)
 };
 struct RequestInstalling {
   JobId job{};

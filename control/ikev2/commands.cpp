@@ -27,17 +27,17 @@ ike::CommandResult no_child(const config::Connection& c, const std::string& chil
   return {false, "There is no child \"" + child + "\" of a connection \"" + c.name + "\"."};
 }
 
-std::vector<IkeSa*> sas_with(Core& core, std::size_t connection, const std::string& peer) {
+std::string plural(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
+
+}  // namespace
+
+std::vector<IkeSa*> sas_of_peer(Core& core, std::size_t connection, const std::string& peer) {
   std::vector<IkeSa*> out = core.sas_of(connection);
   std::erase_if(out, [&](const IkeSa* sa) {
     return !peer.empty() && sa->remote_id != peer && sa->remote.address.to_string() != peer && sa->remote.to_string() != peer;
   });
   return out;
 }
-
-std::string plural(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
-
-}  // namespace
 
 void begin(Core& core, TimePoint, std::vector<ike::OrphanSa> orphans) {
   for (const auto& [index, run] : core.runs())
@@ -106,7 +106,8 @@ ike::CommandResult terminate(Core& core, TimePoint now, std::size_t connection, 
   const config::Connection& c = core.config.connections[connection];
   const auto named = children_named(c, child);
   if (named.empty()) return no_child(c, child);
-  const auto all = sas_with(core, connection, peer);
+  const auto all = sas_of_peer(core, connection, peer);
+  if (child.empty()) core.quiet_run(connection).pass.reset();
   if (all.empty() && !peer.empty()) return {false, "\"" + c.name + "\" has no peer \"" + peer + "\"."};
   for (const std::size_t i : named) {
     ChildRun& run = core.run(connection).children[i];
@@ -135,7 +136,7 @@ ike::CommandResult rekey(Core& core, TimePoint, std::size_t connection, const st
   if (named.empty()) return no_child(c, child);
   if (core.shared.shutting_down) return {false, "The gateway is shutting down."};
   std::size_t count = 0;
-  for (IkeSa* sa : sas_with(core, connection, peer)) {
+  for (IkeSa* sa : sas_of_peer(core, connection, peer)) {
     Established* est = sa->established();
     if (!est || est->replaced) continue;
     if (ike) {

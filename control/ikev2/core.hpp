@@ -15,6 +15,7 @@
 #include "control/ike/shared.hpp"
 #include "control/ike/timers.hpp"
 #include "control/ikev2/cookies.hpp"
+#include "control/ikev2/crash.hpp"
 #include "control/ikev2/message.hpp"
 #include "control/ikev2/message_rules.hpp"
 #include "control/ikev2/states.hpp"
@@ -72,7 +73,19 @@ struct Run {
   TimePoint retry_at{};
   unsigned failures = 0;
   std::optional<TimePoint> wake_at;
-  VirtualAddresses inner_local;  ///< the virtual addresses that we had last
+  VirtualAddresses inner_local;                     ///< the virtual addresses that we had last
+  std::optional<Pass> pass;                         ///< the latest ticket of a gateway
+  std::vector<TimePoint> redirects;                 ///< that were followed lately, kMaxRedirects at most
+  std::optional<config::GatewayName> newcomers_to;  ///< where an operator sends newcomers
+};
+
+/// On the way to a gateway that another one has sent us to (redirect.hpp): its name is being looked up.
+struct Journey {
+  std::size_t connection = 0;
+  std::optional<std::size_t> child;  ///< that IKE_AUTH is to make there
+  IpAddress local, from;
+  std::vector<SaId> replaces;
+  std::string name{};
 };
 
 struct JobOwner {
@@ -99,10 +112,13 @@ class Core {
   ike::Services& services;
   ike::SaTable table;
   Cookies cookies;
+  CrashAnswers crash_answers;
   TimePoint traced_at{};                                       ///< while somebody is watched: when the message came that is at work
   std::map<std::size_t, std::set<std::string>> lease_holders;  ///< by connection: those who have an address of a pool
   std::set<std::size_t> leases_in_doubt;                       ///< connections where what held an address may have gone
-  std::set<std::pair<VrfId, IpAddress>> contacted;             ///< peers that get no INITIAL_CONTACT any more
+  std::map<JobId, Journey> journeys;
+  std::map<Bytes, std::int64_t> used_tickets;       ///< by serial: when they would have expired
+  std::set<std::pair<VrfId, IpAddress>> contacted;  ///< peers that get no INITIAL_CONTACT any more
 
   // -------------------------------------------------------------------------------- objects
   /// nullptr: gone. Asking marks the SA for a new look at its deadlines.

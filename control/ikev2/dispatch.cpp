@@ -13,6 +13,7 @@
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
+#include "control/ikev2/resume.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -81,16 +82,21 @@ void on_message(Core& core, const Incoming& in) {
   const ike::Header& h = in.header();
   if (!core.shared.watches.empty()) trace_received(core, in);
   if (h.exchange == ike::kExchangeSaInit) return on_sa_init(core, in);
+  if (h.exchange == ike::kExchangeSessionResume) return on_resume(core, in);
   const auto id = core.table.find(h.spi_i, h.spi_r);
   IkeSa* sa = id ? core.find(*id) : nullptr;
   const auto junk = [&](Reason reason, const char* text) {
     core.shared.junk(in.now, in.datagram.remote, Exchange::Informational, reason, text);
   };
-  if (!sa) return junk(Reason::UnknownSa, "A message names an IKE SA that nobody here has.");
+  if (!sa) {
+    answer_unknown(core, in);
+    return junk(Reason::UnknownSa, "A message names an IKE SA that nobody here has.");
+  }
   if (sa->local.vrf != in.datagram.local.vrf) return junk(Reason::UnknownSa, "A message names an IKE SA of another VRF.");
   const bool of_initiator = (h.flags & ike::kFlagInitiator) != 0;
   if (of_initiator != (sa->role == Role::Responder) || !sa->open)
     return junk(Reason::Unexpected, "A message of an IKE SA that it cannot be of.");
+  if (in.response() && PayloadType{h.next_payload} == PayloadType::Notify) return on_crash_notice(core, in, *sa);
   in.response() ? on_response(core, in, *sa) : on_request(core, in, *sa);
 }
 

@@ -16,6 +16,8 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/redirect.hpp"
+#include "control/ikev2/resume.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -32,17 +34,19 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
   const config::Connection& c = core.connection(sa);
   Builder b;
   b.add(own_id<IdI>(c.local_id, sa.local.address));
-  if (c.local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, b);
+  if (c.local_auth.auth == config::Proof::Pubkey && !sa.pass) add_certificates(core, sa, b);
   const std::size_t own[] = {sa.connection};
-  add_cert_requests(core, own, std::numeric_limits<std::size_t>::max(), b);
+  if (!sa.pass) add_cert_requests(core, own, std::numeric_limits<std::size_t>::max(), b);
   if (const auto wanted = sa.unnamed ? std::nullopt : wanted_id(c.remote_id)) b.add(*wanted);
   if (proof.auth) {
     b.add(*proof.auth);
     add_ppk(core, sa, proof.without, b);
+    add_token(core, sa, b);
   }
-  if (c.unique != config::Unique::Never && !core.contacted.contains({sa.remote.vrf, sa.remote.address}))
+  if (c.unique != config::Unique::Never && sa.replaces.empty() && (sa.pass || !core.contacted.contains({sa.remote.vrf, sa.remote.address})))
     b.notify(NotifyType::InitialContact);
   offer_mobility(core, sa, b);
+  request_ticket(core, sa, b);
   MakeChild make;
   if (!sa.childless) {
     make.child = sa.first_child;
@@ -128,7 +132,7 @@ void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n)
     return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::PeerRefused, "The peer refused with " + said + ".",
                              {.number = 3, .said = said, .said_proven = true});
   // Some refuse whoever asks for another one than they are. Without the question they say who they are.
-  const bool named = std::holds_alternative<AuthSent>(sa.state) && !sa.unnamed && sa.replaces.empty() &&
+  const bool named = std::holds_alternative<AuthSent>(sa.state) && !sa.unnamed && !sa.pass && sa.replaces.empty() &&
                      wanted_id(core.connection(sa).remote_id).has_value();
   Start again{sa.connection, sa.childless ? std::nullopt : std::optional(sa.first_child), sa.local, sa.remote, {}, true};
   again.local.port = again.remote.port = ike::kIkePort;
@@ -148,8 +152,12 @@ void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n)
 }
 
 void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const IdR& id, const Message& reply) {
+  if (reply.notify(NotifyType::Redirect) && make.spi_in) core.release_spi(std::exchange(make.spi_in, Spi{}));
+  if (sent_elsewhere(core, now, sa, text(id), reply)) return;
   note_mobility(core, sa, reply);
+  note_token(core, sa, reply);
   established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
+  note_ticket(core, now, sa, id, reply);
   if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
 }
 
@@ -164,6 +172,7 @@ SecretBytes own_octets(Core& core, const IkeSa& sa, bool with_ppk) {
 void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
   const config::Connection& c = core.connection(sa);
   sa.local_id = text(own_id<IdI>(c.local_id, sa.local.address));
+  if (sa.pass) return send_proof(core, now, sa, init_reply, {resumed_proof(sa, sa.keys.pi, own_octets(core, sa, false)), std::nullopt});
   if (auto fault = begin_ppk(core, sa))
     return connecting_failed(core, now, sa, Exchange::IkeAuth, fault->reason, fault->text, std::move(fault->cause));
   SecretBytes octets = own_octets(core, sa, sa.ppk.has_value());
@@ -218,13 +227,22 @@ void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
   if (proving) return on_eap_reply(core, now, sa, *proving, *m);
   if (m->find<Auth>() == nullptr)
     if (const Notify* error = m->error()) return refused_by_responder(core, now, sa, *error);
-  const bool eap = config::is_eap(core.connection(sa).local_auth.auth);
+  const bool eap = config::is_eap(core.connection(sa).local_auth.auth) && !sa.pass;
   if (eap && !opens_eap(core, now, sa, *m)) return;
   if (const auto fault = eap ? std::nullopt : check(MessageKind::AuthReply, *m))
     return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 4});
   const config::Connection& c = core.connection(sa);
   const IdR* id = m->find<IdR>();
   if (!id) return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH has no identity.", {.number = 4});
+  if (sa.pass) {
+    const Auth expected = resumed_proof(sa, sa.keys.pr, octets_of_responder(sa, sa.init_request, m->raw(PayloadType::IdR)->body));
+    const Auth& proof = *m->find<Auth>();
+    if (proof.method != expected.method || !equal_constant_time(proof.data, expected.data) || encode_body(*id) != sa.pass->id)
+      return refuse_responder(core, now, sa, Reason::AuthFailed,
+                              "The gateway that takes our ticket does not prove to be the one that gave it.", {.number = 4});
+    MakeChild make = std::move(state->make);
+    return accept_responder(core, now, sa, std::move(make), *id, *m);
+  }
   if (auto fault = settle_ppk(core, sa, *m)) return refuse_responder(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
   if (c.remote_auth.auth != config::Proof::Pubkey) {
     if (!proves_secret(core, now, sa, *m)) return;
@@ -250,7 +268,8 @@ void on_auth_verified(Core& core, TimePoint now, IkeSa& sa, const ike::VerifyRes
                             std::move(cause));
   }
   Verifying done = std::move(*state);
-  if (config::is_eap(core.connection(sa).local_auth.auth)) return begin_eap(core, now, sa, std::move(done));
+  const bool asks = done.reply.find<Eap>() != nullptr;  // without: it sends us elsewhere before it asks for a user (RFC 5685 §6)
+  if (config::is_eap(core.connection(sa).local_auth.auth) && asks) return begin_eap(core, now, sa, std::move(done));
   accept_responder(core, now, sa, std::move(done.make), *done.reply.find<IdR>(), done.reply);
 }
 

@@ -11,6 +11,8 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/redirect.hpp"
+#include "control/ikev2/resume.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -108,6 +110,10 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
                              sa.connection});
   answer.add(proof);
   confirm_ppk(sa, answer);
+  if (send_elsewhere(core, now, sa, request.id, who.identity, answer)) return;
+  note_token(core, sa, request.message);
+  add_token(core, sa, answer);
+  add_ticket(core, sa, request.message, who, answer);
   note_mobility(core, sa, request.message);
   if (sa.mobility.agreed) offer_mobility(core, sa, answer);
   established(core, now, sa, std::move(who.identity), who.key);

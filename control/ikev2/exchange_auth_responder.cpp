@@ -15,6 +15,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/resume.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -213,6 +214,7 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
                  "IKE_AUTH has a critical payload that is not known.");
   if (const auto fault = check(MessageKind::AuthRequest, *m))
     return fails(NotifyType::InvalidSyntax, {}, Reason::BadPayloads, "IKE_AUTH: " + *fault);
+  if (sa.resumed) return on_resumed_auth(core, in, sa, *state, std::move(*m));
   if (const auto skipped = skipped_exchange(sa)) return fails(NotifyType::InvalidSyntax, {}, Reason::Unexpected, *skipped);
   const Auth* auth = m->find<Auth>();
   if (!auth) return on_eap_wish(core, in, sa, std::move(*state), std::move(*m));

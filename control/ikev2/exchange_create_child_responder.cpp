@@ -6,6 +6,7 @@
 #include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -187,7 +188,9 @@ void answer_ike(Core& core, TimePoint now, IkeSa& sa, const AnsweringIke& what, 
                 const Builder& last, std::uint8_t exchange) {
   IkeSa& heir = succeed(core, now, sa, Role::Responder, what.suite, what.spi_i, what.spi_r, what.nonce_i, what.nonce_r, keys);
   heir.established()->lowest_nonce = std::min(what.nonce_i, what.nonce_r);
-  answer(core, now, sa, exchange, id, last);
+  Builder b = last;
+  add_token(core, heir, b);
+  answer(core, now, sa, exchange, id, b);
   if (busy_with_ike(sa)) {
     sa.successor = heir.id;  // ours is under way, too: its answer decides
     heir.predecessor = sa.id;
@@ -271,6 +274,7 @@ void inherit(Core& core, TimePoint now, IkeSa& old, IkeSa& heir) {
   old.tasks.clear();
   old.heir = heir.id;
   inherit_mobility(core, old, heir);
+  inherit_redirect(core, now, old, heir);
   if (Established* est = old.established()) est->replaced = true;
   note_twins(core, now, heir);
   core.touch(old);

@@ -55,7 +55,10 @@ struct Said {
     const SecretBytes proof = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pi.view() : msk.view(), state.octets.view());
     state.expects = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pr.view() : msk.view(), state.expects.view());
     state.proved = true;
-    send(Builder().add(Auth{AuthMethodId::SharedKey, Bytes(proof.view().begin(), proof.view().end())}));
+    Builder last;
+    last.add(Auth{AuthMethodId::SharedKey, Bytes(proof.view().begin(), proof.view().end())});
+    add_token(core, sa, last);
+    send(last);
   }
   void operator()(const eap::Refusal& r) const {
     if (r.problem == eap::Problem::Tls) return tls_failed(r);

@@ -255,6 +255,7 @@ void on_eap_request(Core& core, const Incoming& in, IkeSa& sa) {
   if ((auth != nullptr) != state->proved)
     return refuse_now(core, now, sa, *state, Reason::BadPayloads,
                       std::string("IKE_AUTH: ") + (auth ? "AUTH comes before EAP has come to its end." : "EAP goes on behind its end."));
+  note_token(core, sa, *m);
   if (auth) return on_last_request(core, now, sa, *state, *m);
   std::visit(Outcome{core, now, sa, *state}, state->eap.on_packet(m->find<Eap>()->data));
 }

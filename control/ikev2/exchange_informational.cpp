@@ -7,6 +7,7 @@
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -22,7 +23,7 @@ void peer_deletes(Core& core, TimePoint now, IkeSa& sa, Child& child, std::vecto
   const bool ours_too = child.life == Life::Deleting;
   if (!ours_too) named.push_back(child.spi_in);
   const std::size_t index = child.child;
-  const bool replaced = child.life == Life::Replaced || ours_too;
+  const bool replaced = child.life == Life::Replaced || ours_too || sa.redirecting.to;
   // Whoever deletes the old pair is ready for the new one.
   if (Child* heir = heir_of(sa, child.pair)) release_outbound(core, now, sa, *heir);
   end_child(core, now, sa, child);
@@ -63,8 +64,9 @@ void peer_deletes_sa(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id) {
   // It has rekeyed the SA, and does not know that we have begun to do so, too.
   if (IkeSa* heir = sa.successor ? core.find(*sa.successor) : nullptr) inherit(core, now, sa, *heir);
   confirm_heir(core, sa);
-  const bool expected = !sa.established() || sa.established()->replaced;
+  const bool expected = !sa.established() || sa.established()->replaced || sa.redirecting.to;
   if (!expected) {
+    core.quiet_run(sa.connection).pass.reset();
     const std::string text = "The peer deleted the IKE SA.";
     core.say(sa, Severity::Warn, Exchange::Informational, Reason::DeletedByPeer, text);
     core.shared.lost(now, {core.connection(sa).name, {}, sa.remote, Exchange::Informational, {}}, Reason::DeletedByPeer, text);
@@ -94,6 +96,7 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
                {.number = 4, .evidence = std::move(evidence), .said = name(failed->type), .said_proven = true, .by = ike::RefusedBy::Peer});
     return discard(core, in.now, sa);
   }
+  note_token(core, sa, m);
   const auto deletes = m.all<Delete>();
   if (m.notify(NotifyType::UpdateSaAddresses) || std::ranges::any_of(deletes, [](const Delete* d) { return d->protocol != kProtoIke; }))
     take_place(core, in.now, sa);
@@ -115,6 +118,7 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
   if (!ah.empty()) b.add(Delete{kProtoAh, std::move(ah)});
   if (const Cp* asked = m.find<Cp>(); asked && asked->type == ConfigType::Request) b.add(tell(core, sa, *asked));
   answer(core, in.now, sa, kInformational, id, b);
+  on_redirect_request(core, in.now, sa, m);
 }
 
 void begin_informational(Core& core, TimePoint now, IkeSa& sa, const Task& task) {
@@ -127,6 +131,10 @@ void begin_informational(Core& core, TimePoint now, IkeSa& sa, const Task& task)
     if (child) b.add(Delete{protocol_of(child->suite.protocol), {child->spi_in}});
     if (!child && task.spi) b.add(Delete{protocol_of(task.protocol), {task.spi}});
     if (b.empty()) return;
+  } else if (task.kind == Task::Kind::CrashToken) {
+    add_token(core, sa, b);
+  } else if (task.kind == Task::Kind::Redirect) {
+    add_redirect(sa, b);
   } else {
     add_mobility(core, sa, task, b);
   }

@@ -53,12 +53,14 @@ void on_ike_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   next.nonce_r = m.find<Nonce>()->data;
   next.suite = choice->suite;
   next.spi_r = *choice->spi;
+  next.token = token_in(m);  // RFC 6290 §4.3
   sa.request->state = std::move(next);
 }
 
 void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& state, const FollowUpKeys& keys) {
   const auto make = std::get<MakeIke>(sa.request->make);
   IkeSa& ours = succeed(core, now, sa, Role::Initiator, state.suite, make.spi, state.spi_r, make.nonce, state.nonce_r, keys);
+  ours.crash_token = state.token;
   ours.established()->lowest_nonce = std::min(make.nonce, state.nonce_r);
   sa.request.reset();
   IkeSa* theirs = sa.successor ? core.find(*sa.successor) : nullptr;
@@ -74,6 +76,7 @@ void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& st
     return;
   }
   inherit(core, now, sa, ours);
+  tell_token(core, sa, ours);
   sa.tasks.assign(1, {.kind = Task::Kind::DeleteIke, .reason = Reason::Replaced});
   if (theirs && theirs->established()) {
     theirs->established()->replaced = true;  // the peer deletes it

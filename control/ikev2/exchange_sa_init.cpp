@@ -9,6 +9,8 @@
 #include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/proposal.hpp"
+#include "control/ikev2/redirect.hpp"
+#include "control/ikev2/resume.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -34,6 +36,7 @@ void send_init(Core& core, TimePoint now, IkeSa& sa, std::shared_ptr<crypto::Key
   if (takes_fragments(core, sa)) b.notify(NotifyType::Ikev2FragmentationSupported);
   if (may_sign(core.connection(sa))) b.notify(NotifyType::SignatureHashAlgorithms, announced_hashes());
   if (!core.connection(sa).ppk.id.empty()) b.notify(NotifyType::UsePpk);
+  offer_redirect(core, sa, b);
   if (asks_for_more(core.connection(sa).proposals)) b.notify(NotifyType::IntermediateExchangeSupported);
   sa.init_request = init_message(sa, IkeSpi{}, false, b);
   sa.last_request = {sa.init_request};
@@ -88,6 +91,11 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
   }
   if (const Notify* other = m.notify(NotifyType::InvalidKePayload)) return on_other_group(core, in, sa, state, *other);
   if (const Notify* error = m.error()) return on_refused(core, in, sa, state, *error);
+  if (const Notify* elsewhere = m.notify(NotifyType::Redirect)) {
+    if (auto why = on_redirect_at_once(core, in, sa, *elsewhere))
+      note_hint(core, in.now, sa, state, Reason::RedirectRefused, std::move(*why), {.number = 2, .said = name(elsewhere->type)});
+    return;
+  }
   if (!in.header().spi_r) return;
   if (const auto fault = check(MessageKind::SaInitReply, m))
     return note_hint(core, in.now, sa, state, Reason::BadPayloads, "The answer to IKE_SA_INIT: " + *fault, {.number = 2});
@@ -120,12 +128,12 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
 
 }  // namespace
 
-Bytes init_message(const IkeSa& sa, IkeSpi spi_r, bool response, const Builder& payloads) {
+Bytes init_message(const IkeSa& sa, IkeSpi spi_r, bool response, const Builder& payloads, std::uint8_t exchange) {
   ike::Header h;
   h.spi_i = sa.spi_i;
   h.spi_r = spi_r;
   h.major = 2;
-  h.exchange = ike::kExchangeSaInit;
+  h.exchange = exchange;
   h.flags = response ? ike::kFlagResponse : ike::kFlagInitiator;
   h.next_payload = static_cast<std::uint8_t>(payloads.first());
   return ike::encode_message(h, payloads.chain());
@@ -171,10 +179,11 @@ bool start_sa(Core& core, TimePoint now, const Start& what) {
   made->childless = !what.child;
   made->replaces = what.replaces;
   made->unnamed = what.unnamed;
+  made->redirecting.from = what.redirected_from;
   made->nonce_i = core.shared.random(kNonceBytes);
   IkeSa& sa = core.add(std::move(made));
   core.table.add_initiator(sa.id, sa.spi_i);
-  make_key(core, sa, core.connection(sa).proposals.front().group);
+  if (!begin_resumption(core, now, sa)) make_key(core, sa, core.connection(sa).proposals.front().group);
   return true;
 }
 
@@ -184,7 +193,7 @@ void on_sa_init(Core& core, const Incoming& in) {
   const auto id = core.table.find_initiating(h.spi_i);
   IkeSa* sa = id ? core.find(*id) : nullptr;
   auto* state = sa ? std::get_if<InitSent>(&sa->state) : nullptr;
-  if (!state || h.message_id || (h.flags & ike::kFlagInitiator) != 0) return;  // a late copy
+  if (!state || sa->pass || h.message_id || (h.flags & ike::kFlagInitiator) != 0) return;  // a late copy
   if (in.datagram.remote.address != sa->remote.address) return;
   on_reply(core, in, *sa, *state);
 }
@@ -204,13 +213,17 @@ void on_sa_init_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& re
                              {.number = 2});
   take_keys(sa, derive({sa.suite, sa.nonce_i, sa.nonce_r, result.shared.view(), sa.spi_i, sa.spi_r}));
   const Bytes reply = std::move(s->reply);
+  go_to_nat_port(core, sa);
+  sa.next_request = 1;
+  next_key_exchange(core, now, sa, reply);
+}
+
+void go_to_nat_port(Core& core, IkeSa& sa) {
   const bool roams = core.connection(sa).mobike && sa.nat.supported;  // RFC 4555 §3.3
   if ((sa.nat.encapsulate() || roams) && sa.local.port == ike::kIkePort) {
     sa.local.port = ike::kNatPort;
     if (sa.remote.port == ike::kIkePort) sa.remote.port = ike::kNatPort;
   }
-  sa.next_request = 1;
-  next_key_exchange(core, now, sa, reply);
 }
 
 void take_keys(IkeSa& sa, IkeKeys keys) {
@@ -253,6 +266,8 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
     case ike::Due::Nothing:
       return;
     case ike::Due::SendAgain:
+      if (init && sa.pass && tx->sent() > kResumeTries)
+        return give_up_resumption(core, now, sa, "The gateway does not answer to our ticket");
       return core.send(now, sa, sa.last_request);
     case ike::Due::GiveUp:
       break;
@@ -287,13 +302,10 @@ std::optional<TimePoint> connecting_deadline(const IkeSa& sa) {
   return std::nullopt;
 }
 
-void connecting_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {
-  if (const MakeChild* made = sa.half_made(); made && made->spi_in) core.release_spi(made->spi_in);
-  if (sa.unnamed && reason != Reason::WrongIdentity) {  // the first try has said all that is known
-    core.say(sa, Severity::Debug, exchange, reason, text);
-    return core.drop(sa);
-  }
+void attempt_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {
   core.ended(now, sa, exchange, Role::Initiator, reason, text, {}, std::move(cause));
+  // What a gateway was to take over goes on with the one that there is.
+  if (sa.redirecting.from && !sa.replaces.empty()) return;
   Run& run = core.run(sa.connection);
   ++run.failures;
   run.retry_at = now + backoff(core, run.failures);
@@ -301,6 +313,14 @@ void connecting_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, 
   for (const SaId old : sa.replaces)
     if (IkeSa* before = core.find(old))
       if (Established* est = before->established()) est->rekey_at = now + backoff(core, ++est->rekey_failures);
+}
+
+void connecting_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {
+  if (const MakeChild* made = sa.half_made(); made && made->spi_in) core.release_spi(made->spi_in);
+  if (sa.unnamed && reason != Reason::WrongIdentity)  // the first try has said all that is known
+    core.say(sa, Severity::Debug, exchange, reason, text);
+  else
+    attempt_failed(core, now, sa, exchange, reason, text, std::move(cause));
   core.drop(sa);
 }
 

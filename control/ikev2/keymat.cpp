@@ -150,6 +150,10 @@ PpkKeys ppk_keys(const IkeKeys& keys, ByteView ppk) {
   return {mixed(keys.d), mixed(keys.pi), mixed(keys.pr)};
 }
 
+IkeKeys derive_resumed(const IkeKeyInputs& in, ByteView old_d) {
+  return spread(prf(in.suite.prf, old_d, {as_bytes("Resumption"), in.nonce_i, in.nonce_r}), in);
+}
+
 IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d, ByteView more) {
   return spread(prf(old_prf, old_d, {in.g_ir, in.nonce_i, in.nonce_r, more}), in);
 }

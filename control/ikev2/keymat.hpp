@@ -43,6 +43,9 @@ PpkKeys ppk_keys(const IkeKeys& keys, ByteView ppk);
 /// §2.2.4). Also of the same SA after an additional key exchange: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr) (RFC 9370 §2.2.2).
 IkeKeys derive_rekeyed(const IkeKeyInputs& in, Prf old_prf, ByteView old_d, ByteView more = {});
 
+/// Of an IKE SA that goes on by a ticket: SKEYSEED = prf(SK_d of the old one, "Resumption" | Ni | Nr) (RFC 5723 §5.1). There is no g^ir.
+IkeKeys derive_resumed(const IkeKeyInputs& in, ByteView old_d);
+
 struct EspKeys {
   SecretBytes encr;   ///< with the salt behind it; empty with AH
   SecretBytes integ;  ///< with the salt of GMAC behind it; empty with an AEAD

@@ -12,6 +12,7 @@
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/redirect.hpp"
 
 namespace culvert::ikev2 {
 
@@ -51,8 +52,12 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
   displace_others(core, now, sa);
   if (sa.role == Role::Responder) give_up_own_attempts(core, sa);
   for (const SaId old : std::exchange(sa.replaces, {}))
-    if (IkeSa* before = core.find(old); before && before->established())
-      close_sa(core, now, *before, Reason::Replaced, "Another IKE SA has taken its place.");
+    if (IkeSa* before = core.find(old); before && before->established()) {
+      if (sa.redirecting.from)
+        hand_over(core, now, *before, sa);
+      else
+        close_sa(core, now, *before, Reason::Replaced, "Another IKE SA has taken its place.");
+    }
   note_twins(core, now, sa);
   core.touch(sa);
 }
@@ -89,21 +94,12 @@ void close_sa(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::st
   advance(core, now, sa);
 }
 
-namespace {
-
-/// Nothing that we ask is answered (RFC 7296 §2.4).
-void peer_is_dead(Core& core, TimePoint now, IkeSa& sa, const Request& request) {
+void lose_peer(Core& core, TimePoint now, IkeSa& sa, Loss loss) {
   const config::Connection& c = core.connection(sa);
   const bool replaced = !sa.established() || sa.established()->replaced;
-  const auto* make = std::get_if<MakeChild>(&request.make);
-  const std::string text = "The peer does not answer any more: the IKE SA ends, and all that is under it.";
   Run& run = core.run(sa.connection);
   if (!replaced) {
-    const Exchange exchange = request.task.kind == Task::Kind::Liveness ? Exchange::Dpd
-                              : request.make.index() == 0               ? Exchange::Informational
-                                                                        : Exchange::CreateChildSa;
-    core.ended(now, sa, exchange, Role::Initiator, exchange == Exchange::Dpd ? Reason::DpdTimeout : Reason::Timeout, text,
-               make ? std::optional(make->child) : std::nullopt, {.number = 1, .by = ike::RefusedBy::Nobody});
+    core.ended(now, sa, loss.exchange, Role::Initiator, loss.reason, loss.text, loss.child, std::move(loss.cause));
     for (std::size_t i = 0; i < c.children.size(); ++i) {
       if (!newest_live(sa, i)) continue;
       ChildRun& child = run.children[i];
@@ -111,12 +107,29 @@ void peer_is_dead(Core& core, TimePoint now, IkeSa& sa, const Request& request) 
       child.persistent = action == config::DpdAction::Restart || (action == config::DpdAction::None && child.persistent);
       child.trapped = action == config::DpdAction::Trap;
       child.retry_at = {};  // its silence was pause enough
-      core.shared.lost(now, {c.name, c.children[i].name, sa.remote, exchange, {}}, Reason::DpdTimeout,
-                       "The peer is dead, and the CHILD SA with it.");
+      core.shared.lost(now, {c.name, c.children[i].name, sa.remote, loss.exchange, {}},
+                       loss.reason == Reason::PeerRestarted ? loss.reason : Reason::DpdTimeout, loss.child_text);
     }
   }
   confirm_heir(core, sa);
   discard(core, now, sa);
+}
+
+namespace {
+
+/// Nothing that we ask is answered (RFC 7296 §2.4).
+void peer_is_dead(Core& core, TimePoint now, IkeSa& sa, const Request& request) {
+  const auto* make = std::get_if<MakeChild>(&request.make);
+  const Exchange exchange = request.task.kind == Task::Kind::Liveness ? Exchange::Dpd
+                            : request.make.index() == 0               ? Exchange::Informational
+                                                                      : Exchange::CreateChildSa;
+  lose_peer(core, now, sa,
+            {.exchange = exchange,
+             .reason = exchange == Exchange::Dpd ? Reason::DpdTimeout : Reason::Timeout,
+             .text = "The peer does not answer any more: the IKE SA ends, and all that is under it.",
+             .child_text = "The peer is dead, and the CHILD SA with it.",
+             .child = make ? std::optional(make->child) : std::nullopt,
+             .cause = {.number = 1, .by = ike::RefusedBy::Nobody}});
 }
 
 /// The peer may have rekeyed this SA without knowing it, since it has not got our answer: as long as it has not shown that it has, it may
@@ -246,6 +259,7 @@ void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
     if (const auto probe = next_probe_of_replaced(core, sa); probe && now >= *probe) add_task(core, sa, {.kind = Task::Kind::Liveness});
     if (!est->until || now < *est->until) return;
     if (est->forgotten) return discard(core, now, sa);
+    if (stays(core, now, sa)) return;
     confirm_heir(core, sa);
     return close_sa(core, now, sa, Reason::Replaced, "The peer does not delete the IKE SA that it has replaced: we do.");
   }
@@ -369,6 +383,8 @@ void advance(Core& core, TimePoint now, IkeSa& sa) {
       case Task::Kind::Liveness:
       case Task::Kind::UpdateAddresses:
       case Task::Kind::CheckAddress:
+      case Task::Kind::Redirect:
+      case Task::Kind::CrashToken:
         begin_informational(core, now, sa, task);
         break;
     }

@@ -21,6 +21,15 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
 void discard(Core& core, TimePoint now, IkeSa& sa);
 /// Tells the peer first: the CHILD SAs end here and now, the IKE SA when the peer has answered.
 void close_sa(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text);
+/// The peer has this SA no more, and cannot be told: what is under it ends, and begins anew as dpd_action has it.
+struct Loss {
+  Exchange exchange{};
+  Reason reason{};
+  std::string text, child_text;
+  std::optional<std::size_t> child{};  ///< that the exchange was about
+  Cause cause{};
+};
+void lose_peer(Core& core, TimePoint now, IkeSa& sa, Loss loss);
 void on_established_timer(Core& core, TimePoint now, IkeSa& sa);
 [[nodiscard]] std::optional<TimePoint> established_deadline(const Core& core, const IkeSa& sa);
 /// The one for new exchanges of a connection; nullptr: none is established.

@@ -32,6 +32,8 @@ constexpr std::array kKinds{
     Kind{NewIkeReply, "CREATE_CHILD_SA reply for an IKE SA", "RFC 7296 App. C.5", true},
     Kind{KeyExchange, "message of an additional key exchange", "RFC 9370 §2.2", true},
     Kind{Informational, "INFORMATIONAL message", "RFC 7296 App. C.6", false},
+    Kind{ResumeRequest, "IKE_SESSION_RESUME request", "RFC 5723 §4.3", false},
+    Kind{ResumeReply, "IKE_SESSION_RESUME reply", "RFC 5723 §4.3", true},
 };
 static_assert([] {
   for (std::size_t i = 0; i < kKinds.size(); ++i)
@@ -108,6 +110,10 @@ constexpr std::array kRows{
 
     Row{Informational, P::Delete, 0, kAny},
     Row{Informational, P::Cp, 0, 1},
+
+    Row{ResumeRequest, P::Nonce, 1, 1},
+
+    Row{ResumeReply, P::Nonce, 1, 1},
 };
 
 /// Exactly one of two payloads, each of which has a row with min 0.
@@ -129,6 +135,7 @@ constexpr std::array kInstead{
     Instead{SaInitReply, NotifyType::Cookie, P::None},    // RFC 7296 §2.6
     Instead{SaInitReply, NotifyType::Redirect, P::None},  // RFC 5685 §3
     Instead{AuthReply, NotifyType::Redirect, P::Auth},    // RFC 5685 §6
+    Instead{EapReply, NotifyType::Redirect, P::None},     // the same
 };
 
 /// Unknown ones, too, which are the business of the critical bit (RFC 7296 §2.5).

@@ -24,6 +24,8 @@ enum class MessageKind : std::uint8_t {
   NewIkeReply,
   KeyExchange,    ///< IKE_INTERMEDIATE and IKE_FOLLOWUP_KE, either direction (RFC 9370 §2.2.2, §2.2.4)
   Informational,  ///< either direction
+  ResumeRequest,  ///< IKE_SESSION_RESUME (RFC 5723 §4.3)
+  ResumeReply,
 };
 /// A sentence about the first payload that is missing, too many or forbidden; nullopt: all is as it should be. A message with an error
 /// notification may lack what it would have had.

@@ -8,36 +8,17 @@
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/proposal.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
 
 namespace {
 
-void refuse(Core& core, const Incoming& in, NotifyType type, Bytes data = {}) {
-  IkeSa nobody;
-  nobody.spi_i = in.header().spi_i;
-  core.send_stateless(in.datagram, init_message(nobody, IkeSpi{}, true, Builder().notify(type, std::move(data))));
-}
-
 /// What IKE_SA_INIT was answered with; nullptr: it is not yet, or that is over.
 const Bytes* init_reply(const IkeSa& sa) {
   const auto* state = std::get_if<AwaitAuth>(&sa.state);
   return state ? &state->reply : nullptr;
-}
-
-/// The very message that an SA was made for: the same answer, as often as the bytes that came allow.
-bool came_before(Core& core, const Incoming& in) {
-  const auto known = core.table.find_half_open(in.header().spi_i, in.datagram.remote);
-  IkeSa* sa = known ? core.find(*known) : nullptr;
-  if (!sa) return false;
-  if (ike::fingerprint(in.framed.message) != sa->last_print) return true;  // another one under the same SPI: not this SA's peer
-  sa->allowance.received(in.datagram.data.size());
-  const Bytes* reply = init_reply(*sa);
-  if (!reply || sa->repeats >= ike::kMaxRepeatsUnproven || !sa->allowance.spend(reply->size())) return true;
-  ++sa->repeats;
-  core.send(in.now, *sa, {*reply});
-  return true;
 }
 
 struct Selection {
@@ -54,7 +35,7 @@ std::optional<Selection> select(Core& core, const Incoming& in, const Sa& offere
     if (choice) return Selection{index, std::move(*choice)};
     if (!first) first.emplace(index, std::move(choice.error()));
   }
-  refuse(core, in, NotifyType::NoProposalChosen);
+  refuse_newcomer_with(core, in, NotifyType::NoProposalChosen);
   if (core.shared.refused_before(ike::fingerprint(in.framed.message))) return std::nullopt;
   if (first) {
     const Mismatch& m = first->second;
@@ -71,7 +52,27 @@ std::optional<Selection> select(Core& core, const Incoming& in, const Sa& offere
   return std::nullopt;
 }
 
-/// Whether somebody may go on, who has or has not shown that the address is his.
+}  // namespace
+
+void refuse_newcomer_with(Core& core, const Incoming& in, NotifyType type, Bytes data) {
+  IkeSa nobody;
+  nobody.spi_i = in.header().spi_i;
+  core.send_stateless(in.datagram, init_message(nobody, IkeSpi{}, true, Builder().notify(type, std::move(data)), in.header().exchange));
+}
+
+bool came_before(Core& core, const Incoming& in) {
+  const auto known = core.table.find_half_open(in.header().spi_i, in.datagram.remote);
+  IkeSa* sa = known ? core.find(*known) : nullptr;
+  if (!sa) return false;
+  if (ike::fingerprint(in.framed.message) != sa->last_print) return true;  // another one under the same SPI: not this SA's peer
+  sa->allowance.received(in.datagram.data.size());
+  const Bytes* reply = init_reply(*sa);
+  if (!reply || sa->repeats >= ike::kMaxRepeatsUnproven || !sa->allowance.spend(reply->size())) return true;
+  ++sa->repeats;
+  core.send(in.now, *sa, {*reply});
+  return true;
+}
+
 bool let_in(Core& core, const Incoming& in, const Message& m, bool& heard) {
   const Endpoint& peer = in.datagram.remote;
   const config::Ike& limits = core.config.ike;
@@ -81,7 +82,7 @@ bool let_in(Core& core, const Incoming& in, const Message& m, bool& heard) {
   const bool load = core.table.half_open() >= std::min<std::size_t>(kCookieThreshold, limits.half_open_limit) ||
                     core.table.half_open(peer) >= std::min<std::size_t>(kCookieThresholdOfSource, limits.half_open_per_source);
   if (load && !heard) {
-    refuse(core, in, NotifyType::Cookie, core.cookies.make(in.now, core.services, nonce, peer, in.header().spi_i));
+    refuse_newcomer_with(core, in, NotifyType::Cookie, core.cookies.make(in.now, core.services, nonce, peer, in.header().spi_i));
     return false;
   }
   const auto full = [&](const char* why) {
@@ -96,13 +97,30 @@ bool let_in(Core& core, const Incoming& in, const Message& m, bool& heard) {
   return true;
 }
 
-}  // namespace
+IkeSa& add_newcomer(Core& core, const Incoming& in, std::size_t connection, bool heard) {
+  auto made = std::make_unique<IkeSa>();
+  made->id = core.shared.new_sa_id();
+  made->connection = connection;
+  made->role = made->first_role = Role::Responder;
+  made->spi_i = made->first_spi_i = in.header().spi_i;
+  made->spi_r = core.shared.new_spi();
+  made->local = in.datagram.local;
+  made->remote = in.datagram.remote;
+  made->nat.forced = core.config.connections[connection].encap;
+  made->created = made->last_sent = made->last_heard = in.now;
+  made->half_open_until = in.now + core.config.ike.half_open_timeout;
+  made->last_print = ike::fingerprint(in.framed.message);
+  made->allowance.received(in.datagram.data.size());
+  IkeSa& sa = core.add(std::move(made));
+  core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, sa.remote, heard);
+  return sa;
+}
 
 void refuse_newcomer(Core& core, const Incoming& in) {
   const ike::Header& h = in.header();
   const bool first =
       h.exchange == ike::kExchangeSaInit && !h.spi_r && !h.message_id && (h.flags & ike::kFlagInitiator) != 0 && !in.response();
-  if (first && !core.shared.shutting_down) refuse(core, in, NotifyType::NoProposalChosen);
+  if (first && !core.shared.shutting_down) refuse_newcomer_with(core, in, NotifyType::NoProposalChosen);
 }
 
 void on_sa_init_request(Core& core, const Incoming& in) {
@@ -115,38 +133,28 @@ void on_sa_init_request(Core& core, const Incoming& in) {
   if (came_before(core, in)) return;
   const auto parsed = Message::parse(PayloadType{h.next_payload}, in.framed.body);
   if (!parsed) return junk(Reason::Malformed, std::string("An IKE_SA_INIT request does not parse (") + parsed.error().rule + ").");
-  if (const auto critical = parsed->unknown_critical()) return refuse(core, in, NotifyType::UnsupportedCriticalPayload, {*critical});
+  if (const auto critical = parsed->unknown_critical())
+    return refuse_newcomer_with(core, in, NotifyType::UnsupportedCriticalPayload, {*critical});
   if (const auto fault = check(MessageKind::SaInitRequest, *parsed)) return junk(Reason::BadPayloads, "IKE_SA_INIT: " + *fault);
   bool address_shown = false;
   if (!let_in(core, in, *parsed, address_shown)) return;
   const Ke& ke = *parsed->find<Ke>();
   auto selection = select(core, in, *parsed->find<Sa>(), ke.group, parsed->notify(NotifyType::IntermediateExchangeSupported) != nullptr);
   if (!selection) return;
+  if (auto elsewhere = redirect_at_once(core, in, selection->connection, *parsed))
+    return refuse_newcomer_with(core, in, NotifyType::Redirect, std::move(*elsewhere));
   const DhGroup group = selection->choice.suite.group;
   if (group != ke.group) {
     Writer wanted;
     wanted.be(static_cast<std::uint16_t>(group));
-    return refuse(core, in, NotifyType::InvalidKePayload, std::move(wanted).take());
+    return refuse_newcomer_with(core, in, NotifyType::InvalidKePayload, std::move(wanted).take());
   }
-  auto made = std::make_unique<IkeSa>();
-  made->id = core.shared.new_sa_id();
-  made->connection = selection->connection;
-  made->role = made->first_role = Role::Responder;
-  made->spi_i = made->first_spi_i = h.spi_i;
-  made->spi_r = core.shared.new_spi();
-  made->local = in.datagram.local;
-  made->remote = in.datagram.remote;
-  made->nat.forced = core.config.connections[selection->connection].encap;
-  made->created = made->last_sent = made->last_heard = in.now;
-  made->half_open_until = in.now + core.config.ike.half_open_timeout;
-  made->group = group;
-  made->last_print = ike::fingerprint(in.framed.message);
-  made->allowance.received(in.datagram.data.size());
-  IkeSa& sa = core.add(std::move(made));
-  core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, sa.remote, address_shown);
+  IkeSa& sa = add_newcomer(core, in, selection->connection, address_shown);
+  sa.group = group;
   sa.fragments = takes_fragments(core, sa) && parsed->notify(NotifyType::Ikev2FragmentationSupported);
   find_nats(core, sa, *parsed);
   note_hashes(sa, *parsed);
+  note_redirect(sa, *parsed);
   sa.use_ppk = parsed->notify(NotifyType::UsePpk) != nullptr;
   const JobId job = core.add_job({sa.id});
   sa.state = Responding{job, selection->choice.suite, Bytes(in.framed.message.begin(), in.framed.message.end()),

@@ -66,6 +66,25 @@ struct Mobility {
   TimePoint moves_since{};
 };
 
+/// What an IKE SA has to do with other gateways (RFC 5685).
+struct Redirecting {
+  bool agreed = false;                    ///< of a gateway: the client follows
+  std::optional<IpAddress> from;          ///< who has sent us here; of a gateway: who has sent the client
+  std::optional<config::GatewayName> to;  ///< of a gateway: where the client is to go
+  std::optional<SaId> left_for;           ///< of a client: the SA with the other gateway, which takes over ...
+  TimePoint stay_until{};                 ///< ... by then
+};
+
+/// A ticket of a gateway, and what goes with it (RFC 5723).
+struct Pass {
+  Bytes ticket;
+  IkeSuite suite;
+  SecretBytes d;  ///< SK_d of the SA that it was given under
+  IpAddress gateway;
+  TimePoint expires;
+  Bytes id;  ///< the gateway's: the body of its ID payload
+};
+
 /// An unauthenticated notification: not acted on, but named when the exchange has failed anyway.
 struct Hint {
   Reason reason{};
@@ -230,6 +249,8 @@ struct VirtualAddresses {
   [[nodiscard]] bool any() const { return v4 || v6; }
 };
 
+struct Ticket;  // ticket.hpp
+
 struct IkeSa {
   SaId id = 0;
   std::size_t connection = 0;  ///< index into the configuration; of a responder the likeliest until IKE_AUTH tells
@@ -258,7 +279,11 @@ struct IkeSa {
   unsigned init_tries = 0;                ///< cookies and groups that the responder asked for
 
   Mobility mobility;
-  bool fragments = false;  ///< both sides have announced that they take them in (RFC 7383 §2.3)
+  Redirecting redirecting;
+  std::optional<Pass> pass;               ///< of a client that comes back: what it shows (RFC 5723)
+  std::shared_ptr<const Ticket> resumed;  ///< of a gateway: what it was shown
+  SecretBytes crash_token;                ///< the peer's, that it shows when it has lost this SA (RFC 6290)
+  bool fragments = false;                 ///< both sides have announced that they take them in (RFC 7383 §2.3)
   Fragments request_parts, reply_parts;
   std::uint32_t next_request = 0;   ///< message ID of our next request
   Datagrams last_request;           ///< as sent

@@ -30,6 +30,8 @@ std::string exchange_name(std::uint8_t exchange) {
       return "CREATE_CHILD_SA";
     case ike::kExchangeInformationalV2:
       return "INFORMATIONAL";
+    case ike::kExchangeSessionResume:
+      return "IKE_SESSION_RESUME";
     case ike::kExchangeIntermediate:
       return "IKE_INTERMEDIATE";
     case ike::kExchangeFollowupKe:

@@ -78,6 +78,15 @@ Loop::~Loop() = default;
 
 void Loop::post(std::function<void()> work) { asio::post(impl_->context, std::move(work)); }
 void Loop::fetch(auth::Fetch what, auth::Fetched done) { http_fetch(impl_->context, impl_->names, std::move(what), std::move(done)); }
+void Loop::find_name(ike::FindName what, std::function<void(ike::NameFound)> done) {
+  impl_->names.resolve(what.name, [job = what.job, done = std::move(done)](const Names::Addresses& found) {
+    ike::NameFound out{job, {}, found ? std::string{} : found.error()};
+    if (found)
+      for (const asio::ip::address& one : *found)
+        if (auto address = IpAddress::parse(one.to_string())) out.addresses.push_back(*address);
+    done(std::move(out));
+  });
+}
 void Loop::send(const radius::Send& what) {
   if (impl_->radius) impl_->radius->send(what);
 }

@@ -30,6 +30,8 @@ class Loop {
   void post(std::function<void()> work);
   /// Asks over HTTP; answered once, later, in the loop's thread (http_fetch.hpp). From the loop's thread.
   void fetch(auth::Fetch what, auth::Fetched done);
+  /// The addresses of a host's name; answered once, later, in the loop's thread. From the loop's thread.
+  void find_name(ike::FindName what, std::function<void(ike::NameFound)> done);
   /// To a RADIUS server; what comes back goes to the gateway. From the loop's thread, while it runs.
   void send(const radius::Send& what);
   /// Ends run() with this exception: a thread that works for the loop has failed, and what the loop waits for will not come. From any

@@ -110,8 +110,8 @@ void add_ike(Builder& b, const Gateway& gateway) {
     for (std::size_t role = 0; role < 2; ++role) {
       for (std::size_t r = 0; r < static_cast<std::size_t>(ike::Reason::Count_); ++r) {
         const std::uint64_t n = gateway.exchanges()[e][role][r];
-        const bool ok = static_cast<ike::Reason>(r) == ike::Reason::Ok;
-        if (n == 0 && !ok) continue;  // failures appear with their first occurrence
+        const bool ok = static_cast<ike::Reason>(r) == ike::Reason::Ok || static_cast<ike::Reason>(r) == ike::Reason::Redirected;
+        if (n == 0 && static_cast<ike::Reason>(r) != ike::Reason::Ok) continue;  // failures appear with their first occurrence
         b.sample({label("exchange", ike::name(static_cast<ike::Exchange>(e))),
                   label("role", static_cast<ike::Role>(role) == ike::Role::Initiator ? "initiator" : "responder"),
                   label("result", ok ? "ok" : "failed"), label("reason", ike::name(static_cast<ike::Reason>(r)))},

@@ -32,6 +32,10 @@ void Host::random(MutableByteView out) {
   for (auto& byte : out) byte = static_cast<std::uint8_t>(world.rng());
 }
 
+std::int64_t Host::wall_seconds() {
+  return 1'700'000'000 + std::chrono::duration_cast<std::chrono::seconds>(world.now.time_since_epoch()).count();
+}
+
 std::optional<Spi> Host::allocate_spi() {
   if (!spi_room) return std::nullopt;
   std::uint32_t spi = 0;
@@ -127,6 +131,10 @@ void Host::perform() {
       check(*u);
     } else if (auto* f = std::get_if<ike::FindUser>(&action)) {
       look_up(*f);
+    } else if (auto* n = std::get_if<ike::FindName>(&action)) {
+      ike::NameFound found{n->job, {}, names.contains(n->name) ? "" : "its name cannot be resolved: Host not found"};
+      if (names.contains(n->name)) found.addresses = names.at(n->name);
+      world.at(world.now + name_time, [this, found] { step([&](ike::Engine& e) { e.on_name(world.now, found); }); });
     } else if (auto* q = std::get_if<ike::AskRadius>(&action)) {
       if (radius) radius(*q);
     } else if (auto* t = std::get_if<ike::TlsStep>(&action)) {

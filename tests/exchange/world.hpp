@@ -51,6 +51,9 @@ class Host final : public ike::Services {
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
   std::vector<Bytes> authority_keys(const std::string& connection) override;
+  std::vector<ike::TicketKey> ticket_keys() override { return tickets; }
+  std::int64_t wall_seconds() override;
+  ByteView crash_secret() override { return as_bytes(lasting); }
 
   /// Performs what the engine asks for.
   void perform();
@@ -84,6 +87,9 @@ class Host final : public ike::Services {
   std::string password;                               ///< ours, for XAuth or EAP; empty: unreadable
   std::string no_users;                               ///< why no user can be looked up; empty: they can
   std::function<void(const ike::AskRadius&)> radius;  ///< who is asked about users of auth: eap-radius; none: nobody answers
+  std::map<std::string, std::vector<IpAddress>> names;  ///< of hosts, that it can look up
+  std::string lasting;                                ///< the secret that outlives it, for tokens; empty: none
+  std::vector<ike::TicketKey> tickets;                ///< keys, the one in use first
   unsigned checks = 0;                                ///< of users, so far
   std::string certificate;                            ///< in its CERT payloads instead of its name: a stolen one
   std::size_t chain_size = 0;                         ///< bytes of an intermediate authority's certificate that it sends, too
@@ -102,7 +108,7 @@ class Host final : public ike::Services {
   std::set<std::uint32_t> spis;                  ///< allocated and not released
   bool refuse_installs = false;
   bool spi_room = true;
-  Duration install_min = 1ms, install_max = 1ms, dh_time = 2ms;
+  Duration install_min = 1ms, install_max = 1ms, dh_time = 2ms, name_time = 20ms;
   std::uint64_t sent_bytes = 0, received_bytes = 0;
   unsigned sent_datagrams = 0, key_exchanges = 0;
 

@@ -39,6 +39,7 @@ void Engine::on_user_checked(TimePoint, const UserChecked&) { engine().calls.emp
 void Engine::on_radius(TimePoint, const RadiusAnswer& answer) { engine().radius.push_back(answer); }
 void Engine::on_user_found(TimePoint, UserFound) { engine().calls.emplace_back("on_user_found"); }
 void Engine::on_tls(TimePoint, TlsStepped) { engine().calls.emplace_back("on_tls"); }
+void Engine::on_name(TimePoint, const NameFound&) { engine().calls.emplace_back("on_name"); }
 void Engine::on_installed(TimePoint, JobId job, bool ok, const std::string& error) { engine().installed.push_back({job, ok, error}); }
 void Engine::on_acquire(TimePoint, const std::string& connection, const std::string& child, const std::optional<Flow>&) {
   engine().calls.push_back("on_acquire " + connection + "/" + child);
@@ -57,6 +58,11 @@ CommandResult command(std::string call) {
 }  // namespace
 CommandResult Engine::initiate(TimePoint, const std::string& connection, const std::string& child) {
   return command("initiate " + connection + "/" + child);
+}
+CommandResult Engine::redirect(TimePoint, const std::string& connection, const std::optional<config::GatewayName>& to,
+                               const std::string& peer, bool newcomers) {
+  return command("redirect " + connection + (to ? " to " + to->to_string() : " off") + (peer.empty() ? "" : " of " + peer) +
+                 (newcomers ? " and newcomers" : ""));
 }
 CommandResult Engine::terminate(TimePoint, const std::string& connection, const std::string& child, const std::string& peer) {
   return command("terminate " + connection + "/" + child + (peer.empty() ? "" : " of " + peer));

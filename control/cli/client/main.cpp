@@ -87,6 +87,7 @@ int main(int argc, char** argv) {
   add_list_certs(app, call);
   add_initiate(app, call);
   add_terminate(app, call);
+  add_redirect(app, call);
   add_rekey(app, call);
   add_capture(app, call);
   add_counters(app, call);

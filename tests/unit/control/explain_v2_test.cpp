@@ -262,4 +262,24 @@ TEST_CASE("explain: users of EAP, by who refused them and why", "[explain][ikev2
   CHECK(cause_names(failure(Exchange::IkeAuth, Role::Responder, Reason::Timeout, {.number = 5})) == Names{"own_certificate", "silence"});
 }
 
+TEST_CASE("explain: a ticket that is not taken", "[explain][ikev2][resume]") {
+  CHECK(first_cause(failure(Exchange::IkeSaInit, Role::Responder, Reason::TicketRefused, {.number = 1})) == "ticket");
+}
+
+TEST_CASE("explain: a peer that was started anew", "[explain][ikev2][crash]") {
+  const auto f = failure(Exchange::Informational, Role::Initiator, Reason::PeerRestarted, {.number = 2, .said = "INVALID_IKE_SPI"});
+  CHECK(first_cause(f) == "peer_restarted");
+  CHECK(f.by == RefusedBy::Peer);
+  CHECK(remedy(f).yaml.empty());
+}
+
+TEST_CASE("explain: redirects in a circle, and those that are not followed", "[explain][ikev2][redirect]") {
+  const auto of = [](Reason reason) { return failure(Exchange::IkeSaInit, Role::Initiator, reason, {.number = 2, .said = "REDIRECT"}); };
+  CHECK(first_cause(of(Reason::RedirectLoop)) == "redirect_loop");
+  CHECK_THAT(remedy(of(Reason::RedirectLoop)).note, Contains("redirect_to"));
+  CHECK(first_cause(of(Reason::RedirectRefused)) == "redirect");
+  CHECK(remedy(of(Reason::RedirectRefused)).yaml.empty());
+  CHECK_THAT(remedy(of(Reason::RedirectRefused)).note, Contains("redirect_at: auth"));
+}
+
 }  // namespace explain_v2

@@ -1,0 +1,59 @@
+// The keys of a connection that IKEv2 alone has, and that come in groups. A part of schema.cpp.
+#include "common/config/schema_ikev2.hpp"
+
+namespace culvert::config {
+
+Section<Ppk> ppk_section() {
+  return Section<Ppk>()
+      .key("ppk_id", &Ppk::id, text("a name, or empty: none", 64),
+           "With version: 2, the name that both sides know their post-quantum pre-shared key by (RFC 8784): a secret beside psk or pubkey "
+           "on both sides that is mixed into the keys, so that whoever records today and breaks the key exchange one day cannot read.")
+      .key("ppk", &Ppk::secret, or_none(secret_reference()), "Where it is, as for secret: 32 random bytes, or more.")
+      .key("ppk_required", &Ppk::required, boolean(),
+           "Nothing is negotiated without it. false: with a peer that lacks it, it goes without.");
+}
+
+namespace {
+Kind<GatewayName> gateway_or_none() {
+  const std::string expects = "an address, or a name such as vpn2.example.org, or empty: none";
+  return {expects,
+          [=](const At& at) -> std::optional<GatewayName> {
+            const auto* value = scalar(at, expects);
+            if (!value) return std::nullopt;
+            if (value->empty()) return GatewayName{};
+            auto out = parse_gateway(*value);
+            if (!out) at.expected(expects);
+            return out;
+          },
+          [](const GatewayName& v) { return v.none() ? std::string("\"\"") : v.to_string(); }};
+}
+}  // namespace
+
+Section<Redirection> redirection_section() {
+  using Follow = Redirection::Follow;
+  return Section<Redirection>()
+      .key("redirect", &Redirection::follow,
+           choice<Follow>({{"yes", Follow::Yes}, {"authenticated", Follow::Authenticated}, {"no", Follow::No}}),
+           "With version: 2, whether we follow a gateway that sends us to another one (RFC 5685), which must prove to be remote.id as "
+           "the "
+           "first one must. yes: also with the answer to the first message, which comes in clear: whoever can read our messages on the "
+           "way can forge it, and have us ask in vain somewhere else. authenticated: only a gateway that has proved itself.")
+      .key("redirect_to", &Redirection::to, gateway_or_none(),
+           "With version: 2, where clients that can do it are sent instead of being served here, by their address or by a name that they "
+           "look up. For those that are connected there is `culvert redirect`.")
+      .key("redirect_at", &Redirection::at_once, choice<bool>({{"auth", false}, {"init", true}}),
+           "When. auth: when they have proved who they are, and we have. init: at once, without a key exchange.");
+}
+
+Section<Resumption> resumption_section() {
+  return Section<Resumption>()
+      .key(
+          "resumption", &Resumption::enabled, choice<bool>({{"no", false}, {"yes", true}}),
+          "With version: 2, yes: clients are given a ticket, with which they come back without a key exchange, a certificate or EAP, and "
+          "ask "
+          "for one (RFC 5723). Who learns the keys of an IKE SA one day then knows those of the ones that went on from it by tickets, too.")
+      .key("resumption_lifetime", &Resumption::lifetime, duration<Seconds>(std::chrono::minutes(1), std::chrono::hours(24)),
+           "So long after a client has proved itself without a ticket its tickets are good.");
+}
+
+}  // namespace culvert::config

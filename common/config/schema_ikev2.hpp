@@ -1,0 +1,12 @@
+// Sections of schema.cpp's that stand in schema_ikev2.cpp. Owns nothing else.
+#pragma once
+
+#include "common/config/section.hpp"
+
+namespace culvert::config {
+
+Section<Ppk> ppk_section();
+Section<Redirection> redirection_section();
+Section<Resumption> resumption_section();
+
+}  // namespace culvert::config

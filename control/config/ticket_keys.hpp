@@ -1,0 +1,37 @@
+// The keys that tickets of session resumption are sealed with (RFC 5723 §6.1): a new one every half day, and those before it for as long as
+// a ticket can be good. Owns them, and their file in control.state_dir; without one they end with culvertd.
+//
+//   a record each, the newest first: | id (4) | when it was made, seconds since 1970 (8) | key (32) |
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "control/ike/engine_types.hpp"
+
+namespace culvert::control {
+
+class TicketKeys {
+ public:
+  static constexpr std::int64_t kInUse = 12 * 3600, kKept = kInUse + 24 * 3600;
+  static constexpr std::size_t kMost = 4;
+
+  /// `folder` empty: in memory alone.
+  static std::expected<TicketKeys, std::string> open(std::string folder);
+  /// The one in use first. Error: a new one cannot be kept; then no tickets are given until it can.
+  std::expected<std::vector<ike::TicketKey>, std::string> all(std::int64_t now);
+
+ private:
+  struct Record {
+    std::int64_t made = 0;
+    ike::TicketKey key;
+  };
+  std::expected<void, std::string> write() const;
+
+  std::string folder_;
+  std::vector<Record> records_;
+};
+
+}  // namespace culvert::control
