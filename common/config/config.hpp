@@ -127,10 +127,8 @@ enum class Proof : std::uint8_t {
   EapRadius,    ///< remote only: by whichever method a RADIUS server asks for (RFC 3579)
   EapTls,       ///< IKEv2: TLS inside of EAP, in which both sides have certificates (RFC 5216, RFC 9190)
 };
-/// A user name and a password.
 inline bool by_password(Proof p) { return p == Proof::EapMschapv2 || p == Proof::EapMd5; }
 inline bool is_eap(Proof p) { return by_password(p) || p == Proof::EapRadius || p == Proof::EapTls; }
-/// By the key of a certificate.
 inline bool by_certificate(Proof p) { return p == Proof::Pubkey || p == Proof::EapTls; }
 enum class Revocation : std::uint8_t {
   Ignore,  ///< neither CRL nor OCSP is looked at

@@ -83,7 +83,7 @@ Kind<SecretRef> or_none(Kind<SecretRef> kind);  ///< ... or empty
 Kind<SecretRef> key_reference();                ///< a file, or nothing
 /// How a side proves itself: one of `words`, or with what it signs. Of the peer (`of_peer`) the latter begins with "ike:", since in
 /// swanctl it is about its certificates, too, without.
-Kind<Method> auth_method(Kind<Proof> words, bool of_peer);
+Kind<Method> auth_method(bool of_peer);
 /// In allow_weak, for users: EAP-MD5.
 inline constexpr std::string_view kWeakEapMd5 = "eap-md5";
 /// ... for certificates: RSA keys of 1024 bits and more; SHA-1 under a signature.

@@ -6,9 +6,19 @@ namespace culvert::config {
 
 namespace {
 constexpr std::string_view kIkePrefix = "ike:";
+
+Kind<Proof> proof(bool of_peer) {
+  std::vector<std::pair<std::string, Proof>> words{{"psk", Proof::Psk},        {"pubkey", Proof::Pubkey},
+                                                   {"xauth", Proof::Xauth},    {"eap-mschapv2", Proof::EapMschapv2},
+                                                   {"eap-md5", Proof::EapMd5}, {"eap-tls", Proof::EapTls}};
+  if (!of_peer) return choice<Proof>(words, {{"eap-radius", "that is how a gateway checks its peer: it is for remote.auth"}});
+  words.emplace_back("eap-radius", Proof::EapRadius);
+  return choice<Proof>(words);
+}
 }  // namespace
 
-Kind<Method> auth_method(Kind<Proof> words, bool of_peer) {
+Kind<Method> auth_method(bool of_peer) {
+  const Kind<Proof> words = proof(of_peer);
   const std::string prefix(of_peer ? kIkePrefix : "");
   const std::string expects = words.expects + "; of pubkey with " + (of_peer ? "ike: in front " : "") +
                               "also rsa, rsa/pss, ecdsa, ed25519 or ed448, and hashes behind: " + prefix + "rsa/pss-sha384-sha256";

@@ -202,28 +202,15 @@ void finish_connection(const At& at, Connection& c) {
     c.local_id = {Identity::Type::IpAddr, c.local_addrs.front().to_string()};
 }
 
-Kind<Proof> proof(bool of_peer) {
-  std::vector<std::pair<std::string, Proof>> words{{"psk", Proof::Psk},
-                                                   {"pubkey", Proof::Pubkey},
-                                                   {"xauth", Proof::Xauth},
-                                                   {"eap-mschapv2", Proof::EapMschapv2},
-                                                   {"eap-md5", Proof::EapMd5},
-                                                   {"eap-tls", Proof::EapTls}};
-  if (!of_peer) return choice<Proof>(words, {{"eap-radius", "that is how a gateway checks its peer: it is for remote.auth"}});
-  words.emplace_back("eap-radius", Proof::EapRadius);
-  return choice<Proof>(words);
-}
-
 Section<LocalAuth> local_auth_section() {
   return Section<LocalAuth>()
       .key(
-          "auth", &LocalAuth::auth, auth_method(proof(false), false),
+          "auth", &LocalAuth::auth, auth_method(false),
           "How we prove it. psk: with the secret. pubkey: with a signature of key, for which certs has the certificate. xauth: with the "
           "user name and password of xauth alone, behind the peer's signature (hybrid authentication). eap-mschapv2, eap-md5: with "
           "version: 2, by EAP behind the peer's signature, with eap_id and password. eap-tls: the same with certs and key. rsa/pss and the "
-          "others, with "
-          "version: 2: pubkey, with this signature; of the hashes the first one that the peer takes. RSA signs by PKCS #1 v1.5 with "
-          "pubkey, and by PSS to a peer that has begun and done so itself.")
+          "others, with version: 2: pubkey, with this signature; of the hashes the first one that the peer takes. RSA signs by PKCS #1 "
+          "v1.5 with pubkey, and by PSS to a peer that has begun and done so itself.")
       .key("certs", &LocalAuth::certs, list_of(certificate_file(), 0, 8),
            "With pubkey and eap-tls: files of our certificate and, behind it, of intermediate authorities that the peer may lack. These "
            "files, and all "
@@ -241,14 +228,13 @@ Section<LocalAuth> local_auth_section() {
 Section<RemoteAuth> remote_auth_section() {
   return Section<RemoteAuth>()
       .key(
-          "auth", &RemoteAuth::auth, auth_method(proof(true), true),
+          "auth", &RemoteAuth::auth, auth_method(true),
           "How the peer proves it. pubkey: with a signature, and a certificate of cacerts or certs. xauth: with a user name and password "
           "alone, behind our signature (hybrid authentication). eap-mschapv2, eap-md5: with version: 2, by EAP, as Windows and phones do, "
           "behind our signature; eap-md5, which makes no key, must be named in allow_weak. eap-tls: the same with a certificate of cacerts "
-          "or "
-          "certs that carries the user's name; the server of it is this gateway, by its certificate. eap-radius: by whichever method a server of "
-          "radius asks for, which must make a key unless allow_weak has eap-md5. ike:rsa/pss-sha256 and the like, with "
-          "version: 2: pubkey, and its signature must be such a one.")
+          "or certs that carries the user's name; the server of it is this gateway, by its certificate. eap-radius: by whichever method a "
+          "server of radius asks for, which must make a key unless allow_weak has eap-md5. ike:rsa/pss-sha256 and the like, with version: "
+          "2: pubkey, and its signature must be such a one.")
       .key("cacerts", &RemoteAuth::cacerts, list_of(certificate_file(), 0, 32),
            "With pubkey and eap-tls: files of the authorities that this connection trusts.")
       .key("certs", &RemoteAuth::certs, list_of(certificate_file(), 0, 32),

@@ -118,7 +118,8 @@ struct Report {
   bool count = false;   ///< the end of an exchange (good or bad): culvert_ike_exchanges_total{exchange,role,result,reason}
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
-using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, AskRadius, TlsStep, InstallSa, RemoveSa, MoveSa, Report>;
+using Action =
+    std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, AskRadius, TlsStep, InstallSa, RemoveSa, MoveSa, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
