@@ -87,7 +87,7 @@ TEST_CASE("eap-radius is how a peer is checked, by a gateway that proves itself"
   const auto local = findings(
       with(kSides, "    local: {id: gw-a.example, auth: eap-radius}\n    remote: {auth: pubkey, id: gw-b.example, cacerts: /ca.pem}\n"));
   REQUIRE(local.size() == 1);
-  CHECK(local[0].find("local.auth: expected psk, pubkey, xauth, eap-mschapv2 or eap-md5") != std::string::npos);
+  CHECK(local[0].find("local.auth: expected psk, pubkey, xauth, eap-mschapv2, eap-md5 or eap-tls") != std::string::npos);
   const auto psk =
       findings(with("id: gw-b.example", "auth: eap-radius", with("connections:", "radius: {servers: {m: " + kServer + "}}\nconnections:")));
   REQUIRE(psk.size() == 1);
