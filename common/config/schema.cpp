@@ -131,8 +131,8 @@ Section<Child> child_section() {
       .required("10.2.0.0/24")
       .key("esp_proposals", &Child::esp_proposals, esp_proposals(),
            "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS, of several groups IKEv1 tries one after "
-           "the other. "
-           "esn: extended sequence numbers (RFC 4304); esn-noesn: either. With version: 2 a group may have additional key exchanges beside "
+           "the other. esn: extended sequence numbers (RFC 4304); esn-noesn: either. With version: 2 a group may have additional key "
+           "exchanges beside "
            "it, "
            "as in proposals.")
       .required("[aes256gcm16-ecp256, aes128gcm16, aes256-sha256-modp2048]")

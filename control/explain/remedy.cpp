@@ -32,7 +32,7 @@ EspReader ah_reader(int version) {
 }
 
 /// A scalar within { }, where brackets and commas mean something. It holds no quote.
-std::string flow_scalar(const std::string& text) { return text.find_first_of("[],=") == std::string::npos ? text : "'" + text + "'"; }
+std::string flow_scalar(const std::string& text) { return text.find_first_of("[],=:") == std::string::npos ? text : "'" + text + "'"; }
 
 // -------------------------------------------------------------------------------------------- proposals
 

@@ -96,11 +96,12 @@ void add_selectors(const MakeChild& make, Builder& out) {
 std::expected<SelectorLists, std::string> narrowed(const MakeChild& make, const Message& m) {
   const auto &ts_i = m.find<TsI>()->selectors, &ts_r = m.find<TsR>()->selectors;
   if (!within(ts_i, make.asked.local) || !within(ts_r, make.asked.remote))
-    return std::unexpected("The peer's traffic selectors " + text(ts_i) + " - " + text(ts_r) +
+    return std::unexpected("The peer's traffic selectors " + selectors_text(ts_i) + " - " + selectors_text(ts_r) +
                            " are not within those that we asked for: " + make.asked.to_string() + " (ours - theirs).");
   SelectorLists out = paired({narrow(ts_i, make.asked.local), narrow(ts_r, make.asked.remote)});
   if (out.empty())
-    return std::unexpected("There is no packet that the peer's traffic selectors are for: " + text(ts_i) + " - " + text(ts_r) + ".");
+    return std::unexpected("There is no packet that the peer's traffic selectors are for: " + selectors_text(ts_i) + " - " +
+                           selectors_text(ts_r) + ".");
   if (out.size() > kMaxPairSelectors)
     return std::unexpected("The peer has made " + std::to_string(out.size()) + " traffic selectors of ours, and a CHILD SA has room for " +
                            std::to_string(kMaxPairSelectors) + ".");

@@ -68,7 +68,7 @@ void keep_to_room(Core& core, const IkeSa& sa, const Wish& wish, Candidate& c) {
 }
 
 ChildRefusal selectors_refused(const Core& core, const IkeSa& sa, const Wish& wish) {
-  const std::string ours = text(wish.ts_r.selectors), theirs = text(wish.ts_i.selectors);
+  const std::string ours = selectors_text(wish.ts_r.selectors), theirs = selectors_text(wish.ts_i.selectors);
   return {NotifyType::TsUnacceptable,
           {},
           Reason::SelectorMismatch,

@@ -114,7 +114,7 @@ bool one_by_one(Core& core, IkeSa& sa, const MakeChild& make) {
 
 void child_refused(Core& core, TimePoint now, IkeSa& sa, const MakeChild& make, const Notify& n) {
   if (n.type == NotifyType::SinglePairRequired && one_by_one(core, sa, make)) return;
-  const std::string said = name(n.type), ours = text(make.asked.local), theirs = text(make.asked.remote);
+  const std::string said = name(n.type), ours = selectors_text(make.asked.local), theirs = selectors_text(make.asked.remote);
   Cause cause{.number = 1, .said = said, .said_proven = true};
   if (n.type == NotifyType::InternalAddressFailure || n.type == NotifyType::FailedCpRequired) {
     cause.evidence = ike::PoolEvidence{"", "the gateway gives no address"};
@@ -171,7 +171,7 @@ void disagreed(Core& core, TimePoint now, IkeSa& sa, const Disagreement& why, un
   const MakeChild make = std::get<MakeChild>(sa.request->make);
   Cause cause{.number = message};
   if (why.reason == Reason::SelectorMismatch) {
-    auto evidence = ikev1::selector_evidence(core.connection(sa), text(make.asked.local), text(make.asked.remote));
+    auto evidence = ikev1::selector_evidence(core.connection(sa), selectors_text(make.asked.local), selectors_text(make.asked.remote));
     evidence.answered = true;
     cause.evidence = std::move(evidence);
   }
@@ -236,7 +236,7 @@ void judge_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) 
   SelectorLists ours = paired({narrow(pair->selectors.local, selectors_of(core, sa, asked.child).local), pair->selectors.remote});
   if (ours.empty())
     return disagreed(core, now, sa,
-                     {"The peer's traffic selector " + text(pair->selectors.local) + " is not about our virtual address.",
+                     {"The peer's traffic selector " + selectors_text(pair->selectors.local) + " is not about our virtual address.",
                       Reason::SelectorMismatch, pair->suite.protocol},
                      4);
   pair->selectors = std::move(ours);

@@ -74,10 +74,10 @@ bool SelectorLists::intersects(const SelectorLists& o) const {
 
 MoreSelectors SelectorLists::more() const { return MoreSelectors::behind_first(local, remote).value_or(MoreSelectors{}); }
 
-std::string text(const std::vector<TrafficSelector>& selectors) {
+std::string selectors_text(const std::vector<TrafficSelector>& selectors) {
   return selectors.empty() ? std::string{} : to_string(selectors.front(), std::span(selectors).subspan(1));
 }
 
-std::string SelectorLists::to_string() const { return text(local) + " - " + text(remote); }
+std::string SelectorLists::to_string() const { return selectors_text(local) + " - " + selectors_text(remote); }
 
 }  // namespace culvert::ikev2

@@ -23,6 +23,6 @@ struct SelectorLists {
   [[nodiscard]] MoreSelectors more() const;
   [[nodiscard]] std::string to_string() const;  ///< "10.1.0.0/24, 10.1.1.0/24 - 10.2.0.0/24"
 };
-std::string text(const std::vector<TrafficSelector>& selectors);
+std::string selectors_text(const std::vector<TrafficSelector>& selectors);
 
 }  // namespace culvert::ikev2

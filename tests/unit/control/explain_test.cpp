@@ -129,6 +129,25 @@ TEST_CASE("explain: selectors are suggested where they take nobody else's traffi
   CHECK(of("10.1.0.0/24", "0.0.0.0/0").yaml.empty());
   CHECK(of("10.1.0.0/24", "10.66.3.0/24").yaml.empty());  // site-c's
   CHECK(of("10.1.0.0/24", "").yaml.empty());
+  // Lists (RFC 7296 §2.9).
+  CHECK_THAT(of("10.1.0.0/24, 2001:db8:1::/48", "10.77.0.0/24[udp/53], 2001:db8:77::/48").yaml.at(1),
+             Contains("local_ts: [10.1.0.0/24, '2001:db8:1::/48'], remote_ts: ['10.77.0.0/24[udp/53]', '2001:db8:77::/48'], "));
+  CHECK(of("10.1.0.0/24", "10.77.0.0/24, ::/0").yaml.empty());
+  CHECK(of("10.1.0.0/24", "10.77.0.0/24, 10.66.3.0/24").yaml.empty());
+  CHECK(of("10.1.0.0/24", "10.77.0.0/24, nonsense").yaml.empty());
+}
+
+TEST_CASE("explain: an answer with other selectors than were asked for is the peer's fault", "[explain][selectors]") {
+  ike::SelectorEvidence e{{"", "10.1.0.0/24", "10.77.0.0/24"}, {{"net", "10.1.0.0/24", "10.77.0.0/24"}}, false, true};
+  const ike::Failure f =
+      failure(Exchange::CreateChildSa, Role::Initiator, Reason::SelectorMismatch, {.number = 2, .evidence = std::move(e)});
+  CHECK(remedy(f).yaml.empty());
+  CHECK_THAT(remedy(f).note, Contains("Mend the peer"));
+  const auto likely = explain::causes(f);
+  REQUIRE_FALSE(likely.empty());
+  CHECK(likely[0].cause == "selectors");
+  CHECK_THAT(likely[0].text, Contains("other networks than we asked for"));
+  CHECK(explain::comparison(f).rows.at(0).at(0) == "we asked for");
 }
 
 TEST_CASE("explain: selectors that would give a network of ours away are not suggested", "[explain]") {
