@@ -32,8 +32,8 @@ inline constexpr std::uint8_t kExchangeAuth = 35;
 inline constexpr std::uint8_t kExchangeCreateChildSa = 36;
 inline constexpr std::uint8_t kExchangeInformationalV2 = 37;
 inline constexpr std::uint8_t kExchangeSessionResume = 38;  ///< RFC 5723 §4.3
-inline constexpr std::uint8_t kExchangeIntermediate = 43;  ///< RFC 9242 §3.2
-inline constexpr std::uint8_t kExchangeFollowupKe = 44;    ///< RFC 9370 §2.2.4
+inline constexpr std::uint8_t kExchangeIntermediate = 43;   ///< RFC 9242 §3.2
+inline constexpr std::uint8_t kExchangeFollowupKe = 44;     ///< RFC 9370 §2.2.4
 
 /// IKEv2 flags (RFC 7296 §3.1).
 inline constexpr std::uint8_t kFlagInitiator = 0x08;  ///< of the sender: it began the IKE SA

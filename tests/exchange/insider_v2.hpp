@@ -55,7 +55,7 @@ class InsiderV2 {
   std::optional<ikev2::Message> exchange_key(DhGroup method);
   std::optional<ikev2::Message> prove(const TrafficSelector& mine, const TrafficSelector& theirs,
                                       const std::optional<ikev2::Cp>& asked = {});
-  ikev2::IntAuth int_auth;              ///< of what it has exchanged so far
+  ikev2::IntAuth int_auth;  ///< of what it has exchanged so far
 
   /// From now on it is there; what is sent to where it was reaches it, too.
   void go(const IpAddress& address);

@@ -79,23 +79,23 @@ class Host final : public ike::Services {
   std::unique_ptr<ike::Engine> engine;
   /// Runs each step of the engine, if set; what it throws away with restart() is a culvertd that ended.
   std::function<void(const std::function<void()>&)> around;
-  std::map<std::string, std::string> secrets;         ///< by connection; absent: unreadable
-  std::map<std::string, std::string> ppks;            ///< by connection; absent: unreadable
-  std::map<std::string, ike::AuthMethod> keys;        ///< by connection; absent: no private key. Its certificate is the host's name
-  std::set<std::string> distrusted;                   ///< certificates that this host refuses; "c: B" for connection c alone
-  std::map<std::string, std::string> users;           ///< who may come by XAuth or EAP, and their passwords
-  std::string password;                               ///< ours, for XAuth or EAP; empty: unreadable
-  std::string no_users;                               ///< why no user can be looked up; empty: they can
-  std::function<void(const ike::AskRadius&)> radius;  ///< who is asked about users of auth: eap-radius; none: nobody answers
+  std::map<std::string, std::string> secrets;           ///< by connection; absent: unreadable
+  std::map<std::string, std::string> ppks;              ///< by connection; absent: unreadable
+  std::map<std::string, ike::AuthMethod> keys;          ///< by connection; absent: no private key. Its certificate is the host's name
+  std::set<std::string> distrusted;                     ///< certificates that this host refuses; "c: B" for connection c alone
+  std::map<std::string, std::string> users;             ///< who may come by XAuth or EAP, and their passwords
+  std::string password;                                 ///< ours, for XAuth or EAP; empty: unreadable
+  std::string no_users;                                 ///< why no user can be looked up; empty: they can
+  std::function<void(const ike::AskRadius&)> radius;    ///< who is asked about users of auth: eap-radius; none: nobody answers
   std::map<std::string, std::vector<IpAddress>> names;  ///< of hosts, that it can look up
-  std::string lasting;                                ///< the secret that outlives it, for tokens; empty: none
-  std::vector<ike::TicketKey> tickets;                ///< keys, the one in use first
-  unsigned checks = 0;                                ///< of users, so far
-  std::string certificate;                            ///< in its CERT payloads instead of its name: a stolen one
-  std::size_t chain_size = 0;                         ///< bytes of an intermediate authority's certificate that it sends, too
-  bool hides_certificate = false;                     ///< sends none
-  std::string pinned;                                 ///< the peer's certificate, configured here for a peer that sends none
-  std::optional<Bytes> signature;                     ///< what it sends as its signature, whatever it should sign
+  std::string lasting;                                  ///< the secret that outlives it, for tokens; empty: none
+  std::vector<ike::TicketKey> tickets;                  ///< keys, the one in use first
+  unsigned checks = 0;                                  ///< of users, so far
+  std::string certificate;                              ///< in its CERT payloads instead of its name: a stolen one
+  std::size_t chain_size = 0;                           ///< bytes of an intermediate authority's certificate that it sends, too
+  bool hides_certificate = false;                       ///< sends none
+  std::string pinned;                                   ///< the peer's certificate, configured here for a peer that sends none
+  std::optional<Bytes> signature;                       ///< what it sends as its signature, whatever it should sign
   bool cannot_sign = false;
   std::function<ike::TlsStepped(const ike::TlsStep&)> tls;  ///< takes the steps of EAP-TLS; none: there is no key for it
   std::size_t authorities_size = 20;                        ///< bytes of the name in its CERTREQ payload
