@@ -358,7 +358,8 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
   const Child* theirs = heir_of(sa, pair.rekeyed);
   const bool lost = theirs && pair.lowest_nonce < theirs->lowest_nonce;
   const std::uint64_t rekeyed = pair.rekeyed, rival = theirs ? theirs->pair : 0;
-  Child& made = pair_up(core, now, sa, std::move(pair), Role::Initiator, auth ? Exchange::IkeAuth : Exchange::CreateChildSa, lost);
+  const bool wait = lost || rekeyed == 0;
+  Child& made = pair_up(core, now, sa, std::move(pair), Role::Initiator, auth ? Exchange::IkeAuth : Exchange::CreateChildSa, wait);
   if (ended) return delete_child(core, sa, made, Reason::DeletedByOperator);
   if (lost) {
     // Both have rekeyed the same pair, which goes on until the peer deletes it.
@@ -367,7 +368,10 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
   }
   if (Child* other = sa.find(rival)) other->redundant = true;  // the peer deletes it
   if (Child* before = sa.find(rekeyed)) return delete_child(core, sa, *before, Reason::Replaced);
-  if (const Child* other = rival_of(sa, made)) settle_rivals(core, now, sa, made.pair, other->pair);
+  const Child* other = rival_of(sa, made);
+  // One that is to go in favour of what is sent by already is not sent by at all: the data plane sends by what was installed last.
+  if (!other || other->outbound || other->lowest_nonce < made.lowest_nonce) release_outbound(core, now, sa, made);
+  if (other) settle_rivals(core, now, sa, made.pair, other->pair);
 }
 
 void request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause) {
