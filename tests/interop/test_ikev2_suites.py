@@ -88,17 +88,30 @@ def other(have, want, what):
     return ""
 
 
-def looks(suite, site, rekeyed):
-    """'', or what differs from what must have been agreed on; whether packets go through."""
+def pings(suite, site):
+    """'', or the size that was not answered."""
     for size in SIZES:
         if not ping(site.host, f"10.2.{suite.number}.1", f"10.1.{suite.number}.10", size=size, count=1)[0]:
             return f"no answer to a ping of {size} bytes"
-    sas = ikev2.their_sas(site.strongswan, suite.name)
-    children = [c for sa in sas for c in sa.get("child-sas", {}).values() if c["state"] == "INSTALLED"]
-    if len(sas) != 1 or len(children) != 1:
-        return f"strongSwan lists {len(sas)} IKE SAs and {len(children)} CHILD SAs"
+    return ""
+
+
+def looks(suite, site, rekeyed):
+    """'', or what differs from what must have been agreed on; whether packets go through."""
+    for _ in range(5):       # behind a rekeying we send by the old CHILD SA until the peer has shown that it has our answer
+        unanswered = pings(suite, site)
+        if unanswered:
+            return unanswered
+        sas = ikev2.their_sas(site.strongswan, suite.name)
+        children = [c for sa in sas for c in sa.get("child-sas", {}).values() if c["state"] == "INSTALLED"]
+        if len(sas) != 1 or len(children) != 1:
+            return f"strongSwan lists {len(sas)} IKE SAs and {len(children)} CHILD SAs"
+        through = min(int(children[0]["packets-in"]), int(children[0]["packets-out"])) >= len(SIZES)
+        if through:
+            break
+        time.sleep(1)
     ike, first, second = suite.expected()
-    if min(int(children[0]["packets-in"]), int(children[0]["packets-out"])) < len(SIZES):
+    if not through:
         return "the packets did not go through the CHILD SA"
     return other(sas[0], ike, "IKE") or other(children[0], second if rekeyed else first, "rekeyed ESP" if rekeyed else "ESP") or \
         ikev2.differ(site.culvert, site.strongswan, suite.name)
