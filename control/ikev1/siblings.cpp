@@ -11,10 +11,13 @@ namespace {
 
 std::chrono::nanoseconds apart(TimePoint a, TimePoint b) { return a > b ? a - b : b - a; }
 
+/// An SA is created with message 3: the peer has begun it before, and not longer before than this.
+constexpr auto kBegun = seconds{5};
+
 /// Whether the peer made both, and had the old one when it began the new one. strongSwan, told to replace all that it has of a connection,
 /// begins the successors of two ISAKMP SAs at once, and counts its pairs to one of them.
 bool made_knowing(const IsakmpSa& heir, const IsakmpSa& old) {
-  return heir.role == Role::Responder && old.role == Role::Responder && heir.created >= old.established()->established;
+  return heir.role == Role::Responder && old.role == Role::Responder && heir.created >= old.established()->established + kBegun;
 }
 
 }  // namespace
