@@ -11,8 +11,8 @@ import threading
 import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from lib import ikev2, report, sites  # noqa: E402
-from lib.lab import Lab, LabError, wait_for  # noqa: E402
+from lib import ikev2, parts, report, sites  # noqa: E402
+from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import Ping, ping  # noqa: E402
 
 ROUNDS = int(os.environ.get("CULVERT_COLLISION_ROUNDS", "8"))
@@ -132,23 +132,7 @@ def two_culverts(r, lab):
 
 
 def body(r, lab):
-    errors = []
-
-    def part(short, function):
-        try:
-            with Lab(f"ikev2_collisions-{short}", tag=f"{lab.tag}-{short[:2]}") as own:
-                before, own.failed = r.failed, True
-                function(r, own)
-                own.failed = r.failed > before
-        except (LabError, OSError) as error:
-            errors.append(f"{short}: {error}")
-    threads = [threading.Thread(target=part, args=p) for p in (("strongswan", with_strongswan), ("culverts", two_culverts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for error in errors:
-        r.check("ikev2_collisions", False, error)
+    parts.at_once(r, lab, (("strongswan", with_strongswan), ("culverts", two_culverts)))
 
 
 report.run("ikev2_collisions", body)

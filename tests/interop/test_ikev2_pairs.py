@@ -7,12 +7,11 @@ way. After each pair what was to be rekeyed is, and both sides have the same one
 where DPD is not one of the two, since who hears the peer asks nothing; behind DPD it is asked for.
 """
 import sys
-import threading
 import time
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from lib import gateway, ikev2, report, sites, strongswan, uml  # noqa: E402
-from lib.lab import Lab, LabError, wait_for  # noqa: E402
+from lib import gateway, ikev2, parts, report, sites, strongswan, uml  # noqa: E402
+from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import Ping, ping  # noqa: E402
 
 ACTIONS = ("child", "ike", "delete", "dpd", "new")
@@ -181,23 +180,7 @@ def body(r, lab):
     if uml.why_not():
         r.skip("each pair of what both can begin at once", uml.why_not())
         return
-    errors = []
-
-    def part(short, function):
-        try:
-            with Lab(f"ikev2_pairs-{short}", tag=f"{lab.tag}-{short[:2]}") as own:
-                before, own.failed = r.failed, True
-                function(r, own)
-                own.failed = r.failed > before
-        except (LabError, OSError) as error:
-            errors.append(f"{short}: {error}")
-    threads = [threading.Thread(target=part, args=p) for p in (("ping", without_dpd), ("dpd", with_dpd))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for error in errors:
-        r.check("ikev2_pairs", False, error)
+    parts.at_once(r, lab, (("ping", without_dpd), ("dpd", with_dpd)))
 
 
 report.run("ikev2_pairs", body)
