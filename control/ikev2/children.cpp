@@ -102,6 +102,7 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
       std::get<ike::SelectorEvidence>(nearest->cause.evidence).taken = true;
       continue;
     }
+    keep_to_room(core, sa, wish, candidate);
     const auto spi = core.allocate_spi(sa.id, 0);
     if (!spi) return std::unexpected(ChildRefusal{NotifyType::NoAdditionalSas, {}, Reason::Limit, "There is no SPI left.", i});
     const auto suites = usable_suites(sa, children[i]);
@@ -126,7 +127,6 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
                                {.evidence = ike::ProposalEvidence{m.offered, m.wanted, m.difference, m.usable}}};
       continue;
     }
-    keep_to_room(core, sa, wish, candidate);
     Granted out;
     out.pair.pair = core.shared.new_pair();
     out.pair.child = i;

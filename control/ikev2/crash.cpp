@@ -25,6 +25,16 @@ void junk(Core& core, const Incoming& in, Reason reason, const char* text) {
   core.shared.junk(in.now, in.datagram.remote, Exchange::Informational, reason, text);
 }
 
+/// Whether an IKE SA of this SPI of ours is being made: its token is for the peer alone, who has not got it yet.
+bool being_made(const Core& core, IkeSpi spi_i) {
+  if (core.table.find_initiating(spi_i)) return true;
+  return std::ranges::any_of(core.sas(), [&](const auto& entry) {
+    const auto& request = entry.second->request;
+    const auto* make = request ? std::get_if<MakeIke>(&request->make) : nullptr;
+    return make && make->spi == spi_i;
+  });
+}
+
 }  // namespace
 
 Bytes crash_token(ByteView secret, IkeSpi spi_i, IkeSpi spi_r) {
@@ -85,6 +95,7 @@ void answer_unknown(Core& core, const Incoming& in) {
   const Bytes message = ike::encode_message(out, b.chain());
   // Anybody can ask: never more than half as much again as came.
   if (2 * message.size() > 3 * in.framed.message.size() || !core.crash_answers.take(in.now, in.datagram.remote.address)) return;
+  if (being_made(core, h.spi_i)) return;
   core.send_stateless(in.datagram, message);
 }
 

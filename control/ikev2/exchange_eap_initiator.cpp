@@ -93,6 +93,8 @@ bool opens_eap(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
   if (const auto fault = check(MessageKind::EapReply, reply)) return refused(Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault);
   if (!reply.find<IdR>() || !reply.find<Auth>())
     return refused(Reason::AuthFailed, "The gateway asks for a user before it has proved itself by a certificate.");
+  if (!reply.find<Eap>() && !reply.notify(NotifyType::Redirect))
+    return refused(Reason::BadPayloads, "The gateway asks for no user, whose proof by EAP is configured.");
   return true;
 }
 

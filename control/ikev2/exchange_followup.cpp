@@ -179,7 +179,8 @@ void on_followup_key(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& 
   }
   Pending done = std::move(*std::exchange(sa.pending, std::nullopt));
   if (auto* ike = std::get_if<AnsweringIke>(&done.what)) {
-    if (core.table.size() >= ike::kMaxIkeSas || sa.successor)
+    // A CHILD SA that we make under this one meanwhile would belong to neither (RFC 7296 §2.25.2).
+    if (core.table.size() >= ike::kMaxIkeSas || sa.successor || (sa.request && std::holds_alternative<MakeChild>(sa.request->make)))
       return answer_error(core, now, sa, kFollowupKe, id, NotifyType::TemporaryFailure);
     return answer_ike(core, now, sa, std::move(*ike), id, done.keys, Builder().add(ke), kFollowupKe);
   }

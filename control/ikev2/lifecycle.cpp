@@ -371,7 +371,7 @@ void advance(Core& core, TimePoint now, IkeSa& sa) {
         if (child && child->life == Life::Live) child->outbound ? hold_rekeying(now, *child) : begin_new_child(core, now, sa, task);
         break;
       case Task::Kind::RekeyIke:
-        if (!sa.established()->replaced && !sa.answering)
+        if (!sa.established()->replaced && !sa.answering && !sa.pending)
           begin_rekey_ike(core, now, sa, task);
         else if (!sa.established()->replaced)
           sa.established()->rekey_at = now + seconds{2};

@@ -30,7 +30,7 @@ constexpr std::array kKinds{
     Kind{NewChildReply, "CREATE_CHILD_SA reply for a CHILD SA", "RFC 7296 App. C.4", true},
     Kind{NewIkeRequest, "CREATE_CHILD_SA request for an IKE SA", "RFC 7296 App. C.5", false},
     Kind{NewIkeReply, "CREATE_CHILD_SA reply for an IKE SA", "RFC 7296 App. C.5", true},
-    Kind{KeyExchange, "message of an additional key exchange", "RFC 9370 §2.2", true},
+    Kind{KeyExchange, "message of an additional key exchange", "RFC 9370 §2.2", false},
     Kind{Informational, "INFORMATIONAL message", "RFC 7296 App. C.6", false},
     Kind{ResumeRequest, "IKE_SESSION_RESUME request", "RFC 5723 §4.3", false},
     Kind{ResumeReply, "IKE_SESSION_RESUME reply", "RFC 5723 §4.3", true},

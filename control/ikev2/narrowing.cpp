@@ -52,6 +52,7 @@ std::size_t cut(SelectorLists& both, const TrafficSelector& first_local, const T
   };
   in_front(both.local, first_local);
   in_front(both.remote, first_remote);
+  both = paired(std::move(both));  // two that go with each other in front, where they stay
   while (both.size() > kMaxPairSelectors) (both.local.size() > both.remote.size() ? both.local : both.remote).pop_back();
   both = paired(std::move(both));
   return before - both.size();

@@ -14,24 +14,38 @@ namespace culvert::ikev2 {
 
 namespace {
 
-/// The connection that the ticket is good for; nullopt: none, or not any more.
-std::optional<std::size_t> good_for(Core& core, const Incoming& in, const Ticket& t) {
-  if (core.services.wall_seconds() >= t.expires || core.used_tickets.contains(t.serial)) return std::nullopt;
-  for (const std::size_t index : ike::candidates(core.config, in.datagram.local, in.datagram.remote.address, 2)) {
-    const config::Connection& c = core.config.connections[index];
-    const bool known = std::ranges::find(c.proposals, t.suite) != c.proposals.end();
-    if (c.name == t.connection && c.resumption.enabled && known && (t.ppk || !c.ppk.required)) return index;
-  }
-  return std::nullopt;
-}
-
-/// A ticket is good once. False: there is no room to remember it.
-bool use_up(Core& core, const Ticket& t) {
+/// Whether a ticket can be remembered as used.
+bool has_room(Core& core) {
   auto& used = core.used_tickets;
   if (used.size() >= kMaxUsedTickets)
     std::erase_if(used, [now = core.services.wall_seconds()](const auto& one) { return one.second <= now; });
-  return used.size() < kMaxUsedTickets && used.emplace(t.serial, t.expires).second;
+  return used.size() < kMaxUsedTickets;
 }
+
+/// Whether it is of a peer that the connection takes as it is configured by now.
+bool fits(const config::Connection& c, const Ticket& t) {
+  const bool user = !t.user.empty();
+  return c.name == t.connection && c.resumption.enabled && std::ranges::find(c.proposals, t.suite) != c.proposals.end() &&
+         (t.ppk || !c.ppk.required) && user == config::is_eap(c.remote_auth.auth) &&
+         (!user || config::is_user(c.remote_auth.eap_id, t.identity));
+}
+
+/// The connection that the ticket is good for; nullopt: none, or not any more.
+std::optional<std::size_t> good_for(Core& core, const Incoming& in, const Ticket& t) {
+  if (core.services.wall_seconds() >= t.expires || core.used_tickets.contains(t.serial) || !has_room(core)) return std::nullopt;
+  for (const std::size_t index : ike::candidates(core.config, in.datagram.local, in.datagram.remote.address, 2))
+    if (fits(core.config.connections[index], t)) return index;
+  return std::nullopt;
+}
+
+/// Whether any connection that the peer may be of has tickets: others' keys are not asked for.
+bool anyone_resumes(Core& core, const Incoming& in) {
+  return std::ranges::any_of(ike::candidates(core.config, in.datagram.local, in.datagram.remote.address, 2),
+                             [&](std::size_t index) { return core.config.connections[index].resumption.enabled; });
+}
+
+/// A ticket is good once. False: there is no room to remember it.
+bool use_up(Core& core, const Ticket& t) { return has_room(core) && core.used_tickets.emplace(t.serial, t.expires).second; }
 
 }  // namespace
 
@@ -51,8 +65,7 @@ void on_resume_request(Core& core, const Incoming& in) {
   if (!shown) return junk(Reason::BadPayloads, "IKE_SESSION_RESUME has no ticket (RFC 5723 §4.3.1).");
   bool address_shown = false;
   if (!let_in(core, in, *m, address_shown)) return;
-  const auto keys = core.services.ticket_keys();
-  auto ticket = open_ticket(keys, shown->data);
+  auto ticket = anyone_resumes(core, in) ? open_ticket(core.services.ticket_keys(), shown->data) : std::nullopt;
   const auto connection = ticket ? good_for(core, in, *ticket) : std::nullopt;
   if (!connection) {
     refuse_newcomer_with(core, in, NotifyType::TicketNack);
@@ -115,7 +128,8 @@ void add_ticket(Core& core, const IkeSa& sa, const Message& request, const Prove
   Ticket t;
   t.authenticated = sa.resumed ? sa.resumed->authenticated : now;
   t.expires = t.authenticated + c.resumption.lifetime.count();
-  const bool plain = in_order(sa.suite.more).empty();  // of the additional key exchanges (RFC 9370) a ticket knows nothing
+  // Of additional key exchanges (RFC 9370), and of what a RADIUS server allows its user, a ticket knows nothing.
+  const bool plain = in_order(sa.suite.more).empty() && !sa.session_end && sa.framed.empty();
   if (!c.resumption.enabled || !plain || keys.empty() || t.expires <= now) {
     out.notify(NotifyType::TicketNack);
     return;

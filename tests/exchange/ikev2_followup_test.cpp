@@ -289,6 +289,11 @@ TEST_CASE("IKEv2 insider: IKE_FOLLOWUP_KE that goes on with nothing, twice, wron
     const Bytes first = in.create();
     in.refused(in.peer.ask(ike::kExchangeFollowupKe, Builder().notify(AdditionalKeyExchange, first)), InvalidSyntax);
   }
+  SECTION("with an error instead, as only an answer may have it") {
+    const Bytes first = in.create();
+    in.refused(in.peer.ask(ike::kExchangeFollowupKe, Builder().notify(AdditionalKeyExchange, first).notify(NotifyType::NoProposalChosen)),
+               InvalidSyntax);
+  }
   SECTION("with a key that is none") {
     const Bytes first = in.create();
     in.refused(in.peer.ask(ike::kExchangeFollowupKe, Builder().add(Ke{DhGroup::Ecp384, Bytes(96, 1)}).notify(AdditionalKeyExchange, first)),

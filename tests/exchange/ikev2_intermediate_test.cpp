@@ -267,6 +267,9 @@ TEST_CASE("IKEv2 insider: who skips, repeats, exchanges or adds a key exchange i
   }
   SECTION("a method that was not agreed on") { in.refused(in.peer.exchange_key(DhGroup::Ecp256)); }
   SECTION("no key at all") { in.refused(in.peer.ask(ike::kExchangeIntermediate, Builder())); }
+  SECTION("an error, as only an answer may have it") {
+    in.refused(in.peer.ask(ike::kExchangeIntermediate, Builder().notify(NotifyType::NoProposalChosen)));
+  }
   SECTION("two keys") {
     in.refused(in.peer.ask(ike::kExchangeIntermediate,
                            Builder().add(Ke{DhGroup::Curve25519, Bytes(32, 9)}).add(Ke{DhGroup::Ecp384, Bytes(96, 9)})));

@@ -157,6 +157,15 @@ TEST_CASE("narrowing: what there is no room for is left out, the first last", "[
   for (unsigned n = 3; n < 40; ++n) many.remote.push_back(ts("10.2." + std::to_string(n) + ".0/24"));
   CHECK(cut(many, many.local[0], many.remote[0]) == 80 - kMaxPairSelectors);
   CHECK((many.local.size() == 8 && many.remote.size() == 8));
+  // One family in front of the one list, the other in front of the other: two that go with each other stay.
+  SelectorLists mixed;
+  for (unsigned n = 0; n < 15; ++n) mixed.local.push_back(ts("10.1." + std::to_string(n) + ".0/24"));
+  mixed.local.push_back(ts("2001:db8:1::/48"));
+  for (unsigned n = 0; n < 15; ++n) mixed.remote.push_back(ts("2001:db8:2:" + std::to_string(n) + "::/64"));
+  mixed.remote.push_back(ts("10.2.0.0/24"));
+  CHECK(cut(mixed, ts("10.1.0.0/24"), ts("2001:db8:2::/48")) == 32 - mixed.size());
+  CHECK_FALSE(mixed.empty());
+  CHECK(mixed.size() <= kMaxPairSelectors);
 }
 
 TEST_CASE("selector lists: the same in whatever order, and what two of them share", "[ikev2][narrowing]") {
