@@ -21,8 +21,6 @@ Bytes spi_bytes(Spi spi) {
   w.be(spi.value);
   return std::move(w).take();
 }
-Bytes lower(const Bytes& a, const Bytes& b) { return std::min(a, b); }
-
 std::uint8_t protocol_of(const Child& c) { return c.suite.protocol == SaProtocol::Ah ? kProtoAh : kProtoEsp; }
 
 /// The group that goes with the first suite, or that of the pair which is rekeyed: the peer has taken it before.
@@ -198,7 +196,7 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   if (!expect_followups(*sa.request, pair->suite.more, m))
     return child_request_failed(core, now, sa, Reason::BadPayloads, kNoLink, {.number = 2});
   const Bytes nonce_r = m.find<Nonce>()->data;
-  pair->lowest_nonce = lower(make.nonce, nonce_r);
+  pair->lowest_nonce = std::min(make.nonce, nonce_r);
   if (pair->suite.pfs == DhGroup::None) return install_agreed(core, sa, std::move(*pair), make.nonce, nonce_r, nullptr);
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::ComputeDh{job, make.group, make.key, m.find<Ke>()->data});
@@ -240,7 +238,7 @@ void judge_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) 
                       Reason::SelectorMismatch, pair->suite.protocol},
                      4);
   pair->selectors = std::move(ours);
-  pair->lowest_nonce = lower(sa.nonce_i, sa.nonce_r);
+  pair->lowest_nonce = std::min(sa.nonce_i, sa.nonce_r);
   install_agreed(core, sa, std::move(*pair), sa.nonce_i, sa.nonce_r, nullptr);
 }
 }  // namespace
@@ -358,8 +356,8 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
   const Child* theirs = heir_of(sa, pair.rekeyed);
   const bool lost = theirs && pair.lowest_nonce < theirs->lowest_nonce;
   const std::uint64_t rekeyed = pair.rekeyed, rival = theirs ? theirs->pair : 0;
-  const bool wait = lost || rekeyed == 0;
-  Child& made = pair_up(core, now, sa, std::move(pair), Role::Initiator, auth ? Exchange::IkeAuth : Exchange::CreateChildSa, wait);
+  const Exchange exchange = auth ? Exchange::IkeAuth : Exchange::CreateChildSa;
+  Child& made = pair_up(core, now, sa, std::move(pair), Role::Initiator, exchange, lost || rekeyed == 0);
   if (ended) return delete_child(core, sa, made, Reason::DeletedByOperator);
   if (lost) {
     // Both have rekeyed the same pair, which goes on until the peer deletes it.
