@@ -12,6 +12,7 @@ namespace culvert::control {
 
 namespace {
 constexpr const char* kName = "ticket-keys";
+constexpr std::int64_t kAgain = 60;  // seconds after a failure: a stranger's ticket is a reason to write, and must not be one each time
 constexpr std::size_t kKeyBytes = 32, kRecord = 4 + 8 + kKeyBytes;
 }  // namespace
 
@@ -54,6 +55,7 @@ std::expected<std::vector<ike::TicketKey>, std::string> TicketKeys::all(std::int
   // A clock that was set back does not make keys of the future good for longer.
   const bool fresh = !records_.empty() && records_.front().made <= now && now - records_.front().made < kInUse;
   if (!fresh) {
+    if (failed_ && now >= *failed_ && now - *failed_ < kAgain) return std::vector<ike::TicketKey>{};
     auto next = records_;
     std::erase_if(next, [&](const Record& one) { return one.made > now || now - one.made >= kKept; });
     Record made{now, {0, SecretBytes(kKeyBytes)}};
@@ -66,8 +68,10 @@ std::expected<std::vector<ike::TicketKey>, std::string> TicketKeys::all(std::int
     std::swap(records_, next);
     if (auto written = write(); !written) {
       std::swap(records_, next);
+      failed_ = now;
       return std::unexpected(std::move(written.error()));
     }
+    failed_.reset();
   }
   std::vector<ike::TicketKey> out;
   for (const Record& one : records_) out.push_back(one.key);

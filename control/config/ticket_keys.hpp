@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ class TicketKeys {
 
   /// `folder` empty: in memory alone.
   static std::expected<TicketKeys, std::string> open(std::string folder);
-  /// The one in use first. Error: a new one cannot be kept; then no tickets are given until it can.
+  /// The one in use first. Error: a new one cannot be kept; then no tickets are given until it can, which is tried once a minute: between
+  /// there are none.
   std::expected<std::vector<ike::TicketKey>, std::string> all(std::int64_t now);
 
  private:
@@ -32,6 +34,7 @@ class TicketKeys {
 
   std::string folder_;
   std::vector<Record> records_;
+  std::optional<std::int64_t> failed_{};  ///< when a new one could not be kept
 };
 
 }  // namespace culvert::control

@@ -80,4 +80,6 @@ TEST_CASE("ticket keys: a new one every half day, the old ones as long as ticket
   CHECK(memory.all(kNow).value().size() == 1);
   auto nowhere = control::TicketKeys::open((folder.path / "none").string()).value();
   CHECK_FALSE(nowhere.all(kNow));
+  CHECK(nowhere.all(kNow + 59).value().empty());  // neither tried nor complained of at each ticket that a stranger shows
+  CHECK_FALSE(nowhere.all(kNow + 60));
 }
