@@ -58,7 +58,8 @@ FAULTS = [
     Fault("pre-shared key", {"secret"}, by={"initiator": "peer", "responder": "us"}, ours={"local_id": "gw-k.example"},
           theirs={"secret": "another secret", "remote_id": "gw-k.example"}),
     Fault("our secret is empty", {"secret_unreadable"}, by={"initiator": "us", "responder": "us"}, ours={"no_secret": True}),
-    Fault("peer calls itself otherwise", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, theirs={"local_id": "else.example"}, sides=("else.example",)),
+    # A name of its own for each role: with one name the later INITIAL-CONTACT would end the other tunnel.
+    Fault("peer calls itself otherwise", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, theirs={"local_id": "else-{n}.example"}, sides=("else-{n}.example",)),
     Fault("peer expects another identity", {"own_identity"}, by={"initiator": "peer", "responder": "peer"}, by2=OF_IDR, theirs={"remote_id": "else.example"},
           sides=("gw-a.example",)),
     Fault("peer's identity of another type", {"peer_identity"}, by={"initiator": "us", "responder": "us"}, theirs={"local_id": "%s@else.example"}, sides=("@else.example",)),
