@@ -134,6 +134,7 @@ struct Instead {
 constexpr std::array kInstead{
     Instead{SaInitReply, NotifyType::Cookie, P::None},    // RFC 7296 §2.6
     Instead{SaInitReply, NotifyType::Redirect, P::None},  // RFC 5685 §3
+    Instead{ResumeReply, NotifyType::Redirect, P::None},  // the same
     Instead{AuthReply, NotifyType::Redirect, P::Auth},    // RFC 5685 §6
     Instead{EapReply, NotifyType::Redirect, P::None},     // the same
 };

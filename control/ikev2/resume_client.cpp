@@ -4,6 +4,7 @@
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/resume_gateway.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
@@ -19,6 +20,7 @@ void show_ticket(Core& core, TimePoint now, IkeSa& sa) {
   b.add(Nonce{sa.nonce_i}).notify(NotifyType::TicketOpaque, sa.pass->ticket);
   add_nat_detection(core, sa, IkeSpi{}, b);
   if (takes_fragments(core, sa)) b.notify(NotifyType::Ikev2FragmentationSupported);
+  offer_redirect(core, sa, b);
   sa.init_request = init_message(sa, IkeSpi{}, false, b, ike::kExchangeSessionResume);
   sa.last_request = {sa.init_request};
   core.send(now, sa, sa.last_request);
@@ -34,6 +36,11 @@ void on_resume_reply(Core& core, const Incoming& in, IkeSa& sa) {
     if (cookie->data.empty() || cookie->data.size() > 64 || cookie->data == sa.cookie || ++sa.init_tries > kMaxInitTries) return;
     sa.cookie = cookie->data;
     return show_ticket(core, in.now, sa);
+  }
+  if (const Notify* elsewhere = m->notify(NotifyType::Redirect)) {
+    if (on_redirect_at_once(core, in, sa, *elsewhere))
+      give_up_resumption(core, in.now, sa, "The gateway sends us elsewhere before it has proved itself");
+    return;
   }
   if (m->notify(NotifyType::TicketNack) || m->error()) return give_up_resumption(core, in.now, sa, "The gateway does not take our ticket");
   if (!in.header().spi_r) return;

@@ -5,6 +5,7 @@
 #include "control/ike/connection_select.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/ticket.hpp"
@@ -73,7 +74,10 @@ void on_resume_request(Core& core, const Incoming& in) {
     return junk(Reason::TicketRefused, ticket ? "A ticket is used, too old, or not for what is configured now."
                                               : "A ticket is none of ours, or of a key that is forgotten.");
   }
+  if (auto elsewhere = redirect_at_once(core, in, *connection, *m))
+    return refuse_newcomer_with(core, in, NotifyType::Redirect, std::move(*elsewhere));
   IkeSa& sa = add_newcomer(core, in, *connection, address_shown);
+  note_redirect(sa, *m);
   sa.fragments = takes_fragments(core, sa) && m->notify(NotifyType::Ikev2FragmentationSupported);
   find_nats(core, sa, *m);
   sa.suite = ticket->suite;

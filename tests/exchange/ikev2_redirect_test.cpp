@@ -229,6 +229,32 @@ TEST_CASE("redirect for newcomers, until it is off", "[ikev2][redirect]") {
   CHECK(world.run_until([&] { return with(t.a, t.b, kB); }, 60s));
 }
 
+TEST_CASE("redirect of a client that comes back by its ticket", "[ikev2][redirect][resume][rfc5723-4.3]") {
+  for (const bool at_once : {false, true}) {
+    World world;
+    const Three t = three(world, [](auto& a, auto& b, auto& c) {
+      for (auto* g : {&a, &b, &c}) g->connections[0].resumption.enabled = true;
+      a.connections[0].dpd_delay = config::Seconds{5};
+    });
+    t.b.tickets = {{7, SecretBytes(Bytes(32, 7))}};
+    t.b.lasting = "the secret of B";
+    start(t);
+    REQUIRE(world.run_until([&] { return with(t.a, t.b, kB); }, 60s));
+    t.b.inbound.clear();
+    t.b.outbound.clear();
+    t.b.current.clear();
+    t.b.config.connections[0].redirection = {Follow::Yes, at(kC), at_once};
+    t.b.restart();
+    t.b.key_exchanges = 0;
+    const bool there = world.run_until([&] { return with(t.a, t.c, kC); }, 120s);
+    INFO("at once: " << at_once << "\n" << told(t));
+    REQUIRE(there);
+    CHECK(t.b.key_exchanges == 0);
+    CHECK(world.run_until([&] { return left_at(t.b) == 0; }, 200s));
+    CHECK((t.b.transcript().find("comes back by a ticket") != std::string::npos) == !at_once);
+  }
+}
+
 TEST_CASE("redirect to a name: it is looked up, and one that is none is a failure with a cause", "[ikev2][redirect][rfc5685-3]") {
   World world;
   bool known = true, at_once = false;
