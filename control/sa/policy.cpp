@@ -132,6 +132,7 @@ PolicyTable::Peers& PolicyTable::add(PolicyId policy, const Configured& child, K
   p.name = child.name;
   p.vrf = child.vrfs.inner;
   by_key_[key] = policy.value;
+  ++held_[holder(key)];
   return peers_[policy.value] = Peers{p, std::move(key), 0, {}};
 }
 
@@ -144,7 +145,8 @@ std::optional<PolicyTable::Taken> PolicyTable::take(const ChildRef& child, const
   }
   const Configured* c = configured(child);
   while (!free_.empty() && peers_.contains(free_.front())) free_.pop_front();  // adopted meanwhile
-  if (c == nullptr || free_.empty()) return std::nullopt;
+  const auto held = held_.find(holder(key));
+  if (c == nullptr || free_.empty() || (held != held_.end() && held->second >= kMaxOfPeer)) return std::nullopt;
   Peers& p = add(PolicyId{free_.front()}, *c, std::move(key));
   free_.pop_front();
   p.users = 1;
@@ -168,6 +170,7 @@ bool PolicyTable::release(PolicyId policy) {
   const auto it = peers_.find(policy.value);
   if (it == peers_.end() || --it->second.users > 0) return false;
   if (const auto known = by_key_.find(it->second.key); known != by_key_.end() && known->second == policy.value) by_key_.erase(known);
+  if (const auto held = held_.find(holder(it->second.key)); --held->second == 0) held_.erase(held);
   peers_.erase(it);
   free_.push_back(policy.value);
   return true;
@@ -186,6 +189,7 @@ void PolicyTable::lose_all() {
   for (const auto& [id, p] : peers_) free_.push_back(id);
   peers_.clear();
   by_key_.clear();
+  held_.clear();
 }
 
 }  // namespace culvert::control

@@ -27,6 +27,9 @@ struct ChildRef {
 
 class PolicyTable {
  public:
+  /// Entries of one peer under one child: so many that no peer takes what others need.
+  static constexpr unsigned kMaxOfPeer = 256;
+
   explicit PolicyTable(const config::GatewayConfig& config);
 
   /// All entries: the configuration's in the order of their numbers, then the peers'.
@@ -53,7 +56,8 @@ class PolicyTable {
     PolicyId policy;
     std::optional<shm::InstallPolicy> fresh;  ///< to be installed before the SA
   };
-  /// The entry of a peer's SA with these selectors, counted once more. nullopt: there are too many, or no such child.
+  /// The entry of a peer's SA with these selectors, counted once more. nullopt: there are too many (of all
+  /// peers, or of this one), or no such child.
   std::optional<Taken> take(const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local, const TrafficSelector& remote,
                             const MoreSelectors& more = {});
   /// An SA of a former culvertd is under this entry: the same as take(), with a number that is given. False: it is another's.
@@ -76,6 +80,7 @@ class PolicyTable {
     shm::Name name;
     Vrfs vrfs{};
   };
+  using Holder = std::tuple<std::string, std::string, shm::PeerTag>;
   using Key = std::tuple<std::string, std::string, shm::PeerTag, TrafficSelector, TrafficSelector, MoreSelectors>;
   struct Peers {
     shm::InstallPolicy policy;
@@ -83,6 +88,7 @@ class PolicyTable {
     unsigned users = 0;
     std::string refused;
   };
+  static Holder holder(const Key& key) { return {std::get<0>(key), std::get<1>(key), std::get<2>(key)}; }
   [[nodiscard]] const Configured* configured(const ChildRef& ref) const;
   Peers& add(PolicyId policy, const Configured& child, Key key);
 
@@ -92,7 +98,8 @@ class PolicyTable {
   std::unordered_map<std::string, VrfId> outer_;          ///< of connections
   std::map<std::uint32_t, Peers> peers_;                  ///< by number
   std::map<Key, std::uint32_t> by_key_;
-  std::deque<std::uint32_t> free_;  ///< oldest first: a number comes back as late as possible
+  std::map<Holder, unsigned> held_;  ///< entries
+  std::deque<std::uint32_t> free_;   ///< oldest first: a number comes back as late as possible
 };
 
 }  // namespace culvert::control

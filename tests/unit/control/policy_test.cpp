@@ -205,10 +205,24 @@ TEST_CASE("policies of peers that come and go: never two of one number, never a 
   // All numbers there are can be had, and no more.
   std::set<std::uint32_t> numbers;
   for (std::uint32_t i = 0; i < shm::kMaxPolicies - shm::kConfiguredPolicies; ++i) {
-    const auto taken = table.take(net, tag(0), ts("10.1.0.0/16"), TrafficSelector::from({IpAddress::v4(0x0a320000 + i), 32}));
+    const auto who = tag(static_cast<std::uint8_t>(i / PolicyTable::kMaxOfPeer));
+    const auto taken = table.take(net, who, ts("10.1.0.0/16"), TrafficSelector::from({IpAddress::v4(0x0a320000 + i), 32}));
     REQUIRE(taken);
     numbers.insert(taken->policy.value);
   }
   CHECK(numbers.size() == shm::kMaxPolicies - shm::kConfiguredPolicies);
-  CHECK_FALSE(table.take(net, tag(0), ts("10.1.0.0/16"), ts("10.60.0.0/16")));
+  CHECK_FALSE(table.take(net, tag(255), ts("10.1.0.0/16"), ts("10.60.0.0/16")));
+}
+
+TEST_CASE("policies of peers: none takes so many that others get none", "[policies]") {
+  PolicyTable table(some());
+  const ChildRef net{"roads", "net"};
+  std::vector<PolicyId> taken;
+  for (std::uint32_t i = 0; i < PolicyTable::kMaxOfPeer; ++i)
+    taken.push_back(table.take(net, tag(1), ts("10.1.0.0/16"), TrafficSelector::from({IpAddress::v4(0x0a320000 + i), 32})).value().policy);
+  CHECK_FALSE(table.take(net, tag(1), ts("10.1.0.0/16"), ts("10.60.0.0/16")));
+  CHECK(table.take(net, tag(1), ts("10.1.0.0/16"), TrafficSelector::from({IpAddress::v4(0x0a320000), 32})));  // one that is there
+  CHECK(table.take(net, tag(2), ts("10.1.0.0/16"), ts("10.60.0.0/16")));
+  CHECK(table.release(taken.back()));
+  CHECK(table.take(net, tag(1), ts("10.1.0.0/16"), ts("10.60.0.0/16")));
 }
