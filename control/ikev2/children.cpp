@@ -276,10 +276,10 @@ Child* rival_of(IkeSa& sa, const Child& child) {
 void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std::uint64_t theirs) {
   Child &own = *sa.find(ours), &other = *sa.find(theirs);
   if (own.lowest_nonce < other.lowest_nonce) {
-    // Ours carries the traffic until the peer has shown that it has our answer.
-    own.redundant = true;
+    // Ours carries the traffic until the peer has shown that it has our answer: by a packet, or by its next request.
+    own.redundant = own.due = true;
     other.rekeyed = own.pair;
-    other.ready_at = now + kRivalWait;
+    other.ready_at = now + kOverdue;
     if (!other.outbound) delete_child(core, sa, own, Reason::Replaced);
   } else {
     other.redundant = true;  // the peer deletes it

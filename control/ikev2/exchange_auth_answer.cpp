@@ -48,11 +48,15 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
   sa.answering = Answering{id, job, std::move(what)};
 }
 
-/// What else carries the traffic is what the peer had before it began anew. With `unique: never` it would not say so.
-bool begins_anew(Core& core, const IkeSa& sa) {
-  if (core.connection(sa).unique == config::Unique::Never) return true;
-  const auto all = core.sas_with(sa, sa.remote_id);
-  return std::ranges::any_of(all, [&](const IkeSa* o) { return o->peer == sa.peer && o->established() && o->established()->forgotten; });
+/// What else carries the traffic is what the peer had before it began anew: how long it may still send and take in by that; nullopt: it is
+/// something else. With `unique: never` the peer would not say so.
+std::optional<milliseconds> farewell(Core& core, const IkeSa& sa) {
+  if (core.connection(sa).unique == config::Unique::Never) return kContactWait;
+  std::optional<milliseconds> out;
+  for (const IkeSa* o : core.sas_with(sa, sa.remote_id))
+    if (o->peer == sa.peer && o->established() && o->established()->forgotten)
+      out = std::max(out.value_or(milliseconds{}), o->never_was() ? milliseconds{} : kContactWait);
+  return out;
 }
 
 }  // namespace
@@ -137,7 +141,7 @@ void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std:
   const bool wait = what.ended || carried_by_another(core, sa, what.pair);
   Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::IkeAuth, wait);
   made.ended = what.ended;
-  if (begins_anew(core, sa)) made.ready_at = now + kContactWait;
+  if (const auto wait_for = farewell(core, sa)) made.ready_at = now + *wait_for;
 }
 
 }  // namespace culvert::ikev2

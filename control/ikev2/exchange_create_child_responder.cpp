@@ -38,7 +38,9 @@ void on_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& 
     // It has met our Delete on the way: to the peer that is one that we are about to close (RFC 7296 §2.25.1), and not one that is to be
     // made anew.
     const bool just_deleted = std::ranges::any_of(sa.children, [&](const Child& c) { return c.life == Life::Ended && c.spi_out == spi; });
-    if (!old && just_deleted) return answer_error(core, now, sa, kExchange, id, NotifyType::TemporaryFailure);
+    // Nor is the other half known of one whose answer is still on its way to us.
+    const bool not_yet = sa.request && std::holds_alternative<MakeChild>(sa.request->make);
+    if (!old && (just_deleted || not_yet)) return answer_error(core, now, sa, kExchange, id, NotifyType::TemporaryFailure);
     if (!old) return answer(core, now, sa, kExchange, id, Builder().add(Notify{n->protocol, NotifyType::ChildSaNotFound, n->spi, {}}));
     if (old->life == Life::Deleting) return answer_error(core, now, sa, kExchange, id, NotifyType::TemporaryFailure);
     rekeyed = old;

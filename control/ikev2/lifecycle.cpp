@@ -156,7 +156,7 @@ void poll_request(Core& core, TimePoint now, IkeSa& sa) {
   }
   Request& request = *sa.request;
   // Messages or packets have come from it meanwhile: the line is bad, not the peer dead.
-  if (sa.established() && now - sa.last_heard < kHeardLately && request.rounds < kMaxRounds) {
+  if (sa.established() && now - last_sign_of_peer(core, sa) < kHeardLately && request.rounds < kMaxRounds) {
     ++request.rounds;
     core.send(now, sa, sa.last_request);
     sent->tx = Outstanding(now, {}, core.config.ike, core.services);
@@ -188,8 +188,8 @@ void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   const auto sends = [&](const Child& c) {
     return c.child == child.child && c.life == Life::Live && !c.outbound && !c.redundant && c.selectors.intersects(child.selectors);
   };
-  const bool carried =
-      std::ranges::any_of(all, [&](const IkeSa* one) { return one->peer == sa.peer && std::ranges::any_of(one->children, sends); });
+  const bool carried = std::ranges::any_of(
+      all, [&](const IkeSa* one) { return one->peer == sa.peer && !one->never_was() && std::ranges::any_of(one->children, sends); });
   const bool leaving = sa.established() && sa.established()->leaving;
   // With `unique: never` nobody says that the other one is gone.
   const bool alone = child.rekeyed == 0 && core.connection(sa).unique == config::Unique::Never;

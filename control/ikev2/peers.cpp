@@ -119,4 +119,11 @@ void displace_others(Core& core, TimePoint now, IkeSa& sa) {
     close_sa(core, now, *old, Reason::Replaced, "The peer has connected from elsewhere: what it had there ends (unique: replace).");
 }
 
+TimePoint last_sign_of_peer(Core& core, const IkeSa& sa) {
+  TimePoint out = sa.last_heard;
+  for (const IkeSa* one : core.sas_with(sa, sa.remote_id))
+    if (one->peer == sa.peer) out = std::max(out, one->last_heard);
+  return out;
+}
+
 }  // namespace culvert::ikev2

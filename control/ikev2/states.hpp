@@ -319,6 +319,11 @@ struct IkeSa {
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }
   [[nodiscard]] Established* established() { return std::get_if<Established>(&state); }
+  /// The peer has begun anew, and may never have had what this one carries: as its responder we have heard nothing since our answer.
+  [[nodiscard]] bool never_was() const {
+    const Established* e = established();
+    return e && e->forgotten && role == Role::Responder && last_heard <= e->since;
+  }
   /// The CHILD SA that a CREATE_CHILD_SA of the peer is about to make; nullptr: none.
   [[nodiscard]] AnsweringChild* their_child() {
     auto* child = answering ? std::get_if<AnsweringChild>(&answering->what) : nullptr;

@@ -1,4 +1,4 @@
-// Two IKE SAs for one thing, since both sides began at once.
+// Two SAs for one thing, since both sides began at once: IKE SAs here, and when the better of two CHILD SAs is sent by.
 #include <algorithm>
 #include <utility>
 
@@ -88,6 +88,11 @@ void resolve_twins(Core& core, TimePoint now, IkeSa& sa) {
   if (std::exchange(est.carried, true))
     return close_sa(core, now, sa, Reason::Replaced, "Both sides have begun at once: of the two IKE SAs the other one stays.");
   est.look_at = now + kGrace;  // what is on its way by its CHILD SAs still arrives
+}
+
+void release_rivals(Core& core, TimePoint now, IkeSa& sa) {
+  for (Child& child : sa.children)
+    if (const Child* own = child.outbound ? sa.find(child.rekeyed) : nullptr; own && own->redundant) release_outbound(core, now, sa, child);
 }
 
 }  // namespace culvert::ikev2

@@ -4,7 +4,9 @@
 //   - when the line is good again, each child settles on one pair with matching SPIs and keys, on one ISAKMP SA;
 //   - after the end nothing is left: no SA, no SPI, no state, no lease of a virtual address.
 //   exchange_seeds [--ikev2] [FIRST [COUNT]]        CULVERT_SEEDS: COUNT where it is not given (1000)
+//                                                   CULVERT_TRACE: what is printed of a seed that failed has each message, decrypted
 #include <algorithm>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -98,8 +100,12 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
   conn.children.push_back(more);
 }
 
-bool all_up(const Host& h) {
-  return std::ranges::all_of(h.config.connections[0].children, [&](const config::Child& c) { return h.current_out(c.name) != nullptr; });
+/// Each child sends by a pair that the other side has: a responder has one as soon as it has answered.
+bool all_up(const Host& h, const Host& peer) {
+  return std::ranges::all_of(h.config.connections[0].children, [&](const config::Child& c) {
+    const PlaneSa* out = h.current_out(c.name);
+    return out && peer.inbound.contains(out->sa.spi.value);
+  });
 }
 
 std::string counts(const Host& h) {
@@ -160,11 +166,13 @@ void run_seed(std::uint64_t seed, bool ikev2, std::string& transcript) {
   for (Host* h : {&a, &b}) h->install_max = w.between(1ms, 60ms);
   if (plan.signatures)
     for (Host* h : {&a, &b}) h->keys["c"] = *plan.signatures;
+  if (std::getenv("CULVERT_TRACE"))
+    for (const Host* h : {&a, &b}) h->engine->watch(w.now, {"c", std::nullopt, w.now + 1h});
   try {
     a.start();
     w.run(w.between(0ms, 50ms));
     b.start();
-    require(w.run_until([&] { return all_up(a) && all_up(b); }, 400s), "the tunnel does not come up");
+    require(w.run_until([&] { return all_up(a, b) && all_up(b, a); }, 400s), "the tunnel does not come up");
     w.begin_traffic();
     schedule_events(w, a, b);
     w.run(100s);
