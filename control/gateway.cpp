@@ -201,7 +201,8 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   if (action.encr_key.size() > shm::kMaxEncrKey || action.integ_key.size() > shm::kMaxIntegKey)
     return refuse_install(action, now, "key too long");
   const auto policy = policy_for(action, now);
-  if (!policy) return refuse_install(action, now, "no policy for it: the child is not configured, or the peers, or this peer, have too many");
+  if (!policy)
+    return refuse_install(action, now, "no policy for it: the child is not configured, or the peers, or this peer, have too many");
   const auto slot = store_.begin_install(action.direction, action.spi, action.pair, action.connection, action.child, *policy);
   if (!slot) {
     release_policy(*policy, now);

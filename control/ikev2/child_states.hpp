@@ -120,6 +120,7 @@ struct MakeChild {
   std::shared_ptr<crypto::KeyExchange> key;
   std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
   bool ended = false;          ///< an operator has ended the child meanwhile
+  Bytes rival_nonce{};         ///< the lowest one of the peer's own rekeying of the same, which we have answered meanwhile
 };
 /// CREATE_CHILD_SA of ours that replaces the IKE SA.
 struct MakeIke {

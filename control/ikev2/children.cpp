@@ -268,7 +268,7 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
 Child* rival_of(IkeSa& sa, const Child& child) {
   const auto it = std::ranges::find_if(sa.children, [&](const Child& c) {
     return c.child == child.child && c.role != child.role && c.rekeyed == 0 && child.rekeyed == 0 && c.life == Life::Live && !c.redundant &&
-           c.selectors == child.selectors && std::chrono::abs(c.established - child.established) < kSimultaneous;
+           !c.due && c.selectors == child.selectors && std::chrono::abs(c.established - child.established) < kSimultaneous;
   });
   return it == sa.children.end() ? nullptr : &*it;
 }

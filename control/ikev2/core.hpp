@@ -45,7 +45,9 @@ inline constexpr auto kHeardLately = seconds{60};  ///< a peer from which someth
 inline constexpr unsigned kMaxRounds = 2;          ///< ... and is asked so many more times as often as one that keeps silent
 inline constexpr auto kSimultaneous = seconds{10};
 inline constexpr auto kResponderPause = seconds{3};  ///< who has begun the IKE SA begins what is to be under it, as a rule
-inline constexpr auto kDoubleRekeyed = seconds{15};
+/// Two lines of pairs, each side's own: one is found to have outlived itself (kSimultaneous), however the rekeyings of both fall.
+inline constexpr auto kDoubleRekeyed = seconds{25};
+static_assert(kDoubleRekeyed > 2 * kSimultaneous);
 inline constexpr auto kRivalWait = seconds{10};      ///< the peer has our answer by then, unless it asks for it again
 inline constexpr auto kSettle = seconds{1};          ///< between looks at two IKE SAs of which one is to go
 inline constexpr auto kPeersTurn = seconds{30};      ///< after that the side does it whose turn it is not

@@ -351,14 +351,14 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
     child_request_failed(core, now, sa, Reason::InstallFailed, "The data plane refused the inbound SA: " + error + ".");
     return say_deleted(core, sa, pair.spi_in, pair.suite.protocol);
   }
-  const bool auth = sa.request->auth, ended = std::get<MakeChild>(sa.request->make).ended;
-  sa.request.reset();
+  const Request done = *std::exchange(sa.request, {});
+  const auto& asked = std::get<MakeChild>(done.make);
   const Child* theirs = heir_of(sa, pair.rekeyed);
-  const bool lost = theirs && pair.lowest_nonce < theirs->lowest_nonce;
+  const bool lost = pair.lowest_nonce < (theirs ? theirs->lowest_nonce : asked.rival_nonce);
   const std::uint64_t rekeyed = pair.rekeyed, rival = theirs ? theirs->pair : 0;
-  const Exchange exchange = auth ? Exchange::IkeAuth : Exchange::CreateChildSa;
-  Child& made = pair_up(core, now, sa, std::move(pair), Role::Initiator, exchange, lost || rekeyed == 0);
-  if (ended) return delete_child(core, sa, made, Reason::DeletedByOperator);
+  Child& made = pair_up(core, now, sa, std::move(pair), Role::Initiator, done.auth ? Exchange::IkeAuth : Exchange::CreateChildSa,
+                        lost || rekeyed == 0);
+  if (asked.ended) return delete_child(core, sa, made, Reason::DeletedByOperator);
   if (lost) {
     // Both have rekeyed the same pair, which goes on until the peer deletes it.
     delete_child(core, sa, made, Reason::Replaced);

@@ -179,8 +179,9 @@ void on_answering_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const
   const Child* own = rekeyed != 0 ? sa.find(ours) : rival_of(sa, made);
   if (own && own->role == Role::Initiator) return settle_rivals(core, now, sa, own->pair, made.pair);
   Child* old = sa.find(rekeyed);
-  const bool ours_too =
-      sa.request && std::holds_alternative<MakeChild>(sa.request->make) && std::get<MakeChild>(sa.request->make).rekeyed == rekeyed;
+  auto* ours_too = sa.request ? std::get_if<MakeChild>(&sa.request->make) : nullptr;
+  if (ours_too && ours_too->rekeyed != rekeyed) ours_too = nullptr;
+  if (ours_too && rekeyed != 0) ours_too->rival_nonce = made.lowest_nonce;
   if (!old || ours_too || old->life != Life::Live) return;  // our own rekeying of it decides
   old->life = Life::Replaced;
   old->until = now + kOverdue;

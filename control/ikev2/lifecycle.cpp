@@ -186,7 +186,7 @@ bool outlived(const IkeSa& sa, const Child& child) {
 void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   const auto all = core.sas_with(sa, sa.remote_id);
   const auto sends = [&](const Child& c) {
-    return c.child == child.child && c.life == Life::Live && !c.outbound && !c.redundant && c.selectors.intersects(child.selectors);
+    return c.child == child.child && c.life <= Life::Replaced && !c.outbound && !c.redundant && c.selectors.intersects(child.selectors);
   };
   const bool carried = std::ranges::any_of(
       all, [&](const IkeSa* one) { return one->peer == sa.peer && !one->never_was() && std::ranges::any_of(one->children, sends); });

@@ -121,6 +121,7 @@ void displace_others(Core& core, TimePoint now, IkeSa& sa) {
 
 TimePoint last_sign_of_peer(Core& core, const IkeSa& sa) {
   TimePoint out = sa.last_heard;
+  if (sa.unproven()) return out;
   for (const IkeSa* one : core.sas_with(sa, sa.remote_id))
     if (one->peer == sa.peer) out = std::max(out, one->last_heard);
   return out;

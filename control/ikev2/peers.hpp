@@ -50,7 +50,7 @@ bool elsewhere_stays(Core& core, const IkeSa& sa, const std::string& identity, c
 void peer_restarted(Core& core, TimePoint now, IkeSa& sa);
 /// `unique: replace`: what the identity had from other addresses ends.
 void displace_others(Core& core, TimePoint now, IkeSa& sa);
-/// When something came from it, under whichever of its IKE SAs.
+/// When something came from it, under whichever of its IKE SAs; of one that it may not have, under this one.
 [[nodiscard]] TimePoint last_sign_of_peer(Core& core, const IkeSa& sa);
 
 }  // namespace culvert::ikev2

@@ -319,11 +319,10 @@ struct IkeSa {
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }
   [[nodiscard]] Established* established() { return std::get_if<Established>(&state); }
-  /// The peer has begun anew, and may never have had what this one carries: as its responder we have heard nothing since our answer.
-  [[nodiscard]] bool never_was() const {
-    const Established* e = established();
-    return e && e->forgotten && role == Role::Responder && last_heard <= e->since;
-  }
+  /// The peer may not have it: we have answered IKE_AUTH, and heard nothing since.
+  [[nodiscard]] bool unproven() const { return established() && role == Role::Responder && last_heard <= established()->since; }
+  /// ... and has begun anew since: it was never there.
+  [[nodiscard]] bool never_was() const { return unproven() && established()->forgotten; }
   /// The CHILD SA that a CREATE_CHILD_SA of the peer is about to make; nullptr: none.
   [[nodiscard]] AnsweringChild* their_child() {
     auto* child = answering ? std::get_if<AnsweringChild>(&answering->what) : nullptr;

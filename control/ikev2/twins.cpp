@@ -70,6 +70,11 @@ void resolve_twins(Core& core, TimePoint now, IkeSa& sa) {
     est.leaving = false;
     return;
   }
+  if (other->unproven()) {  // what the peer may not have does not stay in place of what it has
+    est.leaving = false;
+    est.look_at = now + kPeersTurn;
+    return;
+  }
   const bool peer_does_it =
       std::ranges::any_of(other->children, [&](const Child& c) { return c.role == Role::Responder && c.established > est.twins_since; });
   if (sa.first_role == Role::Responder && peer_does_it) {

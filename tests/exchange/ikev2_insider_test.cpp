@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "control/ikev2/core.hpp"
+#include "control/ikev2/redirect_data.hpp"
 #include "tests/exchange/ikev2_sites.hpp"
 #include "tests/exchange/insider_v2.hpp"
 
@@ -152,4 +153,14 @@ TEST_CASE("IKEv2 insider: another IKE_AUTH, or an exchange that nobody knows, en
   CHECK(error_of(in.peer.ask(50, Builder{})) == NotifyType::InvalidSyntax);
   CHECK(error_of(in.peer.ask(ike::kExchangeCreateChildSa, Builder{})) == NotifyType::InvalidSyntax);
   CHECK(in.b.up());
+}
+
+TEST_CASE("a client cannot send its gateway away", "[ikev2][redirect][insider]") {
+  In in([](auto& b) { b.connections[0].remote_addrs.clear(); });
+  in.connect();
+  for (const Bytes& data : {encode_redirect({config::parse_gateway("10.9.0.3").value()}), Bytes{}, Bytes(300, 1)})
+    CHECK(in.peer.ask(ike::kExchangeInformationalV2, Builder().notify(NotifyType::Redirect, data)));
+  in.world.run(5s);
+  CHECK(in.b.up());
+  CHECK(in.b.reports(Reason::Unexpected).size() == 3);
 }

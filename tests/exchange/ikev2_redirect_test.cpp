@@ -394,21 +394,3 @@ TEST_CASE("a client that was sent away and stays without a word is forgotten", "
   world.run(200s);
   CHECK(left_at(t.b) == 0);
 }
-
-TEST_CASE("a client cannot send its gateway away", "[ikev2][redirect][insider]") {
-  World world;
-  const Three t = three(world, [](auto&, auto& b, auto&) { b.connections[0].remote_addrs.clear(); });
-  t.b.start();
-  InsiderV2 insider(world, t.b, ip("10.9.0.9"));
-  const auto mine = TrafficSelector::parse("10.1.0.0/24").value(), theirs = TrafficSelector::parse("10.2.0.0/24").value();
-  REQUIRE(insider.connect(mine, theirs));
-  for (const Bytes& data : {ikev2::encode_redirect({at(kC)}), Bytes{}, Bytes(300, 1)}) {
-    ikev2::Builder redirect;
-    redirect.notify(NotifyType::Redirect, data);
-    CHECK(insider.ask(ike::kExchangeInformationalV2, redirect));
-  }
-  world.run(5s);
-  CHECK(t.b.up());
-  CHECK(t.b.reports(Reason::Unexpected).size() == 3);
-  CHECK(left_at(t.c) == 0);
-}

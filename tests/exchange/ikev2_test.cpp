@@ -164,14 +164,6 @@ TEST_CASE("IKEv2: a dead peer is found, and what dpd_action says happens", "[ike
 TEST_CASE("IKEv2 over a bad line, by seed", "[ikev2]") {
   for (std::uint64_t seed = kFirstSeed; seed < kFirstSeed + kSeeds; ++seed) {
     World world(seed);
-    if (std::getenv("CULVERT_V2_TRACE"))
-      world.hook = [&](ike::Datagram& d) {
-        if (const auto h = ike::parse_header(d.data))
-          std::printf("%8ld %s ex %d id %u %s %lx\n", long(world.now.time_since_epoch().count() / 1000000),
-                      d.local.address.to_string().c_str(), h->header.exchange, h->header.message_id.value,
-                      (h->header.flags & 0x20) ? "resp" : "req ", h->header.spi_i.value);
-        return true;
-      };
     world.link = {0.3, 0.1, 1ms, 60ms};
     const Pair p = two_v2(world, [&](auto& a, auto& b) {
       b.connections[0].children[0].start_action = seed % 3 == 0 ? config::StartAction::Start : config::StartAction::None;
@@ -184,6 +176,8 @@ TEST_CASE("IKEv2 over a bad line, by seed", "[ikev2]") {
         g->connections[0].over_time = config::Seconds{200};
       }
     });
+    if (std::getenv("CULVERT_TRACE"))
+      for (const Host* h : {&p.a, &p.b}) h->engine->watch(world.now, {"c", std::nullopt, world.now + 1h});
     p.a.start();
     p.b.start();
     INFO("seed " << seed);
