@@ -25,11 +25,13 @@ class Isakmp:
 
 class Pair:
     """Two IPsec SAs. `offered`: {unit: number} of the offer; `told`: by RESPONDER-LIFETIME; `extra`: all notifications in the other's messages, `flags`
-    of whose headers; `at`: when message 3 came, or was sent; `beside`: the pairs of the child that lived then."""
+    of whose headers; `since`: when there were keys, before message 2 or 3 was sent; `at`: when message 3 had come, or was sent; `beside`: the pairs of the child
+    that lived then."""
 
     def __init__(self, child, phase_2, inbound, outbound, by_us, offered, extra):
         self.child, self.phase_2, self.message_id, self.inbound, self.outbound = child, phase_2, phase_2.id, inbound, outbound
-        self.by_us, self.offered, self.extra, self.alive, self.flags, self.at, self.beside = by_us, offered, extra, True, [], None, []
+        self.by_us, self.offered, self.extra, self.alive, self.flags = by_us, offered, extra, True, []
+        self.since, self.at, self.beside = None, None, []
         told = [n for n in extra if n.type == wire.RESPONDER_LIFETIME]
         self.told = wire.lifetimes(wire.read_attributes(told[0].data), DOI_LIFE_TYPE, DOI_LIFE_DURATION) if told else {}
 
@@ -46,7 +48,7 @@ def _phase_1_attributes(suite):
     return {CIPHER: AES_CBC, KEY_BITS: bits, HASH_KIND: digest, METHOD: PRE_SHARED, GROUP: group}
 
 
-def _identity_check(peer, found, keys, publics, cookies, sa_body):
+def check_identity(peer, found, keys, publics, cookies, sa_body):
     """HASH_I or HASH_R: `publics` and `cookies` are those of the side that proves itself, then the other's."""
     body = wire.one(found, ID)
     if wire.one(found, HASH) != keys.prf(keys.skeyid, publics[0] + publics[1] + cookies[0] + cookies[1] + sa_body + body):
@@ -64,14 +66,24 @@ def _isakmp_told(found):
     return {}
 
 
-def main_responder(peer, message):
-    head, _ = message
-    sa_body = wire.one(_open(message), SA)
+def phase_1_choice(peer, sa_body):
+    """(proposal, transform): the one of an offer that has our suite."""
     wanted = _phase_1_attributes(peer.suite)
     offered = [(p, t) for p in wire.read_security_association(sa_body) for t in p.transforms if wanted.items() <= dict(t.attributes).items()]
     if not offered:
         raise Malformed(f"phase 1 offers {wire.read_security_association(sa_body)}, not {wanted}")
-    proposal, transform = offered[0]
+    return offered[0]
+
+
+def phase_1_offer(peer):
+    life = [pair for unit, number in peer.isakmp_life.items() for pair in ((LIFE_TYPE, unit), (LIFE_DURATION, number))]
+    return wire.security_association([wire.Proposal(1, wire.ISAKMP, b"", [wire.Transform(1, 1, [*_phase_1_attributes(peer.suite).items(), *life])])])
+
+
+def main_responder(peer, message):
+    head, _ = message
+    sa_body = wire.one(_open(message), SA)
+    proposal, transform = phase_1_choice(peer, sa_body)
     cookies = head.cookie_i, os.urandom(8)
     answer = [(SA, wire.security_association([proposal._replace(transforms=[transform])])), (VENDOR, wire.DPD)]
     found = _open((yield wire.message(cookies, wire.MAIN_MODE, 0, 0, *wire.chain(answer))))
@@ -81,7 +93,7 @@ def main_responder(peer, message):
     head, data = yield wire.message(cookies, wire.MAIN_MODE, 0, 0, *wire.chain([(KE, key.public), (NONCE, nonce)]))
     clear, keys.iv = keys.decrypt(keys.iv, data[wire.HEADER.size:])
     found, _ = wire.payloads(head.next, clear)
-    _identity_check(peer, found, keys, publics, cookies, sa_body)
+    check_identity(peer, found, keys, publics, cookies, sa_body)
     body = wire.identity(2, peer.identity.encode())
     proof = keys.prf(keys.skeyid, publics[1] + publics[0] + cookies[1] + cookies[0] + sa_body + body)
     said = [(ID, body), (HASH, proof)]
@@ -96,8 +108,7 @@ def main_responder(peer, message):
 
 def main_initiator(peer, cookie):
     flags = wire.COMMIT if peer.commit_in_phase_1 else 0
-    life = [pair for unit, number in peer.isakmp_life.items() for pair in ((LIFE_TYPE, unit), (LIFE_DURATION, number))]
-    sa_body = wire.security_association([wire.Proposal(1, wire.ISAKMP, b"", [wire.Transform(1, 1, [*_phase_1_attributes(peer.suite).items(), *life])])])
+    sa_body = phase_1_offer(peer)
     head, data = yield wire.message((cookie, bytes(8)), wire.MAIN_MODE, flags, 0, *wire.chain([(SA, sa_body), (VENDOR, wire.DPD)]))
     cookies, key, nonce = (cookie, head.cookie_r), KeyExchange(peer.suite[2]), os.urandom(NONCE_BYTES)
     if wire.read_security_association(wire.one(_open((head, data)), SA)) != wire.read_security_association(sa_body):
@@ -111,7 +122,7 @@ def main_initiator(peer, cookie):
     head, data = yield wire.message(cookies, wire.MAIN_MODE, ENCRYPTED | flags, 0, first, sealed)
     clear, keys.iv = keys.decrypt(keys.iv, data[wire.HEADER.size:])
     found, _ = wire.payloads(head.next, clear)
-    _identity_check(peer, found, keys, (publics[1], publics[0]), (cookies[1], cookie), sa_body)
+    check_identity(peer, found, keys, (publics[1], publics[0]), (cookies[1], cookie), sa_body)
     peer.heard(wire.MAIN_MODE, 0, found)
     done = Isakmp(cookies, keys, True, dict(peer.isakmp_life))
     done.told = _isakmp_told(found)
@@ -194,13 +205,15 @@ def quick_responder(peer, isakmp, message):
 def quick_initiator(peer, isakmp, message_id, child):
     phase_2, s, flags = Phase2(isakmp, wire.QUICK_MODE, message_id), child.suite, wire.COMMIT if child.commit else 0
     spi, nonce = os.urandom(4), os.urandom(NONCE_BYTES)
-    offer = [wire.Proposal(1, s.protocol, spi, [wire.Transform(1, s.transform, _life(child.life) + [(ENCAPSULATION, _mode(child))] + packets.attributes_of(s))])]
+    peer.offered_spi = spi
+    wanted = wire.Transform(1, s.transform, _life(child.life) + [(ENCAPSULATION, _mode(child))] + packets.attributes_of(s))
+    offer = wire.security_association([*child.decoys, wire.Proposal(len(child.decoys) + 1, s.protocol, spi, [wanted])])
     identities = [(ID, wire.selector(child.near)), (ID, wire.selector(child.far))] if child.identities else []
-    message = yield phase_2.seal([(SA, wire.security_association(offer)), (NONCE, nonce), *identities, *child.notes], flags=flags)
+    message = yield phase_2.seal([(SA, offer), (NONCE, nonce), *identities, *child.notes], flags=flags)
     found = phase_2.open(message, nonce)
     answer, = wire.read_security_association(wire.one(found, SA))
-    if answer._replace(spi=spi) != offer[0] or [(ID, body) for body in wire.every(found, ID)] != identities:
-        raise Malformed(f"the answer {answer} is not the offer {offer}, or has other identities")
+    if answer._replace(spi=spi) != wire.read_security_association(offer)[-1] or [(ID, body) for body in wire.every(found, ID)] != identities:
+        raise Malformed(f"the answer {answer} is not the offer, or has other identities")
     nonces = nonce, wire.one(found, NONCE)
     pair = _make_pair(peer, child, phase_2, (spi, answer.spi), nonces, True, dict(child.life), found)
     pair.flags.append(message[0].flags)

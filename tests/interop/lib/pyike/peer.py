@@ -17,7 +17,7 @@ import threading
 import time
 
 from ..lab import LabError, wait_for
-from . import exchanges, packets, wire
+from . import aggressive, exchanges, packets, wire
 
 CLONE_NEWNET = 0x40000000
 REPEAT, TRIES, PATIENCE = 1.0, 12, 20                                   # seconds; times; seconds
@@ -47,11 +47,12 @@ def sockets_within(namespace, address):
 
 class Child:
     """What is wanted of a child, and what is to be said of it. `life`: offered, {unit: number}; `told`: attributes of RESPONDER-LIFETIME in message 2;
-    `commit`: the bit is set in our messages; `notes`: more payloads of message 1; `identities`: whether that has any."""
+    `commit`: the bit is set in our messages; `notes`: more payloads of message 1; `identities`: whether that has any; `decoys`:
+    proposals in front of the one that is meant."""
 
     def __init__(self, near, far, suite, transport):
         self.near, self.far, self.suite, self.transport = ipaddress.ip_network(near), ipaddress.ip_network(far), suite, transport
-        self.life, self.told, self.commit, self.notes, self.identities = {wire.SECONDS: 3600}, [], False, [], True
+        self.life, self.told, self.commit, self.notes, self.identities, self.decoys = {wire.SECONDS: 3600}, [], False, [], True, []
 
 
 class Exchange:
@@ -67,7 +68,7 @@ class Peer:
         self.suite, self.children = suite, {}
         self.isakmp_life, self.isakmp_told, self.commit_in_phase_1 = {wire.SECONDS: 14400}, [], False
         self.isakmps, self.pairs, self.notifies, self.deletes, self.faults = [], [], [], [], []
-        self.answers, self.echoes = set(), 0
+        self.answers, self.echoes, self.aggressive, self.offered_spi = set(), 0, False, None
         self.exchanges, self.ended = {}, False
         self.lock = threading.RLock()
         self.udp, self.esp, self.ah, self.out = sockets_within(namespace, address)
@@ -88,9 +89,10 @@ class Peer:
     # ---- what a test does
 
     def main(self):
-        """Main Mode as initiator, to its end."""
+        """Main or Aggressive Mode as initiator, to its end."""
         cookie = os.urandom(8)
-        self._begin((cookie, 0), exchanges.main_initiator(self, cookie))
+        steps = aggressive.initiator if self.aggressive else exchanges.main_initiator
+        self._begin((cookie, 0), steps(self, cookie))
         return next(i for i in self.isakmps if i.cookies[0] == cookie)
 
     def quick(self, name, isakmp=None):
@@ -98,6 +100,19 @@ class Peer:
         isakmp, number = isakmp or self.isakmp(), int.from_bytes(os.urandom(4), "big") | 1
         self._begin((isakmp.cookies[0], number), exchanges.quick_initiator(self, isakmp, number, self.children[name]))
         return next(p for p in self.pairs if p.message_id == number)
+
+    def refused(self, name):
+        """Begins a Quick Mode that ends with an error notification; returns that, and the SPI that was offered."""
+        before, number = len(self.errors()), int.from_bytes(os.urandom(4), "big") | 1
+        with self.lock:
+            x = self.exchanges[self.isakmp().cookies[0], number] = Exchange(exchanges.quick_initiator(self, self.isakmp(), number, self.children[name]), True)
+            self._send(next(x.steps))
+        wait_for(lambda: len(self.errors()) > before, PATIENCE, "an error notification")
+        return self.errors()[-1], self.offered_spi
+
+    def errors(self):
+        """Proven error notifications (RFC 2408 §3.14.1)."""
+        return [h.notify for h in self.notifies if h.exchange == wire.INFORMATIONAL and h.notify.type < 8192]
 
     def isakmp(self):
         """The latest one that lives."""
@@ -146,11 +161,11 @@ class Peer:
     def send(self, packet):
         self.out.sendto(packet, (self.remote, 0))
 
-    def ping(self, pair, to, count=3, seconds=10):
+    def ping(self, pair, to, sizes=(56, 57, 1330), seconds=10):
         """Whether all echoes through the pair are answered."""
         names = set()
-        for _ in range(count):
-            packet, name = self.packet(pair, to)
+        for size in sizes:
+            packet, name = self.packet(pair, to, data=os.urandom(size))
             names.add(name)
             self.send(packet)
         try:
@@ -166,6 +181,7 @@ class Peer:
         self.isakmps.append(isakmp)
 
     def installed(self, pair):
+        pair.since = time.monotonic()
         self.pairs.append(pair)
 
     def paired(self, pair):
@@ -212,8 +228,9 @@ class Peer:
         if x and data == x.last_in:
             return self._send(x.last_out) if x.last_out else None
         if x is None:
-            if head.exchange == wire.MAIN_MODE:
-                x = Exchange(exchanges.main_responder(self, (head, data)), False)
+            if head.exchange == (wire.AGGRESSIVE_MODE if self.aggressive else wire.MAIN_MODE):
+                steps = aggressive.responder if self.aggressive else exchanges.main_responder
+                x = Exchange(steps(self, (head, data)), False)
             else:
                 isakmp = next((i for i in self.isakmps if i.cookies == (head.cookie_i, head.cookie_r)), None)
                 if head.exchange != wire.QUICK_MODE or isakmp is None:
@@ -273,5 +290,4 @@ class Peer:
         if said.kind == 0:
             self.answers.add((said.id, said.number))
         elif ipaddress.ip_address(said.destination) in pair.child.near and pair.alive:
-            current = next(p for p in reversed(self.pairs) if p.alive and p.child is pair.child)
-            self.send(current.outbound.seal(packets.echo(0, said.destination, said.source, said.id, said.number, data)))
+            self.send(pair.outbound.seal(packets.echo(0, said.destination, said.source, said.id, said.number, data)))
