@@ -79,9 +79,10 @@ void on_quick_mode_dh(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, co
 
 namespace {
 /// The peer may send under the new pair together with message 3, and its first packets are answered within microseconds: where the
-/// child has no other pair, whose place an unconfirmed one must not take, the outbound SA is there before.
+/// child has no other pair, whose place an unconfirmed one must not take, the outbound SA is there before. Not where the peer has set the
+/// commit bit; one that it sets in message 3 alone comes too late.
 void install_early(Core& core, IsakmpSa& sa, QuickMode& qm, PendingPair& pending) {
-  if (!core.run(sa.connection).children.at(qm.child).pairs.empty()) return;
+  if (qm.commit || !core.run(sa.connection).children.at(qm.child).pairs.empty()) return;
   for (const IsakmpSa* any : core.sas_of(sa.connection))
     for (const auto& [id, other] : any->quick_modes)
       if (other.child == qm.child && other.pair != qm.pair && !finished(other)) return;

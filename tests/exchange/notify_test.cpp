@@ -81,6 +81,36 @@ TEST_CASE("the commit bit: the SA waits for CONNECTED, and not for ever", "[quic
   CHECK(a.up());
 }
 
+TEST_CASE("the commit bit of an initiator: the responder waits, though it may have the outbound SA before message 3",
+          "[quick_mode][rfc2408-3.1]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  a.install_min = a.install_max = 1ms;
+  world.hook = commit_bit(a);
+  world.record = true;
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return b.inbound.size() == 1 && a.current_out("net"); }, 30s));
+  world.run(500ms);
+  CHECK(b.outbound.empty());
+  SECTION("it does not come: five seconds later the SA is used all the same") {
+    REQUIRE(world.run_until([&] { return b.current_out("net") != nullptr; }, 6s));
+  }
+  SECTION("it comes, and names the SPI") {
+    world.deliver(Insider(world).informational(one(notify(NotifyType::Connected, bytes_of(a.inbound.begin()->second.sa.spi))), false));
+    world.run(10ms);
+    CHECK(b.current_out("net"));
+  }
+  SECTION("the initiator's traffic says as much") {
+    b.engine->on_traffic(world.now, b.inbound.begin()->second.sa.spi, world.now);
+    b.perform();
+    world.run(10ms);
+    CHECK(b.current_out("net"));
+  }
+  world.run(10s);
+  CHECK(b.up());
+}
+
 TEST_CASE("INITIAL-CONTACT is said once, where there is nothing before", "[initial_contact][rfc2407-4.6.3.3]") {
   World world;
   auto [a, b] = two_sites(world);
