@@ -150,7 +150,10 @@ bool on_sync_request(Core& core, const Incoming& in, IkeSa& sa) {
     drop_sync(core, in, sa, reason, why);
     return true;
   };
-  if (!sa.sync.ids) return drop(Reason::Unexpected, "that was not agreed on in IKE_AUTH (IKEV2_MESSAGE_ID_SYNC_SUPPORTED)");
+  if (!sa.sync.ids) {
+    drop(Reason::Unexpected, "that was not agreed on in IKE_AUTH (IKEV2_MESSAGE_ID_SYNC_SUPPORTED)");
+    return sa.next_expected != 0;  // else it is an ordinary request as well, and due
+  }
   const auto content = content_of(*m);
   if (!content) return drop(Reason::Malformed, content.error());
   const auto reply = answer_sync(ids_of(sa), sa.sync, content->numbers);
@@ -253,7 +256,7 @@ ike::CommandResult sync_counters(Core& core, TimePoint now, std::size_t connecti
   std::string why;
   for (IkeSa* sa : sas_of_peer(core, connection, peer)) {
     if (const auto not_now = no_sync(core, now, *sa)) {
-      if (why.empty() || !sa->established()) why = *not_now;
+      if (why.empty()) why = *not_now;
       continue;
     }
     const bool replay = sa->sync.replay && !sa->children.empty();
@@ -271,7 +274,7 @@ ike::CommandResult sync_counters(Core& core, TimePoint now, std::size_t connecti
 
 void on_sync_timer(Core& core, TimePoint now, IkeSa& sa) {
   if (!sa.sync.own || now < sa.sync.own->next_at) return;
-  if (!sa.established()) return sa.sync.own.reset();
+  if (!sa.established() || sa.established()->replaced) return sa.sync.own.reset();
   if (sa.sync.own->attempts < kSyncAttempts) return ask_for_sync(core, now, sa);
   sync_failed(core, now, sa, Reason::Timeout,
               "The peer does not answer our requests to set message IDs right, the last of which proposed " +

@@ -237,6 +237,27 @@ TEST_CASE("without both sides' consent there is none of it", "[ikev2][sync][rfc6
   CHECK(said.message.find(who == 0 ? "the peer cannot do it" : "counter_sync: no") != std::string::npos);
 }
 
+TEST_CASE("a user's IKE SA can do it, too", "[ikev2][sync][eap][rfc6311-4]") {
+  World world(3);
+  const Pair p = two_v2(world, [](auto& a, auto& b) {
+    a.connections[0].local_auth.auth = b.connections[0].remote_auth.auth = config::Proof::EapMschapv2;
+    a.connections[0].remote_auth.auth = b.connections[0].local_auth.auth = config::Proof::Pubkey;
+    a.connections[0].local_auth.eap_id = "alice";
+    a.connections[0].remote_id = b.connections[0].local_id = {config::Identity::Type::Fqdn, "b.example"};
+  });
+  p.b.keys["c"] = ike::AuthMethod::EcdsaP256;
+  p.b.users = {{"alice", "alicepw"}};
+  p.a.password = "alicepw";
+  up(world, p);
+  for (Host* h : {&p.a, &p.b}) {
+    CHECK(h->engine->ike_sas().front().message_id_sync);
+    CHECK(h->engine->ike_sas().front().replay_counter_sync);
+    CHECK(sync(*h).ok);
+    world.run(1s);
+    CHECK(h->counted(Exchange::CounterSync, Reason::Ok) == (h == &p.a ? 1 : 2));
+  }
+}
+
 TEST_CASE("what we have asked is asked again under the new IDs", "[ikev2][sync][rfc6311-5.1]") {
   Insider in(true, [](config::Connection& c) { c.children[0].esp_proposals = parse_esp_proposal("aes128gcm16").value(); });
   SECTION("a Delete") {

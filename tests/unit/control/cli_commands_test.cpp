@@ -1,4 +1,6 @@
 // The commands of the socket: refusals, waiting, and the documents of protocol.hpp.
+#include <algorithm>
+
 #include "tests/unit/control/gateway_fixture.hpp"
 
 using namespace culvert;
