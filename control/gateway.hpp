@@ -89,6 +89,7 @@ class Gateway final : private ike::Services {
 
   ike::CommandResult redirect(ike::TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,
                               const std::string& peer, bool newcomers);
+  ike::CommandResult sync_counters(ike::TimePoint now, const std::string& connection, const std::string& peer);
 
   /// Watching: engine.hpp. Needs no data plane.
   bool watch(ike::TimePoint now, ike::Watch watch) { return engine_.watch(now, std::move(watch)); }
@@ -191,6 +192,7 @@ class Gateway final : private ike::Services {
   void act(ike::TimePoint now, ike::InstallSa& action);
   void act(ike::TimePoint now, ike::RemoveSa& action);
   void act(ike::TimePoint now, ike::MoveSa& action);
+  void act(ike::TimePoint now, ike::SkipNumbers& action);
   void act(ike::TimePoint now, ike::Report& action);
   void install_outcome(ike::TimePoint now, Direction direction, std::uint32_t slot, Spi spi, ike::JobId job, const Outcome& outcome);
   void send_remove(Direction direction, std::uint32_t slot, Spi spi, ike::TimePoint now);

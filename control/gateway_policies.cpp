@@ -60,4 +60,22 @@ void Gateway::act(ike::TimePoint now, ike::MoveSa& action) {
   });
 }
 
+void Gateway::act(ike::TimePoint now, ike::SkipNumbers& action) {
+  const SaEntry* e = store_.find(action.direction, action.spi, action.pair);
+  if (e == nullptr || e->state == SlotState::Leaving || !link_) return;
+  const shm::SkipNumbers m{e->slot, action.spi, action.count, action.direction};
+  link_->commands().send(m, now, [this, direction = action.direction, spi = action.spi](const Outcome& o) {
+    if (o.kind == Outcome::Kind::Acked && !o.ok() && o.result != shm::AckResult::NotFound)
+      journal_.error(fmt::format("the data plane did not leave out sequence numbers of the {} SA {:08x}: {}",
+                                 direction == Direction::Inbound ? "inbound" : "outbound", spi.value, o.text()));
+  });
+}
+
+ike::CommandResult Gateway::sync_counters(ike::TimePoint now, const std::string& connection, const std::string& peer) {
+  if (!started_ || !link_) return {false, "culvertd is not attached to a data plane yet; see `culvert log`"};
+  auto result = engine_.sync_counters(now, connection, peer);
+  perform(now);
+  return result;
+}
+
 }  // namespace culvert::control

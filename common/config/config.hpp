@@ -176,6 +176,11 @@ enum class Unique : std::uint8_t {
   Never,    ///< the identity is shared: each address and port that it calls from is a peer
   No,       ///< ... and what it had before ends when it says that it begins anew (INITIAL_CONTACT)
 };
+/// RFC 6311.
+struct CounterSync {
+  bool enabled = true;
+};
+
 /// A gateway as a redirect names it (RFC 5685 §3): by its address, or by a name that whoever goes there looks up.
 struct GatewayName {
   std::optional<IpAddress> address{};
@@ -233,6 +238,7 @@ struct Connection {
   bool aggressive_psk_exposes_hash = false;  ///< ... and is answered, too, with a pre-shared key
   bool encap = false;                        ///< force UDP encapsulation
   bool mobike = false;                       ///< RFC 4555; of version 2
+  CounterSync counter_sync{};                ///< of version 2
   Redirection redirection{};                 ///< of version 2
   Resumption resumption{};                   ///< of version 2
   Fragmentation fragmentation = Fragmentation::Yes;

@@ -29,6 +29,13 @@ Kind<GatewayName> gateway_or_none() {
 }
 }  // namespace
 
+Section<CounterSync> counter_sync_section() {
+  return Section<CounterSync>().key(
+      "counter_sync", &CounterSync::enabled, choice<bool>({{"no", false}, {"yes", true}}),
+      "With version: 2, whether message IDs and the sequence numbers of ESP and AH may be set right with a peer that can do it, too (RFC "
+      "6311): when the peer is a cluster whose other member has taken over, or when an operator says `culvert sync-counters`.");
+}
+
 Section<Redirection> redirection_section() {
   using Follow = Redirection::Follow;
   return Section<Redirection>()

@@ -6,6 +6,7 @@
 namespace culvert::config {
 
 Section<Ppk> ppk_section();
+Section<CounterSync> counter_sync_section();
 Section<Redirection> redirection_section();
 Section<Resumption> resumption_section();
 

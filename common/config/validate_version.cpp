@@ -45,6 +45,8 @@ void validate_version_1(const Connection& c, const Where& at) {
   refuse(c.redirection.follow != Redirection{}.follow, "redirect");
   refuse(!c.redirection.to.none(), "redirect_to");
   refuse(c.redirection.at_once, "redirect_at");
+  if (!c.counter_sync.enabled && at.clean({"version", "counter_sync"}))
+    at.key("counter_sync").error("expected no such key with version: 1: it is of IKEv2 (RFC 6311)");
   if (c.mobike && at.clean({"version", "mobike"})) at.key("mobike").error("expected no such key with version: 1: MOBIKE is of IKEv2");
   validate_auth(c, at);
 }

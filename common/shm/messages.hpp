@@ -2,8 +2,8 @@
 // Owns layouts only. Messages are fixed-size, trivially copyable, pointer-free; a change here changes the layout hash
 // (segment.hpp), and the planes then refuse to attach to each other.
 //
-//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa MoveSa TracePacket
-//                                             Capture: each answered by an Ack
+//     culvertd -> data plane   command ring   InstallPolicy RemovePolicy PoliciesComplete InstallSa RemoveSa MoveSa SkipNumbers
+//                                             TracePacket Capture: each answered by an Ack
 //     data plane -> culvertd   event ring     Ack Acquire Expire Moved Traced
 //     data plane -> culvertd   punt ring      Datagram   UDP 500/4500 (non-ESP) for an own address
 //     culvertd -> data plane   inject ring    Datagram   to be sent from an own address
@@ -26,7 +26,7 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 15;
+inline constexpr std::uint32_t kContractVersion = 16;
 inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
@@ -49,7 +49,8 @@ enum class MessageType : std::uint16_t {
   Moved,
   TracePacket,
   Traced,
-  Capture
+  Capture,
+  SkipNumbers
 };
 
 /// NUL-padded text of fixed size; longer input is cut.
@@ -150,6 +151,17 @@ struct MoveSa {
   Endpoint local{};
   Direction direction = Direction::Outbound;
   bool follow = false;  ///< as in InstallSa
+};
+
+/// Sequence numbers of an SA that no packet has (RFC 6311). Outbound: the next packet's is so much higher; an SA whose numbers are used up
+/// by it has come to its end, as by packets. Inbound: the peer leaves out so many, which are not lost. BadMessage: more than kMost.
+struct SkipNumbers {
+  static constexpr MessageType kType = MessageType::SkipNumbers;
+  static constexpr std::uint64_t kMost = std::uint64_t{1} << 48;
+  std::uint32_t slot = 0;
+  Spi spi;  ///< must be the slot's, else NotFound
+  std::uint64_t count = 0;
+  Direction direction = Direction::Outbound;
 };
 
 enum class AckResult : std::uint16_t { Ok = 0, Exists, Busy, NotFound, Unsupported, BadMessage, NoMemory };

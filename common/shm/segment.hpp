@@ -49,7 +49,8 @@ struct SaCounters {
   Counter last_used_ns;  ///< CLOCK_MONOTONIC of the latest good packet, to within a burst or so; 0: none
   Counter refused;       ///< inbound: took a sequence number, being authentic and new, and was dropped by a later check
   Counter reordered;     ///< inbound: good or refused, and came after a packet with a higher sequence number
-  Counter reserved[2];
+  Counter skipped;       ///< inbound, by the manager: sequence numbers that the peer was to leave out
+  Counter reserved[1];
   Counter drops[kSaDropSlots];  ///< by kSaDropSlot
 
   void drop(Direction d, Drop reason) { slot(d, reason).add(1); }
@@ -61,12 +62,12 @@ struct SaCounters {
   /// Sequence numbers that have not come although a higher one has: on their way, or lost. Exact once the sender pauses.
   [[nodiscard]] std::uint64_t missing() const {
     const std::uint64_t top = sequence.observe();
-    const std::uint64_t came = packets.get() + refused.get();
+    const std::uint64_t came = packets.get() + refused.get() + skipped.get();
     return top > came ? top - came : 0;
   }
   /// Before the SA is installed.
   void reset() {
-    for (Counter* c : {&packets, &bytes, &sequence, &last_used_ns, &refused, &reordered}) c->set(0);
+    for (Counter* c : {&packets, &bytes, &sequence, &last_used_ns, &refused, &reordered, &skipped}) c->set(0);
     for (Counter& c : drops) c.set(0);
   }
 

@@ -41,6 +41,7 @@
 // initiate {"connection","child"?,"timeout_s"? (default 15)}    {"message","connection","children":[{"child","up"}]}
 // terminate {"connection","child"?,"peer"?}                     {"message"}     peer: an identity or an address; absent: all of them
 // redirect {"connection","gateway"? (absent: newcomers are sent nowhere any more),"peer"?,"newcomers"?: bool}    {"message"}
+// sync-counters {"connection","peer"?}                          {"message"}     begun; how it ends is in the log
 // rekey {"connection","child"?,"peer"?,"ike"?: bool}            {"message"}
 // counters {}
 //   {"workers":

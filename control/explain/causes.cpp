@@ -89,6 +89,10 @@ Likely other_version(const Failure& f) {
 /// No answer, in IKEv2: four messages, of which the first two go to port 500 and the others, with a NAT between, to 4500.
 std::vector<Likely> silence_v2(const Failure& f) {
   if (in(f, Exchange::CreateChildSa) || in(f, Exchange::IkeFollowupKe)) return {likely("dead_peer"), likely("silence")};
+  if (in(f, Exchange::CounterSync))
+    return {
+        likely("silence", "The peer has seen higher message IDs than we propose, and then is silent (RFC 6311): rekeying makes both new."),
+        likely("dead_peer")};
   if (in(f, Exchange::IkeAuth) && f.role == Role::Responder && f.cause.number == 5)  // EAP: as Windows does without a word
     return {likely("own_certificate",
                    "The peer fell silent behind our certificate: it must trust the authority of ours, and expect its identity."),

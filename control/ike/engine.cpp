@@ -1,5 +1,5 @@
 // The engine's door: each event goes to its exchange, then the connections that it touched are driven and the timers set.
-// Owns dispatch and what operators see; the protocol is in control/ikev1.
+// Owns dispatch and what operators see; the protocol is in control/ikev1 and control/ikev2. As long as there are kinds of events.
 #include "control/ike/engine.hpp"
 
 #include <algorithm>
@@ -24,6 +24,7 @@
 #include "control/ikev1/view.hpp"
 #include "control/ikev1/xauth.hpp"
 #include "control/ikev2/commands.hpp"
+#include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/dispatch.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
@@ -355,6 +356,14 @@ CommandResult Engine::redirect(TimePoint now, const std::string& connection, con
   const auto v2 = impl_->of_v2(connection);
   if (!v2) return {false, "\"" + connection + "\" speaks IKEv1, which has no redirects."};
   CommandResult out = ikev2::redirect(impl_->v2, *v2, to, peer, newcomers);
+  impl_->settle(now);
+  return out;
+}
+
+CommandResult Engine::sync_counters(TimePoint now, const std::string& connection, const std::string& peer) {
+  const auto v2 = impl_->of_v2(connection);
+  if (!v2) return {false, "\"" + connection + "\" speaks IKEv1, whose counters cannot be set right."};
+  CommandResult out = ikev2::sync_counters(impl_->v2, now, *v2, peer);
   impl_->settle(now);
   return out;
 }

@@ -62,6 +62,8 @@ class Engine {
   /// gateway nobody is any more.
   CommandResult redirect(TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,
                          const std::string& peer, bool newcomers);
+  /// Message IDs and sequence numbers are set right with the peers of the connection, or one (RFC 6311).
+  CommandResult sync_counters(TimePoint now, const std::string& connection, const std::string& peer);
   /// Sends deletes for everything; no new exchange begins afterwards.
   void shutdown(TimePoint now);
 

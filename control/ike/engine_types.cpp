@@ -50,6 +50,8 @@ std::string_view name(Exchange e) {
       return "ike_intermediate";
     case Exchange::IkeFollowupKe:
       return "ike_followup_ke";
+    case Exchange::CounterSync:
+      return "counter_sync";
     case Exchange::Dpd:
       return "dpd";
     case Exchange::Count_:

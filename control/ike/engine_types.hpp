@@ -92,6 +92,13 @@ struct MoveSa {
   Direction direction = Direction::Outbound;
   bool follow = false;  ///< as in InstallSa
 };
+/// Sequence numbers of an SA are left out (RFC 6311): of an outbound one by us, of an inbound one by the peer.
+struct SkipNumbers {
+  std::uint64_t pair = 0;
+  Spi spi;
+  Direction direction{};
+  std::uint64_t count = 0;
+};
 /// Whether this is a user of the connection, and its password. Answered by Engine::on_user_checked.
 struct CheckUser {
   JobId job{};
@@ -124,7 +131,7 @@ struct Report {
   std::string message;  ///< a full sentence without peer bytes that were not made printable
 };
 using Action = std::variant<SendDatagram, ComputeDh, Sign, VerifyPeer, CheckUser, FindUser, FindName, AskRadius, TlsStep, InstallSa,
-                            RemoveSa, MoveSa, Report>;
+                            RemoveSa, MoveSa, SkipNumbers, Report>;
 
 // ---------------------------------------------------------------------------------------------------------------- completions in
 
@@ -240,8 +247,9 @@ struct IkeSaInfo {
   std::string local_id, remote_id;  ///< printable
   IkeSuite suite;                   ///< default value: not agreed yet
   bool nat_local = false, nat_remote = false, nat_forced = false;
-  bool mobike = false;                    ///< both sides can take it to other addresses (RFC 4555)
-  std::vector<IpAddress> peer_addresses;  ///< where the peer says that it is, too
+  bool mobike = false;                                        ///< both sides can take it to other addresses (RFC 4555)
+  bool message_id_sync = false, replay_counter_sync = false;  ///< both sides can (RFC 6311)
+  std::vector<IpAddress> peer_addresses;                      ///< where the peer says that it is, too
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};
   std::vector<ChildSaInfo> children;

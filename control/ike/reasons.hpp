@@ -86,9 +86,11 @@ enum class Exchange : std::uint8_t {
   CreateChildSa,
   IkeIntermediate,  ///< RFC 9242
   IkeFollowupKe,    ///< RFC 9370
+  CounterSync,      ///< INFORMATIONAL with message ID 0, RFC 6311
   Count_
 };
-std::string_view name(Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ... "ike_sa_init", "ike_auth", ... "ike_followup_ke"
+std::string_view name(
+    Exchange e);  ///< "main_mode", "aggressive_mode", "xauth", ... "ike_sa_init", "ike_auth", ... "ike_followup_ke", "counter_sync"
 
 /// Those that IKEv2 alone has.
 inline bool of_ikev2(Exchange e) { return e >= Exchange::IkeSaInit && e < Exchange::Count_; }

@@ -4,6 +4,7 @@
 
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
+#include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_eap.hpp"
@@ -24,6 +25,7 @@ namespace {
 void on_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_request(core, in, sa);
   if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_request(core, in, sa);
+  if (on_sync_request(core, in, sa)) return;
   if (arrival(core, in, sa) == Arrived::Old) return;
   const bool closing = std::holds_alternative<Closing>(sa.state);
   if (!sa.established() && !closing) {
@@ -60,6 +62,7 @@ void on_request(Core& core, const Incoming& in, IkeSa& sa) {
 void on_response(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_response(core, in, sa);
   if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_response(core, in, sa);
+  if (on_sync_response(core, in, sa)) return;
   if (!sa.request || sa.request->id != in.header().message_id.value || !std::holds_alternative<RequestSent>(sa.request->state)) return;
   const auto message = open(core, in, sa);
   if (!message) return;
@@ -169,6 +172,7 @@ void on_timer(Core& core, TimePoint now) {
     }
     if (IkeSa* sa = core.find(id)) on_connecting_timer(core, now, *sa);
     if (IkeSa* sa = core.find(id)) on_established_timer(core, now, *sa);
+    if (IkeSa* sa = core.find(id)) on_sync_timer(core, now, *sa);
   }
   for (const std::size_t index : due.runs) core.run(index);
 }
@@ -180,7 +184,7 @@ void settle(Core& core, TimePoint now) {
                },
                [&](IkeSa& sa) { advance(core, now, sa); },
                [&](const IkeSa& sa) {
-                 return earliest(earliest(connecting_deadline(sa), established_deadline(core, sa)),
+                 return earliest(earliest(earliest(connecting_deadline(sa), established_deadline(core, sa)), sync_deadline(sa)),
                                  earliest(sa.request_parts.deadline(), sa.reply_parts.deadline()));
                },
                [&](std::size_t index) { return run_deadline(core, index); }});

@@ -7,6 +7,7 @@
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
+#include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/exchange_auth_initiator.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_eap.hpp"
@@ -46,6 +47,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
   if (c.unique != config::Unique::Never && sa.replaces.empty() && (sa.pass || !core.contacted.contains({sa.remote.vrf, sa.remote.address})))
     b.notify(NotifyType::InitialContact);
   offer_mobility(core, sa, b);
+  offer_sync(core, sa, b);
   request_ticket(core, sa, b);
   MakeChild make;
   if (!sa.childless) {
@@ -155,6 +157,7 @@ void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, cons
   if (reply.notify(NotifyType::Redirect) && make.spi_in) core.release_spi(std::exchange(make.spi_in, Spi{}));
   if (sent_elsewhere(core, now, sa, text(id), reply)) return;
   note_mobility(core, sa, reply);
+  note_sync(core, sa, reply);
   note_token(core, sa, reply);
   established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
   note_ticket(core, now, sa, id, reply);

@@ -4,6 +4,7 @@
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
+#include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_auth_responder.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
@@ -120,6 +121,8 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
   add_ticket(core, sa, request.message, who, answer);
   note_mobility(core, sa, request.message);
   if (sa.mobility.agreed) offer_mobility(core, sa, answer);
+  note_sync(core, sa, request.message);
+  confirm_sync(sa, answer);
   established(core, now, sa, std::move(who.identity), who.key);
   if (first) peer_restarted(core, now, sa);
   make_child(core, now, sa, request.id, request.message, std::move(answer));

@@ -228,6 +228,8 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->fragments = old.fragments;
   made->mobility.agreed = old.mobility.agreed;
   made->mobility.others = old.mobility.others;
+  made->sync.ids = old.sync.ids;
+  made->sync.replay = old.sync.replay;
   made->inner_local = old.inner_local;
   made->inner_remote = old.inner_remote;
   made->lease = old.lease;

@@ -4,6 +4,7 @@
 
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
+#include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
@@ -97,6 +98,7 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
     return discard(core, in.now, sa);
   }
   note_token(core, sa, m);
+  note_replay_sync(core, in, sa, m);
   const auto deletes = m.all<Delete>();
   if (m.notify(NotifyType::UpdateSaAddresses) || std::ranges::any_of(deletes, [](const Delete* d) { return d->protocol != kProtoIke; }))
     take_place(core, in.now, sa);

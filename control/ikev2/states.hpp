@@ -41,6 +41,7 @@
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
 #include "control/ikev2/signatures.hpp"
+#include "control/ikev2/sync_rules.hpp"
 
 namespace culvert::ikev2 {
 
@@ -283,6 +284,7 @@ struct IkeSa {
   std::optional<Pass> pass;               ///< of a client that comes back: what it shows (RFC 5723)
   std::shared_ptr<const Ticket> resumed;  ///< of a gateway: what it was shown
   SecretBytes crash_token;                ///< the peer's, that it shows when it has lost this SA (RFC 6290)
+  Synchronizing sync;                     ///< of counters (RFC 6311)
   bool fragments = false;                 ///< both sides have announced that they take them in (RFC 7383 §2.3)
   Fragments request_parts, reply_parts;
   std::uint32_t next_request = 0;   ///< message ID of our next request

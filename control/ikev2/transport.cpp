@@ -66,6 +66,10 @@ Outstanding send_request(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exch
   return {now, {}, core.config.ike, core.services};
 }
 
+void send_apart(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, const Builder& payloads) {
+  core.send(now, sa, sealed(core, sa, exchange, id, false, payloads));
+}
+
 void answer(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, const Builder& payloads) {
   sa.last_answer = sealed(core, sa, exchange, id, true, payloads);
   sa.next_expected = id + 1;

@@ -10,6 +10,8 @@ namespace culvert::ikev2 {
 
 /// Sends the next request: the wait for its answer, of which IkeSa::last_request is what is sent again.
 Outstanding send_request(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, const Builder& payloads);
+/// A request with an ID of its own, beside the one under way: not sent again, and not counted.
+void send_apart(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, const Builder& payloads);
 /// Answers the peer's request `id`, which is done with then.
 void answer(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, const Builder& payloads);
 void answer_error(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, std::uint32_t id, NotifyType type, Bytes data = {});

@@ -101,6 +101,8 @@ void add_ike_sas(const Core& core, std::vector<ike::IkeSaInfo>& out) {
     info.nat_remote = sa.nat.remote;
     info.nat_forced = sa.nat.forced && sa.nat.supported;
     info.mobike = sa.mobility.agreed;
+    info.message_id_sync = sa.sync.ids;
+    info.replay_counter_sync = sa.sync.replay;
     info.peer_addresses = sa.mobility.others;
     info.created = sa.created;
     info.suite = sa.suite;

@@ -70,6 +70,9 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
       case shm::MessageType::MoveSa:
         result = move_sa(m.as<shm::MoveSa>());
         break;
+      case shm::MessageType::SkipNumbers:
+        result = skip_numbers(m.as<shm::SkipNumbers>());
+        break;
       default:
         if (t_.others) result = t_.others(m);
         break;
@@ -237,6 +240,21 @@ shm::AckResult Commands::move_sa(const shm::MoveSa& m) {
   if (!sa->manager.udp || m.remote.port == 0 || m.remote.address.family != sa->manager.outer_family || m.remote.vrf != sa->outer_vrf)
     return shm::AckResult::BadMessage;
   move_outbound(*sa, m.remote);
+  return shm::AckResult::Ok;
+}
+
+shm::AckResult Commands::skip_numbers(const shm::SkipNumbers& m) {
+  if (!valid_direction(m.direction) || m.count > shm::SkipNumbers::kMost) return shm::AckResult::BadMessage;
+  if (m.direction == Direction::Inbound) {
+    InboundSa* sa = t_.inbound.at(m.slot);
+    if (sa == nullptr || sa->spi != m.spi) return shm::AckResult::NotFound;
+    sa->counters->skipped.add(m.count);
+    return shm::AckResult::Ok;
+  }
+  OutboundSa* sa = t_.outbound.at(m.slot);
+  if (sa == nullptr || sa->spi != m.spi) return shm::AckResult::NotFound;
+  sa->skip(m.count);
+  spdlog::info("outbound SA {:08x} leaves out {} sequence numbers", m.spi.value, m.count);
   return shm::AckResult::Ok;
 }
 

@@ -87,6 +87,7 @@ class Commands {
   shm::AckResult remove_sa(const shm::RemoveSa& m);
   shm::AckResult move_sa(const shm::MoveSa& m);
   void move_outbound(OutboundSa& sa, const Endpoint& remote);
+  shm::AckResult skip_numbers(const shm::SkipNumbers& m);
   shm::AckResult relocate_sa(const shm::MoveSa& m);
   template <class Table>
   shm::AckResult relocate_in(Table& table, const shm::MoveSa& m);

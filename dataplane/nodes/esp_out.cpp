@@ -90,7 +90,7 @@ Drop prepare_transport(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
 Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   OutboundSa& sa = *p.outbound;
   if (sa.halted()) [[unlikely]]
-    sa.relocate();
+    sa.heed();
   if (sa.expired()) [[unlikely]]
     return (sa.events.load(std::memory_order_relaxed) & kHardSequence) != 0 ? Drop::EspSequence : Drop::EspExpired;
   const EspGeometry g = sa.geometry;  // a copy: what is written into the packet might else be thought to change it

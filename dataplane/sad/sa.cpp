@@ -145,8 +145,27 @@ bool InboundSa::relocate() {
   return true;
 }
 
+void OutboundSa::heed() {
+  const std::uint8_t orders = halt.load(std::memory_order_relaxed);
+  if ((orders & kRelocated) != 0) relocate();
+  if ((orders & kSkips) != 0) take_skips();
+}
+
+void OutboundSa::skip(std::uint64_t count) {
+  to_skip.fetch_add(count, std::memory_order_relaxed);
+  halt.fetch_or(kSkips, std::memory_order_release);
+}
+
+/// The numbers left out are used up like those of packets, and end the SA as those do: none is ever used twice.
+void OutboundSa::take_skips() {
+  halt.fetch_and(static_cast<std::uint8_t>(~kSkips), std::memory_order_acquire);  // one that comes now is seen the next time
+  const std::uint64_t most = geometry.esn ? std::uint64_t{1} << 63 : kMaxSequence;
+  const std::uint64_t left = most - std::min(usage.packets, most);
+  usage.packets += std::min(to_skip.exchange(0, std::memory_order_relaxed), left);
+  reach_mark();
+}
+
 void OutboundSa::relocate() {
-  if ((halt.load(std::memory_order_relaxed) & kRelocated) == 0) return;
   halt.fetch_and(static_cast<std::uint8_t>(~kRelocated), std::memory_order_acquire);  // one that comes now is seen the next time
   const Relocation& to = *relocation.load(std::memory_order_acquire);
   outer_family = to.outer_family;

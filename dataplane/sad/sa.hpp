@@ -183,7 +183,7 @@ struct SaBase {
   bool udp = false;         ///< ESP in UDP (RFC 3948)
   Family outer_family = Family::None;
   std::uint16_t remote_port = 0, local_port = 0;  ///< outer UDP, host order; 0 without UDP. The remote one of inbound SAs only
-  std::atomic<std::uint8_t> halt{0};              ///< kStopped, kRelocated
+  std::atomic<std::uint8_t> halt{0};              ///< kStopped, kRelocated, kSkips
   std::atomic<std::uint8_t> events{0};            ///< UsageEvent bits, by the owner
   std::uint8_t outer_protocol = 0;                ///< ESP, AH, or UDP
   std::atomic<bool> narrow{false};                ///< outbound, by the manager: its selectors do not admit all that its policy selects
@@ -192,11 +192,12 @@ struct SaBase {
 
   static constexpr std::uint8_t kStopped = 1;    ///< by the manager: the hard lifetime in seconds has ended
   static constexpr std::uint8_t kRelocated = 2;  ///< outbound: the manager sets it, the owner takes it back: there is a Relocation
+  static constexpr std::uint8_t kSkips = 4;      ///< the same with OutboundSa::to_skip
 
   [[nodiscard]] bool expired() const {
     return (halt.load(std::memory_order_relaxed) & kStopped) != 0 || (events.load(std::memory_order_relaxed) & kHardEvents) != 0;
   }
-  /// Whether there is anything to do before the next packet: expired(), or a Relocation.
+  /// Whether there is anything to do before the next packet: expired(), a Relocation, or numbers to leave out.
   [[nodiscard]] bool halted() const {
     return halt.load(std::memory_order_relaxed) != 0 || (events.load(std::memory_order_relaxed) & kHardEvents) != 0;
   }
@@ -282,6 +283,7 @@ struct alignas(64) OutboundSa : SaBase {
   std::atomic<bool> watched{false};                    ///< as an InboundSa's
   std::atomic<OutboundSa*> older{nullptr};             ///< the policy's next older SA; by the manager, under RCU
   std::atomic<const Relocation*> relocation{nullptr};  ///< by the manager, under RCU
+  std::atomic<std::uint64_t> to_skip{0};               ///< sequence numbers to leave out: the manager adds, the owner takes
   shm::Lifetime soft, hard;
   ManagerView manager;
   std::unique_ptr<const MoreSides> more{};  ///< of several selectors
@@ -300,17 +302,23 @@ struct alignas(64) OutboundSa : SaBase {
     __builtin_prefetch(header.data());
     __builtin_prefetch(header.data() + kMaxTemplate);
   }
-  /// Sequence number of the latest packet: as many as were sent, since they count from 1 (RFC 4303 §2.2).
+  /// Sequence number of the latest packet: as many as were sent or left out, since they count from 1 (RFC 4303 §2.2).
   [[nodiscard]] std::uint64_t sequence() const { return usage.packets; }
   /// The largest outer packet by a port of `port_mtu`.
   [[nodiscard]] std::uint32_t outer_mtu(std::uint32_t port_mtu) const {
     return std::min(port_mtu, path_mtu.load(std::memory_order_relaxed));
   }
   void reach_mark();
-  /// Owner, when halted(): goes where the manager has said, if it has.
-  void relocate();
+  /// Owner, when halted(): goes where the manager has said, and leaves out the numbers that it has said, if it has.
+  void heed();
+  /// Manager: so many more are left out.
+  void skip(std::uint64_t count);
   /// The largest TCP segment that fits into an inner packet of `mtu` bytes behind an IP header of `ip_header`, as configured; 0: any.
   [[nodiscard]] std::uint32_t largest_segment(std::uint32_t mtu, std::uint32_t ip_header) const;
+
+ private:
+  void relocate();
+  void take_skips();
 };
 /// Where the SA sends to.
 IpAddress peer_of(const OutboundSa& sa);

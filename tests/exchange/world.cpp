@@ -145,6 +145,8 @@ void Host::perform() {
       remove(*out);
     } else if (auto* to = std::get_if<ike::MoveSa>(&action)) {
       move(*to);
+    } else if (auto* what = std::get_if<ike::SkipNumbers>(&action)) {
+      skip(*what);
     } else {
       log.push_back(std::get<ike::Report>(action));
       times.push_back(world.now);
@@ -287,6 +289,12 @@ void Host::move(const ike::MoveSa& to) {
     for (PlaneSa& s : outbound)
       if (to.direction == Direction::Outbound && s.sa.pair == to.pair && s.sa.spi == to.spi) move(s);
   });
+}
+
+void Host::skip(const ike::SkipNumbers& what) {
+  if (what.direction == Direction::Inbound && inbound.contains(what.spi.value)) inbound.at(what.spi.value).skipped += what.count;
+  for (PlaneSa& s : outbound)
+    if (what.direction == Direction::Outbound && s.sa.pair == what.pair && s.sa.spi == what.spi) s.skipped += what.count;
 }
 
 // ---------------------------------------------------------------------------------------------------------------- World

@@ -35,6 +35,7 @@ class World;
 struct PlaneSa {
   ike::InstallSa sa;
   TimePoint last_used{};
+  std::uint64_t skipped = 0;  ///< sequence numbers that were left out
 };
 
 class Host final : public ike::Services {
@@ -116,6 +117,7 @@ class Host final : public ike::Services {
   void install(const ike::InstallSa& sa);
   void remove(const ike::RemoveSa& sa);
   void move(const ike::MoveSa& to);
+  void skip(const ike::SkipNumbers& what);
   void compute(const ike::ComputeDh& job);
   void sign(const ike::Sign& job);
   void verify(const ike::VerifyPeer& job);

@@ -1,6 +1,6 @@
 // Fuzzes the command ring: whatever stands in it, the data plane answers each command once, and keeps its tables within their bounds.
 //   input: records: kind (1 byte), offset (2 bytes), length (1 byte), bytes that are written into a message at the offset.
-//     kind 0-7: the message of this kind before that, each of them one that would be done; 8: what there is by now is done at once.
+//     kind 0-7, 9: the message of this kind before that, each of them one that would be done; 8: what there is by now is done at once.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -93,6 +93,8 @@ shm::Message good(unsigned kind, std::uint32_t transaction) {
       return shm::Message::of(shm::RemoveSa{Direction::Outbound, 5, Spi{0xc0000005}}, transaction);
     case 6:
       return shm::Message::of(shm::MoveSa{5, Spi{0xc0000005}, {IpAddress::v4(0x0a090003), 4500}}, transaction);
+    case 9:
+      return shm::Message::of(shm::SkipNumbers{5, Spi{0xc0000005}, 1000}, transaction);
     default:
       return shm::Message::of(shm::PoliciesComplete{}, transaction);
   }
@@ -122,7 +124,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::uint64_t now = 0;
   std::uint32_t transaction = 0;
   while (in.ok() && in.remaining() > 0) {
-    const unsigned kind = in.be<std::uint8_t>() % 9;
+    const unsigned kind = in.be<std::uint8_t>() % 10;
     if (kind == 8 || batch.size() == 16) {
       apply(commands, batch, now);
       continue;

@@ -2,9 +2,11 @@
 // Whatever comes: no exception, bounded state, and nothing left when the SA is deleted.
 //   input: records of kind (1 byte), first payload (1 byte), length (2 bytes), the chain of payloads
 //     kind % 4: CREATE_CHILD_SA, INFORMATIONAL, IKE_AUTH again, the exchange of number kind / 4
+//     INFORMATIONAL with kind above 127: with message ID 0, as what sets counters right (RFC 6311)
 #include <cstdint>
 #include <cstdlib>
 
+#include "control/ikev2/sync_rules.hpp"
 #include "tests/exchange/ikev2_sites.hpp"
 #include "tests/exchange/insider_v2.hpp"
 
@@ -30,6 +32,16 @@ std::uint8_t exchange_of(std::uint8_t kind) {
   }
 }
 
+/// A request with message ID 0; those behind it go on as its answer says.
+void ask_apart(InsiderV2& peer, ikev2::PayloadType first, ByteView chain) {
+  const std::uint32_t next = std::exchange(peer.next_id, 0);
+  const auto m = peer.ask(ike::kExchangeInformationalV2, first, chain);
+  const auto* n = m ? m->notify(ikev2::NotifyType::Ikev2MessageIdSync) : nullptr;
+  const auto said = n ? ikev2::read_sync(n->data) : std::nullopt;
+  if (n) require(said && said->recv >= next);
+  peer.next_id = said ? said->recv : next;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -39,6 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   config.connections[0].proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
   Host& host = world.add("B", std::move(config));
   InsiderV2 peer(world, host, IpAddress::v4(0x0a090001));
+  peer.announces = {ikev2::NotifyType::Ikev2MessageIdSyncSupported, ikev2::NotifyType::IpsecReplayCounterSyncSupported};
   host.start();
   const auto ts = [](const char* text) { return TrafficSelector::parse(text).value(); };
   require(peer.connect(ts("10.1.0.0/24"), ts("10.2.0.0/24")).has_value());
@@ -49,7 +62,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::size_t length = in.be<std::uint16_t>();
     const ByteView chain = in.take(std::min(length, in.remaining()));
     // Nothing is inside: then no payload is named, or it is none of ours.
-    static_cast<void>(peer.ask(exchange_of(kind), first, chain));
+    if (kind % 4 == 1 && kind > 127)
+      ask_apart(peer, first, chain);
+    else
+      static_cast<void>(peer.ask(exchange_of(kind), first, chain));
     require(host.engine->ike_sas().size() <= 64 && host.spis.size() <= 1100);
   }
   ike::Engine& engine = *host.engine;

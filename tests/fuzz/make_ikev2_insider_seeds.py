@@ -49,6 +49,8 @@ SEEDS = {
     "auth_failed": record(1, (NOTIFY, struct.pack(">BBH", 0, 0, 24))),
     "auth_again": record(2, (NOTIFY, struct.pack(">BBH", 0, 0, 16384))),
     "configuration": record(1, (CP, struct.pack(">B3xHH", 1, 1, 0))),
+    "sync": record(0x81, (NOTIFY, struct.pack(">BBH4sII", 0, 0, 16422, b"once", 40, 50)), (NOTIFY, struct.pack(">BBHI", 0, 0, 16423, 1000))) + record(1),
+    "sync_apart": record(1, (NOTIFY, struct.pack(">BBHQ", 0, 0, 16423, 1000))),
     "unknown": record(4 * 43 + 3, (NONCE, bytes(32))),
 }
 

@@ -122,6 +122,8 @@ AckResult FakeDataplane::execute(const Message& m) {
       return install(m.as<InstallSa>());
     case MessageType::RemoveSa:
       return remove(m.as<RemoveSa>());
+    case MessageType::SkipNumbers:
+      return AckResult::Ok;
     case MessageType::Capture:
       capturing = m.as<Capture>();
       return AckResult::Ok;

@@ -26,6 +26,7 @@ void add_list_pools(CLI::App& app, Call& call);
 void add_initiate(CLI::App& app, Call& call);
 void add_terminate(CLI::App& app, Call& call);
 void add_redirect(CLI::App& app, Call& call);
+void add_sync_counters(CLI::App& app, Call& call);
 void add_rekey(CLI::App& app, Call& call);
 void add_capture(CLI::App& app, Call& call);
 void add_counters(CLI::App& app, Call& call);

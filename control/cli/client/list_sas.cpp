@@ -96,6 +96,9 @@ std::string render_list_sas(const json::object& result) {
       for (const auto& one : list_of(sa, "peer_addresses")) others += (others.empty() ? "" : ", ") + std::string(one.as_string());
       out += "    can move (MOBIKE)" + (others.empty() ? "" : ", the peer is at " + others + ", too") + '\n';
     }
+    if (can_sync(sa, "message_id_sync"))
+      out += fmt::format("    message IDs{} can be set right (RFC 6311)\n",
+                         can_sync(sa, "replay_counter_sync") ? " and sequence numbers" : "");
     std::string announced;
     for (const auto& vendor : list_of(sa, "vendor_ids")) announced += (announced.empty() ? "" : ", ") + std::string(vendor.as_string());
     if (!announced.empty()) out += fmt::format("    the peer announces {}\n", announced);

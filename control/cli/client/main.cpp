@@ -88,6 +88,7 @@ int main(int argc, char** argv) {
   add_initiate(app, call);
   add_terminate(app, call);
   add_redirect(app, call);
+  add_sync_counters(app, call);
   add_rekey(app, call);
   add_capture(app, call);
   add_counters(app, call);

@@ -109,6 +109,7 @@ bool flag_of(const boost::json::object& o, std::string_view key) {
   return v->get_bool();
 }
 bool can_move(const boost::json::object& o) { return o.if_contains("mobike") != nullptr && flag_of(o, "mobike"); }
+bool can_sync(const boost::json::object& o, std::string_view key) { return o.if_contains(key) != nullptr && flag_of(o, key); }
 const boost::json::array& list_of(const boost::json::object& o, std::string_view key) {
   const auto* v = o.if_contains(key);
   if (v == nullptr || !v->is_array()) unexpected(key);

@@ -46,6 +46,7 @@ std::string counts_text(const boost::json::object& o, std::string_view key);
 std::string vrf_text(const boost::json::object& o);
 /// Whether it is an IKE SA that both sides can take to other addresses (RFC 4555).
 bool can_move(const boost::json::object& o);
+bool can_sync(const boost::json::object& o, std::string_view key);
 /// Whether it is of IKEv2, an object with the version of IKE; IKEv1 goes without saying.
 bool of_ikev2(const boost::json::object& o);
 /// "no answer to message 1 yet", "no answer to IKE_AUTH yet"; "" while we are computing.

@@ -45,6 +45,7 @@ Result list_pools(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result initiate(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result terminate(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result redirect(Gateway& gateway, const Args& args, ike::TimePoint now);
+Result sync_counters(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result rekey(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result counters(Gateway& gateway, const Args& args, ike::TimePoint now);
 Result log(Gateway& gateway, const Args& args, ike::TimePoint now);

@@ -19,12 +19,23 @@ struct Row {
   std::string_view name;
   Result (*run)(Gateway&, const Args&, ike::TimePoint);
 };
-constexpr std::array kCommands{Row{"list-certs", list_certs}, Row{"list-conns", list_conns}, Row{"list-sas", list_sas},
-                               Row{"list-pools", list_pools}, Row{"initiate", initiate},     Row{"terminate", terminate},
-                               Row{"rekey", rekey},           Row{"counters", counters},     Row{"log", log},
-                               Row{"debug", debug},           Row{"explain", explain},       Row{"trace-packet", trace_packet},
-                               Row{"capture", capture},       Row{"trace", trace},           Row{"version", version},
-                               Row{"redirect", redirect}};
+constexpr std::array kCommands{Row{"list-certs", list_certs},
+                               Row{"list-conns", list_conns},
+                               Row{"list-sas", list_sas},
+                               Row{"list-pools", list_pools},
+                               Row{"initiate", initiate},
+                               Row{"terminate", terminate},
+                               Row{"rekey", rekey},
+                               Row{"counters", counters},
+                               Row{"log", log},
+                               Row{"debug", debug},
+                               Row{"explain", explain},
+                               Row{"trace-packet", trace_packet},
+                               Row{"capture", capture},
+                               Row{"trace", trace},
+                               Row{"version", version},
+                               Row{"redirect", redirect},
+                               Row{"sync-counters", sync_counters}};
 
 std::string known_names(const std::vector<std::string_view>& names, std::string_view wrong) {
   const std::string near = nearest(wrong, names);

@@ -113,6 +113,8 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"virtual_addresses", std::move(addresses)},
           {"nat", {{"local", sa.nat_local}, {"remote", sa.nat_remote}, {"forced", sa.nat_forced}}},
           {"mobike", sa.mobike},
+          {"message_id_sync", sa.message_id_sync},
+          {"replay_counter_sync", sa.replay_counter_sync},
           {"peer_addresses", std::move(others)},
           {"vendor_ids", std::move(vendors)},
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},

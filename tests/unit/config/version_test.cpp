@@ -197,6 +197,15 @@ TEST_CASE("MOBIKE is of IKEv2 and of tunnel mode, and there by default", "[confi
         Rows{":17:13: connections.b.mobike: expected no such key with version: 1: MOBIKE is of IKEv2"});
 }
 
+TEST_CASE("counters may be set right unless the configuration says no; of IKEv2", "[config][version][sync][rfc6311-4]") {
+  CHECK(connection(kBase).counter_sync.enabled);
+  CHECK_FALSE(connection(beside("counter_sync: no")).counter_sync.enabled);
+  CHECK(findings(beside("counter_sync: yes")).empty());
+  CHECK(findings(beside("counter_sync: perhaps")).size() == 1);
+  CHECK(findings(with("version: 1", "version: 1\n    counter_sync: no", with("version: 2", "version: 1"))) ==
+        Rows{":17:19: connections.b.counter_sync: expected no such key with version: 1: it is of IKEv2 (RFC 6311)"});
+}
+
 TEST_CASE("each side of IKEv2 proves itself in its own way", "[config][version][rfc7296-2.15]") {
   const std::string own = "id: gw-a.example, auth: pubkey, certs: /a.pem, key: file:/a.key";
   const std::string peer = "id: gw-b.example, auth: pubkey, cacerts: /ca.pem";

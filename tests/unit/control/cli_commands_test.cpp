@@ -1,4 +1,6 @@
 // The commands of the socket: refusals, waiting, and the documents of protocol.hpp.
+#include <algorithm>
+
 #include "tests/unit/control/gateway_fixture.hpp"
 
 using namespace culvert;
@@ -21,6 +23,27 @@ TEST_CASE_METHOD(Fixture, "commands: what is refused, and why", "[cli]") {
   CHECK_THAT(message(R"({"command":"initiate","args":{"connection":"site-c"}})"), Catch::Contains("did you mean site-b?"));
   CHECK_THAT(message(R"({"command":"rekey","args":{"connection":"site-b","child":"nett"}})"), Catch::Contains("did you mean net?"));
   CHECK_THAT(message(R"({"command":"terminate","args":{"connection":"site-b"}})"), Catch::Contains("not attached"));
+}
+
+TEST_CASE_METHOD(Fixture, "sync-counters asks the engine, for one peer or all, and tells what it says", "[cli][rfc6311-5.1]") {
+  attach();
+  test::engine().answer = {true, "begun"};
+  CHECK(ask(R"({"command":"sync-counters","args":{"connection":"site-b"}})").at("result").at("message") == "begun");
+  CHECK(test::engine().calls.back() == "sync-counters site-b");
+  test::engine().answer = {false, "the peer cannot"};
+  CHECK(ask(R"({"command":"sync-counters","args":{"connection":"site-b","peer":"b.example"}})").at("error").at("message") ==
+        "the peer cannot");
+  CHECK(test::engine().count("sync-counters site-b of b.example") == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "sequence numbers that are left out reach the data plane, of SAs that it has", "[gateway][rfc6311-5.2]") {
+  attach();
+  const Spi in = bring_up(1);
+  test::engine().actions = {ike::SkipNumbers{1, Spi{0xdddd}, Direction::Outbound, 1000}, ike::SkipNumbers{1, in, Direction::Inbound, 1000},
+                            ike::SkipNumbers{1, Spi{0xeeee}, Direction::Outbound, 1000}};
+  gateway->on_timer(now);
+  settle();
+  CHECK(std::ranges::count(dp->executed, shm::MessageType::SkipNumbers) == 2);
 }
 
 TEST_CASE_METHOD(Fixture, "initiate waits for the child, and tells a fresh failure with its reason", "[cli]") {

@@ -235,6 +235,10 @@ TEST_CASE("list-sas says of an IKE SA whether it can move, and where its peer is
   CHECK(line(R"(,"mobike":true,"peer_addresses":[])") == "    can move (MOBIKE)\n");
   CHECK(line(R"(,"mobike":true,"peer_addresses":["10.9.1.2","2001:db8::2"])") ==
         "    can move (MOBIKE), the peer is at 10.9.1.2, 2001:db8::2, too\n");
+  CHECK(line(R"(,"message_id_sync":false,"replay_counter_sync":false)") == "");
+  CHECK(line(R"(,"message_id_sync":true,"replay_counter_sync":false)") == "    message IDs can be set right (RFC 6311)\n");
+  CHECK(line(R"(,"message_id_sync":true,"replay_counter_sync":true)") ==
+        "    message IDs and sequence numbers can be set right (RFC 6311)\n");
 }
 
 TEST_CASE("explain: of IKEv2 the exchange by its name, and what a child waits for", "[cli][explain][ikev2]") {
