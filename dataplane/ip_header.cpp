@@ -40,6 +40,27 @@ bool walk(const Packet& p, std::uint32_t total, Chain& c) {
 }
 }  // namespace
 
+bool parse_ipv4(Packet& p) {
+  if (p.length < kIpv4HeaderBytes) return false;
+  const unsigned first = p.data[0];
+  if (first - 0x45U > 0x4fU - 0x45U) return false;  // version 4, five words or more
+  const std::uint32_t header = (first & 0x0fU) * 4U;
+  const std::uint32_t total = load_be16(p.data + 2);
+  if (total < header || total > p.length || ipv4_header_sum(p.data, header) != 0xffff) return false;
+  const std::uint16_t fragment = load_be16(p.data + 6);
+  if (total != p.length) p.resize(total);
+  p.family = Family::V4;
+  p.l4_offset = static_cast<std::uint16_t>(header);
+  p.protocol = p.data[9];
+  p.fragment = (fragment & (kIpv4Mf | kIpv4OffsetMask)) != 0;
+  const bool has_ports = kHasPorts[p.protocol];
+  const bool ports = has_ports && (fragment & kIpv4OffsetMask) == 0 && total >= header + 4;
+  p.ports_hidden = has_ports && !ports;
+  p.source_port = ports ? load_be16(p.data + header) : std::uint16_t{0};
+  p.destination_port = ports ? load_be16(p.data + header + 2) : std::uint16_t{0};
+  return true;
+}
+
 std::uint16_t sum_bytes(const std::uint8_t* data, std::uint32_t bytes) {
   std::uint64_t sum = 0;
   std::uint32_t i = 0;

@@ -35,7 +35,7 @@ inline std::uint16_t ipv4_header_sum(const std::uint8_t* header, std::uint32_t b
     std::memcpy(&w, header + at, sizeof w);
     return std::uint64_t{w};
   };
-  std::uint64_t sum = word(0) + word(4) + word(8) + word(12) + word(16);  // nearly all headers end here
+  std::uint64_t sum = word(0) + word(4) + word(8) + word(12) + word(16);
   for (std::uint32_t i = kIpv4HeaderBytes; i < bytes; i += 4) sum += word(i);
   return fold_checksum(sum);
 }
@@ -92,31 +92,35 @@ inline void set_traffic_class(Packet& p, std::uint8_t value) {
 /// TTL, or hop limit.
 inline std::uint8_t hops_left(const Packet& p) { return p.data[p.family == Family::V6 ? 7 : 8]; }
 
-/// Validates the IPv4 header (RFC 1812 §5.2.2: version, length, checksum), cuts the packet to its total length, and fills the
-/// parsed fields. False: malformed; the packet is unchanged then. A first fragment that is too short for its ports has none.
-/// `Summed`: where `tag` is kSummed, the checksum is believed to be right.
+/// A packet with nothing special about it: IPv4 without options (RFC 1812 §5.2.2: version, length, checksum), no fragment, and room for
+/// ports. Cuts it to its total length, and fills the parsed fields. False: it is another one, or malformed, and unchanged. `Summed`: where
+/// `tag` is kSummed, the checksum is believed to be right.
 template <bool Summed = false>
-inline bool parse_ipv4(Packet& p) {
-  if (p.length < kIpv4HeaderBytes) return false;
-  const unsigned first = p.data[0];
-  if (first - 0x45U > 0x4fU - 0x45U) return false;  // version 4, five words or more
-  const std::uint32_t header = (first & 0x0fU) * 4U;
-  const std::uint32_t total = load_be16(p.data + 2);
-  if (total < header || total > p.length) return false;
-  if (!(Summed && p.tag == Packet::kSummed) && ipv4_header_sum(p.data, header) != 0xffff) return false;
-  const std::uint16_t fragment = load_be16(p.data + 6);
-  if (total != p.length) p.resize(total);
+inline bool parse_usual(Packet& p) {
+  constexpr std::uint32_t kWithPorts = kIpv4HeaderBytes + 4;
+  if (p.length < kWithPorts) [[unlikely]]
+    return false;
+  const std::uint8_t* const ip = p.data;
+  const std::uint32_t total = load_be16(ip + 2);
+  std::uint16_t fragment;
+  std::memcpy(&fragment, ip + 6, sizeof fragment);
+  const bool whole = (fragment & __builtin_bswap16(kIpv4Mf | kIpv4OffsetMask)) == 0;
+  if (ip[0] != 0x45 || !whole || total - kWithPorts > p.length - kWithPorts) [[unlikely]]
+    return false;
+  if (!(Summed && p.tag == Packet::kSummed) && ipv4_header_sum(ip, kIpv4HeaderBytes) != 0xffff) [[unlikely]]
+    return false;
+  const std::uint32_t wire = load_be32(ip + kIpv4HeaderBytes);
+  const std::uint8_t protocol = ip[9];
+  p.resize(total);
+  p.l4_offset = kIpv4HeaderBytes;
   p.family = Family::V4;
-  p.l4_offset = static_cast<std::uint16_t>(header);
-  p.protocol = p.data[9];
-  p.fragment = (fragment & (kIpv4Mf | kIpv4OffsetMask)) != 0;
-  const bool has_ports = kHasPorts[p.protocol];
-  const bool ports = has_ports && (fragment & kIpv4OffsetMask) == 0 && total >= header + 4;
-  p.ports_hidden = has_ports && !ports;
-  p.source_port = ports ? load_be16(p.data + header) : std::uint16_t{0};
-  p.destination_port = ports ? load_be16(p.data + header + 2) : std::uint16_t{0};
+  p.set_flow_word(kHasPorts[protocol] ? std::rotl(wire, 16) : 0, protocol);
   return true;
 }
+
+/// Validates any IPv4 header, cuts the packet to its total length, and fills the parsed fields. False: malformed; the packet is unchanged
+/// then. A first fragment that is too short for its ports has none.
+bool parse_ipv4(Packet& p);
 
 /// Validates the IPv6 header and steps over its extension headers (RFC 8200 §4), cuts the packet to its length, and fills the parsed
 /// fields: `protocol` is the upper layer's. False: malformed, a jumbogram, or a packet that hides its upper layer: a first fragment in
@@ -127,9 +131,9 @@ bool parse_ipv6(Packet& p);
 /// Validates and parses the IP header of whichever family the packet is of.
 template <bool Summed = false>
 inline bool parse_ip(Packet& p) {
-  if (p.length != 0 && p.data[0] >> 4 == 6) [[unlikely]]
-    return parse_ipv6(p);
-  return parse_ipv4<Summed>(p);
+  if (parse_usual<Summed>(p)) [[likely]]
+    return true;
+  return p.length != 0 && p.data[0] >> 4 == 6 ? parse_ipv6(p) : parse_ipv4(p);
 }
 
 }  // namespace culvert::dp

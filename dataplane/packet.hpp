@@ -78,19 +78,32 @@ struct alignas(64) Packet {
   std::uint16_t rx_port = 0;
   std::uint16_t tx_port = 0;  ///< set by forwarding
   // Filled by parse_ip():
-  std::uint16_t l4_offset = 0;    ///< of what follows the IP header, from `data`
-  std::uint16_t source_port = 0;  ///< host order; 0 where the protocol has none, or a fragment hides it
-  std::uint16_t destination_port = 0;
-  std::uint8_t protocol = 0;  ///< of the upper layer
+  std::uint16_t l4_offset = 0;  ///< of what follows the IP header, from `data`
   Family family = Family::None;
-  bool fragment = false;             ///< any fragment, the first included
+  std::uint8_t tag = 0;  ///< for the worker; nodes leave it alone
+  // What tells a flow beside its addresses: one word (flow_word). Filled by parse_ip(), but for the VRF.
+  alignas(8) std::uint16_t source_port = 0;  ///< host order; 0 where the protocol has none, or a fragment hides it
+  std::uint16_t destination_port = 0;
+  std::uint8_t protocol = 0;         ///< of the upper layer
   bool ports_hidden = false;         ///< its protocol has ports, but not here: a fragment other than the first, or too short
-  std::uint8_t tag = 0;              ///< for the worker; nodes leave it alone
   VrfId vrf = kDefaultVrf;           ///< where its addresses mean something: that of the port, then of what was inside of the SA
+  bool fragment = false;             ///< any fragment, the first included
   const SpdEntry* policy = nullptr;  ///< what the SPD says of its way out, in the snapshot of this pass; for the worker, too
 
   /// `tag` of a packet that has just come by a port with Port::sums(), whose device found the IPv4 header's checksum right.
   static constexpr std::uint8_t kSummed = 0xff;
+
+  /// Ports in host order, the source's lower; then protocol, `ports_hidden`, `vrf`, `fragment`, a byte each.
+  [[nodiscard]] std::uint64_t flow_word() const {
+    std::uint64_t word;
+    std::memcpy(&word, &source_port, sizeof word);
+    return word;
+  }
+  /// Of a whole packet, in its VRF; `ports` as in flow_word().
+  void set_flow_word(std::uint32_t ports, std::uint8_t upper) {
+    const std::uint64_t word = ports | std::uint64_t{upper} << 32 | std::uint64_t{vrf} << 48;
+    std::memcpy(&source_port, &word, sizeof word);
+  }
 
   /// Moves the start forward: the first `n` bytes become headroom. `n` <= length.
   void pull(std::uint32_t n) {
@@ -110,7 +123,7 @@ struct alignas(64) Packet {
     length = n;
   }
 };
-static_assert(sizeof(Packet) == 64);
+static_assert(sizeof(Packet) == 64 && offsetof(Packet, fragment) == offsetof(Packet, source_port) + 7);
 
 /// Up to kBurstMax packets in order of arrival. A node that drops some keeps the rest in order.
 class Burst {

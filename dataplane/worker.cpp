@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "dataplane/io/idle.hpp"
 #include "dataplane/ip_header.hpp"
@@ -38,6 +39,9 @@ constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 // What routers say of tunnels' paths: each SA is told once in ten minutes, or a few times where hops become ever smaller.
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
 constexpr unsigned kTransmitTries = 4;
+// Of what a port brings at once so many packets go through the path together: their headers and buffers stay in the first-level cache, and
+// their pages in the TLB for stores, which has 16 entries, from step to step. Where the crypto itself wants many, all do.
+constexpr std::size_t kTogether = 8;
 
 std::uint64_t monotonic_ns() {
   timespec t{};
@@ -47,18 +51,22 @@ std::uint64_t monotonic_ns() {
 
 constexpr std::uint16_t ether_type(Family family) { return family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6; }
 FrameHeader frame_header(MacBits to, MacBits from, std::uint16_t type) {
-  return {to | from << 48, static_cast<std::uint32_t>(from >> 16), __builtin_bswap16(type)};
+  return {to | from << 48, from | MacBits{__builtin_bswap16(type)} << 48};
 }
 
-/// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL is 0x0100 more in the checksum.
+/// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL, the upper half of its word, is one more in the upper half of the
+/// checksum, the carry to its lower half. As words lie in memory the halves are the other way round.
 void decrement_ttl(Packet& p) {
   if (p.family == Family::V6) [[unlikely]] {
     p.data[7] = static_cast<std::uint8_t>(p.data[7] - 1);
     return;
   }
   p.data[8] = static_cast<std::uint8_t>(p.data[8] - 1);
-  const std::uint32_t sum = load_be16(p.data + 10) + 0x0100U;
-  store_be16(p.data + 10, static_cast<std::uint16_t>(sum + (sum >> 16)));
+  std::uint16_t checksum;
+  std::memcpy(&checksum, p.data + 10, sizeof checksum);
+  const std::uint32_t sum = checksum + 1U;
+  checksum = static_cast<std::uint16_t>(sum + (sum >> 16));
+  std::memcpy(p.data + 10, &checksum, sizeof checksum);
 }
 }  // namespace
 
@@ -129,7 +137,11 @@ bool Worker::poll() {
     begin_pass();
     received += n;
     counters_.rx_packets.add(n);
-    receive(port, n);
+    for (std::span<Packet> rest = std::span(views_).first(n); !rest.empty();) {
+      const std::size_t some = std::min(rest.size(), together_);
+      receive(port, rest.first(some));
+      rest = rest.subspan(some);
+    }
     finish_pass();
   }
   if (!env_.handoff.empty() && !env_.handoff[id_]->empty()) {
@@ -149,31 +161,29 @@ bool Worker::poll() {
 
 /// `Summed`: of a device that looks at checksums of IPv4 headers.
 template <bool Summed>
-inline void Worker::classify(std::uint16_t port, std::size_t n, Burst& esp, Burst& clear) {
+inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burst& esp, Burst& clear) {
   const MacBits mac = tx_[port].mac;
   const VrfId vrf = env_.interfaces[port].vrf;
   const OwnAddresses& own = env_.own[vrf];
-  for (std::size_t i = 0; i < n; ++i) {
-    Packet& p = views_[i];
+  for (Packet& p : packets) {
     p.vrf = vrf;
-    const FrameVerdict v = classify_frame(p, mac);
-    if (v.kind == FrameKind::Ip) [[likely]] {
+    if (enter_ipv4(p, mac)) [[likely]] {
       input<Summed>(p, own, esp, clear);
     } else {
-      other_frame(p, v, mac, esp, clear);
+      other_frame(p, mac, esp, clear);
     }
   }
 }
 
-void Worker::receive(std::uint16_t port, std::size_t n) {
+void Worker::receive(std::uint16_t port, std::span<Packet> packets) {
   Burst esp;
   Burst clear;
   if (env_.ports[port]->sums()) {
-    classify<true>(port, n, esp, clear);
+    classify<true>(port, packets, esp, clear);
   } else {
-    classify<false>(port, n, esp, clear);
+    classify<false>(port, packets, esp, clear);
   }
-  watch_.lap(shm::Node::Classify, n);
+  watch_.lap(shm::Node::Classify, packets.size());
   Burst leaving;
   if (!clear.empty()) {
     const std::size_t asked = clear.size();
@@ -185,8 +195,10 @@ void Worker::receive(std::uint16_t port, std::size_t n) {
   if (!leaving.empty()) encapsulate(leaving);
 }
 
-/// ARP, what is of a VLAN, and what ends here.
-void Worker::other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Burst& clear) {
+/// IPv6, ARP, what is of a VLAN, and what ends here.
+void Worker::other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear) {
+  FrameVerdict v = classify_frame(p, own);
+  if (v.kind == FrameKind::Ip) return input<false>(p, env_.own[p.vrf], esp, clear);
   p.tag = 0;
   if (v.kind == FrameKind::Tagged) {
     v = enter_vlan(p, own, vlans_);
@@ -324,11 +336,13 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
 /// What came out of a tunnel, decrypted and checked.
 void Worker::opened(Burst& esp, Burst& inner) {
   const std::size_t sealed = esp.size();
+  const OwnAddresses* const own = env_.own.data();
   esp.filter([&](Packet& p) {
     set_origin(p, Origin::Tunnel);
     if (opens_tcp(p)) [[unlikely]]
       clamp_opened(p);
-    if (!martian_source(p, env_.own[p.vrf])) return true;
+    if (!martian_source(p, own[p.vrf])) [[likely]]
+      return true;
     drops_.drop(p, Drop::RxMartian);
     return false;
   });
@@ -371,12 +385,14 @@ void Worker::check_clear(Burst& packets, Burst& leaving) {
   if (policies_now_ == nullptr) return look_up_ways(packets);
   Burst others;
   std::array<const SpdEntry*, kBurstMax> mirrored;
+  const bool followed = paths_.on();
+  PolicySa last;
   by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
     flows.template recall<true>(
         *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
         [&](std::size_t i, const auto& flow) {
           Packet& p = *some[i];
-          if (protect_at_once(p, flow)) [[likely]]
+          if (!followed && protect_at_once(p, flow, last)) [[likely]]
             return leaving.push_back(&p);
           p.policy = flow.outbound_entry(*policies_now_);
           p.tx_port = flow.hop;
@@ -385,7 +401,16 @@ void Worker::check_clear(Burst& packets, Burst& leaving) {
         });
   });
   packets.clear();
-  leaving.filter([&](Packet& p) { return fit_under_sa(p); });
+  Tunnel way;
+  leaving.filter([&](Packet& p) {
+    if (p.outbound != way.sa) [[unlikely]]
+      way = tunnel(*p.outbound);
+    if (p.length > way.mtu || opens_tcp(p)) [[unlikely]]
+      return fit_under_sa(p);
+    p.tx_port = way.hop;
+    decrement_ttl(p);
+    return true;
+  });
   if (others.empty()) [[likely]]
     return;
   std::size_t i = 0;
@@ -405,14 +430,20 @@ void Worker::check_clear(Burst& packets, Burst& leaving) {
 /// Of a packet in clear of a flow of which all are protected, whatever else they are: its SA, which check_clear(), dispatch() and
 /// outbound() would come to. False: they must.
 template <class Flow>
-inline bool Worker::protect_at_once(Packet& p, const Flow& flow) {
-  if (!flow.settled() || hops_left(p) <= 1 || paths_.on()) [[unlikely]]
+inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last) {
+  if (!flow.settled() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
     return false;
+  if (flow.protect != last.policy) [[unlikely]] {
+    OutboundSa* sa = env_.policies[flow.protect].current.load(std::memory_order_acquire);
+    const bool whole = sa != nullptr && !sa->narrow.load(std::memory_order_relaxed);
+    last = {whole ? sa : nullptr, flow.protect};
+    if (whole) sa->prefetch();
+  }
+  p.outbound = last.sa;
+  if (last.sa != nullptr) [[likely]]
+    return true;
   p.outbound = sa_for(env_.policies[flow.protect], p);
-  if (p.outbound == nullptr) [[unlikely]]
-    return false;
-  p.outbound->prefetch();
-  return true;
+  return p.outbound != nullptr;
 }
 
 /// Calls ask(burst, cache, key_of) for the packets of each family that is there.
@@ -465,13 +496,20 @@ void Worker::ways_from_tunnel(Burst& packets, Burst& inner) {
     return inner.append(packets);
   }
   Burst others, leaving;
+  const bool followed = paths_.on();
+  const InboundSa* sa = nullptr;
+  PolicyId came_by;
   by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
     flows.template recall<false>(
         *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
         [&](std::size_t i, const auto& flow) {
           Packet& p = *some[i];
           p.tx_port = flow.hop;
-          if (forward_at_once(p, flow)) [[likely]]
+          if (p.inbound != sa) {
+            sa = p.inbound;
+            came_by = sa->manager.policy;
+          }
+          if (!followed && forward_at_once(p, flow, came_by)) [[likely]]
             return leaving.push_back(&p);
           p.policy = flow.outbound_entry(*policies_now_);
           others.push_back(&p);
@@ -485,41 +523,50 @@ void Worker::ways_from_tunnel(Burst& packets, Burst& inner) {
 /// Whether a packet leaves in clear, since no policy means it, or the one that it came by does: dispatch() and outbound() would come to
 /// send_clear(), too. False: they must look at it.
 template <class Flow>
-inline bool Worker::forward_at_once(const Packet& p, const Flow& flow) const {
+inline bool Worker::forward_at_once(const Packet& p, const Flow& flow, PolicyId came_by) const {
   const NextHop& hop = env_.fib->hop(flow.hop);
-  if (!hop.leads_out() || hops_left(p) <= 1 || paths_.on()) [[unlikely]]
+  if (!hop.leads_out() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
     return false;
-  return flow.outbound == 0 || settled_clear(PolicyId{flow.protect}, {p.inbound->manager.policy, turns_back(hop, p.rx_port)});
+  return flow.outbound == 0 || settled_clear(PolicyId{flow.protect}, {came_by, turns_back(hop, p.rx_port)});
 }
 
 /// Packets of tunnels, each with a way out: what send_clear() would do with each, those in a row that leave by one port together.
 void Worker::send_all_opened(const Burst& packets) {
-  Burst run;
+  std::array<Packet*, kBurstMax> run;
   std::array<MacBits, kBurstMax> to;
-  std::uint16_t port = 0;
+  std::size_t n = 0;
+  const NextHop* hop = nullptr;
+  std::uint32_t mtu = 0, last = 0;
+  HopId id = 0;
+  std::uint64_t link = 0;
   Family family = Family::None;
-  std::uint32_t mtu = 0;
   const auto flush = [&] {
-    if (!run.empty()) queue_frames(std::span(run.begin(), run.size()), std::span(to).first(run.size()), port, ether_type(family));
-    run.clear();
+    if (n != 0) queue_frames(std::span(run).first(n), std::span(to).first(n), hop->port, ether_type(family));
+    n = 0;
   };
   for (Packet* p : packets) {
-    const NextHop& hop = env_.fib->hop(p->tx_port);
-    if (hop.port != port || p->family != family) [[unlikely]] {
+    if (hop == nullptr || p->tx_port != id || p->family != family) [[unlikely]] {
       flush();
-      port = hop.port;
+      id = p->tx_port;
+      hop = &env_.fib->hop(id);
       family = p->family;
-      mtu = port < tx_.size() ? std::uint32_t{env_.interfaces[port].mtu} : 0;  // a VLAN's are tagged one by one
+      mtu = hop->port < tx_.size() ? std::uint32_t{env_.interfaces[hop->port].mtu} : 0;  // a VLAN's are tagged one by one
+      link = 0;
     }
-    const std::uint64_t link = link_to(*p, hop);
+    std::uint32_t address;  // enough of it: whom an IPv6 packet goes to is asked each time
+    std::memcpy(&address, p->data + 16, sizeof address);
+    if (link == 0 || address != last || family != Family::V4) {
+      link = link_to(*p, *hop);
+      last = address;
+    }
     if (Neighbor::state_of(link) != NeighborState::Reachable || p->length > mtu || p->headroom < kEthernetBytes) [[unlikely]] {
       flush();
       send_clear(*p);
       continue;
     }
     decrement_ttl(*p);
-    to[run.size()] = Neighbor::mac_of(link);
-    run.push_back(p);
+    to[n] = Neighbor::mac_of(link);
+    run[n++] = p;
   }
   flush();
 }
@@ -897,6 +944,7 @@ void Worker::finish_pass() {
   watch_.lap(shm::Node::Forward, 0);
   for (std::uint16_t port = 0; port < tx_.size(); ++port) transmit(port);
   drops_.flush();
+  together_ = crypto_.take_jobs() || std::exchange(spread_, false) ? kBurstMax : kTogether;
   watch_.lap(shm::Node::Transmit, leaving);
   watch_.end_pass();
   if (paths_.on()) [[unlikely]]

@@ -94,6 +94,12 @@ class Worker {
     std::uint32_t mtu = 0;  // of what goes in; 0: there is no route
   };
 
+  /// Of a policy, within a pass: the SA that takes all of its packets.
+  struct PolicySa {
+    OutboundSa* sa = nullptr;  // nullptr: there is none
+    std::uint16_t policy = 0;  // 0: none was asked for
+  };
+
   struct LastNeighbor {
     Neighbor* neighbor = nullptr;
     std::uint32_t address = 0;
@@ -101,12 +107,12 @@ class Worker {
   };
 
   // In the order of the path.
-  void receive(std::uint16_t port, std::size_t n);
+  void receive(std::uint16_t port, std::span<Packet> packets);
   template <bool Summed>
-  void classify(std::uint16_t port, std::size_t n, Burst& esp, Burst& clear);
+  void classify(std::uint16_t port, std::span<Packet> packets, Burst& esp, Burst& clear);
   void handed_over(std::span<void* const> handles);
   bool make_dummy(Packet& p, const HandoffNote& note);
-  void other_frame(Packet& p, FrameVerdict v, MacBits own, Burst& esp, Burst& clear);
+  void other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear);
   void arp(Packet& p);
   template <bool Summed>
   void input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear);
@@ -124,7 +130,7 @@ class Worker {
   void keep_own(Burst& esp, bool may_hand_over);
   void check_clear(Burst& packets, Burst& leaving);
   template <class Flow>
-  bool protect_at_once(Packet& p, const Flow& flow);
+  bool protect_at_once(Packet& p, const Flow& flow, PolicySa& last);
   void dispatch(Burst& packets);
   void deliver(Packet& p);
   void outbound(Burst& packets);
@@ -168,7 +174,7 @@ class Worker {
   void look_up_ways(Burst& packets);
   void ways_from_tunnel(Burst& packets, Burst& inner);
   template <class Flow>
-  [[nodiscard]] bool forward_at_once(const Packet& p, const Flow& flow) const;
+  [[nodiscard]] bool forward_at_once(const Packet& p, const Flow& flow, PolicyId came_by) const;
   void send_all_opened(const Burst& packets);
   [[nodiscard]] HopId way_to(const Packet& p) const;
   [[nodiscard]] HopId way_on(const Packet& p, const HandoffNote& note) const;
@@ -201,9 +207,11 @@ class Worker {
   PathLog paths_;
   Stopwatch watch_;
   bool wake_manager_ = false;
-  std::uint32_t fragment_id_;  // of the latest packet that was fragmented outside
-  Tunnel tunnel_;              // the one asked for last, within a pass
-  LastNeighbor last_;          // the one sent to last, within a pass
+  bool spread_ = false;               // packets of this pass were
+  std::size_t together_ = kBurstMax;  // packets of a port that go through the path at once
+  std::uint32_t fragment_id_;         // of the latest packet that was fragmented outside
+  Tunnel tunnel_;                     // the one asked for last, within a pass
+  LastNeighbor last_;                 // the one sent to last, within a pass
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
   Burst generated_;          // ICMP of our own, to be sent at the end of the pass

@@ -29,6 +29,7 @@ struct Watcher {
 
 /// Puts packets of own spread SAs on the board. Adds to `rest` what is better done at once.
 void Worker::spread(Burst& packets, Burst& rest, Direction d, bool cut) {
+  spread_ = true;
   if (board_ == nullptr || (board_->idle() && packets.size() < kFew)) return rest.append(packets);
   env_.boards->use();
   const bool followed = paths_.on();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include <emmintrin.h>
 #include <sys/random.h>
@@ -157,7 +158,7 @@ void CryptoEngine::Impl::gmac(CryptoOp& op, const std::uint8_t* nonce, bool seal
   op.ok = sealing || equal_tag(tag.data(), received.data(), g.icv);
 }
 
-/// One packet of GCM or GMAC.
+/// One packet of GCM or GMAC, in particular of GCM with extended sequence numbers.
 inline void CryptoEngine::Impl::direct(CryptoOp& op, bool sealing) {
   const SaKeys& k = *op.keys;
   const EspGeometry& g = k.geometry;
@@ -186,35 +187,61 @@ inline void CryptoEngine::Impl::direct(CryptoOp& op, bool sealing) {
   op.ok = g.icv == 16 ? equal_tag16(tag.data(), text + op.text_length) : equal_tag(tag.data(), text + op.text_length, g.icv);
 }
 
-void CryptoEngine::encrypt(std::span<CryptoOp> ops) {
-  std::array<CryptoOp*, kChunk> jobs;
+/// The first packets of `ops`, which are of GCM, as long as they have one key. Returns how many. What direct() does, with all that depends
+/// on the key asked once.
+template <bool kSealing>
+std::size_t CryptoEngine::Impl::gcm_row(std::span<CryptoOp> ops) {
+  constexpr std::uint32_t kIv = 8, kFront = kEspHeaderBytes + kIv;
+  const SaKeys* const keys = ops[0].keys;
+  const auto call = kSealing ? seal[keys->direct] : open[keys->direct];
+  const std::uint8_t icv = keys->geometry.icv;
+  gcm_context_data context;
+  alignas(16) std::array<std::uint8_t, 16> tag;
   std::size_t n = 0;
-  for (CryptoOp& op : ops) {
-    op.ok = false;
-    if (op.keys->geometry.kind != EspKind::Jobs) {
-      impl_->direct(op, true);
-      continue;
+  do {
+    CryptoOp& op = ops[n];
+    const GcmNonce nonce(*keys, op.esp + kEspHeaderBytes);
+    std::uint8_t* const text = op.esp + kFront;
+    std::uint8_t* const end = text + op.text_length;
+    if constexpr (kSealing) {
+      call(gcm_keys(*keys), &context, text, text, op.text_length, nonce.bytes.data(), op.esp, kEspHeaderBytes, end, icv);
+      op.ok = true;
+    } else {
+      call(gcm_keys(*keys), &context, text, text, op.text_length, nonce.bytes.data(), op.esp, kEspHeaderBytes, tag.data(), tag.size());
+      op.ok = icv == 16 ? equal_tag16(tag.data(), end) : equal_tag(tag.data(), end, icv);
     }
-    jobs[n++] = &op;
-    if (n == jobs.size()) impl_->run_jobs(std::span(jobs).first(std::exchange(n, 0)), true);
-  }
-  if (n != 0) impl_->run_jobs(std::span(jobs).first(n), true);
+  } while (++n < ops.size() && ops[n].keys == keys);
+  return n;
 }
 
-void CryptoEngine::decrypt(std::span<CryptoOp> ops) {
+template <bool kSealing>
+void CryptoEngine::Impl::run(std::span<CryptoOp> ops) {
   std::array<CryptoOp*, kChunk> jobs;
   std::size_t n = 0;
-  for (CryptoOp& op : ops) {
-    op.ok = false;
-    if (op.keys->geometry.kind != EspKind::Jobs) {
-      impl_->direct(op, false);
+  for (std::size_t i = 0; i < ops.size();) {
+    CryptoOp& op = ops[i];
+    const EspGeometry& g = op.keys->geometry;
+    if (g.kind == EspKind::Gcm && !g.esn) [[likely]] {
+      i += gcm_row<kSealing>(ops.subspan(i));
       continue;
     }
+    ++i;
+    op.ok = false;
+    if (g.kind != EspKind::Jobs) {
+      direct(op, kSealing);
+      continue;
+    }
+    jobs_done = true;
     jobs[n++] = &op;
-    if (n == jobs.size()) impl_->run_jobs(std::span(jobs).first(std::exchange(n, 0)), false);
+    if (n == jobs.size()) run_jobs(std::span(jobs).first(std::exchange(n, 0)), kSealing);
   }
-  if (n != 0) impl_->run_jobs(std::span(jobs).first(n), false);
+  if (n != 0) run_jobs(std::span(jobs).first(n), kSealing);
 }
+
+void CryptoEngine::encrypt(std::span<CryptoOp> ops) { impl_->run<true>(ops); }
+void CryptoEngine::decrypt(std::span<CryptoOp> ops) { impl_->run<false>(ops); }
+
+bool CryptoEngine::take_jobs() { return std::exchange(impl_->jobs_done, false); }
 
 std::string CryptoEngine::describe() const {
   static constexpr std::array<const char*, 7> kArch{"none", "no AES-NI", "SSE", "AVX", "AVX2", "AVX512", "other"};

@@ -92,6 +92,9 @@ class CryptoEngine {
   /// this process only. False if the cipher failed: nothing was written.
   [[nodiscard]] bool next_cbc_iv(std::uint8_t* out, std::size_t bytes);
 
+  /// Whether any of the packets since the last call were done as jobs (EspKind::Jobs), many at once, which is quicker the more there are.
+  [[nodiscard]] bool take_jobs();
+
   /// Known answers of every suite, both directions; the error names what is wrong.
   std::expected<void, std::string> self_test();
 

@@ -51,6 +51,7 @@ struct CryptoEngine::Impl {
   alignas(64) std::array<std::uint8_t, kIvBlocks * 16> ivs{};
   std::array<std::uint64_t, 2> iv_counter{};
   std::size_t iv_next = kIvBlocks;
+  bool jobs_done = false;  // since take_jobs()
   // ICVs computed on decryption.
   alignas(64) std::array<std::array<std::uint8_t, kMaxIcv>, kChunk> tags{};
   std::array<Scratch, kChunk> scratch{};
@@ -75,6 +76,10 @@ struct CryptoEngine::Impl {
   static void fill_aead(IMB_JOB& job, const CryptoOp& op, std::size_t salt_bytes, Scratch& s);
   void take_jobs(IMB_JOB* const* jobs, std::uint32_t n, bool sealing);
   void run_jobs(std::span<CryptoOp* const> ops, bool sealing);
+  template <bool kSealing>
+  std::size_t gcm_row(std::span<CryptoOp> ops);
+  template <bool kSealing>
+  void run(std::span<CryptoOp> ops);
 };
 
 }  // namespace culvert::dp

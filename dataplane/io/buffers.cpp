@@ -51,7 +51,7 @@ void BufferPool::release(void*, std::span<void* const> handles) {
   rte_pktmbuf_free_bulk(reinterpret_cast<rte_mbuf**>(const_cast<void**>(handles.data())), static_cast<unsigned>(handles.size()));
 }
 
-void load_view(void* handle, Packet& view) { view_of(mbuf(handle), view); }
+void load_view(void* handle, Packet& view) { view_of(mbuf(handle), view, mbuf(handle)->port); }
 
 void store_view(const Packet& view) {
   rte_mbuf* m = mbuf(view.handle);
@@ -63,16 +63,15 @@ void store_view(const Packet& view) {
 
 namespace {
 inline void* store_frame(const Packet& p, const FrameHeader& header) {
-  constexpr std::uint32_t kBytes = sizeof header.first + sizeof header.second + sizeof header.type;
+  constexpr std::uint32_t kBytes = 14;
   rte_mbuf* m = mbuf(p.handle);
   std::uint8_t* frame = p.data - kBytes;
   std::memcpy(frame, &header.first, sizeof header.first);
-  std::memcpy(frame + 8, &header.second, sizeof header.second);
-  std::memcpy(frame + 12, &header.type, sizeof header.type);
+  std::memcpy(frame + kBytes - sizeof header.last, &header.last, sizeof header.last);
+  const std::uint32_t length = p.length + kBytes;
   m->data_off = static_cast<std::uint16_t>(frame - static_cast<std::uint8_t*>(m->buf_addr));
-  m->pkt_len = p.length + kBytes;
-  m->data_len = static_cast<std::uint16_t>(p.length + kBytes);
-  m->port = p.rx_port;
+  m->pkt_len = length;
+  m->data_len = static_cast<std::uint16_t>(length);
   return m;
 }
 }  // namespace
@@ -83,13 +82,13 @@ void store_frames(std::span<Packet* const> packets, FrameHeader header, void** h
 
 void store_frames(std::span<Packet* const> packets, std::span<const MacBits> to, FrameHeader header, void** handles) {
   const std::uint64_t rest = header.first >> 48 << 48;
-  for (std::size_t i = 0; i < packets.size(); ++i) handles[i] = store_frame(*packets[i], {to[i] | rest, header.second, header.type});
+  for (std::size_t i = 0; i < packets.size(); ++i) handles[i] = store_frame(*packets[i], {to[i] | rest, header.last});
 }
 
 HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_to_priv(mbuf(handle))); }
 
 void load_handed_over(void* handle, Packet& view) {
-  view_of(mbuf(handle), view);
+  load_view(handle, view);
   view.vrf = note_of(handle).vrf;
 }
 

@@ -73,11 +73,10 @@ void load_view(void* handle, Packet& view);
 void load_handed_over(void* handle, Packet& view);
 /// Writes the view's bounds back into its buffer; before handing over and before transmitting.
 void store_view(const Packet& view);
-/// An Ethernet header (14 bytes) as it stands in memory: eight bytes, four, and the type.
+/// An Ethernet header (14 bytes) as it stands in memory: its first eight bytes, and its last eight, of which two are among the first.
 struct FrameHeader {
   std::uint64_t first;
-  std::uint32_t second;
-  std::uint16_t type;
+  std::uint64_t last;
 };
 /// For packets that leave alike: writes the header in front of each, which needs the headroom, and what is then sent into its buffer. The
 /// buffers go to `handles`; the views are as before.

@@ -7,8 +7,8 @@
 
 namespace culvert::dp {
 
-/// Fills the view from its buffer.
-inline void view_of(rte_mbuf* m, Packet& view) {
+/// Fills the view from its buffer, of a packet that came by `rx_port`.
+inline void view_of(rte_mbuf* m, Packet& view, std::uint16_t rx_port) {
   view.handle = m;
   view.data = static_cast<std::uint8_t*>(m->buf_addr) + m->data_off;
   view.length = m->data_len;
@@ -16,7 +16,7 @@ inline void view_of(rte_mbuf* m, Packet& view) {
   view.tailroom = static_cast<std::uint16_t>(m->buf_len - m->data_off - m->data_len);
   view.inbound = nullptr;
   view.outbound = nullptr;
-  view.rx_port = m->port;
+  view.rx_port = rx_port;
   view.tag = 0;
 }
 

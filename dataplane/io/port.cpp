@@ -196,13 +196,13 @@ std::size_t Port::receive(unsigned queue, std::span<Packet> views) {
   const std::uint16_t n = rte_eth_rx_burst(id_, static_cast<std::uint16_t>(queue), mbufs.data(),
                                            static_cast<std::uint16_t>(std::min(views.size(), mbufs.size())));
   for (std::uint16_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
+  const std::uint16_t index = index_;
   for (std::uint16_t i = 0; i < n; ++i) {
     // Scattered receive is never asked for, and buffers are as large as the largest MTU: this is for devices that do it all the same.
     const bool usual = is_own_and_linear(mbufs[i]);
     if (!usual) [[unlikely]]
       if (rte_mbuf* copy = own_copy(mbufs[i], pool_.raw()); copy != nullptr) mbufs[i] = copy;
-    view_of(mbufs[i], views[i]);
-    views[i].rx_port = index_;
+    view_of(mbufs[i], views[i], index);
     if (!usual && !is_own_and_linear(mbufs[i])) [[unlikely]]
       views[i].length = 0;  // ends as malformed
   }

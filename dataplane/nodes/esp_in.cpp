@@ -24,6 +24,8 @@ void count_drop(InboundSa& sa, Drop reason) { sa.counters->drop(Direction::Inbou
 
 /// Where the SPI stands: first in ESP, behind four bytes in AH.
 std::uint32_t spi_offset(const Packet& p) {
+  if (p.protocol == kProtocolEsp) [[likely]]
+    return p.l4_offset;
   if (p.protocol == kProtocolUdp) return p.l4_offset + udp_esp_bytes(p.destination_port);
   return p.l4_offset + (p.protocol == kProtocolAh ? kAhHeaderBytes - kEspHeaderBytes : 0U);
 }
@@ -193,84 +195,191 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
   return Drop::Count_;
 }
 
+/// What prepare() and unwrap() ask of an SA, asked once for packets of it in a row.
+struct Row {
+  InboundSa* sa = nullptr;
+  bool usual = false;  ///< ESP over IPv4, not in UDP, in tunnel mode, without extended sequence numbers
+  std::uint8_t iv = 0, align = 0;
+  std::uint32_t overhead = 0;             ///< beside the outer IP header
+  std::uint32_t flow = 0;                 ///< protocol and VRF outside, as in Packet::flow_word()
+  std::uint64_t ends = 0;                 ///< outer source and destination, as in the packet
+  bool addresses_alone = false;           ///< decide whether an inner packet is inside of the SA's selectors
+  std::uint32_t source = 0, sources = 0;  ///< then they are these, and so many more
+  std::uint32_t destination = 0, destinations = 0;
+
+  explicit Row(InboundSa& of) : sa(&of) {
+    const EspGeometry& g = of.geometry;
+    usual = of.outer_family == Family::V4 && of.outer_protocol == kProtocolEsp && !g.ah && !g.transport && !g.esn && !of.expired();
+    iv = g.iv;
+    align = g.align;
+    overhead = kEspHeaderBytes + g.iv + g.icv;
+  }
+  void expect_outside() {
+    flow = kProtocolEsp | std::uint32_t{sa->outer_vrf} << 16;
+    std::uint32_t remote, local;
+    std::memcpy(&remote, sa->match.remote_address.data(), sizeof remote);
+    std::memcpy(&local, sa->match.local_address.data(), sizeof local);
+    ends = remote | std::uint64_t{local} << 32;
+  }
+  /// `packets`: that are to come; if a mark is near, each is asked about it.
+  void expect_inside(std::size_t packets) {
+    usual =
+        usual && sa->usage.packets + packets < sa->usage.packets_mark && sa->usage.bytes + packets * kMaxIpLength < sa->usage.bytes_mark;
+    const PreparedSelector &theirs = sa->match.source, &ours = sa->match.destination;
+    addresses_alone = theirs.family == Family::V4 && ours.family == Family::V4 && theirs.any_upper && ours.any_upper;
+    source = theirs.first_v4;
+    sources = theirs.last_v4 - theirs.first_v4;
+    destination = ours.first_v4;
+    destinations = ours.last_v4 - ours.first_v4;
+  }
+  [[nodiscard]] bool admits(const Packet& p) const {
+    if (addresses_alone && load_be32(p.data + 12) - source <= sources && load_be32(p.data + 16) - destination <= destinations) [[likely]]
+      return true;
+    return sa->admits(p);
+  }
+};
+
+/// prepare() of a packet of a usual row.
+inline Drop prepare_usual(Packet& p, const Row& row, CryptoOp& op, std::uint64_t& sequence) {
+  std::uint64_t ends;
+  std::memcpy(&ends, p.data + 12, sizeof ends);
+  if (ends != row.ends || p.flow_word() >> 32 != row.flow || p.family != Family::V4) [[unlikely]]
+    return prepare(p, op, sequence);
+  const std::uint32_t overhead = p.l4_offset + row.overhead;
+  if (p.length < overhead + row.align || ((p.length - overhead) & (row.align - 1U)) != 0) [[unlikely]]
+    return Drop::EspRunt;
+  std::uint8_t* const esp = p.data + p.l4_offset;
+  sequence = load_be32(esp + 4);
+  op = {&row.sa->keys, esp, p.length - overhead, false, 0, 0};
+  return replay_drop(row.sa->replay.check(sequence));
+}
+
+/// unwrap() of a packet of a usual row, but for counting it, which is done (`counted`) only where the packet is not usual.
+inline Drop unwrap_usual(Packet& p, const Row& row, const CryptoOp& op, std::uint64_t sequence, bool& counted) {
+  std::uint8_t* const text = op.esp + kEspHeaderBytes + row.iv;
+  const std::uint32_t pad = text[op.text_length - 2];
+  if (text[op.text_length - 1] != kProtocolIpip || pad + kEspTrailerBytes > op.text_length) [[unlikely]] {
+    counted = true;
+    return unwrap(p, op, sequence);
+  }
+  const std::uint32_t inner = op.text_length - kEspTrailerBytes - pad;
+  if (!padding_right(text + inner, pad)) [[unlikely]]
+    return Drop::EspPadding;
+  const std::uint8_t tos = p.data[1];
+  p.pull(static_cast<std::uint32_t>(text - p.data));
+  p.resize(inner);
+  p.vrf = row.sa->vrf;
+  if (!parse_usual(p)) [[unlikely]]
+    if (!parse_ip(p) || p.family != Family::V4) return Drop::EspInner;
+  if (p.data[1] != tos && !merge_class(p, tos, *row.sa)) [[unlikely]]
+    return Drop::EspEcn;
+  return row.admits(p) ? Drop::Count_ : Drop::EspSelector;
+}
+
+/// Packets of one SA from `i` on.
+std::size_t end_of_row(const Burst& burst, std::size_t i) {
+  const InboundSa* const sa = burst[i]->inbound;
+  do ++i;
+  while (i < burst.size() && burst[i]->inbound == sa);
+  return i;
+}
 }  // namespace
 
 /// in: packets with an SA. out: those worth the crypto, one operation each.
 void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
   std::size_t kept = 0;
-  const InboundSa* last = nullptr;
-  for (std::size_t i = 0; i < burst.size(); ++i) {
-    Packet& p = *burst[i];
-    if (p.inbound != std::exchange(last, p.inbound)) {
-      prefetch_keys(p.inbound->keys, p.length);
-      __builtin_prefetch(p.inbound->counters, 1);
-      __builtin_prefetch(&p.inbound->follows);
+  for (std::size_t i = 0, end; i < burst.size(); i = end) {
+    end = end_of_row(burst, i);
+    InboundSa& sa = *burst[i]->inbound;
+    prefetch_keys(sa.keys, burst[i]->length);
+    __builtin_prefetch(sa.counters, 1);
+    __builtin_prefetch(&sa.follows);
+    Row row(sa);
+    if (row.usual) [[likely]]
+      row.expect_outside();
+    for (; i < end; ++i) {
+      Packet& p = *burst[i];
+      const Drop verdict =
+          row.usual ? prepare_usual(p, row, batch.ops[kept], batch.sequence[kept]) : prepare(p, batch.ops[kept], batch.sequence[kept]);
+      if (verdict != Drop::Count_) [[unlikely]] {
+        count_drop(sa, verdict);
+        context.drops.drop(p, verdict);
+        continue;
+      }
+      burst[kept++] = &p;
     }
-    const Drop verdict = prepare(p, batch.ops[kept], batch.sequence[kept]);
-    if (verdict != Drop::Count_) [[unlikely]] {
-      count_drop(*p.inbound, verdict);
-      context.drops.drop(p, verdict);
-      continue;
-    }
-    burst[kept++] = &p;
   }
   burst.truncate(kept);
 }
 
 /// in: decrypted packets. out: inner packets. Counts after the last verdict, neighbours under one SA together.
 void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
-  std::size_t kept = 0;
-  InboundSa* sa = nullptr;
-  std::uint64_t packets = 0, bytes = 0;
-  const auto flush = [&] {
-    if (sa == nullptr) return;
-    if (packets > 0) {
-      sa->counters->packets.add(packets);
-      sa->counters->bytes.add(bytes);
-      sa->counters->last_used_ns.set(context.now_ns);
-    }
-    sa->counters->sequence.publish(sa->replay.top());  // the last: who reads it knows how many have come
-    packets = bytes = 0;
-  };
   constexpr std::size_t kAhead = 4;
-  for (std::size_t i = 0; i < burst.size(); ++i) {
-    Packet& p = *burst[i];
-    if (i + kAhead < burst.size()) __builtin_prefetch(batch.ops[i + kAhead].esp + batch.ops[i + kAhead].text_length);  // its trailer
-    if (p.inbound != sa) {
-      flush();
-      sa = p.inbound;
+  const std::size_t all = burst.size();
+  std::size_t kept = 0;
+  for (std::size_t i = 0, end; i < all; i = end) {
+    end = end_of_row(burst, i);
+    InboundSa& sa = *burst[i]->inbound;
+    Row row(sa);
+    row.usual = row.usual && !sa.follows.load(std::memory_order_relaxed);
+    row.expect_inside(end - i);
+    std::uint64_t packets = 0, bytes = 0, counted_packets = 0, counted_bytes = 0;
+    for (; i < end; ++i) {
+      Packet& p = *burst[i];
+      const CryptoOp& op = batch.ops[i];
+      if (i + kAhead < all) __builtin_prefetch(batch.ops[i + kAhead].esp + batch.ops[i + kAhead].text_length);  // its trailer
+      Drop verdict = admit(sa, op, batch.sequence[i]);
+      bool counted = !row.usual;
+      if (verdict == Drop::Count_) [[likely]] {
+        verdict = row.usual ? unwrap_usual(p, row, op, batch.sequence[i], counted) : unwrap(p, op, batch.sequence[i]);
+        if (verdict != Drop::Count_) [[unlikely]]
+          sa.counters->refused.add(1);
+      }
+      if (verdict != Drop::Count_) [[unlikely]] {
+        count_drop(sa, verdict);
+        context.drops.drop(p, verdict);
+        continue;
+      }
+      if (counted) [[unlikely]] {
+        counted_packets += 1;
+        counted_bytes += p.length;
+      }
+      packets += 1;
+      bytes += p.length;
+      burst[kept++] = &p;
     }
-    Drop verdict = admit(*sa, batch.ops[i], batch.sequence[i]);
-    if (verdict == Drop::Count_) [[likely]] {
-      verdict = unwrap(p, batch.ops[i], batch.sequence[i]);
-      if (verdict != Drop::Count_) [[unlikely]]
-        sa->counters->refused.add(1);
+    sa.usage.packets += packets - counted_packets;
+    sa.usage.bytes += bytes - counted_bytes;
+    if (packets > 0) {
+      sa.counters->packets.add(packets);
+      sa.counters->bytes.add(bytes);
+      sa.counters->last_used_ns.set(context.now_ns);
     }
-    if (verdict != Drop::Count_) [[unlikely]] {
-      count_drop(*sa, verdict);
-      context.drops.drop(p, verdict);
-      continue;
-    }
-    packets += 1;
-    bytes += p.length;
-    burst[kept++] = &p;
+    sa.counters->sequence.publish(sa.replay.top());  // the last: who reads it knows how many have come
   }
-  flush();
   burst.truncate(kept);
 }
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
+  std::array<std::uint32_t, kBurstMax> spis;
+  std::uint32_t last = 0;  // no SA has this one
+  InboundSa* sa = nullptr;
+  std::size_t kept = 0;
   burst.filter([&](Packet& p) {
     const std::uint32_t offset = spi_offset(p);
     if (p.length < offset + kEspHeaderBytes) [[unlikely]] {
       drops.drop(p, Drop::EspRunt);
       return false;
     }
-    p.inbound = table.prefetch(Spi{load_be32(p.data + offset)});
+    const std::uint32_t spi = load_be32(p.data + offset);
+    if (spi != std::exchange(last, spi)) sa = table.prefetch(Spi{spi});
+    p.inbound = sa;
+    spis[kept++] = spi;
     return true;
   });
+  std::size_t i = 0;
   burst.filter([&](Packet& p) {
-    if (p.inbound != nullptr && p.inbound->spi.value == load_be32(p.data + spi_offset(p))) [[likely]]
+    if (const std::uint32_t spi = spis[i++]; p.inbound != nullptr && p.inbound->spi.value == spi) [[likely]]
       return true;
     drops.drop(p, Drop::EspNoSa);
     return false;

@@ -138,6 +138,83 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   return Drop::Count_;
 }
 
+/// Whether the SA is of the usual kind (ESP over IPv4 in tunnel mode, not in UDP, nothing hidden, the IV the sequence number), and has
+/// nothing to say to any of so many packets.
+bool is_usual(const OutboundSa& sa, std::size_t packets) {
+  const EspGeometry& g = sa.geometry;
+  const bool kind = g.iv_source == IvSource::Counter && !g.ah && !g.transport && !sa.udp && sa.outer_family == Family::V4 && sa.pad_to == 0;
+  return kind && !sa.halted() && sa.usage.packets + packets < sa.usage.packets_mark &&
+         sa.usage.bytes + packets * kMaxIpLength < sa.usage.bytes_mark;
+}
+
+/// What prepare() does, for a row of packets of one SA that is_usual(): what they have alike is asked once, and each outer header is made
+/// in registers. From `i` to `end` of the burst; those that are kept go behind the `kept` first ones.
+std::size_t prepare_row(Burst& burst, std::size_t i, std::size_t end, std::size_t kept, EspBatch& batch, EspContext& context) {
+  constexpr std::uint32_t kIv = 8, kFront = kIpv4HeaderBytes + kEspHeaderBytes + kIv;
+  OutboundSa& sa = *burst[i]->outbound;
+  const SaKeys* const keys = &sa.keys;
+  const std::uint32_t up = sa.geometry.align - 1U, icv = sa.geometry.icv;
+  const std::uint16_t df_copied = sa.df_copied, df_set = sa.df_set;
+  const std::uint8_t class_mask = sa.class_mask;
+  const std::uint32_t peer = __builtin_bswap32(peer_address(sa.peer.load(std::memory_order_relaxed)));
+  // Of the outer header as it lies in memory: TTL, protocol, source; destination, SPI; the sum over all that does not change.
+  std::uint64_t middle;
+  std::uint32_t spi;
+  std::memcpy(&middle, sa.header.data() + 8, sizeof middle);
+  std::memcpy(&spi, sa.header.data() + kIpv4HeaderBytes, sizeof spi);
+  middle &= ~std::uint64_t{0xffff0000};
+  const std::uint64_t last = peer | std::uint64_t{spi} << 32;
+  const std::uint64_t sum = (middle & 0xffffffff) + (middle >> 32) + peer;
+  std::uint64_t sequence = sa.sequence(), bytes = 0;
+  for (; i < end; ++i) {
+    Packet& p = *burst[i];
+    const std::uint32_t inner = p.length;
+    const std::uint32_t text = (inner + kEspTrailerBytes + up) & ~up;
+    const std::uint32_t total = kFront + text + icv, back = text - inner + icv;
+    if (p.headroom < kFront || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || total > kMaxIpLength) [[unlikely]] {
+      count_drop(sa, Drop::NoBuffer);
+      context.drops.drop(p, Drop::NoBuffer);
+      continue;
+    }
+    std::uint8_t* const payload = p.data;
+    std::uint8_t* const outer = payload - kFront;
+    const std::uint8_t tos = traffic_class(p) & class_mask;
+    const std::uint32_t df = (inner_df(p) & df_copied) | df_set;
+    std::uint8_t* const trailer = payload + inner;
+    const std::uint32_t pad = text - kEspTrailerBytes - inner;
+    std::memcpy(trailer, kPadding.data(), kPadding.size());  // the rest is overwritten: by the trailer, then by the ICV
+    const auto end_of_text = static_cast<std::uint16_t>(pad | std::uint32_t{inner_next_header(p)} << 8);
+    std::memcpy(trailer + pad, &end_of_text, sizeof end_of_text);
+
+    ++sequence;
+    const std::uint64_t numbers =
+        std::uint64_t{0x45} << 56 | std::uint64_t{tos} << 48 | std::uint64_t{total} << 32 | (sequence & 0xffff) << 16 | df;
+    const std::uint64_t first = __builtin_bswap64(numbers), iv = __builtin_bswap64(sequence);
+    const auto checksum = static_cast<std::uint16_t>(~fold_checksum(sum + (first & 0xffffffff) + (first >> 32)));
+    const std::uint64_t second = middle | std::uint64_t{checksum} << 16;
+    const auto low = static_cast<std::uint32_t>(iv >> 32);
+    std::memcpy(outer, &first, sizeof first);
+    std::memcpy(outer + 8, &second, sizeof second);
+    std::memcpy(outer + 16, &last, sizeof last);
+    std::memcpy(outer + 24, &low, sizeof low);
+    std::memcpy(outer + 28, &iv, sizeof iv);  // unique under the key
+
+    p.data = outer;
+    p.length = total;
+    p.headroom = static_cast<std::uint16_t>(p.headroom - kFront);
+    p.tailroom = static_cast<std::uint16_t>(p.tailroom - back);
+    p.family = Family::V4;
+    p.l4_offset = kIpv4HeaderBytes;
+    p.set_flow_word(0, kProtocolEsp);
+    batch.ops[kept] = {keys, outer + kIpv4HeaderBytes, text, false, 0, static_cast<std::uint32_t>(sequence >> 32)};
+    batch.inner_bytes[kept] = inner;
+    burst[kept++] = &p;
+    bytes += inner;
+  }
+  sa.usage.packets = sequence;
+  sa.usage.bytes += bytes;
+  return kept;
+}
 }  // namespace
 
 /// All that can be said before encryption. in: plain packets. out: ESP packets in clear, one operation each.
@@ -151,17 +228,26 @@ void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
     __builtin_prefetch(p->outbound->counters, 1);
   }
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < burst.size(); ++i) {
-    Packet& p = *burst[i];
-    const std::uint32_t inner = p.length;
-    const Drop verdict = prepare(p, context.crypto, batch.ops[kept]);
-    if (verdict != Drop::Count_) [[unlikely]] {
-      count_drop(*p.outbound, verdict);
-      context.drops.drop(p, verdict);
+  const std::size_t all = burst.size();
+  for (std::size_t i = 0, end; i < all; i = end) {
+    const OutboundSa* const sa = burst[i]->outbound;
+    for (end = i + 1; end < all && burst[end]->outbound == sa;) ++end;
+    if (is_usual(*sa, end - i)) [[likely]] {
+      kept = prepare_row(burst, i, end, kept, batch, context);
       continue;
     }
-    batch.inner_bytes[kept] = inner;
-    burst[kept++] = &p;
+    for (; i < end; ++i) {
+      Packet& p = *burst[i];
+      const std::uint32_t inner = p.length;
+      const Drop verdict = prepare(p, context.crypto, batch.ops[kept]);
+      if (verdict != Drop::Count_) [[unlikely]] {
+        count_drop(*p.outbound, verdict);
+        context.drops.drop(p, verdict);
+        continue;
+      }
+      batch.inner_bytes[kept] = inner;
+      burst[kept++] = &p;
+    }
   }
   burst.truncate(kept);
 }
@@ -170,6 +256,7 @@ void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
 void esp_out_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
   std::size_t kept = 0;
   OutboundSa* sa = nullptr;
+  bool ah = false;
   std::uint64_t packets = 0, bytes = 0;
   const auto flush = [&] {
     if (packets == 0) return;
@@ -184,13 +271,14 @@ void esp_out_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
     if (p.outbound != sa) {
       flush();
       sa = p.outbound;
+      ah = sa->geometry.ah;
     }
     if (!batch.ops[i].ok) [[unlikely]] {
       count_drop(*sa, Drop::CryptoFailed);
       context.drops.drop(p, Drop::CryptoFailed);
       continue;
     }
-    if (sa->geometry.ah) [[unlikely]]
+    if (ah) [[unlikely]]
       ah_out_finish(p);
     else if (p.family == Family::V6 && p.protocol == kProtocolUdp) [[unlikely]]
       set_udp_checksum(p);

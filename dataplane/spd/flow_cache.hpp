@@ -34,6 +34,7 @@ class FlowCache {
   /// What is known of a flow.
   struct alignas(kV4 ? 32 : 64) Flow {
     static constexpr std::uint16_t kNotAsked = 0xffff, kSettled = 0xfffe;
+    static constexpr std::size_t kHopsAt = kV4 ? 8 : 7;  ///< where a packet has its TTL, or hop limit
     Key key;
     std::uint64_t serial = 0;    // 0: empty; an Spd's is never 0
     std::uint16_t outbound = 0;  // numbers of entries

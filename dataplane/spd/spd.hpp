@@ -40,7 +40,11 @@ struct FlowKey {
   }
   /// As the packet goes: local -> remote.
   static FlowKey outbound(const Packet& p) {
-    return make(p.protocol, p.ports_hidden, p.vrf, p.fragment, wire_address(p, 12), wire_address(p, 16), p.source_port, p.destination_port);
+    const std::uint64_t word = p.flow_word();
+    std::uint64_t addresses;
+    std::memcpy(&addresses, p.data + 12, sizeof addresses);
+    const std::uint32_t ports = std::rotl(__builtin_bswap32(static_cast<std::uint32_t>(word)), 16);
+    return {word >> 32 | addresses << 32, addresses >> 32 | std::uint64_t{ports} << 32};
   }
   /// Mirrored, for a packet that came in: its source is the remote side.
   [[nodiscard]] FlowKey mirrored() const {
@@ -56,11 +60,6 @@ struct FlowKey {
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 
  private:
-  static std::uint32_t wire_address(const Packet& p, std::size_t at) {
-    std::uint32_t a;
-    std::memcpy(&a, p.data + at, sizeof a);
-    return a;
-  }
   static FlowKey make(std::uint8_t protocol, bool hidden, VrfId vrf, bool fragment, std::uint32_t source, std::uint32_t destination,
                       std::uint16_t sport, std::uint16_t dport) {
     const std::uint64_t ports = std::uint64_t{__builtin_bswap16(sport)} | std::uint64_t{__builtin_bswap16(dport)} << 16;
