@@ -28,16 +28,25 @@ inline std::uint16_t fold_checksum(std::uint64_t sum) {
   const auto half = static_cast<std::uint32_t>((sum + std::rotr(sum, 32)) >> 32);
   return static_cast<std::uint16_t>((half + std::rotr(half, 16)) >> 16);
 }
+/// What goes beyond 64 bits is carried around (RFC 1071 §2 (B)).
+inline std::uint64_t add_with_carry(std::uint64_t a, std::uint64_t b) {
+  std::uint64_t sum = 0;
+  const bool carry = __builtin_add_overflow(a, b, &sum);
+  return sum + (carry ? 1 : 0);
+}
 /// The one's complement sum over an IPv4 header of `bytes` (20 or more, a multiple of 4), in memory order: 0xffff if its checksum is right.
 inline std::uint16_t ipv4_header_sum(const std::uint8_t* header, std::uint32_t bytes) {
+  std::uint64_t first, second;
+  std::memcpy(&first, header, sizeof first);
+  std::memcpy(&second, header + 8, sizeof second);
   const auto word = [header](std::uint32_t at) {
     std::uint32_t w;
     std::memcpy(&w, header + at, sizeof w);
     return std::uint64_t{w};
   };
-  std::uint64_t sum = word(0) + word(4) + word(8) + word(12) + word(16);
+  std::uint64_t sum = word(16);  // nearly all headers end here
   for (std::uint32_t i = kIpv4HeaderBytes; i < bytes; i += 4) sum += word(i);
-  return fold_checksum(sum);
+  return fold_checksum(add_with_carry(add_with_carry(first, second), sum));
 }
 /// Writes the checksum of an IPv4 header of `bytes`.
 inline void set_ipv4_checksum(std::uint8_t* header, std::uint32_t bytes = kIpv4HeaderBytes) {

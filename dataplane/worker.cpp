@@ -18,6 +18,7 @@
 #include "dataplane/worker.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <ctime>
 #include <utility>
 
@@ -40,8 +41,10 @@ constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
 constexpr unsigned kTransmitTries = 4;
 // Of what a port brings at once so many packets go through the path together: their headers and buffers stay in the first-level cache, and
-// their pages in the TLB for stores, which has 16 entries, from step to step. Where the crypto itself wants many, all do.
+// their pages in the TLB for stores, which has 16 entries, from step to step. All do where the crypto wants many, or where a pass has so
+// many SAs that they must be loaded well ahead.
 constexpr std::size_t kTogether = 8;
+constexpr int kFewSas = 16;
 
 std::uint64_t monotonic_ns() {
   timespec t{};
@@ -433,6 +436,7 @@ template <class Flow>
 inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last) {
   if (!flow.settled() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
     return false;
+  __builtin_prefetch(p.data + p.length, 1);  // where the trailer will stand
   if (flow.protect != last.policy) [[unlikely]] {
     OutboundSa* sa = env_.policies[flow.protect].current.load(std::memory_order_acquire);
     const bool whole = sa != nullptr && !sa->narrow.load(std::memory_order_relaxed);
@@ -944,7 +948,8 @@ void Worker::finish_pass() {
   watch_.lap(shm::Node::Forward, 0);
   for (std::uint16_t port = 0; port < tx_.size(); ++port) transmit(port);
   drops_.flush();
-  together_ = crypto_.take_jobs() || std::exchange(spread_, false) ? kBurstMax : kTogether;
+  const bool spread = std::exchange(spread_, false), jobs = crypto_.take_jobs();
+  together_ = spread || jobs || std::popcount(std::exchange(esp_.seen, 0)) > kFewSas ? kBurstMax : kTogether;
   watch_.lap(shm::Node::Transmit, leaving);
   watch_.end_pass();
   if (paths_.on()) [[unlikely]]

@@ -25,6 +25,9 @@ struct EspContext {
   CryptoEngine& crypto;
   DropSink& drops;
   std::uint64_t now_ns = 0;  ///< CLOCK_MONOTONIC, as of this pass; goes into SaCounters::last_used_ns
+  std::uint64_t seen = 0;    ///< a bit for each SA that had packets, about as many as SAs while they are few; the worker's to clear
+
+  void see(const void* sa) { seen |= std::uint64_t{1} << (reinterpret_cast<std::uintptr_t>(sa) * 0x9e3779b97f4a7c15U >> 58); }
 };
 
 /// What the steps of one burst tell each other: the operation of each packet and, by direction, one number.

@@ -7,6 +7,7 @@
 #include "dataplane/nodes/ah.hpp"
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/esp.hpp"
+#include "dataplane/nodes/inbound_row.hpp"
 #include "dataplane/nodes/outer_header.hpp"
 
 namespace culvert::dp {
@@ -195,52 +196,8 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
   return Drop::Count_;
 }
 
-/// What prepare() and unwrap() ask of an SA, asked once for packets of it in a row.
-struct Row {
-  InboundSa* sa = nullptr;
-  bool usual = false;  ///< ESP over IPv4, not in UDP, in tunnel mode, without extended sequence numbers
-  std::uint8_t iv = 0, align = 0;
-  std::uint32_t overhead = 0;             ///< beside the outer IP header
-  std::uint32_t flow = 0;                 ///< protocol and VRF outside, as in Packet::flow_word()
-  std::uint64_t ends = 0;                 ///< outer source and destination, as in the packet
-  bool addresses_alone = false;           ///< decide whether an inner packet is inside of the SA's selectors
-  std::uint32_t source = 0, sources = 0;  ///< then they are these, and so many more
-  std::uint32_t destination = 0, destinations = 0;
-
-  explicit Row(InboundSa& of) : sa(&of) {
-    const EspGeometry& g = of.geometry;
-    usual = of.outer_family == Family::V4 && of.outer_protocol == kProtocolEsp && !g.ah && !g.transport && !g.esn && !of.expired();
-    iv = g.iv;
-    align = g.align;
-    overhead = kEspHeaderBytes + g.iv + g.icv;
-  }
-  void expect_outside() {
-    flow = kProtocolEsp | std::uint32_t{sa->outer_vrf} << 16;
-    std::uint32_t remote, local;
-    std::memcpy(&remote, sa->match.remote_address.data(), sizeof remote);
-    std::memcpy(&local, sa->match.local_address.data(), sizeof local);
-    ends = remote | std::uint64_t{local} << 32;
-  }
-  /// `packets`: that are to come; if a mark is near, each is asked about it.
-  void expect_inside(std::size_t packets) {
-    usual =
-        usual && sa->usage.packets + packets < sa->usage.packets_mark && sa->usage.bytes + packets * kMaxIpLength < sa->usage.bytes_mark;
-    const PreparedSelector &theirs = sa->match.source, &ours = sa->match.destination;
-    addresses_alone = theirs.family == Family::V4 && ours.family == Family::V4 && theirs.any_upper && ours.any_upper;
-    source = theirs.first_v4;
-    sources = theirs.last_v4 - theirs.first_v4;
-    destination = ours.first_v4;
-    destinations = ours.last_v4 - ours.first_v4;
-  }
-  [[nodiscard]] bool admits(const Packet& p) const {
-    if (addresses_alone && load_be32(p.data + 12) - source <= sources && load_be32(p.data + 16) - destination <= destinations) [[likely]]
-      return true;
-    return sa->admits(p);
-  }
-};
-
 /// prepare() of a packet of a usual row.
-inline Drop prepare_usual(Packet& p, const Row& row, CryptoOp& op, std::uint64_t& sequence) {
+inline Drop prepare_usual(Packet& p, const InboundRow& row, CryptoOp& op, std::uint64_t& sequence) {
   std::uint64_t ends;
   std::memcpy(&ends, p.data + 12, sizeof ends);
   if (ends != row.ends || p.flow_word() >> 32 != row.flow || p.family != Family::V4) [[unlikely]]
@@ -255,7 +212,7 @@ inline Drop prepare_usual(Packet& p, const Row& row, CryptoOp& op, std::uint64_t
 }
 
 /// unwrap() of a packet of a usual row, but for counting it, which is done (`counted`) only where the packet is not usual.
-inline Drop unwrap_usual(Packet& p, const Row& row, const CryptoOp& op, std::uint64_t sequence, bool& counted) {
+inline Drop unwrap_usual(Packet& p, const InboundRow& row, const CryptoOp& op, std::uint64_t sequence, bool& counted) {
   std::uint8_t* const text = op.esp + kEspHeaderBytes + row.iv;
   const std::uint32_t pad = text[op.text_length - 2];
   if (text[op.text_length - 1] != kProtocolIpip || pad + kEspTrailerBytes > op.text_length) [[unlikely]] {
@@ -291,12 +248,15 @@ void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
   for (std::size_t i = 0, end; i < burst.size(); i = end) {
     end = end_of_row(burst, i);
     InboundSa& sa = *burst[i]->inbound;
+    context.see(&sa);
     prefetch_keys(sa.keys, burst[i]->length);
     __builtin_prefetch(sa.counters, 1);
     __builtin_prefetch(&sa.follows);
-    Row row(sa);
-    if (row.usual) [[likely]]
+    InboundRow row;
+    if (end - i > 1) {
+      row.ask(sa);
       row.expect_outside();
+    }
     for (; i < end; ++i) {
       Packet& p = *burst[i];
       const Drop verdict =
@@ -320,9 +280,11 @@ void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
   for (std::size_t i = 0, end; i < all; i = end) {
     end = end_of_row(burst, i);
     InboundSa& sa = *burst[i]->inbound;
-    Row row(sa);
-    row.usual = row.usual && !sa.follows.load(std::memory_order_relaxed);
-    row.expect_inside(end - i);
+    InboundRow row;
+    if (end - i > 1 && !sa.follows.load(std::memory_order_relaxed)) {
+      row.ask(sa);
+      row.expect_inside(end - i);
+    }
     std::uint64_t packets = 0, bytes = 0, counted_packets = 0, counted_bytes = 0;
     for (; i < end; ++i) {
       Packet& p = *burst[i];

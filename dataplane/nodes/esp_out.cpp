@@ -1,6 +1,7 @@
 // Encapsulation (RFC 4303 §3.3; in UDP: RFC 3948), with AH's steps in ah.cpp. Headers of the whole burst first, then the crypto over all of
 // it, so that the cipher's code and tables stay hot. A sequence number is taken only by a packet that will be encrypted.
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "dataplane/nodes/ah.hpp"
@@ -147,66 +148,100 @@ bool is_usual(const OutboundSa& sa, std::size_t packets) {
          sa.usage.bytes + packets * kMaxIpLength < sa.usage.bytes_mark;
 }
 
-/// What prepare() does, for a row of packets of one SA that is_usual(): what they have alike is asked once, and each outer header is made
-/// in registers. From `i` to `end` of the burst; those that are kept go behind the `kept` first ones.
+/// The first 20 bytes in front of the payload of a packet under an SA that is_usual(), and its SPI, as they lie in memory; made once for
+/// packets in a row, so that each costs a few registers.
+struct OuterHeader {
+  std::uint64_t first = 0x45, copied = 0;  ///< to the fragment offset; what of the inner header's is taken over
+  std::uint64_t second = 0;                ///< TTL, protocol, source, and all ones as checksum
+  std::uint64_t third = 0;                 ///< destination, SPI
+  std::uint64_t sum = 0;                   ///< over what does not change, less than 2^35
+
+  explicit OuterHeader(const OutboundSa& sa) {
+    const std::uint32_t peer = __builtin_bswap32(peer_address(sa.peer.load(std::memory_order_relaxed)));
+    std::uint32_t spi;
+    std::memcpy(&spi, sa.header.data() + kIpv4HeaderBytes, sizeof spi);
+    std::memcpy(&second, sa.header.data() + 8, sizeof second);
+    second &= ~std::uint64_t{0xffff0000};
+    sum = (second & 0xffffffff) + (second >> 32) + peer;
+    second |= 0xffff0000;
+    third = peer | std::uint64_t{spi} << 32;
+    first |= std::uint64_t{__builtin_bswap16(sa.df_set)} << 48;
+    copied = std::uint64_t{sa.class_mask} << 8 | std::uint64_t{__builtin_bswap16(sa.df_copied)} << 48;
+  }
+  /// `inner`: the first eight bytes inside, of IPv4.
+  void write(std::uint8_t* to, std::uint64_t inner, std::uint32_t total, std::uint64_t sequence) const {
+    const std::uint64_t begin = first | (inner & copied) | __builtin_bswap64(std::uint64_t{total} << 32 | (sequence & 0xffff) << 16);
+    const std::uint64_t all = add_with_carry(sum, begin);
+    const auto half = static_cast<std::uint32_t>((all + std::rotr(all, 32)) >> 32);
+    const std::uint64_t rest = second ^ ((half + std::rotr(half, 16)) & 0xffff0000);
+    std::memcpy(to, &begin, sizeof begin);
+    std::memcpy(to + 8, &rest, sizeof rest);
+    std::memcpy(to + 16, &third, sizeof third);
+  }
+};
+
+/// What of the first eight bytes of an IPv4 header an outer one may take over, of a packet of another family.
+std::uint64_t like_ipv4(const Packet& p) {
+  return std::uint64_t{traffic_class(p)} << 8 | std::uint64_t{__builtin_bswap16(inner_df(p))} << 48;
+}
+
+/// What prepare() does, for packets of one SA in a row that is_usual(). From `i` to `end` of the burst; those that are kept go behind the
+/// `kept` first ones.
 std::size_t prepare_row(Burst& burst, std::size_t i, std::size_t end, std::size_t kept, EspBatch& batch, EspContext& context) {
-  constexpr std::uint32_t kIv = 8, kFront = kIpv4HeaderBytes + kEspHeaderBytes + kIv;
+  constexpr std::uint32_t kIv = 8, kEspFront = kEspHeaderBytes + kIv, kFront = kIpv4HeaderBytes + kEspFront;
+  constexpr std::uint32_t kRoomy = 64;  // more than any suite's padding, trailer and ICV
   OutboundSa& sa = *burst[i]->outbound;
   const SaKeys* const keys = &sa.keys;
+  const OuterHeader header(sa);
   const std::uint32_t up = sa.geometry.align - 1U, icv = sa.geometry.icv;
-  const std::uint16_t df_copied = sa.df_copied, df_set = sa.df_set;
-  const std::uint8_t class_mask = sa.class_mask;
-  const std::uint32_t peer = __builtin_bswap32(peer_address(sa.peer.load(std::memory_order_relaxed)));
-  // Of the outer header as it lies in memory: TTL, protocol, source; destination, SPI; the sum over all that does not change.
-  std::uint64_t middle;
-  std::uint32_t spi;
-  std::memcpy(&middle, sa.header.data() + 8, sizeof middle);
-  std::memcpy(&spi, sa.header.data() + kIpv4HeaderBytes, sizeof spi);
-  middle &= ~std::uint64_t{0xffff0000};
-  const std::uint64_t last = peer | std::uint64_t{spi} << 32;
-  const std::uint64_t sum = (middle & 0xffffffff) + (middle >> 32) + peer;
   std::uint64_t sequence = sa.sequence(), bytes = 0;
   for (; i < end; ++i) {
     Packet& p = *burst[i];
     const std::uint32_t inner = p.length;
     const std::uint32_t text = (inner + kEspTrailerBytes + up) & ~up;
-    const std::uint32_t total = kFront + text + icv, back = text - inner + icv;
-    if (p.headroom < kFront || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || total > kMaxIpLength) [[unlikely]] {
-      count_drop(sa, Drop::NoBuffer);
-      context.drops.drop(p, Drop::NoBuffer);
-      continue;
-    }
+    const std::uint32_t back = text - inner + icv, total = inner + back + kFront;
+    if (p.headroom < kFront || p.tailroom < kRoomy || total > kMaxIpLength) [[unlikely]]
+      if (p.headroom < kFront || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || total > kMaxIpLength) {
+        count_drop(sa, Drop::NoBuffer);
+        context.drops.drop(p, Drop::NoBuffer);
+        continue;
+      }
     std::uint8_t* const payload = p.data;
-    std::uint8_t* const outer = payload - kFront;
-    const std::uint8_t tos = traffic_class(p) & class_mask;
-    const std::uint32_t df = (inner_df(p) & df_copied) | df_set;
     std::uint8_t* const trailer = payload + inner;
+    std::uint64_t begin;
+    std::uint32_t next_header = kProtocolIpip;
+    std::memcpy(&begin, payload, sizeof begin);
+    if (p.family != Family::V4) [[unlikely]] {
+      begin = like_ipv4(p);
+      next_header = inner_next_header(p);
+    }
     const std::uint32_t pad = text - kEspTrailerBytes - inner;
     std::memcpy(trailer, kPadding.data(), kPadding.size());  // the rest is overwritten: by the trailer, then by the ICV
-    const auto end_of_text = static_cast<std::uint16_t>(pad | std::uint32_t{inner_next_header(p)} << 8);
-    std::memcpy(trailer + pad, &end_of_text, sizeof end_of_text);
+    const auto last = static_cast<std::uint16_t>(pad | next_header << 8);
+    std::memcpy(trailer + pad, &last, sizeof last);
 
     ++sequence;
-    const std::uint64_t numbers =
-        std::uint64_t{0x45} << 56 | std::uint64_t{tos} << 48 | std::uint64_t{total} << 32 | (sequence & 0xffff) << 16 | df;
-    const std::uint64_t first = __builtin_bswap64(numbers), iv = __builtin_bswap64(sequence);
-    const auto checksum = static_cast<std::uint16_t>(~fold_checksum(sum + (first & 0xffffffff) + (first >> 32)));
-    const std::uint64_t second = middle | std::uint64_t{checksum} << 16;
+    std::uint8_t* const outer = payload - kFront;
+    const std::uint64_t iv = __builtin_bswap64(sequence);  // unique under the key
     const auto low = static_cast<std::uint32_t>(iv >> 32);
-    std::memcpy(outer, &first, sizeof first);
-    std::memcpy(outer + 8, &second, sizeof second);
-    std::memcpy(outer + 16, &last, sizeof last);
-    std::memcpy(outer + 24, &low, sizeof low);
-    std::memcpy(outer + 28, &iv, sizeof iv);  // unique under the key
+    header.write(outer, begin, total, sequence);
+    std::memcpy(payload - kIv - sizeof low, &low, sizeof low);
+    std::memcpy(payload - kIv, &iv, sizeof iv);
 
+    std::uint32_t room;  // both at once
+    std::memcpy(&room, &p.headroom, sizeof room);
+    room -= kFront | back << 16;
+    std::memcpy(&p.headroom, &room, sizeof room);
     p.data = outer;
     p.length = total;
-    p.headroom = static_cast<std::uint16_t>(p.headroom - kFront);
-    p.tailroom = static_cast<std::uint16_t>(p.tailroom - back);
     p.family = Family::V4;
     p.l4_offset = kIpv4HeaderBytes;
     p.set_flow_word(0, kProtocolEsp);
-    batch.ops[kept] = {keys, outer + kIpv4HeaderBytes, text, false, 0, static_cast<std::uint32_t>(sequence >> 32)};
+    CryptoOp& op = batch.ops[kept];
+    op.keys = keys;
+    op.esp = payload - kEspFront;
+    op.text_length = text;
+    op.sequence_high = static_cast<std::uint32_t>(sequence >> 32);
     batch.inner_bytes[kept] = inner;
     burst[kept++] = &p;
     bytes += inner;
@@ -219,21 +254,32 @@ std::size_t prepare_row(Burst& burst, std::size_t i, std::size_t end, std::size_
 
 /// All that can be said before encryption. in: plain packets. out: ESP packets in clear, one operation each.
 void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
-  const OutboundSa* last = nullptr;
-  for (const Packet* p : burst) {
-    __builtin_prefetch(p->data + p->length, 1);  // where the trailer will stand
-    if (p->outbound == std::exchange(last, p->outbound)) continue;
-    p->outbound->prefetch();
-    prefetch_keys(p->outbound->keys, p->length);
-    __builtin_prefetch(p->outbound->counters, 1);
-  }
-  std::size_t kept = 0;
   const std::size_t all = burst.size();
-  for (std::size_t i = 0, end; i < all; i = end) {
-    const OutboundSa* const sa = burst[i]->outbound;
-    for (end = i + 1; end < all && burst[end]->outbound == sa;) ++end;
-    if (is_usual(*sa, end - i)) [[likely]] {
+  std::size_t kept = 0;
+  std::array<std::uint8_t, kBurstMax> ends;  // of the rows, each of packets of one SA
+  std::size_t rows = 0;
+  const OutboundSa* last = all != 0 ? burst[0]->outbound : nullptr;
+  const auto prefetch = [&](const Packet& p) {
+    p.outbound->prefetch();
+    prefetch_keys(p.outbound->keys, p.length);
+    __builtin_prefetch(p.outbound->counters, 1);
+  };
+  if (all != 0) prefetch(*burst[0]);
+  for (std::size_t i = 1; i < all; ++i) {
+    if (burst[i]->outbound == last) [[likely]]
+      continue;
+    last = burst[i]->outbound;
+    prefetch(*burst[i]);
+    ends[rows++] = static_cast<std::uint8_t>(i);
+  }
+  ends[rows++] = static_cast<std::uint8_t>(all);
+  for (std::size_t i = 0, row = 0; i < all; ++row) {
+    const std::size_t end = ends[row];
+    const OutboundSa& sa = *burst[i]->outbound;
+    context.see(&sa);
+    if (is_usual(sa, end - i)) [[likely]] {
       kept = prepare_row(burst, i, end, kept, batch, context);
+      i = end;
       continue;
     }
     for (; i < end; ++i) {

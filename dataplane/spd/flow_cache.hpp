@@ -52,12 +52,14 @@ class FlowCache {
   /// mirrored key has been asked for, too, if kMirrored. The flow is good within the call only.
   template <bool kMirrored, class KeyOf, class Take>
   void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
-    std::array<Key, kBurstMax> keys;
+    std::array<Key, kBurstMax>& keys = asked_;
     std::array<const Flow*, kBurstMax> flows;
+    Flow* const all = flows_.get();
     for (std::size_t i = 0; i < n; ++i) {
-      keys[i] = key_of(i);
-      flows[i] = &flows_[slot(keys[i])];
+      const Key key = key_of(i);
+      flows[i] = all + slot(key);
       __builtin_prefetch(flows[i]);
+      keys[i] = key;
     }
     std::array<std::uint16_t, kBurstMax> where;
     std::size_t misses = 0;
@@ -180,6 +182,7 @@ class FlowCache {
   std::uint64_t seed_;
   unsigned shift_;
   std::unique_ptr<Flow[]> flows_;
+  std::array<Key, kBurstMax> asked_;  // within a call; here, so that none is made anew
 };
 
 }  // namespace culvert::dp
