@@ -408,7 +408,7 @@ template <class Flow>
 inline bool Worker::protect_at_once(Packet& p, const Flow& flow) {
   if (!flow.settled() || hops_left(p) <= 1 || paths_.on()) [[unlikely]]
     return false;
-  p.outbound = sa_for(env_.policies[flow.protect], p);
+  p.outbound = sa_for(env_.policies[flow.protect], p, id_);
   if (p.outbound == nullptr) [[unlikely]]
     return false;
   p.outbound->prefetch();
@@ -588,7 +588,7 @@ void Worker::outbound(Burst& packets) {
     const bool from_tunnel = wants_sa && origin == Origin::Tunnel && p.inbound != nullptr;
     const CameBy came_by = from_tunnel ? CameBy{p.inbound->manager.policy, turns_back(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
     const OutboundAction action = outbound_action(entry, origin, came_by, same, env_.default_bypass);
-    if (action == OutboundAction::Protect) p.outbound = sa_for(env_.policies[entry->policy.value], p);
+    if (action == OutboundAction::Protect) p.outbound = sa_for(env_.policies[entry->policy.value], p, id_);
     if (logged) [[unlikely]]
       paths_.decided(p, action, env_.fib->hop(p.tx_port));
     switch (action) {
@@ -935,7 +935,7 @@ void Worker::handed_over(std::span<void* const> handles) {
         esp.push_back(&p);
         break;
       case Handoff::EspOut:
-        p.outbound = chosen_sa(env_.policies[note.policy.value], note.spi, note.slot);
+        p.outbound = chosen_sa(env_.policies[note.policy.value], note.spi, note.slot, id_);
         if (p.outbound == nullptr) {
           drops_.drop(p, Drop::PolicyNoSa);
         } else {
