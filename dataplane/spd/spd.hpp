@@ -135,7 +135,7 @@ struct OwnSas {
   std::array<std::atomic<OutboundSa*>, shm::kMaxWorkers> youngest{};
 };
 /// What the packet path must remember of a policy across snapshots; indexed by PolicyId, lives as long as the process.
-struct PolicyState {
+struct alignas(32) PolicyState {
   std::atomic<OutboundSa*> current{nullptr};  ///< the youngest of its SAs that are for all; written by the manager
   std::atomic<std::uint64_t> acquire_ns{0};   ///< when a worker reported last
   std::atomic<const OwnSas*> own{nullptr};    ///< nullptr: no worker has any; by the manager, under RCU

@@ -286,3 +286,51 @@ TEST_CASE("culvertd comes back, or the data plane does: they are made anew, and 
   CHECK(by_worker(p.a) == Counts{1, 1, 1, 1});
   check_alike(p);
 }
+
+TEST_CASE("a gateway of many peers: each of them has its own", "[ikev2][shares]") {
+  World world;
+  auto gateway = site("10.9.0.1", "", config::StartAction::None);
+  gateway.connections[0].version = 2;
+  gateway.connections[0].proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+  gateway.connections[0].remote_id = {config::Identity::Type::Any, ""};
+  gateway.connections[0].children = {child("net", "10.1.0.0/24", "10.0.0.0/8", "aes128gcm16", config::StartAction::None)};
+  give_workers(gateway, 3);
+  Host& g = world.add("G", std::move(gateway));
+  g.start();
+  std::vector<Host*> peers;
+  for (const int n : {2, 3}) {
+    auto config = site("10.9.0." + std::to_string(n), "10.9.0.1", config::StartAction::Start);
+    config.connections[0].version = 2;
+    config.connections[0].proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
+    config.connections[0].local_id = {config::Identity::Type::Fqdn, "peer-" + std::to_string(n)};
+    config.connections[0].children = {
+        child("net", "10.2." + std::to_string(n) + ".0/24", "10.1.0.0/24", "aes128gcm16", config::StartAction::Start)};
+    give_workers(config, 2);
+    peers.push_back(&world.add("P" + std::to_string(n), std::move(config)));
+    peers.back()->start();
+  }
+  REQUIRE(world.run_until([&] { return g.live_pairs() == 8 && g.outbound.size() == 8; }, 60s));
+  world.run(60s);
+  for (const Host* p : peers) CHECK(by_worker(*p) == Counts{2, 1, 1});
+  CHECK(by_worker(g) == Counts{2, 2, 2, 2});
+  CHECK(sending(g) == 6);
+}
+
+TEST_CASE("a pair for a worker that ends at its limit is made anew; the one for all carries on", "[ikev2][shares]") {
+  World world;
+  const Pair p = sharing(world, 2, 2);
+  p.a.start();
+  p.b.start();
+  REQUIRE(world.run_until([&] { return all_there(p, 3); }, 60s));
+  world.begin_traffic();
+  const auto gone = *std::ranges::find_if(p.a.outbound, [](const PlaneSa& s) { return s.sa.worker == 1; });
+  p.a.step([&](ike::Engine& e) {
+    e.on_expired(world.now, {.direction = Direction::Outbound, .spi = gone.sa.spi, .hard = true, .pair = gone.sa.pair});
+  });
+  REQUIRE(world.run_until([&] { return !p.a.current.contains("@1 net"); }, 10s));
+  REQUIRE(world.run_until([&] { return all_there(p, 3); }, 60s));
+  CHECK(by_worker(p.a) == Counts{1, 1, 1});
+  CHECK(p.a.up());
+  CHECK(failure_of(p.a) == "none");
+  CHECK(world.gaps == std::vector<std::string>{});
+}
