@@ -19,7 +19,7 @@ constexpr std::uint8_t kExchange = ike::kExchangeCreateChildSa;
 
 void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const ChildRefusal& r) {
   answer_error(core, now, sa, kExchange, id, r.notify, r.data);
-  if (r.notify == NotifyType::InvalidKePayload) return;  // it asks again
+  if (r.notify == NotifyType::InvalidKePayload || r.notify == NotifyType::TemporaryFailure) return;  // it asks again
   core.ended(now, sa, Exchange::CreateChildSa, Role::Responder, r.reason, r.text, r.child, r.cause);
 }
 

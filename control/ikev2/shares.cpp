@@ -53,6 +53,14 @@ std::optional<Beside> whole_of(const IkeSa& sa, std::size_t child, const Selecto
   return std::nullopt;
 }
 
+/// Whether the peer may not know yet that what is for all is to go, and asks for one beside that (RFC 7296 §2.25.1).
+bool on_its_way_out(const IkeSa& sa, std::size_t child, const SelectorLists& selectors) {
+  return std::ranges::any_of(sa.children, [&](const Child& c) {
+    return c.child == child && !c.share.own() && c.selectors == selectors &&
+           (c.life == Life::Deleting || (c.life == Life::Live && c.ended));
+  });
+}
+
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------------------------- what the peer asks for
@@ -64,6 +72,7 @@ std::expected<std::optional<Beside>, ChildRefusal> beside_which(const Core& core
   };
   if (wish.rekeyed || !wish.grouped) return std::nullopt;
   const auto whole = whole_of(sa, child, part);
+  if (!whole && on_its_way_out(sa, child, part)) return no(NotifyType::TemporaryFailure, Reason::Ok, {});
   if (!whole) return std::nullopt;
   const config::Child& c = core.child(sa, child);
   const std::size_t there = in_all(by_worker(core, sa, child, part));
@@ -111,7 +120,8 @@ Bytes resource_of(const Share& share) {
 
 void release_shares(Core& core, TimePoint now, IkeSa& sa) {
   for (Child& child : sa.children)
-    if (child.share.own() && child.rekeyed == 0 && child.role == Role::Responder && child.life == Life::Live && child.outbound)
+    if (((child.share.own() && child.rekeyed == 0) || child.ended) && child.role == Role::Responder && child.life == Life::Live &&
+        child.outbound)
       release_outbound(core, now, sa, child);
 }
 

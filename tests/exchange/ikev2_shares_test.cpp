@@ -233,6 +233,50 @@ TEST_CASE("both sides rekey all at once, with loss: each worker keeps one", "[ik
   }
 }
 
+TEST_CASE("whatever both sides begin at once, with a message lost: in the end each worker has one", "[ikev2][shares][rfc7296-2.25]") {
+  enum : std::uint64_t { kChild, kIke, kEnd, kActs };
+  const auto begin = [](Host& h, std::uint64_t act) {
+    h.step([&](ike::Engine& e) {
+      if (act == kEnd)
+        e.terminate(h.world.now, "c", "net", {});
+      else
+        e.rekey(h.world.now, "c", act == kIke ? "" : "net", act == kIke, {});
+    });
+  };
+  for (std::uint64_t seed = 0; seed < kActs * kActs * 24; ++seed) {
+    CAPTURE(seed);
+    World world(seed);
+    const std::uint64_t at_a = seed % kActs, at_b = seed / kActs % kActs, lost = seed / kActs / kActs % 12;
+    const Pair p = sharing(world, 2, 2, [](auto& a, auto&) { a.connections[0].children[0].start_action = config::StartAction::None; });
+    p.a.start();
+    p.b.start();
+    p.a.step([&](ike::Engine& e) { e.initiate(world.now, "c", "net"); });
+    REQUIRE(world.run_until([&] { return all_there(p, 3); }, 60s));
+    const bool ends = at_a == kEnd || at_b == kEnd;
+    if (!ends) world.begin_traffic();
+    std::uint64_t sent = 0;
+    world.link = {.delay_min = 1ms, .delay_max = 40ms};
+    world.hook = [&](ike::Datagram&) { return ++sent != lost; };
+    begin(p.a, at_a);
+    world.run(world.between(0ms, 50ms));
+    begin(p.b, at_b);
+    world.run(60s);
+    if (ends) {
+      const bool gone = world.run_until([&] { return p.a.inbound.empty() && p.b.inbound.empty(); }, 400s);
+      if (!gone) UNSCOPED_INFO(p.a.transcript() << p.b.transcript());
+      REQUIRE(gone);
+      CHECK((p.a.outbound.empty() && p.b.outbound.empty()));
+      continue;
+    }
+    REQUIRE(world.run_until([&] { return all_there(p, 3) && p.a.inbound.size() == 3 && p.b.inbound.size() == 3; }, 400s));
+    REQUIRE(world.run_until([&] { return p.a.established() == 1 && p.b.established() == 1; }, 400s));
+    CHECK(by_worker(p.a) == Counts{1, 1, 1});
+    CHECK(by_worker(p.b) == Counts{1, 1, 1});
+    check_alike(p);
+    CHECK(world.gaps == std::vector<std::string>{});
+  }
+}
+
 TEST_CASE("an IKE SA that is rekeyed hands them on; what the peer wants no more stays known", "[ikev2][shares]") {
   World world;
   const Pair p = sharing(world, 3, 3, [](auto&, auto& b) { b.connections[0].children[0].per_cpu.limit = 2; });
