@@ -130,7 +130,7 @@ std::expected<NewPair, Disagreement> agreed(const MakeChild& make, bool pfs, con
   out.selectors = std::move(*selectors);
   out.rekeyed = make.rekeyed;
   out.share = make.share;
-  if (out.share.own() && out.selectors != make.asked)
+  if (out.share.own() && out.rekeyed == 0 && out.selectors != make.asked)
     return std::unexpected(Disagreement{"The peer has made other traffic selectors of what is for one worker alone: " +
                                             out.selectors.to_string() + " instead of " + make.asked.to_string() + ".",
                                         Reason::SelectorMismatch, choice->suite.protocol});
@@ -169,7 +169,7 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
                                 {.number = 2, .by = ike::RefusedBy::Peer});
   if (!expect_followups(*sa.request, pair->suite.more, m))
     return child_request_failed(core, now, sa, Reason::BadPayloads, kNoLink, {.number = 2});
-  make.grouped = m.notify(NotifyType::SaResourceInfo) != nullptr;
+  make.grouped = core.child(sa, make.child).per_cpu.sas && m.notify(NotifyType::SaResourceInfo) != nullptr;
   const Bytes nonce_r = m.find<Nonce>()->data;
   pair->lowest_nonce = std::min(make.nonce, nonce_r);
   if (pair->suite.pfs == DhGroup::None) return install_agreed(core, sa, std::move(*pair), make.nonce, nonce_r, nullptr);
