@@ -120,7 +120,6 @@ void on_create_child_request(Core& core, const Incoming& in, IkeSa& sa, const Me
     answer_error(core, in.now, sa, kExchange, in.header().message_id.value, NotifyType::InvalidSyntax);
     return core.ended(in.now, sa, Exchange::CreateChildSa, Role::Responder, Reason::BadPayloads, "CREATE_CHILD_SA: " + *fault);
   }
-  release_shares(core, in.now, sa);
   child ? on_child_request(core, in, sa, m) : on_ike_request(core, in, sa, m);
 }
 

@@ -102,7 +102,6 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
   note_token(core, sa, m);
   note_replay_sync(core, in, sa, m);
   const auto deletes = m.all<Delete>();
-  if (deletes.empty()) release_shares(core, in.now, sa);
   if (m.notify(NotifyType::UpdateSaAddresses) || std::ranges::any_of(deletes, [](const Delete* d) { return d->protocol != kProtoIke; }))
     take_place(core, in.now, sa);
   Builder b;
