@@ -236,6 +236,7 @@ void Gateway::act(ike::TimePoint now, ike::InstallSa& action) {
   m.pair = action.pair;
   m.peer = action.peer;
   m.name = shm::Name(action.connection + "/" + action.child);
+  if (action.worker) m.worker = *action.worker;
   const PolicyTable::Vrfs vrfs = policies_.vrfs_of({action.connection, action.child});
   m.vrf = vrfs.inner;
   m.local.vrf = m.remote.vrf = vrfs.outer;

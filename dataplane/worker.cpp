@@ -438,7 +438,9 @@ inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last)
     return false;
   __builtin_prefetch(p.data + p.length, 1);  // where the trailer will stand
   if (flow.protect != last.policy) [[unlikely]] {
-    OutboundSa* sa = env_.policies[flow.protect].current.load(std::memory_order_acquire);
+    const PolicyState& policy = env_.policies[flow.protect];
+    OutboundSa* own = youngest_own(policy, id_);
+    OutboundSa* sa = own != nullptr && !own->expired() ? own : policy.current.load(std::memory_order_acquire);
     const bool whole = sa != nullptr && !sa->narrow.load(std::memory_order_relaxed);
     last = {whole ? sa : nullptr, flow.protect};
     if (whole) sa->prefetch();
@@ -446,7 +448,7 @@ inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last)
   p.outbound = last.sa;
   if (last.sa != nullptr) [[likely]]
     return true;
-  p.outbound = sa_for(env_.policies[flow.protect], p);
+  p.outbound = sa_for(env_.policies[flow.protect], p, id_);
   return p.outbound != nullptr;
 }
 
@@ -639,7 +641,7 @@ void Worker::outbound(Burst& packets) {
     const bool from_tunnel = wants_sa && origin == Origin::Tunnel && p.inbound != nullptr;
     const CameBy came_by = from_tunnel ? CameBy{p.inbound->manager.policy, turns_back(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
     const OutboundAction action = outbound_action(entry, origin, came_by, same, env_.default_bypass);
-    if (action == OutboundAction::Protect) p.outbound = sa_for(env_.policies[entry->policy.value], p);
+    if (action == OutboundAction::Protect) p.outbound = sa_for(env_.policies[entry->policy.value], p, id_);
     if (logged) [[unlikely]]
       paths_.decided(p, action, env_.fib->hop(p.tx_port));
     switch (action) {
@@ -988,7 +990,7 @@ void Worker::handed_over(std::span<void* const> handles) {
         esp.push_back(&p);
         break;
       case Handoff::EspOut:
-        p.outbound = chosen_sa(env_.policies[note.policy.value], note.spi, note.slot);
+        p.outbound = chosen_sa(env_.policies[note.policy.value], note.spi, note.slot, id_);
         if (p.outbound == nullptr) {
           drops_.drop(p, Drop::PolicyNoSa);
         } else {

@@ -139,7 +139,7 @@ void Worker::hand_over(Packet& p, unsigned worker, HandoffNote note) {
 
 /// RFC 4303 §2.6: an empty packet of no protocol, to be sealed like any other. False: its SA is no longer the policy's.
 bool Worker::make_dummy(Packet& p, const HandoffNote& note) {
-  p.outbound = chosen_sa(env_.policies[note.policy.value], note.spi, note.slot);
+  p.outbound = chosen_sa(env_.policies[note.policy.value], note.spi, note.slot, id_);
   if (p.outbound == nullptr || p.outbound->spi != note.spi) {
     drops_.drop(p, Drop::PolicyNoSa);
     return false;

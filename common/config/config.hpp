@@ -126,6 +126,11 @@ enum class DpdAction : std::uint8_t {
   Trap,     ///< ... and the next packet that wants them negotiates
   Restart,  ///< ... and new ones are negotiated at once
 };
+/// Beside the pair of SAs for all workers one for each of them (RFC 9611).
+struct PerCpu {
+  bool sas = false;
+  std::uint16_t limit = 64;  ///< so many are made, and granted to the peer
+};
 struct Child {
   std::string name;                                     ///< "net"; "net/1x2" of more than one pair of selectors (selectors.hpp)
   std::vector<SideSelector> local_sides, remote_sides;  ///< as the file has them
@@ -142,6 +147,7 @@ struct Child {
   std::uint64_t rekey_bytes = 0, life_bytes = 0, rekey_packets = 0, life_packets = 0;  ///< 0: none
   std::uint16_t replay_window = 64;
   PacketRules rules{};
+  PerCpu per_cpu{};
   std::uint32_t priority = 500;
   std::string tunnel{};    ///< the tunnel interface whose routes choose this child's packets; empty: its selectors do
   VrfRef vrf{.name = {}};  ///< of the packets inside; no name: that of the connection, whose id it has

@@ -171,6 +171,7 @@ Section<Child> child_section() {
       .key("replay_window", &Child::replay_window, power_of_two<std::uint16_t>(32, 8192),
            "How far, in packets, one may be overtaken by others and still be taken.")
       .keys_of(&Child::rules, packet_rules_section())
+      .keys_of(&Child::per_cpu, per_cpu_section())
       .key("priority", &Child::priority, number<std::uint32_t>(1, kLowestPriority),
            "Of the policies and children that match a packet, the smallest number wins.")
       .key("tunnel", &Child::tunnel, text("the name of a tunnel, or empty", 30),

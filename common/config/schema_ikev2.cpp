@@ -63,4 +63,14 @@ Section<Resumption> resumption_section() {
            "So long after a client has proved itself without a ticket its tickets are good.");
 }
 
+Section<PerCpu> per_cpu_section() {
+  return Section<PerCpu>()
+      .key("per_cpu_sas", &PerCpu::sas, choice<bool>({{"no", false}, {"yes", true}}),
+           "With version: 2, yes: beside its CHILD SA for all workers the child has one more for each worker (RFC 9611), for one tunnel "
+           "over all cores. A worker encrypts what comes to it under its own, so that a flow stays in order, and nothing is handed over "
+           "to another worker; without one of its own it uses the first. With one worker: as many as the peer asks for.")
+      .key("per_cpu_sas_limit", &PerCpu::limit, number<std::uint16_t>(1, 512),
+           "So many of these are made for one peer at most; it is refused more (TS_MAX_QUEUE).");
+}
+
 }  // namespace culvert::config

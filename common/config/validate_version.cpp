@@ -47,6 +47,12 @@ void validate_version_1(const Connection& c, const Where& at) {
   refuse(c.redirection.at_once, "redirect_at");
   if (!c.counter_sync.enabled && at.clean({"version", "counter_sync"}))
     at.key("counter_sync").error("expected no such key with version: 1: it is of IKEv2 (RFC 6311)");
+  for (std::size_t k = 0; k < c.children.size(); ++k) {
+    if (!c.children[k].per_cpu.sas || (k > 0 && c.children[k - 1].entry == c.children[k].entry)) continue;
+    const Where child = at.key("children").entry(c.children[k].entry);
+    if (at.clean({"version"}) && child.clean({"per_cpu_sas"}))
+      child.key("per_cpu_sas").error("expected no such key with version: 1: CHILD SAs for each worker are of IKEv2 (RFC 9611)");
+  }
   if (c.mobike && at.clean({"version", "mobike"})) at.key("mobike").error("expected no such key with version: 1: MOBIKE is of IKEv2");
   validate_auth(c, at);
 }

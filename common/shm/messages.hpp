@@ -106,7 +106,8 @@ struct Lifetime {
 /// One IPsec SA, ready to run (RFC 4301 §4.4.2). `slot` is an index into the SA table of its direction; an inbound SPI's low
 /// bits are its slot (`spi.value & (capacity - 1)`). A slot that is occupied by another SPI is refused (Busy), the same
 /// SPI again is refused (Exists): a key is never installed twice, since its sequence numbers would start again.
-/// An outbound SA becomes the current one of `policy` at once; the one before it stays installed until removed.
+/// An outbound SA becomes the current one of `policy` at once; the one before it stays installed until removed. One with a `worker` becomes
+/// that worker's current one, before what is for all.
 struct InstallSa {
   static constexpr MessageType kType = MessageType::InstallSa;
   Direction direction{};
@@ -132,6 +133,9 @@ struct InstallSa {
   Name name;                ///< "connection/child"
   VrfId vrf = kDefaultVrf;  ///< of the packets inside: that of `policy`; in transport mode the outer one
   MoreSelectors more{};     ///< what it carries, too; the first two are of one family
+  static constexpr std::uint16_t kAnyWorker = 0xffff;
+  std::uint16_t worker = kAnyWorker;  ///< who owns it, and outbound whose packets alone it is for (RFC 9611); kAnyWorker: it is for all,
+                                      ///< and its slot says who owns it
 };
 struct RemoveSa {
   static constexpr MessageType kType = MessageType::RemoveSa;

@@ -85,6 +85,7 @@ std::uint64_t layout_hash() {
                                                                 offsetof(InstallSa, rules),
                                                                 offsetof(InstallSa, name),
                                                                 offsetof(InstallSa, more),
+                                                                offsetof(InstallSa, worker),
                                                                 offsetof(InstallPolicy, more),
                                                                 offsetof(SaRecord, more),
                                                                 offsetof(SaRecord, counters),

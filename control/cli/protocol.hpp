@@ -25,7 +25,8 @@
 //                 "children":[CHILD]}],
 //    "pairs_without_ike_sa": [{"connection","children":[CHILD]}],
 //    "orphans": [{"connection","child","direction":"in|out","spi","suite","local","remote","local_ts","remote_ts","age_s",...DIRECTION}]}
-//   CHILD: {"child","state":"negotiating|installing|installed|rekeyed|deleting","role","adopted","pair","spi_in","spi_out" (8 hex digits),
+//   CHILD: {"child","state":"negotiating|installing|installed|rekeyed|deleting","role","adopted","worker": null | n (whose packets
+//           alone it is for),"pair","spi_in","spi_out" (8 hex digits),
 //           "suite","protocol":"esp|ah","mode":"tunnel|transport","esn","encap":"native|udp","vrf"
 //           (inside),"local_ts","remote_ts","age_s","rekey_in_s","expires_in_s", "in": null | DIRECTION,"out": null | DIRECTION}
 //   "suite" is null while it is not agreed. "adopted" pairs are of a culvertd before this one, their "role" is null; "orphans" are what

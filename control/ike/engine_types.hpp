@@ -76,6 +76,7 @@ struct InstallSa {
   std::uint16_t replay_window = 64;
   PacketRules rules;
   std::uint64_t soft_seconds = 0, hard_seconds = 0, soft_bytes = 0, hard_bytes = 0, soft_packets = 0, hard_packets = 0;
+  std::optional<std::uint16_t> worker{};  ///< of IKEv2: it is for the packets of this worker alone (RFC 9611)
 };
 struct RemoveSa {
   std::uint64_t pair = 0;
@@ -234,6 +235,7 @@ struct ChildSaInfo {
   bool udp_encap = false;
   TrafficSelector local_ts, remote_ts;
   std::vector<TrafficSelector> more_local_ts{}, more_remote_ts{};  ///< of IKEv2
+  std::optional<std::uint16_t> worker{};                           ///< of IKEv2: for whose packets alone it is (RFC 9611)
   TimePoint established{}, rekey_at{}, expires_at{};               ///< default value: not set
 };
 struct IkeSaInfo {

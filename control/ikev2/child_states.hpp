@@ -36,6 +36,15 @@ enum class Life : std::uint8_t {
   Ended,     ///< deleted; its inbound half takes in what is on its way until `until`
 };
 
+/// Which of the pairs for the same traffic one is, where there is one for each worker (RFC 9611): by default that which is for all workers.
+/// What this is does not go by what the other side calls it: of two pairs each side may take another one for that of all.
+struct Share {
+  std::uint64_t line = 0;    ///< the first pair of it: those that rekey it have its place; 0: for all
+  std::uint16_t worker = 0;  ///< whose packets leave by it, and who takes in what comes by it
+  [[nodiscard]] bool own() const { return line != 0; }
+  friend bool operator==(const Share&, const Share&) = default;
+};
+
 /// A CHILD SA: both of its IPsec SAs.
 struct Child {
   std::uint64_t pair = 0;
@@ -58,6 +67,11 @@ struct Child {
   unsigned failures = 0;      ///< of rekeying it, in a row
   bool due = false;           ///< to be replaced: a task says so
   bool ended = false;         ///< an operator has ended it; it is deleted when the peer has shown that it has it
+  Share share{};
+  /// Whether the other one, of the same IKE SA, has its place: is of the same traffic, and of the same workers.
+  [[nodiscard]] bool doubles(const Child& other) const {
+    return other.child == child && other.share == share && other.selectors == selectors;
+  }
 };
 
 /// The outer addresses of both ends.
@@ -78,6 +92,7 @@ struct NewPair {
   std::uint64_t rekeyed = 0;
   Bytes lowest_nonce;
   Path at{};  ///< where the inbound half was put
+  Share share{};
 };
 
 // ---------------------------------------------------------------------------------------------------------------- our requests
@@ -102,6 +117,7 @@ struct Task {
   Reason reason{};         ///< of a Delete: for the log
   Spi spi{};               ///< DeleteChild of one that we do not have
   SaProtocol protocol = SaProtocol::Esp;
+  std::optional<std::uint16_t> worker{};  ///< NewChild: for whom alone
   friend bool operator==(const Task&, const Task&) = default;
 };
 
@@ -121,6 +137,8 @@ struct MakeChild {
   std::vector<Spi> deleted{};  ///< what the peer deleted meanwhile and we do not have: its Delete may have come before its answer
   bool ended = false;          ///< an operator has ended the child meanwhile
   Bytes rival_nonce{};         ///< the lowest one of the peer's own rekeying of the same, which we have answered meanwhile
+  Share share{};
+  bool grouped = false;  ///< the peer has answered that there may be several for this traffic (SA_RESOURCE_INFO)
 };
 /// CREATE_CHILD_SA of ours that replaces the IKE SA.
 struct MakeIke {
@@ -190,6 +208,13 @@ struct AnsweringChild {
   Builder proof{};
   bool ended = false;        ///< an operator has ended the child meanwhile
   std::optional<Ke> last{};  ///< of its last additional key exchange: the answer to that is all that is left to say
+  bool grouped = false;      ///< both sides may make several for this traffic (SA_RESOURCE_INFO)
+};
+/// Of an IKE SA and a child of it that has a pair for each worker: when, and how many, we ask for.
+struct Shares {
+  std::optional<std::size_t> limit{};  ///< as many as there were when the peer wanted no more (TS_MAX_QUEUE)
+  TimePoint retry_at{};
+  unsigned failures = 0;
 };
 struct AnsweringIke {
   IkeSuite suite;

@@ -8,6 +8,7 @@
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/narrowing.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/shares.hpp"
 
 namespace culvert::ikev2 {
 
@@ -103,9 +104,11 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
       continue;
     }
     keep_to_room(core, sa, wish, candidate);
+    const auto beside = beside_which(core, sa, i, candidate.part, wish);
+    if (!beside) return std::unexpected(beside.error());
     const auto spi = core.allocate_spi(sa.id, 0);
     if (!spi) return std::unexpected(ChildRefusal{NotifyType::NoAdditionalSas, {}, Reason::Limit, "There is no SPI left.", i});
-    const auto suites = usable_suites(sa, children[i]);
+    const auto suites = suites_beside(usable_suites(sa, children[i]), *beside);
     auto choice = select_child({.suites = suites, .our_spi = *spi, .pfs = wish.pfs, .ke = wish.ke}, wish.offered);
     if (choice && wish.pfs && choice->suite.pfs != wish.ke && choice->suite.pfs != DhGroup::None) {
       core.release_spi(*spi);
@@ -136,6 +139,8 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
     out.pair.mode = wish.transport && children[i].mode == SaMode::Transport ? SaMode::Transport : SaMode::Tunnel;
     out.pair.selectors = std::move(candidate.part);
     out.pair.rekeyed = wish.rekeyed ? wish.rekeyed->pair : 0;
+    if (wish.rekeyed) out.pair.share = wish.rekeyed->share;
+    if (*beside) out.pair.share = {out.pair.pair, least_used(core, sa, i, out.pair.selectors)};
     out.reply = std::move(choice->reply);
     core.set_pair(*spi, out.pair.pair);
     return out;
@@ -189,6 +194,7 @@ void install(Core& core, const IkeSa& sa, const NewPair& pair, Direction directi
   out.encr_key = std::move(keys.encr);
   out.integ_key = std::move(keys.integ);
   out.replay_window = c.replay_window;
+  if (pair.share.own()) out.worker = pair.share.worker;
   out.rules = c.rules;
   // The engine's own timer rekeys earlier (rand_time); the soft limit stands in where the engine does not live to do it.
   out.hard_seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(1, c.life_time.count()));
@@ -214,19 +220,6 @@ JobId install_inbound(Core& core, IkeSa& sa, NewPair& pair) {
   return job;
 }
 
-namespace {
-/// More than one pair of the same traffic, that no rule of collisions has made an end of: a rekeying makes one of them the newest on both
-/// sides, and the others end when it is their turn (outlived).
-void hasten_doubles(TimePoint now, IkeSa& sa, Child& made) {
-  for (Child& other : sa.children) {
-    if (other.pair == made.pair || other.pair == made.rekeyed || other.child != made.child || other.selectors != made.selectors) continue;
-    if (other.life != Life::Live || other.rekeyed == made.rekeyed) continue;
-    made.rekey_at = std::min<TimePoint>(made.rekey_at, now + kDoubleRekeyed * (made.role == Role::Initiator ? 1 : 2));
-    other.rekey_at = std::min<TimePoint>(other.rekey_at, now + kDoubleRekeyed * 4);
-  }
-}
-}  // namespace
-
 Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Exchange exchange, bool wait) {
   const config::Child& c = core.child(sa, pair.child);
   const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.life_time}, 0);
@@ -247,6 +240,7 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
   out.rekey_at = when.rekey_at;
   out.expires_at = when.expires_at;
   out.rekeyed = pair.rekeyed;
+  out.share = pair.share;
   out.lowest_nonce = std::move(pair.lowest_nonce);
   out.outbound = std::move(pair.outbound);
   out.ready_at = now + (out.rekeyed != 0 ? std::chrono::nanoseconds(kOverdue) : kRivalWait);
@@ -256,54 +250,17 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
   hasten_doubles(now, sa, child);
   core.touch(sa);
   ChildRun& run = core.run(sa.connection).children.at(child.child);
-  run.requested = run.trapped = false;
-  run.packet.reset();
-  run.failures = 0;
-  run.retry_at = {};
+  if (!child.share.own()) {
+    run.requested = run.trapped = false;
+    run.packet.reset();
+    run.failures = 0;
+    run.retry_at = {};
+  }
   core.ended(now, sa, exchange, role, Reason::Ok,
-             std::string(child.rekeyed ? "CHILD SA rekeyed: " : "CHILD SA established: ") + describe(child) + ".", child.child);
+             std::string(child.rekeyed ? "CHILD SA rekeyed: " : "CHILD SA established: ") + describe(child) + of_worker(child.share) + ".",
+             child.child);
   return child;
 }
-
-Child* rival_of(IkeSa& sa, const Child& child) {
-  const auto it = std::ranges::find_if(sa.children, [&](const Child& c) {
-    return c.child == child.child && c.role != child.role && c.rekeyed == 0 && child.rekeyed == 0 && c.life == Life::Live && !c.redundant &&
-           !c.due && c.selectors == child.selectors && std::chrono::abs(c.established - child.established) < kSimultaneous;
-  });
-  return it == sa.children.end() ? nullptr : &*it;
-}
-
-void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std::uint64_t theirs) {
-  Child &own = *sa.find(ours), &other = *sa.find(theirs);
-  if (own.lowest_nonce < other.lowest_nonce) {
-    // Ours carries the traffic until the peer has shown that it has our answer: by a packet, or by its next request.
-    own.redundant = own.due = true;
-    other.rekeyed = own.pair;
-    other.ready_at = now + kOverdue;
-    if (!other.outbound) delete_child(core, sa, own, Reason::Replaced);
-  } else {
-    other.redundant = true;  // the peer deletes it
-  }
-  core.touch(sa);
-}
-
-namespace {
-/// Whether something else carries what this pair is for, and is to go on with it: a later generation, since the data plane sends by what
-/// was installed last, and under an SA that is to go whatever it is. Not the one that it replaces, and nothing under an SA that is to go.
-bool needless(Core& core, const IkeSa& sa, const Child& child) {
-  const auto goes = [](const IkeSa& one) { return one.established() && one.established()->leaving; };
-  const auto carries = [&](const Child& c) {
-    return c.child == child.child && c.pair != child.pair && c.pair != child.rekeyed && c.life == Life::Live && !c.outbound &&
-           !c.redundant && c.selectors == child.selectors;
-  };
-  const auto all = core.sas_with(sa, sa.remote_id);
-  return std::ranges::any_of(all, [&](const IkeSa* one) {
-    return one->peer == sa.peer && std::ranges::any_of(one->children, [&](const Child& c) {
-             return carries(c) && (goes(sa) || (c.rekeyed != 0 && !goes(*one) && c.established > child.established));
-           });
-  });
-}
-}  // namespace
 
 void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   if (!child.outbound) return;
@@ -316,6 +273,7 @@ void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   pair.suite = child.suite;
   pair.mode = child.mode;
   pair.selectors = child.selectors;
+  pair.share = child.share;
   EspKeys keys = std::move(*child.outbound);
   child.outbound.reset();
   child.sending_since = now;
@@ -353,39 +311,6 @@ void end_child(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   child.until = now + kGrace;
   core.touch(sa);
   core.touch(sa.connection);
-}
-
-Child* heir_of(IkeSa& sa, std::uint64_t pair) {
-  const auto it =
-      std::ranges::find_if(sa.children, [&](const Child& c) { return c.rekeyed == pair && c.life == Life::Live && !c.redundant; });
-  return pair == 0 || it == sa.children.end() ? nullptr : &*it;
-}
-
-void replaced_by_heir(Core& core, TimePoint now, IkeSa& sa, std::uint64_t pair) {
-  Child* old = sa.find(pair);
-  if (!old || old->life != Life::Live || !heir_of(sa, pair)) return;
-  old->life = Life::Replaced;
-  old->until = now + kOverdue;
-  core.touch(sa);
-}
-
-bool carried_by_another(Core& core, const IkeSa& sa, const NewPair& pair) {
-  const PeerKey whose = sa.peer.value_or(PeerKey{});
-  const auto carries = [&](const Child& c) {
-    return c.child == pair.child && c.life == Life::Live && !c.ended && c.selectors.intersects(pair.selectors);
-  };
-  const auto all = core.sas_with(sa, sa.remote_id);
-  return std::ranges::any_of(core.run(sa.connection).children.at(pair.child).orphans,
-                             [&](const ike::OrphanSa& o) { return o.peer == whose; }) ||
-         std::ranges::any_of(all, [&](const IkeSa* one) {
-           return one->peer == sa.peer && (std::ranges::any_of(one->children, carries) || makes(*one, pair.child));
-         });
-}
-
-const Child* newest_live(const IkeSa& sa, std::size_t index) {
-  for (auto it = sa.children.rbegin(); it != sa.children.rend(); ++it)
-    if (it->child == index && it->life == Life::Live && !it->ended) return &*it;
-  return nullptr;
 }
 
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t index) {

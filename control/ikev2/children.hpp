@@ -36,6 +36,7 @@ struct Wish {
   bool pfs = true;             ///< false: in IKE_AUTH
   DhGroup ke = DhGroup::None;  ///< of the KE payload
   const Child* rekeyed = nullptr;
+  bool grouped = false;  ///< SA_RESOURCE_INFO
 };
 struct Granted {
   NewPair pair;  ///< without keys
@@ -84,7 +85,14 @@ void replaced_by_heir(Core& core, TimePoint now, IkeSa& sa, std::uint64_t pair);
 /// Where another pair carries something of a new one's traffic, or is about to, the new one, if it is of the peer's making, is sent by when
 /// the peer has shown that it has our answer.
 [[nodiscard]] bool carried_by_another(Core& core, const IkeSa& sa, const NewPair& pair);
-/// The newest pair of its kind that lives.
+/// Whether it is in the place of what it stands for no more, since another one has it (doubles.cpp).
+[[nodiscard]] bool needless(Core& core, const IkeSa& sa, const Child& child);
+[[nodiscard]] bool outlived(const IkeSa& sa, const Child& child);
+/// Of several for the same thing each is rekeyed soon.
+void hasten_doubles(TimePoint now, IkeSa& sa, Child& made);
+/// Our outbound half of one that waits.
+void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child);
+/// The newest pair that lives, of those for all workers.
 [[nodiscard]] const Child* newest_live(const IkeSa& sa, std::size_t child);
 
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t child);

@@ -204,6 +204,7 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what) {
     }
     const std::string text = "The data plane ended the CHILD SA at its hard limit, before it was replaced.";
     core.say(sa, Severity::Warn, {}, Reason::Expired, text, child->child);
+    if (child->share.own()) return delete_child(core, sa, *child, Reason::Expired);
     core.shared.lost(now, {core.connection(sa).name, core.child(sa, child->child).name, sa.remote, Exchange::CreateChildSa, {}},
                      Reason::Expired, text);
     core.run(sa.connection).children.at(child->child).requested = true;  // it was in use until now

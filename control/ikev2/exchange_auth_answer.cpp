@@ -14,6 +14,7 @@
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
+#include "control/ikev2/shares.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -42,6 +43,7 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
   what.nonce_r = sa.nonce_r;
   what.pair.lowest_nonce = std::min(sa.nonce_i, sa.nonce_r);
   what.reply = std::move(granted->reply);
+  what.grouped = answers_grouped(core, sa, what.pair, m);
   what.auth = true;
   what.proof = std::move(proof);
   derive_pair(sa, what.pair, Role::Responder, what.nonce_i, what.nonce_r, nullptr);

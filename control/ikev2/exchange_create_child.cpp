@@ -10,6 +10,7 @@
 #include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/narrowing.hpp"
+#include "control/ikev2/shares.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -35,6 +36,7 @@ void send_child_request(Core& core, TimePoint now, IkeSa& sa, Request& request, 
   Builder b;
   if (const Child* old = sa.find(make.rekeyed)) b.add(Notify{protocol_of(*old), NotifyType::RekeySa, spi_bytes(old->spi_in), {}});
   if (make.transport) b.notify(NotifyType::UseTransportMode);
+  if (core.child(sa, make.child).per_cpu.sas) b.notify(NotifyType::SaResourceInfo, resource_of(make.share));
   b.add(build_child_offer(make.suites, make.spi_in, true)).add(Nonce{make.nonce});
   if (make.group != DhGroup::None) b.add(Ke{make.group, public_value});
   add_selectors(make, b);
@@ -54,6 +56,7 @@ void child_request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, c
     old->rekey_at = now + backoff(core, ++old->failures);
     return replaced_by_heir(core, now, sa, make.rekeyed);
   }
+  if (make.share.own()) return share_failed(core, now, sa, make.child);
   child_failed(core, now, sa.connection, make.child);
 }
 
@@ -68,6 +71,8 @@ void try_again_soon(Core& core, TimePoint now, IkeSa& sa) {
       old->due = false;
       old->rekey_at = again;
       replaced_by_heir(core, now, sa, make->rekeyed);
+    } else if (make->share.own()) {
+      sa.shares[make->child].retry_at = again;
     } else {
       core.run(sa.connection).children.at(make->child).retry_at = again;
     }
@@ -98,43 +103,6 @@ bool other_group(Core& core, IkeSa& sa, const Notify& n) {
   return true;
 }
 
-/// The peer takes one pair of addresses a CHILD SA (RFC 7296 §2.9): those of the packet that waits, if there is one.
-bool one_by_one(Core& core, IkeSa& sa, const MakeChild& make) {
-  ChildRun& run = core.run(sa.connection).children.at(make.child);
-  const bool known = std::exchange(run.single, true);
-  if (known || !run.packet || make.rekeyed != 0) return false;
-  core.say(sa, Severity::Info, {}, Reason::PeerRefused,
-           "The peer takes two addresses a CHILD SA (SINGLE_PAIR_REQUIRED): we ask for those of each packet that waits.", make.child);
-  run.requested = true;
-  abandon_request(core, sa);
-  return true;
-}
-
-void child_refused(Core& core, TimePoint now, IkeSa& sa, const MakeChild& make, const Notify& n) {
-  if (n.type == NotifyType::SinglePairRequired && one_by_one(core, sa, make)) return;
-  const std::string said = name(n.type), ours = selectors_text(make.asked.local), theirs = selectors_text(make.asked.remote);
-  Cause cause{.number = 1, .said = said, .said_proven = true};
-  if (n.type == NotifyType::InternalAddressFailure || n.type == NotifyType::FailedCpRequired) {
-    cause.evidence = ike::PoolEvidence{"", "the gateway gives no address"};
-    cause.by = ike::RefusedBy::Peer;
-    return child_request_failed(core, now, sa, Reason::NoAddress, "The gateway gives us no virtual address (" + said + ").",
-                                std::move(cause));
-  }
-  if (n.type == NotifyType::TsUnacceptable) {
-    cause.evidence = ikev1::selector_evidence(core.connection(sa), ours, theirs);
-    return child_request_failed(core, now, sa, Reason::PeerSelectorMismatch,
-                                "The peer refused our traffic selectors " + make.asked.to_string() + " (ours - theirs) with " + said + ".",
-                                std::move(cause));
-  }
-  if (n.type == NotifyType::NoProposalChosen) {
-    cause.evidence = ike::ProposalEvidence{suites_text(make.suites), {}, {}, {}};
-    return child_request_failed(core, now, sa, Reason::PeerNoProposal,
-                                "The peer accepts none of our proposals (we offered " + suites_text(make.suites) + "): " + said + ".",
-                                std::move(cause));
-  }
-  child_request_failed(core, now, sa, Reason::PeerRefused, "The peer refused with " + said + ".", std::move(cause));
-}
-
 /// Why a pair cannot be as the peer's answer has it.
 struct Disagreement {
   std::string text;
@@ -161,6 +129,11 @@ std::expected<NewPair, Disagreement> agreed(const MakeChild& make, bool pfs, con
   out.mode = make.transport && m.notify(NotifyType::UseTransportMode) ? SaMode::Transport : SaMode::Tunnel;
   out.selectors = std::move(*selectors);
   out.rekeyed = make.rekeyed;
+  out.share = make.share;
+  if (out.share.own() && out.rekeyed == 0 && out.selectors != make.asked)
+    return std::unexpected(Disagreement{"The peer has made other traffic selectors of what is for one worker alone: " +
+                                            out.selectors.to_string() + " instead of " + make.asked.to_string() + ".",
+                                        Reason::SelectorMismatch, choice->suite.protocol});
   return out;
 }
 
@@ -179,6 +152,7 @@ void disagreed(Core& core, TimePoint now, IkeSa& sa, const Disagreement& why, un
 
 void install_agreed(Core& core, IkeSa& sa, NewPair pair, ByteView nonce_i, ByteView nonce_r, const SecretBytes* shared,
                     ByteView more = {}) {
+  if (const auto& make = std::get<MakeChild>(sa.request->make); make.grouped) stand_beside(core, sa, pair);
   derive_pair(sa, pair, Role::Initiator, nonce_i, nonce_r, shared, more);
   const JobId job = install_inbound(core, sa, pair);
   sa.request->state = RequestInstalling{job, std::move(pair)};
@@ -195,6 +169,7 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
                                 {.number = 2, .by = ike::RefusedBy::Peer});
   if (!expect_followups(*sa.request, pair->suite.more, m))
     return child_request_failed(core, now, sa, Reason::BadPayloads, kNoLink, {.number = 2});
+  make.grouped = core.child(sa, make.child).per_cpu.sas && m.notify(NotifyType::SaResourceInfo) != nullptr;
   const Bytes nonce_r = m.find<Nonce>()->data;
   pair->lowest_nonce = std::min(make.nonce, nonce_r);
   if (pair->suite.pfs == DhGroup::None) return install_agreed(core, sa, std::move(*pair), make.nonce, nonce_r, nullptr);
@@ -211,6 +186,7 @@ void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
 
 void add_child_wish(Core& core, const IkeSa& sa, const MakeChild& make, bool pfs, Builder& out) {
   if (core.child(sa, make.child).mode == SaMode::Transport) out.notify(NotifyType::UseTransportMode);
+  if (core.child(sa, make.child).per_cpu.sas) out.notify(NotifyType::SaResourceInfo);
   out.add(build_child_offer(make.suites, make.spi_in, pfs));
   add_selectors(make, out);
 }
@@ -258,12 +234,14 @@ void begin_new_child(Core& core, TimePoint now, IkeSa& sa, const Task& task) {
   make.child = old ? old->child : task.child;
   make.rekeyed = old ? old->pair : 0;
   make.pair = core.shared.new_pair();
+  if (old) make.share = old->share;
   make.suites = usable_suites(sa, core.child(sa, make.child));
   if (old)
     make.asked = old->selectors;  // RFC 7296 §2.9.2
   else
     ask_for_all(core, sa, make);
   make.transport = old ? old->mode == SaMode::Transport : core.child(sa, make.child).mode == SaMode::Transport;
+  if (task.worker && !make_share(core, now, sa, *task.worker, make)) return;
   make.nonce = core.shared.random(kNonceBytes);
   make.group = first_group(make.suites, old);
   const auto spi = core.allocate_spi(sa.id, make.pair);
@@ -369,6 +347,7 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
   const Child* other = rival_of(sa, made);
   // One that is to go in favour of what is sent by already is not sent by at all: the data plane sends by what was installed last.
   if (!other || other->outbound || other->lowest_nonce < made.lowest_nonce) release_outbound(core, now, sa, made);
+  if (made.share.own()) show_that_made(core, sa, made.child);
   if (other) settle_rivals(core, now, sa, made.pair, other->pair);
 }
 

@@ -29,6 +29,8 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
 /// It has failed for good; or it is tried again soon, since the peer is busy.
 void request_failed(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause = {});
 void request_put_off(Core& core, TimePoint now, IkeSa& sa);
+/// The peer has refused it with an error.
+void child_refused(Core& core, TimePoint now, IkeSa& sa, const MakeChild& make, const Notify& n);
 /// Has a key pair made for it: on_request_dh goes on.
 void make_request_key(Core& core, IkeSa& sa, Request& request, DhGroup group);
 /// What a request of ours holds is given back; it is none any more.

@@ -8,6 +8,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
+#include "control/ikev2/shares.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -18,7 +19,7 @@ constexpr std::uint8_t kExchange = ike::kExchangeCreateChildSa;
 
 void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const ChildRefusal& r) {
   answer_error(core, now, sa, kExchange, id, r.notify, r.data);
-  if (r.notify == NotifyType::InvalidKePayload) return;  // it asks again
+  if (r.notify == NotifyType::InvalidKePayload || r.notify == NotifyType::TemporaryFailure) return;  // it asks again
   core.ended(now, sa, Exchange::CreateChildSa, Role::Responder, r.reason, r.text, r.child, r.cause);
 }
 
@@ -48,7 +49,7 @@ void on_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& 
   const Ke* ke = m.find<Ke>();
   auto granted = grant(core, sa,
                        {*m.find<Sa>(), *m.find<TsI>(), *m.find<TsR>(), m.notify(NotifyType::UseTransportMode) != nullptr, true,
-                        ke ? ke->group : DhGroup::None, rekeyed});
+                        ke ? ke->group : DhGroup::None, rekeyed, m.notify(NotifyType::SaResourceInfo) != nullptr});
   if (!granted) return refuse(core, now, sa, id, granted.error());
   AnsweringChild what;
   what.pair = std::move(granted->pair);
@@ -56,6 +57,7 @@ void on_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& 
   what.nonce_r = core.shared.random(kNonceBytes);
   what.pair.lowest_nonce = std::min(what.nonce_i, what.nonce_r);
   what.reply = std::move(granted->reply);
+  what.grouped = answers_grouped(core, sa, what.pair, m);
   if (what.pair.suite.pfs != DhGroup::None) {
     const JobId job = core.add_job({sa.id});
     core.shared.actions.emplace_back(ike::ComputeDh{job, what.pair.suite.pfs, nullptr, ke->data});
@@ -105,6 +107,7 @@ void on_ike_request(Core& core, const Incoming& in, IkeSa& sa, const Message& m)
 
 void add_child_answer(const AnsweringChild& what, Builder& out) {
   if (what.pair.mode == SaMode::Transport) out.notify(NotifyType::UseTransportMode);
+  if (what.grouped) out.notify(NotifyType::SaResourceInfo, resource_of(what.pair.share));
   out.add(what.reply);
   if (!what.auth) out.add(Nonce{what.nonce_r});
   if (!what.auth && what.pair.suite.pfs != DhGroup::None) out.add(Ke{what.pair.suite.pfs, what.public_value});
@@ -230,6 +233,7 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->mobility.others = old.mobility.others;
   made->sync.ids = old.sync.ids;
   made->sync.replay = old.sync.replay;
+  made->shares = old.shares;
   made->inner_local = old.inner_local;
   made->inner_remote = old.inner_remote;
   made->lease = old.lease;

@@ -9,6 +9,7 @@
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/redirect.hpp"
+#include "control/ikev2/shares.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -28,6 +29,7 @@ void peer_deletes(Core& core, TimePoint now, IkeSa& sa, Child& child, std::vecto
   // Whoever deletes the old pair is ready for the new one.
   if (Child* heir = heir_of(sa, child.pair)) release_outbound(core, now, sa, *heir);
   end_child(core, now, sa, child);
+  if (!replaced && child.share.own()) share_deleted(core, now, sa, child);
   if (replaced || newest_live(sa, index)) return;
   const std::string text = "The peer deleted the CHILD SA.";
   core.say(sa, Severity::Warn, Exchange::Informational, Reason::DeletedByPeer, text, index);

@@ -13,6 +13,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/redirect.hpp"
+#include "control/ikev2/shares.hpp"
 
 namespace culvert::ikev2 {
 
@@ -168,35 +169,12 @@ void poll_request(Core& core, TimePoint now, IkeSa& sa) {
 void child_expired(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   const std::string text = "The lifetime of the CHILD SA ended before it was replaced.";
   core.say(sa, Severity::Warn, {}, Reason::Expired, text, child.child);
-  core.shared.lost(now, {core.connection(sa).name, core.child(sa, child.child).name, sa.remote, Exchange::CreateChildSa, {}},
-                   Reason::Expired, text);
-  core.run(sa.connection).children.at(child.child).requested = true;  // it was in use until now
+  if (!child.share.own()) {
+    core.shared.lost(now, {core.connection(sa).name, core.child(sa, child.child).name, sa.remote, Exchange::CreateChildSa, {}},
+                     Reason::Expired, text);
+    core.run(sa.connection).children.at(child.child).requested = true;  // it was in use until now
+  }
   delete_child(core, sa, child, Reason::Expired);
-}
-
-/// A pair of the same traffic is there that both sides have sent by for longer than one message takes: this one carries nothing any more.
-bool outlived(const IkeSa& sa, const Child& child) {
-  return std::ranges::any_of(sa.children, [&](const Child& c) {
-    return c.pair != child.pair && c.child == child.child && c.selectors == child.selectors && c.life == Life::Live && !c.outbound &&
-           !c.redundant && c.sending_since > child.sending_since + kSimultaneous;
-  });
-}
-
-/// The peer has not shown that it has the pair. As long as another one carries the traffic there is no hurry.
-void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
-  const auto all = core.sas_with(sa, sa.remote_id);
-  const auto sends = [&](const Child& c) {
-    return c.child == child.child && c.life <= Life::Replaced && !c.outbound && !c.redundant && c.selectors.intersects(child.selectors);
-  };
-  const bool carried = std::ranges::any_of(
-      all, [&](const IkeSa* one) { return one->peer == sa.peer && !one->never_was() && std::ranges::any_of(one->children, sends); });
-  const bool leaving = sa.established() && sa.established()->leaving;
-  // With `unique: never` nobody says that the other one is gone.
-  const bool alone = child.rekeyed == 0 && core.connection(sa).unique == config::Unique::Never;
-  if (!leaving && (!carried || alone || now >= child.established + kOverdue)) release_outbound(core, now, sa, child);
-  if (!child.outbound) return;
-  child.ready_at = now + kRivalWait;
-  core.touch(sa);
 }
 
 void poll_children(Core& core, TimePoint now, IkeSa& sa) {
@@ -304,6 +282,7 @@ std::optional<TimePoint> established_deadline(const Core& core, const IkeSa& sa)
   if (est->replaced) return earliest(earliest(out, est->until), next_probe_of_replaced(core, sa));
   out = earliest(earliest(earliest(earliest(out, est->expires_at), est->rekey_at), est->look_at), sa.session_end);
   if (sa.nat.local && core.config.ike.keepalive.count() != 0) out = earliest(out, sa.last_sent + core.config.ike.keepalive);
+  out = earliest(out, shares_deadline(core, sa));
   return earliest(out, next_probe(core, sa));
 }
 
@@ -358,6 +337,7 @@ bool put_off(TimePoint now, IkeSa& sa, const Task& task) {
 }  // namespace
 
 void advance(Core& core, TimePoint now, IkeSa& sa) {
+  want_shares(core, now, sa);
   while (!sa.dead && sa.confirmed && sa.established() && !sa.request && !being_rekeyed(sa) && !sa.tasks.empty()) {
     const Task task = sa.tasks.front();
     sa.tasks.pop_front();

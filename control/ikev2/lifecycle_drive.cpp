@@ -14,8 +14,9 @@ bool makes(const IkeSa& sa, std::size_t child) {
     return !sa.childless && sa.first_child == child;
   const auto* own = sa.request ? std::get_if<MakeChild>(&sa.request->make) : nullptr;
   const auto* theirs = sa.answering ? std::get_if<AnsweringChild>(&sa.answering->what) : nullptr;
-  if ((own && own->child == child) || (theirs && theirs->pair.child == child)) return true;
-  return std::ranges::any_of(sa.tasks, [&](const Task& t) { return t.kind == Task::Kind::NewChild && t.child == child; });
+  if ((own && own->child == child && !own->share.own()) || (theirs && theirs->pair.child == child && !theirs->pair.share.own()))
+    return true;
+  return std::ranges::any_of(sa.tasks, [&](const Task& t) { return t.kind == Task::Kind::NewChild && t.child == child && !t.worker; });
 }
 
 namespace {

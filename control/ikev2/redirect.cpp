@@ -209,7 +209,7 @@ void hand_over(Core& core, TimePoint now, IkeSa& old, IkeSa& heir) {
   old.established()->replaced = true;
   old.established()->until = now + kGrace;
   for (const Child& child : old.children)
-    if (child.life == Life::Live && !child.ended && child.child != heir.first_child)
+    if (child.life == Life::Live && !child.ended && !child.share.own() && child.child != heir.first_child)
       add_task(core, heir, {.kind = Task::Kind::NewChild, .child = child.child});
   core.touch(old);
 }
@@ -221,7 +221,7 @@ std::optional<bool> carried_over(Core& core, const IkeSa& sa) {
   if (!other || !other->established() || other->established()->replaced) return std::nullopt;
   return std::ranges::all_of(sa.children, [&](const Child& child) {
     const Child* there = newest_live(*other, child.child);
-    return child.life != Life::Live || (there && !there->outbound);
+    return child.life != Life::Live || child.share.own() || (there && !there->outbound);
   });
 }
 }  // namespace

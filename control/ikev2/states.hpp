@@ -302,6 +302,7 @@ struct IkeSa {
   VirtualAddresses inner_local, inner_remote;  ///< ours as a client, the peer's as a gateway
   std::string lease;                           ///< who holds the latter (configuration.hpp)
   std::vector<Child> children;
+  std::map<std::size_t, Shares> shares;  ///< by child
   std::deque<Task> tasks;
   std::optional<Request> request;
   std::optional<Answering> answering;

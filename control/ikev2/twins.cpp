@@ -34,7 +34,7 @@ bool carried_over(Core& core, const IkeSa& sa, IkeSa& other) {
   if (other.request || !other.tasks.empty()) return false;
   bool all = true;
   for (const Child& child : sa.children) {
-    if (child.life != Life::Live) continue;
+    if (child.life != Life::Live || child.share.own()) continue;
     const Child* newest = newest_live(other, child.child);
     const Child* before = newest ? other.find(newest->rekeyed) : nullptr;
     const bool ours =
@@ -84,6 +84,8 @@ void resolve_twins(Core& core, TimePoint now, IkeSa& sa) {
   }
   est.leaving = true;
   est.look_at = now + kSettle;
+  for (Child& child : sa.children)  // the peer has ended its half when it answers; what is for all carries what they did
+    if (child.share.own() && child.life == Life::Live) delete_child(core, sa, child, Reason::Replaced);
   if (!calm(sa)) {
     est.calm_since = {};
     return;

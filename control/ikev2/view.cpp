@@ -31,6 +31,7 @@ ike::ChildSaInfo view(const Core& core, const IkeSa& sa, const Child& child) {
   out.established = child.established;
   out.expires_at = child.expires_at;
   if (child.life == Life::Live) out.rekey_at = child.rekey_at;
+  if (child.share.own()) out.worker = child.share.worker;
   out.state = child.life == Life::Live       ? ike::ChildState::Installed
               : child.life == Life::Deleting ? ike::ChildState::Deleting
                                              : ike::ChildState::Rekeyed;
@@ -46,6 +47,7 @@ ike::ChildSaInfo view(const Core& core, const IkeSa& sa, Role role, const MakeCh
   out.spi_in = pair ? pair->spi_in : make->spi_in;
   out.udp_encap = sa.nat.encapsulate();
   put(pair ? pair->selectors : make->asked, out);
+  if (const Share& share = pair ? pair->share : make->share; share.own()) out.worker = share.worker;
   out.state = pair ? ike::ChildState::Installing : ike::ChildState::Negotiating;
   if (!pair) return out;
   out.spi_out = pair->spi_out;

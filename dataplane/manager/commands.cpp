@@ -34,7 +34,10 @@ bool valid_bool(const T& message, bool T::* field) {
 }
 }  // namespace
 
-Commands::~Commands() { delete t_.spd.exchange(nullptr); }
+Commands::~Commands() {
+  delete t_.spd.exchange(nullptr);
+  for (const auto& [policy, own] : own_) t_.policies[policy].own = nullptr;
+}
 
 std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::uint64_t now_ns) {
   std::vector<shm::Ack> acks;
@@ -106,9 +109,9 @@ shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
   sent_.insert(m.policy.value);
   policies_dirty_ = true;
   // A policy that now selects more than its SAs admit: they are checked from now on, and never again believed to be wide.
-  if (const auto of = outbound_of_.find(m.policy.value); of != outbound_of_.end())
-    for (OutboundSa* sa : of->second)
-      if (narrower(*sa, m)) sa->narrow = true;
+  each_outbound(m.policy.value, [&](OutboundSa& sa) {
+    if (narrower(sa, m)) sa.narrow = true;
+  });
   return shm::AckResult::Ok;
 }
 
@@ -163,7 +166,8 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   if (const auto* there = table.at(m.slot)) return there->spi == m.spi ? shm::AckResult::Exists : shm::AckResult::Busy;
   shm::SaRecord& record = t_.segment.records(m.direction)[m.slot];
   record.counters.reset();
-  const auto worker = static_cast<std::uint16_t>(m.slot % t_.workers);
+  const bool own = m.worker != shm::InstallSa::kAnyWorker;
+  const auto worker = static_cast<std::uint16_t>((own ? m.worker : m.slot) % t_.workers);
   const SaPlacement placement{worker, &record.counters, now_ns};
   const auto make = [&] {
     if constexpr (std::is_same_v<Table, InboundTable>) {
@@ -176,6 +180,7 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   if (!sa) return sa.error();
   auto* raw = sa->get();
   raw->watched.store(watched(m.name), std::memory_order_relaxed);
+  raw->manager.own = own;
   const shm::AckResult result = table.publish(m.slot, *sa);
   if (result != shm::AckResult::Ok) return result;
   installed_[{m.direction, m.slot}];
@@ -276,12 +281,20 @@ void Commands::watch(std::string_view name) {
   }
 }
 
-/// Puts an SA at the head of its policy's chain.
+Commands::ChainKey Commands::chain_of(const OutboundSa& sa) {
+  return {sa.manager.policy.value, sa.manager.own ? sa.worker : shm::InstallSa::kAnyWorker};
+}
+
+void Commands::each_outbound(std::uint32_t policy, const std::function<void(OutboundSa&)>& visit) {
+  for (auto of = outbound_of_.lower_bound({policy, 0}); of != outbound_of_.end() && of->first.first == policy; ++of)
+    for (OutboundSa* sa : of->second) visit(*sa);
+}
+
+/// Puts an SA at the head of its chain.
 void Commands::add_outbound(OutboundSa& sa) {
-  const PolicyId id = sa.manager.policy;
-  const auto policy = policies_.find(id.value);
+  const auto policy = policies_.find(sa.manager.policy.value);
   sa.narrow = policy == policies_.end() || narrower(sa, policy->second);
-  auto& all = outbound_of_[id.value];
+  auto& all = outbound_of_[chain_of(sa)];
   sa.older = all.empty() ? nullptr : all.back();
   // A successor's packets go the same way.
   if (!all.empty() && peer_of(*all.back()) == peer_of(sa) && learnt_.contains(all.back()))
@@ -289,32 +302,50 @@ void Commands::add_outbound(OutboundSa& sa) {
   by_spi_.emplace(sa.spi.value, &sa);
   if (sa.manager.dummy_ns != 0) dummies_.emplace(&sa, 0);
   all.push_back(&sa);
-  set_current(id, &sa);
+  set_current(chain_of(sa), &sa);
 }
 
-/// Takes an SA out of its policy's chain. It keeps its own link, so that a worker that stands on it finds the rest.
+/// Takes an SA out of its chain. It keeps its own link, so that a worker that stands on it finds the rest.
 void Commands::remove_outbound(OutboundSa& sa) {
-  const PolicyId policy = sa.manager.policy;
-  auto& all = outbound_of_[policy.value];
+  const ChainKey chain = chain_of(sa);
+  auto& all = outbound_of_[chain];
   const auto at = std::find(all.begin(), all.end(), &sa);
   OutboundSa* older = sa.older.load(std::memory_order_relaxed);
   if (at + 1 != all.end()) {
     at[1]->older.store(older, std::memory_order_release);
   } else {
-    set_current(policy, older);  // the policy goes on with the youngest that is left
+    set_current(chain, older);  // its packets go on with the youngest that is left
   }
   all.erase(at);
   learnt_.erase(&sa);
   dummies_.erase(&sa);
   const auto [first, last] = by_spi_.equal_range(sa.spi.value);
   by_spi_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == &sa; }));
-  if (all.empty()) outbound_of_.erase(policy.value);
+  if (all.empty()) outbound_of_.erase(chain);
 }
 
-void Commands::set_current(PolicyId policy, OutboundSa* sa) {
-  const OutboundSa* before = t_.policies[policy.value].current.exchange(sa, std::memory_order_acq_rel);
+void Commands::set_current(ChainKey chain, OutboundSa* sa) {
+  const bool own = chain.second != shm::InstallSa::kAnyWorker;
+  const OutboundSa* before = own ? exchange_own(chain, sa) : t_.policies[chain.first].current.exchange(sa, std::memory_order_acq_rel);
   if (before != nullptr && t_.outbound.at(before->manager.slot) == before) mark_current(before, false);
   if (sa != nullptr) mark_current(sa, true);
+}
+
+/// The same of those that are for one worker, which few policies have.
+OutboundSa* Commands::exchange_own(ChainKey chain, OutboundSa* sa) {
+  const auto [policy, worker] = chain;
+  auto& own = own_[policy];
+  if (!own) {
+    own = std::make_unique<OwnSas>();
+    t_.policies[policy].own.store(own.get(), std::memory_order_release);
+  }
+  OutboundSa* before = own->youngest[worker].exchange(sa, std::memory_order_acq_rel);
+  if (std::ranges::all_of(own->youngest, [](const auto& one) { return one.load(std::memory_order_relaxed) == nullptr; })) {
+    t_.policies[policy].own.store(nullptr, std::memory_order_release);
+    t_.rcu.defer(std::move(own));
+    own_.erase(policy);
+  }
+  return before;
 }
 
 void Commands::mark_current(const OutboundSa* sa, bool current) {
@@ -344,9 +375,7 @@ std::vector<Commands::Dummy> Commands::due_dummies(std::uint64_t now_ns) {
   for (auto& [sa, next] : dummies_) {
     if (next > now_ns) continue;
     next = std::max(next + sa->manager.dummy_ns, now_ns);  // what was missed is not made up for
-    const PolicyId policy = sa->manager.policy;
-    if (t_.policies[policy.value].current.load(std::memory_order_relaxed) == sa)
-      out.push_back({sa->worker, policy, sa->manager.slot, sa->spi});
+    if (outbound_of_.at(chain_of(*sa)).back() == sa) out.push_back({sa->worker, sa->manager.policy, sa->manager.slot, sa->spi});
   }
   return out;
 }

@@ -99,7 +99,12 @@ class Commands {
   shm::AckResult open_forwarding();
   void add_outbound(OutboundSa& sa);
   void remove_outbound(OutboundSa& sa);
-  void set_current(PolicyId policy, OutboundSa* sa);
+  /// The SAs that packets choose the youngest of: a policy's that are for all, and each worker's own.
+  using ChainKey = std::pair<std::uint32_t, std::uint16_t>;
+  static ChainKey chain_of(const OutboundSa& sa);
+  void each_outbound(std::uint32_t policy, const std::function<void(OutboundSa&)>& visit);
+  void set_current(ChainKey chain, OutboundSa* sa);
+  OutboundSa* exchange_own(ChainKey chain, OutboundSa* sa);
   [[nodiscard]] std::uint32_t outer_mtu(const OutboundSa& sa) const;
   void set_path_mtu(OutboundSa& sa, std::uint32_t mtu, std::uint64_t until);
   void note_mtu(const OutboundSa& sa);
@@ -113,15 +118,16 @@ class Commands {
   std::string watched_;
   std::map<std::uint32_t, shm::InstallPolicy> policies_;
   bool policies_dirty_ = false;
-  bool lost_policies_ = false;                                     // of the one that is attached
-  std::set<std::uint32_t> sent_;                                   // policies that it sent so far; those before PoliciesComplete only
-  std::unique_ptr<const Spd> staged_;                              // built, but forwarding is not open yet
-  std::map<SlotKey, std::vector<shm::Expire>> installed_;          // with what was reported of each
-  std::map<std::uint32_t, std::vector<OutboundSa*>> outbound_of_;  // by policy, oldest first
-  std::unordered_multimap<std::uint32_t, OutboundSa*> by_spi_;     // outbound; peers choose them, so that two may choose one
-  std::uint64_t port_mtus_ = 0;                                    // of all ports, when records were written last
-  std::map<OutboundSa*, std::uint64_t> dummies_;                   // those that send dummy packets, and when the next one is due
-  std::set<OutboundSa*> learnt_;                                   // those with a path MTU
+  bool lost_policies_ = false;                                  // of the one that is attached
+  std::set<std::uint32_t> sent_;                                // policies that it sent so far; those before PoliciesComplete only
+  std::unique_ptr<const Spd> staged_;                           // built, but forwarding is not open yet
+  std::map<SlotKey, std::vector<shm::Expire>> installed_;       // with what was reported of each
+  std::map<ChainKey, std::vector<OutboundSa*>> outbound_of_;    // oldest first
+  std::map<std::uint32_t, std::unique_ptr<OwnSas>> own_;        // by policy
+  std::unordered_multimap<std::uint32_t, OutboundSa*> by_spi_;  // outbound; peers choose them, so that two may choose one
+  std::uint64_t port_mtus_ = 0;                                 // of all ports, when records were written last
+  std::map<OutboundSa*, std::uint64_t> dummies_;                // those that send dummy packets, and when the next one is due
+  std::set<OutboundSa*> learnt_;                                // those with a path MTU
 };
 
 }  // namespace culvert::dp

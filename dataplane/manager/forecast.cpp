@@ -206,7 +206,7 @@ void Forecast::leaves_in_clear(const NextHop& hop) {
 /// protect() and encapsulate().
 void Forecast::leaves_protected(const SpdEntry& entry) {
   Packet& p = packet_;
-  const OutboundSa* sa = sa_for(env_.policies[entry.policy.value], p);
+  const OutboundSa* sa = sa_for(env_.policies[entry.policy.value], p, kNoWorker);
   if (sa == nullptr) return drop(Drop::PolicyNoSa);
   path_.add(sa_step(*sa));
   const IpAddress to = peer_of(*sa);

@@ -73,10 +73,10 @@ std::vector<shm::Moved> Commands::moves() {
     const std::optional<Endpoint> remote = sa != nullptr && sa->follows ? moved(*sa) : std::nullopt;
     if (!remote || remote->address.family != sa->manager.outer_family) continue;
     note_addresses(Direction::Inbound, slot, nullptr, *remote);
-    if (const auto of = outbound_of_.find(sa->manager.policy.value); of != outbound_of_.end())
-      for (OutboundSa* other : of->second)
-        if (other->manager.pair == sa->manager.pair && other->manager.udp && other->manager.outer_family == remote->address.family)
-          move_outbound(*other, *remote);
+    each_outbound(sa->manager.policy.value, [&](OutboundSa& other) {
+      if (other.manager.pair == sa->manager.pair && other.manager.udp && other.manager.outer_family == remote->address.family)
+        move_outbound(other, *remote);
+    });
     out.push_back({slot, sa->spi, *remote});
   }
   return out;

@@ -115,8 +115,23 @@ inline bool turns_back(const NextHop& hop, std::uint16_t port) {
   return hop.kind == HopKind::Tunnel || (hop.leads_out() && hop.port == port);
 }
 
-/// The SA that the packet leaves under (RFC 4301 §5.1): the policy's youngest, unless its peer narrowed that one.
-inline OutboundSa* sa_for(const PolicyState& policy, const Packet& p) {
+inline constexpr unsigned kNoWorker = shm::kMaxWorkers;
+
+/// The youngest of the policy's SAs that are for this worker's packets alone; nullptr: it has none.
+inline OutboundSa* youngest_own(const PolicyState& policy, unsigned worker) {
+  const OwnSas* own = policy.own.load(std::memory_order_acquire);
+  return own == nullptr || worker >= own->youngest.size() ? nullptr : own->youngest[worker].load(std::memory_order_acquire);
+}
+
+/// The SA that the packet leaves under (RFC 4301 §5.1): the policy's youngest, unless its peer narrowed that one. What is for this worker
+/// alone comes first (RFC 9611 §5): the packets of a flow come to one worker, so they have one SA, and stay in order. `worker` kNoWorker:
+/// nobody's.
+inline OutboundSa* sa_for(const PolicyState& policy, const Packet& p, unsigned worker) {
+  if (OutboundSa* own = youngest_own(policy, worker); own != nullptr) [[unlikely]] {
+    if (!own->expired() && !own->narrow.load(std::memory_order_relaxed)) [[likely]]
+      return own;
+    if ((own = admitting_sa(own, p)) != nullptr) return own;
+  }
   OutboundSa* sa = policy.current.load(std::memory_order_acquire);
   if (sa != nullptr && sa->narrow.load(std::memory_order_relaxed)) [[unlikely]]
     return admitting_sa(sa, p);
@@ -124,11 +139,13 @@ inline OutboundSa* sa_for(const PolicyState& policy, const Packet& p) {
 }
 
 /// The SA that another worker chose for a packet; it may be gone since. The packet may be a fragment: it cannot be chosen for anew.
-inline OutboundSa* chosen_sa(const PolicyState& policy, Spi spi, std::uint32_t slot) {
+inline OutboundSa* chosen_sa(const PolicyState& policy, Spi spi, std::uint32_t slot, unsigned worker) {
   OutboundSa* youngest = policy.current.load(std::memory_order_acquire);
-  unsigned left = kMaxAlternatives;
-  for (OutboundSa* sa = youngest; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
-    if (sa->spi == spi && sa->manager.slot == slot) return sa;
+  for (OutboundSa* chain : {youngest, youngest_own(policy, worker)}) {
+    unsigned left = kMaxAlternatives;
+    for (OutboundSa* sa = chain; sa != nullptr && left > 0; sa = sa->older.load(std::memory_order_acquire), --left)
+      if (sa->spi == spi && sa->manager.slot == slot) return sa;
+  }
   return youngest != nullptr && !youngest->narrow.load(std::memory_order_relaxed) ? youngest : nullptr;
 }
 

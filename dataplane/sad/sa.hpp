@@ -124,6 +124,7 @@ struct ManagerView {
   std::uint64_t path_mtu_until = 0;    ///< outbound, CLOCK_MONOTONIC: when what was learnt of the path is forgotten
   Family outer_family = Family::None;  ///< as it was told last, whether or not the owner has taken it yet; and so `udp`
   bool udp = false;
+  bool own = false;                                ///< outbound: it is for the packets of its owner alone
   std::unique_ptr<const Relocation> relocation{};  ///< the latest
 };
 

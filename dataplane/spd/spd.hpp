@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "common/shm/messages.hpp"
+#include "common/shm/segment.hpp"
 #include "dataplane/fib/fib.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/packet.hpp"
@@ -128,10 +129,15 @@ struct FlowKeyV6 {
 };
 static_assert(sizeof(FlowKeyV6) == 40);
 
+/// Of a policy's SAs those that are for one worker's packets alone (RFC 9611), the youngest of each worker; written by the manager.
+struct OwnSas {
+  std::array<std::atomic<OutboundSa*>, shm::kMaxWorkers> youngest{};
+};
 /// What the packet path must remember of a policy across snapshots; indexed by PolicyId, lives as long as the process.
-struct PolicyState {
-  std::atomic<OutboundSa*> current{nullptr};  ///< the youngest of its SAs; written by the manager
+struct alignas(32) PolicyState {
+  std::atomic<OutboundSa*> current{nullptr};  ///< the youngest of its SAs that are for all; written by the manager
   std::atomic<std::uint64_t> acquire_ns{0};   ///< when a worker reported last
+  std::atomic<const OwnSas*> own{nullptr};    ///< nullptr: no worker has any; by the manager, under RCU
 };
 
 /// A policy; or, of a policy for certain ports only, the Discard of packets that may be meant but hide their ports.

@@ -240,11 +240,12 @@ void Host::step_tls(const ike::TlsStep& job) {
 }
 
 namespace {
-/// What the SPD would call it: the child, or a peer's own entry.
+/// What the SPD would call it: the child, or a peer's own entry; in front of it the worker that it is for alone.
 std::string policy_of(const ike::InstallSa& sa) {
-  return sa.own_policy ? sa.child + " of " + to_hex(sa.peer) + ": " + to_string(sa.local_ts, sa.more.local()) + " - " +
-                             to_string(sa.remote_ts, sa.more.remote())
-                       : sa.child;
+  const std::string whose = sa.worker ? "@" + std::to_string(*sa.worker) + " " : "";
+  return whose + (sa.own_policy ? sa.child + " of " + to_hex(sa.peer) + ": " + to_string(sa.local_ts, sa.more.local()) + " - " +
+                                      to_string(sa.remote_ts, sa.more.remote())
+                                : sa.child);
 }
 }  // namespace
 
@@ -271,9 +272,22 @@ void Host::remove(const ike::RemoveSa& sa) {
     if (sa.direction == Direction::Inbound)
       inbound.erase(sa.spi.value);
     else
-      std::erase_if(outbound, [&](const PlaneSa& s) { return s.sa.pair == sa.pair; });
+      remove_outbound(sa.pair);
     world.look_at_traffic();
   });
+}
+
+/// A worker without an SA of its own goes on with an older one, or with that for all.
+void Host::remove_outbound(std::uint64_t pair) {
+  const auto gone = std::ranges::find_if(outbound, [&](const PlaneSa& s) { return s.sa.pair == pair; });
+  if (gone == outbound.end()) return;
+  const bool own = gone->sa.worker.has_value();
+  const std::string policy = policy_of(gone->sa);
+  outbound.erase(gone);
+  if (!own || current[policy] != pair) return;
+  current.erase(policy);
+  for (const PlaneSa& s : outbound)
+    if (policy_of(s.sa) == policy) current[policy] = s.sa.pair;
 }
 
 void Host::move(const ike::MoveSa& to) {

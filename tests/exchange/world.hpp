@@ -116,6 +116,7 @@ class Host final : public ike::Services {
  private:
   void install(const ike::InstallSa& sa);
   void remove(const ike::RemoveSa& sa);
+  void remove_outbound(std::uint64_t pair);
   void move(const ike::MoveSa& to);
   void skip(const ike::SkipNumbers& what);
   void compute(const ike::ComputeDh& job);

@@ -154,6 +154,7 @@ AckResult FakeDataplane::install(const InstallSa& sa) {
   s.remote_ts = sa.remote_ts;
   s.suite = sa.suite;
   s.mode = sa.mode;
+  s.worker = static_cast<std::uint16_t>((sa.worker != InstallSa::kAnyWorker ? sa.worker : sa.slot) % segment_->header().workers);
   s.soft = sa.soft;
   s.hard = sa.hard;
   s.installed_ns = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());

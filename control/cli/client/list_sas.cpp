@@ -56,12 +56,18 @@ std::string ikev2_text(const json::object& sa) {
   return text_of(sa, "suite").empty() ? "IKEv2, suite not agreed yet" : suite_text(sa, "IKEv2");
 }
 
+/// Of one that is for one worker alone (RFC 9611).
+std::string for_worker(const json::object& c) {
+  const json::value* worker = c.if_contains("worker");
+  return worker != nullptr && worker->is_number() ? fmt::format(", for worker {}", worker->to_number<unsigned>()) : std::string();
+}
+
 std::string child_text(const json::object& c) {
   const bool adopted = flag_of(c, "adopted");
-  std::string out =
-      fmt::format("    {}: {}, {}, {}{}\n", text_of(c, "child"), text_of(c, "state"), adopted ? "of a former culvertd" : text_of(c, "role"),
-                  adopted && text_of(c, "suite").empty() ? "suite unknown" : suite_text(c, ipsec_text(c)),
-                  text_of(c, "encap") == "udp" ? " in UDP" : "");
+  std::string out = fmt::format("    {}: {}, {}, {}{}{}\n", text_of(c, "child"), text_of(c, "state"),
+                                adopted ? "of a former culvertd" : text_of(c, "role"),
+                                adopted && text_of(c, "suite").empty() ? "suite unknown" : suite_text(c, ipsec_text(c)),
+                                text_of(c, "encap") == "udp" ? " in UDP" : "", for_worker(c));
   out += fmt::format("        {} - {}{}\n", text_of(c, "local_ts"), text_of(c, "remote_ts"), vrf_text(c));
   out += fmt::format("        {}\n", lifetimes(c));
   out += direction_text("in", text_of(c, "spi_in"), c.at("in"));

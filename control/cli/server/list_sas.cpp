@@ -62,6 +62,7 @@ json::object child_json(const Gateway& gateway, const std::string& connection, c
           {"state", ike::name(c.state)},
           {"role", c.adopted ? json::value(nullptr) : json::value(name_of(c.role))},
           {"adopted", c.adopted},
+          {"worker", c.worker ? json::value(*c.worker) : json::value(nullptr)},
           {"pair", c.pair},
           {"spi_in", fmt::format("{:08x}", c.spi_in.value)},
           {"spi_out", fmt::format("{:08x}", c.spi_out.value)},

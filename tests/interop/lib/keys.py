@@ -50,6 +50,18 @@ def ike_keys(log):
     return found
 
 
+def ikev2_keys(log):
+    """One {"ai", "ar", "ei", "er": hex} for each IKE SA of IKEv2, in the order in which they were made."""
+    found, pending = [], {}
+    for thread, _, text, blob, _ in _events(log):
+        which = re.match(r"Sk_(ai|ar|ei|er) secret$", text)
+        if which and blob is not None:
+            pending.setdefault(thread, {})[which.group(1)] = bytes(blob).hex()
+            if len(pending[thread]) == 4:
+                found.append(pending.pop(thread))
+    return found
+
+
 def esp_keys(log):
     """{spi (int): [encryption key (bytes), ...]}: both keys of the pair; authentication tells which one fits."""
     found, keys = {}, {}

@@ -49,6 +49,24 @@ TEST_CASE("proposals are read by the version, wherever it stands", "[config][ver
   CHECK(both->config.connections.at(0).proposals.at(0).integ == Integ::HmacSha2_256_128);
 }
 
+TEST_CASE("CHILD SAs for each worker", "[config][version][rfc9611]") {
+  const auto child = [](const std::string& more) { return connection(with("[aes128gcm16]", "[aes128gcm16], " + more)).children.at(0); };
+  CHECK_FALSE(child("priority: 1").per_cpu.sas);
+  CHECK(child("priority: 1").per_cpu.limit == 64);
+  CHECK(child("per_cpu_sas: yes").per_cpu.sas);
+  CHECK(child("per_cpu_sas: yes, per_cpu_sas_limit: 2").per_cpu.limit == 2);
+  const auto finding = [](const std::string& more, const std::string& version = "version: 2") {
+    const auto found = findings(with("version: 2", version, with("[aes128gcm16]", "[aes128gcm16], " + more)));
+    REQUIRE(found.size() == 1);
+    return found[0].substr(found[0].find("per_cpu"));
+  };
+  CHECK(finding("per_cpu_sas: yse") == "per_cpu_sas: expected no or yes, got 'yse'; did you mean 'yes'?");
+  CHECK(finding("per_cpu_sas: encap").starts_with("per_cpu_sas: expected no or yes, got 'encap'"));
+  CHECK(finding("per_cpu_sas_limit: 0").starts_with("per_cpu_sas_limit: expected a number from 1 to 512, got '0'"));
+  CHECK(finding("per_cpu_sas: yes", "version: 1") ==
+        "per_cpu_sas: expected no such key with version: 1: CHILD SAs for each worker are of IKEv2 (RFC 9611)");
+}
+
 TEST_CASE("children of IKEv2 may have what IKEv1 has no number for", "[config][version][rfc7634][rfc4494]") {
   const auto child = connection(with("[aes128gcm16]", "[chacha20poly1305-x25519, aes128-aescmac], ah_proposals: [aescmac]")).children.at(0);
   CHECK(child.esp_proposals.at(0).encr == Encr::ChaCha20Poly1305);

@@ -90,6 +90,19 @@ TEST_CASE("list-sas shows pairs under their connection when its ISAKMP SA is gon
              StartsWith("site-b: no ISAKMP SA\n    net: installed, initiator, ESP aes128gcm16\n"));
 }
 
+TEST_CASE("list-sas says for which worker an SA is", "[cli][rfc9611]") {
+  const auto shown = [](const std::string& worker) {
+    return text_for(add_list_sas, "list-sas",
+                    R"({"dataplane":{"connected":true},"ike_sas":[],"pairs_without_ike_sa":[{"connection":"site-b","children":[
+    {"child":"net","state":"installed","role":"initiator","adopted":false,"worker":)" +
+                        worker + R"(,"suite":"aes128gcm16","encap":"udp","local_ts":"10.1.0.0/24",
+    "remote_ts":"10.2.0.0/24","age_s":90,"rekey_in_s":null,"expires_in_s":null,"spi_in":"c0000001","spi_out":"0000dddd","in":null,"out":null}]}],
+    "orphans":[]})");
+  };
+  CHECK_THAT(shown("2"), Contains("    net: installed, initiator, ESP aes128gcm16 in UDP, for worker 2\n"));
+  CHECK_THAT(shown("null"), Contains("    net: installed, initiator, ESP aes128gcm16 in UDP\n"));
+}
+
 TEST_CASE("list-sas shows what an SA dropped and what the path lost", "[cli]") {
   const std::string child =
       R"({"child":"net","state":"installed","role":"initiator","adopted":false,"suite":"aes128gcm16","encap":"native","local_ts":"10.1.0.0/24",

@@ -1,0 +1,119 @@
+// Several pairs of one child: which of them has an heir, which is in the place of another, and which of those that stand for the same thing
+// goes. Pairs that are for one worker each (shares.hpp) stand beside each other, and are never in each other's place.
+#include <algorithm>
+
+#include "control/ikev2/children.hpp"
+#include "control/ikev2/lifecycle.hpp"
+
+namespace culvert::ikev2 {
+
+/// More than one pair of the same traffic, that no rule of collisions has made an end of: a rekeying makes one of them the newest on both
+/// sides, and the others end when it is their turn (outlived).
+void hasten_doubles(TimePoint now, IkeSa& sa, Child& made) {
+  for (Child& other : sa.children) {
+    if (other.pair == made.pair || other.pair == made.rekeyed || !made.doubles(other)) continue;
+    if (other.life != Life::Live || other.rekeyed == made.rekeyed) continue;
+    made.rekey_at = std::min<TimePoint>(made.rekey_at, now + kDoubleRekeyed * (made.role == Role::Initiator ? 1 : 2));
+    other.rekey_at = std::min<TimePoint>(other.rekey_at, now + kDoubleRekeyed * 4);
+  }
+}
+
+Child* rival_of(IkeSa& sa, const Child& child) {
+  const auto it = std::ranges::find_if(sa.children, [&](const Child& c) {
+    return child.doubles(c) && c.role != child.role && c.rekeyed == 0 && child.rekeyed == 0 && c.life == Life::Live && !c.redundant &&
+           !c.due && std::chrono::abs(c.established - child.established) < kSimultaneous;
+  });
+  return it == sa.children.end() ? nullptr : &*it;
+}
+
+void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std::uint64_t theirs) {
+  Child &own = *sa.find(ours), &other = *sa.find(theirs);
+  if (own.lowest_nonce < other.lowest_nonce) {
+    // Ours carries the traffic until the peer has shown that it has our answer: by a packet, or by its next request.
+    own.redundant = own.due = true;
+    other.rekeyed = own.pair;
+    other.ready_at = now + kOverdue;
+    if (!other.outbound) delete_child(core, sa, own, Reason::Replaced);
+  } else {
+    other.redundant = true;  // the peer deletes it
+  }
+  core.touch(sa);
+}
+
+/// Whether something else carries what this pair is for, and is to go on with it: a later generation, since the data plane sends by what
+/// was installed last, and under an SA that is to go whatever it is. Not the one that it replaces, and nothing under an SA that is to go.
+bool needless(Core& core, const IkeSa& sa, const Child& child) {
+  const auto goes = [](const IkeSa& one) { return one.established() && one.established()->leaving; };
+  const auto carries = [&](const Child& c) {
+    return child.doubles(c) && c.pair != child.pair && c.pair != child.rekeyed && c.life == Life::Live && !c.outbound && !c.redundant;
+  };
+  const auto all = core.sas_with(sa, sa.remote_id);
+  return std::ranges::any_of(all, [&](const IkeSa* one) {
+    return one->peer == sa.peer && std::ranges::any_of(one->children, [&](const Child& c) {
+             return carries(c) && (goes(sa) || (c.rekeyed != 0 && !goes(*one) && c.established > child.established));
+           });
+  });
+}
+
+Child* heir_of(IkeSa& sa, std::uint64_t pair) {
+  const auto it =
+      std::ranges::find_if(sa.children, [&](const Child& c) { return c.rekeyed == pair && c.life == Life::Live && !c.redundant; });
+  return pair == 0 || it == sa.children.end() ? nullptr : &*it;
+}
+
+void replaced_by_heir(Core& core, TimePoint now, IkeSa& sa, std::uint64_t pair) {
+  Child* old = sa.find(pair);
+  if (!old || old->life != Life::Live || !heir_of(sa, pair)) return;
+  old->life = Life::Replaced;
+  old->until = now + kOverdue;
+  core.touch(sa);
+}
+
+bool carried_by_another(Core& core, const IkeSa& sa, const NewPair& pair) {
+  if (pair.share.own()) return true;  // that which is for all
+  const PeerKey whose = sa.peer.value_or(PeerKey{});
+  const auto carries = [&](const Child& c) {
+    return c.child == pair.child && c.life == Life::Live && !c.ended && c.selectors.intersects(pair.selectors);
+  };
+  const auto all = core.sas_with(sa, sa.remote_id);
+  return std::ranges::any_of(core.run(sa.connection).children.at(pair.child).orphans,
+                             [&](const ike::OrphanSa& o) { return o.peer == whose; }) ||
+         std::ranges::any_of(all, [&](const IkeSa* one) {
+           return one->peer == sa.peer && (std::ranges::any_of(one->children, carries) || makes(*one, pair.child));
+         });
+}
+
+const Child* newest_live(const IkeSa& sa, std::size_t index) {
+  for (auto it = sa.children.rbegin(); it != sa.children.rend(); ++it)
+    if (it->child == index && it->life == Life::Live && !it->ended && !it->share.own()) return &*it;
+  return nullptr;
+}
+
+/// A pair of the same traffic is there that both sides have sent by for longer than one message takes: this one carries nothing any more.
+bool outlived(const IkeSa& sa, const Child& child) {
+  return std::ranges::any_of(sa.children, [&](const Child& c) {
+    return c.pair != child.pair && child.doubles(c) && c.life == Life::Live && !c.outbound && !c.redundant &&
+           c.sending_since > child.sending_since + kSimultaneous;
+  });
+}
+
+/// The peer has not shown that it has the pair. As long as another one carries the traffic there is no hurry.
+void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
+  const auto all = core.sas_with(sa, sa.remote_id);
+  const auto sends = [&](const Child& c) {
+    return c.child == child.child && c.share == child.share && c.life <= Life::Replaced && !c.outbound && !c.redundant &&
+           c.selectors.intersects(child.selectors);
+  };
+  const bool carried = child.share.own() || std::ranges::any_of(all, [&](const IkeSa* one) {
+                         return one->peer == sa.peer && !one->never_was() && std::ranges::any_of(one->children, sends);
+                       });
+  const bool leaving = sa.established() && sa.established()->leaving;
+  // With `unique: never` nobody says that the other one is gone.
+  const bool alone = child.rekeyed == 0 && core.connection(sa).unique == config::Unique::Never;
+  if (!leaving && (!carried || alone || now >= child.established + kOverdue)) release_outbound(core, now, sa, child);
+  if (!child.outbound) return;
+  child.ready_at = now + kRivalWait;
+  core.touch(sa);
+}
+
+}  // namespace culvert::ikev2
