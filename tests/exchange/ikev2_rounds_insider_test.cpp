@@ -320,6 +320,19 @@ TEST_CASE("IKEv2 rounds insider: a gateway with two proofs, and a peer that goes
   }
 }
 
+TEST_CASE("IKEv2 rounds insider: another proof is announced where nobody has asked for several", "[ikev2][rounds][rfc4739-3.1]") {
+  const bool user = GENERATE(false, true);
+  Half in(false, [&](config::GatewayConfig& g) {
+    g.connections[0].more_remote.clear();
+    if (user) g.connections[0].remote_auth.auth = Proof::EapMschapv2;
+  });
+  CHECK_FALSE(in.peer.init_answer->notify(NotifyType::MultipleAuthSupported));
+  if (user)
+    in.refused(Reason::AuthFailed, "and the connection asks for a user (EAP).");
+  else
+    in.refused(Reason::AuthRounds, "The peer wants to prove itself once more (ANOTHER_AUTH_FOLLOWS), and the connection has no section");
+}
+
 TEST_CASE("IKEv2 rounds insider: who has proved himself once is half-open still", "[ikev2][rounds][attack-A]") {
   World world;
   Host& b = *Half::make(world, false, [](config::GatewayConfig& g) {

@@ -9,6 +9,7 @@
 
 #include "control/ikev2/core.hpp"
 #include "tests/exchange/ikev2_rounds_sites.hpp"
+#include "tests/exchange/radius_world.hpp"
 #include "tests/exchange/remote_access.hpp"
 
 using namespace culvert;
@@ -235,4 +236,61 @@ TEST_CASE("IKEv2 rounds: tickets are given behind the last proof, and are good w
   CHECK((p.b.key_exchanges == 0) == same);
   CHECK((p.b.checks == checks) == same);
   CHECK(p.b.engine->ike_sas().front().xauth_user == "alice");
+}
+
+TEST_CASE("IKEv2 rounds: whom a RADIUS server knows, behind or before another proof", "[ikev2][rounds][radius][rfc4478-3]") {
+  const bool first = GENERATE(false, true);
+  World world;
+  const Pair p = several(world, first ? RoundProofs{kEap, kPsk} : RoundProofs{kCert, kEap}, {kCert}, [&](auto&, auto& b) {
+    config::Connection& c = b.connections[0];
+    (first ? c.remote_auth : c.more_remote[0].auth).auth = Proof::EapRadius;
+    b.radius.retransmit_tries = 2;
+    b.radius.timeout = config::Seconds{8};
+  });
+  RadiusWorld server(world, p.b);
+  SECTION("his time begins with the SA, and ends it") {
+    server.grants = {{radius::Type::SessionTimeout, {0, 0, 0, 60}}};
+    start_both(p);
+    REQUIRE(world.run_until([&] { return both_up(p); }, 10s));
+    CHECK(p.b.engine->ike_sas().at(0).xauth_user == "alice");
+    world.run(70s);
+    CHECK_FALSE(p.b.reports(Reason::Expired).empty());
+  }
+  SECTION("whom it rejects") {
+    p.a.password = "other";
+    start_both(p);
+    world.run(4s);
+    INFO(p.a.transcript() << p.b.transcript());
+    CHECK(p.b.counted(Exchange::IkeAuth, Reason::RadiusRejected) >= 1);
+    CHECK(latest_failure(p.b).message.find(first ? "Round 1 of 2 (local, remote): User" : "Round 2 of 2 (remote-2): User") == 0);
+    CHECK_FALSE(p.b.up());
+  }
+  SECTION("a silent one") {
+    server.silent = {0};
+    start_both(p);
+    world.run(20s);
+    INFO(p.b.transcript());
+    CHECK(p.b.counted(Exchange::IkeAuth, Reason::RadiusTimeout) >= 1);
+    CHECK_FALSE(p.b.up());
+  }
+}
+
+TEST_CASE("IKEv2 rounds: a gateway sends nobody away before the last proof", "[ikev2][rounds][redirect][rfc5685-6]") {
+  World world;
+  world.record = true;
+  const IpAddress other = IpAddress::parse("10.9.0.3").value();
+  const Pair p = several(world, {kCert, kPsk}, {kCert, kPsk}, [&](auto&, auto& b) { b.connections[0].redirection.to = {other, {}}; });
+  bool wrong = false;
+  SECTION("who has proved all") {}
+  SECTION("who has not") {
+    wrong = true;
+    p.a.secrets["c/2"] = "other";
+  }
+  start_both(p);
+  world.run(1s);
+  INFO(p.a.transcript() << p.b.transcript());
+  const bool goes = std::ranges::any_of(world.wire, [&](const ike::Datagram& d) { return d.remote.address == other; });
+  CHECK(goes == !wrong);
+  CHECK_FALSE(p.b.up());
+  CHECK(messages(world) == 4);
 }

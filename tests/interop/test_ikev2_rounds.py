@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Several proofs of a side (RFC 4739) against strongSwan, in both roles: certificate and EAP-MSCHAPv2, certificate and pre-shared key, pre-shared key and
-EAP, all three; a wrong password and a wrong key in the second round, and a round that one side lacks, with the reason.
+EAP, certificate and EAP-TLS, certificate and a user whom FreeRADIUS knows, all three; a wrong password and a wrong key in the second round, and a round that one side lacks, with the reason.
 
 Time limit: 150 s
 strongSwan shows a pre-shared key only to a gateway that has proved all that it has to (so no gateway with two proofs for one that begins with the key).
@@ -11,17 +11,19 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, pki, report, sites, strongswan  # noqa: E402
+from lib.freeradius import FreeRadius  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import ping  # noqa: E402
 
 GW, SUITE = sites.ADDRESS["a"], "aes256-sha256-ecp256"
 IKE = {"retransmit_timeout": "1s", "half_open_timeout": "20s"}
-POOL = "10.3.0.0/25"
+POOL, NAS, RADIUS, RADIUS_SECRET = "10.3.0.0/25", "10.77.0.1", "10.77.0.5", "a secret of gateway and server"
 # What each proof is called here. Of Culvert: local and remote; of strongSwan the other way round.
 # case -> (what strongSwan proves, what Culvert proves), both as Culvert has it; what strongSwan proves, where it is something else.
 THEY_BEGIN = {"user": ("cert eap", "cert"), "pair": ("cert psk", "cert psk"), "psk-user": ("psk eap", "cert"), "three": ("cert psk eap", "cert psk"),
-              "once": ("cert psk", "cert"), "bad-password": ("cert eap", "cert"), "bad-key": ("cert psk", "cert"), "one": ("cert eap", "cert")}
+              "user-tls": ("cert tls", "cert"), "user-radius": ("cert radius", "cert"), "once": ("cert psk", "cert"), "bad-password": ("cert eap", "cert"), "bad-key": ("cert psk", "cert"), "one": ("cert eap", "cert")}
 WE_BEGIN = {"visit": ("cert", "cert eap"), "to-pair": ("cert psk", "cert psk"), "visit-psk": ("cert", "psk eap"), "visit-three": ("cert psk", "psk cert eap"),
+            "visit-tls": ("cert", "cert tls"),
             "visit-once": ("cert", "cert psk"), "visit-bad": ("cert", "cert eap"), "visit-key": ("cert", "cert psk"), "visit-one": ("cert", "cert"),
             "visit-more": ("cert psk", "cert psk")}
 LACKS = {"one": ("cert", "cert"), "visit-one": ("cert", "cert psk"), "visit-more": ("cert", "cert psk")}  # as strongSwan has it
@@ -51,10 +53,12 @@ def culvert_connections(gw, w):
         return lambda proof, n: {
             "cert": {"auth": "pubkey", "id": "gw-a.example", "certs": [certificate], "key": f"file:{key}"},
             "psk": {"auth": "psk", "id": f"{name}.a.example"},
+            "tls": {"auth": "eap-tls", "id": f"{name}.a.example", "eap_id": "gw-a.example", "certs": [certificate], "key": f"file:{key}"},
             "eap": {"auth": "eap-mschapv2", "id": f"{name}.a.example", "eap_id": "alice", "password": f"file:{passwords['bad' if name == 'visit-bad' else 'user']}"}}[proof]
 
     def theirs(name):
         return lambda proof, n: {"cert": {"auth": "pubkey", "id": "peer.example", "cacerts": [root]}, "psk": {"auth": "psk", "id": f"{name}.peer.example"},
+                                 "tls": {"auth": "eap-tls", "cacerts": [root]}, "radius": {"auth": "eap-radius"},
                                  "eap": {"auth": "eap-mschapv2", "users": f"file:{users}"}}[proof]
     found = {}
     for name, (of_peer, of_culvert) in (THEY_BEGIN | WE_BEGIN).items():
@@ -74,7 +78,9 @@ def strongswan_connections():
         return sections(side, text, lambda proof, n: {
             "cert": {"auth": "pubkey", "id": "peer.example" if mine else "gw-a.example", **({"certs": "peer.pem"} if mine else {})},
             "psk": {"auth": "psk", "id": f"{name}.{'peer' if mine else 'a'}.example"},
-            "eap": {"auth": "eap-mschapv2", "id": f"{name}.{'peer' if mine else 'a'}.example", "eap_id": "visitor" if name == "bad-password" else "alice" if mine else "%any"}}[proof])
+            "tls": {"auth": "eap-tls", "id": f"{name}.{'peer' if mine else 'a'}.example", **({"eap_id": "peer.example", "certs": "peer.pem"} if mine else {"eap_id": "%any"})},
+            "eap": {"auth": "eap-mschapv2", "id": f"{name}.{'peer' if mine else 'a'}.example",
+                    "eap_id": "visitor" if name == "bad-password" else "alice" if mine else "%any"}}[proof.replace("radius", "eap")])
     found = {}
     for name, as_configured in (THEY_BEGIN | WE_BEGIN).items():
         mine, other = LACKS.get(name, as_configured)
@@ -118,9 +124,9 @@ def works(r, site, name, ok, text):
     sa = next((s for s in site.culvert.ike_sas(name) if s["state"] == "established"), {})
     where = sa.get("virtual_address") or f"10.2.{n}.1"
     r.check("... and a ping", *ping(site.host, where, f"10.1.{n}.10", count=2))
-    user = name in ("user", "psk-user", "three")
+    user = {"user": "alice", "psk-user": "alice", "three": "alice", "user-radius": "alice", "user-tls": "peer.example"}.get(name)
     first = {"cert": "peer.example", "psk": f"{name}.peer.example"}[(THEY_BEGIN | WE_BEGIN)[name][0].split()[0]]
-    r.check("... the peer is the user, if there is one, else whom the first proof names", sa.get("remote_id") == ("alice" if user else first), str(sa)[:300])
+    r.check("... the peer is the user, if there is one, else whom the first proof names", sa.get("remote_id") == (user or first), str(sa)[:300])
 
 
 def they_begin(r, site):
@@ -163,7 +169,9 @@ def we_begin(r, site):
 
 def body(r, lab):
     w = Files()
-    site = sites.CulvertAndStrongSwan(lab, lambda gw: culvert_connections(gw, w), {}, ike=IKE)
+    servers = {"nas_identifier": "gw-a", "servers": {"main": {"address": RADIUS, "secret": "file:/x"}}}
+    site = sites.CulvertAndStrongSwan(lab, lambda gw: culvert_connections(gw, w), {}, ike=IKE, radius=servers)
+    site.culvert.config["radius"]["servers"]["main"]["secret"] = f"file:{site.culvert.secret(RADIUS_SECRET, 'radius.secret')}"
     secrets = {"eap-alice": {"id": "alice", "secret": f'"{PASSWORD["user"]}"'}, "eap-visitor": {"id": "visitor", "secret": '"guess"'}}
     secrets |= {f"ike-{name}": {"id-1": f"{name}.peer.example", "id-2": f"{name}.a.example", "secret": '"another secret"' if name.endswith("-key") else f'"{sites.SECRET}"'}
                 for name in NUMBER}
@@ -173,6 +181,9 @@ def body(r, lab):
     site.culvert.config["pools"] = {"clients": {"addrs": POOL}}
     site.culvert.write()
     site.number(NUMBER.values())
+    outside = lab.namespace("radius")
+    lab.link(site.inside, "aaa0", f"{NAS}/24", outside, "r0", f"{RADIUS}/24")
+    FreeRadius(lab, outside, "main", RADIUS, NAS, RADIUS_SECRET, f'alice Cleartext-Password := "{PASSWORD["user"]}"\n', w.peer, w.root).start()
     site.start()
     they_begin(r, site)
     we_begin(r, site)
