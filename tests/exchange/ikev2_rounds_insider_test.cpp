@@ -333,7 +333,7 @@ TEST_CASE("IKEv2 rounds insider: another proof is announced where nobody has ask
     in.refused(Reason::AuthRounds, "The peer wants to prove itself once more (ANOTHER_AUTH_FOLLOWS), and the connection has no section");
 }
 
-TEST_CASE("IKEv2 rounds insider: who has proved himself once is half-open still", "[ikev2][rounds][attack-A]") {
+TEST_CASE("IKEv2 rounds insider: who has proved himself once is half-open still", "[ikev2][rounds][attack-H1]") {
   World world;
   Host& b = *Half::make(world, false, [](config::GatewayConfig& g) {
     g.ike.half_open_limit = 1;
