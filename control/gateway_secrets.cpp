@@ -3,18 +3,19 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/config/rounds.hpp"
 #include "control/gateway.hpp"
 
 namespace culvert::control {
 
 std::expected<SecretBytes, std::string> Gateway::secret(const std::string& connection) {
-  const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
-  if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
+  const config::Connection* it = config::find_proofs(config_, connection);
+  if (!it) return std::unexpected("the connection is not configured");
   auto secret = hooks_.read_secret(it->secret);
   if (secret) return secret;
   Event e;
   e.level = ike::Severity::Error;
-  e.connection = connection;
+  e.connection = config::owner_of(connection);
   e.message = "secret cannot be read: " + secret.error();
   e.reason = ike::name(ike::Reason::NoSecret);
   journal_.write(std::move(e));
@@ -22,14 +23,14 @@ std::expected<SecretBytes, std::string> Gateway::secret(const std::string& conne
 }
 
 std::expected<SecretBytes, std::string> Gateway::xauth_password(const std::string& connection) {
-  const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
-  if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
+  const config::Connection* it = config::find_proofs(config_, connection);
+  if (!it) return std::unexpected("the connection is not configured");
   return hooks_.read_secret(config::is_eap(it->local_auth.auth) ? it->local_auth.password : it->xauth_client.password);
 }
 
 std::expected<SecretBytes, std::string> Gateway::ppk(const std::string& connection) {
-  const auto it = std::ranges::find(config_.connections, connection, &config::Connection::name);
-  if (it == config_.connections.end()) return std::unexpected("the connection is not configured");
+  const config::Connection* it = config::find_proofs(config_, connection);
+  if (!it) return std::unexpected("the connection is not configured");
   return hooks_.read_secret(it->ppk.secret);
 }
 
@@ -68,8 +69,8 @@ void Gateway::on_radius(ike::TimePoint now, std::size_t server, std::uint32_t so
 }
 
 void Gateway::act(ike::TimePoint, ike::FindUser& action) {
-  const auto it = std::ranges::find(config_.connections, action.connection, &config::Connection::name);
-  const config::SecretRef users = it == config_.connections.end() ? config::SecretRef{} : it->remote_auth.users;
+  const config::Connection* it = config::find_proofs(config_, action.connection);
+  const config::SecretRef users = it ? it->remote_auth.users : config::SecretRef{};
   hooks_.find_user(std::move(action), users);
 }
 

@@ -11,6 +11,7 @@
 
 #include "common/config/check.hpp"
 #include "common/config/load.hpp"
+#include "common/config/rounds.hpp"
 #include "control/auth/authenticator.hpp"
 #include "control/auth/check.hpp"
 #include "control/config/lasting.hpp"
@@ -51,15 +52,20 @@ void look_at_users(const config::Connection& connection, Journal& journal) {
     e.reason = ike::name(ike::Reason::NoSecret);
     journal.write(std::move(e));
   };
-  for (const config::SecretRef& file : {connection.xauth_server.users, connection.remote_auth.users})
+  std::vector<config::SecretRef> files{connection.xauth_server.users};
+  for (std::size_t k = 0; k < connection.remote_rounds; ++k) files.push_back(config::proofs(connection, k).remote_auth.users);
+  for (const config::SecretRef& file : files)
     if (file.kind != config::SecretRef::Kind::None)
       if (const auto users = count_users(file); !users) complain("no user can be admitted", users.error());
   if (!connection.xauth_client.user.empty())
     if (const auto password = resolve_secret(connection.xauth_client.password); !password)
       complain("the password of local.xauth cannot be read", password.error());
-  if (config::by_password(connection.local_auth.auth))
-    if (const auto password = resolve_secret(connection.local_auth.password); !password)
-      complain("local.password cannot be read", password.error());
+  for (std::size_t k = 0; k < connection.local_rounds; ++k) {
+    const config::LocalAuth& auth = config::proofs(connection, k).local_auth;
+    if (!config::by_password(auth.auth)) continue;
+    if (const auto password = resolve_secret(auth.password); !password)
+      complain(auth.place.section + ".password cannot be read", password.error());
+  }
 }
 
 /// A secret of a connection, by its name and what comes of it if it cannot be read.

@@ -234,6 +234,10 @@ struct Connection {
   Ppk ppk{};
   LocalAuth local_auth;
   RemoteAuth remote_auth;
+  std::vector<LocalSide> more_local{};  ///< sections beside `local`, as the file has them
+  std::vector<RemoteSide> more_remote{};
+  std::size_t local_rounds = 1, remote_rounds = 1;  ///< so many times each side proves itself (rounds.hpp)
+  std::vector<Connection> rounds{};                 ///< what proves both sides in the second one, the third one
   XauthClient xauth_client;
   XauthServer xauth_server;
   std::vector<std::string> pools;  ///< where the peer's virtual address comes from, in this order; none: it gets none

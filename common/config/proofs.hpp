@@ -68,6 +68,11 @@ struct Method {
       : proof(p), signature(std::move(s)) {}
   operator Proof() const { return proof; }  // NOLINT(google-explicit-constructor): as most look at it
 };
+/// Where a proof stands among those of its side (RFC 4739).
+struct Place {
+  std::string section;      ///< "local", "remote-eap": the map that it is read from
+  std::uint16_t round = 0;  ///< sections are in the order of these, then of the file
+};
 struct LocalAuth {
   Method auth{};
   std::vector<std::string> certs;  ///< files, PEM or DER: the end entity's, then intermediate authorities'
@@ -75,6 +80,7 @@ struct LocalAuth {
   std::string eap_id;              ///< with EAP, the user that we are; empty: the identity
   Identity aaa_id{};               ///< with EapTls, whose certificate the server of EAP has; Any: the peer's of IKE
   SecretRef password;              ///< with EAP
+  Place place{.section = "local"};
 };
 struct RemoteAuth {
   Method auth{};
@@ -84,7 +90,18 @@ struct RemoteAuth {
   Revocation revocation = Revocation::IfUri;
   std::string eap_id = "%any";  ///< with EAP, users whose name this is: %any, a name, or a pattern with one * at an end
   SecretRef users;              ///< with EAP, as in XauthServer
+  Place place{.section = "remote"};
 };
+/// A section local-SUFFIX or remote-SUFFIX.
+struct LocalSide {
+  Identity id;
+  LocalAuth auth;
+};
+struct RemoteSide {
+  Identity id;
+  RemoteAuth auth;
+};
+inline constexpr std::size_t kMaxRounds = 3;  ///< proofs of one side
 
 /// A post-quantum pre-shared key (RFC 8784): mixed into the keys of an IKE SA, so that they are safe even if its key exchange is not. No
 /// id: none.

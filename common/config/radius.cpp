@@ -60,10 +60,10 @@ void validate_radius(const GatewayConfig& config, const Where& root) {
   }
   if (!config.radius.servers.empty() || root.sink->failed("radius")) return;
   for (std::size_t i = 0; i < config.connections.size(); ++i)
-    if (config.connections[i].remote_auth.auth == Proof::EapRadius)
+    if (const RemoteAuth* user = user_auth(config.connections[i]); user && user->auth == Proof::EapRadius)
       return root.key("connections")
           .entry(i)
-          .key("remote")
+          .key(user->place.section)
           .key("auth")
           .error("expected a server in radius.servers, since auth is eap-radius: without, nobody could come in");
 }

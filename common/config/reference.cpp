@@ -57,6 +57,10 @@ void write(std::string& out, const std::vector<KeyInfo>& keys, std::size_t inden
     const std::size_t column = list_item && first ? indent - 2 : indent;
     comment(out, column, key.help);
     if (const std::string text = terms(key); !text.empty()) comment(out, column, text);
+    if (!key.prefix.empty()) {  // an example alone: written out, it would be one proof more
+      out += std::string(column, ' ') + "# " + key.name + ": " + key.example + "\n";
+      continue;
+    }
     out += pad + key.name + ":";
     first = false;
     switch (key.shape) {

@@ -5,6 +5,7 @@
 #include "common/config/radius.hpp"
 #include "common/config/remote_access.hpp"
 #include "common/config/schema_ikev2.hpp"
+#include "common/config/schema_rounds.hpp"
 #include "common/config/selectors.hpp"
 #include "common/shm/messages.hpp"
 #include "common/shm/segment.hpp"
@@ -203,9 +204,7 @@ void finish_connection(const At& at, Connection& c) {
   if (!at.given("mobike"))
     c.mobike = at.ike_version == 2 && std::ranges::none_of(c.children, [](const Child& one) { return one.mode == SaMode::Transport; });
   if (!at.given("dpd_timeout")) c.dpd_timeout = c.dpd_delay == Seconds{0} ? Connection{}.dpd_timeout : 5 * c.dpd_delay;
-  const Node* local = at.node.find("local");
-  if ((!local || !local->find("id")) && !c.local_addrs.empty() && c.local_auth.auth == Proof::Psk)
-    c.local_id = {Identity::Type::IpAddr, c.local_addrs.front().to_string()};
+  order_sides(at, c);
 }
 
 Section<LocalAuth> local_auth_section() {
@@ -228,7 +227,8 @@ Section<LocalAuth> local_auth_section() {
            "With EAP: the user that we are, such as branch-7. With eap-tls it must be a name that our certificate carries.")
       .key("aaa_id", &LocalAuth::aaa_id, identity(),
            "With eap-tls: who the server of EAP is, by its certificate, which is of one of remote.cacerts. %any: the peer itself.")
-      .key("password", &LocalAuth::password, or_none(secret_reference()), "With EAP: where its password is, as for secret.");
+      .key("password", &LocalAuth::password, or_none(secret_reference()), "With EAP: where its password is, as for secret.")
+      .keys_of(&LocalAuth::place, place_section());
 }
 
 Section<RemoteAuth> remote_auth_section() {
@@ -255,7 +255,8 @@ Section<RemoteAuth> remote_auth_section() {
            "has the user's name.")
       .key("users", &RemoteAuth::users, or_none(users_file()),
            "With eap-mschapv2 and eap-md5: the file of users as in xauth.users, with passwords as {plain} or {nt}: no other form can be "
-           "compared by EAP.");
+           "compared by EAP.")
+      .keys_of(&RemoteAuth::place, place_section());
 }
 
 Section<Connection> connection_section() {
@@ -273,8 +274,8 @@ Section<Connection> connection_section() {
           .keys_of(&Connection::remote_auth, remote_auth_section())
           .map("xauth", &Connection::xauth_server, xauth_server_section(),
                "The peer is a user: it is asked for name and password behind phase 1 (XAuth), before it gets a tunnel.");
-  return Section<Connection>()
-      .first(read_version_first)
+  Section<Connection> out;
+  out.first(read_version_first)
       .key("version", &Connection::version,
            choice<std::uint8_t>({{"1", 1}, {"2", 2}}, {{"0", "to leave the choice to the peer is not supported yet"}}), "IKE version.")
       .key("local_addrs", &Connection::local_addrs, list_of(address(), 1, 16),
@@ -295,7 +296,9 @@ Section<Connection> connection_section() {
            "Broken or weak algorithms that proposals of this connection may name all the same, for a legacy peer: [3des, md5, modp1024]. "
            "rsa1024 and sha1cert are what its certificates may have, eap-md5 how its user may prove himself. Each is warned about.")
       .inner("local", local, "Our side.")
-      .inner("remote", remote, "The other side.")
+      .inner("remote", remote, "The other side.");
+  add_further_sides(out, local_auth_section(), remote_auth_section());
+  return out
       .key("secret", &Connection::secret, secret_reference(),
            "With auth: psk, where the pre-shared key is: a file of mode 0600 (one newline at its end is cut) or an environment variable.")
       .example("file:/etc/culvert/site-b.psk")

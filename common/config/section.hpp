@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/config/kinds.hpp"
+#include "common/config/rounds.hpp"
 
 namespace culvert::config {
 
@@ -27,6 +28,7 @@ struct KeyInfo {
   bool required = false;
   std::string unless;                                ///< ... but not beside this key
   std::shared_ptr<const std::vector<KeyInfo>> keys;  ///< of the map(s) below
+  std::string prefix{};                              ///< any key that begins so and goes on as is_further() has it; `name` is one of them
 };
 
 /// Reports `key` as unknown among `known`, at its own position. The known key that it resembles counts as failed.
@@ -79,6 +81,17 @@ class Section {
         section.read(below, value);
         (out.*member).push_back(std::move(value));
       }
+    });
+  }
+  /// Maps with keys that begin with `prefix` and have something of their own behind it ("local-2", "local-eap"), each an entry.
+  template <class U>
+  Section& further(const std::string& prefix, std::vector<U> T::* member, const Section<U>& section, std::string help) {
+    KeyInfo info{prefix + "-2", KeyInfo::Shape::Map, {}, {}, {}, {}, std::move(help), false, {}, section.infos_, prefix};
+    return add(std::move(info), [member, section](const At& at, T& out) {
+      U value;
+      section.read(at, value);
+      value.auth.place.section = at.path.substr(at.path.rfind('.') + 1);
+      (out.*member).push_back(std::move(value));
     });
   }
   template <class U>
@@ -142,7 +155,7 @@ class Section {
     if (first_) first_(at);
     for (const auto& entry : at.node.entries) {
       std::size_t i = 0;
-      while (i < infos_->size() && (*infos_)[i].name != entry.key) ++i;
+      while (i < infos_->size() && !means((*infos_)[i], entry.key)) ++i;
       if (i == infos_->size()) {
         report_unknown_key(at, entry, *infos_);
       } else {
@@ -165,6 +178,9 @@ class Section {
     return *this;
   }
   KeyInfo& last() { return infos_->back(); }
+  static bool means(const KeyInfo& info, const std::string& key) {
+    return info.prefix.empty() ? info.name == key : is_further(info.prefix, key);
+  }
 
   std::shared_ptr<std::vector<KeyInfo>> infos_;
   std::vector<std::function<void(const At&, T&)>> readers_;

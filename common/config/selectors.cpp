@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/config/rounds.hpp"
+
 namespace culvert::config {
 
 namespace {
@@ -103,8 +105,7 @@ bool is_child(std::string_view name, std::string_view wanted) {
 }
 
 bool waits_for_many(const Connection& c) {
-  return c.remote_addrs.empty() &&
-         (c.remote_id.pattern() || c.unique == Unique::Never || c.unique == Unique::No || is_eap(c.remote_auth.auth));
+  return c.remote_addrs.empty() && (c.remote_id.pattern() || c.unique == Unique::Never || c.unique == Unique::No || user_auth(c));
 }
 
 std::string text(const TrafficSelector& selector, bool dynamic) {

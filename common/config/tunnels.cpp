@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "common/config/kinds.hpp"
+#include "common/config/rounds.hpp"
 #include "common/config/validate.hpp"
 
 namespace culvert::config {
@@ -49,7 +50,7 @@ void check_addresses(const GatewayConfig& config, const Where& here) {
 /// Whether only one peer can be meant: SAs of others would take each other's packets.
 bool one_peer(const Connection& c) {
   return !c.remote_id.pattern() && c.unique != Unique::Never && c.unique != Unique::No &&
-         c.xauth_server.users.kind == SecretRef::Kind::None && !is_eap(c.remote_auth.auth);
+         c.xauth_server.users.kind == SecretRef::Kind::None && !user_auth(c);
 }
 
 void check_child(const Connection& c, const Child& child, std::size_t pairs, const Where& at) {

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "common/config/kinds.hpp"
+#include "common/config/rounds.hpp"
+#include "common/config/schema_rounds.hpp"
 #include "common/config/validate.hpp"
 
 namespace culvert::config {
@@ -33,7 +35,7 @@ void check_methods(const Connection& c, const Where& at) {
 
 void check_secret(const Connection& c, const Where& at) {
   // In IKEv1 both sides prove themselves in one way; in IKEv2 each in its own (RFC 7296 §2.15).
-  const bool psk = c.local_auth.auth == Proof::Psk || (c.version == 2 && c.remote_auth.auth == Proof::Psk);
+  const bool psk = c.version == 2 ? any_proof(c, [](Proof p) { return p == Proof::Psk; }) : c.local_auth.auth == Proof::Psk;
   if (psk && at.clean({"secret"}) && c.secret.kind == SecretRef::Kind::None)
     at.key("secret").error("the key is missing: expected " + secret_reference().expects);
   if (!psk && at.node->find("secret"))
@@ -85,40 +87,54 @@ void check_remote(const RemoteAuth& auth, const Identity& id, const Where& at) {
 }
 
 /// Keys of EAP that nothing comes of.
-void check_eap_keys(const Connection& c, const Where& at) {
-  const Where local = at.key("local"), remote = at.key("remote");
-  static constexpr const char* kUnused = "no user is asked for, since auth is not EAP";
-  const auto given = [](const SecretRef& ref) { return ref.kind != SecretRef::Kind::None; };
-  if (!is_eap(c.local_auth.auth)) {
-    if (!c.local_auth.eap_id.empty()) local.key("eap_id").warning(kUnused);
-    if (given(c.local_auth.password)) local.key("password").warning(kUnused);
+constexpr const char* kNoUserAsked = "no user is asked for, since auth is not EAP";
+bool secret_given(const SecretRef& ref) { return ref.kind != SecretRef::Kind::None; }
+
+void check_eap_keys(const LocalAuth& auth, const Where& local) {
+  if (!is_eap(auth.auth)) {
+    if (!auth.eap_id.empty()) local.key("eap_id").warning(kNoUserAsked);
+    if (secret_given(auth.password)) local.key("password").warning(kNoUserAsked);
   }
-  if (c.local_auth.auth == Proof::EapTls) {
-    if (given(c.local_auth.password)) local.key("password").warning("no password is used, since auth is eap-tls");
-    if (c.local_auth.aaa_id.type == Identity::Type::KeyId)
+  if (auth.auth == Proof::EapTls) {
+    if (secret_given(auth.password)) local.key("password").warning("no password is used, since auth is eap-tls");
+    if (auth.aaa_id.type == Identity::Type::KeyId)
       local.key("aaa_id").error("expected an identity that a certificate can carry: an address, a host name, user@domain or its subject");
-  } else if (c.local_auth.aaa_id != Identity{}) {
+  } else if (auth.aaa_id != Identity{}) {
     local.key("aaa_id").warning("no server of EAP-TLS is asked who it is, since auth is not eap-tls");
   }
-  if (c.remote_auth.auth == Proof::EapTls && given(c.remote_auth.users))
+}
+
+void check_eap_keys(const RemoteAuth& auth, const Where& remote) {
+  if (auth.auth == Proof::EapTls && secret_given(auth.users))
     remote.key("users").warning("no user is looked up, since auth is eap-tls: his certificate says who he is");
-  if (is_eap(c.remote_auth.auth)) return;
-  if (c.remote_auth.eap_id != RemoteAuth{}.eap_id) remote.key("eap_id").warning(kUnused);
-  if (given(c.remote_auth.users)) remote.key("users").warning(kUnused);
+  if (is_eap(auth.auth)) return;
+  if (auth.eap_id != RemoteAuth{}.eap_id) remote.key("eap_id").warning(kNoUserAsked);
+  if (secret_given(auth.users)) remote.key("users").warning(kNoUserAsked);
 }
 
 /// EAP proves a user to a gateway that has proved itself by a certificate before (RFC 7296 §2.16).
-void check_eap(const Connection& c, const Where& at) {
-  const Where local = at.key("local"), remote = at.key("remote");
-  check_eap_keys(c, at);
-  const bool client = is_eap(c.local_auth.auth), server = is_eap(c.remote_auth.auth);
+void check_eap(const Connection& c, std::size_t round, const Where& at) {
+  const Connection& r = proofs(c, round);
+  const Where local = at.key(r.local_auth.place.section), remote = at.key(r.remote_auth.place.section);
+  const bool client = proves_local(c, round) && is_eap(r.local_auth.auth), server = proves_remote(c, round) && is_eap(r.remote_auth.auth);
+  if (!client && !server) return;
   static constexpr std::string_view kWhy = ": EAP is done with a gateway that proves itself by a certificate (RFC 7296 §2.16)";
-  if (client && c.remote_auth.auth != Proof::Pubkey)
-    remote.key("auth").error("expected pubkey, since local.auth is EAP" + std::string(kWhy));
-  else if (server && c.local_auth.auth != Proof::Pubkey)
-    local.key("auth").error("expected pubkey, since remote.auth is EAP" + std::string(kWhy));
+  bool certificate = false;
+  for (std::size_t k = 0; k <= round; ++k)
+    certificate = certificate || (client ? proofs(c, k).remote_auth.auth : proofs(c, k).local_auth.auth) == Proof::Pubkey;
+  const std::string section = client ? r.local_auth.place.section : r.remote_auth.place.section;
+  if (!certificate && client)
+    remote.key("auth").error("expected pubkey, since " + section + ".auth is EAP" + std::string(kWhy));
+  else if (!certificate)
+    local.key("auth").error("expected pubkey, since " + section + ".auth is EAP" + std::string(kWhy));
+  const Proof method = client ? r.local_auth.auth : r.remote_auth.auth;
+  const Proof other = client ? r.remote_auth.auth : r.local_auth.auth;
+  if (certificate && method == Proof::EapTls && other != Proof::Pubkey)
+    (client ? remote : local)
+        .key("auth")
+        .error("expected pubkey, since " + section + ".auth is eap-tls, which takes the certificate of it");
   const Where& where = client ? local : remote;
-  if ((client ? c.local_auth.auth : c.remote_auth.auth) != Proof::EapMd5 || !at.clean({"allow_weak"})) return;
+  if ((client ? r.local_auth.auth : r.remote_auth.auth) != Proof::EapMd5 || !at.clean({"allow_weak"})) return;
   if (std::ranges::find(c.allow_weak, kWeakEapMd5) == c.allow_weak.end())
     where.key("auth").error(
         "expected a method that still protects, but eap-md5 does not; where there is nothing better, name it in allow_weak of this "
@@ -128,7 +144,7 @@ void check_eap(const Connection& c, const Where& at) {
 }
 
 void warn_weak_certificates(const Connection& c, const Where& at) {
-  if (!by_certificate(c.remote_auth.auth) && !by_certificate(c.local_auth.auth)) return;
+  if (!any_proof(c, by_certificate)) return;
   for (std::size_t i = 0; i < c.allow_weak.size(); ++i)
     if (c.allow_weak[i] == kWeakRsa || c.allow_weak[i] == kWeakCertificateHash)
       at.key("allow_weak")
@@ -171,7 +187,9 @@ void validate_auth(const Connection& c, const Where& at) {
   check_wish(c.remote_auth.auth, remote);
   check_methods(c, at);
   check_aggressive(c, at);
-  check_eap_keys(c, at);
+  check_eap_keys(c.local_auth, local);
+  check_eap_keys(c.remote_auth, remote);
+  validate_rounds(c, at);
   validate_credentials(c, at);
 }
 
@@ -187,7 +205,7 @@ void check_ppk(const Connection& c, const Where& at) {
     return refuse(c.ppk.required, "ppk_required");
   }
   if (!at.clean({"ppk_id", "ppk"})) return;
-  if (!c.ppk.id.empty() && (is_eap(c.local_auth.auth) || is_eap(c.remote_auth.auth)))
+  if (!c.ppk.id.empty() && any_proof(c, is_eap))
     return at.key("ppk_id").error("expected no such key beside EAP: a post-quantum pre-shared key goes with psk or pubkey");
   const bool secret = c.ppk.secret.kind != SecretRef::Kind::None;
   if (!c.ppk.id.empty() && !secret) at.key("ppk").error("the key is missing beside ppk_id: expected " + secret_reference().expects);
@@ -201,12 +219,19 @@ void check_ppk(const Connection& c, const Where& at) {
 
 void validate_credentials(const Connection& c, const Where& at) {
   check_ppk(c, at);
-  const Where local = at.key("local"), remote = at.key("remote");
   check_secret(c, at);
-  check_local(c.local_auth, local);
-  check_remote(c.remote_auth, c.remote_id, remote);
+  for (std::size_t k = 0; k < rounds_of(c); ++k) {
+    const Connection& r = proofs(c, k);
+    const Where local = at.key(r.local_auth.place.section), remote = at.key(r.remote_auth.place.section);
+    if (!local.clean({"auth"}) || !remote.clean({"auth"})) continue;
+    if (proves_local(c, k)) check_local(r.local_auth, local);
+    if (proves_remote(c, k)) check_remote(r.remote_auth, r.remote_id, remote);
+    if (c.version != 2) continue;
+    if (proves_local(c, k)) check_eap_keys(r.local_auth, local);
+    if (proves_remote(c, k)) check_eap_keys(r.remote_auth, remote);
+    check_eap(c, k, at);
+  }
   warn_weak_certificates(c, at);
-  if (c.version == 2) check_eap(c, at);
 }
 
 }  // namespace culvert::config

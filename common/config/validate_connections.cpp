@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "common/config/kinds.hpp"
+#include "common/config/rounds.hpp"
 #include "common/config/selectors.hpp"
 #include "common/config/validate.hpp"
 
@@ -88,12 +89,11 @@ void check_weak(const std::vector<Suite>& suites, const Connection& c, const Whe
 void check_weak_algorithms(const Connection& c, const Where& at) {
   if (!at.clean({"allow_weak", "proposals", "children"})) return;
   std::set<std::string> used;
-  if (by_certificate(c.local_auth.auth) || by_certificate(c.remote_auth.auth)) {
+  if (any_proof(c, by_certificate)) {
     used.emplace(kWeakRsa);
     used.emplace(kWeakCertificateHash);
   }
-  if (c.local_auth.auth == Proof::EapMd5 || c.remote_auth.auth == Proof::EapMd5 || c.remote_auth.auth == Proof::EapRadius)
-    used.emplace(kWeakEapMd5);
+  if (any_proof(c, [](Proof p) { return p == Proof::EapMd5 || p == Proof::EapRadius; })) used.emplace(kWeakEapMd5);
   check_weak(c.proposals, c, at.key("proposals"), used);
   for (std::size_t k = 0; k < c.children.size(); ++k)
     for (const char* key : {"esp_proposals", "ah_proposals"}) {
@@ -301,7 +301,7 @@ void warn_unspecific(const Connection& c, const Where& at) {
   if (at.clean({"proposals"}))
     warn_weak(c.proposals, at.key("proposals"), [](const IkeSuite& s) { return s.prf == Prf::HmacSha1 || s.integ == Integ::HmacSha1_96; });
   if (at.clean({"remote", "remote_addrs"}) && c.remote_id.type == Identity::Type::Any && c.remotes.empty() &&
-      c.remote_auth.auth == Proof::Psk)
+      c.remote_auth.auth == Proof::Psk && c.remote_rounds == 1)
     at.key("remote").warning("with remote_addrs %any and no remote.id, whoever knows the secret is taken for this peer");
 }
 
@@ -322,8 +322,9 @@ void validate_connections(const GatewayConfig& config, const Where& root) {
     if (at.clean({"version", "unique"}) && c.version == 1 && c.unique == Unique::No)
       at.key("unique").error("expected replace, keep or never with version: 1, got no");
     if (at.clean({"version"})) c.version == 2 ? validate_version_2(c, at) : validate_version_1(c, at);
-    if (at.key("local").clean({"id"}) && at.key("local").node->find("id") && c.local_id.type == Identity::Type::Any)
-      at.key("local").key("id").error("expected an identity of our own, got '%any'");
+    const Where local = at.key(c.local_auth.place.section);
+    if (local.clean({"id"}) && local.node->find("id") && c.local_id.type == Identity::Type::Any)
+      local.key("id").error("expected an identity of our own, got '%any'");
     if (c.children.empty() && at.clean({"children"})) at.key("children").error("expected at least one child");
     const bool remotes_known = at.clean({"remote_addrs"});
     for (std::size_t k = 0; k < c.children.size(); ++k) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "common/config/kinds.hpp"
+#include "common/config/schema_rounds.hpp"
 #include "common/config/validate.hpp"
 
 namespace culvert::config {
@@ -59,9 +60,11 @@ void validate_version_1(const Connection& c, const Where& at) {
 
 void validate_version_2(const Connection& c, const Where& at) {
   refuse_ikev1_keys(at);
-  check_proof(c.local_auth.auth, at.key("local"));
-  check_proof(c.remote_auth.auth, at.key("remote"));
-  if (at.key("local").clean({"auth"}) && at.key("remote").clean({"auth"})) validate_credentials(c, at);
+  const Where local = at.key(c.local_auth.place.section), remote = at.key(c.remote_auth.place.section);
+  check_proof(c.local_auth.auth, local);
+  check_proof(c.remote_auth.auth, remote);
+  validate_rounds(c, at);
+  if (local.clean({"auth"}) && remote.clean({"auth"})) validate_credentials(c, at);
   const bool transport = std::ranges::any_of(c.children, [](const Child& child) { return child.mode == SaMode::Transport; });
   if (c.mobike && transport && at.clean({"mobike", "children"}))
     at.key("mobike").error("expected false with a child of mode: transport, whose packets are between the addresses themselves (RFC 4555)");

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/config/kinds.hpp"
+#include "common/config/rounds.hpp"
 #include "common/dn.hpp"
 #include "control/auth/credentials.hpp"
 #include "control/auth/verify.hpp"
@@ -103,8 +104,16 @@ void about_trust(std::vector<Finding>& out, const config::Connection& c, ParsedF
 
 std::vector<Finding> findings(const config::Connection& c, ParsedFiles& files, crypto::WallTime now) {
   std::vector<Finding> out;
-  if (config::by_certificate(c.local_auth.auth)) about_own(out, c, files, now);
-  if (config::by_certificate(c.remote_auth.auth)) about_trust(out, c, files, now);
+  for (std::size_t k = 0; k < config::rounds_of(c); ++k) {
+    const config::Connection& r = config::proofs(c, k);
+    std::vector<Finding> found;
+    if (config::proves_local(c, k) && config::by_certificate(r.local_auth.auth)) about_own(found, r, files, now);
+    if (config::proves_remote(c, k) && config::by_certificate(r.remote_auth.auth)) about_trust(found, r, files, now);
+    for (Finding& f : found) {
+      f.side = f.side == "local" ? r.local_auth.place.section : r.remote_auth.place.section;
+      out.push_back(std::move(f));
+    }
+  }
   return out;
 }
 
@@ -114,6 +123,10 @@ void check_files(const config::GatewayConfig& config, const config::Where& root,
   for (std::size_t i = 0; i < config.connections.size(); ++i) {
     const config::Where here = connections.entry(i);
     if (!here.clean({"local", "remote"})) continue;
+    const auto& rounds = config.connections[i].rounds;
+    if (std::ranges::any_of(
+            rounds, [&](const config::Connection& r) { return !here.clean({r.local_auth.place.section, r.remote_auth.place.section}); }))
+      continue;
     for (const Finding& f : findings(config.connections[i], files, now)) {
       config::Where at = here.key(f.side).key(f.key);
       if (f.key != "key" && f.key != "id" && f.key != "eap_id") at = at.item(f.index);

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "common/config/kinds.hpp"
+#include "common/config/rounds.hpp"
 #include "common/dn.hpp"
 #include "control/crypto/hash.hpp"
 
@@ -54,7 +55,7 @@ std::vector<std::string> files_of(const config::RemoteAuth& auth) {
 
 /// Reads again if a file has changed, or if what was read is not what the files hold: that may end without a change of theirs.
 template <class T, class Read>
-void refresh(Kept<T>& kept, const std::vector<std::string>& files, const char* side, Read read,
+void refresh(Kept<T>& kept, const std::vector<std::string>& files, const std::string& side, Read read,
              const std::function<void(std::string)>& complain) {
   auto now = stamps(files);  // before they are read: one that changes meanwhile has another afterwards
   if (kept.value && kept.problem.empty() && now == kept.stamps) return;
@@ -64,10 +65,10 @@ void refresh(Kept<T>& kept, const std::vector<std::string>& files, const char* s
       kept = {std::move(now), std::make_shared<const T>(std::move(*value)), {}};
       return;
     } else {
-      problem = std::string(side) + "." + value.error().key + ": " + value.error().message;
+      problem = side + "." + value.error().key + ": " + value.error().message;
     }
   } catch (const crypto::LibraryError& e) {
-    problem = std::string(side) + ": " + e.what();
+    problem = side + ": " + e.what();
   }
   if (std::ranges::find(now, Stamp{}) != now.end()) kept.value.reset();
   if (kept.value && problem != kept.problem) complain(problem + "; what was read before stays in use");
@@ -122,10 +123,7 @@ Credentials::Credentials(const config::GatewayConfig& config, Complain complain)
   if (!complain_) complain_ = [](const std::string&, const std::string&) {};
 }
 
-const config::Connection* Credentials::find(const std::string& name) const {
-  const auto it = std::ranges::find(config_.connections, name, &config::Connection::name);
-  return it == config_.connections.end() ? nullptr : &*it;
-}
+const config::Connection* Credentials::find(const std::string& name) const { return config::find_proofs(config_, name); }
 
 std::expected<OwnPtr, std::string> Credentials::own(const std::string& connection) {
   const config::Connection* c = find(connection);
@@ -142,8 +140,8 @@ std::expected<TrustPtr, std::string> Credentials::trust(const std::string& conne
 const Kept<Own>& Credentials::look_at_own(const config::Connection& c) {
   Kept<Own>& kept = own_[c.name];
   refresh(
-      kept, files_of(c.local_auth), "local", [&] { return read_own(c, *files_); },
-      [&](const std::string& problem) { complain_(c.name, problem); });
+      kept, files_of(c.local_auth), c.local_auth.place.section, [&] { return read_own(c, *files_); },
+      [&](const std::string& problem) { complain_(config::owner_of(c.name), problem); });
   return kept;
 }
 
@@ -154,7 +152,8 @@ const Kept<Trust>& Credentials::look_at_trust(const config::Connection& c) {
     return trust;
   };
   Kept<Trust>& kept = trust_[c.name];
-  refresh(kept, files_of(c.remote_auth), "remote", read, [&](const std::string& problem) { complain_(c.name, problem); });
+  refresh(kept, files_of(c.remote_auth), c.remote_auth.place.section, read,
+          [&](const std::string& problem) { complain_(config::owner_of(c.name), problem); });
   return kept;
 }
 
@@ -170,23 +169,30 @@ Lists Credentials::lists_of(const config::Connection& connection) {
     lists->second = [state = std::make_shared<State>(), files = files_, complain = complain_, &connection] {
       const std::lock_guard lock(state->mutex);
       refresh(
-          state->kept, connection.remote_auth.crls, "remote", [&] { return read_lists(connection, *files); },
-          [&](const std::string& problem) { complain(connection.name, problem); });
+          state->kept, connection.remote_auth.crls, connection.remote_auth.place.section, [&] { return read_lists(connection, *files); },
+          [&](const std::string& problem) { complain(config::owner_of(connection.name), problem); });
       return usable(state->kept);
     };
   return lists->second;
 }
 
+namespace {
+void fill_identity(ParsedFiles& files, const config::LocalAuth& auth, config::Identity& id) {
+  using Type = config::Identity::Type;
+  if (!config::by_certificate(auth.auth) || auth.certs.empty()) return;
+  const auto certificates = files.certificates(auth.certs.front());
+  if (!certificates) return;  // said where the files are looked at
+  const Bytes& subject = certificates->front().subject();
+  if (id.type == Type::Any) id = {Type::Dn, name_text(subject), subject};
+  if (id.type == Type::Dn && same_name(subject, id.name)) id.name = subject;
+}
+}  // namespace
+
 void fill_identities(config::GatewayConfig& config) {
   ParsedFiles files;
-  using Type = config::Identity::Type;
   for (config::Connection& c : config.connections) {
-    if (!config::by_certificate(c.local_auth.auth) || c.local_auth.certs.empty()) continue;
-    const auto certificates = files.certificates(c.local_auth.certs.front());
-    if (!certificates) continue;  // said where the files are looked at
-    const Bytes& subject = certificates->front().subject();
-    if (c.local_id.type == Type::Any) c.local_id = {Type::Dn, name_text(subject), subject};
-    if (c.local_id.type == Type::Dn && same_name(subject, c.local_id.name)) c.local_id.name = subject;
+    fill_identity(files, c.local_auth, c.local_id);
+    for (config::Connection& round : c.rounds) fill_identity(files, round.local_auth, round.local_id);
   }
 }
 

@@ -32,6 +32,9 @@ constexpr std::array kCauses{
     Row{"own_certificate", "The peer does not accept our certificate, or our signature: it must trust the authority of ours."},
     Row{"signature", "A signature of phase 1 does not verify: the private key does not go with the certificate, or the peer's does not."},
     Row{"auth_method", "The two sides do not prove themselves in the same way: pre-shared key, certificate, or name and password."},
+    Row{"auth_rounds",
+        "The two sides do not prove themselves equally often: each section local and local-... of one side needs a section remote or "
+        "remote-... of the other one (RFC 4739)."},
     Row{"user", "User name or password are wrong."},
     Row{"tls", "TLS of EAP-TLS has failed: no version or cipher in common, or a side that breaks it off."},
     Row{"user_unreadable", "The users cannot be read, or one's password is kept in a form that does not do."},
@@ -192,6 +195,8 @@ std::vector<Likely> by_reason(const Failure& f) {
       return {likely("radius_secret", "What comes from the RADIUS server is not made with the secret that is configured here.")};
     case Reason::EapTls:
       return {likely("tls")};
+    case Reason::AuthRounds:
+      return {likely("auth_rounds")};
     case Reason::NoAddress:
       return {likely("pool")};
     case Reason::NoConnection:
@@ -361,7 +366,11 @@ struct SideBySide {
 
 }  // namespace
 
-std::vector<Likely> causes(const Failure& failure) { return std::visit(ByEvidence{failure}, failure.cause.evidence); }
+std::vector<Likely> causes(const Failure& failure) {
+  std::vector<Likely> out = std::visit(ByEvidence{failure}, failure.cause.evidence);
+  if (failure.cause.more_proofs) out.push_back(likely("auth_rounds", "The peer asks for a further proof behind this one (RFC 4739)."));
+  return out;
+}
 
 std::vector<std::string_view> all_causes() {
   std::vector<std::string_view> out;

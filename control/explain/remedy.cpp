@@ -1,6 +1,7 @@
 // The lines of YAML that would accept a peer, where they are safe, and what to do where they are not.
 #include <algorithm>
 
+#include "common/config/rounds.hpp"
 #include "common/ipsec/algorithms.hpp"
 #include "control/explain/explain.hpp"
 
@@ -190,6 +191,20 @@ Remedy identity_remedy(const ike::IdentityEvidence& e) {
           "If that is indeed the peer that this connection is for: it has shown that it holds the key."};
 }
 
+/// The lines for the sections of the round that it was about (RFC 4739).
+Remedy in_round(Remedy found, const Failure& f, const config::Connection* c) {
+  if (c == nullptr || f.cause.round >= config::rounds_of(*c)) return found;
+  const config::Connection& r = config::proofs(*c, f.cause.round);
+  const auto rename = [](std::string& text, const std::string& from, const std::string& to) {
+    if (const auto at = text.find(from + ": {"); at != std::string::npos) text.replace(at, from.size(), to);
+  };
+  for (std::string* text : {&found.note, found.yaml.empty() ? &found.note : &found.yaml.front()}) {
+    rename(*text, "local", r.local_auth.place.section);
+    rename(*text, "remote", r.remote_auth.place.section);
+  }
+  return found;
+}
+
 Remedy address_remedy(const ike::AddressEvidence& e) {
   return {{"remote_addrs: [" + e.remote + "]"}, "In the connection that is for this peer, if one is: it must still prove who it is."};
 }
@@ -290,6 +305,11 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
     return {{},
             "Better have the peer use Main Mode. Aggressive Mode with a pre-shared key gives a hash of it to whoever asks, to guess at in "
             "peace."};
+  if (cause == "auth_rounds")
+    return {
+        {},
+        "Each further proof of the peer's needs a section `remote-SUFFIX` here, and each of ours one of its own there, in the same order; "
+        "strongSwan takes several unless its charon.multiple_authentication is no."};
   if (cause == "user") return {{}, "Compare user name and password with the peer's administrator."};
   if (cause == "pool") return {{}, "Give the pool more addresses, or wait until leases end."};
   if (cause == "redirect_loop")
@@ -306,7 +326,7 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
 
 Remedy remedy(const Failure& f, const config::Connection* c, const config::GatewayConfig& all) {
   if (const auto* e = std::get_if<ike::AddressEvidence>(&f.cause.evidence)) return address_remedy(*e);
-  if (const auto* e = std::get_if<ike::IdentityEvidence>(&f.cause.evidence)) return identity_remedy(*e);
+  if (const auto* e = std::get_if<ike::IdentityEvidence>(&f.cause.evidence)) return in_round(identity_remedy(*e), f, c);
   if (c == nullptr) return by_cause(f, c);
   if (const auto* e = std::get_if<ike::SelectorEvidence>(&f.cause.evidence)) return selector_remedy(*e, f, *c, all);
   const auto* e = std::get_if<ike::ProposalEvidence>(&f.cause.evidence);

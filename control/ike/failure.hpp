@@ -96,6 +96,8 @@ struct Cause {
   std::string said{};             ///< the notification of the peer, by name; empty: none
   bool on_4500 = false;           ///< what never came was to come on port 4500 (RFC 3947 §4, RFC 7296 §2.23)
   bool said_proven = false;       ///< it came under our keys; false: in clear, and only hinted at
+  std::size_t round = 0;          ///< of several proofs, from 0 on
+  bool more_proofs = false;       ///< it may stand for further proofs that the peer asks for (RFC 4739)
   std::optional<RefusedBy> by{};  ///< nullopt: usual_refuser
 };
 

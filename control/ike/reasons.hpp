@@ -32,6 +32,7 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
   X(RadiusRejected,      "radius_rejected",       "the RADIUS server has rejected the user") \
   X(RadiusForged,        "radius_forged",         "what came from a RADIUS server did not prove itself: another shared secret, or forged") \
   X(EapTls,              "eap_tls",               "TLS of EAP-TLS failed: no version or cipher in common, or the other side ended it by an alert") \
+  X(AuthRounds,          "auth_rounds",           "the two sides prove themselves less often, or more often, than is configured (RFC 4739)") \
   X(NoAddress,           "no_address",            "no virtual address is free in the pools of the connection") \
   X(AlreadyConnected,    "already_connected",     "the identity is connected from elsewhere, which stays (unique: keep)") \
   X(NoConnection,        "no_connection",         "no connection is configured for these addresses or this identity") \

@@ -5,11 +5,11 @@
 namespace culvert::ikev2 {
 
 bool may_sign(const config::Connection& c) {
-  return c.local_auth.auth == config::Proof::Pubkey || c.remote_auth.auth == config::Proof::Pubkey;
+  return config::any_proof(c, [](config::Proof p) { return p == config::Proof::Pubkey; });
 }
 
 void add_certificates(Core& core, const IkeSa& sa, Builder& out) {
-  for (Bytes& cert : core.services.certificates(core.connection(sa).name)) out.add(Cert{kX509Signature, std::move(cert)});
+  for (Bytes& cert : core.services.certificates(core.proofs(sa).name)) out.add(Cert{kX509Signature, std::move(cert)});
 }
 
 void add_cert_requests(Core& core, std::span<const std::size_t> connections, std::size_t room, Builder& out) {
@@ -19,11 +19,13 @@ void add_cert_requests(Core& core, std::span<const std::size_t> connections, std
   bool wanted = false;
   for (const std::size_t index : connections) {
     const config::Connection& c = core.config.connections.at(index);
-    if (c.remote_auth.auth != config::Proof::Pubkey) continue;
-    wanted = true;
-    if (keys.size() > kMost) break;
-    for (Bytes& key : core.services.authority_keys(c.name))
-      if (std::ranges::find(keys, key) == keys.end()) keys.push_back(std::move(key));
+    for (std::size_t round = 0; round < c.remote_rounds; ++round) {
+      if (config::proofs(c, round).remote_auth.auth != config::Proof::Pubkey) continue;
+      wanted = true;
+      if (keys.size() > kMost) break;
+      for (Bytes& key : core.services.authority_keys(config::proofs(c, round).name))
+        if (std::ranges::find(keys, key) == keys.end()) keys.push_back(std::move(key));
+    }
   }
   if (!wanted) return;
   Bytes all;
@@ -34,9 +36,9 @@ void add_cert_requests(Core& core, std::span<const std::size_t> connections, std
 }
 
 std::expected<ike::SignatureScheme, std::string> signing_scheme(Core& core, const IkeSa& sa, const Auth* peer) {
-  const auto key = core.services.signing_method(core.connection(sa).name);
+  const auto key = core.services.signing_method(core.proofs(sa).name);
   if (!key) return std::unexpected("Our private key cannot be used: " + key.error() + ".");
-  const config::SignatureWish& wish = core.connection(sa).local_auth.auth.signature;
+  const config::SignatureWish& wish = core.proofs(sa).local_auth.auth.signature;
   const auto theirs = peer && by_signature(peer->method) ? read_signature(*peer, sa.hashes.has_value()) : std::unexpected(std::string());
   const auto scheme = scheme_for(*key, sa.hashes, wish, theirs && by_pss(theirs->scheme));
   if (scheme) return *scheme;
@@ -57,7 +59,7 @@ std::optional<std::string> unwanted(const config::Connection& c, const PeerSigna
 JobId ask_signature(Core& core, const IkeSa& sa, ike::SignatureScheme scheme, const SecretBytes& octets) {
   const JobId job = core.add_job({sa.id});
   ike::Sign ask{
-      .job = job, .connection = core.connection(sa).name, .octets = Bytes(octets.view().begin(), octets.view().end()), .scheme = scheme};
+      .job = job, .connection = core.proofs(sa).name, .octets = Bytes(octets.view().begin(), octets.view().end()), .scheme = scheme};
   core.shared.actions.emplace_back(std::move(ask));
   return job;
 }
@@ -66,7 +68,7 @@ JobId ask_verification(Core& core, const IkeSa& sa, const Message& message, std:
                        const PeerSignature& proof, const Bytes& octets) {
   const JobId job = core.add_job({sa.id});
   ike::VerifyPeer ask{.job = job,
-                      .connection = core.connection(sa).name,
+                      .connection = core.proofs(sa).name,
                       .octets = octets,
                       .signature = proof.signature,
                       .id_type = id_type,
@@ -80,7 +82,7 @@ JobId ask_verification(Core& core, const IkeSa& sa, const Message& message, std:
 
 Cause refusal_of(Core& core, const IkeSa& sa, unsigned number, const std::string& peer, const ike::VerifyResult& why) {
   if (why.reason == Reason::WrongIdentity)
-    return {.number = number, .evidence = ike::IdentityEvidence{core.connection(sa).remote_id.text, peer, false, false}};
+    return {.number = number, .evidence = ike::IdentityEvidence{core.proofs(sa).remote_id.text, peer, false, false}};
   return {.number = number, .evidence = ike::CertificateEvidence{why.subject, why.message}};
 }
 

@@ -133,12 +133,25 @@ void Core::say(const IkeSa& sa, Severity severity, std::optional<Exchange> excha
              std::move(message));
 }
 
+namespace {
+/// "Round 2 of 2 (remote-eap): " of what fails in one of several (RFC 4739).
+std::string in_round(const Core& core, const IkeSa& sa, Exchange exchange) {
+  const config::Connection& c = core.connection(sa);
+  if (exchange != Exchange::IkeAuth || sa.established() || c.rounds.empty() || sa.pass || sa.resumed) return {};
+  const config::Connection& r = core.proofs(sa);
+  std::string sections = config::proves_local(c, sa.rounds.now) ? r.local_auth.place.section : "";
+  if (config::proves_remote(c, sa.rounds.now)) sections += (sections.empty() ? "" : ", ") + r.remote_auth.place.section;
+  return "Round " + std::to_string(sa.rounds.now + 1) + " of " + std::to_string(config::rounds_of(c)) + " (" + sections + "): ";
+}
+}  // namespace
+
 void Core::ended(TimePoint now, const IkeSa& sa, Exchange exchange, Role role, Reason reason, std::string message,
                  std::optional<std::size_t> index, Cause cause) {
   touch(sa.connection);
   const ike::Subject about{connection(sa).name, index ? child(sa, *index).name : std::string{}, sa.remote, exchange, role};
   if (reason == Reason::Ok) return shared.went_well(now, about, std::move(message), !connection(sa).remote_addrs.empty());
-  shared.failed(now, about, reason, std::move(message), std::move(cause));
+  if (exchange == Exchange::IkeAuth && !sa.established()) cause.round = sa.rounds.now;
+  shared.failed(now, about, reason, in_round(*this, sa, exchange) + message, std::move(cause));
 }
 
 void Core::settle(const Hooks& hooks) {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/config/rounds.hpp"
 #include "control/ike/header.hpp"
 #include "control/ike/shared.hpp"
 #include "control/ike/timers.hpp"
@@ -139,6 +140,8 @@ class Core {
   /// The living SAs of a connection.
   std::vector<IkeSa*> sas_of(std::size_t connection);
   [[nodiscard]] const config::Connection& connection(const IkeSa& sa) const { return config.connections.at(sa.connection); }
+  /// What proves both sides in the round of IKE_AUTH that is at work.
+  [[nodiscard]] const config::Connection& proofs(const IkeSa& sa) const { return config::proofs(connection(sa), sa.rounds.now); }
   [[nodiscard]] const config::Child& child(const IkeSa& sa, std::size_t index) const { return connection(sa).children.at(index); }
   /// Asking marks the connection for a new look at what it wants.
   Run& run(std::size_t connection);

@@ -32,6 +32,7 @@ struct OwnProof {
 
 /// The request, our proof being made; without one (EAP), what it is to be about is kept. `init_reply`: the responder's IKE_SA_INIT.
 void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const OwnProof& proof, SecretBytes octets = {}) {
+  if (sa.rounds.now > 0) return send_further_proof(core, now, sa, proof.auth, std::move(octets));
   const config::Connection& c = core.connection(sa);
   Builder b;
   b.add(own_id<IdI>(c.local_id, sa.local.address));
@@ -42,7 +43,12 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
   if (proof.auth) {
     b.add(*proof.auth);
     add_ppk(core, sa, proof.without, b);
-    add_token(core, sa, b);
+    add_follows(core, sa, b);
+    if (last_round(core, sa)) add_token(core, sa, b);
+  }
+  if (!last_round(core, sa)) {
+    b.notify(NotifyType::MultipleAuthSupported);
+    sa.rounds.init_request = std::move(sa.init_request);
   }
   if (c.unique != config::Unique::Never && sa.replaces.empty() && (sa.pass || !core.contacted.contains({sa.remote.vrf, sa.remote.address})))
     b.notify(NotifyType::InitialContact);
@@ -77,8 +83,7 @@ void verify(Core& core, TimePoint now, IkeSa& sa, AuthSent& state, Message reply
   const auto proof = read_signature(auth, sa.hashes.has_value());
   if (!proof)
     return refuse_responder(core, now, sa, Reason::AuthFailed, "The peer's signature is not taken: " + proof.error() + ".", {.number = 4});
-  if (const auto why = unwanted(core.connection(sa), *proof))
-    return refuse_responder(core, now, sa, Reason::AuthFailed, *why, {.number = 4});
+  if (const auto why = unwanted(core.proofs(sa), *proof)) return refuse_responder(core, now, sa, Reason::AuthFailed, *why, {.number = 4});
   const SecretBytes octets = octets_of_responder(sa, sa.init_request, reply.raw(PayloadType::IdR)->body);
   const JobId job = ask_verification(core, sa, reply, static_cast<std::uint8_t>(id.type), id.data, *proof,
                                      Bytes(octets.view().begin(), octets.view().end()));
@@ -89,7 +94,7 @@ void verify(Core& core, TimePoint now, IkeSa& sa, AuthSent& state, Message reply
 
 /// Whether the peer's pre-shared key is ours; refused here if not.
 bool proves_secret(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
-  const config::Connection& c = core.connection(sa);
+  const config::Connection& c = core.proofs(sa);
   const Auth& auth = *reply.find<Auth>();
   const IdR& id = *reply.find<IdR>();
   const auto secret = core.services.secret(c.name);
@@ -115,6 +120,13 @@ bool proves_secret(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
   return false;
 }
 
+/// The responder has done its part of the round: ours, if it is by EAP.
+void go_on(Core& core, TimePoint now, IkeSa& sa, Verifying done) {
+  const bool asks = done.reply.find<Eap>() != nullptr;  // without: it sends us elsewhere before it asks for a user (RFC 5685 §6)
+  if (asks) return begin_eap(core, now, sa, std::move(done));
+  end_round(core, now, sa, std::move(done.make), done.reply);
+}
+
 }  // namespace
 
 SecretBytes octets_of_responder(const IkeSa& sa, ByteView first_message, ByteView id_body) {
@@ -134,21 +146,27 @@ void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n)
     return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::PeerRefused, "The peer refused with " + said + ".",
                              {.number = 3, .said = said, .said_proven = true});
   // Some refuse whoever asks for another one than they are. Without the question they say who they are.
-  const bool named = std::holds_alternative<AuthSent>(sa.state) && !sa.unnamed && !sa.pass && sa.replaces.empty() &&
+  const bool named = std::holds_alternative<AuthSent>(sa.state) && !sa.unnamed && !sa.pass && sa.rounds.now == 0 && sa.replaces.empty() &&
                      wanted_id(core.connection(sa).remote_id).has_value();
   Start again{sa.connection, sa.childless ? std::nullopt : std::optional(sa.first_child), sa.local, sa.remote, {}, true};
   again.local.port = again.remote.port = ike::kIkePort;
-  const config::Proof proof = core.connection(sa).local_auth.auth;
+  const config::Proof proof = core.proofs(sa).local_auth.auth;
   const bool psk = proof == config::Proof::Psk, user = config::is_eap(proof);
-  Cause cause{.number = user ? 5U : 3U, .said = said, .said_proven = true, .by = ike::RefusedBy::Peer};
+  const bool more = sa.rounds.said && last_round(core, sa) && !sa.pass;
+  const std::string own = text(own_id<IdI>(core.proofs(sa).local_id, sa.local.address));
+  if (!config::proves_local(core.connection(sa), sa.rounds.now))
+    return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthRounds,
+                             "The peer refuses behind all of our proofs (" + said + "): it may ask for more of them.",
+                             {.number = 3, .said = said, .said_proven = true, .by = ike::RefusedBy::Peer});
+  Cause cause{.number = user ? 5U : 3U, .said = said, .said_proven = true, .more_proofs = more, .by = ike::RefusedBy::Peer};
   if (psk) cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
-  if (!psk && !user) cause.evidence = ike::IdentityEvidence{.expected = {}, .received = sa.local_id, .ours = true, .proven = false};
+  if (!psk && !user) cause.evidence = ike::IdentityEvidence{.expected = {}, .received = own, .ours = true, .proven = false};
   connecting_failed(core, now, sa, Exchange::IkeAuth, user ? Reason::EapRefused : Reason::AuthFailed,
                     "The peer refused our authentication (" + said + "): " +
                         (psk    ? "the pre-shared keys differ, or it does not take our identity "
                          : user ? "it takes no users here, or not what EAP has led to, or not our identity "
                                 : "it does not trust our certificate, or does not take our identity ") +
-                        sa.local_id + or_ppk(core, sa) + ".",
+                        own + or_ppk(core, sa) + (more ? ", or it asks for a further proof (RFC 4739)." : "."),
                     std::move(cause));
   if (named) start_sa(core, now, again);
 }
@@ -164,26 +182,35 @@ void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, cons
   if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
 }
 
-namespace {
-/// What we sign in IKE_AUTH.
 SecretBytes own_octets(Core& core, const IkeSa& sa, bool with_ppk) {
-  const IdI id = own_id<IdI>(core.connection(sa).local_id, sa.local.address);
-  return signed_octets(sa.keys.prf, sa.init_request, sa.nonce_r, (with_ppk ? sa.ppk->pi : sa.keys.pi).view(), encode_body(id), sa.int_auth);
+  const IdI id = own_id<IdI>(core.proofs(sa).local_id, sa.local.address);
+  const Bytes& first = sa.rounds.now == 0 ? sa.init_request : sa.rounds.init_request;
+  return signed_octets(sa.keys.prf, first, sa.nonce_r, (with_ppk ? sa.ppk->pi : sa.keys.pi).view(), encode_body(id), sa.int_auth);
 }
-}  // namespace
 
 void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
   const config::Connection& c = core.connection(sa);
   sa.local_id = text(own_id<IdI>(c.local_id, sa.local.address));
   if (sa.pass) return send_proof(core, now, sa, init_reply, {resumed_proof(sa, sa.keys.pi, own_octets(core, sa, false)), std::nullopt});
+  if (const auto why = too_few_rounds(core, sa))
+    return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthRounds, *why, {.number = 2});
   if (auto fault = begin_ppk(core, sa))
     return connecting_failed(core, now, sa, Exchange::IkeAuth, fault->reason, fault->text, std::move(fault->cause));
+  prove(core, now, sa, init_reply);
+}
+
+void prove(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
+  const config::Connection& c = core.proofs(sa);
+  if (!config::proves_local(core.connection(sa), sa.rounds.now)) return send_proof(core, now, sa, init_reply, {});
   SecretBytes octets = own_octets(core, sa, sa.ppk.has_value());
   if (config::is_eap(c.local_auth.auth)) return send_proof(core, now, sa, init_reply, {}, std::move(octets));
   if (c.local_auth.auth == config::Proof::Pubkey) {
     const auto scheme = signing_scheme(core, sa);
     if (!scheme) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, scheme.error(), {.number = 3});
-    sa.state = Signing{ask_signature(core, sa, *scheme, octets), init_reply, *scheme};
+    auto* further = std::get_if<Signing>(&sa.state);
+    Signing state{ask_signature(core, sa, *scheme, octets), init_reply, *scheme};
+    if (further) state.make = std::move(further->make);
+    sa.state = std::move(state);
     return;
   }
   const auto secret = core.services.secret(c.name);
@@ -214,7 +241,7 @@ void on_auth_signed(Core& core, TimePoint now, IkeSa& sa, const ike::SignResult&
     state->proof = std::move(made);
     return;
   }
-  const Signing done = std::move(*state);
+  const Signing done = sa.rounds.now == 0 ? std::move(*state) : Signing{};  // of a further proof what it is about stays where it is
   if (done.proof) return send_proof(core, now, sa, done.reply, {done.proof, std::move(made)});
   send_proof(core, now, sa, done.reply, {std::move(made), std::nullopt});
 }
@@ -228,15 +255,9 @@ void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
   heard(core, in, sa);
   const TimePoint now = in.now;
   if (proving) return on_eap_reply(core, now, sa, *proving, *m);
-  if (m->find<Auth>() == nullptr)
-    if (const Notify* error = m->error()) return refused_by_responder(core, now, sa, *error);
-  const bool eap = config::is_eap(core.connection(sa).local_auth.auth) && !sa.pass;
-  if (eap && !opens_eap(core, now, sa, *m)) return;
-  if (const auto fault = eap ? std::nullopt : check(MessageKind::AuthReply, *m))
-    return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 4});
-  const config::Connection& c = core.connection(sa);
+  if (!fits_round(core, now, sa, *m)) return;
+  const config::Connection& c = core.proofs(sa);
   const IdR* id = m->find<IdR>();
-  if (!id) return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH has no identity.", {.number = 4});
   if (sa.pass) {
     const Auth expected = resumed_proof(sa, sa.keys.pr, octets_of_responder(sa, sa.init_request, m->raw(PayloadType::IdR)->body));
     const Auth& proof = *m->find<Auth>();
@@ -246,11 +267,12 @@ void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
     MakeChild make = std::move(state->make);
     return accept_responder(core, now, sa, std::move(make), *id, *m);
   }
+  const auto part_done = [&] { go_on(core, now, sa, {0, std::move(state->make), std::move(*m), std::move(state->octets)}); };
+  if (!config::proves_remote(core.connection(sa), sa.rounds.now)) return part_done();
   if (auto fault = settle_ppk(core, sa, *m)) return refuse_responder(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
   if (c.remote_auth.auth != config::Proof::Pubkey) {
-    if (!proves_secret(core, now, sa, *m)) return;
-    MakeChild make = std::move(state->make);
-    return accept_responder(core, now, sa, std::move(make), *id, *m);
+    if (!proves_secret(core, now, sa, *m) || !note_responder(core, now, sa, *m)) return;
+    return part_done();
   }
   if (!matches(c.remote_id, *id))
     return refuse_responder(core, now, sa, Reason::WrongIdentity,
@@ -270,10 +292,9 @@ void on_auth_verified(Core& core, TimePoint now, IkeSa& sa, const ike::VerifyRes
     return refuse_responder(core, now, sa, reason, result.message + (reason == Reason::AuthFailed ? or_ppk(core, sa) : ""),
                             std::move(cause));
   }
+  if (!note_responder(core, now, sa, state->reply)) return;
   Verifying done = std::move(*state);
-  const bool asks = done.reply.find<Eap>() != nullptr;  // without: it sends us elsewhere before it asks for a user (RFC 5685 §6)
-  if (config::is_eap(core.connection(sa).local_auth.auth) && asks) return begin_eap(core, now, sa, std::move(done));
-  accept_responder(core, now, sa, std::move(done.make), *done.reply.find<IdR>(), done.reply);
+  go_on(core, now, sa, std::move(done));
 }
 
 }  // namespace culvert::ikev2

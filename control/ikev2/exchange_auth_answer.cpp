@@ -69,6 +69,7 @@ void refuse_initiator(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Au
   answer_error(core, now, sa, ike::kExchangeAuth, id, NotifyType::AuthenticationFailed);
   core.ended(now, sa, Exchange::IkeAuth, Role::Responder, verdict.reason, std::move(verdict.text), {}, std::move(verdict.cause));
   sa.state = Refused{};
+  sa.rounds = {};
 }
 
 bool refuse_nat(Core& core, const Incoming& in, IkeSa& sa, const Message& message) {
@@ -81,7 +82,7 @@ bool refuse_nat(Core& core, const Incoming& in, IkeSa& sa, const Message& messag
 }
 
 std::optional<AuthVerdict> other_names(Core& core, const IkeSa& sa, std::size_t index, const IdI& id, const IdR* wanted) {
-  const config::Connection& c = core.config.connections[index];
+  const config::Connection& c = config::proofs(core.config.connections[index], sa.rounds.now);
   AuthVerdict out{.reason = Reason::WrongIdentity, .text = {}, .connection = index};
   if (!matches(c.remote_id, id)) {
     out.text = "The peer calls itself " + text(id) + ", expected was " + c.remote_id.text + ".";
@@ -96,38 +97,46 @@ std::optional<AuthVerdict> other_names(Core& core, const IkeSa& sa, std::size_t 
 }
 
 SecretBytes octets_of_reply(Core& core, const IkeSa& sa, const Bytes& init_reply) {
-  const IdR own = own_id<IdR>(core.connection(sa).local_id, sa.local.address);
+  const IdR own = own_id<IdR>(core.proofs(sa).local_id, sa.local.address);
   return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(own), sa.int_auth);
 }
 
 void add_introduction(Core& core, IkeSa& sa, Builder& out) {
-  const IdR own = own_id<IdR>(core.connection(sa).local_id, sa.local.address);
-  sa.local_id = text(own);
+  const IdR own = own_id<IdR>(core.proofs(sa).local_id, sa.local.address);
+  if (sa.rounds.now == 0) sa.local_id = text(own);
   out.add(own);
-  if (core.connection(sa).local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, out);
+  if (core.proofs(sa).local_auth.auth == config::Proof::Pubkey) add_certificates(core, sa, out);
 }
 
-void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, Proven who, Builder answer, const Auth& proof) {
-  const bool first = request.message.notify(NotifyType::InitialContact) != nullptr;
+void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, Proven who, Builder answer,
+                 const std::optional<Auth>& proof) {
+  const std::shared_ptr<const Message> kept = sa.rounds.first;  // of several rounds the first says what all is about
+  const Message& asked = kept ? *kept : request.message;
+  const bool first = asked.notify(NotifyType::InitialContact) != nullptr;
   if (elsewhere_stays(core, sa, who.identity, who.key))
     return refuse_initiator(core, now, sa, request.id,
                             {Reason::AlreadyConnected,
                              who.identity + " is connected from another address, which stays (unique: keep).",
                              {.number = 3},
                              sa.connection});
-  answer.add(proof);
+  if (sa.session_end) {
+    Writer left;  // so that he may prove himself anew before (RFC 4478 §3)
+    left.be(static_cast<std::uint32_t>(std::chrono::duration_cast<seconds>(*sa.session_end - now).count()));
+    answer.notify(NotifyType::AuthLifetime, std::move(left).take());
+  }
+  if (proof) answer.add(*proof);
   confirm_ppk(sa, answer);
   if (send_elsewhere(core, now, sa, request.id, who.identity, answer)) return;
   note_token(core, sa, request.message);
   add_token(core, sa, answer);
-  add_ticket(core, sa, request.message, who, answer);
-  note_mobility(core, sa, request.message);
+  add_ticket(core, sa, asked, who, answer);
+  note_mobility(core, sa, asked);
   if (sa.mobility.agreed) offer_mobility(core, sa, answer);
   note_sync(core, sa, request.message);
   confirm_sync(sa, answer);
   established(core, now, sa, std::move(who.identity), who.key);
   if (first) peer_restarted(core, now, sa);
-  make_child(core, now, sa, request.id, request.message, std::move(answer));
+  make_child(core, now, sa, request.id, asked, std::move(answer));
 }
 
 void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std::string& error) {

@@ -2,6 +2,7 @@
 // (exchange_eap_initiator.cpp). Owns how a responder is refused, and what comes behind both proofs.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "control/ikev2/core.hpp"
@@ -13,6 +14,28 @@ SecretBytes octets_of_responder(const IkeSa& sa, ByteView first_message, ByteVie
 /// The peer's proof is wrong: the other side takes the SA for established, and is told that it is not.
 void refuse_responder(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::string& text, Cause cause);
 void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& said);
+/// Our proof of the round at work goes out when it is made. `init_reply`: in the first one, the responder's IKE_SA_INIT.
+void prove(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply);
+/// What we sign. `with_ppk`: by the keys with the PPK.
+SecretBytes own_octets(Core& core, const IkeSa& sa, bool with_ppk);
+
+// -------------------------------------------------------------------------------------------- rounds (exchange_auth_rounds.cpp)
+
+/// Whether no proof of either side comes behind the round at work.
+bool last_round(const Core& core, const IkeSa& sa);
+/// Why a responder that proves itself no more often than it says cannot be the one that we want; nullopt: it can.
+std::optional<std::string> too_few_rounds(const Core& core, const IkeSa& sa);
+/// Behind our proof: that another one follows.
+void add_follows(const Core& core, const IkeSa& sa, Builder& out);
+/// The reply to the round at work, by what each side has yet to prove; refused here if it is none.
+bool fits_round(Core& core, TimePoint now, IkeSa& sa, const Message& reply);
+/// The responder has proved to be who `reply` says. False: it goes on, or does not, otherwise than is configured, and was refused.
+bool note_responder(Core& core, TimePoint now, IkeSa& sa, const Message& reply);
+/// Both sides have done what the round at work asks for: the next one, or the end.
+void end_round(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const Message& reply);
+/// Our further proof, being made.
+void send_further_proof(Core& core, TimePoint now, IkeSa& sa, const std::optional<Auth>& proof, SecretBytes octets);
+
 /// The peer is the one that we want: `reply` is the answer to its end.
 void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const IdR& id, const Message& reply);
 

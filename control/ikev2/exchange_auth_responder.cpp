@@ -8,6 +8,7 @@
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/exchange_auth.hpp"
+#include "control/ikev2/exchange_auth_rounds.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/exchange_intermediate.hpp"
@@ -37,7 +38,9 @@ struct Claim {
 };
 
 /// The nearer a verdict is to success, the more it says.
-unsigned rank(Reason r) { return r == Reason::AuthFailed ? 3 : r == Reason::NoSecret ? 2 : r == Reason::WrongIdentity ? 1 : 0; }
+unsigned rank(Reason r) {
+  return r == Reason::AuthRounds ? 4 : r == Reason::AuthFailed ? 3 : r == Reason::NoSecret ? 2 : r == Reason::WrongIdentity ? 1 : 0;
+}
 
 bool proves(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
   return claim.auth.method == AuthMethodId::SharedKey &&
@@ -78,7 +81,7 @@ std::optional<AuthVerdict> unproven(Core& core, const IkeSa& sa, std::size_t ind
   const auto judged = with_ppk(core, sa, index, made);
   if (!judged) return judged.error();
   const Claim& claim = *judged;
-  const config::Connection& c = core.config.connections[index];
+  const config::Connection& c = config::proofs(core.config.connections[index], sa.rounds.now);
   AuthVerdict out{.reason = Reason::AuthFailed, .text = {}, .connection = index};
   const bool pubkey = c.remote_auth.auth == config::Proof::Pubkey;
   if (config::is_eap(c.remote_auth.auth)) {
@@ -131,6 +134,8 @@ std::vector<std::size_t> meant_by(Core& core, TimePoint now, IkeSa& sa, std::uin
     if (psk && ++secrets > config::kMaxSecrets) continue;
     if (auto verdict = unproven(core, sa, index, claim))
       note(std::move(*verdict));
+    else if (auto other = other_rounds(core, sa, index, claim.message))
+      note(std::move(*other));
     else
       out.push_back(index);
     if (psk && !out.empty()) return {out.front()};
@@ -146,33 +151,18 @@ std::vector<std::size_t> meant_by(Core& core, TimePoint now, IkeSa& sa, std::uin
   return {};
 }
 
-/// By its signature or its pre-shared key.
-void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, const Auth& proof) {
-  const IdI& peer = *request.message.find<IdI>();
+/// By our signature or pre-shared key; nullopt: we have proved ourselves before.
+void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, const std::optional<Auth>& proof) {
   Builder b;
-  add_introduction(core, sa, b);
-  finish_auth(core, now, sa, request, {text(peer), peer_key(core.connection(sa), peer, sa.remote)}, std::move(b), proof);
+  if (proof) add_introduction(core, sa, b);
+  end_proof(core, now, sa, request, std::move(b), proof);
 }
 
 /// The peer is who it says: our own proof.
 void accept(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
-  const config::Connection& c = core.connection(sa);
-  take_ppk(core, sa);
-  const SecretBytes octets = octets_of_reply(core, sa, request.init_reply);
-  if (c.local_auth.auth == config::Proof::Pubkey) {
-    const auto scheme = signing_scheme(core, sa, request.message.find<Auth>());
-    if (!scheme) return refuse_initiator(core, now, sa, request.id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
-    const JobId job = ask_signature(core, sa, *scheme, octets);
-    sa.state = SigningReply{job, std::move(request), *scheme};
-    return;
-  }
-  const auto secret = core.services.secret(c.name);
-  if (!secret)
-    return refuse_initiator(
-        core, now, sa, request.id,
-        {Reason::NoSecret, secret.error() + ".", {.number = 4, .evidence = ikev1::unreadable(secret.error())}, sa.connection});
-  const SecretBytes auth = shared_key_auth(sa.keys.prf, secret->view(), octets.view());
-  finish(core, now, sa, request, Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())});
+  const IdI& peer = *request.message.find<IdI>();
+  note_initiator(sa, {text(peer), peer_key(core.connection(sa), peer, sa.remote)}, false);
+  accept_initiator(core, now, sa, std::move(request));
 }
 
 JobId ask(Core& core, const IkeSa& sa, const VerifyingInit& state) {
@@ -192,8 +182,35 @@ bool try_next(Core& core, IkeSa& sa, VerifyingInit& state, const ike::VerifyResu
 
 }  // namespace
 
+void accept_initiator(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
+  if (!config::proves_local(core.connection(sa), sa.rounds.now)) return finish(core, now, sa, request, std::nullopt);
+  const config::Connection& c = core.proofs(sa);
+  take_ppk(core, sa);
+  const SecretBytes octets = octets_of_reply(core, sa, request.init_reply);
+  if (c.local_auth.auth == config::Proof::Pubkey) {
+    const auto scheme = signing_scheme(core, sa, request.message.find<Auth>());
+    if (!scheme) return refuse_initiator(core, now, sa, request.id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
+    const JobId job = ask_signature(core, sa, *scheme, octets);
+    sa.state = SigningReply{job, std::move(request), *scheme};
+    return;
+  }
+  const auto proof = secret_proof(core, sa, octets);
+  if (!proof) return refuse_initiator(core, now, sa, request.id, proof.error());
+  finish(core, now, sa, request, *proof);
+}
+
+std::expected<Auth, AuthVerdict> secret_proof(Core& core, const IkeSa& sa, const SecretBytes& octets) {
+  const auto secret = core.services.secret(core.proofs(sa).name);
+  if (!secret)
+    return std::unexpected(
+        AuthVerdict{Reason::NoSecret, secret.error() + ".", {.number = 4, .evidence = ikev1::unreadable(secret.error())}, sa.connection});
+  const SecretBytes auth = shared_key_auth(sa.keys.prf, secret->view(), octets.view());
+  return Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
+}
+
 void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (arrival(core, in, sa) == Arrived::Old) return;
+  if (auto* further = std::get_if<AwaitProof>(&sa.state)) return on_further_proof(core, in, sa, *further);
   auto* state = std::get_if<AwaitAuth>(&sa.state);
   if (!state) return on_eap_request(core, in, sa);
   auto m = open(core, in, sa);
@@ -235,12 +252,35 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (!judged) return refuse_initiator(core, now, sa, id, judged.error());
   sa.ppk = judged->ppk;
   Bytes init_reply = std::move(state->reply);
+  begin_rounds(sa, std::move(state->request), *m);
   if (!by_signature(auth->method)) return accept(core, now, sa, {id, std::move(*m), std::move(init_reply)});
   VerifyingInit next{0,
                      {id, std::move(*m), std::move(init_reply)},
                      *judged->signature,
                      Bytes(judged->octets.view().begin(), judged->octets.view().end()),
                      std::move(meant)};
+  next.job = ask(core, sa, next);
+  sa.state = std::move(next);
+}
+
+void take_further_proof(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
+  const Message& m = request.message;
+  const Auth& auth = *m.find<Auth>();
+  const Claim claim{
+      m,
+      sa.rounds.init_request,
+      *m.find<IdI>(),
+      m.find<IdR>(),
+      auth,
+      read_signature(auth, sa.hashes.has_value()),
+      signed_octets(sa.keys.prf, sa.rounds.init_request, sa.nonce_r, sa.keys.pi.view(), m.raw(PayloadType::IdI)->body, sa.int_auth)};
+  auto verdict = other_names(core, sa, sa.connection, claim.id, claim.wanted);
+  if (!verdict) verdict = unproven(core, sa, sa.connection, claim);
+  if (!verdict) verdict = other_rounds(core, sa, sa.connection, m);
+  if (verdict) return refuse_initiator(core, now, sa, request.id, std::move(*verdict));
+  if (!by_signature(auth.method)) return accept(core, now, sa, std::move(request));
+  VerifyingInit next{0, {}, *claim.signature, Bytes(claim.octets.view().begin(), claim.octets.view().end()), {}};
+  next.request = std::move(request);
   next.job = ask(core, sa, next);
   sa.state = std::move(next);
 }

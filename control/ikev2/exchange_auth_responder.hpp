@@ -2,6 +2,7 @@
 // (exchange_eap_responder.cpp). Owns how an initiator is refused, and the answer behind both proofs (exchange_auth_answer.cpp).
 #pragma once
 
+#include <expected>
 #include <optional>
 #include <string>
 
@@ -23,15 +24,30 @@ bool refuse_nat(Core& core, const Incoming& in, IkeSa& sa, const Message& messag
 std::optional<AuthVerdict> other_names(Core& core, const IkeSa& sa, std::size_t index, const IdI& id, const IdR* wanted);
 /// What we prove ourselves by.
 SecretBytes octets_of_reply(Core& core, const IkeSa& sa, const Bytes& init_reply);
+/// ... by the pre-shared key.
+std::expected<Auth, AuthVerdict> secret_proof(Core& core, const IkeSa& sa, const SecretBytes& octets);
 /// IDr, and our certificates where we sign.
 void add_introduction(Core& core, IkeSa& sa, Builder& out);
 
-/// Who the initiator is.
-struct Proven {
-  std::string identity;  ///< printable
-  std::optional<PeerKey> key;
-};
 /// Both sides are proved: the answer, which begins with `answer`, and behind the proof whatever becomes of the CHILD SA.
-void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, Proven who, Builder answer, const Auth& proof);
+void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, Proven who, Builder answer,
+                 const std::optional<Auth>& proof);
+
+// -------------------------------------------------------------------------------------------- rounds (exchange_auth_rounds_responder.cpp)
+
+/// The first proof, of several maybe, is at work: what is needed for the others. `init_request`: the initiator's IKE_SA_INIT.
+void begin_rounds(IkeSa& sa, Bytes init_request, const Message& request);
+/// Whether the initiator says of its proof in `request` that another one follows, as the connection has it, and takes as many of ours.
+std::optional<AuthVerdict> other_rounds(const Core& core, const IkeSa& sa, std::size_t index, const Message& request);
+/// The initiator has proved to be `who`.
+void note_initiator(IkeSa& sa, Proven who, bool user);
+/// What the round at work asks for is done: the answer to it, or to all.
+void end_proof(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, Builder answer, const std::optional<Auth>& proof);
+/// A further proof by signature or pre-shared key (exchange_auth_responder.cpp).
+void take_further_proof(Core& core, TimePoint now, IkeSa& sa, AuthRequest request);
+/// The initiator has proved itself, or has nothing left to prove: our own proof.
+void accept_initiator(Core& core, TimePoint now, IkeSa& sa, AuthRequest request);
+/// It is to be a user from here on (exchange_eap_responder.cpp).
+void open_eap(Core& core, TimePoint now, IkeSa& sa, EapOpening opening);
 
 }  // namespace culvert::ikev2

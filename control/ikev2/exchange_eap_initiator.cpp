@@ -11,7 +11,7 @@ namespace culvert::ikev2 {
 namespace {
 
 std::string own_user(const config::Connection& c, const IkeSa& sa) {
-  return c.local_auth.eap_id.empty() ? sa.local_id : c.local_auth.eap_id;
+  return c.local_auth.eap_id.empty() ? text(own_id<IdI>(c.local_id, sa.local.address)) : c.local_auth.eap_id;
 }
 
 Reason reason_of(eap::Problem p) {
@@ -32,8 +32,8 @@ Reason reason_of(eap::Problem p) {
 }
 
 /// Whom the server of EAP-TLS has to be: local.aaa_id, else who the gateway has proved to be.
-IdR server_of(const config::Connection& c, const IkeSa& sa, const ProvingUser& state) {
-  if (c.local_auth.aaa_id.type == config::Identity::Type::Any) return *state.first.find<IdR>();
+IdR server_of(const config::Connection& c, const IkeSa& sa) {
+  if (c.local_auth.aaa_id.type == config::Identity::Type::Any) return *sa.rounds.id;
   return own_id<IdR>(c.local_auth.aaa_id, sa.remote.address);
 }
 
@@ -47,7 +47,7 @@ struct Said {
   void send(const Builder& b) const { state.tx = send_request(core, now, sa, ike::kExchangeAuth, b); }
   void operator()(const eap::Reply& r) const { send(Builder().add(Eap{r.packet})); }
   void operator()(const eap::StepTls& step) const {
-    const IdR server = server_of(core.connection(sa), sa, state);
+    const IdR server = server_of(core.proofs(sa), sa);
     state.job = ask_tls(core, sa, state.tls, step.input, {static_cast<std::uint8_t>(server.type), server.data});
   }
   void operator()(const eap::Proved&) const {
@@ -57,12 +57,13 @@ struct Said {
     state.proved = true;
     Builder last;
     last.add(Auth{AuthMethodId::SharedKey, Bytes(proof.view().begin(), proof.view().end())});
-    add_token(core, sa, last);
+    add_follows(core, sa, last);
+    if (last_round(core, sa)) add_token(core, sa, last);
     send(last);
   }
   void operator()(const eap::Refusal& r) const {
     if (r.problem == eap::Problem::Tls) return tls_failed(r);
-    const std::string user = printable(as_bytes(own_user(core.connection(sa), sa)), 64);
+    const std::string user = printable(as_bytes(own_user(core.proofs(sa), sa)), 64);
     const bool by_peer = r.problem == eap::Problem::Refused || r.problem == eap::Problem::Method;
     Cause cause{.number = 5, .by = by_peer ? ike::RefusedBy::Peer : ike::RefusedBy::Us};
     if (r.problem != eap::Problem::Protocol) cause.evidence = ike::UserEvidence{user, r.text};
@@ -76,7 +77,7 @@ struct Said {
   void tls_failed(const eap::Refusal& r) const {
     const std::string text = "EAP-TLS with the gateway: " + r.text + ".";
     const Reason reason = state.trouble->reason;
-    Cause cause = cause_of(*state.trouble, ikev2::text(server_of(core.connection(sa), sa, state)));
+    Cause cause = cause_of(*state.trouble, ikev2::text(server_of(core.proofs(sa), sa)));
     // One that has our alert has ended it by now.
     if (state.eap.failed()) return connecting_failed(core, now, sa, Exchange::IkeAuth, reason, text, std::move(cause));
     refuse_responder(core, now, sa, reason, text, std::move(cause));
@@ -91,7 +92,10 @@ bool opens_eap(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
     return false;
   };
   if (const auto fault = check(MessageKind::EapReply, reply)) return refused(Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault);
-  if (!reply.find<IdR>() || !reply.find<Auth>())
+  const bool theirs = config::proves_remote(core.connection(sa), sa.rounds.now);
+  if (!theirs && (reply.find<IdR>() || reply.find<Auth>()))
+    return refused(Reason::AuthRounds, "The gateway proves itself once more, which nobody has asked it for.");
+  if (theirs && (!reply.find<IdR>() || !reply.find<Auth>()))
     return refused(Reason::AuthFailed, "The gateway asks for a user before it has proved itself by a certificate.");
   if (!reply.find<Eap>() && !reply.notify(NotifyType::Redirect))
     return refused(Reason::BadPayloads, "The gateway asks for no user, whose proof by EAP is configured.");
@@ -99,17 +103,16 @@ bool opens_eap(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
 }
 
 void begin_eap(Core& core, TimePoint now, IkeSa& sa, Verifying done) {
-  const config::Connection& c = core.connection(sa);
+  const config::Connection& c = core.proofs(sa);
   const eap::Method method = method_of(c.local_auth.auth);
   const auto password = method == eap::Method::Tls ? SecretBytes() : core.services.xauth_password(c.name);
   if (!password)
     return refuse_responder(core, now, sa, Reason::NoSecret, "The password of our user cannot be read: " + password.error() + ".",
                             {.number = 5});
-  SecretBytes expects = octets_of_responder(sa, sa.init_request, done.reply.raw(PayloadType::IdR)->body);
+  SecretBytes expects = octets_of_responder(sa, sa.init_request, sa.rounds.latest_id);
   const Bytes first = done.reply.find<Eap>()->data;
   sa.state = ProvingUser{.tx = Outstanding(now, {}, core.config.ike, core.services),
                          .make = std::move(done.make),
-                         .first = std::move(done.reply),
                          .octets = std::move(done.octets),
                          .expects = std::move(expects),
                          .eap = eap::Client({method, to_bytes(own_user(c, sa)), *password, core.shared.random(16)})};
@@ -134,20 +137,20 @@ bool on_eap_silence(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state) {
 void on_eap_reply(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, const Message& m) {
   if (state.eap.failed()) return Said{core, now, sa, state}(*state.eap.failed());
   if (state.proved && m.find<Auth>()) {
-    if (const auto fault = check(MessageKind::AuthReply, m))
+    if (const auto fault = check(last_round(core, sa) ? MessageKind::AuthReply : MessageKind::RoundReply, m))
       return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 6});
     const Auth& auth = *m.find<Auth>();
     if (auth.method != AuthMethodId::SharedKey || !equal_constant_time(state.expects.view(), auth.data))
       return refuse_responder(core, now, sa, Reason::AuthFailed,
                               "The gateway's proof behind EAP is wrong: the key of EAP is another one there.", {.number = 6});
     ProvingUser done = std::move(state);
-    return accept_responder(core, now, sa, std::move(done.make), *done.first.find<IdR>(), m);
+    return end_round(core, now, sa, std::move(done.make), m);
   }
   // A Failure in EAP says more than the notification beside it.
   const Eap* said = state.proved ? nullptr : m.find<Eap>();
   if (!said && m.error()) return refused_by_responder(core, now, sa, *m.error());
   const auto fault = check(MessageKind::EapReply, m);
-  const unsigned most = most_rounds(method_of(core.connection(sa).local_auth.auth));
+  const unsigned most = most_rounds(method_of(core.proofs(sa).local_auth.auth));
   if (fault || !said || ++state.rounds > most)
     return refuse_responder(core, now, sa, fault || !said ? Reason::BadPayloads : Reason::Limit,
                             fault   ? "The answer to IKE_AUTH: " + *fault

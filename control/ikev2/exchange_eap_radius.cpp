@@ -41,7 +41,7 @@ void relay(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const ike::R
 
 /// The server has let him in: whether this connection does.
 void on_accepted(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const ike::RadiusAnswer& a) {
-  const config::Connection& c = core.connection(sa);
+  const config::Connection& c = core.proofs(sa);
   if (!a.user.empty()) state.eap.rename(a.user);  // RFC 2865 §5.1: this is who he is, and not what he has said outside
   const auto refuse = [&](Reason reason, const std::string& problem) {
     refuse_user_now(core, now, sa, state, {reason, who(sa, state) + " is refused: " + problem + ".", problem});

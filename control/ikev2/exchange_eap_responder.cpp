@@ -3,6 +3,7 @@
 
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/exchange_auth_responder.hpp"
+#include "control/ikev2/exchange_auth_rounds.hpp"
 #include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/exchange_eap_tls.hpp"
 #include "control/ikev2/peers.hpp"
@@ -40,6 +41,8 @@ std::vector<std::size_t> with_eap(Core& core, TimePoint now, IkeSa& sa, std::uin
                               .connection = index};
     } else if (auto other = other_names(core, sa, index, *m.find<IdI>(), m.find<IdR>())) {
       nearest = std::move(other);
+    } else if (auto rounds = other_rounds(core, sa, index, m)) {
+      nearest = std::move(rounds);
     } else if (out.empty() || c.local_id == core.config.connections[out.front()].local_id) {
       out.push_back(index);  // the others would have another signature
     }
@@ -102,16 +105,17 @@ struct Outcome {
   void operator()(const eap::Reply& r) const { say(r.packet); }
   void operator()(const eap::Identified& who) const {
     const auto& all = state.opening.connections;
-    const auto it = std::ranges::find_if(
-        all, [&](std::size_t i) { return config::is_user(core.config.connections[i].remote_auth.eap_id, user_text(who.identity)); });
+    const auto it = std::ranges::find_if(all, [&](std::size_t i) {
+      return config::is_user(config::proofs(core.config.connections[i], sa.rounds.now).remote_auth.eap_id, user_text(who.identity));
+    });
     if (it == all.end()) return nobodys(who.identity);
     core.reassign(sa, *it);
-    const config::Connection& c = core.connection(sa);
+    const config::Connection& c = core.proofs(sa);
     if (c.remote_auth.auth == config::Proof::EapRadius) return (*this)(state.eap.hand_over());
     say(state.eap.choose(eap_method(c), c.local_id.text));
   }
   void operator()(const eap::AskUser& who) const {
-    const config::Connection& c = core.connection(sa);
+    const config::Connection& c = core.proofs(sa);
     if (!config::is_user(c.remote_auth.eap_id, user_text(who.user))) return nobodys(who.user);
     if (core.shared.attempts.blocked(now, sa.remote))
       return hold(
@@ -160,6 +164,8 @@ struct Outcome {
 
 /// The initiator's last word: its proof that it was the one who has proved the user.
 void on_last_request(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const Message& m) {
+  if (auto other = other_rounds(core, sa, sa.connection, m))
+    return refuse_initiator(core, now, sa, state.opening.request.id, std::move(*other));
   // Of a peer that has a PPK (RFC 8784 §3) what it proves without: a connection with EAP has none.
   const auto claim = ppk_proof(core, sa, core.connection(sa), m);
   if (!claim)
@@ -176,17 +182,26 @@ void on_last_request(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, co
   const auto key = peer_key(core.connection(sa), IdI{IdType::KeyId, user}, sa.remote);
   const AuthRequest request = std::move(state.opening.request);
   sa.framed = state.radius.framed;
-  Builder b;
-  if (const auto session = state.radius.session_timeout; session && session->count() > 0) {
-    sa.session_end = now + *session;
-    Writer seconds;  // so that he may prove himself anew before (RFC 4478 §3)
-    seconds.be(static_cast<std::uint32_t>(session->count()));
-    b.notify(NotifyType::AuthLifetime, std::move(seconds).take());
-  }
+  if (const auto session = state.radius.session_timeout; session && session->count() > 0) sa.session_end = now + *session;
   sa.user = shown_user(user);
   core.say(sa, Severity::Info, Exchange::IkeAuth, Reason::Ok,
            "User \"" + sa.user + "\" at " + sa.remote.to_string() + " is authenticated.");
-  finish_auth(core, now, sa, request, {printable(user, eap::kMaxName), key}, std::move(b), own);
+  note_initiator(sa, {printable(user, eap::kMaxName), key}, true);
+  end_proof(core, now, sa, request, {}, own);
+}
+
+/// The gateway's proof, if it has one left, and the question who he is.
+void ask_user(Core& core, TimePoint now, IkeSa& sa, EapOpening opening, const std::optional<Auth>& proof) {
+  const std::uint32_t id = opening.request.id;
+  Builder b;
+  if (proof) {
+    add_introduction(core, sa, b);
+    b.add(*proof);
+  }
+  AskingUser asking{std::move(opening), eap::Server({core.shared.random(16), core.shared.random(16), core.shared.random(1)[0]})};
+  b.add(Eap{asking.eap.begin()});
+  answer(core, now, sa, ike::kExchangeAuth, id, b);
+  sa.state = std::move(asking);
 }
 
 }  // namespace
@@ -211,27 +226,33 @@ void on_eap_wish(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth state, Mes
   if (refuse_nat(core, in, sa, request)) return;
   SecretBytes octets =
       signed_octets(sa.keys.prf, state.request, sa.nonce_r, sa.keys.pi.view(), request.raw(PayloadType::IdI)->body, sa.int_auth);
-  EapOpening opening{{id, std::move(request), std::move(state.reply)}, std::move(octets), std::move(connections)};
+  begin_rounds(sa, std::move(state.request), request);
+  open_eap(core, now, sa, {{id, std::move(request), std::move(state.reply)}, std::move(octets), std::move(connections)});
+}
+
+void open_eap(Core& core, TimePoint now, IkeSa& sa, EapOpening opening) {
+  const std::uint32_t id = opening.request.id;
+  sa.half_open_until = now + core.config.ike.half_open_timeout;
+  core.touch(sa);
+  if (!config::proves_local(core.connection(sa), sa.rounds.now)) return ask_user(core, now, sa, std::move(opening), std::nullopt);
+  const SecretBytes octets = octets_of_reply(core, sa, opening.request.init_reply);
+  if (core.proofs(sa).local_auth.auth == config::Proof::Psk) {
+    const auto proof = secret_proof(core, sa, octets);
+    if (!proof) return refuse_initiator(core, now, sa, id, proof.error());
+    return ask_user(core, now, sa, std::move(opening), *proof);
+  }
   const auto scheme = signing_scheme(core, sa);
   if (!scheme) return refuse_initiator(core, now, sa, id, {Reason::NoSecret, scheme.error(), {.number = 4}, sa.connection});
-  const JobId job = ask_signature(core, sa, *scheme, octets_of_reply(core, sa, opening.request.init_reply));
-  sa.half_open_until = now + core.config.ike.half_open_timeout;
+  const JobId job = ask_signature(core, sa, *scheme, octets);
   sa.state = SigningForEap{job, std::move(opening), *scheme};
 }
 
 void on_eap_opened(Core& core, TimePoint now, IkeSa& sa, SigningForEap& state, const ike::SignResult& result) {
   EapOpening opening = std::move(state.opening);
-  const std::uint32_t id = opening.request.id;
   if (!result.ok)
-    return refuse_initiator(core, now, sa, id,
+    return refuse_initiator(core, now, sa, opening.request.id,
                             {Reason::NoSecret, "Our private key did not sign: " + result.error + ".", {.number = 4}, sa.connection});
-  Builder b;
-  add_introduction(core, sa, b);
-  b.add(signature_auth(state.scheme, result.signature));
-  AskingUser asking{std::move(opening), eap::Server({core.shared.random(16), core.shared.random(16), core.shared.random(1)[0]})};
-  b.add(Eap{asking.eap.begin()});
-  answer(core, now, sa, ike::kExchangeAuth, id, b);
-  sa.state = std::move(asking);
+  ask_user(core, now, sa, std::move(opening), signature_auth(state.scheme, result.signature));
 }
 
 void on_eap_request(Core& core, const Incoming& in, IkeSa& sa) {
@@ -247,7 +268,7 @@ void on_eap_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (const auto fault = check(MessageKind::EapRequest, *m))
     return refuse_now(core, now, sa, *state, Reason::BadPayloads, "IKE_AUTH: " + *fault);
   if (state->refused) return end_refused(core, now, sa, *state);
-  const unsigned most = state->radius.server ? kMaxRelayRounds : most_rounds(eap_method(core.connection(sa)));
+  const unsigned most = state->radius.server ? kMaxRelayRounds : most_rounds(eap_method(core.proofs(sa)));
   if (++state->rounds > most)
     return refuse_now(core, now, sa, *state, Reason::Limit,
                       "EAP with " + sa.remote.to_string() + " has come to no end in " + std::to_string(most) + " rounds.");
@@ -261,6 +282,7 @@ void on_eap_request(Core& core, const Incoming& in, IkeSa& sa) {
 }
 
 void on_eap_farewell(Core& core, const Incoming& in, IkeSa& sa) {
+  if (std::holds_alternative<AwaitProof>(sa.state)) return on_farewell_between(core, in, sa);
   auto* state = std::get_if<AskingUser>(&sa.state);
   if (!state || state->job != 0 || state->verdict) return;
   const auto m = open(core, in, sa);

@@ -9,7 +9,7 @@ namespace culvert::ikev2 {
 JobId ask_tls(Core& core, const IkeSa& sa, std::shared_ptr<ike::TlsSession> session, Bytes input, eap::CertificateName peer) {
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::TlsStep{.job = job,
-                                                .connection = core.connection(sa).name,
+                                                .connection = core.proofs(sa).name,
                                                 .server = sa.role == Role::Responder,
                                                 .session = std::move(session),
                                                 .input = std::move(input),

@@ -120,6 +120,7 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
   sa.fragments = takes_fragments(core, sa) && m.notify(NotifyType::Ikev2FragmentationSupported);
   find_nats(core, sa, m);
   note_hashes(sa, m);
+  sa.rounds.said = m.notify(NotifyType::MultipleAuthSupported) != nullptr;
   sa.use_ppk = !core.connection(sa).ppk.id.empty() && m.notify(NotifyType::UsePpk);
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::ComputeDh{job, sa.group, state.key, ke.data});
@@ -248,6 +249,9 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
       core.shared.refused(now, core.connection(sa).name, sa.remote, Exchange::IkeAuth, Reason::Timeout,
                           sa.remote.to_string() + " began, and did not go on with IKE_AUTH.",
                           {.number = 3, .on_4500 = sa.nat.encapsulate() && sa.repeats == 0, .by = ike::RefusedBy::Nobody});
+    if (std::holds_alternative<AwaitProof>(sa.state))
+      core.ended(now, sa, Exchange::IkeAuth, Role::Responder, Reason::Timeout, "The peer does not go on with its next proof.", {},
+                 {.number = 3, .by = ike::RefusedBy::Nobody});
     if (std::holds_alternative<VerifyingInit>(sa.state) || std::holds_alternative<SigningReply>(sa.state) ||
         std::holds_alternative<SigningForEap>(sa.state) || std::holds_alternative<AnsweringIntermediate>(sa.state))
       core.shared.junk(now, sa.remote, Exchange::IkeAuth, Reason::Timeout,

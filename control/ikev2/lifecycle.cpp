@@ -44,7 +44,7 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
   sa.state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = when.expires_at};
   core.table.promote(sa.id);
   if (core.contacted.size() < kMaxContacted) core.contacted.emplace(sa.remote.vrf, sa.remote.address);
-  sa.init_request.clear();
+  sa.init_request.clear(), sa.rounds = {};
   Run& run = core.run(sa.connection);
   run.failures = 0;
   run.retry_at = {};

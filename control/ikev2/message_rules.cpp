@@ -26,6 +26,9 @@ constexpr std::array kKinds{
     Kind{AuthReply, "IKE_AUTH reply", "RFC 7296 App. C.2", true},
     Kind{EapRequest, "IKE_AUTH request with EAP", "RFC 7296 App. C.3", false},
     Kind{EapReply, "IKE_AUTH reply with EAP", "RFC 7296 App. C.3", true},
+    Kind{RoundRequest, "IKE_AUTH request with a further proof", "RFC 4739 §2", false},
+    Kind{RoundReply, "IKE_AUTH reply before the last proof", "RFC 4739 §2", true},
+    Kind{LastReply, "IKE_AUTH reply behind the last proof", "RFC 4739 §2", true},
     Kind{NewChildRequest, "CREATE_CHILD_SA request for a CHILD SA", "RFC 7296 App. C.4", false},
     Kind{NewChildReply, "CREATE_CHILD_SA reply for a CHILD SA", "RFC 7296 App. C.4", true},
     Kind{NewIkeRequest, "CREATE_CHILD_SA request for an IKE SA", "RFC 7296 App. C.5", false},
@@ -84,6 +87,21 @@ constexpr std::array kRows{
     Row{EapReply, P::Auth, 0, 1},
     Row{EapReply, P::Eap, 1, 1},
 
+    Row{RoundRequest, P::IdI, 0, 1},
+    Row{RoundRequest, P::Cert, 0, kMaxCertificates},
+    Row{RoundRequest, P::CertReq, 0, kAny},
+    Row{RoundRequest, P::IdR, 0, 1},
+    Row{RoundRequest, P::Auth, 0, 1},
+
+    Row{RoundReply, P::IdR, 0, 1},
+    Row{RoundReply, P::Cert, 0, kMaxCertificates},
+    Row{RoundReply, P::Auth, 0, 1},
+
+    Row{LastReply, P::Cp, 0, 1},
+    Row{LastReply, P::Sa, 1, 1},
+    Row{LastReply, P::TsI, 1, 1},
+    Row{LastReply, P::TsR, 1, 1},
+
     Row{NewChildRequest, P::Cp, 0, 1},
     Row{NewChildRequest, P::Sa, 1, 1},
     Row{NewChildRequest, P::Nonce, 1, 1},
@@ -137,6 +155,7 @@ constexpr std::array kInstead{
     Instead{ResumeReply, NotifyType::Redirect, P::None},  // the same
     Instead{AuthReply, NotifyType::Redirect, P::Auth},    // RFC 5685 §6
     Instead{EapReply, NotifyType::Redirect, P::None},     // the same
+    Instead{LastReply, NotifyType::Redirect, P::None},    // the same
 };
 
 /// Unknown ones, too, which are the business of the critical bit (RFC 7296 §2.5).

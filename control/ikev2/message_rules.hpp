@@ -18,6 +18,9 @@ enum class MessageKind : std::uint8_t {
   AuthReply,        ///< the last one: with AUTH; SA and TS only of one that made a CHILD SA
   EapRequest,       ///< of the initiator, in between: EAP, or AUTH alone at the end
   EapReply,         ///< of the responder: EAP, the first one with IDr, CERT and AUTH
+  RoundRequest,     ///< of the initiator, a further proof (RFC 4739): IDi and AUTH, or IDi alone before EAP, or nothing
+  RoundReply,       ///< of the responder, before the last proof: IDr and AUTH, behind EAP AUTH alone, or nothing
+  LastReply,        ///< of the responder behind the last proof, when it has proved itself before: SA and TS
   NewChildRequest,  ///< CREATE_CHILD_SA of a new or rekeyed CHILD SA
   NewChildReply,
   NewIkeRequest,  ///< CREATE_CHILD_SA that rekeys the IKE SA: no TS

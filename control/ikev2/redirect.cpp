@@ -104,7 +104,7 @@ IkeSa& present_form(Core& core, IkeSa& sa) {
   return *one;
 }
 
-bool connecting(Core& core, std::size_t connection) {
+bool on_its_way(Core& core, std::size_t connection) {
   return std::ranges::any_of(core.sas_of(connection), [](const IkeSa* sa) {
     return sa->role == Role::Initiator && !sa->established() && !std::holds_alternative<Closing>(sa->state);
   });
@@ -186,7 +186,7 @@ void on_name(Core& core, TimePoint now, const ike::NameFound& result) {
   const Journey journey = std::move(found->second);
   core.journeys.erase(found);
   core.take_job(result.job);
-  if (core.shared.shutting_down || connecting(core, journey.connection)) return;
+  if (core.shared.shutting_down || on_its_way(core, journey.connection)) return;
   Run& run = core.run(journey.connection);
   const config::Connection& c = core.config.connections[journey.connection];
   std::optional<Objection> why = Objection{Reason::RedirectRefused, result.error.empty() ? "its name has no address for us" : result.error};

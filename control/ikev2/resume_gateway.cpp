@@ -26,9 +26,10 @@ bool has_room(Core& core) {
 /// Whether it is of a peer that the connection takes as it is configured by now.
 bool fits(const config::Connection& c, const Ticket& t) {
   const bool user = !t.user.empty();
+  const config::RemoteAuth* asked = config::user_auth(c);
   return c.name == t.connection && c.resumption.enabled && std::ranges::find(c.proposals, t.suite) != c.proposals.end() &&
-         (t.ppk || !c.ppk.required) && user == config::is_eap(c.remote_auth.auth) &&
-         (!user || config::is_user(c.remote_auth.eap_id, t.identity));
+         (t.ppk || !c.ppk.required) && t.proofs == c.remote_rounds && user == (asked != nullptr) &&
+         (!user || config::is_user(asked->eap_id, t.identity));
 }
 
 /// The connection that the ticket is good for; nullopt: none, or not any more.
@@ -142,6 +143,7 @@ void add_ticket(Core& core, const IkeSa& sa, const Message& request, const Prove
   t.connection = c.name;
   t.suite = sa.suite;
   t.d = sa.keys.d;
+  t.proofs = static_cast<std::uint8_t>(c.remote_rounds);
   t.ppk = sa.resumed ? sa.resumed->ppk : sa.with_ppk;
   t.id = *request.find<IdI>();
   t.identity = who.identity;

@@ -177,11 +177,14 @@ void on_responding_dh(Core& core, TimePoint now, IkeSa& sa, Responding& state, c
   add_nat_detection(core, sa, sa.spi_r, b);
   if (sa.fragments) b.notify(NotifyType::Ikev2FragmentationSupported);
   if (sa.hashes) b.notify(NotifyType::SignatureHashAlgorithms, announced_hashes());
-  sa.use_ppk = sa.use_ppk && any_ppk(core, connections_for(core, sa));
+  const auto meant = connections_for(core, sa);
+  sa.use_ppk = sa.use_ppk && any_ppk(core, meant);
   if (sa.use_ppk) b.notify(NotifyType::UsePpk);
+  if (std::ranges::any_of(meant, [&](std::size_t index) { return !core.config.connections[index].rounds.empty(); }))
+    b.notify(NotifyType::MultipleAuthSupported);
   if (asks_for_more(std::span(&sa.suite, 1))) b.notify(NotifyType::IntermediateExchangeSupported);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
-  add_cert_requests(core, connections_for(core, sa), sa.allowance.left() - std::min(size, sa.allowance.left()), b);
+  add_cert_requests(core, meant, sa.allowance.left() - std::min(size, sa.allowance.left()), b);
   Bytes reply = init_message(sa, sa.spi_r, true, b);
   take_keys(sa, derive({sa.suite, sa.nonce_i, sa.nonce_r, result.shared.view(), sa.spi_i, sa.spi_r}));
   sa.next_expected = 1;

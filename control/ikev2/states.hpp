@@ -9,6 +9,9 @@
 //   with EAP, the initiator's user behind the responder's signature (RFC 7296 §2.16):
 //     initiator   AuthSent -reply-> Verifying -ok-> ProvingUser -reply-> ... -reply-> Established
 //     responder   AwaitAuth -request-> SigningForEap -sig-> AskingUser -request-> ... -request-> Established
+//   with several proofs of a side (RFC 4739), once more for each of them from the initiator's proof on:
+//     initiator   ... AuthSent -reply-> Signing -sig-> AuthSent ...
+//     responder   ... SigningReply -sig-> AwaitProof -request-> VerifyingInit ...
 //   with additional key exchanges (RFC 9370), between IKE_SA_INIT and IKE_AUTH, once for each:
 //     initiator   Deriving -dh-> Intermediate -dh, reply, dh-> Intermediate ... AuthSent
 //     responder   AwaitAuth -request-> AnsweringIntermediate -dh-> AwaitAuth
@@ -118,7 +121,8 @@ struct Signing {
   JobId job{};
   Bytes reply;  ///< of IKE_SA_INIT
   ike::SignatureScheme scheme{};
-  std::optional<Auth> proof{};  ///< made already, with the PPK: what is being made now is for a peer that has none
+  std::optional<Auth> proof{};      ///< made already, with the PPK: what is being made now is for a peer that has none
+  std::optional<MakeChild> make{};  ///< of a further proof: what the first request has asked for
 };
 /// IKE_AUTH was sent. The SA is half there: keys, no proof.
 struct AuthSent {
@@ -137,7 +141,6 @@ struct Verifying {
 struct ProvingUser {
   Outstanding tx;
   MakeChild make;
-  Message first;                ///< the answer that has its identity
   SecretBytes octets, expects;  ///< what we prove ourselves by, and it us
   eap::Client eap;
   unsigned rounds = 0;
@@ -161,6 +164,10 @@ struct AnsweringIntermediate {
   AwaitAuth after;
   JobId job{};
   std::uint32_t id = 0;  ///< of the message
+};
+/// A proof was taken, and another one is to come (RFC 4739).
+struct AwaitProof {
+  Bytes init_reply;  ///< ours, that we sign
 };
 /// The request of IKE_AUTH, while it is judged: nothing that comes meanwhile is answered.
 struct AuthRequest {
@@ -239,8 +246,9 @@ struct Established {
 struct Closing {
   TimePoint forget_at;
 };
-using State = std::variant<MakingKey, InitSent, Deriving, Intermediate, Signing, AuthSent, Verifying, ProvingUser, Responding, AwaitAuth,
-                           AnsweringIntermediate, VerifyingInit, SigningReply, SigningForEap, AskingUser, Refused, Established, Closing>;
+using State =
+    std::variant<MakingKey, InitSent, Deriving, Intermediate, Signing, AuthSent, Verifying, ProvingUser, Responding, AwaitAuth,
+                 AnsweringIntermediate, AwaitProof, VerifyingInit, SigningReply, SigningForEap, AskingUser, Refused, Established, Closing>;
 
 /// Virtual addresses of one side: one of each family at most.
 struct VirtualAddresses {
@@ -251,6 +259,24 @@ struct VirtualAddresses {
 };
 
 struct Ticket;  // ticket.hpp
+
+/// Who the initiator is.
+struct Proven {
+  std::string identity;  ///< printable
+  std::optional<PeerKey> key;
+};
+/// Several proofs of a side (RFC 4739), until the last one.
+struct Rounds {
+  std::size_t now = 0;  ///< the one at work, from 0 on
+  bool said = false;    ///< the peer takes several: MULTIPLE_AUTH_SUPPORTED
+  Bytes init_request;   ///< IKE_SA_INIT of the initiator, which it signs each time; empty: there is one proof alone
+  // of an initiator
+  std::optional<IdR> id;  ///< the responder's first one
+  Bytes latest_id;        ///< its latest one: the body of the payload
+  // of a responder
+  std::shared_ptr<const Message> first;  ///< request of IKE_AUTH, which says what all is about; null: the one at work is
+  std::optional<Proven> who;             ///< the initiator, so far
+};
 
 struct IkeSa {
   SaId id = 0;
@@ -269,6 +295,7 @@ struct IkeSa {
   std::optional<Cipher> seal, open;       ///< our direction, the peer's
   std::optional<Cipher> opened_by;        ///< what the request was encrypted with that the last answer is for, if not `open`
   IntAuth int_auth;                       ///< of IKE_INTERMEDIATE
+  Rounds rounds;                          ///< of IKE_AUTH
   Bytes nonce_i, nonce_r;                 ///< of IKE_SA_INIT; kept until IKE_AUTH is over
   DhGroup group{};                        ///< of our KE payload
   Bytes init_request;                     ///< of an initiator: IKE_SA_INIT as last sent
@@ -339,6 +366,7 @@ struct IkeSa {
   [[nodiscard]] MakeChild* half_made() {
     if (auto* sent = std::get_if<AuthSent>(&state)) return &sent->make;
     if (auto* proving = std::get_if<ProvingUser>(&state)) return &proving->make;
+    if (auto* signing = std::get_if<Signing>(&state)) return signing->make ? &*signing->make : nullptr;
     auto* verifying = std::get_if<Verifying>(&state);
     return verifying ? &verifying->make : nullptr;
   }

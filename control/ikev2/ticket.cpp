@@ -9,7 +9,7 @@ namespace culvert::ikev2 {
 
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
 constexpr std::size_t kKeyId = 4;
 
 void put(Writer& w, ByteView bytes) {
@@ -47,6 +47,7 @@ std::optional<Ticket> read(ByteView contents) {
   out.d = SecretBytes(r.take(r.be<std::uint16_t>()));
   out.authenticated = static_cast<std::int64_t>(r.be<std::uint64_t>());
   out.expires = static_cast<std::int64_t>(r.be<std::uint64_t>());
+  out.proofs = r.be<std::uint8_t>();
   out.ppk = r.be<std::uint8_t>() != 0;
   take_number(r, out.id.type);
   out.id.data = take(r);
@@ -73,6 +74,7 @@ Bytes seal_ticket(const ike::TicketKey& key, ByteView nonce, const Ticket& t) {
   put(w, t.d.view());
   w.be(static_cast<std::uint64_t>(t.authenticated));
   w.be(static_cast<std::uint64_t>(t.expires));
+  w.be(t.proofs);
   w.be(static_cast<std::uint8_t>(t.ppk ? 1 : 0));
   put_number(w, t.id.type);
   put(w, t.id.data);

@@ -23,6 +23,7 @@ struct Ticket {
   SecretBytes d;                    ///< SK_d of the IKE SA that it was given under
   std::int64_t authenticated = 0;   ///< when the client has proved itself without a ticket, in seconds since 1970
   std::int64_t expires = 0;         ///< the same
+  std::uint8_t proofs = 1;          ///< of the client (RFC 4739)
   bool ppk = false;                 ///< a post-quantum pre-shared key is in SK_d
   IdI id;                           ///< of the client
   std::string identity, user;       ///< printable; user: of EAP

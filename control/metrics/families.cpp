@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "common/config/rounds.hpp"
 #include "control/version.hpp"
 
 namespace culvert::control {
@@ -320,14 +321,9 @@ void add_certificates(Builder& b, const auth::Inventory& inventory, const config
   std::set<std::pair<std::string, std::string>> broken;
   for (const auto& p : inventory.problems) broken.emplace(p.connection, p.side);
   b.gauge("culvert_certificate_files_usable", "1 while the connection's files of keys and certificates can be read and fit each other.");
-  for (const auto& c : config.connections) {
-    const auto of = [&](const char* side, config::Proof proof) {
-      if (config::by_certificate(proof))
-        b.sample({label("connection", c.name), label("side", side)}, std::uint64_t{!broken.contains({c.name, side})});
-    };
-    of("local", c.local_auth.auth);
-    of("remote", c.remote_auth.auth);
-  }
+  for (const auto& c : config.connections)
+    for (const std::string& side : config::certificate_sections(c))
+      b.sample({label("connection", c.name), label("side", side)}, std::uint64_t{!broken.contains({c.name, side})});
 }
 
 template <class T, std::uint32_t Capacity>

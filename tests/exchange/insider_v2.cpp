@@ -131,6 +131,7 @@ SecretBytes InsiderV2::octets() const {
 }
 
 IdI InsiderV2::identity() const {
+  if (calls_itself) return *calls_itself;
   if (manner) return manner->id;
   return {IdType::Ipv4Addr, Bytes(own_.address.view().begin(), own_.address.view().end())};
 }

@@ -27,6 +27,7 @@ class InsiderV2 {
     ikev2::IdI id;
   };
   std::optional<Manner> manner{};
+  std::optional<ikev2::IdI> calls_itself{};  ///< from now on
   /// IKE_SA_INIT; false: it came to nothing.
   bool begin();
   std::optional<ikev2::Message> init_answer;
@@ -37,8 +38,9 @@ class InsiderV2 {
                                         const std::optional<ikev2::Cp>& asked = {});
   /// The same as a user, without a proof: what the host says to that.
   std::optional<ikev2::Message> connect_as_user(const TrafficSelector& mine, const TrafficSelector& theirs);
-  /// The proof behind EAP: by this key, or by SK_pi.
+  /// The proof behind EAP, or by a pre-shared key: by this key, or by SK_pi.
   [[nodiscard]] ikev2::Auth proof(const SecretBytes& msk) const;
+  [[nodiscard]] ikev2::IdI identity() const;
   /// The next request; its answer, if there is one.
   std::optional<ikev2::Message> ask(std::uint8_t exchange, const ikev2::Builder& payloads);
   /// The same with a chain as it is.
@@ -76,7 +78,6 @@ class InsiderV2 {
   [[nodiscard]] SecretBytes octets() const;  ///< that this one proves itself by
   void take(ikev2::IkeKeys keys);
   [[nodiscard]] IkeSuite agreed() const;
-  [[nodiscard]] ikev2::IdI identity() const;
 
   World& world_;
   Endpoint own_, host_;

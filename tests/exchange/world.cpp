@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "common/config/rounds.hpp"
 #include "control/crypto/hash.hpp"
 #include "control/crypto/nt_hash.hpp"
 #include "control/ike/dh_job.hpp"
@@ -83,8 +84,8 @@ std::vector<Bytes> Host::authorities(const std::string& connection) {
 }
 
 std::vector<Bytes> Host::authority_keys(const std::string& connection) {
-  const auto c = std::ranges::find(config.connections, connection, &config::Connection::name);
-  const bool pubkey = c != config.connections.end() && c->remote_auth.auth == config::Proof::Pubkey;
+  const config::Connection* c = config::find_proofs(config, connection);
+  const bool pubkey = c && c->remote_auth.auth == config::Proof::Pubkey;
   return pubkey ? std::vector<Bytes>{Bytes(20, 'k')} : std::vector<Bytes>{};
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/config/rounds.hpp"
 #include "tests/unit/control/gateway_fixture.hpp"
 
 using namespace culvert;
@@ -235,6 +236,27 @@ TEST_CASE("explain: Aggressive Mode is never suggested, Main Mode is", "[explain
   CHECK(ours(Exchange::AggressiveMode).yaml == std::vector<std::string>{"aggressive: false"});
   CHECK(ours(Exchange::MainMode).yaml.empty());
   CHECK_THAT(ours(Exchange::MainMode).note, Contains("have the peer use Main Mode"));
+}
+
+TEST_CASE("explain: of several proofs the section that a line is for is that of the round", "[explain][rfc4739]") {
+  config::GatewayConfig all;
+  config::Connection c;
+  c.name = "c";
+  c.version = 2;
+  config::RemoteSide second;
+  second.auth.place.section = "remote-user";
+  c.more_remote = {second};
+  config::arrange_rounds(c);
+  for (const std::size_t round : {0U, 1U}) {
+    const auto f = failure(Exchange::IkeAuth, Role::Responder, Reason::WrongIdentity,
+                           {.number = 3, .evidence = ike::IdentityEvidence{"a", "b", false, true}, .round = round});
+    CHECK(explain::remedy(f, &c, all).yaml == std::vector<std::string>{round == 0 ? "remote: {id: b}" : "remote-user: {id: b}"});
+  }
+  const auto fewer = failure(Exchange::IkeAuth, Role::Responder, Reason::AuthRounds, {.number = 3});
+  CHECK(explain::causes(fewer).front().cause == "auth_rounds");
+  CHECK_THAT(explain::remedy(fewer, &c, all).note, Contains("remote-SUFFIX"));
+  const auto refused = failure(Exchange::IkeAuth, Role::Initiator, Reason::AuthFailed, {.number = 3, .more_proofs = true});
+  CHECK(explain::causes(refused).back().cause == "auth_rounds");
 }
 
 TEST_CASE("explain: every reason has a cause of the table", "[explain]") {
