@@ -280,6 +280,7 @@ void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   core.touch(sa);
   install(core, sa, pair, Direction::Outbound, std::move(keys), core.add_job({sa.id, Direction::Outbound, child.pair}));
   forget_orphans(core, now, sa, child.child);
+  if (!child.share.own()) end_shares_before(core, now, sa, child.child);
   if (Child* own = sa.find(child.rekeyed); own && own->redundant && own->life == Life::Live) delete_child(core, sa, *own, Reason::Replaced);
 }
 

@@ -67,6 +67,8 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
 void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std::uint64_t theirs);
 /// The pair of the other side's making that was made at the same time as this one; nullptr: none.
 [[nodiscard]] Child* rival_of(IkeSa& sa, const Child& child);
+/// The peer deletes it, as its maker. We do when its Delete does not come: it may have been lost with an IKE SA that was rekeyed meanwhile.
+void leave_to_peer(Core& core, TimePoint now, IkeSa& sa, Child& child);
 /// The peer has our answers: of those that were settled it is the other one that is sent by.
 void release_rivals(Core& core, TimePoint now, IkeSa& sa);
 /// The outbound half of one that has waited.

@@ -35,7 +35,7 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
     other.ready_at = now + kOverdue;
     if (!other.outbound) delete_child(core, sa, own, Reason::Replaced);
   } else {
-    other.redundant = true;  // the peer deletes it
+    leave_to_peer(core, now, sa, other);
   }
   core.touch(sa);
 }
@@ -43,7 +43,7 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
 /// Whether something else carries what this pair is for, and is to go on with it: a later generation, since the data plane sends by what
 /// was installed last, and under an SA that is to go whatever it is. Not the one that it replaces, and nothing under an SA that is to go.
 bool needless(Core& core, const IkeSa& sa, const Child& child) {
-  const auto goes = [](const IkeSa& one) { return one.established() && one.established()->leaving; };
+  const auto goes = [](const IkeSa& one) { return one.leaving(); };
   const auto carries = [&](const Child& c) {
     return child.doubles(c) && c.pair != child.pair && c.pair != child.rekeyed && c.life == Life::Live && !c.outbound && !c.redundant;
   };
@@ -99,6 +99,7 @@ bool outlived(const IkeSa& sa, const Child& child) {
 
 /// The peer has not shown that it has the pair. As long as another one carries the traffic there is no hurry.
 void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
+  if (child.redundant) return delete_child(core, sa, child, Reason::Replaced);
   const auto all = core.sas_with(sa, sa.remote_id);
   const auto sends = [&](const Child& c) {
     return c.child == child.child && c.share == child.share && c.life <= Life::Replaced && !c.outbound && !c.redundant &&
@@ -107,10 +108,9 @@ void send_or_wait(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   const bool carried = child.share.own() || std::ranges::any_of(all, [&](const IkeSa* one) {
                          return one->peer == sa.peer && !one->never_was() && std::ranges::any_of(one->children, sends);
                        });
-  const bool leaving = sa.established() && sa.established()->leaving;
   // With `unique: never` nobody says that the other one is gone.
   const bool alone = child.rekeyed == 0 && core.connection(sa).unique == config::Unique::Never;
-  if (!leaving && (!carried || alone || now >= child.established + kOverdue)) release_outbound(core, now, sa, child);
+  if (!sa.leaving() && (!carried || alone || now >= child.established + kOverdue)) release_outbound(core, now, sa, child);
   if (!child.outbound) return;
   child.ready_at = now + kRivalWait;
   core.touch(sa);

@@ -270,6 +270,9 @@ void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
   const auto part_done = [&] { go_on(core, now, sa, {0, std::move(state->make), std::move(*m), std::move(state->octets)}); };
   if (!config::proves_remote(core.connection(sa), sa.rounds.now)) return part_done();
   if (auto fault = settle_ppk(core, sa, *m)) return refuse_responder(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
+  if (config::is_eap(c.remote_auth.auth))
+    return refuse_responder(core, now, sa, Reason::AuthFailed, "The peer is to be a user (EAP), as which only the initiator can come.",
+                            {.number = 4});
   if (c.remote_auth.auth != config::Proof::Pubkey) {
     if (!proves_secret(core, now, sa, *m) || !note_responder(core, now, sa, *m)) return;
     return part_done();

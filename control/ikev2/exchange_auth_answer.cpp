@@ -121,7 +121,7 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
                              sa.connection});
   if (sa.session_end) {
     Writer left;  // so that he may prove himself anew before (RFC 4478 §3)
-    left.be(static_cast<std::uint32_t>(std::chrono::duration_cast<seconds>(*sa.session_end - now).count()));
+    left.be(static_cast<std::uint32_t>(std::chrono::duration_cast<seconds>(std::max(*sa.session_end - now, {})).count()));
     answer.notify(NotifyType::AuthLifetime, std::move(left).take());
   }
   if (proof) answer.add(*proof);
@@ -132,7 +132,7 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
   add_ticket(core, sa, asked, who, answer);
   note_mobility(core, sa, asked);
   if (sa.mobility.agreed) offer_mobility(core, sa, answer);
-  note_sync(core, sa, request.message);
+  note_sync(core, sa, asked);
   confirm_sync(sa, answer);
   established(core, now, sa, std::move(who.identity), who.key);
   if (first) peer_restarted(core, now, sa);

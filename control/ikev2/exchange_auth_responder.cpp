@@ -53,6 +53,7 @@ SecretBytes octets_of_peer(const IkeSa& sa, const Claim& claim, const SecretByte
 
 /// The claim as it is to be judged for a connection: with its PPK, or by what stands there for those who lack it (RFC 8784 §3).
 std::expected<Claim, AuthVerdict> with_ppk(Core& core, const IkeSa& sa, std::size_t index, const Claim& claim) {
+  if (sa.rounds.now > 0) return claim;  // a connection with several proofs has none
   auto proof = ppk_proof(core, sa, core.config.connections[index], claim.message);
   if (!proof) {
     PpkFault& fault = proof.error();
@@ -161,7 +162,7 @@ void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, co
 /// The peer is who it says: our own proof.
 void accept(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
   const IdI& peer = *request.message.find<IdI>();
-  note_initiator(sa, {text(peer), peer_key(core.connection(sa), peer, sa.remote)}, false);
+  note_initiator(sa, {text(peer), peer_key(core.connection(sa), peer, sa.remote)}, core.proofs(sa).remote_auth.auth);
   accept_initiator(core, now, sa, std::move(request));
 }
 
@@ -279,6 +280,8 @@ void take_further_proof(Core& core, TimePoint now, IkeSa& sa, AuthRequest reques
   if (!verdict) verdict = other_rounds(core, sa, sa.connection, m);
   if (verdict) return refuse_initiator(core, now, sa, request.id, std::move(*verdict));
   if (!by_signature(auth.method)) return accept(core, now, sa, std::move(request));
+  if (!claim.signature)
+    return refuse_initiator(core, now, sa, request.id, {Reason::AuthFailed, claim.signature.error() + ".", {.number = 3}, sa.connection});
   VerifyingInit next{0, {}, *claim.signature, Bytes(claim.octets.view().begin(), claim.octets.view().end()), {}};
   next.request = std::move(request);
   next.job = ask(core, sa, next);

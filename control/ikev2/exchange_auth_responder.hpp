@@ -40,7 +40,7 @@ void begin_rounds(IkeSa& sa, Bytes init_request, const Message& request);
 /// Whether the initiator says of its proof in `request` that another one follows, as the connection has it, and takes as many of ours.
 std::optional<AuthVerdict> other_rounds(const Core& core, const IkeSa& sa, std::size_t index, const Message& request);
 /// The initiator has proved to be `who`.
-void note_initiator(IkeSa& sa, Proven who, bool user);
+void note_initiator(IkeSa& sa, Proven who, config::Proof how);
 /// What the round at work asks for is done: the answer to it, or to all.
 void end_proof(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, Builder answer, const std::optional<Auth>& proof);
 /// A further proof by signature or pre-shared key (exchange_auth_responder.cpp).

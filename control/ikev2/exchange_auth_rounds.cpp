@@ -66,7 +66,7 @@ bool fits_round(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
 bool note_responder(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
   const config::Connection& c = core.connection(sa);
   const bool follows = reply.notify(NotifyType::AnotherAuthFollows) != nullptr;
-  if (follows != config::proves_remote(c, sa.rounds.now + 1) && !reply.notify(NotifyType::Redirect))
+  if (follows != config::proves_remote(c, sa.rounds.now + 1))
     return refuse_round(
         core, now, sa, Reason::AuthRounds,
         follows ? "The peer is to prove itself once more (ANOTHER_AUTH_FOLLOWS), and the connection has no further remote section."
@@ -80,10 +80,6 @@ bool note_responder(Core& core, TimePoint now, IkeSa& sa, const Message& reply) 
 void end_round(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const Message& reply) {
   const IdR id = *sa.rounds.id;
   if (last_round(core, sa)) return accept_responder(core, now, sa, std::move(make), id, reply);
-  if (reply.notify(NotifyType::Redirect)) {
-    if (make.spi_in) core.release_spi(std::exchange(make.spi_in, Spi{}));
-    if (sent_elsewhere(core, now, sa, text(id), reply)) return;
-  }
   core.say(sa, Severity::Debug, Exchange::IkeAuth, Reason::Ok, "Round " + std::to_string(sa.rounds.now + 1) + " of IKE_AUTH is done.");
   ++sa.rounds.now;
   sa.state = Signing{.job = 0, .reply = {}, .scheme = {}, .proof = {}, .make = std::move(make)};

@@ -50,8 +50,11 @@ std::optional<AuthVerdict> other_rounds(const Core& core, const IkeSa& sa, std::
   return out;
 }
 
-void note_initiator(IkeSa& sa, Proven who, bool user) {
-  if (!sa.rounds.who || user) sa.rounds.who = std::move(who);
+void note_initiator(IkeSa& sa, Proven who, config::Proof how) {
+  const unsigned weight = config::is_eap(how) ? 2 : how == config::Proof::Pubkey ? 1 : 0;
+  if (sa.rounds.who && weight <= sa.rounds.weight) return;
+  sa.rounds.who = std::move(who);
+  sa.rounds.weight = weight;
 }
 
 void end_proof(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, Builder b, const std::optional<Auth>& proof) {

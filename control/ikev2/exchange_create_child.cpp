@@ -342,7 +342,7 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
     delete_child(core, sa, made, Reason::Replaced);
     return replaced_by_heir(core, now, sa, rekeyed);
   }
-  if (Child* other = sa.find(rival)) other->redundant = true;  // the peer deletes it
+  if (Child* other = sa.find(rival)) leave_to_peer(core, now, sa, *other);
   if (Child* before = sa.find(rekeyed)) return delete_child(core, sa, *before, Reason::Replaced);
   const Child* other = rival_of(sa, made);
   // One that is to go in favour of what is sent by already is not sent by at all: the data plane sends by what was installed last.

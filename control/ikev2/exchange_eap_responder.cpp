@@ -186,7 +186,7 @@ void on_last_request(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, co
   sa.user = shown_user(user);
   core.say(sa, Severity::Info, Exchange::IkeAuth, Reason::Ok,
            "User \"" + sa.user + "\" at " + sa.remote.to_string() + " is authenticated.");
-  note_initiator(sa, {printable(user, eap::kMaxName), key}, true);
+  note_initiator(sa, {printable(user, eap::kMaxName), key}, core.proofs(sa).remote_auth.auth);
   end_proof(core, now, sa, request, {}, own);
 }
 

@@ -146,7 +146,7 @@ std::optional<Missing> missing_share(const Core& core, const IkeSa& sa, std::siz
   if (!wanted.sas || core.config.dataplane.workers.size() < 2 || core.runs().at(sa.connection).children.at(child).single)
     return std::nullopt;
   const Child* whole = newest_live(sa, child);
-  if (!whole || whole->outbound || whole->redundant) return std::nullopt;
+  if (!whole || whole->outbound || whole->redundant || sa.children.size() >= kMaxChildren) return std::nullopt;
   const auto known = sa.shares.find(child);
   const Shares state = known == sa.shares.end() ? Shares{} : known->second;
   const auto counts = by_worker(core, sa, child, whole->selectors);
@@ -217,6 +217,14 @@ void share_deleted(Core& core, TimePoint now, IkeSa& sa, const Child& child) {
   core.say(sa, Severity::Info, Exchange::Informational, Reason::DeletedByPeer,
            "The peer deleted the CHILD SA" + of_worker(child.share) + ", whose packets go by that for all.", child.child);
   share_failed(core, now, sa, child.child);
+}
+
+void end_shares_before(Core& core, TimePoint now, const IkeSa& sa, std::size_t child) {
+  for (IkeSa* one : core.sas_with(sa, sa.remote_id)) {
+    if (one->id == sa.id || one->peer != sa.peer || !one->established() || !one->established()->forgotten) continue;
+    for (Child& c : one->children)
+      if (c.child == child && c.share.own() && c.life == Life::Live) end_child(core, now, *one, c);
+  }
 }
 
 std::string of_worker(const Share& share) { return share.own() ? ", for worker " + std::to_string(share.worker) : std::string(); }

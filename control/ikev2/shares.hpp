@@ -63,6 +63,9 @@ void share_failed(Core& core, TimePoint now, IkeSa& sa, std::size_t child);
 /// By the peer, which has no use for it at present (§4).
 void share_deleted(Core& core, TimePoint now, IkeSa& sa, const Child& child);
 
+/// A pair for all is sent by: what the workers had under an SA that the peer has forgotten would come before it.
+void end_shares_before(Core& core, TimePoint now, const IkeSa& sa, std::size_t child);
+
 /// ", for worker 2"; empty: for all.
 std::string of_worker(const Share& share);
 

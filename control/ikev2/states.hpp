@@ -276,6 +276,7 @@ struct Rounds {
   // of a responder
   std::shared_ptr<const Message> first;  ///< request of IKE_AUTH, which says what all is about; null: the one at work is
   std::optional<Proven> who;             ///< the initiator, so far
+  unsigned weight = 0;                   ///< of the proof that says so: a secret that several may have, a signature, a user
 };
 
 struct IkeSa {
@@ -349,6 +350,7 @@ struct IkeSa {
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }
   [[nodiscard]] Established* established() { return std::get_if<Established>(&state); }
+  [[nodiscard]] bool leaving() const { return established() && established()->leaving; }
   /// The peer may not have it: we have answered IKE_AUTH, and heard nothing since.
   [[nodiscard]] bool unproven() const { return established() && role == Role::Responder && last_heard <= established()->since; }
   /// ... and has begun anew since: it was never there.

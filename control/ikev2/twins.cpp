@@ -97,6 +97,12 @@ void resolve_twins(Core& core, TimePoint now, IkeSa& sa) {
   est.look_at = now + kGrace;  // what is on its way by its CHILD SAs still arrives
 }
 
+void leave_to_peer(Core& core, TimePoint now, IkeSa& sa, Child& child) {
+  child.redundant = true;
+  child.ready_at = now + kRivalWait;
+  core.touch(sa);
+}
+
 void release_rivals(Core& core, TimePoint now, IkeSa& sa) {
   for (Child& child : sa.children)
     if (const Child* own = child.outbound ? sa.find(child.rekeyed) : nullptr; own && own->redundant) release_outbound(core, now, sa, child);

@@ -259,7 +259,7 @@ shm::AckResult Commands::skip_numbers(const shm::SkipNumbers& m) {
   OutboundSa* sa = t_.outbound.at(m.slot);
   if (sa == nullptr || sa->spi != m.spi) return shm::AckResult::NotFound;
   sa->skip(m.count);
-  spdlog::info("outbound SA {:08x} leaves out {} sequence numbers", m.spi.value, m.count);
+  spdlog::debug("outbound SA {:08x} leaves out {} sequence numbers", m.spi.value, m.count);
   return shm::AckResult::Ok;
 }
 

@@ -215,7 +215,7 @@ inline Drop prepare_usual(Packet& p, const InboundRow& row, CryptoOp& op, std::u
 inline Drop unwrap_usual(Packet& p, const InboundRow& row, const CryptoOp& op, std::uint64_t sequence, bool& counted) {
   std::uint8_t* const text = op.esp + kEspHeaderBytes + row.iv;
   const std::uint32_t pad = text[op.text_length - 2];
-  if (text[op.text_length - 1] != kProtocolIpip || pad + kEspTrailerBytes > op.text_length) [[unlikely]] {
+  if (p.family != Family::V4 || text[op.text_length - 1] != kProtocolIpip || pad + kEspTrailerBytes > op.text_length) [[unlikely]] {
     counted = true;
     return unwrap(p, op, sequence);
   }

@@ -42,8 +42,8 @@ const std::vector<Row> kRows{
     {{kEap, kCert}, {kCert}, "alice", 6},
     {{kEap, kPsk, kCert}, {kCert}, "alice", 7},
     {{kCert, kPsk}, {kCert, kPsk}, "a1.example", 2},
-    {{kPsk, kCert}, {kCert, kPsk}, "a1.example", 2},
-    {{kPsk, kCert}, {kPsk}, "a1.example", 2},
+    {{kPsk, kCert}, {kCert, kPsk}, "a2.example", 2},  // a secret may be of several: the signature says who it is
+    {{kPsk, kCert}, {kPsk}, "a2.example", 2},
     {{kCert, kPsk}, {kCert}, "a1.example", 2},
     {{kCert, kCert, kPsk}, {kPsk}, "a1.example", 3},
     {{kPsk}, {kPsk, kCert}, "a1.example", 2},
