@@ -80,7 +80,7 @@ void on_quick_mode_dh(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, co
 namespace {
 /// The peer may send under the new pair together with message 3, and its first packets are answered within microseconds: where the
 /// child has no other pair, whose place an unconfirmed one must not take, the outbound SA is there before. Not where the peer has set the
-/// commit bit; one that it sets in message 3 alone comes too late.
+/// commit bit; one that it sets in message 3 alone comes too late: the SA has sent, and its key must not begin again at sequence number 0.
 void install_early(Core& core, IsakmpSa& sa, QuickMode& qm, PendingPair& pending) {
   if (qm.commit || !core.run(sa.connection).children.at(qm.child).pairs.empty()) return;
   for (const IsakmpSa* any : core.sas_of(sa.connection))
@@ -120,7 +120,7 @@ void on_quick_mode_traffic(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& q
 }
 
 void wait_or_go_on(Core& core, TimePoint now, IsakmpSa& sa, QuickMode& qm, PendingPair pending) {
-  if (qm.commit && !qm.early_out) {
+  if (qm.commit && !qm.early_out && !qm.connected) {
     qm.state = QmAwaitConnected{std::move(pending), now + kConnectedWait};
     core.touch(sa);
     return;

@@ -91,9 +91,12 @@ void add_initial_contact(Core& core, const IsakmpSa& sa, Builder& out) {
 
 void on_connected(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, ByteView spi) {
   for (auto& [of, qm] : sa.quick_modes) {
-    const auto* waiting = std::get_if<QmAwaitConnected>(&qm.state);
-    const auto names = [spi](Spi one) { return std::ranges::equal(spi_bytes(one), spi); };
-    if (waiting && (of == id || names(qm.spi_in) || names(waiting->pending.spi_out))) return go_on(core, now, sa, qm);
+    const auto names = [&](const PendingPair& pending) {
+      return std::ranges::equal(spi_bytes(qm.spi_in), spi) || std::ranges::equal(spi_bytes(pending.spi_out), spi);
+    };
+    if (const auto* waiting = std::get_if<QmAwaitConnected>(&qm.state); waiting && (of == id || names(waiting->pending)))
+      return go_on(core, now, sa, qm);
+    if (const auto* confirm = std::get_if<QmAwaitConfirm>(&qm.state); confirm && names(confirm->pending)) qm.connected = true;
   }
 }
 

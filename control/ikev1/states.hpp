@@ -184,9 +184,10 @@ struct QuickMode {
   std::vector<std::uint64_t> replaces;  ///< pairs that were there when we began; initiator only
   std::vector<DhGroup> groups;          ///< for PFS, this attempt's first, then those of further ones; initiator only
   Spi spi_in;
-  Spi early_out;        ///< of our outbound SA, if it was installed before message 3 came; responder only
-  Iv iv{};              ///< of the next message, whichever side sends it
-  bool commit = false;  ///< the peer has set the commit bit
+  Spi early_out;           ///< of our outbound SA, if it was installed before message 3 came; responder only
+  Iv iv{};                 ///< of the next message, whichever side sends it
+  bool commit = false;     ///< the peer has set the commit bit
+  bool connected = false;  ///< and its CONNECTED has overtaken message 3
   std::optional<IpAddress> original_local, original_remote;  ///< of NAT-OA: our addresses and the peer's, as the peer knows them
   ReplyCache replies;
   QmState state;

@@ -148,7 +148,8 @@ std::optional<Missing> missing_share(const Core& core, const IkeSa& sa, std::siz
   const Child* whole = newest_live(sa, child);
   if (!whole || whole->outbound || whole->redundant || sa.children.size() >= kMaxChildren) return std::nullopt;
   const auto known = sa.shares.find(child);
-  const Shares state = known == sa.shares.end() ? Shares{} : known->second;
+  static const Shares kNone;
+  const Shares& state = known == sa.shares.end() ? kNone : known->second;
   const auto counts = by_worker(core, sa, child, whole->selectors);
   const auto none = std::ranges::find(counts, 0U);
   if (none == counts.end() || in_all(counts) >= std::min<std::size_t>(wanted.limit, state.limit.value_or(wanted.limit)))

@@ -111,6 +111,37 @@ TEST_CASE("the commit bit of an initiator: the responder waits, though it may ha
   CHECK(b.up());
 }
 
+TEST_CASE("the commit bit of an initiator: CONNECTED that overtakes message 3 is remembered", "[quick_mode][rfc2408-3.1]") {
+  World world;
+  auto [a, b] = two_sites(world);
+  std::size_t quick = 0;
+  world.hook = [&, bit = commit_bit(a)](ike::Datagram& d) {
+    const auto seen = look(d);
+    const bool ours =
+        seen && seen->header.exchange == ike::kExchangeQuickMode && d.local.address == a.config.connections[0].local_addrs.front();
+    return bit(d) && (!ours || ++quick != 2);  // message 3 is lost once
+  };
+  world.record = true;
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return quick == 2; }, 30s));
+  CHECK(b.outbound.empty());
+  SECTION("it names the SPI") {
+    world.deliver(Insider(world).informational(one(notify(NotifyType::Connected, bytes_of(a.inbound.begin()->second.sa.spi))), false));
+    REQUIRE(world.run_until([&] { return quick == 3; }, 10s));
+    world.run(100ms);
+    CHECK(b.current_out("net"));
+  }
+  SECTION("it means another SA") {
+    world.deliver(Insider(world).informational(one(notify(NotifyType::Connected, Bytes{1, 2, 3, 4})), false));
+    REQUIRE(world.run_until([&] { return quick == 3; }, 10s));
+    world.run(100ms);
+    CHECK(b.outbound.empty());
+  }
+  world.run(10s);
+  CHECK(b.up());
+}
+
 TEST_CASE("INITIAL-CONTACT is said once, where there is nothing before", "[initial_contact][rfc2407-4.6.3.3]") {
   World world;
   auto [a, b] = two_sites(world);
