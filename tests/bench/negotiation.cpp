@@ -40,7 +40,9 @@ config::Connection connection(std::size_t peer, const Suites& suites, bool respo
   c.children = {child};
   if (const std::string& folder = suites.certificates; !folder.empty()) {
     const std::string own = folder + (responder ? "/gateway" : "/" + c.name), key = folder + (responder ? "/gateway" : "/peer");
-    c.local_auth = {config::Proof::Pubkey, {own + ".pem"}, {config::SecretRef::Kind::File, key + ".key"}, {}, {}};
+    c.local_auth.auth = config::Proof::Pubkey;
+    c.local_auth.certs = {own + ".pem"};
+    c.local_auth.key = {config::SecretRef::Kind::File, key + ".key"};
     c.remote_auth.auth = config::Proof::Pubkey;
     c.remote_auth.cacerts = {folder + "/ca.pem"};
   }
