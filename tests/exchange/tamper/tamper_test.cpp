@@ -1,0 +1,56 @@
+// That the insider's plays (stage.hpp) are what they say: without a change each comes to its end with either side as the insider, and what
+// is changed is authentic to its victim.
+#include <catch2/catch.hpp>
+
+#include "tests/exchange/tamper/stage.hpp"
+
+using namespace culvert;
+using namespace culvert::test;
+using namespace culvert::test::tamper;
+
+namespace {
+
+Play usual(const Scenario& s, bool insider_begins) { return {&s, insider_begins, std::string(s.events), false, {}}; }
+
+bool of_phase_1(const Insider::Sent& s) { return s.exchange == ike::kExchangeMainMode || s.exchange == ike::kExchangeAggressive; }
+
+}  // namespace
+
+TEST_CASE("tamper: every scenario comes to its end, whoever has the keys to it, when nothing is changed", "[tamper]") {
+  for (const Scenario& s : scenarios())
+    for (const bool begins : {false, true}) {
+      const Outcome out = perform(usual(s, begins));
+      INFO(s.name << (begins ? " from A" : " from B") << "\n" << out.transcript);
+      CHECK(out.up);
+      CHECK(out.shown);
+      CHECK((out.up_after || s.name == "v2_redirect"));
+      for (const auto& sent : out.sent) CHECK_FALSE(sent.changed);
+    }
+}
+
+TEST_CASE("tamper: what is changed under the keys is authentic to whom it is sent", "[tamper]") {
+  constexpr std::size_t kTried = 8;  // messages of each play
+  for (const Scenario& s : scenarios())
+    for (const bool begins : {false, true}) {
+      const Outcome as_ever = perform(usual(s, begins));
+      const std::size_t stride = std::min<std::size_t>(as_ever.sent.size(), kEvery) / kTried + 1;
+      std::size_t changed = 0, taken = 0;
+      for (std::size_t n = 0; n < as_ever.sent.size() && n < kEvery; n += stride) {
+        if (!as_ever.sent[n].authentic || !as_ever.sent[n].sealed || of_phase_1(as_ever.sent[n])) continue;
+        Play play = usual(s, begins);
+        // A notification that nobody knows (RFC 7296 §3.10.1), or the last byte of what stands behind HASH.
+        const auto message = static_cast<std::uint8_t>(n);
+        if (s.version == 2)
+          play.changes = {{message, kAdd, false, 0, 0, {41, 0, 0, 0xa0, 1}}};
+        else
+          play.changes = {{message, kFlip, false, 1, kEnd, {1}}};
+        const Outcome out = perform(play);
+        changed += out.sent.at(n).changed;
+        taken += out.sent.at(n).changed && out.sent.at(n).authentic;
+      }
+      INFO(s.name << (begins ? " from A: " : " from B: ") << taken << " of " << changed << " were taken for authentic");
+      CHECK(taken > 0);
+      // Message 3 of Quick Mode has a HASH alone.
+      if (s.version == 2) CHECK(taken == changed);
+    }
+}
