@@ -7,8 +7,8 @@ import sys
 
 V1 = ["main_psk", "main_rsa", "main_ecdsa", "aggressive_psk", "aggressive_rsa", "xauth_pull", "xauth_push", "xauth_aggressive", "xauth_rsa",
       "xauth_hybrid", "mode_config_alone", "main_pfs", "main_pieces", "main_nat", "main_transport"]
-V2 = ["v2_psk", "v2_ecdsa", "v2_eap_md5", "v2_eap_mschapv2", "v2_eap_tls", "v2_rounds", "v2_addresses", "v2_mobike", "v2_resume", "v2_sync",
-      "v2_redirect", "v2_more_keys", "v2_ppk", "v2_pieces", "v2_workers", "v2_transport"]
+V2 = ["v2_psk", "v2_ecdsa", "v2_eap_md5", "v2_eap_mschapv2", "v2_eap_tls", "v2_eap_radius", "v2_rounds", "v2_addresses", "v2_mobike", "v2_resume", "v2_sync",
+      "v2_redirect", "v2_more_keys", "v2_ppk", "v2_pieces", "v2_nat", "v2_workers", "v2_transport"]
 FLIP, OVERWRITE, INSERT, REMOVE, GROW, DOUBLE, DROP, SWAP, RETYPE, LENGTH, FLAGS, ADD, CUT, INSTEAD, BORROW, HEADER, NUMBER, LAST = range(18)
 EVENTS = "cimtzdelasrxCIMTZDELASRX"
 

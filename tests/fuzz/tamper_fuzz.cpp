@@ -28,7 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     static_cast<void>(tamper::perform(tamper::read_play({data, size})));
   } catch (const tamper::Broken& e) {
-    std::fprintf(stderr, "does not hold: %s\n", e.what());
+    std::fprintf(stderr, "%sdoes not hold: %s\n", e.transcript.c_str(), e.what());
     std::abort();
   }
   return 0;

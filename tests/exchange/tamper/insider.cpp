@@ -169,7 +169,9 @@ void Insider::note_forgery(const ike::Header& h, const Chain& meant, const Chain
       return (std::ranges::equal(now, bytes) || recipe) &&
              proves(now, std::ranges::equal(now, bytes) ? nullptr : recipe, id_type, meant, said);
     });
-    if (!good) forged.insert(h.spi_i.value);
+    // Message 2 of Aggressive Mode is made as often as message 1 comes, and once more when message 3 does: one that is right will do.
+    if (h.exchange == ike::kExchangeAggressive && good) proven_.insert(h.spi_i.value), forged.erase(h.spi_i.value);
+    if (!good && !proven_.contains(h.spi_i.value)) forged.insert(h.spi_i.value);
   }
 }
 

@@ -72,6 +72,7 @@ class Insider {
   Host* acting_ = nullptr;
   std::vector<Change> changes_;
   std::vector<Chain> past_;
+  std::set<std::uint64_t> proven_;                     ///< SPIs of Aggressive Modes
   std::vector<std::pair<Bytes, std::size_t>> proofs_;  ///< by which the victim may show that it takes a message for authentic
   struct Pending {
     HeaderChange header;

@@ -2,6 +2,7 @@
 #include "common/config/rounds.hpp"
 #include "control/auth/tls.hpp"
 #include "control/ikev2/proposal.hpp"
+#include "tests/exchange/radius_world.hpp"
 #include "tests/exchange/remote_access.hpp"
 #include "tests/exchange/tamper/stage.hpp"
 #include "tests/support/pki.hpp"
@@ -77,6 +78,17 @@ template <Proof kMethod>
 void build_eap(Scene& s) {
   two(s, [](auto& a, auto& b) { user(a, b, kMethod); });
   s.b->keys["c"] = ike::AuthMethod::EcdsaP256;
+}
+void build_radius(Scene& s) {
+  two(s, [](auto& a, auto& b) {
+    user(a, b, Proof::EapMschapv2);
+    b.connections[0].remote_auth.auth = Proof::EapRadius;
+    b.radius.retransmit_tries = 2;
+    b.radius.timeout = config::Seconds{8};
+  });
+  s.b->keys["c"] = ike::AuthMethod::EcdsaP256;
+  s.b->users.clear();
+  s.kept.push_back(std::make_shared<RadiusWorld>(s.world, *s.b));
 }
 bool is_alice(const Scene& s) {
   const auto sas = s.b->engine->ike_sas();
@@ -170,6 +182,19 @@ bool has_moved(const Scene& s) {
   return !sas.empty() && sas.front().mobike && sas.front().remote.address == IpAddress::v4(0x0a090101);
 }
 
+void build_nat_v2(Scene& s) {
+  two(s, [](auto& a, auto& b) {
+    a.connections[0].local_addrs = {IpAddress::parse("192.168.7.1").value()};
+    b.connections[0].remote_addrs.clear();
+    a.connections[0].local_id = b.connections[0].remote_id = kNameA;
+  });
+  s.world.add_nat(IpAddress::parse("192.168.7.1").value(), IpAddress::v4(0x0a090001));
+}
+bool has_nat(const Scene& s) {
+  const auto sas = s.b->engine->ike_sas();
+  return !sas.empty() && sas.front().nat_remote;
+}
+
 void build_resuming(Scene& s) {
   two(s, [](auto& a, auto& b) {
     for (auto* g : {&a, &b}) g->connections[0].resumption.enabled = true;
@@ -213,6 +238,7 @@ constexpr Scenario kV2[] = {
     {"v2_eap_md5", 2, build_eap<Proof::EapMd5>, "cIz", is_alice},
     {"v2_eap_mschapv2", 2, build_eap<Proof::EapMschapv2>, "Cidz", is_alice},
     {"v2_eap_tls", 2, build_eap_tls, "ci", is_alice},
+    {"v2_eap_radius", 2, build_radius, "cIz", is_alice},
     {"v2_rounds", 2, build_rounds, "cI", is_alice},
     {"v2_addresses", 2, [](Scene& s) { two(s, addresses); }, "cCiIz", has_addresses},
     {"v2_mobike", 2, build_mobike, "cadD", has_moved},
@@ -239,6 +265,7 @@ constexpr Scenario kV2[] = {
        });
      },
      "cCiI"},
+    {"v2_nat", 2, build_nat_v2, "cCIdz", has_nat},
     {"v2_workers", 2,
      [](Scene& s) {
        two(s, [](auto& a, auto& b) {

@@ -133,9 +133,9 @@ std::span<const Scenario> scenarios() {
   return all;
 }
 
-Outcome perform(const Play& play) {
-  Scene scene;
-  play.scenario->build(scene);
+namespace {
+
+Outcome watched(Scene& scene, const Play& play) {
   Host &insider = play.insider_begins ? *scene.a : *scene.b, &victim = play.insider_begins ? *scene.b : *scene.a;
   Outcome out;
   Insider man(insider, victim, play.changes);
@@ -161,6 +161,18 @@ Outcome perform(const Play& play) {
   out.sent = man.sent;
   end(scene, insider, victim);
   return out;
+}
+
+}  // namespace
+
+Outcome perform(const Play& play) {
+  Scene scene;
+  play.scenario->build(scene);
+  try {
+    return watched(scene, play);
+  } catch (const Broken& e) {
+    throw Broken(e.what(), scene.a->transcript() + scene.b->transcript());
+  }
 }
 
 namespace {

@@ -13,8 +13,10 @@
 
 namespace culvert::test::tamper {
 
+/// Something does not hold.
 struct Broken : std::logic_error {
-  using std::logic_error::logic_error;
+  explicit Broken(const std::string& what, std::string told = {}) : std::logic_error(what), transcript(std::move(told)) {}
+  std::string transcript;  ///< of both hosts
 };
 
 /// A world with A, who begins, and B.
