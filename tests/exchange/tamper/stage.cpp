@@ -32,17 +32,46 @@ class Watcher {
     datagrams_ = victim_.sent_datagrams;
     bytes_ = victim_.sent_bytes;
     lines_ = victim_.log.size();
+    for (const auto& [spi, sa] : victim_.inbound) permitted(sa.sa);
+    for (const PlaneSa& sa : victim_.outbound) permitted(sa.sa);
   }
   void judge() const {
     const auto sas = victim_.engine->ike_sas();
     require(sas.size() <= kMostSas && victim_.spis.size() <= kMostSpis, "too many SAs");
     for (const ike::IkeSaInfo& sa : sas)
-      require(sa.state != ike::IkeState::Established || !insider_.forged.contains(sa.spi_i.value), "established without a proof");
-    for (const ike::Failure& f : victim_.engine->failures("c")) explained(f, &victim_.config.connections[0]);
+      require(sa.state != ike::IkeState::Established ||
+                  (!insider_.forged.contains(sa.spi_i.value) && std::ranges::count(ours().proposals, sa.suite) == 1),
+              "established without a proof, or by another suite than ours");
+    for (const ike::Failure& f : victim_.engine->failures("c")) explained(f, &ours());
     for (const ike::Failure& f : victim_.engine->strangers()) explained(f, nullptr);
   }
 
  private:
+  [[nodiscard]] const config::Connection& ours() const { return victim_.config.connections[0]; }
+  /// What the configuration lets an SA be, whatever the peer asks for.
+  void permitted(const ike::InstallSa& sa) const {
+    const auto child = std::ranges::find(ours().children, sa.child, &config::Child::name);
+    require(child != ours().children.end(), "an SA of no child");
+    // Of IKEv2 the tunnel is what two sides agree on of whom one does not ask for transport mode (RFC 7296 §1.3.1).
+    require(sa.mode == child->mode || (ours().version == 2 && sa.mode == SaMode::Tunnel), "an SA of another mode");
+    require(std::ranges::any_of(child->suites(),
+                                [&](const EspSuite& s) {
+                                  return s.encr == sa.suite.encr && s.key_bits == sa.suite.key_bits && s.integ == sa.suite.integ &&
+                                         s.protocol == sa.suite.protocol && s.esn == sa.suite.esn;
+                                }),
+            "an SA by another suite than ours");
+    const auto inside = [](const TrafficSelector& ts, std::span<const TrafficSelector> more, bool dynamic, const TrafficSelector& all) {
+      return dynamic || (all.contains(ts) && std::ranges::all_of(more, [&](const TrafficSelector& t) { return all.contains(t); }));
+    };
+    require(inside(sa.local_ts, sa.more.local(), child->local_dynamic, child->local_ts) &&
+                inside(sa.remote_ts, sa.more.remote(), child->remote_dynamic, child->remote_ts),
+            "an SA for other traffic than ours");
+    // Of a gateway with pools: the peer is its own address alone.
+    if (!child->remote_dynamic) return;
+    require(std::ranges::any_of(victim_.config.pools, [&](const config::Pool& p) { return p.addrs.contains(sa.remote_ts); }) &&
+                sa.remote_ts.first == sa.remote_ts.last,
+            "an SA for another address than the peer's");
+  }
   void explained(const ike::Failure& f, const config::Connection* c) const {
     require(!f.message.empty(), "a failure without a word");
     const auto likely = control::explain::causes(f);
