@@ -21,8 +21,11 @@ def events(letters):
     return bytes([len(letters)]) + bytes(EVENTS.index(e) for e in letters)
 
 
-def play(scenario, begins, changes=b"", happens=b"\0", twice=False):
-    return bytes([(V1 + V2).index(scenario), begins | twice << 1]) + happens + changes
+TWICE, LATE, LOSSY = 2, 4, 8
+
+
+def play(scenario, begins, changes=b"", happens=b"\0", line=0):
+    return bytes([(V1 + V2).index(scenario), begins | line]) + happens + changes
 
 
 SEEDS = {}
@@ -31,14 +34,14 @@ for n, name in enumerate(V1 + V2):
         who = name + ("_a" if begins else "_b")
         SEEDS[who] = play(name, begins)
         # Late enough that there are SAs, and not the same in each scenario.
-        SEEDS[who + "_changed"] = play(name, begins, change(8 + n % 5, n % 18, 1 + n % 3, 4 + 3 * n, bytes([n, 1, 2])), twice=n % 4 == 0)
-SEEDS["notify_everything"] = play("v2_psk", 1, change(255, ADD, 1, 0, bytes([41, 0, 0, 0x40, 0x09])))
-SEEDS["vendor_everywhere"] = play("main_psk", 1, change(255, ADD, 1, 0, bytes([13]) + bytes(16)))
+        SEEDS[who + "_changed"] = play(name, begins, change(8 + n % 5, n % 18, 1 + n % 3, 4 + 3 * n, bytes([n, 1, 2])), line=(0, TWICE, LATE, LOSSY)[n % 4])
+SEEDS["notify_everything"] = play("v2_psk", 1, change(255, ADD, 1, 0xffff, bytes([41, 0, 0, 0x40, 0x00])))
+SEEDS["vendor_everywhere"] = play("main_psk", 1, change(255, ADD, 1, 0xffff, bytes([13]) + bytes(16)))
 SEEDS["another_identity"] = play("v2_psk", 1, change(1, OVERWRITE, 0, 4, bytes([10, 9, 0, 77])))
 SEEDS["another_identity_v1"] = play("main_psk", 1, change(2, OVERWRITE, 0, 4, bytes([10, 9, 0, 77])))
 SEEDS["wrong_proof"] = play("v2_psk", 0, change(1, FLIP, 1, 8, b"\1"))
 SEEDS["wrong_proof_v1"] = play("main_psk", 0, change(2, FLIP, 1, 8, b"\1"))
-SEEDS["crossing"] = play("v2_psk", 1, change(6, DROP, 1), events("cCiIcCiI"), True)
+SEEDS["crossing"] = play("v2_psk", 1, change(6, DROP, 1), events("cCiIcCiI"), TWICE | LATE)
 
 os.makedirs(sys.argv[1], exist_ok=True)
 for name, data in SEEDS.items():

@@ -15,7 +15,7 @@ namespace {
 bool prepared() {
   for (const tamper::Scenario& s : tamper::scenarios()) {
     fix_random(1);
-    static_cast<void>(tamper::perform({&s, false, std::string(s.events), false, {}}));
+    static_cast<void>(tamper::perform({&s, false, std::string(s.events), false, false, false, {}}));
   }
   return true;
 }

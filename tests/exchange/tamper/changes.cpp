@@ -57,7 +57,7 @@ void change_bytes(const Change& c, Bytes& body) {
 void change_parts(const Change& c, Chain& chain, std::size_t which, const std::vector<Chain>& past) {
   auto& parts = chain.parts;
   const auto place = parts.begin() + static_cast<std::ptrdiff_t>(which);
-  const auto other = parts.begin() + static_cast<std::ptrdiff_t>(c.at % (parts.size() + 1));
+  const auto other = parts.begin() + static_cast<std::ptrdiff_t>(c.at == kEnd ? parts.size() : c.at % (parts.size() + 1));
   switch (c.what) {
     case kDouble:
       if (!parts.empty()) parts.insert(other, Part(*place));

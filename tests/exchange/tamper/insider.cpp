@@ -14,11 +14,6 @@ constexpr std::uint8_t kIdV1 = 5, kHashV1 = 8, kSigV1 = 9;
 constexpr std::uint8_t kIdI = 35, kIdR = 36, kAuth = 39, kNotifyV2 = 41;
 constexpr std::uint16_t kNoPpkAuth = 16436;
 
-const Recipe* find(const std::deque<Recipe>& book, ByteView proof) {
-  const auto it = std::ranges::find_if(book, [&](const Recipe& r) { return std::ranges::equal(r.proof, proof); });
-  return it == book.end() ? nullptr : &*it;
-}
-
 const Part* part(const Chain& chain, std::uint8_t type) {
   const auto it = std::ranges::find(chain.parts, type, &Part::type);
   return it == chain.parts.end() ? nullptr : &*it;
@@ -43,6 +38,11 @@ bool speaks_of_no_ppk(const Chain& chain) {
 }
 
 }  // namespace
+
+const Recipe* find(const std::deque<Recipe>& book, ByteView proof) {
+  const auto it = std::ranges::find_if(book, [&](const Recipe& r) { return std::ranges::equal(r.proof, proof); });
+  return it == book.end() ? nullptr : &*it;
+}
 
 Insider* Insider::at_work() { return g_at_work; }
 

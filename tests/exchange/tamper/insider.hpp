@@ -23,6 +23,7 @@ struct Recipe {
   Bytes proof;
   std::function<Bytes(ByteView)> make;
 };
+const Recipe* find(const std::deque<Recipe>& book, ByteView proof);
 
 class Insider {
  public:

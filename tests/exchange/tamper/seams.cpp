@@ -159,12 +159,10 @@ SEAM(SecretBytes, signed_octets, "_ZN7culvert5ikev213signed_octetsENS_3PrfE" SPA
 
 SEAM(SecretBytes, shared_key_auth, "_ZN7culvert5ikev215shared_key_authENS_3PrfE" SPAN "S4_", Prf prf, ByteView secret, ByteView octets) {
   SecretBytes out = real_shared_key_auth(prf, secret, octets);
-  if (Insider* i = speaking())
-    for (const Recipe& made : i->octets)
-      if (std::ranges::equal(made.proof, octets))
-        return i->remember(i->auths, plain(out),
-                           [prf, s = copy(secret), of = made.make](ByteView id) { return plain(real_shared_key_auth(prf, s, of(id))); }),
-               out;
+  Insider* i = speaking();
+  if (const Recipe* made = i ? find(i->octets, octets) : nullptr)
+    i->remember(i->auths, plain(out),
+                [prf, s = copy(secret), of = made->make](ByteView id) { return plain(real_shared_key_auth(prf, s, of(id))); });
   return out;
 }
 

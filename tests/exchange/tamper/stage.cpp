@@ -174,7 +174,7 @@ Outcome watched(Scene& scene, const Play& play) {
     watcher.look();
     around(step);
   };
-  if (play.twice) scene.world.link.duplicate = 0.3;
+  scene.world.link = {play.lossy ? 0.15 : 0, play.twice ? 0.3 : 0, 5ms, play.late ? 900ms : 5ms};
   scene.b->start();
   scene.a->start();
   out.up = scene.world.run_until([&] { return both_up(scene); }, 12s);
@@ -205,7 +205,7 @@ Outcome perform(const Play& play) {
 }
 
 namespace {
-constexpr std::uint8_t kInsiderBegins = 1, kTwice = 2;
+constexpr std::uint8_t kInsiderBegins = 1, kTwice = 2, kLate = 4, kLossy = 8;
 }  // namespace
 
 Play read_play(ByteView input) {
@@ -215,6 +215,8 @@ Play read_play(ByteView input) {
   const auto flags = in.be<std::uint8_t>();
   out.insider_begins = (flags & kInsiderBegins) != 0;
   out.twice = (flags & kTwice) != 0;
+  out.late = (flags & kLate) != 0;
+  out.lossy = (flags & kLossy) != 0;
   const std::size_t count = std::min<std::size_t>(in.be<std::uint8_t>(), std::min(kMostEvents, in.remaining()));
   for (const std::uint8_t event : in.take(count)) out.events.push_back(kEvents[event % kEvents.size()]);
   if (count == 0) out.events = out.scenario->events;
@@ -225,7 +227,8 @@ Play read_play(ByteView input) {
 Bytes write_play(const Play& play) {
   Writer w;
   w.be(static_cast<std::uint8_t>(play.scenario - scenarios().data()));
-  w.be(static_cast<std::uint8_t>((play.insider_begins ? kInsiderBegins : 0) | (play.twice ? kTwice : 0)));
+  w.be(static_cast<std::uint8_t>((play.insider_begins ? kInsiderBegins : 0) | (play.twice ? kTwice : 0) | (play.late ? kLate : 0) |
+                                 (play.lossy ? kLossy : 0)));
   const bool usual = play.events == play.scenario->events;
   w.be(static_cast<std::uint8_t>(usual ? 0 : play.events.size()));
   if (!usual)

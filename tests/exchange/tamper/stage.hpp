@@ -48,7 +48,7 @@ struct Play {
   const Scenario* scenario = nullptr;
   bool insider_begins = false;  ///< A is the insider, else B
   std::string events;
-  bool twice = false;  ///< some datagrams come twice
+  bool twice = false, late = false, lossy = false;  ///< some datagrams come twice, out of order, not at all
   std::vector<Change> changes;
 };
 struct Outcome {
@@ -59,7 +59,7 @@ struct Outcome {
 /// From the beginning to the end of everything. Throws Broken where something does not hold of the insider's victim.
 Outcome perform(const Play& play);
 
-/// Scenario, who is the insider and whether datagrams come twice, how many events (0: the scenario's own), events, changes.
+/// Scenario, who is the insider and what the line does, how many events (0: the scenario's own), events, changes.
 Play read_play(ByteView input);
 Bytes write_play(const Play& play);
 

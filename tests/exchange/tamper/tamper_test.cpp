@@ -10,7 +10,7 @@ using namespace culvert::test::tamper;
 
 namespace {
 
-Play usual(const Scenario& s, bool insider_begins) { return {&s, insider_begins, std::string(s.events), false, {}}; }
+Play usual(const Scenario& s, bool insider_begins) { return {&s, insider_begins, std::string(s.events), false, false, false, {}}; }
 
 bool of_phase_1(const Insider::Sent& s) { return s.exchange == ike::kExchangeMainMode || s.exchange == ike::kExchangeAggressive; }
 
@@ -53,4 +53,30 @@ TEST_CASE("tamper: what is changed under the keys is authentic to whom it is sen
       // Message 3 of Quick Mode has a HASH alone.
       if (s.version == 2) CHECK(taken == changed);
     }
+}
+
+TEST_CASE("tamper: a proof is made for whatever identity is said, and no other lets anybody in", "[tamper]") {
+  struct Row {
+    const char* scenario;
+    std::uint8_t message;  // of the initiator, with its identity and its proof
+  };
+  const Row row = GENERATE(Row{"main_psk", 2}, Row{"v2_psk", 1});
+  const auto scenario = std::ranges::find(scenarios(), std::string_view(row.scenario), &Scenario::name);
+  const auto with = [&](const Change& change) {
+    Play play = usual(*scenario, true);
+    play.events = "";
+    play.changes = {change};
+    return perform(play);
+  };
+  const Bytes another{10, 9, 0, 77};
+  Outcome out = with({row.message, kOverwrite, false, 0, 4, another});
+  INFO(out.transcript);
+  CHECK(out.up);
+  CHECK(out.transcript.find("established with 10.9.0.77") != std::string::npos);
+  // Neither is a proof that is of somebody else, nor one that is wrong. What comes later is another attempt, as it should be.
+  for (const Change& change : {Change{row.message, kOverwrite, true, 0, 4, another}, Change{row.message, kFlip, false, 1, 9, {1}}}) {
+    out = with(change);
+    CHECK(out.transcript.find("established with 10.9.0.77") == std::string::npos);
+    CHECK(out.transcript.find("auth_failed") != std::string::npos);
+  }
 }
