@@ -114,6 +114,13 @@ void lose_peer(Core& core, TimePoint now, IkeSa& sa, Loss loss) {
   }
   confirm_heir(core, sa);
   discard(core, now, sa);
+  // If nothing of ours is left that the peer is at the other end of, it is told so when we begin anew (RFC 7296 §2.4): it may still have
+  // this.
+  const auto with_it = [&](const auto& one) {
+    return !one.second->dead && one.second->established() && one.second->remote.vrf == sa.remote.vrf &&
+           one.second->remote.address == sa.remote.address;
+  };
+  if (can_initiate(c) && std::ranges::none_of(core.sas(), with_it)) core.contacted.erase({sa.remote.vrf, sa.remote.address});
 }
 
 namespace {

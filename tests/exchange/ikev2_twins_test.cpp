@@ -30,10 +30,11 @@ struct Twins {
   Host &leaver, &other;
   IkeSpi staying, leaving;
 };
-Twins twins(World& world) {
+Twins twins(World& world, std::chrono::seconds probe_of_a = std::chrono::seconds{2}) {
   world.record = true;
-  const Pair p = two_v2(world, [](auto& a, auto& b) {
-    for (auto* g : {&a, &b}) g->connections[0].dpd_delay = std::chrono::seconds{2};
+  const Pair p = two_v2(world, [&](auto& a, auto& b) {
+    a.connections[0].dpd_delay = probe_of_a;
+    b.connections[0].dpd_delay = std::chrono::seconds{2};
     b.connections[0].children[0].start_action = config::StartAction::Start;
   });
   p.a.start();
@@ -187,4 +188,56 @@ TEST_CASE("IKEv2: where what carried the packets ends, they go by what has waite
   REQUIRE(world.run_until([&] { return settled(p); }, 60s));
   INFO(p.a.transcript() << p.b.transcript());
   CHECK(p.b.counted(Exchange::CreateChildSa, Reason::Ok) == 1);
+}
+
+TEST_CASE("IKEv2: what a peer has lost and begun anew is one on the other side, too, though that looks for no dead peers",
+          "[ikev2][twins][rfc7296-2.4]") {
+  World world;
+  const Pair p = two_v2(world, [](auto& a, auto& b) {
+    a.connections[0].dpd_delay = std::chrono::seconds{5};
+    b.connections[0].dpd_delay = {};
+  });
+  p.a.start();
+  p.b.start();
+  REQUIRE(world.run_until([&] { return both_up(p); }, 5s));
+  const IpAddress b = p.b.config.connections[0].local_addrs[0];
+  world.dead.insert(b);
+  REQUIRE(world.run_until([&] { return !p.a.up(); }, 600s));
+  world.dead.clear();
+  REQUIRE(world.run_until([&] { return p.a.up(); }, 200s));
+  CHECK(world.run_until([&] { return settled(p); }, 10s));
+  INFO(p.a.transcript() << p.b.transcript());
+  CHECK(p.b.established() == 1);
+}
+
+TEST_CASE("IKEv2: a pair made beside another one is sent by when the peer asks for something else, without a packet of its",
+          "[ikev2][twins][rfc7296-2.3]") {
+  World world;
+  const Twins t = twins(world);  // each side has answered one IKE_AUTH, and has a pair that waits for a sign
+  world.run(500ms);
+  REQUIRE(t.leaver.outbound.size() == 1);
+  REQUIRE(t.other.outbound.size() == 1);
+  REQUIRE(world.run_until([&] { return t.leaver.outbound.size() == 2 && t.other.outbound.size() == 2; }, 4s));  // a probe is one
+}
+
+TEST_CASE("IKEv2: what waits under an IKE SA that the peer deletes is not sent by in the end", "[ikev2][twins][rfc7296-1.4.1]") {
+  World world;
+  const Twins t = twins(world, {});
+  REQUIRE(&t.leaver == &t.sites.a);  // who asks for nothing under the SA that goes, but for its end
+  world.run(500ms);
+  REQUIRE(t.other.inbound.size() == 2);
+  REQUIRE(t.other.outbound.size() == 1);
+  std::uint64_t waits = 0;
+  for (const auto& [spi, sa] : t.other.inbound)
+    if (sa.sa.pair != t.other.outbound[0].sa.pair) waits = sa.sa.pair;
+  t.other.install_min = t.other.install_max = 20ms;
+  bool sent_by = false;
+  CHECK(world.run_until(
+      [&] {
+        sent_by = sent_by || std::ranges::any_of(t.other.outbound, [&](const PlaneSa& s) { return s.sa.pair == waits; });
+        return settled(t.sites);
+      },
+      120s));
+  INFO(t.sites.a.transcript() << t.sites.b.transcript());
+  CHECK_FALSE(sent_by);
 }
