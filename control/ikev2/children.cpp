@@ -265,7 +265,7 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
 void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   if (!child.outbound) return;
   if (child.ended) return delete_child(core, sa, child, Reason::DeletedByOperator);
-  if (child.redundant || needless(core, sa, child)) return;
+  if (child.redundant) return;
   NewPair pair;
   pair.pair = child.pair;
   pair.child = child.child;
@@ -304,8 +304,18 @@ void remove_children(Core& core, IkeSa& sa) {
   while (!sa.children.empty()) remove_child(core, sa, sa.children.back().pair);
 }
 
+void stop_sending(Core& core, TimePoint now, IkeSa& sa) {
+  go_on_without(core, now, sa);
+  for (Child& child : sa.children) {
+    if (child.life == Life::Ended) continue;
+    end_child(core, now, sa, child);
+    child.until = now + kClosingMemory;
+  }
+}
+
 void end_child(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   if (child.life == Life::Ended) return;
+  go_on_without(core, now, sa, child);
   if (!child.outbound) core.shared.actions.emplace_back(ike::RemoveSa{child.pair, Direction::Outbound, child.spi_out});
   child.outbound.reset();
   child.life = Life::Ended;

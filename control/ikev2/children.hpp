@@ -69,8 +69,9 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
 [[nodiscard]] Child* rival_of(IkeSa& sa, const Child& child);
 /// The peer deletes it, as its maker. We do when its Delete does not come: it may have been lost with an IKE SA that was rekeyed meanwhile.
 void leave_to_peer(Core& core, TimePoint now, IkeSa& sa, Child& child);
-/// The peer has our answers: of those that were settled it is the other one that is sent by.
-void release_rivals(Core& core, TimePoint now, IkeSa& sa);
+/// The peer asks for something else: it has all that we have answered before (a window of 1, RFC 7296 §2.3). What was made anew is sent by,
+/// of those that were settled the other one; what an operator has ended meanwhile can go. Of a rekeying its Delete tells.
+void release_answered(Core& core, TimePoint now, IkeSa& sa);
 /// The outbound half of one that has waited.
 void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child);
 /// What was never more than an inbound half.
@@ -80,6 +81,8 @@ void remove_child(Core& core, IkeSa& sa, std::uint64_t pair);
 void remove_children(Core& core, IkeSa& sa);
 /// Deleted by both sides: nothing is sent by it any more; what is on its way still comes in.
 void end_child(Core& core, TimePoint now, IkeSa& sa, Child& child);
+/// All under an SA that is about to be closed: the peer sends by it until it has the Delete, and that is taken in until it has answered.
+void stop_sending(Core& core, TimePoint now, IkeSa& sa);
 /// The living pair that replaces another; nullptr: none.
 [[nodiscard]] Child* heir_of(IkeSa& sa, std::uint64_t pair);
 /// A pair that has an heir waits for the peer to delete it.
@@ -87,8 +90,11 @@ void replaced_by_heir(Core& core, TimePoint now, IkeSa& sa, std::uint64_t pair);
 /// Where another pair carries something of a new one's traffic, or is about to, the new one, if it is of the peer's making, is sent by when
 /// the peer has shown that it has our answer.
 [[nodiscard]] bool carried_by_another(Core& core, const IkeSa& sa, const NewPair& pair);
-/// Whether it is in the place of what it stands for no more, since another one has it (doubles.cpp).
-[[nodiscard]] bool needless(Core& core, const IkeSa& sa, const Child& child);
+/// Before what carries the traffic is sent by no more, a pair or all under an SA: packets go on with the youngest other one that is sent by
+/// (the data plane sees to that); if there is none, with what has waited for a sign of the peer until now (doubles.cpp).
+void go_on_without(Core& core, TimePoint now, const IkeSa& sa, const Child& child);
+void go_on_without(Core& core, TimePoint now, const IkeSa& sa);
+/// Whether it is in the place of what it stands for no more, since another one has it.
 [[nodiscard]] bool outlived(const IkeSa& sa, const Child& child);
 /// Of several for the same thing each is rekeyed soon.
 void hasten_doubles(TimePoint now, IkeSa& sa, Child& made);

@@ -197,6 +197,7 @@ void expired(Core& core, TimePoint now, const ike::SaExpired& what) {
     IkeSa& sa = *shared;
     Child* child = sa.dead ? nullptr : sa.find(what.pair);
     if (!child || (what.direction == Direction::Inbound ? child->spi_in : child->spi_out) != what.spi) continue;
+    if (what.hard && child->life == Life::Replaced) go_on_without(core, now, sa, *child);  // nothing more leaves by it
     if (child->life != Life::Live) return;
     if (!what.hard) {
       child->due = true;

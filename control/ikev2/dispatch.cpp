@@ -22,6 +22,31 @@ namespace culvert::ikev2 {
 
 namespace {
 
+void judge_request(Core& core, const Incoming& in, IkeSa& sa, const Message& message, bool closing) {
+  const std::uint8_t exchange = in.header().exchange;
+  const std::uint32_t id = in.header().message_id.value;
+  if (const auto critical = message.unknown_critical())
+    return answer_error(core, in.now, sa, exchange, id, NotifyType::UnsupportedCriticalPayload, {*critical});
+  switch (exchange) {
+    case ike::kExchangeCreateChildSa:
+      take_place(core, in.now, sa);
+      if (closing) return answer_error(core, in.now, sa, exchange, id, NotifyType::TemporaryFailure);
+      return on_create_child_request(core, in, sa, message);
+    case ike::kExchangeFollowupKe:
+      take_place(core, in.now, sa);
+      if (closing) return answer_error(core, in.now, sa, exchange, id, NotifyType::TemporaryFailure);
+      return on_followup_request(core, in, sa, message);
+    case ike::kExchangeInformationalV2:
+      if (const auto fault = check(MessageKind::Informational, message)) {
+        core.say(sa, Severity::Warn, Exchange::Informational, Reason::BadPayloads, "INFORMATIONAL: " + *fault);
+        return answer_error(core, in.now, sa, exchange, id, NotifyType::InvalidSyntax);
+      }
+      return on_informational_request(core, in, sa, message);
+    default:
+      return answer_error(core, in.now, sa, exchange, id, NotifyType::InvalidSyntax);
+  }
+}
+
 void on_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_request(core, in, sa);
   if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_request(core, in, sa);
@@ -35,28 +60,8 @@ void on_request(Core& core, const Incoming& in, IkeSa& sa) {
   const auto message = open(core, in, sa);
   if (!message) return;
   heard(core, in, sa);
-  const std::uint8_t exchange = in.header().exchange;
-  const std::uint32_t id = in.header().message_id.value;
-  if (const auto critical = message->unknown_critical())
-    return answer_error(core, in.now, sa, exchange, id, NotifyType::UnsupportedCriticalPayload, {*critical});
-  switch (exchange) {
-    case ike::kExchangeCreateChildSa:
-      take_place(core, in.now, sa);
-      if (closing) return answer_error(core, in.now, sa, exchange, id, NotifyType::TemporaryFailure);
-      return on_create_child_request(core, in, sa, *message);
-    case ike::kExchangeFollowupKe:
-      take_place(core, in.now, sa);
-      if (closing) return answer_error(core, in.now, sa, exchange, id, NotifyType::TemporaryFailure);
-      return on_followup_request(core, in, sa, *message);
-    case ike::kExchangeInformationalV2:
-      if (const auto fault = check(MessageKind::Informational, *message)) {
-        core.say(sa, Severity::Warn, Exchange::Informational, Reason::BadPayloads, "INFORMATIONAL: " + *fault);
-        return answer_error(core, in.now, sa, exchange, id, NotifyType::InvalidSyntax);
-      }
-      return on_informational_request(core, in, sa, *message);
-    default:
-      return answer_error(core, in.now, sa, exchange, id, NotifyType::InvalidSyntax);
-  }
+  judge_request(core, in, sa, *message, closing);
+  if (!sa.dead && sa.established()) release_answered(core, in.now, sa);  // but not what it has just deleted
 }
 
 void on_response(Core& core, const Incoming& in, IkeSa& sa) {

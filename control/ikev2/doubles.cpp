@@ -7,12 +7,20 @@
 
 namespace culvert::ikev2 {
 
+namespace {
+/// Made anew by both sides at once: settle_rivals sees to it that one of them goes.
+bool made_at_once(const Child& a, const Child& b) {
+  return a.role != b.role && a.rekeyed == 0 && b.rekeyed == 0 && std::chrono::abs(a.established - b.established) < kSimultaneous;
+}
+}  // namespace
+
 /// More than one pair of the same traffic, that no rule of collisions has made an end of: a rekeying makes one of them the newest on both
 /// sides, and the others end when it is their turn (outlived).
 void hasten_doubles(TimePoint now, IkeSa& sa, Child& made) {
   for (Child& other : sa.children) {
     if (other.pair == made.pair || other.pair == made.rekeyed || !made.doubles(other)) continue;
-    if (other.life != Life::Live || other.rekeyed == made.rekeyed) continue;
+    const bool anew = made.rekeyed == 0 && other.rekeyed == 0;  // of what one side alone makes it may want several
+    if (other.life != Life::Live || (anew ? made.role == other.role || made_at_once(made, other) : other.rekeyed == made.rekeyed)) continue;
     made.rekey_at = std::min<TimePoint>(made.rekey_at, now + kDoubleRekeyed * (made.role == Role::Initiator ? 1 : 2));
     other.rekey_at = std::min<TimePoint>(other.rekey_at, now + kDoubleRekeyed * 4);
   }
@@ -20,8 +28,7 @@ void hasten_doubles(TimePoint now, IkeSa& sa, Child& made) {
 
 Child* rival_of(IkeSa& sa, const Child& child) {
   const auto it = std::ranges::find_if(sa.children, [&](const Child& c) {
-    return child.doubles(c) && c.role != child.role && c.rekeyed == 0 && child.rekeyed == 0 && c.life == Life::Live && !c.redundant &&
-           !c.due && std::chrono::abs(c.established - child.established) < kSimultaneous;
+    return child.doubles(c) && made_at_once(c, child) && c.life == Life::Live && !c.redundant && !c.due;
   });
   return it == sa.children.end() ? nullptr : &*it;
 }
@@ -40,19 +47,40 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
   core.touch(sa);
 }
 
-/// Whether something else carries what this pair is for, and is to go on with it: a later generation, since the data plane sends by what
-/// was installed last, and under an SA that is to go whatever it is. Not the one that it replaces, and nothing under an SA that is to go.
-bool needless(Core& core, const IkeSa& sa, const Child& child) {
-  const auto goes = [](const IkeSa& one) { return one.leaving(); };
-  const auto carries = [&](const Child& c) {
-    return child.doubles(c) && c.pair != child.pair && c.pair != child.rekeyed && c.life == Life::Live && !c.outbound && !c.redundant;
-  };
+namespace {
+/// Whether packets leave by it.
+bool sent_by(const Child& child) { return !child.outbound && child.life != Life::Ended; }
+
+/// `goes(sa, child)`: what is no longer sent by from now on.
+template <class Goes>
+void go_on_without(Core& core, TimePoint now, const IkeSa& sa, Goes&& goes) {
   const auto all = core.sas_with(sa, sa.remote_id);
-  return std::ranges::any_of(all, [&](const IkeSa* one) {
-    return one->peer == sa.peer && std::ranges::any_of(one->children, [&](const Child& c) {
-             return carries(c) && (goes(sa) || (c.rekeyed != 0 && !goes(*one) && c.established > child.established));
-           });
-  });
+  const auto any_other = [&](const Child& gone, auto&& visit) {
+    for (IkeSa* one : all)
+      for (Child& c : one->children)
+        if (one->peer == sa.peer && !goes(*one, c) && c.child == gone.child && !c.share.own() && c.selectors.intersects(gone.selectors) &&
+            visit(*one, c))
+          return true;
+    return false;
+  };
+  for (const Child& gone : sa.children) {
+    if (!goes(sa, gone) || gone.share.own() || !sent_by(gone)) continue;
+    if (any_other(gone, [](const IkeSa&, const Child& c) { return sent_by(c); })) continue;
+    any_other(gone, [&](IkeSa& one, Child& c) {
+      if (c.life == Life::Live && !c.ended) release_outbound(core, now, one, c);
+      return false;
+    });
+  }
+}
+}  // namespace
+
+void go_on_without(Core& core, TimePoint now, const IkeSa& sa) {
+  if (sa.children.empty()) return;
+  go_on_without(core, now, sa, [&](const IkeSa& one, const Child&) { return one.id == sa.id; });
+}
+
+void go_on_without(Core& core, TimePoint now, const IkeSa& sa, const Child& child) {
+  go_on_without(core, now, sa, [&](const IkeSa&, const Child& c) { return c.pair == child.pair; });
 }
 
 Child* heir_of(IkeSa& sa, std::uint64_t pair) {

@@ -158,15 +158,17 @@ void install_agreed(Core& core, IkeSa& sa, NewPair pair, ByteView nonce_i, ByteV
   sa.request->state = RequestInstalling{job, std::move(pair)};
 }
 
+constexpr const char* kDeletedMeanwhile = "The peer deleted the CHILD SA before its answer came.";
+bool deleted_meanwhile(const MakeChild& make, Spi theirs) { return std::ranges::find(make.deleted, theirs) != make.deleted.end(); }
+
 void on_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   auto& make = std::get<MakeChild>(sa.request->make);
   if (const auto fault = check(MessageKind::NewChildReply, m))
     return child_request_failed(core, now, sa, Reason::BadPayloads, "The answer to CREATE_CHILD_SA: " + *fault, {.number = 2});
   auto pair = agreed(make, true, m);
   if (!pair) return disagreed(core, now, sa, pair.error(), 2);
-  if (std::ranges::find(make.deleted, pair->spi_out) != make.deleted.end())
-    return child_request_failed(core, now, sa, Reason::DeletedByPeer, "The peer deleted the CHILD SA before its answer came.",
-                                {.number = 2, .by = ike::RefusedBy::Peer});
+  if (deleted_meanwhile(make, pair->spi_out))
+    return child_request_failed(core, now, sa, Reason::DeletedByPeer, kDeletedMeanwhile, {.number = 2, .by = ike::RefusedBy::Peer});
   if (!expect_followups(*sa.request, pair->suite.more, m))
     return child_request_failed(core, now, sa, Reason::BadPayloads, kNoLink, {.number = 2});
   make.grouped = core.child(sa, make.child).per_cpu.sas && m.notify(NotifyType::SaResourceInfo) != nullptr;
@@ -329,6 +331,8 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
     child_request_failed(core, now, sa, Reason::InstallFailed, "The data plane refused the inbound SA: " + error + ".");
     return say_deleted(core, sa, pair.spi_in, pair.suite.protocol);
   }
+  if (const auto& make = std::get<MakeChild>(sa.request->make); deleted_meanwhile(make, pair.spi_out))
+    return child_request_failed(core, now, sa, Reason::DeletedByPeer, kDeletedMeanwhile, {.number = 2, .by = ike::RefusedBy::Peer});
   const Request done = *std::exchange(sa.request, {});
   const auto& asked = std::get<MakeChild>(done.make);
   const Child* theirs = heir_of(sa, pair.rekeyed);

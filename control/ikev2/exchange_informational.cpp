@@ -79,6 +79,7 @@ void peer_deletes_sa(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id) {
   // The peer may ask again, since our answer may be lost.
   abandon_request(core, sa);
   abandon_answering(core, sa);
+  go_on_without(core, now, sa);
   remove_children(core, sa);
   sa.tasks.clear();
   enter_closing(core, now, sa);

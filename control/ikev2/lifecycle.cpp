@@ -64,9 +64,9 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
 }
 
 void discard(Core& core, TimePoint now, IkeSa& sa) {
-  static_cast<void>(now);
   abandon_request(core, sa);
   abandon_answering(core, sa);
+  go_on_without(core, now, sa);
   remove_children(core, sa);
   if (const MakeChild* made = sa.half_made(); made && made->spi_in) core.release_spi(made->spi_in);
   core.drop(sa);
@@ -86,7 +86,7 @@ void close_sa(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std::st
   core.say(sa, Severity::Info, Exchange::Informational, reason, text);
   if (!sa.established()) return discard(core, now, sa);
   abandon_answering(core, sa);
-  remove_children(core, sa);
+  reason == Reason::Replaced ? stop_sending(core, now, sa) : remove_children(core, sa);
   sa.established()->replaced = true;
   sa.established()->until.reset();
   sa.confirmed = true;  // known or not, it goes
@@ -114,6 +114,13 @@ void lose_peer(Core& core, TimePoint now, IkeSa& sa, Loss loss) {
   }
   confirm_heir(core, sa);
   discard(core, now, sa);
+  // If nothing of ours is left that the peer is at the other end of, it is told so when we begin anew (RFC 7296 §2.4): it may still have
+  // this.
+  const auto with_it = [&](const auto& one) {
+    return !one.second->dead && one.second->established() && one.second->remote.vrf == sa.remote.vrf &&
+           one.second->remote.address == sa.remote.address;
+  };
+  if (can_initiate(c) && std::ranges::none_of(core.sas(), with_it)) core.contacted.erase({sa.remote.vrf, sa.remote.address});
 }
 
 namespace {

@@ -118,13 +118,6 @@ Bytes resource_of(const Share& share) {
   return std::move(w).take();
 }
 
-void release_shares(Core& core, TimePoint now, IkeSa& sa) {
-  for (Child& child : sa.children)
-    if (((child.share.own() && child.rekeyed == 0) || child.ended) && child.role == Role::Responder && child.life == Life::Live &&
-        child.outbound)
-      release_outbound(core, now, sa, child);
-}
-
 // ---------------------------------------------------------------------------------------------------------------- what we ask for
 
 namespace {

@@ -41,9 +41,6 @@ std::uint16_t least_used(const Core& core, const IkeSa& sa, std::size_t child, c
 [[nodiscard]] bool answers_grouped(Core& core, const IkeSa& sa, const NewPair& pair, const Message& request);
 /// What SA_RESOURCE_INFO says of it.
 Bytes resource_of(const Share& share);
-/// The peer asks for something else: it has all that we have answered before (a window of 1, RFC 7296 §2.3), and what an operator has ended
-/// meanwhile can go.
-void release_shares(Core& core, TimePoint now, IkeSa& sa);
 
 // -------------------------------------------------------------------------------------------- what we ask for
 

@@ -57,8 +57,9 @@ bool SyncBudget::take(TimePoint now) {
 
 std::optional<SyncNumbers> propose_sync(const MessageIds& ids, const Synchronizing& sync, unsigned attempt, Bytes nonce) {
   const std::uint32_t known = std::max(ids.next_send, sync.highest_own.value_or(0));
-  if (used_up(known, ids.next_expected)) return std::nullopt;
-  return SyncNumbers{std::move(nonce), known + kAhead[std::min<std::size_t>(attempt, kAhead.size() - 1)], ids.next_expected};
+  const std::uint64_t m1 = std::uint64_t{known} + kAhead[std::min<std::size_t>(attempt, kAhead.size() - 1)];
+  if (m1 > kMaxSyncId || ids.next_expected > kMaxSyncId) return std::nullopt;  // the other side would not take it either
+  return SyncNumbers{std::move(nonce), static_cast<std::uint32_t>(m1), ids.next_expected};
 }
 
 std::expected<SyncNumbers, std::string> answer_sync(const MessageIds& ids, const Synchronizing& sync, const SyncNumbers& asked) {

@@ -5,7 +5,6 @@
 
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/mobike.hpp"
-#include "control/ikev2/shares.hpp"
 #include "control/ikev2/traced.hpp"
 
 namespace culvert::ikev2 {
@@ -140,8 +139,6 @@ void heard(Core& core, const Incoming& in, IkeSa& sa) {
   core.touch(sa);
   if (in.response()) return;
   sa.last_print = ike::fingerprint(in.framed.message);
-  release_rivals(core, in.now, sa);  // it asks for one thing at a time, and so has our answers
-  release_shares(core, in.now, sa);
   sa.mobility.asked_from = {in.datagram.local, in.datagram.remote};
   if (sa.mobility.agreed) return;  // it moves when it says so (RFC 4555 §3.8)
   if (in.datagram.local.address == sa.local.address) sa.local.port = in.datagram.local.port;

@@ -103,9 +103,13 @@ void leave_to_peer(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   core.touch(sa);
 }
 
-void release_rivals(Core& core, TimePoint now, IkeSa& sa) {
-  for (Child& child : sa.children)
-    if (const Child* own = child.outbound ? sa.find(child.rekeyed) : nullptr; own && own->redundant) release_outbound(core, now, sa, child);
+void release_answered(Core& core, TimePoint now, IkeSa& sa) {
+  for (Child& child : sa.children) {
+    if (!child.outbound || child.life != Life::Live) continue;
+    const Child* own = sa.find(child.rekeyed);
+    const bool made_anew = child.role == Role::Responder && (child.rekeyed == 0 || child.ended);
+    if (made_anew || (own && own->redundant)) release_outbound(core, now, sa, child);
+  }
 }
 
 }  // namespace culvert::ikev2

@@ -316,3 +316,33 @@ TEST_CASE("IKEv2 insider: IKE_FOLLOWUP_KE that goes on with nothing, twice, wron
   in.world.run(121s);
   CHECK(in.b.spis.size() == in.b.inbound.size());
 }
+
+TEST_CASE("IKEv2: what the peer deletes before the last answer about it has come is not sent by",
+          "[ikev2][rfc9370-2.2.4][rfc7296-2.25.1]") {
+  World world;
+  plug_in_test_kem();
+  const Pair p = two_v2(world, [](auto& a, auto& b) {
+    for (auto* g : {&a, &b}) {
+      const bool first = g == &a;
+      auto& children = g->connections[0].children;
+      children.push_back(child("more", first ? "10.1.7.0/24" : "10.2.7.0/24", first ? "10.2.7.0/24" : "10.1.7.0/24", "aes128gcm16",
+                               config::StartAction::None));
+      children[1].esp_proposals = parse_esp_proposal_v2("aes128gcm16-x25519-ke1_ecp384").value();
+    }
+  });
+  begin(world, p);
+  bool lost = true;
+  const IpAddress b = p.b.config.connections[0].local_addrs[0];
+  world.hook = [&](ike::Datagram& d) { return !(lost && followup(d) && d.local.address == b); };
+  p.a.step([&](ike::Engine& e) { CHECK(e.initiate(world.now, "c", "more").ok); });
+  REQUIRE(world.run_until([&] { return p.b.live_pairs("more") == 1; }, 10s));
+  p.b.step([&](ike::Engine& e) { CHECK(e.terminate(world.now, "c", "more").ok); });
+  REQUIRE(world.run_until([&] { return p.b.inbound.size() == 1; }, 30s));
+  CHECK(p.a.live_pairs("more") == 0);  // it waits for the answer
+  lost = false;
+  REQUIRE(world.run_until([&] { return p.a.counted(Exchange::IkeFollowupKe, Reason::DeletedByPeer) == 1; }, 60s));
+  INFO(p.a.transcript() << p.b.transcript());
+  CHECK(p.a.live_pairs("more") == 0);
+  CHECK(p.a.current_out("more") == nullptr);
+  CHECK(world.run_until([&] { return settled(p); }, 10s));
+}

@@ -278,15 +278,16 @@ void Host::remove(const ike::RemoveSa& sa) {
   });
 }
 
-/// A worker without an SA of its own goes on with an older one, or with that for all.
+/// As in the data plane (Commands::remove_outbound): what has left by it goes on with the youngest that is left; of a worker that has none
+/// of its own any more with that for all.
 void Host::remove_outbound(std::uint64_t pair) {
   const auto gone = std::ranges::find_if(outbound, [&](const PlaneSa& s) { return s.sa.pair == pair; });
   if (gone == outbound.end()) return;
   const bool own = gone->sa.worker.has_value();
   const std::string policy = policy_of(gone->sa);
   outbound.erase(gone);
-  if (!own || current[policy] != pair) return;
-  current.erase(policy);
+  if (current[policy] != pair) return;
+  if (own) current.erase(policy);
   for (const PlaneSa& s : outbound)
     if (policy_of(s.sa) == policy) current[policy] = s.sa.pair;
 }

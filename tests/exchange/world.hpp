@@ -105,7 +105,7 @@ class Host final : public ike::Services {
   std::vector<TimePoint> times;                  ///< of the reports in `log`
   std::map<std::uint32_t, PlaneSa> inbound;      ///< by SPI
   std::vector<PlaneSa> outbound;                 ///< in order of installation
-  std::map<std::string, std::uint64_t> current;  ///< policy -> pair: the last installed, whether or not it is still there
+  std::map<std::string, std::uint64_t> current;  ///< policy -> pair: the youngest that is there, else the last that was
   std::set<std::uint32_t> spis;                  ///< allocated and not released
   bool refuse_installs = false;
   bool spi_room = true;

@@ -48,6 +48,12 @@ TEST_CASE("what is proposed is higher than all that was, each time more", "[ikev
   CHECK(propose_sync({last + 100, 3}, sync, 0, kNonce)->send == last + 101);
   CHECK_FALSE(propose_sync({kMaxSyncId + 1, 3}, sync, 0, kNonce));
   CHECK_FALSE(propose_sync({7, kMaxSyncId + 1}, sync, 0, kNonce));
+  // Where the last attempts would go past the last ID, or around it, there are none.
+  CHECK(propose_sync({kMaxSyncId - 1, 3}, {}, 0, kNonce)->send == kMaxSyncId);
+  for (unsigned attempt = 0; attempt < 7; ++attempt) {
+    CHECK_FALSE(propose_sync({kMaxSyncId, 3}, {}, attempt, kNonce));
+    CHECK(propose_sync({kMaxSyncId - 65536, 3}, {}, attempt, kNonce)->send <= kMaxSyncId);
+  }
 }
 
 TEST_CASE("P2 and M2 are the higher of what either side knows; nothing goes back", "[ikev2][sync][rfc6311-5.1]") {
