@@ -150,6 +150,7 @@ struct VerifyResult {
   Reason reason{};      ///< of a refusal: CertUntrusted, CertInvalid, CertRevoked, AuthFailed for a wrong signature, WrongIdentity
   std::string message;  ///< for an operator: which certificate, and the check that failed
   std::string subject;  ///< printable, of the end entity's certificate, where one was read
+  Bytes key{};          ///< of `ok`: what tells its key from another one
 };
 /// The answer to CheckUser.
 struct UserChecked {
@@ -176,6 +177,7 @@ struct TlsStepped {
   Reason reason{};        ///< as in VerifyResult, EapTls, NoSecret where ours cannot be used, or Limit
   std::string message{};  ///< for an operator, a part of a sentence
   std::string subject{};  ///< as in VerifyResult
+  Bytes key{};            ///< as in VerifyResult; of `done`
   std::string alert{};    ///< by which the peer has ended it; empty: we did
 };
 /// The answer to FindName.
