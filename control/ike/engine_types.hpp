@@ -36,6 +36,7 @@ using crypto::KeyExchange;
 struct Datagram {
   Endpoint local, remote;
   Bytes data;
+  bool heard = false;  ///< in: a first message whose sender has shown the data plane that he hears what is sent to him (RFC 7296 §2.6)
 };
 
 /// An identity of a peer as something to look up, and to find again after a restart: the beginning of a hash; zeros: nobody.
