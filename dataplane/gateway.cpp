@@ -116,7 +116,9 @@ std::expected<void, std::string> Gateway::make_workers() {
                   .captures = segment_->captures(),
                   .default_bypass = config_.default_policy == config::PolicyAction::Bypass,
                   .vlan_traffic = vlan_traffic_};
-  if (::getrandom(&environment_.hash_seed, sizeof environment_.hash_seed, 0) != sizeof environment_.hash_seed)
+  if (::getrandom(&environment_.hash_seed, sizeof environment_.hash_seed, 0) != sizeof environment_.hash_seed ||
+      ::getrandom(environment_.cookie_secret.data(), environment_.cookie_secret.size(), 0) !=
+          static_cast<ssize_t>(environment_.cookie_secret.size()))
     return std::unexpected("getrandom failed");
   for (std::size_t w = 0; w < n; ++w) {
     auto crypto = CryptoEngine::create();

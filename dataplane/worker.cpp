@@ -39,6 +39,7 @@ constexpr std::uint32_t kIcmpRate = 1000, kIcmpBurst = 100;
 constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 // What routers say of tunnels' paths: each SA is told once in ten minutes, or a few times where hops become ever smaller.
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
+constexpr std::uint32_t kCookieRate = 200000, kCookieBurst = 2000;  ///< answers to strangers a second: less than a fifth of a worker's time
 constexpr unsigned kTransmitTries = 4;
 // Of what a port brings at once so many packets go through the path together: their headers and buffers stay in the first-level cache, and
 // their pages in the TLB for stores, which has 16 entries, from step to step. All do where the crypto wants many, or where a pass has so
@@ -84,6 +85,8 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       arp_budget_(kArpRate, kArpBurst),
       path_mtu_budget_(kPathMtuRate, kPathMtuBurst),
       punt_budget_(environment.hash_seed + id),
+      cookies_(environment.cookie_secret, crypto_),
+      cookie_budget_(kCookieRate, kCookieBurst),
       flows_(*environment.fib, environment.hash_seed ^ id),
       flows_v6_(*environment.fib, environment.hash_seed ^ id),
       reassembly_({[this](Packet& view) { return env_.whole->allocate(view); },

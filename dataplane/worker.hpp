@@ -22,6 +22,7 @@
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/icmp.hpp"
+#include "dataplane/nodes/ike_cookie.hpp"
 #include "dataplane/nodes/parcel.hpp"
 #include "dataplane/nodes/path_log.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
@@ -61,6 +62,7 @@ struct WorkerEnvironment {
   std::span<shm::CaptureRing> captures;  ///< of each worker
   bool default_bypass = false;
   std::uint64_t hash_seed = 0;            ///< random
+  Cookies::Secret cookie_secret{};        ///< random
   std::span<VlanTraffic> vlan_traffic{};  ///< by worker, then by VLAN
 };
 
@@ -124,6 +126,7 @@ class Worker {
   void group_query(Packet& p);
   void heard(Packet& p, const NeighborVerdict& verdict, std::uint16_t ether_type);
   void punt_ike(Packet& p);
+  void ask_for_cookie(Packet& p, const FirstMessage& m);
   void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
   void opened(Burst& esp, Burst& inner);
@@ -198,6 +201,8 @@ class Worker {
   TokenBucket arp_budget_;
   TokenBucket path_mtu_budget_;
   PuntLimiter punt_budget_;
+  Cookies cookies_;
+  TokenBucket cookie_budget_;
   std::uint64_t now_ = 0;              // CLOCK_MONOTONIC in ns, once a pass
   const Spd* policies_now_ = nullptr;  // the snapshot of this pass
   FlowCache<> flows_;

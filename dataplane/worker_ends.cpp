@@ -46,10 +46,29 @@ void Worker::heard(Packet& p, const NeighborVerdict& v, std::uint16_t ether_type
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
 
+/// Those who have begun come first, and who brings a cookie of ours counts as one of them. Of those who begin with IKEv2 culvertd gets a
+/// few: the others are asked for one here.
 void Worker::punt_ike(Packet& p) {
-  if (env_.ike == nullptr || !punt_budget_.take(source_of(p), begins_negotiation(p), now_, p.vrf)) return drops_.drop(p, Drop::PuntFull);
-  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port, .vrf = p.vrf};
+  if (env_.ike == nullptr) return drops_.drop(p, Drop::PuntFull);
+  const auto first = begins_negotiation(p) ? read_first_message(p) : std::nullopt;
+  const bool heard = first && cookies_.good(p, *first, now_);
+  const PuntKind kind = heard || !begins_negotiation(p) ? PuntKind::Begun : first ? PuntKind::Askable : PuntKind::First;
+  if (!punt_budget_.take(source_of(p), kind, now_, p.vrf)) {
+    if (kind == PuntKind::Askable) return ask_for_cookie(p, *first);
+    return drops_.drop(p, Drop::PuntFull);
+  }
+  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port, .heard = heard, .vrf = p.vrf};
   to_manager(p, env_.ike, Drop::PuntFull);
+}
+
+/// Never by an SA: IKE goes past the policies (RFC 4301 §4.4.1).
+void Worker::ask_for_cookie(Packet& p, const FirstMessage& m) {
+  if (!cookie_budget_.take(now_) || !cookies_.ask(p, m, now_)) return drops_.drop(p, Drop::PuntFull);
+  set_origin(p, Origin::LocalToClear);
+  const NextHop& hop = env_.fib->hop(way_to(p));
+  if (!hop.leads_out()) return drops_.drop(p, Drop::NoRoute);
+  counters_.cookies.add(1);
+  send(p, hop);
 }
 
 /// RFC 4301 §8.2.1: a router says that a packet of an SA did not fit. The manager knows whether it was one.

@@ -88,7 +88,7 @@ Section<Ike> ike_section() {
            "Wait before a request is sent again for the first time.")
       .key("retransmit_base", &Ike::retransmit_base, factor(1, 4), "Each further wait is longer by this factor.")
       .key("retransmit_tries", &Ike::retransmit_tries, number<std::uint32_t>(1, 20),
-           "A request is sent again so many times, then the exchange fails.")
+           "A request is sent again so many times, then the exchange fails; while IKEv2 comes up more often in the same time.")
       .key("keepalive", &Ike::keepalive, duration<Seconds>(5s, 1h, "no keepalives"), "Interval of NAT keepalives (RFC 3948 §4).")
       .key("half_open_limit", &Ike::half_open_limit, number<std::uint32_t>(1, 1'000'000),
            "Negotiations begun by others that may be under way in all.")

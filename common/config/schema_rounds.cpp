@@ -66,6 +66,16 @@ void order_sides(const At& at, Connection& c) {
 
 namespace {
 
+/// Whether a section proves no more than an earlier one: by the same certificate or private key of ours, or the one of the peer's that
+/// both take.
+bool same_credential(const LocalAuth& a, const LocalAuth& b) {
+  const bool certificate = !a.certs.empty() && !b.certs.empty() && a.certs.front() == b.certs.front();
+  return certificate || (a.key.kind != SecretRef::Kind::None && a.key.kind == b.key.kind && a.key.where == b.key.where);
+}
+bool same_credential(const RemoteAuth& a, const RemoteAuth& b) {
+  return a.cacerts.empty() && b.cacerts.empty() && a.certs.size() == 1 && a.certs == b.certs;
+}
+
 /// So many of a side, of which each proves something that the others do not.
 template <class Proofs>
 void check_side(const Connection& c, const Where& at, std::size_t count, Proofs of) {
@@ -77,6 +87,12 @@ void check_side(const Connection& c, const Where& at, std::size_t count, Proofs 
     if (auth.auth == Proof::Xauth && k > 0) here.key("auth").error("expected psk, pubkey or EAP, got xauth: XAuth is of IKEv1");
     if (auth.auth == Proof::Psk && ++secrets == 2)
       here.key("auth").error("expected another proof: the secret of the connection is shown by another section already");
+    for (std::size_t before = 0; before < k; ++before) {
+      const auto& other = of(proofs(c, before));
+      if (by_certificate(auth.auth) && by_certificate(other.auth) && here.clean({"certs", "key"}) && same_credential(auth, other))
+        here.key("certs").error("expected another certificate: that of " + other.place.section +
+                                " proves nothing more by being shown again (RFC 4739)");
+    }
     if (is_eap(auth.auth) && ++users == 2) here.key("auth").error("expected at most one section with EAP of a side");
   }
 }

@@ -26,7 +26,7 @@
 
 namespace culvert::shm {
 
-inline constexpr std::uint32_t kContractVersion = 16;
+inline constexpr std::uint32_t kContractVersion = 17;
 inline constexpr std::size_t kNameBytes = 64;      ///< "connection/child" or a policy's name, NUL-padded, cut if longer
 inline constexpr std::size_t kMaxEncrKey = 36;     ///< AES-256 with a salt of 4
 inline constexpr std::size_t kMaxIntegKey = 64;    ///< HMAC-SHA2-512
@@ -275,6 +275,7 @@ struct Message {
 struct Datagram {
   Endpoint local, remote;    ///< both of the VRF by which it came in, or is to leave
   std::uint32_t length = 0;  ///< of `data` in use; checked against kMaxDatagram by the reader
+  std::uint8_t heard = 0;    ///< punt: 1: a first message with a cookie of the data plane's, whose sender hears what is sent there
   std::array<std::uint8_t, kMaxDatagram> data;
 };
 

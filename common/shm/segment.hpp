@@ -133,6 +133,7 @@ struct alignas(64) WorkerCounters {
   // What makes the balance: over all threads rx + generated = tx + drops + consumed, but for what is between two threads or waits.
   Counter generated;  ///< packets made here: ICMP errors (sent, or over their rate limit), fragments
   Counter consumed;   ///< packets that have done their work: ARP that was learnt from, what was cut into fragments
+  Counter cookies;    ///< first messages of IKEv2 that were answered with a cookie here, and sent back as that
   std::array<NodeCounters, static_cast<std::size_t>(Node::Count_)> nodes;
 };
 /// Of the data plane's manager thread: what ends there, on its way between workers or to and from culvertd.

@@ -100,6 +100,34 @@ void about_trust(std::vector<Finding>& out, const config::Connection& c, ParsedF
   }
 }
 
+/// The key of ours, or the only one of the peer's that may prove a side in a round; empty: there is none, or it cannot be read.
+Bytes only_key(const config::Connection& round, bool ours, ParsedFiles& files) {
+  if (ours) {
+    const auto own = read_own(round, files);
+    return own ? key_name(own->chain.front()) : Bytes();
+  }
+  const auto trust = read_trust(round, files);
+  return trust && trust->anchors.empty() && trust->pinned.size() == 1 ? key_name(trust->pinned.front()) : Bytes();
+}
+
+/// Two files with one key are as good as one (RFC 4739: each round proves something else).
+void about_repetition(std::vector<Finding>& out, const config::Connection& c, bool ours, ParsedFiles& files) {
+  std::vector<Bytes> before;
+  for (std::size_t k = 0; k < config::rounds_of(c); ++k) {
+    const config::Connection& r = config::proofs(c, k);
+    if (ours ? !config::proves_local(c, k) || !config::by_certificate(r.local_auth.auth)
+             : !config::proves_remote(c, k) || !config::by_certificate(r.remote_auth.auth))
+      continue;
+    Bytes key = only_key(r, ours, files);
+    if (key.empty()) continue;
+    if (std::ranges::find(before, key) != before.end())
+      out.push_back({true, ours ? r.local_auth.place.section : r.remote_auth.place.section, "certs", 0,
+                     "expected a certificate of another key than an earlier section's, which proves nothing more by being shown again "
+                     "(RFC 4739)"});
+    before.push_back(std::move(key));
+  }
+}
+
 }  // namespace
 
 std::vector<Finding> findings(const config::Connection& c, ParsedFiles& files, crypto::WallTime now) {
@@ -114,6 +142,9 @@ std::vector<Finding> findings(const config::Connection& c, ParsedFiles& files, c
       out.push_back(std::move(f));
     }
   }
+  if (c.rounds.empty()) return out;
+  about_repetition(out, c, true, files);
+  about_repetition(out, c, false, files);
   return out;
 }
 

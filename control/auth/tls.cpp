@@ -66,7 +66,9 @@ void TlsTalk::conclude(ike::TlsStepped& out) noexcept {
     const Bytes last = tls_->conclude();
     out.output.insert(out.output.end(), last.begin(), last.end());
     out.done = tls_->concluded();
-    if (out.done) out.msk = tls_->msk();
+    if (!out.done) return;
+    out.msk = tls_->msk();
+    if (!path_.empty()) out.key = key_name(path_.front());
   } catch (const std::exception& e) {
     fail(out, ike::Reason::Internal, e.what());
   }

@@ -6,6 +6,7 @@
 
 #include "common/dn.hpp"
 #include "common/net/ip.hpp"
+#include "control/crypto/hash.hpp"
 #include "control/ikev1/identity.hpp"
 
 namespace culvert::control::auth {
@@ -156,6 +157,8 @@ bool carries(const Certificate& c, std::uint8_t id_type, ByteView id) {
   }
 }
 
+Bytes key_name(const Certificate& c) { return crypto::digest(Prf::HmacSha2_256, {c.key_info()}); }
+
 std::vector<std::string> alt_names_of(const Certificate& c) {
   std::vector<std::string> out;
   for (const auto& n : c.alt_names().dns) out.push_back("DNS " + printable(as_bytes(n), 255));
@@ -219,6 +222,7 @@ Verified verify(const Trust& trust, const ike::VerifyPeer& job, crypto::WallTime
       out.reason = refusal->reason;
       out.message = std::move(refusal->message);
     } else {
+      out.key = key_name(path->front());
       verified.path = std::move(*path);
       verified.lists = received_lists(job);
     }

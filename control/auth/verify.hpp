@@ -17,6 +17,8 @@ namespace culvert::control::auth {
 /// Whether the certificate carries this identity (RFC 4945 §3.1): a distinguished name is its subject; an FQDN, a user FQDN and an
 /// address stand in its subjectAltName. Nothing stands for anything but itself: a "*" of the certificate is no wildcard.
 bool carries(const crypto::Certificate& certificate, std::uint8_t id_type, ByteView id_data);
+/// What tells its key from another one, whatever certificates that has.
+Bytes key_name(const crypto::Certificate& certificate);
 /// "DNS gw.example", "email ops@gw.example", "IP 10.9.0.1": what stands in its subjectAltName, as far as IKE knows it.
 std::vector<std::string> alt_names_of(const crypto::Certificate& certificate);
 /// "C=CH, CN=gw, DNS gw.example, IP 10.9.0.1": all that it carries.

@@ -71,6 +71,7 @@ std::expected<bool, std::string> Link::drain_datagrams(const Handlers& handlers)
       if (!valid) return;
       datagram.local = slot.local;
       datagram.remote = slot.remote;
+      datagram.heard = slot.heard == 1;
       datagram.data.assign(slot.data.begin(), slot.data.begin() + length);
     };
     switch (punt_.consume(copy)) {
@@ -112,6 +113,7 @@ bool Link::inject(const ike::Datagram& datagram) {
   const bool pushed = inject_.produce([&](shm::Datagram& slot) {
     slot.local = datagram.local;
     slot.remote = datagram.remote;
+    slot.heard = 0;
     slot.length = static_cast<std::uint32_t>(datagram.data.size());
     std::copy(datagram.data.begin(), datagram.data.end(), slot.data.begin());
   });

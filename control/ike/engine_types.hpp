@@ -36,6 +36,7 @@ using crypto::KeyExchange;
 struct Datagram {
   Endpoint local, remote;
   Bytes data;
+  bool heard = false;  ///< in: a first message whose sender has shown the data plane that he hears what is sent to him (RFC 7296 §2.6)
 };
 
 /// An identity of a peer as something to look up, and to find again after a restart: the beginning of a hash; zeros: nobody.
@@ -150,6 +151,7 @@ struct VerifyResult {
   Reason reason{};      ///< of a refusal: CertUntrusted, CertInvalid, CertRevoked, AuthFailed for a wrong signature, WrongIdentity
   std::string message;  ///< for an operator: which certificate, and the check that failed
   std::string subject;  ///< printable, of the end entity's certificate, where one was read
+  Bytes key{};          ///< of `ok`: what tells its key from another one
 };
 /// The answer to CheckUser.
 struct UserChecked {
@@ -176,6 +178,7 @@ struct TlsStepped {
   Reason reason{};        ///< as in VerifyResult, EapTls, NoSecret where ours cannot be used, or Limit
   std::string message{};  ///< for an operator, a part of a sentence
   std::string subject{};  ///< as in VerifyResult
+  Bytes key{};            ///< as in VerifyResult; of `done`
   std::string alert{};    ///< by which the peer has ended it; empty: we did
 };
 /// The answer to FindName.

@@ -16,6 +16,9 @@ namespace culvert::ike {
 /// A reply is repeated this often for a peer that has proved nothing: enough for a link that loses half of its packets,
 /// too few to be worth reflecting (the reply to message 1 is no longer than message 1).
 inline constexpr unsigned kMaxRepeatsUnproven = 5;
+/// ... of IKEv2 so often, each time for a datagram of at least two thirds of its size (Allowance): at 30 % loss each way one of six answers
+/// that are all lost would be one negotiation in a thousand.
+inline constexpr unsigned kMaxRepeatsOfInit = 12;
 /// ... and this often for one whose message decrypted: more than ike.retransmit_tries of any sane peer.
 inline constexpr unsigned kMaxRepeatsProven = 20;
 /// Requests of one exchange that are remembered: Main Mode has three, Quick Mode two, from each side.

@@ -93,6 +93,12 @@ void add_selectors(const MakeChild& make, Builder& out) {
   out.add(ours).add(theirs);
 }
 
+std::optional<std::string> no_room(const SelectorLists& made) {
+  if (made.size() <= kMaxPairSelectors) return std::nullopt;
+  return "The peer has made " + std::to_string(made.size()) + " traffic selectors of ours, and a CHILD SA has room for " +
+         std::to_string(kMaxPairSelectors) + ".";
+}
+
 std::expected<SelectorLists, std::string> narrowed(const MakeChild& make, const Message& m) {
   const auto &ts_i = m.find<TsI>()->selectors, &ts_r = m.find<TsR>()->selectors;
   if (!within(ts_i, make.asked.local) || !within(ts_r, make.asked.remote))
@@ -102,9 +108,7 @@ std::expected<SelectorLists, std::string> narrowed(const MakeChild& make, const 
   if (out.empty())
     return std::unexpected("There is no packet that the peer's traffic selectors are for: " + selectors_text(ts_i) + " - " +
                            selectors_text(ts_r) + ".");
-  if (out.size() > kMaxPairSelectors)
-    return std::unexpected("The peer has made " + std::to_string(out.size()) + " traffic selectors of ours, and a CHILD SA has room for " +
-                           std::to_string(kMaxPairSelectors) + ".");
+  if (auto why = no_room(out)) return std::unexpected(std::move(*why));
   return out;
 }
 

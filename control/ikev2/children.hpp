@@ -20,6 +20,8 @@ void ask_for_all(Core& core, const IkeSa& sa, MakeChild& make);
 void add_selectors(const MakeChild& make, Builder& out);
 /// What of ours the peer's answer has narrowed it to (RFC 7296 §2.9).
 std::expected<SelectorLists, std::string> narrowed(const MakeChild& make, const Message& answer);
+/// Why what an answer has been narrowed to is too much for a pair of SAs; nullopt: it is not.
+std::optional<std::string> no_room(const SelectorLists& made);
 /// Whether something is left of it without the addresses that nobody has given (yet).
 [[nodiscard]] bool addresses_known(const Core& core, const IkeSa& sa, std::size_t child);
 /// Those of its suites that this SA's path carries: no AH through a NAT.

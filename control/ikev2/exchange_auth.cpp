@@ -9,6 +9,7 @@
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/exchange_auth_initiator.hpp"
+#include "control/ikev2/exchange_auth_rounds.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/exchange_informational.hpp"
@@ -295,6 +296,10 @@ void on_auth_verified(Core& core, TimePoint now, IkeSa& sa, const ike::VerifyRes
     return refuse_responder(core, now, sa, reason, result.message + (reason == Reason::AuthFailed ? or_ppk(core, sa) : ""),
                             std::move(cause));
   }
+  if (const auto why = shown_before(core, sa, result.key))
+    return refuse_responder(core, now, sa, Reason::AuthRounds,
+                            "The peer proves itself by what it has proved itself by before: " + *why + ".",
+                            {.number = 4, .evidence = ike::CertificateEvidence{result.subject, *why}});
   if (!note_responder(core, now, sa, state->reply)) return;
   Verifying done = std::move(*state);
   go_on(core, now, sa, std::move(done));

@@ -291,7 +291,15 @@ void take_further_proof(Core& core, TimePoint now, IkeSa& sa, AuthRequest reques
 void on_verified_init(Core& core, TimePoint now, IkeSa& sa, VerifyingInit& state, const ike::VerifyResult& result) {
   if (try_next(core, sa, state, result)) return;
   AuthRequest request = std::move(state.request);
-  if (result.ok) return accept(core, now, sa, std::move(request));
+  if (result.ok) {
+    const auto before = shown_before(core, sa, result.key);
+    if (!before) return accept(core, now, sa, std::move(request));
+    return refuse_initiator(core, now, sa, request.id,
+                            {Reason::AuthRounds,
+                             "The peer proves itself by what it has proved itself by before: " + *before + ".",
+                             {.number = 3, .evidence = ike::CertificateEvidence{result.subject, *before}},
+                             sa.connection});
+  }
   ike::VerifyResult why = result;
   if (const auto first = std::move(state.first); first && result.reason == Reason::CertUntrusted) {
     core.reassign(sa, first->first);  // nobody trusts it: the connection that came first says so

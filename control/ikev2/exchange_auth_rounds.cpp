@@ -1,5 +1,7 @@
-// The initiator's rounds.
+// The initiator's rounds, and what both sides' have in common.
 #include "control/ikev2/exchange_auth_rounds.hpp"
+
+#include <algorithm>
 
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/crash.hpp"
@@ -29,6 +31,15 @@ bool proves_user(const Core& core, const IkeSa& sa) {
 }
 
 }  // namespace
+
+std::optional<std::string> shown_before(const Core& core, IkeSa& sa, const Bytes& key) {
+  auto& keys = sa.rounds.keys;
+  if (config::rounds_of(core.connection(sa)) == 1 || key.empty()) return std::nullopt;
+  if (std::ranges::find(keys, key) != keys.end())
+    return "the key is that of an earlier round, and each of them is to prove something else (RFC 4739)";
+  keys.push_back(key);  // one of each round
+  return std::nullopt;
+}
 
 bool last_round(const Core& core, const IkeSa& sa) {
   return sa.pass || sa.resumed || sa.rounds.now + 1 >= config::rounds_of(core.connection(sa));

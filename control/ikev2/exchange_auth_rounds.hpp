@@ -18,12 +18,17 @@
 // whom the first proof names.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include "control/ikev2/core.hpp"
 
 namespace culvert::ikev2 {
 
 /// The next request of an initiator that has proved itself, but not for the last time.
 void on_further_proof(Core& core, const Incoming& in, IkeSa& sa, AwaitProof& state);
+/// By the key of a certificate, in the round at work. Why that proves nothing: it has done so by the same one before.
+std::optional<std::string> shown_before(const Core& core, IkeSa& sa, const Bytes& key);
 /// INFORMATIONAL instead of it: the initiator says why there is none.
 void on_farewell_between(Core& core, const Incoming& in, IkeSa& sa);
 

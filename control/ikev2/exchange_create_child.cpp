@@ -215,6 +215,7 @@ void judge_child_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) 
                      {"The peer's traffic selector " + selectors_text(pair->selectors.local) + " is not about our virtual address.",
                       Reason::SelectorMismatch, pair->suite.protocol},
                      4);
+  if (auto why = no_room(ours)) return disagreed(core, now, sa, {std::move(*why), Reason::SelectorMismatch, pair->suite.protocol}, 4);
   pair->selectors = std::move(ours);
   pair->lowest_nonce = std::min(sa.nonce_i, sa.nonce_r);
   install_agreed(core, sa, std::move(*pair), sa.nonce_i, sa.nonce_r, nullptr);

@@ -46,6 +46,10 @@ void on_accepted(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const 
   const auto refuse = [&](Reason reason, const std::string& problem) {
     refuse_user_now(core, now, sa, state, {reason, who(sa, state) + " is refused: " + problem + ".", problem});
   };
+  // Whom the server has let in need not be who he said that he is outside: of a connection that is not for everybody it has to say so.
+  if (a.user.empty() && !config::is_user(c.remote_auth.eap_id, {}))
+    return refuse(Reason::EapUnknownUser,
+                  "the RADIUS server " + a.name + " does not say who he is (no User-Name), and eap_id is " + c.remote_auth.eap_id);
   if (!config::is_user(c.remote_auth.eap_id, text(state.eap.user())))
     return refuse(Reason::EapUnknownUser, "the RADIUS server " + a.name + " knows him by this name, for which the connection is not");
   const bool weak = std::ranges::find(c.allow_weak, std::string("eap-md5")) != c.allow_weak.end();

@@ -319,6 +319,14 @@ void on_eap_user(Core& core, TimePoint now, IkeSa& sa, const ike::UserFound& res
 
 void on_tls_of_user(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, ike::TlsStepped result) {
   state.job = 0;
+  if (auto why = result.done ? shown_before(core, sa, result.key) : std::nullopt) {
+    result.done = false;
+    result.failed = true;
+    result.reason = Reason::AuthRounds;
+    result.message = std::move(*why);
+    result.output.clear();
+    result.msk = {};
+  }
   state.tls = result.failed ? nullptr : result.session;
   eap::TlsNews news = news_of(result);
   if (result.failed) state.trouble = std::move(result);

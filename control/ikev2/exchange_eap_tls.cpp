@@ -31,6 +31,7 @@ Cause cause_of(const ike::TlsStepped& failure, const std::string& who) {
     case Reason::CertUntrusted:
     case Reason::CertInvalid:
     case Reason::CertRevoked:
+    case Reason::AuthRounds:
       out.evidence = ike::CertificateEvidence{failure.subject, failure.message};
       break;
     case Reason::EapTls:

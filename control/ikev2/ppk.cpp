@@ -101,7 +101,8 @@ std::optional<PpkFault> settle_ppk(Core& core, IkeSa& sa, const Message& reply) 
 
 std::expected<PpkProof, PpkFault> ppk_proof(Core& core, const IkeSa& sa, const config::Connection& c, const Message& request) {
   // RFC 8784 §3: who has not been told USE_PPK has no business with one; its AUTH is judged as it is.
-  const Notify* identity = sa.use_ppk ? request.notify(NotifyType::PpkIdentity) : nullptr;
+  // Nor has a further proof: a connection with several of them has none.
+  const Notify* identity = sa.use_ppk && sa.rounds.now == 0 ? request.notify(NotifyType::PpkIdentity) : nullptr;
   const Auth& auth = *request.find<Auth>();
   if (identity && !c.ppk.id.empty() && identity->data == identity_data(c.ppk)) {
     const auto secret = core.services.ppk(c.name);

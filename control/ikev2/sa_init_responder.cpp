@@ -64,10 +64,15 @@ bool came_before(Core& core, const Incoming& in) {
   const auto known = core.table.find_half_open(in.header().spi_i, in.datagram.remote);
   IkeSa* sa = known ? core.find(*known) : nullptr;
   if (!sa) return false;
-  if (ike::fingerprint(in.framed.message) != sa->last_print) return true;  // another one under the same SPI: not this SA's peer
+  if (ike::fingerprint(in.framed.message) != sa->last_print) {
+    // Another one under the same SPI: not this SA's peer. But for one that was asked for a cookie when it said again what we had answered.
+    const bool anew = in.datagram.heard && core.table.unheard().contains(sa->id);
+    if (anew) core.drop(*sa);
+    return !anew;
+  }
   sa->allowance.received(in.datagram.data.size());
   const Bytes* reply = init_reply(*sa);
-  if (!reply || sa->repeats >= ike::kMaxRepeatsUnproven || !sa->allowance.spend(reply->size())) return true;
+  if (!reply || sa->repeats >= ike::kMaxRepeatsOfInit || !sa->allowance.spend(reply->size())) return true;
   ++sa->repeats;
   core.send(in.now, *sa, {*reply});
   return true;
@@ -78,7 +83,7 @@ bool let_in(Core& core, const Incoming& in, const Message& m, bool& heard) {
   const config::Ike& limits = core.config.ike;
   const Notify* cookie = m.notify(NotifyType::Cookie);
   const Bytes& nonce = m.find<Nonce>()->data;
-  heard = cookie && core.cookies.good(in.now, core.services, cookie->data, nonce, peer, in.header().spi_i);
+  heard = in.datagram.heard || (cookie && core.cookies.good(in.now, core.services, cookie->data, nonce, peer, in.header().spi_i));
   const bool load = core.table.half_open() >= std::min<std::size_t>(kCookieThreshold, limits.half_open_limit) ||
                     core.table.half_open(peer) >= std::min<std::size_t>(kCookieThresholdOfSource, limits.half_open_per_source);
   if (load && !heard) {

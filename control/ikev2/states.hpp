@@ -267,9 +267,10 @@ struct Proven {
 };
 /// Several proofs of a side (RFC 4739), until the last one.
 struct Rounds {
-  std::size_t now = 0;  ///< the one at work, from 0 on
-  bool said = false;    ///< the peer takes several: MULTIPLE_AUTH_SUPPORTED
-  Bytes init_request;   ///< IKE_SA_INIT of the initiator, which it signs each time; empty: there is one proof alone
+  std::size_t now = 0;      ///< the one at work, from 0 on
+  bool said = false;        ///< the peer takes several: MULTIPLE_AUTH_SUPPORTED
+  Bytes init_request;       ///< IKE_SA_INIT of the initiator, which it signs each time; empty: there is one proof alone
+  std::vector<Bytes> keys;  ///< by which the peer has proved itself so far (ike::VerifyResult::key)
   // of an initiator
   std::optional<IdR> id;  ///< the responder's first one
   Bytes latest_id;        ///< its latest one: the body of the payload

@@ -238,6 +238,9 @@ void add_workers(Builder& b, const shm::Segment& segment, ike::TimePoint now) {
        [](const W& w) { return w.handoff_in.get(); });
   each("culvert_worker_handoff_out_packets_total", "Packets that this worker handed over to others.",
        [](const W& w) { return w.handoff_out.get(); });
+  each("culvert_worker_ike_cookies_total",
+       "First messages of IKEv2, beyond those that culvertd gets, that this worker answered by asking for a cookie (RFC 7296 section 2.6).",
+       [](const W& w) { return w.cookies.get(); });
   each("culvert_worker_spread_parcels_total", "Parcels into which this worker put packets whose crypto all workers share (spread: yes).",
        [](const W& w) { return w.parcels.get(); });
   each("culvert_worker_spread_out_packets_total", "Packets that this worker put into parcels.",

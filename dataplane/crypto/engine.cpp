@@ -109,6 +109,8 @@ bool CryptoEngine::next_cbc_iv(std::uint8_t* out, std::size_t bytes) {
   return true;
 }
 
+void CryptoEngine::sha256(ByteView bytes, std::uint8_t* out) const { IMB_SHA256(impl_->mgr, bytes.data(), bytes.size(), out); }
+
 CryptoEngine::CryptoEngine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 CryptoEngine::CryptoEngine(CryptoEngine&&) noexcept = default;
 CryptoEngine& CryptoEngine::operator=(CryptoEngine&&) noexcept = default;

@@ -92,10 +92,13 @@ class CryptoEngine {
   /// this process only. False if the cipher failed: nothing was written.
   [[nodiscard]] bool next_cbc_iv(std::uint8_t* out, std::size_t bytes);
 
+  /// Writes the 32 bytes of SHA-256 over `bytes`.
+  void sha256(ByteView bytes, std::uint8_t* out) const;
+
   /// Whether any of the packets since the last call were done as jobs (EspKind::Jobs), many at once, which is quicker the more there are.
   [[nodiscard]] bool take_jobs();
 
-  /// Known answers of every suite, both directions; the error names what is wrong.
+  /// Known answers of every suite, both directions, and of SHA-256; the error names what is wrong.
   std::expected<void, std::string> self_test();
 
   [[nodiscard]] std::string describe() const;  ///< "IPsec-MB 1.3.0, AVX512"

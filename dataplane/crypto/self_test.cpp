@@ -11,6 +11,10 @@ namespace {
 constexpr std::uint32_t kTextBytes = 48, kSequenceHigh = 0x01020304;
 constexpr std::size_t kCopies = 19;  // more than any engine has lanes, and odd
 constexpr std::uint16_t kIcvAt = 32;
+// FIPS 180-2, B.1.
+constexpr std::array<std::uint8_t, 32> kSha256OfAbc{0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40,
+                                                    0xde, 0x5d, 0xae, 0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17,
+                                                    0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad};
 constexpr std::array<std::uint8_t, kEspHeaderBytes> kHeader{0xa1, 0xb2, 0xc3, 0xd4, 0, 0, 0, 7};
 
 /// `n` bytes counting up from `start`.
@@ -114,6 +118,9 @@ std::expected<void, std::string> CryptoEngine::self_test() {
     if (const std::string fault = check_published(*this, answer); !fault.empty()) return wrong(answer.where, answer, fault);
   for (const KnownAnswer& answer : kAhAnswers)
     if (const std::string fault = check_ah(*this, answer); !fault.empty()) return wrong("AH", answer, fault);
+  std::array<std::uint8_t, 32> digest{};
+  sha256(as_bytes("abc"), digest.data());
+  if (digest != kSha256OfAbc) return std::unexpected("self-test of " + describe() + ": SHA-256 is wrong");
   std::array<std::uint8_t, 16> a{}, b{};
   if (!next_cbc_iv(a.data(), a.size()) || !next_cbc_iv(b.data(), b.size()) || a == b)
     return std::unexpected("self-test: IV generator is wrong");

@@ -43,6 +43,7 @@ struct HandoffNote {
   IpAddress next_hop;
   bool from_tunnel = false;  ///< it arrived under an SA
   bool local = false;        ///< made here
+  bool heard = false;        ///< Ike: it has brought a cookie of ours
   VrfId vrf = kDefaultVrf;   ///< Packet::vrf
 };
 

@@ -53,7 +53,7 @@ void write_ipv6(std::uint8_t* ip, const shm::Datagram& d, const Piece& piece, st
 }
 }  // namespace
 
-std::optional<Drop> punt(const Packet& p, PuntProducer& ring) {
+std::optional<Drop> punt(const Packet& p, bool heard, PuntProducer& ring) {
   const std::uint8_t* udp = p.data + p.l4_offset;
   const std::uint32_t length = load_be16(udp + 4);
   const std::uint32_t payload = length - kUdpHeaderBytes;
@@ -61,11 +61,12 @@ std::optional<Drop> punt(const Packet& p, PuntProducer& ring) {
   // Over IPv4 there need not be a checksum (RFC 768), over IPv6 there must (RFC 8200 §8.1).
   const bool summed = load_be16(udp + 6) != 0 || p.family == Family::V6;
   if (summed && upper_sum(p.family, p.data, kProtocolUdp, udp, length) != 0xffff) return Drop::PuntInvalid;
-  if (begins_negotiation(p) && ring.room() <= shm::kDatagramSlots / 2) return Drop::PuntFull;
+  if (!heard && begins_negotiation(p) && ring.room() <= shm::kDatagramSlots / 2) return Drop::PuntFull;
   const bool taken = ring.produce([&](shm::Datagram& d) {
     d.local = {destination_of(p), p.destination_port, p.vrf};
     d.remote = {source_of(p), p.source_port, p.vrf};
     d.length = payload;
+    d.heard = heard ? 1 : 0;
     std::copy_n(udp + kUdpHeaderBytes, payload, d.data.begin());  // never by what stands in the slot: culvertd can write there
   });
   return taken ? std::nullopt : std::optional(Drop::PuntFull);

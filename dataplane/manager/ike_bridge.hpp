@@ -17,8 +17,8 @@ using InjectConsumer = shm::RingConsumer<shm::Datagram, shm::kDatagramSlots>;
 
 /// Copies the UDP datagram in `packet` (parsed, checked by classify_local) into the ring. The reason, if it could not be.
 /// PuntInvalid: the UDP checksum is wrong, or missing over IPv6. First messages fill no more than half of the ring, whatever they are many
-/// of.
-std::optional<Drop> punt(const Packet& packet, PuntProducer& ring);
+/// of, but for those that are `heard`: with a cookie of ours.
+std::optional<Drop> punt(const Packet& packet, bool heard, PuntProducer& ring);
 
 class Injector {
  public:

@@ -220,7 +220,7 @@ bool Manager::take_ike() {
   for (std::size_t i = 0; i < n; ++i) {
     Packet p;
     load_handed_over(buffers[i], p);
-    if (const auto refused = punt_packet(p)) {
+    if (const auto refused = punt_packet(p, note_of(buffers[i]).heard)) {
       end(buffers[i], *refused, false);
     } else {
       BufferPool::release(nullptr, std::span(&buffers[i], 1));
@@ -230,10 +230,10 @@ bool Manager::take_ike() {
 }
 
 /// A datagram for culvertd.
-std::optional<Drop> Manager::punt_packet(Packet& p) {
+std::optional<Drop> Manager::punt_packet(Packet& p, bool heard) {
   if (!session_) return Drop::PuntFull;  // nobody is attached
   if (!parse_ip(p)) return Drop::PuntInvalid;
-  const auto refused = punt(p, session_->punt);
+  const auto refused = punt(p, heard, session_->punt);
   if (refused) return refused;
   notify_ = true;
   segment_.manager().consumed.add(1);

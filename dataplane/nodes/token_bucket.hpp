@@ -27,30 +27,38 @@ class TokenBucket {
   std::uint64_t interval_ = 0, window_ = 0, full_at_ = 0;
 };
 
-/// What of IKE's datagrams goes to culvertd: a budget a source, and two in all, so that a flood neither fills the ring nor shuts
-/// out others. First messages have one of their own: anybody can send them in anybody's name, and those who already have our
-/// answer, or a tunnel, must not wait behind them. Sources share a bucket if their hashes agree under `seed`, which must be random.
+/// A datagram of IKE, as to who may have sent it.
+enum class PuntKind : std::uint8_t {
+  Begun,    ///< of a negotiation or SA that has begun, as it says, or with a cookie of ours
+  First,    ///< begins one: anybody, in anybody's name
+  Askable,  ///< the same with IKEv2: whoever it is can be asked for a cookie
+};
+
+/// What of IKE's datagrams goes to culvertd: a budget a source, and three in all, so that a flood neither fills the ring nor shuts
+/// out others. First messages have their own: those who already have our answer, or a tunnel, must not wait behind them, nor those of
+/// IKEv1, which knows no cookies, behind those of IKEv2. Sources share a bucket if their hashes agree under `seed`, which must be random.
 class PuntLimiter {
  public:
+  static constexpr std::uint32_t kAskableRate = 4000, kAskableBurst = 400;  ///< who comes beyond is asked for a cookie
   static constexpr std::uint32_t kSourceRate = 5000, kSourceBurst = 500;  ///< a thousand negotiations a second, as a NAT may have behind it
   static constexpr std::uint32_t kFirstRate = 10000, kFirstBurst = 400;   ///< less than half of the ring to culvertd
   static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 800;   ///< of all others; less than the ring holds
   explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) { sources_.fill(TokenBucket(kSourceRate, kSourceBurst)); }
 
-  /// `first`: a message that begins a negotiation.
-  bool take(const IpAddress& source, bool first, std::uint64_t now, VrfId vrf = kDefaultVrf) {
+  bool take(const IpAddress& source, PuntKind kind, std::uint64_t now, VrfId vrf = kDefaultVrf) {
     std::uint64_t h = seed_ ^ std::uint64_t{vrf} << 56;
     // Of IPv6 a network of one link is one source: whoever has an address there has them all.
     for (const std::uint8_t b : source.view().first(source.family == Family::V6 ? 8 : source.size())) h = (h ^ b) * 0x100000001b3U;
     h *= 0x9e3779b97f4a7c15U;
     // A source that used up its own budget takes nothing of the common one.
     TokenBucket& own = sources_[h >> 54];
-    return own.would_take(now) && (first ? first_ : total_).take(now) && own.take(now);
+    TokenBucket& all = kind == PuntKind::Begun ? total_ : kind == PuntKind::First ? first_ : askable_;
+    return own.would_take(now) && all.take(now) && own.take(now);
   }
 
  private:
   std::uint64_t seed_;
-  TokenBucket first_{kFirstRate, kFirstBurst}, total_{kTotalRate, kTotalBurst};
+  TokenBucket first_{kFirstRate, kFirstBurst}, askable_{kAskableRate, kAskableBurst}, total_{kTotalRate, kTotalBurst};
   std::array<TokenBucket, 1024> sources_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/exchange/insider_gateway.hpp"
 #include "tests/exchange/remote_access.hpp"
 #include "tests/exchange/world.hpp"
 
@@ -272,4 +273,40 @@ TEST_CASE("IKEv2: addresses over a bad line, by seed", "[ikev2][mode_config]") {
     CHECK(leased(v.server) == 0);
     CHECK(v.server.spis.empty());
   }
+}
+
+TEST_CASE("IKEv2 insider: a gateway whose selectors are too many for our address and our networks", "[ikev2][mode_config][attack-I2]") {
+  using namespace ikev2;
+  const std::size_t ports = GENERATE(7u, 15u);  // each stands for two of ours
+  World world;
+  auto config = site("10.9.0.1", "10.9.0.2", config::StartAction::None);
+  visit_v2(config, "client.example");
+  config::Child& net = config.connections[0].children[0];
+  net.start_action = config::StartAction::Start;
+  net.more_local = {{TrafficSelector::parse("10.1.0.0/24").value(), false}};
+  Host& client = world.add("A", std::move(config));
+  InsiderGateway gateway(world, IpAddress::parse("10.9.0.2").value());
+  client.start();
+  const auto asked = gateway.meet();
+  REQUIRE((asked && asked->find<Sa>()));
+  const IdR id{IdType::Ipv4Addr, {10, 9, 0, 2}};
+  std::vector<TrafficSelector> mine;
+  for (std::size_t n = 1; n <= ports; ++n) mine.push_back(TrafficSelector::parse("0.0.0.0/0[tcp/" + std::to_string(n) + "]").value());
+  Builder answer;
+  answer.add(id).add(gateway.proof(id, "secret"));
+  answer.add(Cp{ConfigType::Reply, {{ConfigAttributeType::InternalIp4Address, {10, 3, 0, 7}}}});
+  answer.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), Spi{0xabcdef01}, false)).add(TsI{mine, 0});
+  gateway.answer(answer.add(TsR{{TrafficSelector::parse("10.2.0.0/24").value()}, 0}));
+  world.run(1s);
+  INFO(client.transcript());
+  CHECK(client.established() == 1);
+  CHECK(client.up() == (ports == 7));
+  CHECK(client.inbound.size() == (ports == 7 ? 1 : 0));
+  if (ports == 7) return;
+  const auto failures = client.engine->failures("c");
+  REQUIRE_FALSE(failures.empty());
+  CHECK(failures[0].reason == Reason::SelectorMismatch);
+  CHECK_THAT(failures[0].message, Catch::Contains("The peer has made 31 traffic selectors of ours, and a CHILD SA has room for 16."));
+  const auto told = gateway.next();
+  REQUIRE((told && told->find<Delete>()));
 }

@@ -1,5 +1,4 @@
-// IKE_AUTH with EAP-TLS: users and gateways with certificates, real TLS between them; those who are refused, lost messages, and peers that
-// do not keep to the order of it.
+// IKE_AUTH with EAP-TLS: users and gateways with certificates, real TLS between them; who is refused, lost messages, peers that do worse.
 #include <algorithm>
 
 #include <catch2/catch.hpp>
@@ -35,6 +34,7 @@ struct TlsSide {
   bool revoked = false;  ///< whoever comes
   unsigned steps = 0;
   std::optional<ike::TlsStepped> instead{};  ///< of any step
+  std::string signed_before{};               ///< the key of whoever comes, instead of the name of his
 
   ike::TlsStepped take(const ike::TlsStep& step) {
     ++steps;
@@ -54,6 +54,7 @@ struct TlsSide {
     else
       talk->conclude(out);
     out.session = talk;
+    if (!signed_before.empty()) out.key = to_bytes(signed_before);
     return out;
   }
 };
@@ -383,4 +384,17 @@ TEST_CASE("IKEv2 EAP-TLS insider: a proof behind EAP by another key", "[ikev2][e
     REQUIRE((in.said && in.said->find<ikev2::Auth>()));
     CHECK(in.s.p.b.up());
   }
+}
+
+TEST_CASE("EAP-TLS by the key that has signed in the round before proves nothing more", "[ikev2][eap][tls][rounds][rfc4739]") {
+  Sides s(1, [](auto& u, auto& g) {
+    u.more_local = {{u.local_id, std::exchange(u.local_auth, {Proof::Pubkey})}};
+    g.more_remote = {{g.remote_id, std::exchange(g.remote_auth, {Proof::Pubkey})}};
+    for (auto* c : {&u, &g}) config::arrange_rounds(*c);
+  });
+  s.p.a.keys["c"] = ike::AuthMethod::EcdsaP256;
+  s.server.signed_before = GENERATE(as<std::string>(), "A of c", "");
+  s.start();
+  CHECK(s.up(4s) == s.server.signed_before.empty());
+  CHECK((s.p.b.counted(Exchange::IkeAuth, Reason::AuthRounds) == 0) == s.server.signed_before.empty());
 }

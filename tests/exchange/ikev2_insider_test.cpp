@@ -164,3 +164,59 @@ TEST_CASE("a client cannot send its gateway away", "[ikev2][redirect][insider]")
   CHECK(in.b.up());
   CHECK(in.b.reports(Reason::Unexpected).size() == 3);
 }
+
+namespace {
+/// A CHILD SA of the peer's; its first one rekeyed, or not.
+Builder of_peer(std::uint32_t n, std::uint8_t nonce, bool rekeys) {
+  Writer spi;
+  spi.be(InsiderV2::spi(0).value);
+  Builder out;
+  if (rekeys) out.add(Notify{kProtoEsp, NotifyType::RekeySa, std::move(spi).take(), {}});
+  return out.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), InsiderV2::spi(n), true)).add(Nonce{Bytes(32, nonce)});
+}
+/// What it asks for is answered until it asks for no more.
+std::vector<Spi> deleted_by(In& in) {
+  std::vector<Spi> out;
+  while (in.world.run_until([&] { return in.peer.asked().has_value(); }, 25s)) {
+    const auto asked = *in.peer.asked();
+    if (const auto* d = asked.message.find<Delete>()) out.insert(out.end(), d->spis.begin(), d->spis.end());
+    in.peer.answer(asked, Builder());
+  }
+  return out;
+}
+}  // namespace
+
+TEST_CASE("IKEv2 insider: of two pairs that were made at once the one to go is deleted by us, if its maker does not",
+          "[ikev2][collision][rfc7296-2.8.1]") {
+  const bool rekeys = GENERATE(true, false);
+  In in([](auto& b) {
+    b.connections[0].dpd_delay = 0s;
+    b.connections[0].children[0].rekey_time = b.connections[0].rekey_time = 0s;
+  });
+  in.connect();
+  if (rekeys) {
+    REQUIRE(in.b.engine->rekey(in.world.now, "c", "net", false, "").ok);
+  } else {
+    REQUIRE(in.peer.ask(ike::kExchangeInformationalV2, Builder().add(Delete{kProtoEsp, {InsiderV2::spi(0)}})));
+    REQUIRE(in.world.run_until([&] { return in.b.inbound.empty(); }, 30s));
+    in.b.engine->initiate(in.world.now, "c", "net");
+  }
+  in.b.perform();
+  in.world.run(1s);
+  const auto asked = in.peer.asked();
+  REQUIRE((asked && asked->message.find<Sa>()));
+  // Ours has the lowest nonce of all: the host's stays.
+  const auto both = [](Builder b, const char* i, const char* r) { return b.add(TsI{{ts(i)}, 0}).add(TsR{{ts(r)}, 0}); };
+  const auto ours = in.peer.ask(ike::kExchangeCreateChildSa, both(of_peer(1, 0, rekeys), "10.1.0.0/24", "10.2.0.0/24"));
+  INFO(in.b.transcript());
+  REQUIRE((ours && ours->find<Sa>()));
+  in.peer.answer(*asked, both(of_peer(2, 0xff, false), "10.2.0.0/24", "10.1.0.0/24"));
+  in.world.run(1s);
+  CHECK(in.b.inbound.size() == (rekeys ? 3 : 2));
+  const auto gone = deleted_by(in);
+  CHECK(in.b.inbound.size() == 1);
+  REQUIRE(in.b.outbound.size() == 1);
+  CHECK(in.b.outbound[0].sa.spi == InsiderV2::spi(2));
+  CHECK(gone.size() == (rekeys ? 2 : 1));
+  CHECK(in.b.up());
+}

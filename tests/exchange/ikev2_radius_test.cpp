@@ -109,6 +109,12 @@ TEST_CASE("IKEv2 RADIUS: what the server says beside Accept", "[ikev2][eap][radi
     CHECK_FALSE(s.up(5s));
     CHECK(s.p.b.counted(Exchange::IkeAuth, Reason::EapUnknownUser) >= 1);
   }
+  SECTION("... and which it is, whatever he calls himself outside") {
+    Scene s(1, [](auto&, auto& b) { b.connections[0].remote_auth.eap_id = "al*"; });
+    s.radius.grants = {{radius::Type::UserName, to_bytes("albert")}};
+    REQUIRE(s.up());
+    CHECK(s.p.b.engine->ike_sas().at(0).xauth_user == "albert");
+  }
   SECTION("he may stay so long, whoever rekeys") {
     Scene s(1, [](auto& a, auto&) { a.connections[0].children[0].start_action = config::StartAction::None; });
     s.radius.grants = {{radius::Type::SessionTimeout, {0, 0, 0, 90}}};
@@ -238,6 +244,9 @@ TEST_CASE("IKEv2 RADIUS: who is refused, each with its reason", "[ikev2][eap][ra
          s.radius.mischief = [&](const radius::Send& q, const radius::Packet&) { return reply(q, {radius::Code::AccessChallenge, {}}); };
        },
        Reason::BadPayloads, "is of no use: it asks for something else than EAP"},
+      {"no word of who he is, to a connection that is not for everybody",
+       [](Scene& s) { s.p.b.config.connections[0].remote_auth.eap_id = "al*"; }, Reason::EapUnknownUser,
+       "the RADIUS server main does not say who he is (no User-Name), and eap_id is al*."},
       {"no connection is for him", [](Scene& s) { s.p.b.config.connections[0].remote_auth.eap_id = "b*"; }, Reason::EapUnknownUser,
        "is of no connection"},
   };

@@ -378,3 +378,23 @@ TEST_CASE("a pair for a worker that ends at its limit is made anew; the one for 
   CHECK(failure_of(p.a) == "none");
   CHECK(world.gaps == std::vector<std::string>{});
 }
+
+TEST_CASE("a peer that comes back without anything: nothing leaves by what its workers had before", "[ikev2][shares]") {
+  World world;
+  const Pair p = sharing(world, 3, 3);
+  p.a.start();
+  p.b.start();
+  REQUIRE(world.run_until([&] { return all_there(p, 4) && sending(p.b) == 3; }, 60s));
+  const std::uint64_t before = p.b.current.at("net");
+  p.a.inbound.clear();
+  p.a.outbound.clear();
+  p.a.current.clear();
+  p.a.config.connections[0].children[0].per_cpu.sas = false;  // by now there is the one for all alone
+  p.a.restart();
+  world.begin_traffic();
+  REQUIRE(world.run_until([&] { return p.b.current.at("net") != before; }, 3s));  // A has shown that it has it
+  world.run(10ms);
+  CHECK(sending(p.b) == 0);
+  CHECK(p.a.inbound.contains(p.b.current_of("net")->sa.spi.value));
+  CHECK(world.run_until([&] { return all_there(p, 1); }, 60s));
+}

@@ -193,3 +193,47 @@ TEST_CASE("IKEv2 over a bad line, by seed", "[ikev2]") {
     check_ends(world, p);
   }
 }
+
+TEST_CASE("IKEv2: over a line that loses three of ten each way: up within 30 s, and half of them within 1.5 s",
+          "[ikev2][loss][rfc7296-2.4]") {
+  std::vector<Duration> took;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    INFO("seed " << seed);
+    World world(seed);
+    world.link = {.loss = 0.3, .duplicate = 0, .delay_min = 1ms, .delay_max = 20ms};
+    const Pair p = two_v2(world);
+    const TimePoint begun = world.now;
+    p.b.start();
+    p.a.start();
+    const bool up = world.run_until([&] { return p.a.up() && p.a.current_out("net"); }, 30s);
+    INFO(p.a.transcript() << p.b.transcript());
+    CHECK(up);
+    took.push_back(world.now - begun);
+  }
+  std::ranges::nth_element(took, took.begin() + 100);
+  CHECK(took.at(100) < 1500ms);
+}
+
+TEST_CASE("IKEv2: who does not answer is asked for a minute, by waits that grow, and more often while the SA comes up",
+          "[ikev2][rfc7296-2.4]") {
+  const bool up = GENERATE(false, true);
+  World world;
+  const Pair p = two_v2(world, [](auto& a, auto&) { a.ike.retry_delay = 300s; });
+  p.b.start();
+  if (up) p.a.start();
+  if (up) REQUIRE(world.run_until([&] { return both_up(p); }, 5s));
+  std::vector<TimePoint> sent;
+  world.hook = [&](ike::Datagram& d) {
+    if (d.local.address == p.a.config.connections[0].local_addrs[0]) sent.push_back(world.now);
+    return false;
+  };
+  if (up)
+    p.a.step([&](ike::Engine& e) { CHECK(e.rekey(world.now, "c", "net", false).ok); });
+  else
+    p.a.start();
+  world.run(60s);
+  REQUIRE(sent.size() >= 8);
+  CHECK(sent.size() == (up ? 8 : 18));
+  for (std::size_t k = 2; k < sent.size(); ++k) CHECK(sent[k] - sent[k - 1] > (sent[k - 1] - sent[k - 2]) * 9 / 10);
+  CHECK(sent.back() - sent.front() > 30s);
+}

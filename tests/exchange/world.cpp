@@ -198,6 +198,7 @@ void Host::verify(const ike::VerifyPeer& job) {
     const bool good = job.signature == signature_of(signer, job.octets, job.scheme);
     const Reason reason = !good ? Reason::AuthFailed : distrusts(job.connection, signer) ? Reason::CertUntrusted : Reason::Ok;
     ike::VerifyResult result{job.job, reason == Reason::Ok, reason, reason == Reason::Ok ? "" : "refused by the test", signer};
+    if (result.ok) result.key = to_bytes(one_key ? signer : signer + " of " + job.connection);
     step([&](ike::Engine& e) { e.on_verified(world.now, std::move(result)); });
   });
 }

@@ -98,6 +98,7 @@ class Host final : public ike::Services {
   std::string pinned;                                   ///< the peer's certificate, configured here for a peer that sends none
   std::optional<Bytes> signature;                       ///< what it sends as its signature, whatever it should sign
   bool cannot_sign = false;
+  bool one_key = false;                                     ///< the peer's certificates of all rounds that it verifies have one key
   std::function<ike::TlsStepped(const ike::TlsStep&)> tls;  ///< takes the steps of EAP-TLS; none: there is no key for it
   std::size_t authorities_size = 20;                        ///< bytes of the name in its CERTREQ payload
   std::vector<ike::VerifyPeer> verified;                    ///< what it was asked to verify

@@ -36,6 +36,9 @@ class Files:
         self.root = pki.Issued("C=CH, O=Example, CN=Root", pki.key("p384", 1), ca=True)
         self.gateway = pki.Issued("C=CH, O=Example, CN=gw-a", pki.key("p256", 0), self.root, san=["DNS:gw-a.example"])
         self.peer = pki.Issued("C=CH, O=Example, CN=peer", pki.key("rsa2048", 20), self.root, san=["DNS:peer.example"])
+        # A user has another key than the machine that he sits at.
+        self.visitor = pki.Issued("C=CH, O=Example, CN=visitor", pki.key("p256", 1), self.root, san=["DNS:visitor.example"])
+        self.user = pki.Issued("C=CH, O=Example, CN=user", pki.key("p256", 2), self.root, san=["DNS:user.example"])
 
 
 def sections(side, proofs, make):
@@ -46,6 +49,7 @@ def sections(side, proofs, make):
 def culvert_connections(gw, w):
     write = lambda name, text: gw.lab.write(f"{gw.name}/{name}", text)
     certificate, key, root = write("gw.pem", w.gateway.pem()), write("gw.key", pki.pem(w.gateway.private)), write("root.pem", w.root.pem())
+    visitor, visitor_key = write("visitor.pem", w.visitor.pem()), write("visitor.key", pki.pem(w.visitor.private))
     users = write("users", f"alice:{{plain}}{PASSWORD['user']}\nvisitor:{{plain}}x\n")
     passwords = {kind: write(f"password-{kind}", text + "\n") for kind, text in PASSWORD.items()}
 
@@ -53,7 +57,7 @@ def culvert_connections(gw, w):
         return lambda proof, n: {
             "cert": {"auth": "pubkey", "id": "gw-a.example", "certs": [certificate], "key": f"file:{key}"},
             "psk": {"auth": "psk", "id": f"{name}.a.example"},
-            "tls": {"auth": "eap-tls", "id": f"{name}.a.example", "eap_id": "gw-a.example", "certs": [certificate], "key": f"file:{key}"},
+            "tls": {"auth": "eap-tls", "id": f"{name}.a.example", "eap_id": "visitor.example", "certs": [visitor], "key": f"file:{visitor_key}"},
             "eap": {"auth": "eap-mschapv2", "id": f"{name}.a.example", "eap_id": "alice", "password": f"file:{passwords['bad' if name == 'visit-bad' else 'user']}"}}[proof]
 
     def theirs(name):
@@ -78,7 +82,7 @@ def strongswan_connections():
         return sections(side, text, lambda proof, n: {
             "cert": {"auth": "pubkey", "id": "peer.example" if mine else "gw-a.example", **({"certs": "peer.pem"} if mine else {})},
             "psk": {"auth": "psk", "id": f"{name}.{'peer' if mine else 'a'}.example"},
-            "tls": {"auth": "eap-tls", "id": f"{name}.{'peer' if mine else 'a'}.example", **({"eap_id": "peer.example", "certs": "peer.pem"} if mine else {"eap_id": "%any"})},
+            "tls": {"auth": "eap-tls", "id": f"{name}.{'peer' if mine else 'a'}.example", **({"eap_id": "user.example", "certs": "user.pem"} if mine else {"eap_id": "%any"})},
             "eap": {"auth": "eap-mschapv2", "id": f"{name}.{'peer' if mine else 'a'}.example",
                     "eap_id": "visitor" if name == "bad-password" else "alice" if mine else "%any"}}[proof.replace("radius", "eap")])
     found = {}
@@ -95,7 +99,7 @@ def strongswan_connections():
 def keys_of(w, folder):
     for part in ("x509", "x509ca", "private"):
         os.makedirs(f"{folder}/swanctl/{part}", exist_ok=True)
-    for path, text in {"x509/peer.pem": w.peer.pem(), "x509ca/root.pem": w.root.pem(), "private/peer.pem": pki.pem(w.peer.private)}.items():
+    for path, text in {"x509/peer.pem": w.peer.pem(), "x509ca/root.pem": w.root.pem(), "private/peer.pem": pki.pem(w.peer.private), "x509/user.pem": w.user.pem(), "private/user.pem": pki.pem(w.user.private)}.items():
         with open(f"{folder}/swanctl/{path}", "w", encoding="utf-8") as f:
             f.write(text)
 
@@ -124,7 +128,7 @@ def works(r, site, name, ok, text):
     sa = next((s for s in site.culvert.ike_sas(name) if s["state"] == "established"), {})
     where = sa.get("virtual_address") or f"10.2.{n}.1"
     r.check("... and a ping", *ping(site.host, where, f"10.1.{n}.10", count=2))
-    user = {"user": "alice", "psk-user": "alice", "three": "alice", "user-radius": "alice", "user-tls": "peer.example"}.get(name)
+    user = {"user": "alice", "psk-user": "alice", "three": "alice", "user-radius": "alice", "user-tls": "user.example"}.get(name)
     first = {"cert": "peer.example", "psk": f"{name}.peer.example"}[(THEY_BEGIN | WE_BEGIN)[name][0].split()[0]]
     r.check("... the peer is the user, if there is one, else whom the first proof names", sa.get("remote_id") == (user or first), str(sa)[:300])
 

@@ -3,7 +3,7 @@
 
 Time limit: 120 s. Runs alone.
 Row attack-H1 of tests/attacks.txt against real processes. Each message has another SPI and source; as many a second as CULVERT_FLOOD_RATE says. All but a
-few are answered by a cookie (RFC 7296 §2.6) and leave nothing; their answers go nowhere. The flood goes on until all newcomers are there.
+few are answered by a cookie (RFC 7296 §2.6) in the data plane and leave nothing; their answers go nowhere. The flood goes on until all newcomers are there.
 """
 import sys
 
@@ -26,6 +26,8 @@ def body(r, lab):
         result = site.newcomers()
         on, half_open = flood.alive(), a.metric("culvert_ike_half_open_sas")
     r.note(f"flood: {flood.output().strip()}; newcomers: {result}; dropped before culvertd: {a.drops()['punt_full']}; half open {half_open:.0f}")
+    asked = a.metric("culvert_worker_ike_cookies_total")
+    r.check("the data plane asks for cookies itself", asked > 0 or RATE < 10000, f"{asked:.0f}")
     r.check(f"{NEWCOMERS} newcomers get their tunnels while the flood goes on", on and result["up"] == NEWCOMERS, result)
     r.check("each by IKE_AUTH", a.exchange_counts()["ike_auth"] - began >= NEWCOMERS, a.exchange_counts())
     lost = flow.stop()

@@ -158,6 +158,7 @@ class Client {
     return punts_->consume([](const shm::Datagram& d) {
       std::cout << d.local.to_string() << " " << d.remote.to_string() << " " << to_hex(ByteView(d.data).first(d.length));
       if (d.local.vrf != kDefaultVrf) std::cout << " vrf " << int{d.local.vrf};
+      if (d.heard == 1) std::cout << " heard";
       std::cout << std::endl;
     }) == shm::RingStatus::Item;
   }

@@ -184,10 +184,11 @@ void FakeDataplane::event(const Message& message) {
   ::eventfd_write(to_control, 1);
 }
 
-void FakeDataplane::punt(const Endpoint& local, const Endpoint& remote, ByteView data) {
+void FakeDataplane::punt(const Endpoint& local, const Endpoint& remote, ByteView data, std::uint8_t heard) {
   punts_->produce([&](Datagram& slot) {
     slot.local = local;
     slot.remote = remote;
+    slot.heard = heard;
     slot.length = static_cast<std::uint32_t>(data.size());
     std::copy(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(std::min(data.size(), kMaxDatagram)), slot.data.begin());
   });

@@ -40,7 +40,7 @@ class FakeDataplane {
   bool silent = false;     ///< execute, but do not ack
 
   void event(const shm::Message& message);
-  void punt(const Endpoint& local, const Endpoint& remote, ByteView data);
+  void punt(const Endpoint& local, const Endpoint& remote, ByteView data, std::uint8_t heard = 0);
   struct Sent {
     Endpoint local, remote;
     Bytes data;

@@ -425,6 +425,48 @@ def test_ike_flood_leaves_esp_alone(rig):
     remove(rig, slot)
 
 
+def ike_sa_init(spi, cookie=b""):
+    """IKE_SA_INIT with a nonce and something in front of it (RFC 7296 §3.1)."""
+    body = bytes([40, 0, 0, 104]) + bytes(100) + bytes([0, 0, 0, 36]) + b"n" * 32
+    if cookie:
+        body = bytes([33, 0, 0, 8 + len(cookie), 0, 0, 0x40, 0x06]) + cookie + body
+    return spi.to_bytes(8, "big") + bytes(8) + bytes([41 if cookie else 33, 0x20, 34, 0x08]) + bytes(4) + (28 + len(body)).to_bytes(4, "big") + body
+
+
+def test_first_messages_beyond_what_culvertd_gets_are_asked_for_a_cookie(rig):
+    """attack-H1: RFC 7296 §2.6. What comes with the cookie goes past the others; what comes with another one is asked again."""
+    send = lambda data: rig.wan.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(data))
+    flood = [bytes(Ether(src=rig.wan.mac, dst=rig.wan.gateway_mac) / IP(src="10.9.0.66", dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(ike_sa_init(n)))
+             for n in range(1, 301)]
+    question = lambda p: UDP in p and p[IP].dst == WAN and bytes(p[UDP].payload)[16:20] == bytes([41, 0x20, 34, 0x20])
+    until, asked = time.monotonic() + PATIENCE, None
+    while asked is None and time.monotonic() < until:
+        for frame in flood:
+            rig.wan.frame(frame)
+        send(ike_sa_init(0x7777))
+        asked = rig.wan.expect(question, 0.05)
+    assert asked is not None, "nobody was asked for a cookie"
+    answer = bytes(asked[UDP].payload)
+    assert answer[:16] == (0x7777).to_bytes(8, "big") + bytes(8) and len(answer) == 28 + 8 + 20 < len(ike_sa_init(1))
+    assert answer[28:36] == bytes([0, 0, 0, 28, 0, 0, 0x40, 0x06])
+    assert bytes(asked[IP]) == bytes(IP(bytes(IP(src="10.9.0.1", dst=WAN, tos=0xC0, id=0, ttl=64) / UDP(sport=500, dport=500) / Raw(answer)))), "headers"
+    while rig.client.ask("punts 50") != "none":
+        pass
+    good = ike_sa_init(0x7777, answer[36:])
+    for frame in flood:
+        rig.wan.frame(frame)
+    send(good)
+    said = rig.client.ask("punts 10000")
+    while not said.endswith(" heard"):
+        assert said != "none", "what came with the cookie did not get through"
+        said = rig.client.ask("punts 10000")
+    assert said == f"10.9.0.1:500 {WAN}:500 {good.hex()} heard"
+    while rig.client.ask("punts 50") != "none":
+        pass
+    send(ike_sa_init(0x7778, answer[36:]))                    # of another SPI: a first message as any
+    assert not rig.client.ask("punts 10000").endswith("heard")
+
+
 def test_esp_flood_leaves_ike_alone(rig):
     """attack-K8, the other way: ESP under no SA, and forged ESP under a live one, beside every datagram of a negotiation."""
     slot, suite, encr, integ, scapy, udp = SUITES[0]

@@ -248,3 +248,41 @@ connections:
   CHECK(has(check(own, ca),
             "connections.c.local.key: the key file " + s.folder.at("own.key") + " does not fit the certificate C=CH, O=Example, CN=gw-a"));
 }
+
+TEST_CASE("--check: two sections of a side with one key, in whichever files", "[auth][check][rounds][rfc4739]") {
+  Site s;
+  const auto other = pki::gateway("C=CH, O=Example, CN=gw-c", pki::key(Kind::P384, 1), s.root, "DNS:gw-a.example, DNS:gw-c.example");
+  const auto renewed = pki::gateway("C=CH, O=Example, CN=gw-a2", s.own.key, s.root, "DNS:gw-a.example, DNS:gw-c.example");
+  const auto section = [&](const pki::Issued& one, const std::string& name) {
+    return "{auth: pubkey, certs: " + s.folder.file(name + ".pem", one.pem()) +
+           ", key: \"file:" + s.folder.file(name + ".key", pki::private_pem(*one.key)) + "\"}";
+  };
+  const std::string ca = "{auth: pubkey, cacerts: " + s.folder.at("ca.pem") + "}";
+  const auto pinned = [&](const std::string& name) { return "{auth: pubkey, certs: " + s.folder.at(name + ".pem") + "}"; };
+  const auto check = [&](const std::vector<std::string>& local, const std::vector<std::string>& remote) {
+    std::string text = R"(ports: {wan: {device: "net_af_packet0,iface=eth1", addresses: [10.9.0.1/24]}}
+connections:
+  c:
+    local_addrs: 10.9.0.1
+    remote_addrs: 10.9.0.2
+    version: 2
+    proposals: aes256-sha256-ecp256
+    children: {net: {local_ts: 10.1.0.0/24, remote_ts: 10.2.0.0/24, esp_proposals: aes128gcm16}}
+)";
+    for (std::size_t k = 0; k < local.size(); ++k)
+      text += "    local" + (k == 0 ? "" : "-" + std::to_string(k + 1)) + ": " + local[k] + "\n";
+    for (std::size_t k = 0; k < remote.size(); ++k)
+      text += "    remote" + (k == 0 ? "" : "-" + std::to_string(k + 1)) + ": " + remote[k] + "\n";
+    std::stringstream out;
+    config::check(s.folder.file("gw.yaml", text), out,
+                  [&](const config::GatewayConfig& c, const config::Where& root) { control::auth::check_files(c, root, pki::kNow); });
+    return out.str();
+  };
+  const std::string own = section(s.own, "own"), fresh = section(renewed, "fresh"), more = section(other, "more");
+  const std::string says = ".certs: expected a certificate of another key than an earlier section's";
+  CHECK(has(check({own, more}, {ca, ca}), "gw.yaml: ok"));
+  CHECK(has(check({own, fresh}, {ca}), "connections.c.local-2" + says));
+  CHECK(has(check({own, more, fresh}, {ca}), "connections.c.local-3" + says));
+  CHECK(has(check({own}, {pinned("own"), pinned("fresh")}), "connections.c.remote-2" + says));
+  CHECK_FALSE(has(check({own}, {pinned("own"), pinned("more")}), says));
+}

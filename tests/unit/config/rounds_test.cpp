@@ -102,6 +102,12 @@ TEST_CASE("what is wrong with several sections stands at the one that has to cha
            {lines({kOwn, kPeer, psk, "remote-3: {auth: pubkey, cacerts: [/c/y]}", "remote-4: {auth: pubkey, cacerts: [/c/z]}"}),
             "connections.b.remote-4: expected at most 3 sections of a side"},
            {lines({kOwn, kPeer, "remote-2: {auth: eap-md5, users: \"file:/u\"}"}), "connections.b.remote-2.auth: expected a method that"},
+           {lines({kOwn, kPeer, "local-2: {auth: pubkey, id: b.example, certs: [/c/a.pem], key: \"file:/c/b.key\"}"}),
+            "connections.b.local-2.certs: expected another certificate: that of local proves nothing more by being shown again"},
+           {lines({kOwn, kPeer, "local-2: {auth: eap-tls, certs: [/c/b.pem], key: \"file:/c/a.key\"}"}),
+            "connections.b.local-2.certs: expected another certificate: that of local proves nothing more by being shown again"},
+           {lines({kOwn, "remote: {auth: pubkey, certs: [/c/b.pem]}", psk, "remote-3: {auth: pubkey, certs: [/c/b.pem]}"}),
+            "connections.b.remote-3.certs: expected another certificate: that of remote proves nothing more by being shown again"},
            {lines({kOwn, kPeer, "remote-2: {auth: eap-radius}"}), "connections.b.remote-2.auth: expected a server in radius.servers"},
        }) {
     INFO(row.sections);
@@ -110,6 +116,14 @@ TEST_CASE("what is wrong with several sections stands at the one that has to cha
     for (const auto& one : found) all += one + "\n";
     INFO(all);
     CHECK(all.find(row.says) != std::string::npos);
+  }
+}
+
+TEST_CASE("several certificates of one authority, and one that only one section is bound to, are no repetition", "[config][rounds]") {
+  for (const std::string& more : {"remote-2: {auth: pubkey, cacerts: [/c/ca.pem]}", "remote-2: {auth: pubkey, certs: [/c/b.pem]}",
+                                  "local-2: {auth: pubkey, certs: [/c/b.pem, /c/a.pem], key: \"file:/c/b.key\"}"}) {
+    INFO(more);
+    for (const std::string& one : findings(sides(lines({kOwn, kPeer, more})))) CHECK(one.find("another certificate") == std::string::npos);
   }
 }
 

@@ -116,13 +116,17 @@ TEST_CASE("events and datagrams arrive; lengths beyond the slot and unknown mess
   const Bytes data{1, 2, 3};
   dp.punt({IpAddress::v4(0x0a090001), 500}, {IpAddress::v4(0x0a090002), 500}, data);
   dp.punt({}, {}, Bytes(shm::kMaxDatagram + 1));
+  for (const std::uint8_t heard : {1, 2}) dp.punt({}, {}, data, heard);
   const auto more = link->drain(handlers);
   REQUIRE(more);
   CHECK_FALSE(*more);
   CHECK(acquires == 1);
   CHECK(expires == 1);
   CHECK(moves == 1);
-  REQUIRE(datagrams.size() == 1);
+  REQUIRE(datagrams.size() == 3);
+  CHECK_FALSE(datagrams[0].heard);
+  CHECK(datagrams[1].heard);
+  CHECK_FALSE(datagrams[2].heard);  // nothing that the data plane writes
   CHECK(datagrams[0].data == data);
   CHECK(datagrams[0].remote.to_string() == "10.9.0.2:500");
   CHECK(link->invalid_messages() == 3);
