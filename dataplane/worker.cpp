@@ -52,24 +52,8 @@ std::uint64_t monotonic_ns() {
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
 }
 
-constexpr std::uint16_t ether_type(Family family) { return family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6; }
 FrameHeader frame_header(MacBits to, MacBits from, std::uint16_t type) {
   return {to | from << 48, from | MacBits{__builtin_bswap16(type)} << 48};
-}
-
-/// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL, the upper half of its word, is one more in the upper half of the
-/// checksum, the carry to its lower half. As words lie in memory the halves are the other way round.
-void decrement_ttl(Packet& p) {
-  if (p.family == Family::V6) [[unlikely]] {
-    p.data[7] = static_cast<std::uint8_t>(p.data[7] - 1);
-    return;
-  }
-  p.data[8] = static_cast<std::uint8_t>(p.data[8] - 1);
-  std::uint16_t checksum;
-  std::memcpy(&checksum, p.data + 10, sizeof checksum);
-  const std::uint32_t sum = checksum + 1U;
-  checksum = static_cast<std::uint16_t>(sum + (sum >> 16));
-  std::memcpy(p.data + 10, &checksum, sizeof checksum);
 }
 }  // namespace
 
@@ -125,6 +109,7 @@ void Worker::begin_pass() {
   policies_now_ = env_.spd->load(std::memory_order_acquire);
   tunnel_.sa = nullptr;
   last_.neighbor = nullptr;
+  last_esp_ = {};
   paths_.begin_pass();
   drops_.observe(paths_.on() ? &paths_ : nullptr);
 }
@@ -222,17 +207,32 @@ VlanTraffic& Worker::traffic(std::uint16_t vlan_interface) {
 
 template <bool Summed>
 inline void Worker::input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
-  if (!parse_ip<Summed>(p)) [[unlikely]]
-    return drops_.drop(p, Drop::RxMalformed);
+  if (!parse_usual<Summed>(p)) [[unlikely]]
+    return input_any<Summed>(p, own, esp, clear);
   set_origin(p, Origin::Clear);
-  if (p.family == Family::V6) [[unlikely]] {
-    if (!input_v6(p, own)) return;
-    if (!own.contains_v6(p.data + 24)) return clear.push_back(&p);
+  if (last_esp_.like(p)) {
+    p.inbound = last_esp_.sa;
+    esp.push_back(&p);
+  } else if (!martian_source_v4(load_be32(p.data + 12), own) && !own.contains_v4(load_be32(p.data + 16))) {
+    clear.push_back(&p);
   } else {
-    if (martian_source_v4(load_be32(p.data + 12), own)) [[unlikely]]
-      return drops_.drop(p, Drop::RxMartian);
-    if (!own.contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
+    input_v4(p, own, esp, clear);
   }
+}
+
+template <bool Summed>
+[[gnu::noinline]] void Worker::input_any(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
+  if (!parse_ip<Summed>(p)) return drops_.drop(p, Drop::RxMalformed);
+  set_origin(p, Origin::Clear);
+  if (p.family == Family::V4) return input_v4(p, own, esp, clear);
+  if (!input_v6(p, own)) return;
+  if (!own.contains_v6(p.data + 24)) return clear.push_back(&p);
+  local(p, esp, clear);
+}
+
+[[gnu::noinline]] void Worker::input_v4(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
+  if (martian_source_v4(load_be32(p.data + 12), own)) return drops_.drop(p, Drop::RxMartian);
+  if (!own.contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
   local(p, esp, clear);
 }
 
@@ -295,12 +295,6 @@ bool Worker::input_v6(Packet& p, const OwnAddresses& own) {
   return false;
 }
 
-/// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
-inline const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
-  if (&sa != tunnel_.sa) [[unlikely]]
-    find_tunnel(sa);
-  return tunnel_;
-}
 /// Its owner remembers the way of an SA.
 inline HopId Worker::way_of(OutboundSa& sa) const {
   if (sa.worker != id_) return env_.fib->way_to(sa.outer_vrf, peer_of(sa), sa.spi.value);
@@ -317,69 +311,6 @@ void Worker::find_tunnel(OutboundSa& sa) {
   tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
   if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
-}
-
-/// Forwards inner packets. Adds to `inner` those that there is more to say about; their destinations and policies are looked up.
-void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
-  esp_in_lookup(esp, *env_.inbound, drops_);
-  if (env_.handoff.size() > 1) keep_own(esp, may_hand_over);  // one worker owns all SAs
-  const bool tapped = tap_.on();
-  if (tapped) [[unlikely]]
-    tap_.before(esp, Direction::Inbound);
-  if (paths_.on()) [[unlikely]]
-    paths_.arrive(esp);
-  const std::size_t sealed = esp.size();
-  watch_.lap(shm::Node::FindSa, sealed);
-  esp_in(esp, esp_);
-  if (tapped) [[unlikely]]
-    tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
-  opened(esp, inner);
-}
-
-/// What came out of a tunnel, decrypted and checked.
-void Worker::opened(Burst& esp, Burst& inner) {
-  const std::size_t sealed = esp.size();
-  const OwnAddresses* const own = env_.own.data();
-  esp.filter([&](Packet& p) {
-    set_origin(p, Origin::Tunnel);
-    if (opens_tcp(p)) [[unlikely]]
-      clamp_opened(p);
-    if (!martian_source(p, own[p.vrf])) [[likely]]
-      return true;
-    drops_.drop(p, Drop::RxMartian);
-    return false;
-  });
-  watch_.lap(shm::Node::Decrypt, sealed);
-  const std::size_t opened = esp.size();
-  ways_from_tunnel(esp, inner);
-  watch_.lap(shm::Node::Route, opened);
-}
-
-/// A connection that comes out of a tunnel shall send nothing back that does not fit into it.
-void Worker::clamp_opened(Packet& p) {
-  OutboundSa* back = env_.policies[p.inbound->manager.policy.value].current.load(std::memory_order_acquire);
-  if (back == nullptr) return;
-  const std::uint32_t most = back->largest_segment(tunnel(*back).mtu, p.l4_offset);
-  if (most != 0) clamp_mss(p, most);
-}
-
-/// ESP packets of SAs that another worker owns go there.
-void Worker::keep_own(Burst& esp, bool may_hand_over) {
-  Burst fat;
-  esp.filter([&](Packet& p) {
-    if (p.inbound->worker == id_) {
-      if (!p.inbound->spread) [[likely]]
-        return true;
-      fat.push_back(&p);
-    } else if (may_hand_over) {
-      hand_over(p, p.inbound->worker, {.kind = Handoff::EspIn});
-    } else {
-      drops_.drop(p, Drop::EspNoSa);  // replaced on its way here
-    }
-    return false;
-  });
-  if (!fat.empty()) [[unlikely]]
-    spread(fat, esp, Direction::Inbound, false);
 }
 
 /// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look. `leaving`: what is to be
@@ -452,28 +383,6 @@ inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last)
   return p.outbound != nullptr;
 }
 
-/// Calls ask(burst, cache, key_of) for the packets of each family that is there.
-template <class Ask>
-void Worker::by_family(Burst& packets, Ask&& ask) {
-  const auto v4 = [&] { ask(packets, flows_, [](const Packet& p) { return FlowKey::outbound(p); }); };
-  bool mixed = false;
-  for (const Packet* p : packets) mixed |= p->family != Family::V4;
-  if (!mixed) [[likely]]
-    return v4();
-  Burst v6;
-  packets.filter([&](Packet& p) {
-    if (p.family == Family::V4) return true;
-    v6.push_back(&p);
-    return false;
-  });
-  if (!packets.empty()) v4();
-  ask(v6, flows_v6_, [](const Packet& p) { return FlowKeyV6::outbound(p); });
-  // What we say to a neighbour by an address of the link goes back to the port that it came from.
-  for (Packet* p : v6)
-    if (is_link_local_v6(p->data + 24) && is_local(origin_of(*p))) p->tx_port = env_.fib->link(p->rx_port);
-  packets.append(v6);
-}
-
 /// Policy and route on the way out of packets that check_clear has not seen: what we made. Before there are policies: the route alone, of
 /// all packets.
 void Worker::look_up_ways(Burst& packets) {
@@ -495,88 +404,6 @@ void Worker::look_up_ways(Burst& packets) {
   packets.filter([&](Packet& p) { return possible_destination(p); });
 }
 
-/// The same of what came out of a tunnel, of which the usual is forwarded at once.
-void Worker::ways_from_tunnel(Burst& packets, Burst& inner) {
-  if (policies_now_ == nullptr) {
-    look_up_ways(packets);
-    return inner.append(packets);
-  }
-  Burst others, leaving;
-  const bool followed = paths_.on();
-  const InboundSa* sa = nullptr;
-  PolicyId came_by;
-  by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
-    flows.template recall<false>(
-        *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
-        [&](std::size_t i, const auto& flow) {
-          Packet& p = *some[i];
-          p.tx_port = flow.hop;
-          if (p.inbound != sa) {
-            sa = p.inbound;
-            came_by = sa->manager.policy;
-          }
-          if (!followed && forward_at_once(p, flow, came_by)) [[likely]]
-            return leaving.push_back(&p);
-          p.policy = flow.outbound_entry(*policies_now_);
-          others.push_back(&p);
-        });
-  });
-  send_all_opened(leaving);
-  others.filter([&](Packet& p) { return possible_destination(p); });
-  inner.append(others);
-}
-
-/// Whether a packet leaves in clear, since no policy means it, or the one that it came by does: dispatch() and outbound() would come to
-/// send_clear(), too. False: they must look at it.
-template <class Flow>
-inline bool Worker::forward_at_once(const Packet& p, const Flow& flow, PolicyId came_by) const {
-  const NextHop& hop = env_.fib->hop(flow.hop);
-  if (!hop.leads_out() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
-    return false;
-  return flow.outbound == 0 || settled_clear(PolicyId{flow.protect}, {came_by, turns_back(hop, p.rx_port)});
-}
-
-/// Packets of tunnels, each with a way out: what send_clear() would do with each, those in a row that leave by one port together.
-void Worker::send_all_opened(const Burst& packets) {
-  std::array<Packet*, kBurstMax> run;
-  std::array<MacBits, kBurstMax> to;
-  std::size_t n = 0;
-  const NextHop* hop = nullptr;
-  std::uint32_t mtu = 0, last = 0;
-  HopId id = 0;
-  std::uint64_t link = 0;
-  Family family = Family::None;
-  const auto flush = [&] {
-    if (n != 0) queue_frames(std::span(run).first(n), std::span(to).first(n), hop->port, ether_type(family));
-    n = 0;
-  };
-  for (Packet* p : packets) {
-    if (hop == nullptr || p->tx_port != id || p->family != family) [[unlikely]] {
-      flush();
-      id = p->tx_port;
-      hop = &env_.fib->hop(id);
-      family = p->family;
-      mtu = hop->port < tx_.size() ? std::uint32_t{env_.interfaces[hop->port].mtu} : 0;  // a VLAN's are tagged one by one
-      link = 0;
-    }
-    std::uint32_t address;  // enough of it: whom an IPv6 packet goes to is asked each time
-    std::memcpy(&address, p->data + 16, sizeof address);
-    if (link == 0 || address != last || family != Family::V4) {
-      link = link_to(*p, *hop);
-      last = address;
-    }
-    if (Neighbor::state_of(link) != NeighborState::Reachable || p->length > mtu || p->headroom < kEthernetBytes) [[unlikely]] {
-      flush();
-      send_clear(*p);
-      continue;
-    }
-    decrement_ttl(*p);
-    to[n] = Neighbor::mac_of(link);
-    run[n++] = p;
-  }
-  flush();
-}
-
 /// The route alone, of a packet on its way out.
 HopId Worker::way_to(const Packet& p) const {
   if (p.family == Family::V6 && is_link_local_v6(p.data + 24) && is_local(origin_of(p))) return env_.fib->link(p.rx_port);
@@ -590,7 +417,7 @@ HopId Worker::way_on(const Packet& p, const HandoffNote& note) const {
 }
 
 /// Drops what is for a destination that there is not.
-inline bool Worker::possible_destination(Packet& p) {
+bool Worker::possible_destination(Packet& p) {
   if (env_.fib->hop(p.tx_port).kind != HopKind::Martian) [[likely]]
     return true;
   drops_.drop(p, Drop::RxMartian);
@@ -811,7 +638,7 @@ void Worker::send_sealed(std::span<Packet* const> packets) {
   queue_frames(packets, std::span(&to, 1), hop.port, ether_type(packets[0]->family));
 }
 
-inline void Worker::send_clear(Packet& p) {
+void Worker::send_clear(Packet& p) {
   const Origin origin = origin_of(p);
   const NextHop& hop = env_.fib->hop(p.tx_port);
   const bool out = hop.leads_out();
@@ -847,14 +674,11 @@ inline void Worker::send(Packet& p, const NextHop& hop) {
 }
 
 /// What is known of the neighbour by which a packet leaves, as Neighbor::link says it. One that can be sent to is then in use.
-inline std::uint64_t Worker::link_to(const Packet& p, const NextHop& hop) {
+std::uint64_t Worker::link_to(const Packet& p, const NextHop& hop) {
   Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(p, hop.port);
   if (neighbor == nullptr) [[unlikely]]
     return 0;
-  const std::uint64_t link = neighbor->link.load(std::memory_order_acquire);
-  if (Neighbor::state_of(link) == NeighborState::Reachable && !neighbor->used.load(std::memory_order_relaxed))
-    neighbor->used.store(true, std::memory_order_relaxed);
-  return link;
+  return neighbor->use();
 }
 
 /// Packets in a row often have one destination.
@@ -889,7 +713,7 @@ void Worker::send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uin
 }
 
 /// Packets that leave by one port; each has the headroom. To one address, or each to its own.
-inline void Worker::queue_frames(std::span<Packet* const> packets, std::span<const MacBits> to, std::uint16_t port, std::uint16_t type) {
+void Worker::queue_frames(std::span<Packet* const> packets, std::span<const MacBits> to, std::uint16_t port, std::uint16_t type) {
   TxQueue& queue = tx_[port];
   const FrameHeader header = frame_header(to[0], queue.mac, type);
   const bool alike = to.size() == 1;

@@ -23,6 +23,8 @@ inline constexpr std::uint32_t kNonIkeMarkerBytes = 8;
 /// What stands between the IP header and the ESP header of a packet in UDP to our `port`.
 constexpr std::uint32_t udp_esp_bytes(std::uint16_t port) { return kUdpHeaderBytes + (port == kIkePort ? kNonIkeMarkerBytes : 0U); }
 
+constexpr std::uint16_t ether_type(Family family) { return family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6; }
+
 enum class FrameKind : std::uint8_t { Ip, Arp, Tagged, Dropped };
 struct FrameVerdict {
   FrameKind kind = FrameKind::Dropped;
