@@ -131,27 +131,30 @@ inline void decrement_ttl(Packet& p) {
 inline std::uint8_t hops_left(const Packet& p) { return p.data[p.family == Family::V6 ? 7 : 8]; }
 
 /// A packet with nothing special about it: IPv4 without options (RFC 1812 §5.2.2: version, length, checksum), no fragment, and room for
-/// ports. Cuts it to its total length, and fills the parsed fields. False: it is another one, or malformed, and unchanged. `Summed`: where
-/// `tag` is kSummed, the checksum is believed to be right.
-template <bool Summed = false>
-inline bool parse_usual(Packet& p) {
-  if (p.length < kIpv4WithPorts) [[unlikely]]
+/// ports. Cuts `kFront` bytes in front of it off, and what is behind its total length, and fills the parsed fields: it is of `vrf`. False:
+/// it is another one, or malformed, and unchanged. `Summed`: where `tag` is kSummed, the checksum is believed to be right.
+template <bool Summed = false, std::uint32_t kFront = 0>
+inline bool parse_usual(Packet& p, VrfId vrf) {
+  if (p.length < kFront + kIpv4WithPorts) [[unlikely]]
     return false;
-  const std::uint8_t* const ip = p.data;
-  const std::uint32_t total = load_be16(ip + 2);
+  std::uint8_t* const ip = p.data + kFront;
+  const std::uint32_t room = p.length - kFront, total = load_be16(ip + 2);
   std::uint16_t fragment;
   std::memcpy(&fragment, ip + 6, sizeof fragment);
   const bool whole = (fragment & __builtin_bswap16(kIpv4Mf | kIpv4OffsetMask)) == 0;
-  if (ip[0] != 0x45 || !whole || total - kIpv4WithPorts > p.length - kIpv4WithPorts) [[unlikely]]
+  if (ip[0] != 0x45 || !whole || total - kIpv4WithPorts > room - kIpv4WithPorts) [[unlikely]]
     return false;
   if (!(Summed && p.tag == Packet::kSummed) && !sum_right(ipv4_header_words(ip))) [[unlikely]]
     return false;
   const std::uint32_t wire = load_be32(ip + kIpv4HeaderBytes);
   const std::uint8_t protocol = ip[9];
-  p.resize(total);
+  p.data = ip;
+  p.length = total;
+  p.headroom = static_cast<std::uint16_t>(p.headroom + kFront);
+  p.tailroom = static_cast<std::uint16_t>(p.tailroom + room - total);
   p.l4_offset = kIpv4HeaderBytes;
   p.family = Family::V4;
-  p.set_flow_word(kHasPorts[protocol] ? std::rotl(wire, 16) : 0, protocol);
+  p.set_flow_word(kHasPorts[protocol] ? std::rotl(wire, 16) : 0, protocol, vrf);
   return true;
 }
 
@@ -166,9 +169,8 @@ bool parse_ipv4(Packet& p);
 bool parse_ipv6(Packet& p);
 
 /// Validates and parses the IP header of whichever family the packet is of.
-template <bool Summed = false>
 inline bool parse_ip(Packet& p) {
-  if (parse_usual<Summed>(p)) [[likely]]
+  if (parse_usual(p, p.vrf)) [[likely]]
     return true;
   return p.length != 0 && p.data[0] >> 4 == 6 ? parse_ipv6(p) : parse_ipv4(p);
 }

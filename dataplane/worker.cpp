@@ -10,7 +10,7 @@
 //             +- send_clear (route, MTU, fragments) ------------------------------------+
 //
 // The usual goes shorter ways, which must come to the same: from check_clear straight to encapsulate where the flow alone decides
-// (protect_at_once), from decapsulate straight to the port's queue (forward_at_once, send_all_opened).
+// (protect_at_once), from decapsulate straight to the port's queue (worker_inbound.cpp, where all that comes under an SA is until then).
 // What ends here or goes to the manager or another worker, and what such a worker sends us, is in worker_ends.cpp, except where the path
 // goes on (handed_over). Of SAs whose crypto is spread the path goes a detour from decapsulate and encapsulate on: worker_spread.cpp.
 // Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on that of the peer that the SA leads
@@ -40,9 +40,9 @@ constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 // What routers say of tunnels' paths: each SA is told once in ten minutes, or a few times where hops become ever smaller.
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
 constexpr unsigned kTransmitTries = 4;
-// Of what a port brings at once so many packets go through the path together: their headers and buffers stay in the first-level cache, and
-// their pages in the TLB for stores, which has 16 entries, from step to step. All do where the crypto wants many, or where a pass has so
-// many SAs that they must be loaded well ahead.
+// Of what a port brings at once so many packets are written to together: their headers and buffers stay in the first-level cache, and their
+// pages in the TLB for stores, which has 16 entries, from step to step. What only reads is done for all of them before. All are written to
+// together where the crypto wants many, or where a pass has so many SAs that they must be loaded well ahead.
 constexpr std::size_t kTogether = 8;
 constexpr int kFewSas = 16;
 
@@ -50,10 +50,6 @@ std::uint64_t monotonic_ns() {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
-}
-
-FrameHeader frame_header(MacBits to, MacBits from, std::uint16_t type) {
-  return {to | from << 48, from | MacBits{__builtin_bswap16(type)} << 48};
 }
 }  // namespace
 
@@ -109,7 +105,7 @@ void Worker::begin_pass() {
   policies_now_ = env_.spd->load(std::memory_order_acquire);
   tunnel_.sa = nullptr;
   last_.neighbor = nullptr;
-  last_esp_ = {};
+  last_esp_.begin_pass(*env_.inbound);
   paths_.begin_pass();
   drops_.observe(paths_.on() ? &paths_ : nullptr);
 }
@@ -125,11 +121,7 @@ bool Worker::poll() {
     begin_pass();
     received += n;
     counters_.rx_packets.add(n);
-    for (std::span<Packet> rest = std::span(views_).first(n); !rest.empty();) {
-      const std::size_t some = std::min(rest.size(), together_);
-      receive(port, rest.first(some));
-      rest = rest.subspan(some);
-    }
+    receive(port, std::span(views_).first(n));
     finish_pass();
   }
   if (!env_.handoff.empty() && !env_.handoff[id_]->empty()) {
@@ -154,9 +146,8 @@ inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burs
   const VrfId vrf = env_.interfaces[port].vrf;
   const OwnAddresses& own = env_.own[vrf];
   for (Packet& p : packets) {
-    p.vrf = vrf;
-    if (enter_ipv4(p, mac)) [[likely]] {
-      input<Summed>(p, own, esp, clear);
+    if (is_ipv4_to(p, mac) && parse_usual<Summed, kEthernetBytes>(p, vrf)) [[likely]] {
+      input(p, own, esp, clear);
     } else {
       other_frame(p, mac, esp, clear);
     }
@@ -166,28 +157,31 @@ inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burs
 void Worker::receive(std::uint16_t port, std::span<Packet> packets) {
   Burst esp;
   Burst clear;
+  strangers_ = false;
   if (env_.ports[port]->sums()) {
     classify<true>(port, packets, esp, clear);
   } else {
     classify<false>(port, packets, esp, clear);
   }
   watch_.lap(shm::Node::Classify, packets.size());
-  Burst leaving;
-  if (!clear.empty()) {
-    const std::size_t asked = clear.size();
-    check_clear(clear, leaving);
+  Burst rest;
+  for (std::size_t at = 0; at < clear.size(); at += together_) {
+    Burst some = clear.part(at, together_), leaving;
+    const std::size_t asked = some.size();
+    check_clear(some, leaving);
     watch_.lap(shm::Node::Policy, asked);
+    if (!leaving.empty()) encapsulate(leaving);
+    rest.append(some);
   }
-  if (!esp.empty()) decapsulate(esp, clear, true);
-  if (!clear.empty()) dispatch(clear);
-  if (!leaving.empty()) encapsulate(leaving);
+  if (!esp.empty()) decapsulate(esp, rest, true);
+  if (!rest.empty()) dispatch(rest);
 }
 
-/// IPv6, ARP, what is of a VLAN, and what ends here.
+/// IPv6, ARP, what is of a VLAN, what is special about IPv4, and what ends here.
 void Worker::other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear) {
-  FrameVerdict v = classify_frame(p, own);
-  if (v.kind == FrameKind::Ip) return input<false>(p, env_.own[p.vrf], esp, clear);
   p.tag = 0;
+  p.vrf = env_.interfaces[p.rx_port].vrf;
+  FrameVerdict v = classify_frame(p, own);
   if (v.kind == FrameKind::Tagged) {
     v = enter_vlan(p, own, vlans_);
     p.vrf = env_.interfaces[p.rx_port].vrf;
@@ -195,51 +189,40 @@ void Worker::other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear) {
       traffic(p.rx_port).rx_packets.add(1);
       traffic(p.rx_port).rx_bytes.add(kEthernetBytes + kTagBytes + p.length);
     }
-    if (v.kind == FrameKind::Ip) return input<false>(p, env_.own[p.vrf], esp, clear);
   }
   if (v.kind == FrameKind::Arp) return arp(p);
-  drops_.drop(p, v.reason);
+  if (v.kind != FrameKind::Ip) return drops_.drop(p, v.reason);
+  if (!parse_ip(p)) return drops_.drop(p, Drop::RxMalformed);
+  const OwnAddresses& addresses = env_.own[p.vrf];
+  if (p.family == Family::V4) return input(p, addresses, esp, clear);
+  set_origin(p, Origin::Clear);
+  if (!input_v6(p, addresses)) return;
+  if (!addresses.contains_v6(p.data + 24)) return clear.push_back(&p);
+  local(p, esp, clear);
 }
 
 VlanTraffic& Worker::traffic(std::uint16_t vlan_interface) {
   return env_.vlan_traffic[id_ * (env_.interfaces.size() - tx_.size()) + vlan_interface - tx_.size()];
 }
 
-template <bool Summed>
+/// A parsed IPv4 packet.
 inline void Worker::input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
-  if (!parse_usual<Summed>(p)) [[unlikely]]
-    return input_any<Summed>(p, own, esp, clear);
   set_origin(p, Origin::Clear);
   if (last_esp_.like(p)) {
     p.inbound = last_esp_.sa;
-    esp.push_back(&p);
-  } else if (!martian_source_v4(load_be32(p.data + 12), own) && !own.contains_v4(load_be32(p.data + 16))) {
-    clear.push_back(&p);
-  } else {
-    input_v4(p, own, esp, clear);
+    return esp.push_back(&p);
   }
-}
-
-template <bool Summed>
-[[gnu::noinline]] void Worker::input_any(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
-  if (!parse_ip<Summed>(p)) return drops_.drop(p, Drop::RxMalformed);
-  set_origin(p, Origin::Clear);
-  if (p.family == Family::V4) return input_v4(p, own, esp, clear);
-  if (!input_v6(p, own)) return;
-  if (!own.contains_v6(p.data + 24)) return clear.push_back(&p);
-  local(p, esp, clear);
-}
-
-[[gnu::noinline]] void Worker::input_v4(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
-  if (martian_source_v4(load_be32(p.data + 12), own)) return drops_.drop(p, Drop::RxMartian);
+  if (martian_source_v4(load_be32(p.data + 12), own)) [[unlikely]]
+    return drops_.drop(p, Drop::RxMartian);
   if (!own.contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
   local(p, esp, clear);
 }
 
 /// A parsed packet for an own address.
-inline void Worker::local(Packet& p, Burst& esp, Burst& clear) {
+[[gnu::noinline]] void Worker::local(Packet& p, Burst& esp, Burst& clear) {
   switch (classify_local(p)) {
     case LocalKind::Esp:
+      strangers_ = true;
       return esp.push_back(&p);
     case LocalKind::Ike:
       return punt_ike(p);
@@ -337,6 +320,7 @@ void Worker::check_clear(Burst& packets, Burst& leaving) {
   packets.clear();
   Tunnel way;
   leaving.filter([&](Packet& p) {
+    __builtin_prefetch(p.data + p.length, 1);  // where the trailer will stand
     if (p.outbound != way.sa) [[unlikely]]
       way = tunnel(*p.outbound);
     if (p.length > way.mtu || opens_tcp(p)) [[unlikely]]
@@ -367,7 +351,6 @@ template <class Flow>
 inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last) {
   if (!flow.settled() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
     return false;
-  __builtin_prefetch(p.data + p.length, 1);  // where the trailer will stand
   if (flow.protect != last.policy) [[unlikely]] {
     const PolicyState& policy = env_.policies[flow.protect];
     OutboundSa* own = youngest_own(policy, id_);
@@ -634,8 +617,9 @@ void Worker::send_sealed(std::span<Packet* const> packets) {
     for (Packet* p : packets) send(*p, hop);
     return;
   }
-  const MacBits to = Neighbor::mac_of(link);
-  queue_frames(packets, std::span(&to, 1), hop.port, ether_type(packets[0]->family));
+  const FrameHeader header = frame_header(Neighbor::mac_of(link), hop.port, ether_type(packets[0]->family));
+  queue_frames(packets.size(), hop.port,
+               [&](std::size_t at, std::size_t n, void** handles) { store_frames(packets.subspan(at, n), header, handles); });
 }
 
 void Worker::send_clear(Packet& p) {
@@ -709,28 +693,8 @@ void Worker::send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uin
     type = kEtherTypeVlan;
   }
   Packet* const one = &p;
-  queue_frames(std::span(&one, 1), std::span(&to, 1), port, type);
-}
-
-/// Packets that leave by one port; each has the headroom. To one address, or each to its own.
-void Worker::queue_frames(std::span<Packet* const> packets, std::span<const MacBits> to, std::uint16_t port, std::uint16_t type) {
-  TxQueue& queue = tx_[port];
-  const FrameHeader header = frame_header(to[0], queue.mac, type);
-  const bool alike = to.size() == 1;
-  while (!packets.empty()) {
-    const std::size_t n = std::min(packets.size(), queue.handles.size() - queue.size);
-    void** const handles = queue.handles.data() + queue.size;
-    if (alike) {
-      store_frames(packets.first(n), header, handles);
-    } else {
-      store_frames(packets.first(n), to.first(n), header, handles);
-      to = to.subspan(n);
-    }
-    queue.size += n;
-    if (queue.size == queue.handles.size()) [[unlikely]]
-      transmit(port);
-    packets = packets.subspan(n);
-  }
+  queue_frames(1, port,
+               [&](std::size_t, std::size_t, void** handles) { store_frames(std::span(&one, 1), frame_header(to, port, type), handles); });
 }
 
 void Worker::transmit(std::uint16_t port) {
@@ -840,6 +804,7 @@ void Worker::handed_over(std::span<void* const> handles) {
   counters_.handoff_in.add(handles.size());
   if (!out.empty()) protect(out);
   Burst inner;
+  strangers_ = true;
   if (!esp.empty()) decapsulate(esp, inner, false);
   if (!inner.empty()) dispatch(inner);
 }

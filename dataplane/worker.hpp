@@ -100,14 +100,18 @@ class Worker {
     std::uint16_t policy = 0;  // 0: none was asked for
   };
 
-  /// The packet under an SA that came last, within a pass: of one like it outside it is known that it is for us, who may send it, and
-  /// which SA it has.
+  /// The packet under an SA that was looked up last: of one like it outside it is known that it is for us, who may send it, and which SA it
+  /// has; the latter within a pass.
   struct LastEsp {
     InboundSa* sa = nullptr;
     std::uint64_t flow = 0;  // Packet::flow_word(); 0: there was none
     std::uint64_t ends = 0;  // as in the packet, and so the SPI
     std::uint32_t spi = 0;
 
+    void begin_pass(const InboundTable& table) {
+      if (flow != 0) sa = table.find(Spi{__builtin_bswap32(spi)});
+      if (sa == nullptr) flow = 0;
+    }
     void note(const Packet& p) {
       if (p.family != Family::V4 || p.protocol != kProtocolEsp || p.fragment || p.l4_offset != kIpv4HeaderBytes) return;
       sa = p.inbound;
@@ -115,13 +119,14 @@ class Worker {
       std::memcpy(&ends, p.data + 12, sizeof ends);
       std::memcpy(&spi, p.data + kIpv4HeaderBytes, sizeof spi);
     }
-    /// `p`: from parse_usual().
+    /// `p`: of IPv4, parsed.
     [[nodiscard]] bool like(const Packet& p) const {
       std::uint64_t its_ends;
       std::uint32_t its_spi;
       std::memcpy(&its_ends, p.data + 12, sizeof its_ends);
       std::memcpy(&its_spi, p.data + kIpv4HeaderBytes, sizeof its_spi);
-      return p.flow_word() == flow && its_ends == ends && its_spi == spi && p.length >= kIpv4HeaderBytes + kEspHeaderBytes;
+      return p.flow_word() == flow && its_ends == ends && its_spi == spi && p.l4_offset == kIpv4HeaderBytes &&
+             p.length >= kIpv4HeaderBytes + kEspHeaderBytes;
     }
   };
 
@@ -141,11 +146,7 @@ class Worker {
   bool make_dummy(Packet& p, const HandoffNote& note);
   void other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear);
   void arp(Packet& p);
-  template <bool Summed>
   void input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear);
-  template <bool Summed>
-  void input_any(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear);
-  void input_v4(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear);
   void local(Packet& p, Burst& esp, Burst& clear);
   void reassemble(Packet& p, Burst& esp, Burst& clear);
   void expire_fragments();
@@ -157,8 +158,8 @@ class Worker {
   void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
   void keep_own(Burst& esp, bool may_hand_over);
-  void finish(Burst& esp, const EspBatch& batch, Burst& inner, bool tapped);
-  void forward_plain(Burst& packets, const OpenedBurst& opened);
+  void finish(Burst& esp, const EspBatch& batch, std::size_t from, Burst& inner, bool tapped);
+  void forward_plain(const Burst& packets, const OpenedBurst& found, Burst& inner);
   void opened(Burst& packets, Burst& inner);
   void check_clear(Burst& packets, Burst& leaving);
   template <class Flow>
@@ -182,7 +183,12 @@ class Worker {
   void send(Packet& p, const NextHop& hop);
   void send_later(Packet& p, const NextHop& hop, NeighborState state);
   void send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uint16_t type);
-  void queue_frames(std::span<Packet* const> packets, std::span<const MacBits> to, std::uint16_t port, std::uint16_t type);
+  [[nodiscard]] FrameHeader frame_header(MacBits to, std::uint16_t port, std::uint16_t type) const {
+    const MacBits from = tx_[port].mac;
+    return {to | from << 48, from | MacBits{__builtin_bswap16(type)} << 48};
+  }
+  template <class Store>
+  void queue_frames(std::size_t count, std::uint16_t port, Store&& store);
   std::uint16_t leave_by_vlan(Packet& p, std::uint16_t interface, std::uint16_t type);
   void transmit(std::uint16_t port);
   void begin_pass();
@@ -247,11 +253,12 @@ class Worker {
   Stopwatch watch_;
   bool wake_manager_ = false;
   bool spread_ = false;               // packets of this pass were
-  std::size_t together_ = kBurstMax;  // packets of a port that go through the path at once
+  std::size_t together_ = kBurstMax;  // packets whose bytes are written at once
   std::uint32_t fragment_id_;         // of the latest packet that was fragmented outside
   Tunnel tunnel_;                     // the one asked for last, within a pass
   LastEsp last_esp_;
-  LastNeighbor last_;  // the one sent to last, within a pass
+  bool strangers_ = false;  // some ESP packet that is on its way to decapsulate() has no SA yet
+  LastNeighbor last_;       // the one sent to last, within a pass
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
   Burst generated_;          // ICMP of our own, to be sent at the end of the pass
@@ -282,6 +289,20 @@ void Worker::by_family(Burst& packets, Ask&& ask) {
   for (Packet* p : v6)
     if (is_link_local_v6(p->data + 24) && is_local(origin_of(*p))) p->tx_port = env_.fib->link(p->rx_port);
   packets.append(v6);
+}
+
+/// Puts so many packets, each with the headroom, into the queue of the port that they leave by: store(at, n, handles) writes the frames of
+/// n of them, from the one number `at` on.
+template <class Store>
+inline void Worker::queue_frames(std::size_t count, std::uint16_t port, Store&& store) {
+  TxQueue& queue = tx_[port];
+  for (std::size_t at = 0, n; at < count; at += n) {
+    n = std::min(count - at, queue.handles.size() - queue.size);
+    store(at, n, queue.handles.data() + queue.size);
+    queue.size += n;
+    if (queue.size == queue.handles.size()) [[unlikely]]
+      transmit(port);
+  }
 }
 
 }  // namespace culvert::dp

@@ -16,9 +16,11 @@ namespace culvert::dp {
 
 /// Forwards inner packets. Adds to `inner` those that there is more to say about; their destinations and policies are looked up.
 void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
-  esp_in_lookup(esp, *env_.inbound, drops_);
-  if (esp.empty()) return;
-  last_esp_.note(*esp[esp.size() - 1]);
+  if (strangers_) {
+    esp_in_lookup(esp, *env_.inbound, drops_);
+    if (esp.empty()) return;
+    last_esp_.note(*esp[esp.size() - 1]);
+  }
   if (env_.handoff.size() > 1) keep_own(esp, may_hand_over);  // one worker owns all SAs
   const bool tapped = tap_.on();
   if (tapped) [[unlikely]]
@@ -28,8 +30,12 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   watch_.lap(shm::Node::FindSa, esp.size());
   EspBatch batch;
   esp_in_prepare(esp, batch, esp_);
-  crypto_.decrypt(std::span(batch.ops).first(esp.size()));
-  finish(esp, batch, inner, tapped);
+  const std::size_t most = tapped ? esp.size() : together_;
+  for (std::size_t at = 0; at < esp.size(); at += most) {
+    Burst some = esp.part(at, most);
+    crypto_.decrypt(std::span(batch.ops).subspan(at, some.size()));
+    finish(some, batch, at, inner, tapped);
+  }
 }
 
 /// ESP packets of SAs that another worker owns go there.
@@ -51,27 +57,6 @@ void Worker::keep_own(Burst& esp, bool may_hand_over) {
     spread(fat, esp, Direction::Inbound, false);
 }
 
-/// Behind the crypto; `tapped`: somebody asked for copies before it. Adds to `inner` as decapsulate() does.
-void Worker::finish(Burst& esp, const EspBatch& batch, Burst& inner, bool tapped) {
-  const std::size_t sealed = esp.size();
-  if (tapped || paths_.on() || policies_now_ == nullptr) [[unlikely]] {
-    esp_in_finish(esp, batch, esp_);
-    if (tapped) tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
-    watch_.lap(shm::Node::Decrypt, sealed);
-    const std::size_t all = esp.size();
-    opened(esp, inner);
-    return watch_.lap(shm::Node::Route, all);
-  }
-  OpenedBurst found;
-  esp_in_finish(esp, batch, esp_, found);
-  watch_.lap(shm::Node::Decrypt, sealed);
-  const std::size_t all = esp.size();
-  forward_plain(esp, found);
-  if (!esp.empty()) [[unlikely]]
-    opened(esp, inner);
-  watch_.lap(shm::Node::Route, all);
-}
-
 /// Packets on their way out of a tunnel, those in a row that leave by one port together.
 class Worker::Leaving {
  public:
@@ -85,8 +70,7 @@ class Worker::Leaving {
     turn_to(flow.hop, Family::V4);
     if (p.rx_port == hop_->port || !reaches(o)) [[unlikely]]
       return false;
-    decrement_ttl_v4(o.ip);
-    p.data = o.ip;
+    p.data = o.ip;  // of IPv4 it is outside, too
     p.length = o.length;
     add(p);
     return true;
@@ -99,13 +83,15 @@ class Worker::Leaving {
     link_ = worker_.link_to(p, *hop_);
     if (Neighbor::state_of(link_) != NeighborState::Reachable) [[unlikely]]
       return false;
-    decrement_ttl(p);
     add(p);
     return true;
   }
   void flush() {
-    if (n_ != 0) worker_.queue_frames(std::span(run_).first(n_), std::span(to_).first(n_), hop_->port, ether_type(family_));
-    n_ = 0;
+    if (n_ == 0) return;
+    const FrameHeader header = worker_.frame_header(0, hop_->port, ether_type(family_));
+    worker_.queue_frames(std::exchange(n_, 0), hop_->port, [&](std::size_t at, std::size_t n, void** handles) {
+      store_forwarded(std::span(run_).subspan(at, n), to_.data() + at, header, handles);
+    });
   }
 
  private:
@@ -150,26 +136,56 @@ class Worker::Leaving {
   std::array<MacBits, kBurstMax> to_;
 };
 
-/// Sends plain packets of flows that are forwarded in clear, each to its neighbour. Leaves the others, with their views made.
-void Worker::forward_plain(Burst& packets, const OpenedBurst& opened) {
+/// Sends plain packets of flows that are forwarded in clear, each to its neighbour. Makes the views of the others, and does with them what
+/// opened() says; packets of a flow stay in order.
+inline void Worker::forward_plain(const Burst& packets, const OpenedBurst& found, Burst& inner) {
   const std::size_t all = packets.size();
   std::array<const FlowCache<>::Flow*, kBurstMax> flows;
-  for (std::size_t i = 0; i < all; ++i) flows[i] = opened[i].ip != nullptr ? flows_.prefetch(opened[i].key) : nullptr;
+  for (std::size_t i = 0; i < all; ++i) flows[i] = found[i].ip != nullptr ? flows_.prefetch(found[i].key) : nullptr;
   const std::uint64_t serial = flows_.serial_of(*policies_now_);
   Leaving leaving(*this);
-  std::size_t kept = 0;
+  Burst others;
+  const auto finish_others = [&] {
+    leaving.flush();
+    opened(others, inner);
+    others.clear();
+  };
   for (std::size_t i = 0; i < all; ++i) {
     Packet& p = *packets[i];
-    const Opened& o = opened[i];
-    if (flows[i] != nullptr) [[likely]] {
-      if (flows[i]->is(o.key, serial) && leaving.takes(p, o, *flows[i])) [[likely]]
-        continue;
-      settle(p, o);
+    const Opened& o = found[i];
+    bool known = flows[i] != nullptr && flows[i]->is(o.key, serial);
+    if (known && !others.empty()) [[unlikely]] {
+      finish_others();
+      known = flows[i]->is(o.key, serial);  // others have been put into the cache
     }
-    packets[kept++] = &p;
+    if (known && leaving.takes(p, o, *flows[i])) [[likely]]
+      continue;
+    settle(p, o);
+    others.push_back(&p);
   }
   leaving.flush();
-  packets.truncate(kept);
+  if (!others.empty()) [[unlikely]]
+    finish_others();
+}
+
+/// Behind the crypto, packets of whose first one `from` is the operation. `tapped`: somebody asked for copies before it; then they are the
+/// whole batch. Adds to `inner` as decapsulate() does.
+void Worker::finish(Burst& esp, const EspBatch& batch, std::size_t from, Burst& inner, bool tapped) {
+  const std::size_t sealed = esp.size();
+  OpenedBurst found;
+  esp_in_finish(esp, batch, from, esp_, found);
+  if (tapped || paths_.on() || policies_now_ == nullptr) [[unlikely]] {
+    for (std::size_t i = 0; i < esp.size(); ++i) settle(*esp[i], found[i]);
+    if (tapped) tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
+    watch_.lap(shm::Node::Decrypt, sealed);
+    const std::size_t all = esp.size();
+    opened(esp, inner);
+    return watch_.lap(shm::Node::Route, all);
+  }
+  watch_.lap(shm::Node::Decrypt, sealed);
+  const std::size_t all = esp.size();
+  forward_plain(esp, found, inner);
+  watch_.lap(shm::Node::Route, all);
 }
 
 /// What came out of a tunnel, decrypted and checked. Adds to `inner` as decapsulate() says.

@@ -51,7 +51,7 @@ using OpenedBurst = std::array<Opened, kBurstMax>;  // no initial values: one is
 
 /// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50 or 51, or of UDP with an ESP packet in it (port
 /// 4500, not a keepalive, not the non-ESP marker; or port 500 with the non-IKE marker), addressed to us, no fragments. out: Packet::inbound
-/// set. Drops EspRunt and EspNoSa. Nothing is asked where all have their SA already.
+/// set. Drops EspRunt and EspNoSa.
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops);
 
 /// All of decapsulation behind the lookup; every packet's SA must be this worker's.
@@ -65,9 +65,10 @@ void esp_out(Burst& burst, EspContext& context);
 // were prepared; other bursts may be prepared in between.
 void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context);
 void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context);
-/// The same, but views of plain packets are not touched: whoever sends them on at once needs no more than what `opened` says of each.
-void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context, OpenedBurst& opened);
-/// Makes the view of a plain packet what it would be without that.
+/// The same of some packets of the batch, that of whose first one is the operation `from`. Views of plain packets are not touched: whoever
+/// sends them on at once needs no more than what `opened` says of each.
+void esp_in_finish(Burst& burst, const EspBatch& batch, std::size_t from, EspContext& context, OpenedBurst& opened);
+/// Makes the view of a packet what it would be without that.
 void settle(Packet& p, const Opened& opened);
 void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context);
 void esp_out_finish(Burst& burst, const EspBatch& batch, EspContext& context);

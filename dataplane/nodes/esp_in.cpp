@@ -251,7 +251,7 @@ void count(InboundSa& sa, const Tally& plain, const Tally& others, std::uint64_t
 }  // namespace
 
 /// in: decrypted packets. out: inner packets. Counts after the last verdict, neighbours under one SA together.
-void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context, OpenedBurst& opened) {
+void esp_in_finish(Burst& burst, const EspBatch& batch, std::size_t from, EspContext& context, OpenedBurst& opened) {
   const std::size_t all = burst.size();
   std::size_t kept = 0;
   for (std::size_t i = 0; i < all;) {
@@ -263,13 +263,14 @@ void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context, Ope
     Tally plain, others;
     for (; i < all && burst[i]->inbound == &sa; ++i) {
       Packet& p = *burst[i];
-      const CryptoOp& op = batch.ops[i];
-      const Drop verdict = admit(sa, op, batch.sequence[i]);
+      const CryptoOp& op = batch.ops[from + i];
+      const std::uint64_t sequence = batch.sequence[from + i];
+      const Drop verdict = admit(sa, op, sequence);
       Opened& out = opened[kept];
       if (verdict == Drop::Count_ && row.usual && open_plain(p, row, op, out)) [[likely]] {
         plain.bytes += out.length;
       } else {
-        if (!finish_one(p, verdict, op, batch.sequence[i], context)) continue;
+        if (!finish_one(p, verdict, op, sequence, context)) continue;
         out.ip = nullptr;
         others.packets += 1;
         others.bytes += p.length;
@@ -283,6 +284,7 @@ void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context, Ope
 }
 
 void settle(Packet& p, const Opened& opened) {
+  if (opened.ip == nullptr) return;
   p.pull(static_cast<std::uint32_t>(opened.ip - p.data));
   p.resize(opened.length);
   p.vrf = opened.key.vrf();
@@ -291,14 +293,11 @@ void settle(Packet& p, const Opened& opened) {
 
 void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
   OpenedBurst opened;
-  esp_in_finish(burst, batch, context, opened);
-  for (std::size_t i = 0; i < burst.size(); ++i)
-    if (opened[i].ip != nullptr) settle(*burst[i], opened[i]);
+  esp_in_finish(burst, batch, 0, context, opened);
+  for (std::size_t i = 0; i < burst.size(); ++i) settle(*burst[i], opened[i]);
 }
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
-  if (std::ranges::all_of(burst, [](const Packet* p) { return p->inbound != nullptr; })) [[likely]]
-    return;
   std::array<std::uint32_t, kBurstMax> spis;
   std::uint32_t last = 0;  // no SA has this one
   InboundSa* sa = nullptr;
