@@ -11,6 +11,7 @@
 namespace culvert::dp {
 
 inline constexpr std::uint32_t kIpv4HeaderBytes = 20;  ///< without options
+inline constexpr std::uint32_t kIpv4WithPorts = kIpv4HeaderBytes + 4;
 inline constexpr std::uint32_t kIpv6HeaderBytes = 40;
 inline constexpr std::uint32_t kUdpHeaderBytes = 8;
 inline constexpr std::uint8_t kProtocolIcmp = 1, kProtocolIpip = 4, kProtocolTcp = 6, kProtocolUdp = 17, kProtocolIpv6 = 41,
@@ -34,19 +35,31 @@ inline std::uint64_t add_with_carry(std::uint64_t a, std::uint64_t b) {
   const bool carry = __builtin_add_overflow(a, b, &sum);
   return sum + (carry ? 1 : 0);
 }
-/// The one's complement sum over an IPv4 header of `bytes` (20 or more, a multiple of 4), in memory order: 0xffff if its checksum is right.
-inline std::uint16_t ipv4_header_sum(const std::uint8_t* header, std::uint32_t bytes) {
+/// Whether a sum of words that is not 0 folds to 0xffff, as one over bytes with their right checksum does: whether 0xffff divides it.
+/// Modulo 2^64 the inverse of 0xffff makes that, and only that, small.
+inline bool sum_right(std::uint64_t sum) {
+  constexpr std::uint64_t kInverse = 0xfffefffefffeffff;
+  static_assert(kInverse * 0xffff == 1);
+  return sum * kInverse <= ~std::uint64_t{0} / 0xffff;
+}
+/// Of an IPv4 header without options.
+inline std::uint64_t ipv4_header_words(const std::uint8_t* header) {
   std::uint64_t first, second;
+  std::uint32_t third;
   std::memcpy(&first, header, sizeof first);
   std::memcpy(&second, header + 8, sizeof second);
-  const auto word = [header](std::uint32_t at) {
-    std::uint32_t w;
-    std::memcpy(&w, header + at, sizeof w);
-    return std::uint64_t{w};
-  };
-  std::uint64_t sum = word(16);  // nearly all headers end here
-  for (std::uint32_t i = kIpv4HeaderBytes; i < bytes; i += 4) sum += word(i);
-  return fold_checksum(add_with_carry(add_with_carry(first, second), sum));
+  std::memcpy(&third, header + 16, sizeof third);
+  return add_with_carry(add_with_carry(first, second), third);
+}
+/// The one's complement sum over an IPv4 header of `bytes` (20 or more, a multiple of 4), in memory order: 0xffff if its checksum is right.
+inline std::uint16_t ipv4_header_sum(const std::uint8_t* header, std::uint32_t bytes) {
+  std::uint64_t sum = ipv4_header_words(header);  // nearly all headers end here
+  for (std::uint32_t i = kIpv4HeaderBytes; i < bytes; i += 4) {
+    std::uint32_t word;
+    std::memcpy(&word, header + i, sizeof word);
+    sum = add_with_carry(sum, word);
+  }
+  return fold_checksum(sum);
 }
 /// Writes the checksum of an IPv4 header of `bytes`.
 inline void set_ipv4_checksum(std::uint8_t* header, std::uint32_t bytes = kIpv4HeaderBytes) {
@@ -98,32 +111,50 @@ inline void set_traffic_class(Packet& p, std::uint8_t value) {
     set_ipv4_checksum(p.data, p.l4_offset);
   }
 }
+/// RFC 1812 §5.3.1, and RFC 1624 for the checksum, of an IPv4 header with a TTL: one less in the TTL, the upper half of its word, is one
+/// more in the upper half of the checksum, the carry to its lower half. As words lie in memory the halves are the other way round.
+inline void decrement_ttl_v4(std::uint8_t* header) {
+  std::uint32_t word;
+  std::memcpy(&word, header + 8, sizeof word);
+  const std::uint64_t sum = std::uint64_t{word} + 0xffff;
+  word = static_cast<std::uint32_t>(sum + (sum >> 32 << 16));
+  std::memcpy(header + 8, &word, sizeof word);
+}
+inline void decrement_ttl(Packet& p) {
+  if (p.family == Family::V6) [[unlikely]] {
+    p.data[7] = static_cast<std::uint8_t>(p.data[7] - 1);
+  } else {
+    decrement_ttl_v4(p.data);
+  }
+}
 /// TTL, or hop limit.
 inline std::uint8_t hops_left(const Packet& p) { return p.data[p.family == Family::V6 ? 7 : 8]; }
 
 /// A packet with nothing special about it: IPv4 without options (RFC 1812 §5.2.2: version, length, checksum), no fragment, and room for
-/// ports. Cuts it to its total length, and fills the parsed fields. False: it is another one, or malformed, and unchanged. `Summed`: where
-/// `tag` is kSummed, the checksum is believed to be right.
-template <bool Summed = false>
-inline bool parse_usual(Packet& p) {
-  constexpr std::uint32_t kWithPorts = kIpv4HeaderBytes + 4;
-  if (p.length < kWithPorts) [[unlikely]]
+/// ports. Cuts `kFront` bytes in front of it off, and what is behind its total length, and fills the parsed fields: it is of `vrf`. False:
+/// it is another one, or malformed, and unchanged. `Summed`: where `tag` is kSummed, the checksum is believed to be right.
+template <bool Summed = false, std::uint32_t kFront = 0>
+inline bool parse_usual(Packet& p, VrfId vrf) {
+  if (p.length < kFront + kIpv4WithPorts) [[unlikely]]
     return false;
-  const std::uint8_t* const ip = p.data;
-  const std::uint32_t total = load_be16(ip + 2);
+  std::uint8_t* const ip = p.data + kFront;
+  const std::uint32_t room = p.length - kFront, total = load_be16(ip + 2);
   std::uint16_t fragment;
   std::memcpy(&fragment, ip + 6, sizeof fragment);
   const bool whole = (fragment & __builtin_bswap16(kIpv4Mf | kIpv4OffsetMask)) == 0;
-  if (ip[0] != 0x45 || !whole || total - kWithPorts > p.length - kWithPorts) [[unlikely]]
+  if (ip[0] != 0x45 || !whole || total - kIpv4WithPorts > room - kIpv4WithPorts) [[unlikely]]
     return false;
-  if (!(Summed && p.tag == Packet::kSummed) && ipv4_header_sum(ip, kIpv4HeaderBytes) != 0xffff) [[unlikely]]
+  if (!(Summed && p.tag == Packet::kSummed) && !sum_right(ipv4_header_words(ip))) [[unlikely]]
     return false;
   const std::uint32_t wire = load_be32(ip + kIpv4HeaderBytes);
   const std::uint8_t protocol = ip[9];
-  p.resize(total);
+  p.data = ip;
+  p.length = total;
+  p.headroom = static_cast<std::uint16_t>(p.headroom + kFront);
+  p.tailroom = static_cast<std::uint16_t>(p.tailroom + room - total);
   p.l4_offset = kIpv4HeaderBytes;
   p.family = Family::V4;
-  p.set_flow_word(kHasPorts[protocol] ? std::rotl(wire, 16) : 0, protocol);
+  p.set_flow_word(kHasPorts[protocol] ? std::rotl(wire, 16) : 0, protocol, vrf);
   return true;
 }
 
@@ -138,9 +169,8 @@ bool parse_ipv4(Packet& p);
 bool parse_ipv6(Packet& p);
 
 /// Validates and parses the IP header of whichever family the packet is of.
-template <bool Summed = false>
 inline bool parse_ip(Packet& p) {
-  if (parse_usual<Summed>(p)) [[likely]]
+  if (parse_usual(p, p.vrf)) [[likely]]
     return true;
   return p.length != 0 && p.data[0] >> 4 == 6 ? parse_ipv6(p) : parse_ipv4(p);
 }

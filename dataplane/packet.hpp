@@ -99,9 +99,9 @@ struct alignas(64) Packet {
     std::memcpy(&word, &source_port, sizeof word);
     return word;
   }
-  /// Of a whole packet, in its VRF; `ports` as in flow_word().
-  void set_flow_word(std::uint32_t ports, std::uint8_t upper) {
-    const std::uint64_t word = ports | std::uint64_t{upper} << 32 | std::uint64_t{vrf} << 48;
+  /// Of a whole packet; `ports` as in flow_word().
+  void set_flow_word(std::uint32_t ports, std::uint8_t upper, VrfId in) {
+    const std::uint64_t word = ports | std::uint64_t{upper} << 32 | std::uint64_t{in} << 48;
     std::memcpy(&source_port, &word, sizeof word);
   }
 
@@ -137,6 +137,13 @@ class Burst {
     assert(size_ + other.size_ <= kBurstMax);
     std::copy_n(other.packets_.begin(), other.size_, packets_.begin() + static_cast<std::ptrdiff_t>(size_));
     size_ += other.size_;
+  }
+  /// Those from `at` on, `most` at most.
+  [[nodiscard]] Burst part(std::size_t at, std::size_t most) const {
+    Burst out;
+    out.size_ = std::min(size_ - at, most);
+    std::copy_n(packets_.begin() + static_cast<std::ptrdiff_t>(at), out.size_, out.packets_.begin());
+    return out;
   }
   void clear() { size_ = 0; }
   [[nodiscard]] std::size_t size() const { return size_; }

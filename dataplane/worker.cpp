@@ -10,7 +10,7 @@
 //             +- send_clear (route, MTU, fragments) ------------------------------------+
 //
 // The usual goes shorter ways, which must come to the same: from check_clear straight to encapsulate where the flow alone decides
-// (protect_at_once), from decapsulate straight to the port's queue (forward_at_once, send_all_opened).
+// (protect_at_once), from decapsulate straight to the port's queue (worker_inbound.cpp, where all that comes under an SA is until then).
 // What ends here or goes to the manager or another worker, and what such a worker sends us, is in worker_ends.cpp, except where the path
 // goes on (handed_over). Of SAs whose crypto is spread the path goes a detour from decapsulate and encapsulate on: worker_spread.cpp.
 // Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on that of the peer that the SA leads
@@ -41,9 +41,9 @@ constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
 constexpr std::uint32_t kCookieRate = 200000, kCookieBurst = 2000;  ///< answers to strangers a second: less than a fifth of a worker's time
 constexpr unsigned kTransmitTries = 4;
-// Of what a port brings at once so many packets go through the path together: their headers and buffers stay in the first-level cache, and
-// their pages in the TLB for stores, which has 16 entries, from step to step. All do where the crypto wants many, or where a pass has so
-// many SAs that they must be loaded well ahead.
+// Of what a port brings at once so many packets are written to together: their headers and buffers stay in the first-level cache, and their
+// pages in the TLB for stores, which has 16 entries, from step to step. What only reads is done for all of them before. All are written to
+// together where the crypto wants many, or where a pass has so many SAs that they must be loaded well ahead.
 constexpr std::size_t kTogether = 8;
 constexpr int kFewSas = 16;
 
@@ -51,26 +51,6 @@ std::uint64_t monotonic_ns() {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
-}
-
-constexpr std::uint16_t ether_type(Family family) { return family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6; }
-FrameHeader frame_header(MacBits to, MacBits from, std::uint16_t type) {
-  return {to | from << 48, from | MacBits{__builtin_bswap16(type)} << 48};
-}
-
-/// RFC 1812 §5.3.1, and RFC 1624 for the checksum: one less in the TTL, the upper half of its word, is one more in the upper half of the
-/// checksum, the carry to its lower half. As words lie in memory the halves are the other way round.
-void decrement_ttl(Packet& p) {
-  if (p.family == Family::V6) [[unlikely]] {
-    p.data[7] = static_cast<std::uint8_t>(p.data[7] - 1);
-    return;
-  }
-  p.data[8] = static_cast<std::uint8_t>(p.data[8] - 1);
-  std::uint16_t checksum;
-  std::memcpy(&checksum, p.data + 10, sizeof checksum);
-  const std::uint32_t sum = checksum + 1U;
-  checksum = static_cast<std::uint16_t>(sum + (sum >> 16));
-  std::memcpy(p.data + 10, &checksum, sizeof checksum);
 }
 }  // namespace
 
@@ -128,6 +108,7 @@ void Worker::begin_pass() {
   policies_now_ = env_.spd->load(std::memory_order_acquire);
   tunnel_.sa = nullptr;
   last_.neighbor = nullptr;
+  last_esp_.begin_pass(*env_.inbound);
   paths_.begin_pass();
   drops_.observe(paths_.on() ? &paths_ : nullptr);
 }
@@ -143,11 +124,7 @@ bool Worker::poll() {
     begin_pass();
     received += n;
     counters_.rx_packets.add(n);
-    for (std::span<Packet> rest = std::span(views_).first(n); !rest.empty();) {
-      const std::size_t some = std::min(rest.size(), together_);
-      receive(port, rest.first(some));
-      rest = rest.subspan(some);
-    }
+    receive(port, std::span(views_).first(n));
     finish_pass();
   }
   if (!env_.handoff.empty() && !env_.handoff[id_]->empty()) {
@@ -172,9 +149,8 @@ inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burs
   const VrfId vrf = env_.interfaces[port].vrf;
   const OwnAddresses& own = env_.own[vrf];
   for (Packet& p : packets) {
-    p.vrf = vrf;
-    if (enter_ipv4(p, mac)) [[likely]] {
-      input<Summed>(p, own, esp, clear);
+    if (is_ipv4_to(p, mac) && parse_usual<Summed, kEthernetBytes>(p, vrf)) [[likely]] {
+      input(p, own, esp, clear);
     } else {
       other_frame(p, mac, esp, clear);
     }
@@ -184,28 +160,31 @@ inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burs
 void Worker::receive(std::uint16_t port, std::span<Packet> packets) {
   Burst esp;
   Burst clear;
+  strangers_ = false;
   if (env_.ports[port]->sums()) {
     classify<true>(port, packets, esp, clear);
   } else {
     classify<false>(port, packets, esp, clear);
   }
   watch_.lap(shm::Node::Classify, packets.size());
-  Burst leaving;
-  if (!clear.empty()) {
-    const std::size_t asked = clear.size();
-    check_clear(clear, leaving);
+  Burst rest;
+  for (std::size_t at = 0; at < clear.size(); at += together_) {
+    Burst some = clear.part(at, together_), leaving;
+    const std::size_t asked = some.size();
+    check_clear(some, leaving);
     watch_.lap(shm::Node::Policy, asked);
+    if (!leaving.empty()) encapsulate(leaving);
+    rest.append(some);
   }
-  if (!esp.empty()) decapsulate(esp, clear, true);
-  if (!clear.empty()) dispatch(clear);
-  if (!leaving.empty()) encapsulate(leaving);
+  if (!esp.empty()) decapsulate(esp, rest, true);
+  if (!rest.empty()) dispatch(rest);
 }
 
-/// IPv6, ARP, what is of a VLAN, and what ends here.
+/// IPv6, ARP, what is of a VLAN, what is special about IPv4, and what ends here.
 void Worker::other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear) {
-  FrameVerdict v = classify_frame(p, own);
-  if (v.kind == FrameKind::Ip) return input<false>(p, env_.own[p.vrf], esp, clear);
   p.tag = 0;
+  p.vrf = env_.interfaces[p.rx_port].vrf;
+  FrameVerdict v = classify_frame(p, own);
   if (v.kind == FrameKind::Tagged) {
     v = enter_vlan(p, own, vlans_);
     p.vrf = env_.interfaces[p.rx_port].vrf;
@@ -213,36 +192,40 @@ void Worker::other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear) {
       traffic(p.rx_port).rx_packets.add(1);
       traffic(p.rx_port).rx_bytes.add(kEthernetBytes + kTagBytes + p.length);
     }
-    if (v.kind == FrameKind::Ip) return input<false>(p, env_.own[p.vrf], esp, clear);
   }
   if (v.kind == FrameKind::Arp) return arp(p);
-  drops_.drop(p, v.reason);
+  if (v.kind != FrameKind::Ip) return drops_.drop(p, v.reason);
+  if (!parse_ip(p)) return drops_.drop(p, Drop::RxMalformed);
+  const OwnAddresses& addresses = env_.own[p.vrf];
+  if (p.family == Family::V4) return input(p, addresses, esp, clear);
+  set_origin(p, Origin::Clear);
+  if (!input_v6(p, addresses)) return;
+  if (!addresses.contains_v6(p.data + 24)) return clear.push_back(&p);
+  local(p, esp, clear);
 }
 
 VlanTraffic& Worker::traffic(std::uint16_t vlan_interface) {
   return env_.vlan_traffic[id_ * (env_.interfaces.size() - tx_.size()) + vlan_interface - tx_.size()];
 }
 
-template <bool Summed>
+/// A parsed IPv4 packet.
 inline void Worker::input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
-  if (!parse_ip<Summed>(p)) [[unlikely]]
-    return drops_.drop(p, Drop::RxMalformed);
   set_origin(p, Origin::Clear);
-  if (p.family == Family::V6) [[unlikely]] {
-    if (!input_v6(p, own)) return;
-    if (!own.contains_v6(p.data + 24)) return clear.push_back(&p);
-  } else {
-    if (martian_source_v4(load_be32(p.data + 12), own)) [[unlikely]]
-      return drops_.drop(p, Drop::RxMartian);
-    if (!own.contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
+  if (last_esp_.like(p)) {
+    p.inbound = last_esp_.sa;
+    return esp.push_back(&p);
   }
+  if (martian_source_v4(load_be32(p.data + 12), own)) [[unlikely]]
+    return drops_.drop(p, Drop::RxMartian);
+  if (!own.contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
   local(p, esp, clear);
 }
 
 /// A parsed packet for an own address.
-inline void Worker::local(Packet& p, Burst& esp, Burst& clear) {
+[[gnu::noinline]] void Worker::local(Packet& p, Burst& esp, Burst& clear) {
   switch (classify_local(p)) {
     case LocalKind::Esp:
+      strangers_ = true;
       return esp.push_back(&p);
     case LocalKind::Ike:
       return punt_ike(p);
@@ -298,12 +281,6 @@ bool Worker::input_v6(Packet& p, const OwnAddresses& own) {
   return false;
 }
 
-/// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
-inline const Worker::Tunnel& Worker::tunnel(OutboundSa& sa) {
-  if (&sa != tunnel_.sa) [[unlikely]]
-    find_tunnel(sa);
-  return tunnel_;
-}
 /// Its owner remembers the way of an SA.
 inline HopId Worker::way_of(OutboundSa& sa) const {
   if (sa.worker != id_) return env_.fib->way_to(sa.outer_vrf, peer_of(sa), sa.spi.value);
@@ -320,69 +297,6 @@ void Worker::find_tunnel(OutboundSa& sa) {
   tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
   if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
-}
-
-/// Forwards inner packets. Adds to `inner` those that there is more to say about; their destinations and policies are looked up.
-void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
-  esp_in_lookup(esp, *env_.inbound, drops_);
-  if (env_.handoff.size() > 1) keep_own(esp, may_hand_over);  // one worker owns all SAs
-  const bool tapped = tap_.on();
-  if (tapped) [[unlikely]]
-    tap_.before(esp, Direction::Inbound);
-  if (paths_.on()) [[unlikely]]
-    paths_.arrive(esp);
-  const std::size_t sealed = esp.size();
-  watch_.lap(shm::Node::FindSa, sealed);
-  esp_in(esp, esp_);
-  if (tapped) [[unlikely]]
-    tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
-  opened(esp, inner);
-}
-
-/// What came out of a tunnel, decrypted and checked.
-void Worker::opened(Burst& esp, Burst& inner) {
-  const std::size_t sealed = esp.size();
-  const OwnAddresses* const own = env_.own.data();
-  esp.filter([&](Packet& p) {
-    set_origin(p, Origin::Tunnel);
-    if (opens_tcp(p)) [[unlikely]]
-      clamp_opened(p);
-    if (!martian_source(p, own[p.vrf])) [[likely]]
-      return true;
-    drops_.drop(p, Drop::RxMartian);
-    return false;
-  });
-  watch_.lap(shm::Node::Decrypt, sealed);
-  const std::size_t opened = esp.size();
-  ways_from_tunnel(esp, inner);
-  watch_.lap(shm::Node::Route, opened);
-}
-
-/// A connection that comes out of a tunnel shall send nothing back that does not fit into it.
-void Worker::clamp_opened(Packet& p) {
-  OutboundSa* back = env_.policies[p.inbound->manager.policy.value].current.load(std::memory_order_acquire);
-  if (back == nullptr) return;
-  const std::uint32_t most = back->largest_segment(tunnel(*back).mtu, p.l4_offset);
-  if (most != 0) clamp_mss(p, most);
-}
-
-/// ESP packets of SAs that another worker owns go there.
-void Worker::keep_own(Burst& esp, bool may_hand_over) {
-  Burst fat;
-  esp.filter([&](Packet& p) {
-    if (p.inbound->worker == id_) {
-      if (!p.inbound->spread) [[likely]]
-        return true;
-      fat.push_back(&p);
-    } else if (may_hand_over) {
-      hand_over(p, p.inbound->worker, {.kind = Handoff::EspIn});
-    } else {
-      drops_.drop(p, Drop::EspNoSa);  // replaced on its way here
-    }
-    return false;
-  });
-  if (!fat.empty()) [[unlikely]]
-    spread(fat, esp, Direction::Inbound, false);
 }
 
 /// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look. `leaving`: what is to be
@@ -409,6 +323,7 @@ void Worker::check_clear(Burst& packets, Burst& leaving) {
   packets.clear();
   Tunnel way;
   leaving.filter([&](Packet& p) {
+    __builtin_prefetch(p.data + p.length, 1);  // where the trailer will stand
     if (p.outbound != way.sa) [[unlikely]]
       way = tunnel(*p.outbound);
     if (p.length > way.mtu || opens_tcp(p)) [[unlikely]]
@@ -439,7 +354,6 @@ template <class Flow>
 inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last) {
   if (!flow.settled() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
     return false;
-  __builtin_prefetch(p.data + p.length, 1);  // where the trailer will stand
   if (flow.protect != last.policy) [[unlikely]] {
     const PolicyState& policy = env_.policies[flow.protect];
     OutboundSa* own = youngest_own(policy, id_);
@@ -453,28 +367,6 @@ inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last)
     return true;
   p.outbound = sa_for(env_.policies[flow.protect], p, id_);
   return p.outbound != nullptr;
-}
-
-/// Calls ask(burst, cache, key_of) for the packets of each family that is there.
-template <class Ask>
-void Worker::by_family(Burst& packets, Ask&& ask) {
-  const auto v4 = [&] { ask(packets, flows_, [](const Packet& p) { return FlowKey::outbound(p); }); };
-  bool mixed = false;
-  for (const Packet* p : packets) mixed |= p->family != Family::V4;
-  if (!mixed) [[likely]]
-    return v4();
-  Burst v6;
-  packets.filter([&](Packet& p) {
-    if (p.family == Family::V4) return true;
-    v6.push_back(&p);
-    return false;
-  });
-  if (!packets.empty()) v4();
-  ask(v6, flows_v6_, [](const Packet& p) { return FlowKeyV6::outbound(p); });
-  // What we say to a neighbour by an address of the link goes back to the port that it came from.
-  for (Packet* p : v6)
-    if (is_link_local_v6(p->data + 24) && is_local(origin_of(*p))) p->tx_port = env_.fib->link(p->rx_port);
-  packets.append(v6);
 }
 
 /// Policy and route on the way out of packets that check_clear has not seen: what we made. Before there are policies: the route alone, of
@@ -498,88 +390,6 @@ void Worker::look_up_ways(Burst& packets) {
   packets.filter([&](Packet& p) { return possible_destination(p); });
 }
 
-/// The same of what came out of a tunnel, of which the usual is forwarded at once.
-void Worker::ways_from_tunnel(Burst& packets, Burst& inner) {
-  if (policies_now_ == nullptr) {
-    look_up_ways(packets);
-    return inner.append(packets);
-  }
-  Burst others, leaving;
-  const bool followed = paths_.on();
-  const InboundSa* sa = nullptr;
-  PolicyId came_by;
-  by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
-    flows.template recall<false>(
-        *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
-        [&](std::size_t i, const auto& flow) {
-          Packet& p = *some[i];
-          p.tx_port = flow.hop;
-          if (p.inbound != sa) {
-            sa = p.inbound;
-            came_by = sa->manager.policy;
-          }
-          if (!followed && forward_at_once(p, flow, came_by)) [[likely]]
-            return leaving.push_back(&p);
-          p.policy = flow.outbound_entry(*policies_now_);
-          others.push_back(&p);
-        });
-  });
-  send_all_opened(leaving);
-  others.filter([&](Packet& p) { return possible_destination(p); });
-  inner.append(others);
-}
-
-/// Whether a packet leaves in clear, since no policy means it, or the one that it came by does: dispatch() and outbound() would come to
-/// send_clear(), too. False: they must look at it.
-template <class Flow>
-inline bool Worker::forward_at_once(const Packet& p, const Flow& flow, PolicyId came_by) const {
-  const NextHop& hop = env_.fib->hop(flow.hop);
-  if (!hop.leads_out() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
-    return false;
-  return flow.outbound == 0 || settled_clear(PolicyId{flow.protect}, {came_by, turns_back(hop, p.rx_port)});
-}
-
-/// Packets of tunnels, each with a way out: what send_clear() would do with each, those in a row that leave by one port together.
-void Worker::send_all_opened(const Burst& packets) {
-  std::array<Packet*, kBurstMax> run;
-  std::array<MacBits, kBurstMax> to;
-  std::size_t n = 0;
-  const NextHop* hop = nullptr;
-  std::uint32_t mtu = 0, last = 0;
-  HopId id = 0;
-  std::uint64_t link = 0;
-  Family family = Family::None;
-  const auto flush = [&] {
-    if (n != 0) queue_frames(std::span(run).first(n), std::span(to).first(n), hop->port, ether_type(family));
-    n = 0;
-  };
-  for (Packet* p : packets) {
-    if (hop == nullptr || p->tx_port != id || p->family != family) [[unlikely]] {
-      flush();
-      id = p->tx_port;
-      hop = &env_.fib->hop(id);
-      family = p->family;
-      mtu = hop->port < tx_.size() ? std::uint32_t{env_.interfaces[hop->port].mtu} : 0;  // a VLAN's are tagged one by one
-      link = 0;
-    }
-    std::uint32_t address;  // enough of it: whom an IPv6 packet goes to is asked each time
-    std::memcpy(&address, p->data + 16, sizeof address);
-    if (link == 0 || address != last || family != Family::V4) {
-      link = link_to(*p, *hop);
-      last = address;
-    }
-    if (Neighbor::state_of(link) != NeighborState::Reachable || p->length > mtu || p->headroom < kEthernetBytes) [[unlikely]] {
-      flush();
-      send_clear(*p);
-      continue;
-    }
-    decrement_ttl(*p);
-    to[n] = Neighbor::mac_of(link);
-    run[n++] = p;
-  }
-  flush();
-}
-
 /// The route alone, of a packet on its way out.
 HopId Worker::way_to(const Packet& p) const {
   if (p.family == Family::V6 && is_link_local_v6(p.data + 24) && is_local(origin_of(p))) return env_.fib->link(p.rx_port);
@@ -593,7 +403,7 @@ HopId Worker::way_on(const Packet& p, const HandoffNote& note) const {
 }
 
 /// Drops what is for a destination that there is not.
-inline bool Worker::possible_destination(Packet& p) {
+bool Worker::possible_destination(Packet& p) {
   if (env_.fib->hop(p.tx_port).kind != HopKind::Martian) [[likely]]
     return true;
   drops_.drop(p, Drop::RxMartian);
@@ -810,11 +620,12 @@ void Worker::send_sealed(std::span<Packet* const> packets) {
     for (Packet* p : packets) send(*p, hop);
     return;
   }
-  const MacBits to = Neighbor::mac_of(link);
-  queue_frames(packets, std::span(&to, 1), hop.port, ether_type(packets[0]->family));
+  const FrameHeader header = frame_header(Neighbor::mac_of(link), hop.port, ether_type(packets[0]->family));
+  queue_frames(packets.size(), hop.port,
+               [&](std::size_t at, std::size_t n, void** handles) { store_frames(packets.subspan(at, n), header, handles); });
 }
 
-inline void Worker::send_clear(Packet& p) {
+void Worker::send_clear(Packet& p) {
   const Origin origin = origin_of(p);
   const NextHop& hop = env_.fib->hop(p.tx_port);
   const bool out = hop.leads_out();
@@ -850,14 +661,11 @@ inline void Worker::send(Packet& p, const NextHop& hop) {
 }
 
 /// What is known of the neighbour by which a packet leaves, as Neighbor::link says it. One that can be sent to is then in use.
-inline std::uint64_t Worker::link_to(const Packet& p, const NextHop& hop) {
+std::uint64_t Worker::link_to(const Packet& p, const NextHop& hop) {
   Neighbor* neighbor = hop.neighbor != nullptr ? hop.neighbor : neighbor_of(p, hop.port);
   if (neighbor == nullptr) [[unlikely]]
     return 0;
-  const std::uint64_t link = neighbor->link.load(std::memory_order_acquire);
-  if (Neighbor::state_of(link) == NeighborState::Reachable && !neighbor->used.load(std::memory_order_relaxed))
-    neighbor->used.store(true, std::memory_order_relaxed);
-  return link;
+  return neighbor->use();
 }
 
 /// Packets in a row often have one destination.
@@ -888,28 +696,8 @@ void Worker::send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uin
     type = kEtherTypeVlan;
   }
   Packet* const one = &p;
-  queue_frames(std::span(&one, 1), std::span(&to, 1), port, type);
-}
-
-/// Packets that leave by one port; each has the headroom. To one address, or each to its own.
-inline void Worker::queue_frames(std::span<Packet* const> packets, std::span<const MacBits> to, std::uint16_t port, std::uint16_t type) {
-  TxQueue& queue = tx_[port];
-  const FrameHeader header = frame_header(to[0], queue.mac, type);
-  const bool alike = to.size() == 1;
-  while (!packets.empty()) {
-    const std::size_t n = std::min(packets.size(), queue.handles.size() - queue.size);
-    void** const handles = queue.handles.data() + queue.size;
-    if (alike) {
-      store_frames(packets.first(n), header, handles);
-    } else {
-      store_frames(packets.first(n), to.first(n), header, handles);
-      to = to.subspan(n);
-    }
-    queue.size += n;
-    if (queue.size == queue.handles.size()) [[unlikely]]
-      transmit(port);
-    packets = packets.subspan(n);
-  }
+  queue_frames(1, port,
+               [&](std::size_t, std::size_t, void** handles) { store_frames(std::span(&one, 1), frame_header(to, port, type), handles); });
 }
 
 void Worker::transmit(std::uint16_t port) {
@@ -1019,6 +807,7 @@ void Worker::handed_over(std::span<void* const> handles) {
   counters_.handoff_in.add(handles.size());
   if (!out.empty()) protect(out);
   Burst inner;
+  strangers_ = true;
   if (!esp.empty()) decapsulate(esp, inner, false);
   if (!inner.empty()) dispatch(inner);
 }

@@ -102,6 +102,38 @@ class Worker {
     std::uint16_t policy = 0;  // 0: none was asked for
   };
 
+  /// The packet under an SA that was looked up last: of one like it outside it is known that it is for us, who may send it, and which SA it
+  /// has; the latter within a pass.
+  struct LastEsp {
+    InboundSa* sa = nullptr;
+    std::uint64_t flow = 0;  // Packet::flow_word(); 0: there was none
+    std::uint64_t ends = 0;  // as in the packet, and so the SPI
+    std::uint32_t spi = 0;
+
+    void begin_pass(const InboundTable& table) {
+      if (flow != 0) sa = table.find(Spi{__builtin_bswap32(spi)});
+      if (sa == nullptr) flow = 0;
+    }
+    void note(const Packet& p) {
+      if (p.family != Family::V4 || p.protocol != kProtocolEsp || p.fragment || p.l4_offset != kIpv4HeaderBytes) return;
+      sa = p.inbound;
+      flow = p.flow_word();
+      std::memcpy(&ends, p.data + 12, sizeof ends);
+      std::memcpy(&spi, p.data + kIpv4HeaderBytes, sizeof spi);
+    }
+    /// `p`: of IPv4, parsed.
+    [[nodiscard]] bool like(const Packet& p) const {
+      std::uint64_t its_ends;
+      std::uint32_t its_spi;
+      std::memcpy(&its_ends, p.data + 12, sizeof its_ends);
+      std::memcpy(&its_spi, p.data + kIpv4HeaderBytes, sizeof its_spi);
+      return p.flow_word() == flow && its_ends == ends && its_spi == spi && p.l4_offset == kIpv4HeaderBytes &&
+             p.length >= kIpv4HeaderBytes + kEspHeaderBytes;
+    }
+  };
+
+  class Leaving;
+
   struct LastNeighbor {
     Neighbor* neighbor = nullptr;
     std::uint32_t address = 0;
@@ -116,7 +148,6 @@ class Worker {
   bool make_dummy(Packet& p, const HandoffNote& note);
   void other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear);
   void arp(Packet& p);
-  template <bool Summed>
   void input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear);
   void local(Packet& p, Burst& esp, Burst& clear);
   void reassemble(Packet& p, Burst& esp, Burst& clear);
@@ -129,8 +160,10 @@ class Worker {
   void ask_for_cookie(Packet& p, const FirstMessage& m);
   void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
-  void opened(Burst& esp, Burst& inner);
   void keep_own(Burst& esp, bool may_hand_over);
+  void finish(Burst& esp, const EspBatch& batch, std::size_t from, Burst& inner, bool tapped);
+  void forward_plain(const Burst& packets, const OpenedBurst& found, Burst& inner);
+  void opened(Burst& packets, Burst& inner);
   void check_clear(Burst& packets, Burst& leaving);
   template <class Flow>
   bool protect_at_once(Packet& p, const Flow& flow, PolicySa& last);
@@ -153,7 +186,12 @@ class Worker {
   void send(Packet& p, const NextHop& hop);
   void send_later(Packet& p, const NextHop& hop, NeighborState state);
   void send_frame(Packet& p, std::uint16_t interface, MacBits to, std::uint16_t type);
-  void queue_frames(std::span<Packet* const> packets, std::span<const MacBits> to, std::uint16_t port, std::uint16_t type);
+  [[nodiscard]] FrameHeader frame_header(MacBits to, std::uint16_t port, std::uint16_t type) const {
+    const MacBits from = tx_[port].mac;
+    return {to | from << 48, from | MacBits{__builtin_bswap16(type)} << 48};
+  }
+  template <class Store>
+  void queue_frames(std::size_t count, std::uint16_t port, Store&& store);
   std::uint16_t leave_by_vlan(Packet& p, std::uint16_t interface, std::uint16_t type);
   void transmit(std::uint16_t port);
   void begin_pass();
@@ -178,11 +216,18 @@ class Worker {
   void ways_from_tunnel(Burst& packets, Burst& inner);
   template <class Flow>
   [[nodiscard]] bool forward_at_once(const Packet& p, const Flow& flow, PolicyId came_by) const;
+  template <class Flow>
+  void note_forwarded(Flow& flow) const;
   void send_all_opened(const Burst& packets);
   [[nodiscard]] HopId way_to(const Packet& p) const;
   [[nodiscard]] HopId way_on(const Packet& p, const HandoffNote& note) const;
   bool possible_destination(Packet& p);
-  const Tunnel& tunnel(OutboundSa& sa);
+  /// The way to the peer, and the largest packet that fits under `sa` on the port that it is behind.
+  const Tunnel& tunnel(OutboundSa& sa) {
+    if (&sa != tunnel_.sa) [[unlikely]]
+      find_tunnel(sa);
+    return tunnel_;
+  }
   void find_tunnel(OutboundSa& sa);
   HopId way_of(OutboundSa& sa) const;
   void clamp_opened(Packet& p);
@@ -213,10 +258,12 @@ class Worker {
   Stopwatch watch_;
   bool wake_manager_ = false;
   bool spread_ = false;               // packets of this pass were
-  std::size_t together_ = kBurstMax;  // packets of a port that go through the path at once
+  std::size_t together_ = kBurstMax;  // packets whose bytes are written at once
   std::uint32_t fragment_id_;         // of the latest packet that was fragmented outside
   Tunnel tunnel_;                     // the one asked for last, within a pass
-  LastNeighbor last_;                 // the one sent to last, within a pass
+  LastEsp last_esp_;
+  bool strangers_ = false;  // some ESP packet that is on its way to decapsulate() has no SA yet
+  LastNeighbor last_;       // the one sent to last, within a pass
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
   Burst generated_;          // ICMP of our own, to be sent at the end of the pass
@@ -226,5 +273,41 @@ class Worker {
   LateQuiescence late_;
   std::uint64_t oldest_since_ = 0;  // as spread_since says it
 };
+
+/// Calls ask(burst, cache, key_of) for the packets of each family that is there.
+template <class Ask>
+void Worker::by_family(Burst& packets, Ask&& ask) {
+  const auto v4 = [&] { ask(packets, flows_, [](const Packet& p) { return FlowKey::outbound(p); }); };
+  bool mixed = false;
+  for (const Packet* p : packets) mixed |= p->family != Family::V4;
+  if (!mixed) [[likely]]
+    return v4();
+  Burst v6;
+  packets.filter([&](Packet& p) {
+    if (p.family == Family::V4) return true;
+    v6.push_back(&p);
+    return false;
+  });
+  if (!packets.empty()) v4();
+  ask(v6, flows_v6_, [](const Packet& p) { return FlowKeyV6::outbound(p); });
+  // What we say to a neighbour by an address of the link goes back to the port that it came from.
+  for (Packet* p : v6)
+    if (is_link_local_v6(p->data + 24) && is_local(origin_of(*p))) p->tx_port = env_.fib->link(p->rx_port);
+  packets.append(v6);
+}
+
+/// Puts so many packets, each with the headroom, into the queue of the port that they leave by: store(at, n, handles) writes the frames of
+/// n of them, from the one number `at` on.
+template <class Store>
+inline void Worker::queue_frames(std::size_t count, std::uint16_t port, Store&& store) {
+  TxQueue& queue = tx_[port];
+  for (std::size_t at = 0, n; at < count; at += n) {
+    n = std::min(count - at, queue.handles.size() - queue.size);
+    store(at, n, queue.handles.data() + queue.size);
+    queue.size += n;
+    if (queue.size == queue.handles.size()) [[unlikely]]
+      transmit(port);
+  }
+}
 
 }  // namespace culvert::dp

@@ -104,21 +104,20 @@ void Worker::collect(Parcel& parcel) {
     counters_.spread_late.add(1);
   if (parcel.followed) [[unlikely]]
     for (const Packet* p : packets) paths_.resume(*p, parcel.ways[parcel.index_of(*p)]);
-  if (d == Direction::Inbound) {
-    esp_in_finish(packets, parcel.batch, esp_);
-  } else {
-    esp_out_finish(packets, parcel.batch, esp_);
-  }
-  if (parcel.tapped && tap_.on()) [[unlikely]] {
+  const bool tapped = parcel.tapped && tap_.on();
+  if (tapped) [[unlikely]]
     for (const Packet* p : packets)
       if (const std::uint64_t number = parcel.numbers[parcel.index_of(*p)]; number != 0) tap_.resume(*p, number);
-    tap_.after(packets, d, [&](const Packet& p) { return d == Direction::Inbound ? p.rx_port : env_.fib->hop(p.tx_port).port; });
-  }
   if (d == Direction::Inbound) {
     Burst inner;
-    opened(packets, inner);
+    finish(packets, parcel.batch, 0, inner, tapped);
     if (!inner.empty()) dispatch(inner);
-  } else if (parcel.cut) [[unlikely]] {
+    return;
+  }
+  esp_out_finish(packets, parcel.batch, esp_);
+  if (tapped) [[unlikely]]
+    tap_.after(packets, d, [&](const Packet& p) { return env_.fib->hop(p.tx_port).port; });
+  if (parcel.cut) [[unlikely]] {
     for (Packet* p : packets) send_cut(*p);
   } else {
     watch_.lap(shm::Node::Encrypt, 0);

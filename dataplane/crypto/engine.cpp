@@ -192,7 +192,7 @@ inline void CryptoEngine::Impl::direct(CryptoOp& op, bool sealing) {
 /// The first packets of `ops`, which are of GCM, as long as they have one key. Returns how many. What direct() does, with all that depends
 /// on the key asked once.
 template <bool kSealing>
-std::size_t CryptoEngine::Impl::gcm_row(std::span<CryptoOp> ops) {
+[[gnu::always_inline]] inline std::size_t CryptoEngine::Impl::gcm_row(std::span<CryptoOp> ops) {
   constexpr std::uint32_t kIv = 8, kFront = kEspHeaderBytes + kIv;
   const SaKeys* const keys = ops[0].keys;
   const auto call = kSealing ? seal[keys->direct] : open[keys->direct];

@@ -18,6 +18,7 @@
 #include "common/config/config.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/neighbor/neighbor_table.hpp"
+#include "dataplane/spd/flow_key.hpp"
 
 struct rte_fib;
 struct rte_fib6;
@@ -43,7 +44,6 @@ struct NextHop {
   [[nodiscard]] bool leads_out() const { return kind == HopKind::OnLink || kind == HopKind::Gateway; }
 };
 using HopId = std::uint16_t;
-using V6Bytes = std::array<std::uint8_t, 16>;  ///< an address in network order
 
 class Fib {
  public:

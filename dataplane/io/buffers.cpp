@@ -80,9 +80,12 @@ void store_frames(std::span<Packet* const> packets, FrameHeader header, void** h
   for (const Packet* p : packets) *handles++ = store_frame(*p, header);
 }
 
-void store_frames(std::span<Packet* const> packets, std::span<const MacBits> to, FrameHeader header, void** handles) {
+void store_forwarded(std::span<Packet* const> packets, const MacBits* to, FrameHeader header, void** handles) {
   const std::uint64_t rest = header.first >> 48 << 48;
-  for (std::size_t i = 0; i < packets.size(); ++i) handles[i] = store_frame(*packets[i], {to[i] | rest, header.last});
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    decrement_ttl(*packets[i]);
+    handles[i] = store_frame(*packets[i], {to[i] | rest, header.last});
+  }
 }
 
 HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_to_priv(mbuf(handle))); }

@@ -44,6 +44,12 @@ struct Neighbor {
   static MacBits mac_of(std::uint64_t link) { return link & 0xffff'ffff'ffffU; }
   static NeighborState state_of(std::uint64_t link) { return static_cast<NeighborState>(link >> 48); }
   [[nodiscard]] NeighborState state() const { return state_of(link.load(std::memory_order_acquire)); }
+  /// Worker: `link`, for a packet that leaves. One that can be sent to is then in use.
+  std::uint64_t use() {
+    const std::uint64_t now = link.load(std::memory_order_acquire);
+    if (state_of(now) == NeighborState::Reachable && !used.load(std::memory_order_relaxed)) used.store(true, std::memory_order_relaxed);
+    return now;
+  }
   /// It was heard from: usable from now on. In this order: who sees the link finds it confirmed.
   void confirm(const Mac& mac) {
     confirmed.store(true);

@@ -23,27 +23,26 @@ inline constexpr std::uint32_t kNonIkeMarkerBytes = 8;
 /// What stands between the IP header and the ESP header of a packet in UDP to our `port`.
 constexpr std::uint32_t udp_esp_bytes(std::uint16_t port) { return kUdpHeaderBytes + (port == kIkePort ? kNonIkeMarkerBytes : 0U); }
 
+constexpr std::uint16_t ether_type(Family family) { return family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6; }
+
 enum class FrameKind : std::uint8_t { Ip, Arp, Tagged, Dropped };
 struct FrameVerdict {
   FrameKind kind = FrameKind::Dropped;
   Drop reason = Drop::RxMalformed;  ///< of Dropped
 };
 
-/// Takes the Ethernet header off. Only IP to our own MAC address, IPv6 to a group's, and ARP to ours or to all, go on; of a Tagged frame
-/// nothing is known before its tag is off, too (enter_vlan).
-/// The usual one: IPv4 to `own`. Then its Ethernet header is off. False: it is another one, and as it was.
-inline bool enter_ipv4(Packet& p, MacBits own) {
+/// A usual frame: IPv4 to `own`.
+inline bool is_ipv4_to(const Packet& p, MacBits own) {
   std::uint64_t first;
   std::uint16_t type;
   if (p.length < kEthernetBytes) [[unlikely]]
     return false;
   std::memcpy(&first, p.data, sizeof first);
   std::memcpy(&type, p.data + 12, sizeof type);
-  if ((first ^ own) << 16 != 0 || type != __builtin_bswap16(kEtherTypeIpv4)) [[unlikely]]
-    return false;
-  p.pull(kEthernetBytes);
-  return true;
+  return (first ^ own) << 16 == 0 && type == __builtin_bswap16(kEtherTypeIpv4);
 }
+/// Takes the Ethernet header off. Only IP to our own MAC address, IPv6 to a group's, and ARP to ours or to all, go on; of a Tagged frame
+/// nothing is known before its tag is off, too (enter_vlan).
 inline FrameVerdict classify_frame(Packet& p, MacBits own) {
   if (p.length < kEthernetBytes) return {FrameKind::Dropped, Drop::RxMalformed};
   const bool to_us = load_mac(p.data) == own;

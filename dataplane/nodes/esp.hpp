@@ -17,6 +17,7 @@
 #include "dataplane/drop.hpp"
 #include "dataplane/packet.hpp"
 #include "dataplane/sad/sa_table.hpp"
+#include "dataplane/spd/flow_key.hpp"
 
 namespace culvert::dp {
 
@@ -37,6 +38,17 @@ struct EspBatch {  // no initial values: one is made per burst
   std::array<std::uint32_t, kBurstMax> inner_bytes;  ///< outbound
 };
 
+/// What esp_in_finish() has found in a packet.
+struct Opened {
+  /// A plain packet's: its inner IPv4 header, without options, right, of a whole packet. Its view is still that of the outer packet.
+  /// nullptr: its view is that of the inner one.
+  std::uint8_t* ip;
+  std::uint32_t length;  ///< of a plain packet, as all that follows
+  std::uint32_t policy;  ///< the number of its SA's
+  FlowKey key;
+};
+using OpenedBurst = std::array<Opened, kBurstMax>;  // no initial values: one is made per burst
+
 /// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50 or 51, or of UDP with an ESP packet in it (port
 /// 4500, not a keepalive, not the non-ESP marker; or port 500 with the non-IKE marker), addressed to us, no fragments. out: Packet::inbound
 /// set. Drops EspRunt and EspNoSa.
@@ -53,6 +65,11 @@ void esp_out(Burst& burst, EspContext& context);
 // were prepared; other bursts may be prepared in between.
 void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context);
 void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context);
+/// The same of some packets of the batch, that of whose first one is the operation `from`. Views of plain packets are not touched: whoever
+/// sends them on at once needs no more than what `opened` says of each.
+void esp_in_finish(Burst& burst, const EspBatch& batch, std::size_t from, EspContext& context, OpenedBurst& opened);
+/// Makes the view of a packet what it would be without that.
+void settle(Packet& p, const Opened& opened);
 void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context);
 void esp_out_finish(Burst& burst, const EspBatch& batch, EspContext& context);
 

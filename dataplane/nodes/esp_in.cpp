@@ -8,19 +8,12 @@
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/inbound_row.hpp"
+#include "dataplane/nodes/open_plain.hpp"
 #include "dataplane/nodes/outer_header.hpp"
 
 namespace culvert::dp {
 
 namespace {
-/// RFC 4303 §2.4: the padding bytes, 1, 2, 3, ...
-constexpr auto kPadding = [] {
-  std::array<std::uint8_t, 255> bytes{};
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i + 1);
-  return bytes;
-}();
-constexpr std::uint8_t kEcnMask = 3, kNotEct = 0, kEct1 = 1, kEct0 = 2, kCe = 3;
-
 void count_drop(InboundSa& sa, Drop reason) { sa.counters->drop(Direction::Inbound, reason); }
 
 /// Where the SPI stands: first in ESP, behind four bytes in AH.
@@ -29,15 +22,6 @@ std::uint32_t spi_offset(const Packet& p) {
     return p.l4_offset;
   if (p.protocol == kProtocolUdp) return p.l4_offset + udp_esp_bytes(p.destination_port);
   return p.l4_offset + (p.protocol == kProtocolAh ? kAhHeaderBytes - kEspHeaderBytes : 0U);
-}
-
-/// Whether `pad` bytes of padding are 1, 2, 3, ... At least 12 bytes of trailer and ICV follow them.
-bool padding_right(const std::uint8_t* padding, std::uint32_t pad) {
-  if (pad > 8) return std::memcmp(padding, kPadding.data(), pad) == 0;
-  std::uint64_t got, want;
-  std::memcpy(&got, padding, sizeof got);
-  std::memcpy(&want, kPadding.data(), sizeof want);
-  return pad == 0 || ((got ^ want) << (64 - 8 * pad)) == 0;  // the first byte in memory is the lowest one
 }
 
 Drop replay_drop(ReplayVerdict v) {
@@ -98,22 +82,12 @@ Drop prepare(Packet& p, CryptoOp& op, std::uint64_t& sequence) {
   return replay_drop(sa.replay.check(sequence));
 }
 
-/// RFC 6040 §4.2: the inner mark that results, by the inner and the outer one that arrive. kDropped: the packet must not go on.
-constexpr std::uint8_t kDropped = 0xff;
-constexpr std::array<std::array<std::uint8_t, 4>, 4> kMergedEcn = {{
-    // outer: Not-ECT  ECT(1)   ECT(0)   CE
-    {{kNotEct, kNotEct, kNotEct, kDropped}},  // inner: Not-ECT
-    {{kEct1, kEct1, kEct1, kCe}},             //        ECT(1)
-    {{kEct0, kEct1, kEct0, kCe}},             //        ECT(0)
-    {{kCe, kCe, kCe, kCe}},                   //        CE
-}};
-
 /// The inner DSCP and ECN given those of the outer header, which differ. False: the packet must be dropped.
 [[gnu::noinline]] bool merge_class(Packet& p, std::uint8_t outer, const InboundSa& sa) {
   const std::uint8_t inner = traffic_class(p);
-  const std::uint8_t ecn = kMergedEcn[inner & kEcnMask][outer & kEcnMask];
-  if (ecn == kDropped) return false;
-  const auto merged = static_cast<std::uint8_t>(((sa.copy_dscp ? outer : inner) & ~kEcnMask) | ecn);
+  const std::uint8_t mark = ecn::kMerged[inner & ecn::kMask][outer & ecn::kMask];
+  if (mark == ecn::kDropped) return false;
+  const auto merged = static_cast<std::uint8_t>(((sa.copy_dscp ? outer : inner) & ~ecn::kMask) | mark);
   if (merged == inner) return true;
   set_traffic_class(p, merged);
   return true;
@@ -207,57 +181,30 @@ inline Drop prepare_usual(Packet& p, const InboundRow& row, CryptoOp& op, std::u
     return Drop::EspRunt;
   std::uint8_t* const esp = p.data + p.l4_offset;
   sequence = load_be32(esp + 4);
-  op = {&row.sa->keys, esp, p.length - overhead, false, 0, 0};
+  op.keys = &row.sa->keys;
+  op.esp = esp;
+  op.text_length = p.length - overhead;  // nobody asks for the rest
   return replay_drop(row.sa->replay.check(sequence));
 }
 
-/// unwrap() of a packet of a usual row, but for counting it, which is done (`counted`) only where the packet is not usual.
-inline Drop unwrap_usual(Packet& p, const InboundRow& row, const CryptoOp& op, std::uint64_t sequence, bool& counted) {
-  std::uint8_t* const text = op.esp + kEspHeaderBytes + row.iv;
-  const std::uint32_t pad = text[op.text_length - 2];
-  if (p.family != Family::V4 || text[op.text_length - 1] != kProtocolIpip || pad + kEspTrailerBytes > op.text_length) [[unlikely]] {
-    counted = true;
-    return unwrap(p, op, sequence);
-  }
-  const std::uint32_t inner = op.text_length - kEspTrailerBytes - pad;
-  if (!padding_right(text + inner, pad)) [[unlikely]]
-    return Drop::EspPadding;
-  const std::uint8_t tos = p.data[1];
-  p.pull(static_cast<std::uint32_t>(text - p.data));
-  p.resize(inner);
-  p.vrf = row.sa->vrf;
-  if (!parse_usual(p)) [[unlikely]]
-    if (!parse_ip(p) || p.family != Family::V4) return Drop::EspInner;
-  if (p.data[1] != tos && !merge_class(p, tos, *row.sa)) [[unlikely]]
-    return Drop::EspEcn;
-  return row.admits(p) ? Drop::Count_ : Drop::EspSelector;
-}
-
-/// Packets of one SA from `i` on.
-std::size_t end_of_row(const Burst& burst, std::size_t i) {
-  const InboundSa* const sa = burst[i]->inbound;
-  do ++i;
-  while (i < burst.size() && burst[i]->inbound == sa);
-  return i;
-}
 }  // namespace
 
 /// in: packets with an SA. out: those worth the crypto, one operation each.
 void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
+  const std::size_t all = burst.size();
   std::size_t kept = 0;
-  for (std::size_t i = 0, end; i < burst.size(); i = end) {
-    end = end_of_row(burst, i);
+  for (std::size_t i = 0; i < all;) {
     InboundSa& sa = *burst[i]->inbound;
     context.see(&sa);
     prefetch_keys(sa.keys, burst[i]->length);
     __builtin_prefetch(sa.counters, 1);
     __builtin_prefetch(&sa.follows);
     InboundRow row;
-    if (end - i > 1) {
+    if (i + 1 < all && burst[i + 1]->inbound == &sa) {  // not worth it for one
       row.ask(sa);
       row.expect_outside();
     }
-    for (; i < end; ++i) {
+    for (; i < all && burst[i]->inbound == &sa; ++i) {
       Packet& p = *burst[i];
       const Drop verdict =
           row.usual ? prepare_usual(p, row, batch.ops[kept], batch.sequence[kept]) : prepare(p, batch.ops[kept], batch.sequence[kept]);
@@ -272,54 +219,82 @@ void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
   burst.truncate(kept);
 }
 
+namespace {
+struct Tally {
+  std::uint64_t packets = 0, bytes = 0;
+};
+
+/// What is not plain, or is of an SA that is not usual. Whether it goes on.
+[[gnu::noinline]] bool finish_one(Packet& p, Drop verdict, const CryptoOp& op, std::uint64_t sequence, EspContext& context) {
+  InboundSa& sa = *p.inbound;
+  if (verdict == Drop::Count_) {
+    verdict = unwrap(p, op, sequence);
+    if (verdict == Drop::Count_) return true;
+    sa.counters->refused.add(1);
+  }
+  count_drop(sa, verdict);
+  context.drops.drop(p, verdict);
+  return false;
+}
+
+/// Counts what goes on of packets of one SA.
+void count(InboundSa& sa, const Tally& plain, const Tally& others, std::uint64_t now_ns) {
+  sa.usage.packets += plain.packets;  // of the others unwrap() has
+  sa.usage.bytes += plain.bytes;
+  if (const std::uint64_t packets = plain.packets + others.packets; packets > 0) {
+    sa.counters->packets.add(packets);
+    sa.counters->bytes.add(plain.bytes + others.bytes);
+    sa.counters->last_used_ns.set(now_ns);
+  }
+  sa.counters->sequence.publish(sa.replay.top());  // the last: who reads it knows how many have come
+}
+}  // namespace
+
 /// in: decrypted packets. out: inner packets. Counts after the last verdict, neighbours under one SA together.
-void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
-  constexpr std::size_t kAhead = 4;
+void esp_in_finish(Burst& burst, const EspBatch& batch, std::size_t from, EspContext& context, OpenedBurst& opened) {
   const std::size_t all = burst.size();
   std::size_t kept = 0;
-  for (std::size_t i = 0, end; i < all; i = end) {
-    end = end_of_row(burst, i);
+  for (std::size_t i = 0; i < all;) {
     InboundSa& sa = *burst[i]->inbound;
     InboundRow row;
-    if (end - i > 1 && !sa.follows.load(std::memory_order_relaxed)) {
-      row.ask(sa);
-      row.expect_inside(end - i);
-    }
-    std::uint64_t packets = 0, bytes = 0, counted_packets = 0, counted_bytes = 0;
-    for (; i < end; ++i) {
+    row.ask(sa);
+    row.expect_inside(all - i);
+    const std::size_t before = kept;
+    Tally plain, others;
+    for (; i < all && burst[i]->inbound == &sa; ++i) {
       Packet& p = *burst[i];
-      const CryptoOp& op = batch.ops[i];
-      if (i + kAhead < all) __builtin_prefetch(batch.ops[i + kAhead].esp + batch.ops[i + kAhead].text_length);  // its trailer
-      Drop verdict = admit(sa, op, batch.sequence[i]);
-      bool counted = !row.usual;
-      if (verdict == Drop::Count_) [[likely]] {
-        verdict = row.usual ? unwrap_usual(p, row, op, batch.sequence[i], counted) : unwrap(p, op, batch.sequence[i]);
-        if (verdict != Drop::Count_) [[unlikely]]
-          sa.counters->refused.add(1);
+      const CryptoOp& op = batch.ops[from + i];
+      const std::uint64_t sequence = batch.sequence[from + i];
+      const Drop verdict = admit(sa, op, sequence);
+      Opened& out = opened[kept];
+      if (verdict == Drop::Count_ && row.usual && open_plain(p, row, op, out)) [[likely]] {
+        plain.bytes += out.length;
+      } else {
+        if (!finish_one(p, verdict, op, sequence, context)) continue;
+        out.ip = nullptr;
+        others.packets += 1;
+        others.bytes += p.length;
       }
-      if (verdict != Drop::Count_) [[unlikely]] {
-        count_drop(sa, verdict);
-        context.drops.drop(p, verdict);
-        continue;
-      }
-      if (counted) [[unlikely]] {
-        counted_packets += 1;
-        counted_bytes += p.length;
-      }
-      packets += 1;
-      bytes += p.length;
       burst[kept++] = &p;
     }
-    sa.usage.packets += packets - counted_packets;
-    sa.usage.bytes += bytes - counted_bytes;
-    if (packets > 0) {
-      sa.counters->packets.add(packets);
-      sa.counters->bytes.add(bytes);
-      sa.counters->last_used_ns.set(context.now_ns);
-    }
-    sa.counters->sequence.publish(sa.replay.top());  // the last: who reads it knows how many have come
+    plain.packets = kept - before - others.packets;
+    count(sa, plain, others, context.now_ns);
   }
   burst.truncate(kept);
+}
+
+void settle(Packet& p, const Opened& opened) {
+  if (opened.ip == nullptr) return;
+  p.pull(static_cast<std::uint32_t>(opened.ip - p.data));
+  p.resize(opened.length);
+  p.vrf = opened.key.vrf();
+  (void)parse_ip(p);  // as it is plain
+}
+
+void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
+  OpenedBurst opened;
+  esp_in_finish(burst, batch, 0, context, opened);
+  for (std::size_t i = 0; i < burst.size(); ++i) settle(*burst[i], opened[i]);
 }
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {

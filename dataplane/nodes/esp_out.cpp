@@ -236,7 +236,7 @@ std::size_t prepare_row(Burst& burst, std::size_t i, std::size_t end, std::size_
     p.length = total;
     p.family = Family::V4;
     p.l4_offset = kIpv4HeaderBytes;
-    p.set_flow_word(0, kProtocolEsp);
+    p.set_flow_word(0, kProtocolEsp, p.vrf);
     CryptoOp& op = batch.ops[kept];
     op.keys = keys;
     op.esp = payload - kEspFront;

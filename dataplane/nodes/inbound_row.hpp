@@ -13,11 +13,14 @@ struct InboundRow {
   InboundSa* sa = nullptr;
   bool usual = false;  ///< ESP over IPv4, not in UDP, in tunnel mode, without extended sequence numbers
   std::uint8_t iv = 0, align = 0;
-  std::uint32_t overhead = 0;             ///< beside the outer IP header
+  bool copy_dscp = false;
+  std::uint32_t front = 0;                ///< of a packet, beside the outer IP header
+  std::uint32_t overhead = 0;             ///< the same, with the ICV
   std::uint32_t flow = 0;                 ///< protocol and VRF outside, as in Packet::flow_word()
   std::uint64_t ends = 0;                 ///< outer source and destination, as in the packet
-  bool addresses_alone = false;           ///< decide whether an inner packet is inside of the SA's selectors
-  std::uint32_t source = 0, sources = 0;  ///< then they are these, and so many more
+  std::uint64_t inside = 0;               ///< the VRF, as in a FlowKey
+  std::uint32_t policy = 0;               ///< the number of the SA's
+  std::uint32_t source = 0, sources = 0;  ///< inner addresses that the SA's selectors admit: so many more than this one
   std::uint32_t destination = 0, destinations = 0;
 
   void ask(InboundSa& of) {
@@ -26,7 +29,8 @@ struct InboundRow {
     usual = of.outer_family == Family::V4 && of.outer_protocol == kProtocolEsp && !g.ah && !g.transport && !g.esn && !of.expired();
     iv = g.iv;
     align = g.align;
-    overhead = kEspHeaderBytes + g.iv + g.icv;
+    front = kEspHeaderBytes + g.iv;
+    overhead = front + g.icv;
   }
   void expect_outside() {
     flow = kProtocolEsp | std::uint32_t{sa->outer_vrf} << 16;
@@ -35,21 +39,24 @@ struct InboundRow {
     std::memcpy(&local, sa->match.local_address.data(), sizeof local);
     ends = remote | std::uint64_t{local} << 32;
   }
-  /// `packets`: that are to come; if a mark is near, each is asked about it.
+  /// `packets`: that may come; if a mark is near, each is asked about it. Usual is then only an SA whose selectors ask for addresses
+  /// alone, and whose peer stays where it is.
   void expect_inside(std::size_t packets) {
-    usual =
-        usual && sa->usage.packets + packets < sa->usage.packets_mark && sa->usage.bytes + packets * kMaxIpLength < sa->usage.bytes_mark;
     const PreparedSelector &theirs = sa->match.source, &ours = sa->match.destination;
-    addresses_alone = theirs.family == Family::V4 && ours.family == Family::V4 && theirs.any_upper && ours.any_upper;
+    usual = usual && !sa->follows.load(std::memory_order_relaxed) && theirs.family == Family::V4 && ours.family == Family::V4 &&
+            theirs.any_upper && ours.any_upper && sa->usage.packets + packets < sa->usage.packets_mark &&
+            sa->usage.bytes + packets * kMaxIpLength < sa->usage.bytes_mark;
+    copy_dscp = sa->copy_dscp;
+    inside = std::uint64_t{sa->vrf} << 16;
+    policy = sa->manager.policy.value;
     source = theirs.first_v4;
     sources = theirs.last_v4 - theirs.first_v4;
     destination = ours.first_v4;
     destinations = ours.last_v4 - ours.first_v4;
   }
-  [[nodiscard]] bool admits(const Packet& p) const {
-    if (addresses_alone && load_be32(p.data + 12) - source <= sources && load_be32(p.data + 16) - destination <= destinations) [[likely]]
-      return true;
-    return sa->admits(p);
+  /// Inner addresses as they stand in the packet. False: nothing is said.
+  [[nodiscard]] bool admits(std::uint32_t from, std::uint32_t to) const {
+    return __builtin_bswap32(from) - source <= sources && __builtin_bswap32(to) - destination <= destinations;
   }
 };
 

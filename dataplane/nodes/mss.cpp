@@ -5,7 +5,7 @@
 namespace culvert::dp {
 
 namespace {
-constexpr std::uint32_t kTcpHeaderBytes = 20, kMssBytes = 4;
+constexpr std::uint32_t kMssBytes = 4;
 constexpr std::uint8_t kEnd = 0, kNothing = 1, kMss = 2;
 
 /// RFC 1624: a 16-bit word of the checksummed bytes changes, or two bytes at an odd place, which count as if they were swapped.

@@ -8,12 +8,17 @@
 
 namespace culvert::dp {
 
+inline constexpr std::uint32_t kTcpHeaderBytes = 20;  ///< without options
+inline constexpr std::uint8_t kTcpSyn = 0x02;
+
 /// Whether a parsed packet opens a TCP connection; says no of all others at the cost of a byte that is in the cache.
 inline bool opens_tcp(const Packet& p) {
-  constexpr std::uint32_t kTcpHeaderBytes = 20;
-  constexpr std::uint8_t kSyn = 0x02;
   if (p.protocol != kProtocolTcp || p.ports_hidden || p.length < p.l4_offset + kTcpHeaderBytes) return false;
-  return (p.data[p.l4_offset + 13U] & kSyn) != 0;
+  return (p.data[p.l4_offset + 13U] & kTcpSyn) != 0;
+}
+/// The same of an IPv4 packet without options, no fragment, of `length` bytes.
+inline bool opens_tcp_v4(const std::uint8_t* ip, std::uint32_t length) {
+  return ip[9] == kProtocolTcp && length >= kIpv4HeaderBytes + kTcpHeaderBytes && (ip[kIpv4HeaderBytes + 13] & kTcpSyn) != 0;
 }
 
 /// Lowers the segment size that a packet for which opens_tcp() asks for to `most`, and mends its checksum. True: it was larger. One without

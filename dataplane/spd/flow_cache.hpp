@@ -33,7 +33,7 @@ class FlowCache {
 
   /// What is known of a flow.
   struct alignas(kV4 ? 32 : 64) Flow {
-    static constexpr std::uint16_t kNotAsked = 0xffff, kSettled = 0xfffe;
+    static constexpr std::uint16_t kNotAsked = 0xffff, kForwards = 0xfffe, kSettled = 0xfffd;
     static constexpr std::size_t kHopsAt = kV4 ? 8 : 7;  ///< where a packet has its TTL, or hop limit
     Key key;
     std::uint64_t serial = 0;    // 0: empty; an Spd's is never 0
@@ -44,16 +44,30 @@ class FlowCache {
 
     /// Whatever of the flow comes in clear may, and leaves under an SA of the policy `protect`.
     [[nodiscard]] bool settled() const { return mirrored == kSettled; }
+    /// Whatever of the flow comes out of a tunnel may, has a way out, and leaves in clear: by `protect` if it came by that policy, or for
+    /// no policy means it.
+    [[nodiscard]] bool forwards() const { return mirrored == kForwards; }
+    [[nodiscard]] bool mirrored_known() const { return mirrored <= kSettled; }
+    [[nodiscard]] bool is(const Key& of, std::uint64_t now) const { return serial == now && key == of; }
     [[nodiscard]] const SpdEntry* outbound_entry(const Spd& spd) const { return spd.numbered(outbound); }
     [[nodiscard]] const SpdEntry* mirrored_entry(const Spd& spd) const { return spd.numbered(settled() ? 0 : mirrored); }
   };
+
+  /// Where a flow is, if it is known: Flow::is(). Starts loading it.
+  const Flow* prefetch(const Key& key) const {
+    const Flow* flow = flows_.get() + slot(key);
+    __builtin_prefetch(flow);
+    return flow;
+  }
+  /// By which what is known now is known. Another one, too, when flows have got other next hops.
+  [[nodiscard]] std::uint64_t serial_of(const Spd& spd) const { return spd.serial() + (fib_.epoch() << 32); }
 
   /// For each i < n (at most kBurstMax), in any order, those of one flow in theirs: take(i, flow) with what is known of key_of(i); its
   /// mirrored key has been asked for, too, if kMirrored. The flow is good within the call only.
   template <bool kMirrored, class KeyOf, class Take>
   void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
     std::array<Key, kBurstMax>& keys = asked_;
-    std::array<const Flow*, kBurstMax> flows;
+    std::array<Flow*, kBurstMax> flows;
     Flow* const all = flows_.get();
     for (std::size_t i = 0; i < n; ++i) {
       const Key key = key_of(i);
@@ -65,8 +79,8 @@ class FlowCache {
     std::size_t misses = 0;
     const std::uint64_t serial = serial_of(spd);
     for (std::size_t i = 0; i < n; ++i) {
-      const Flow& f = *flows[i];
-      if (f.serial == serial && f.key == keys[i] && (!kMirrored || f.mirrored != Flow::kNotAsked)) [[likely]] {
+      Flow& f = *flows[i];
+      if (f.is(keys[i], serial) && (!kMirrored || f.mirrored_known())) [[likely]] {
         take(i, f);
       } else {
         keys[misses] = keys[i];
@@ -75,7 +89,7 @@ class FlowCache {
     }
     if (misses == 0) [[likely]]
       return;
-    classify<kMirrored>(spd, std::span(std::as_const(keys)).first(misses), [&](std::size_t m, const Flow& f) { take(where[m], f); });
+    classify<kMirrored>(spd, std::span(std::as_const(keys)).first(misses), [&](std::size_t m, Flow& f) { take(where[m], f); });
   }
 
   /// For each i: take(i, entry, hop) with the entry that wins for key_of(i), nullptr: none, and the way to its destination.
@@ -127,8 +141,6 @@ class FlowCache {
     }
   }
 
-  /// Another one, too, when flows have got other next hops.
-  std::uint64_t serial_of(const Spd& spd) const { return spd.serial() + (fib_.epoch() << 32); }
   void by_route(const Spd& spd, std::span<std::uint32_t> numbers, const std::array<HopId, kBurstMax>& hops) const {
     for (std::size_t i = 0; i < numbers.size(); ++i)
       if (const NextHop& hop = fib_.hop(hops[i]); hop.kind == HopKind::Tunnel) [[unlikely]]
