@@ -333,8 +333,7 @@ TEST_CASE("what comes out of a tunnel is what went in, one hop further and in or
   std::minstd_rand random(5);
   std::map<std::uint32_t, std::vector<Bytes>> want, got;  // by source, without checksums
   for (std::uint32_t n = 1; n <= 2000; ++n) {
-    const auto source = static_cast<std::uint32_t>(far_host(0) + random() % 3);
-    Bytes p = numbered(source, kHost, n, 40 + random() % 1300, random() % 8 == 0 ? 1 : 9);
+    Bytes p = numbered(static_cast<std::uint32_t>(far_host(0) + random() % 3), kHost, n, 40 + random() % 1300, random() % 8 == 0 ? 1 : 9);
     p[1] = static_cast<std::uint8_t>(random());
     if (random() % 9 == 0) p[0] = 0x46, p.insert(p.begin() + 20, 4, 1), store_be16(&p[2], static_cast<std::uint16_t>(p.size()));
     set_ipv4_checksum(p.data(), (p[0] & 15U) * 4U);
@@ -343,8 +342,9 @@ TEST_CASE("what comes out of a tunnel is what went in, one hop further and in or
     rig.arrives(kWan, outer, 0);
     if (n % 40 == 0) rig.run();
     if (p[8] == 1 || ((outer[1] & 3) == 3 && (p[1] & 3) == 0)) continue;  // RFC 6040 §4.2: dropped
-    p[1] |= (outer[1] & 3) == 3 ? 3 : 0, p[8] -= 1, store_be16(&p[10], 0);
-    want[source].push_back(p);
+    if ((outer[1] & 3) == 3) p[1] |= 3;
+    p[8] -= 1, store_be16(&p[10], 0);
+    want[load_be32(&p[12])].push_back(p);
   }
   for (const Bytes& f : rig.devices[kLan]->sent) {
     CHECK(ipv4_header_sum(&f[14], (f[14] & 15U) * 4U) == 0xffff);
