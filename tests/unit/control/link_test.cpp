@@ -116,7 +116,7 @@ TEST_CASE("events and datagrams arrive; lengths beyond the slot and unknown mess
   const Bytes data{1, 2, 3};
   dp.punt({IpAddress::v4(0x0a090001), 500}, {IpAddress::v4(0x0a090002), 500}, data);
   dp.punt({}, {}, Bytes(shm::kMaxDatagram + 1));
-  for (const std::uint8_t heard : {1, 2}) dp.punt({}, {}, data, heard);
+  for (const std::uint8_t heard : {std::uint8_t{1}, std::uint8_t{2}}) dp.punt({}, {}, data, heard);
   const auto more = link->drain(handlers);
   REQUIRE(more);
   CHECK_FALSE(*more);
