@@ -308,6 +308,7 @@ void confirm_heir(Core& core, IkeSa& sa) {
   heir->confirmed = true;
   resume_mobility(core, *heir);
   if (!sa.request || sa.request->task.kind != Task::Kind::DeleteChild) return;
+  while (IkeSa* next = heir->heir ? core.find(*heir->heir) : nullptr) heir = next;  // it may have been rekeyed once more
   add_task(core, *heir, sa.request->task);
   sa.request.reset();
 }

@@ -241,3 +241,30 @@ TEST_CASE("IKEv2: what waits under an IKE SA that the peer deletes is not sent b
   INFO(t.sites.a.transcript() << t.sites.b.transcript());
   CHECK_FALSE(sent_by);
 }
+
+TEST_CASE("IKEv2: a Delete that the peer has not answered follows the pair through two rekeyings of the IKE SA",
+          "[ikev2][rfc7296-2.25.2]") {
+  World world;
+  world.record = true;
+  const Pair p = two_v2(world);
+  p.a.start();
+  p.b.start();
+  REQUIRE(world.run_until([&] { return both_up(p); }, 5s));
+  world.run(1s);
+  const IkeSpi first = header_of(world.wire.front()).spi_i;
+  const IpAddress b = p.b.config.connections[0].local_addrs[0];
+  world.hook = [&](ike::Datagram& d) {
+    const Header h = header_of(d);
+    return d.local.address != b || h.spi_i != first || h.exchange != ike::kExchangeInformationalV2;
+  };
+  p.a.step([&](ike::Engine& e) { CHECK(e.rekey(world.now, "c", "net", false).ok); });
+  world.run(200ms);
+  for (int i = 0; i < 2; ++i) {
+    p.b.step([&](ike::Engine& e) { CHECK(e.rekey(world.now, "c", "", true).ok); });
+    world.run(200ms);
+  }
+  world.hook = {};
+  CHECK(world.run_until([&] { return settled(p); }, 60s));
+  INFO(p.a.transcript() << p.b.transcript());
+  CHECK(p.a.outbound.size() == 1);
+}
