@@ -119,10 +119,15 @@ void ask(Host& h, char what, Scene& scene) {
       return step([&](ike::Engine& e) { e.sync_counters(w.now, "c", ""); });
     case 'r':
       return step([&](ike::Engine& e) { e.redirect(w.now, "c", config::parse_gateway("10.9.0.3").value(), "", false); });
-    case 'x':
+    case 'x': {
+      // Nothing reaches it while it goes down, so that what it has told its data plane to do is done.
+      const auto dead = w.dead;
+      w.dead.insert(h.config.connections[0].local_addrs.begin(), h.config.connections[0].local_addrs.end());
+      w.run(10ms);
+      w.dead = dead;
       forget_plane(h);
-      h.restart();
-      return;
+      return h.restart();
+    }
     default:
       return;
   }
@@ -145,7 +150,8 @@ void end(Scene& s, Host& insider, Host& victim) {
   victim.step([&](ike::Engine& e) { e.terminate(s.world.now, "c", ""); });
   s.world.run(400s);
   require(victim.engine->ike_sas().empty(), "an IKE SA is left");
-  require(victim.inbound.empty() && victim.outbound.empty(), "a CHILD SA is left");
+  require(victim.inbound.empty() && victim.outbound.empty(),
+          "CHILD SAs are left: " + std::to_string(victim.inbound.size()) + " in, " + std::to_string(victim.outbound.size()) + " out");
   require(victim.spis.empty(), "an SPI is left");
   require(victim.engine->newcomers() == 0, "a newcomer is left");
   require(leased(victim) == 0, "a lease is left");
