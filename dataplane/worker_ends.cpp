@@ -65,10 +65,10 @@ void Worker::punt_ike(Packet& p) {
 void Worker::ask_for_cookie(Packet& p, const FirstMessage& m) {
   if (!cookie_budget_.take(now_) || !cookies_.ask(p, m, now_)) return drops_.drop(p, Drop::PuntFull);
   set_origin(p, Origin::LocalToClear);
-  const NextHop& hop = env_.fib->hop(way_to(p));
-  if (!hop.leads_out()) return drops_.drop(p, Drop::NoRoute);
+  p.tx_port = way_to(p);
+  if (!env_.fib->hop(p.tx_port).leads_out()) return drops_.drop(p, Drop::NoRoute);
   counters_.cookies.add(1);
-  send(p, hop);
+  send_clear(p);
 }
 
 /// RFC 4301 §8.2.1: a router says that a packet of an SA did not fit. The manager knows whether it was one.
