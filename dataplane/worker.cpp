@@ -39,7 +39,7 @@ constexpr std::uint32_t kIcmpRate = 1000, kIcmpBurst = 100;
 constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 // What routers say of tunnels' paths: each SA is told once in ten minutes, or a few times where hops become ever smaller.
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
-constexpr std::uint32_t kCookieRate = 200000, kCookieBurst = 2000;  ///< answers to strangers a second: less than a fifth of a worker's time
+constexpr std::uint32_t kCookieRate = 200000, kCookieBurst = 2000;  ///< asked for, and looked at, a second: a part of a worker's time
 constexpr unsigned kTransmitTries = 4;
 // Of what a port brings at once so many packets are written to together: their headers and buffers stay in the first-level cache, and their
 // pages in the TLB for stores, which has 16 entries, from step to step. What only reads is done for all of them before. All are written to
@@ -67,6 +67,7 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       punt_budget_(environment.hash_seed + id),
       cookies_(environment.cookie_secret, crypto_),
       cookie_budget_(kCookieRate, kCookieBurst),
+      cookie_checks_(kCookieRate, kCookieBurst),
       flows_(*environment.fib, environment.hash_seed ^ id),
       flows_v6_(*environment.fib, environment.hash_seed ^ id),
       reassembly_({[this](Packet& view) { return env_.whole->allocate(view); },
@@ -433,6 +434,7 @@ void Worker::dispatch(Burst& packets) {
 
 void Worker::deliver(Packet& p) {
   if (p.fragment) return drops_.drop(p, Drop::LocalFragment);
+  if (generated_.full()) return drops_.drop(p, Drop::IcmpRateLimited);  // parcels that are collected at once may bring more than a burst
   if (p.protocol != (p.family == Family::V4 ? kProtocolIcmp : kProtocolIcmpv6) || !icmp_echo_reply(p))
     return drops_.drop(p, Drop::LocalUnhandled);
   if (paths_.on()) [[unlikely]]

@@ -105,14 +105,13 @@ class Worker {
   /// The packet under an SA that was looked up last: of one like it outside it is known that it is for us, who may send it, and which SA it
   /// has; the latter within a pass.
   struct LastEsp {
-    InboundSa* sa = nullptr;
-    std::uint64_t flow = 0;  // Packet::flow_word(); 0: there was none
-    std::uint64_t ends = 0;  // as in the packet, and so the SPI
+    InboundSa* sa = nullptr;  // nullptr: there is none, whatever the rest says
+    std::uint64_t flow = 0;   // Packet::flow_word()
+    std::uint64_t ends = 0;   // as in the packet, and so the SPI
     std::uint32_t spi = 0;
 
     void begin_pass(const InboundTable& table) {
-      if (flow != 0) sa = table.find(Spi{__builtin_bswap32(spi)});
-      if (sa == nullptr) flow = 0;
+      if (sa != nullptr) sa = table.find(Spi{__builtin_bswap32(spi)});
     }
     void note(const Packet& p) {
       if (p.family != Family::V4 || p.protocol != kProtocolEsp || p.fragment || p.l4_offset != kIpv4HeaderBytes) return;
@@ -127,7 +126,7 @@ class Worker {
       std::uint32_t its_spi;
       std::memcpy(&its_ends, p.data + 12, sizeof its_ends);
       std::memcpy(&its_spi, p.data + kIpv4HeaderBytes, sizeof its_spi);
-      return p.flow_word() == flow && its_ends == ends && its_spi == spi && p.l4_offset == kIpv4HeaderBytes &&
+      return sa != nullptr && p.flow_word() == flow && its_ends == ends && its_spi == spi && p.l4_offset == kIpv4HeaderBytes &&
              p.length >= kIpv4HeaderBytes + kEspHeaderBytes;
     }
   };
@@ -247,7 +246,7 @@ class Worker {
   TokenBucket path_mtu_budget_;
   PuntLimiter punt_budget_;
   Cookies cookies_;
-  TokenBucket cookie_budget_;
+  TokenBucket cookie_budget_, cookie_checks_;
   std::uint64_t now_ = 0;              // CLOCK_MONOTONIC in ns, once a pass
   const Spd* policies_now_ = nullptr;  // the snapshot of this pass
   FlowCache<> flows_;

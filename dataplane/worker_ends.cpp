@@ -51,7 +51,7 @@ void Worker::heard(Packet& p, const NeighborVerdict& v, std::uint16_t ether_type
 void Worker::punt_ike(Packet& p) {
   if (env_.ike == nullptr) return drops_.drop(p, Drop::PuntFull);
   const auto first = begins_negotiation(p) ? read_first_message(p) : std::nullopt;
-  const bool heard = first && cookies_.good(p, *first, now_);
+  const bool heard = first && first->cookie.size() == Cookies::kBytes && cookie_checks_.take(now_) && cookies_.good(p, *first, now_);
   const PuntKind kind = heard || !begins_negotiation(p) ? PuntKind::Begun : first ? PuntKind::Askable : PuntKind::First;
   if (!punt_budget_.take(source_of(p), kind, now_, p.vrf)) {
     if (kind == PuntKind::Askable) return ask_for_cookie(p, *first);
@@ -63,7 +63,7 @@ void Worker::punt_ike(Packet& p) {
 
 /// Never by an SA: IKE goes past the policies (RFC 4301 §4.4.1).
 void Worker::ask_for_cookie(Packet& p, const FirstMessage& m) {
-  if (!cookie_budget_.take(now_) || !cookies_.ask(p, m, now_)) return drops_.drop(p, Drop::PuntFull);
+  if (p.source_port == 0 || !cookie_budget_.take(now_) || !cookies_.ask(p, m, now_)) return drops_.drop(p, Drop::PuntFull);
   set_origin(p, Origin::LocalToClear);
   p.tx_port = way_to(p);
   if (!env_.fib->hop(p.tx_port).leads_out()) return drops_.drop(p, Drop::NoRoute);

@@ -134,7 +134,9 @@ bool doubts_an_spi(const Incoming& in) {
 /// RFC 2408 §3.1: CONNECTED comes under the message id of the exchange that it ends.
 bool waits_for_connected(const IsakmpSa& sa, MessageId id) {
   const auto qm = sa.quick_modes.find(id);
-  return qm != sa.quick_modes.end() && std::holds_alternative<QmAwaitConnected>(qm->second.state);
+  if (qm == sa.quick_modes.end()) return false;
+  const bool overtaken = std::holds_alternative<QmAwaitConfirm>(qm->second.state) && qm->second.commit && !qm->second.connected;
+  return overtaken || std::holds_alternative<QmAwaitConnected>(qm->second.state);
 }
 
 /// An id is for one message. But vpnc takes those of the two Deletes that it ends with from 256, and now and then the same for both:

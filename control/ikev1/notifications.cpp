@@ -96,7 +96,7 @@ void on_connected(Core& core, TimePoint now, IsakmpSa& sa, MessageId id, ByteVie
     };
     if (const auto* waiting = std::get_if<QmAwaitConnected>(&qm.state); waiting && (of == id || names(waiting->pending)))
       return go_on(core, now, sa, qm);
-    if (const auto* confirm = std::get_if<QmAwaitConfirm>(&qm.state); confirm && names(confirm->pending)) qm.connected = true;
+    if (const auto* confirm = std::get_if<QmAwaitConfirm>(&qm.state); confirm && (of == id || names(confirm->pending))) qm.connected = true;
   }
 }
 

@@ -304,24 +304,30 @@ void remove_children(Core& core, IkeSa& sa) {
   while (!sa.children.empty()) remove_child(core, sa, sa.children.back().pair);
 }
 
-void stop_sending(Core& core, TimePoint now, IkeSa& sa) {
-  go_on_without(core, now, sa);
-  for (Child& child : sa.children) {
-    if (child.life == Life::Ended) continue;
-    end_child(core, now, sa, child);
-    child.until = now + kClosingMemory;
-  }
-}
-
-void end_child(Core& core, TimePoint now, IkeSa& sa, Child& child) {
-  if (child.life == Life::Ended) return;
-  go_on_without(core, now, sa, child);
+namespace {
+void send_no_more(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   if (!child.outbound) core.shared.actions.emplace_back(ike::RemoveSa{child.pair, Direction::Outbound, child.spi_out});
   child.outbound.reset();
   child.life = Life::Ended;
   child.until = now + kGrace;
   core.touch(sa);
   core.touch(sa.connection);
+}
+}  // namespace
+
+void stop_sending(Core& core, TimePoint now, IkeSa& sa) {
+  go_on_without(core, now, sa);
+  for (Child& child : sa.children) {
+    if (child.life == Life::Ended) continue;
+    send_no_more(core, now, sa, child);
+    if (sa.lease.empty()) child.until = TimePoint::max();  // it goes with the SA; an address may be another one's before
+  }
+}
+
+void end_child(Core& core, TimePoint now, IkeSa& sa, Child& child) {
+  if (child.life == Life::Ended) return;
+  go_on_without(core, now, sa, child);
+  send_no_more(core, now, sa, child);
 }
 
 void child_failed(Core& core, TimePoint now, std::size_t connection, std::size_t index) {

@@ -19,6 +19,7 @@ namespace culvert::ikev2 {
 namespace {
 
 constexpr std::uint32_t kMostTries = 20;
+constexpr double kFiner = 0.01;  ///< steps of a factor
 
 /// A request of an IKE SA that is to come up is sent more often than others within the same time, by waits that grow by a quarter of
 /// ike.retransmit_base: over a line that loses three of ten each way two exchanges are done within 30 s but for one in thousands.
@@ -29,10 +30,12 @@ config::Ike more_often(config::Ike settings) {
     return sum;
   };
   const double limit = all(settings.retransmit_base, settings.retransmit_tries);
-  settings.retransmit_base = 1 + (settings.retransmit_base - 1) / 4;
-  while (settings.retransmit_tries < kMostTries && all(settings.retransmit_base, settings.retransmit_tries + 1) <= limit)
-    ++settings.retransmit_tries;
-  return settings;
+  config::Ike out = settings;
+  out.retransmit_base = 1 + (settings.retransmit_base - 1) / 4;
+  while (out.retransmit_tries < kMostTries && all(out.retransmit_base, out.retransmit_tries + 1) <= limit) ++out.retransmit_tries;
+  if (out.retransmit_tries == settings.retransmit_tries) return settings;
+  while (out.retransmit_tries == kMostTries && all(out.retransmit_base + kFiner, kMostTries) <= limit) out.retransmit_base += kFiner;
+  return out;
 }
 
 ike::Evidence evidence(const Mismatch& m) { return ike::ProposalEvidence{m.offered, m.wanted, m.difference, m.usable}; }

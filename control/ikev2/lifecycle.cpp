@@ -115,12 +115,15 @@ void lose_peer(Core& core, TimePoint now, IkeSa& sa, Loss loss) {
   confirm_heir(core, sa);
   discard(core, now, sa);
   // If nothing of ours is left that the peer is at the other end of, it is told so when we begin anew (RFC 7296 §2.4): it may still have
-  // this.
+  // this. What it says ends all that our identity has with the peer's, wherever: not where others of that are to live.
   const auto with_it = [&](const auto& one) {
-    return !one.second->dead && one.second->established() && one.second->remote.vrf == sa.remote.vrf &&
-           one.second->remote.address == sa.remote.address;
+    const IkeSa& other = *one.second;
+    const bool same_place = other.remote.vrf == sa.remote.vrf && other.remote.address == sa.remote.address;
+    return !other.dead && other.established() &&
+           (same_place || (other.remote_id == sa.remote_id && core.connection(other).local_id == c.local_id));
   };
-  if (can_initiate(c) && std::ranges::none_of(core.sas(), with_it)) core.contacted.erase({sa.remote.vrf, sa.remote.address});
+  if (!replaced && c.unique < config::Unique::Never && can_initiate(c) && std::ranges::none_of(core.sas(), with_it))
+    core.contacted.erase({sa.remote.vrf, sa.remote.address});
 }
 
 namespace {

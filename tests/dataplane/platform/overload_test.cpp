@@ -1,5 +1,6 @@
 // Ten times of what the ports take, and everything that can come, against two workers: in = out + drops by reason, exactly, no buffer stays
 // behind, and nothing that is sent has changed places. Deterministic: the threads are turns, the ports' room is counted in frames.
+// Long: all of its cases share one rig.
 #include <random>
 
 #include "dataplane/manager/books.hpp"
@@ -112,6 +113,11 @@ class Rig {
              })
         .at(0);
   }
+  /// The SA for what comes under number `sa` is no more.
+  void forget(std::uint32_t sa) {
+    const shm::InstallSa gone = terms(sa, Direction::Inbound, true);
+    forgotten_.push_back(inbound_.unpublish(gone.slot, gone.spi));
+  }
   [[nodiscard]] Books books() const {
     std::size_t under_way = ike_->size() + slow_->size();
     for (const auto& r : handoff_) under_way += r->size();
@@ -171,6 +177,7 @@ class Rig {
   std::array<shm::SaCounters, 2 * kSas + 1> sa_counters_{};
   std::unique_ptr<PolicyState[]> policies_ = std::make_unique<PolicyState[]>(shm::kMaxPolicies + 1);
   InboundTable inbound_{test::kCapacity};
+  std::vector<SaPtr<InboundSa>> forgotten_;
   std::vector<SaPtr<OutboundSa>> outbound_, theirs_;
   std::unique_ptr<Spd> spd_;
   std::atomic<const Spd*> current_{nullptr};
@@ -351,6 +358,33 @@ TEST_CASE("what comes out of a tunnel is what went in, one hop further and in or
     store_be16(got[load_be32(&f[26])].emplace_back(f.begin() + 14, f.end()).data() + 10, 0);
   }
   CHECK(got == want);
+  balanced(rig);
+}
+
+TEST_CASE("what looks like the packet of an SA that is no more, or never was, is nobody's", "[worker]") {
+  Rig rig;
+  const auto of_protocol_0 = [](std::uint32_t source, std::uint32_t destination, std::uint32_t spi) {
+    Bytes p = packet_of(source, destination, 0, 0, 0);
+    p.resize(60);
+    store_be16(&p[2], 60);
+    store_be32(&p[20], spi);
+    set_ipv4_checksum(p.data());
+    return p;
+  };
+  rig.arrives(kWan, of_protocol_0(0, 0, 0), 0);
+  rig.run();
+  CHECK(rig.dropped(Drop::RxMartian) == 1);
+  rig.arrives(kWan, rig.sealed(0, numbered(far_host(0), kHost, 1)), 0);
+  rig.run();
+  CHECK(rig.devices[kLan]->sent.size() == 1);
+  const Bytes late = rig.sealed(0, numbered(far_host(0), kHost, 2));
+  rig.forget(0);
+  rig.arrives(kWan, of_protocol_0(kPeer, kUs, load_be32(&late[20])), 0);
+  rig.arrives(kWan, late, 0);
+  rig.run();
+  CHECK(rig.dropped(Drop::EspNoSa) == 1);
+  CHECK(rig.dropped(Drop::LocalUnhandled) == 1);
+  CHECK(rig.devices[kLan]->sent.size() == 1);
   balanced(rig);
 }
 

@@ -436,14 +436,15 @@ def ike_sa_init(spi, cookie=b""):
 def test_first_messages_beyond_what_culvertd_gets_are_asked_for_a_cookie(rig):
     """attack-H1: RFC 7296 §2.6. What comes with the cookie goes past the others; what comes with another one is asked again."""
     send = lambda data: rig.wan.send(IP(src=WAN, dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(data))
-    flood = [bytes(Ether(src=rig.wan.mac, dst=rig.wan.gateway_mac) / IP(src="10.9.0.66", dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(ike_sa_init(n)))
-             for n in range(1, 301)]
+    made = lambda source, n: bytes(Ether(src=rig.wan.mac, dst=rig.wan.gateway_mac) / IP(src=source, dst="10.9.0.1") / UDP(sport=500, dport=500) / Raw(ike_sa_init(n)))
+    flood, probe = [made("10.9.0.66", n) for n in range(1, 1001)], made(WAN, 0x7777)
     question = lambda p: UDP in p and p[IP].dst == WAN and bytes(p[UDP].payload)[16:20] == bytes([41, 0x20, 34, 0x20])
     until, asked = time.monotonic() + PATIENCE, None
     while asked is None and time.monotonic() < until:
-        for frame in flood:
+        for at, frame in enumerate(flood):
             rig.wan.frame(frame)
-        send(ike_sa_init(0x7777))
+            if at % 10 == 9:
+                rig.wan.frame(probe)
         asked = rig.wan.expect(question, 0.05)
     assert asked is not None, "nobody was asked for a cookie"
     answer = bytes(asked[UDP].payload)
