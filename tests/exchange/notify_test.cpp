@@ -132,6 +132,15 @@ TEST_CASE("the commit bit of an initiator: CONNECTED that overtakes message 3 is
     world.run(100ms);
     CHECK(b.current_out("net"));
   }
+  SECTION("it comes under the message id of its Quick Mode") {
+    MessageId id;
+    for (const ike::Datagram& d : world.wire)
+      if (const auto seen = look(d); seen && seen->header.exchange == ike::kExchangeQuickMode) id = seen->header.message_id;
+    world.deliver(Insider(world).informational(one(notify(NotifyType::Connected, Bytes{1, 2, 3, 4})), false, id));
+    REQUIRE(world.run_until([&] { return quick == 3; }, 10s));
+    world.run(100ms);
+    CHECK(b.current_out("net"));
+  }
   SECTION("it means another SA") {
     world.deliver(Insider(world).informational(one(notify(NotifyType::Connected, Bytes{1, 2, 3, 4})), false));
     REQUIRE(world.run_until([&] { return quick == 3; }, 10s));
