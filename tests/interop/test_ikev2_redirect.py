@@ -97,14 +97,17 @@ def established(r, site):
 def as_client(r, site):
     ok, text = site.culvert.initiate("client", "net")
     r.check("Culvert is at strongSwan's first gateway", ok and reaches(lambda: ping(site.host, "10.2.64.1", count=1)[0], "an echo"), str(text)[-300:])
-    pings = Ping(site.host, "redirected", "10.2.64.1", interval=0.02)
+    pings, early = Ping(site.host, "redirected", "10.2.64.1", interval=0.02), site.culvert.drops()["esp_no_sa"]
     said = site.strongswan.swanctl("redirect", "--ike", "server", "--gateway", OTHER_SERVER, check=False)
     there = reaches(lambda: [sa["remote"].rsplit(":", 1)[0] for sa in site.culvert.ike_sas("client") if sa["state"] != "deleting"] == [OTHER_SERVER], "the move", 30)
     r.check("strongSwan sends it to the other one, and it goes", there, f"{said[-300:]} {site.culvert.ike_sas('client')} {site.culvert.log()[-600:]}")
     r.check("strongSwan has it there alone", reaches(lambda: at(site, "server") == FIRST and len(site.strongswan.child_sas("server")) == 1, "one pair"),
             str(site.strongswan.child_sas("server"))[:300])
     result = pings.stop()
-    r.check("no echo is lost", result.transmitted > 10 and not result.lost, str(result))
+    # strongSwan may answer by the new SA before it has sent the IKE_AUTH response that brings us its half of the keys.
+    early = site.culvert.drops()["esp_no_sa"] - early
+    r.check("no echo is lost but one that strongSwan sends under keys that nobody else can have yet",
+            result.transmitted > 10 and len(result.lost) <= early <= 1, f"{result}, {early} sent too early")
     r.check("pings go by the new one", ping(site.host, "10.2.64.1", count=3)[0])
 
 
