@@ -104,11 +104,8 @@ def as_client(r, site):
     r.check("strongSwan has it there alone", reaches(lambda: at(site, "server") == FIRST and len(site.strongswan.child_sas("server")) == 1, "one pair"),
             str(site.strongswan.child_sas("server"))[:300])
     result = pings.stop()
-    # strongSwan may answer by the new SA before it has sent the IKE_AUTH response that brings us its half of the keys.
     early = site.culvert.drops()["esp_no_sa"] - early
-    r.check("no echo is lost but one that strongSwan sends under keys that nobody else can have yet",
-            result.transmitted > 10 and len(result.lost) <= early <= 1, f"{result}, {early} sent too early")
-    r.check("pings go by the new one", ping(site.host, "10.2.64.1", count=3)[0])
+    r.check("no echo is lost", result.transmitted > 10 and not result.lost, f"{result}, {early} sent before we had the keys")
 
 
 def body(r, lab):
