@@ -106,6 +106,7 @@ def as_client(r, site):
     result = pings.stop()
     early = site.culvert.drops()["esp_no_sa"] - early
     r.check("no echo is lost", result.transmitted > 10 and not result.lost, f"{result}, {early} sent before we had the keys")
+    r.check("pings go by the new one", ping(site.host, "10.2.64.1", count=3)[0])
 
 
 def body(r, lab):
