@@ -26,6 +26,7 @@ void Gateway::attached(ike::TimePoint now, Attachment attachment) {
   if (!same && header.sa_capacity != store_.capacity()) store_.resize(header.sa_capacity);
   if (!same) last_used_.assign(header.sa_capacity, 0);
   last_boot_id_ = link_->boot_id();
+  store_.announce(link_->segment().awaited());
 
   if (!started_) {
     // Orphans that may not stay are removed before the policies change under them.
@@ -49,6 +50,7 @@ void Gateway::detached(ike::TimePoint now, const std::string& why) {
   journal_.error(fmt::format("lost the data plane: {}", why));
   (void)traffic();  // the last figures that can be had
   if (const auto running = capture_.lock()) running->ended = "the data plane is gone";
+  store_.announce({});
   const auto link = std::move(link_);
   link->commands().lose_all();
   perform(now);

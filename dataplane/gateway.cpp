@@ -104,6 +104,7 @@ std::expected<void, std::string> Gateway::make_workers() {
                   .spd = &spd_,
                   .policies = {policies_.get(), shm::kMaxPolicies + 1},
                   .inbound = inbound_.get(),
+                  .awaited = segment_->awaited(),
                   .pool = pool_.get(),
                   .whole = whole_.get(),
                   .handoff = handoff_,

@@ -72,6 +72,7 @@ Worker::Worker(unsigned id, const WorkerEnvironment& environment, CryptoEngine c
       flows_v6_(*environment.fib, environment.hash_seed ^ id),
       reassembly_({[this](Packet& view) { return env_.whole->allocate(view); },
                    [](void* handle) { BufferPool::release(nullptr, std::span(&handle, 1)); }}),
+      early_(environment.awaited, BufferPool::release),
       tap_(environment.capture, id < environment.captures.size() ? &environment.captures[id] : nullptr, id, now_),
       paths_(tap_),
       watch_(counters),
@@ -116,6 +117,7 @@ void Worker::begin_pass() {
 
 bool Worker::poll() {
   std::size_t received = 0;
+  const bool taken_up = early_.size() != 0 && take_up_early();
   for (std::uint16_t port = 0; port < env_.ports.size(); ++port) {
     if (id_ >= env_.ports[port]->queues()) continue;
     watch_.start();
@@ -140,7 +142,7 @@ bool Worker::poll() {
   if (reassembly_.size() != 0) [[unlikely]]
     expire_fragments();
   const bool served = env_.boards != nullptr && env_.boards->used() && serve(received);
-  return received != 0 || served;
+  return received != 0 || served || taken_up;
 }
 
 /// `Summed`: of a device that looks at checksums of IPv4 headers.

@@ -20,6 +20,7 @@
 #include "dataplane/io/waker.hpp"
 #include "dataplane/neighbor/neighbor_table.hpp"
 #include "dataplane/nodes/classify.hpp"
+#include "dataplane/nodes/early.hpp"
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/icmp.hpp"
 #include "dataplane/nodes/ike_cookie.hpp"
@@ -50,6 +51,7 @@ struct WorkerEnvironment {
   const std::atomic<const Spd*>* spd = nullptr;  ///< nullptr inside: no culvertd has sent all its policies yet; nothing is forwarded
   std::span<PolicyState> policies;               ///< by PolicyId, kMaxPolicies + 1
   const InboundTable* inbound = nullptr;
+  std::span<const std::atomic<std::uint32_t>> awaited{};  ///< inbound SPIs whose SA is to come, by slot
   BufferPool* pool = nullptr;
   BufferPool* whole = nullptr;                           ///< of Reassembly::kBufferBytes and more
   std::span<const std::unique_ptr<BufferRing>> handoff;  ///< to each worker
@@ -80,7 +82,7 @@ class Worker {
   /// Finishes with all of its own packets whose crypto is spread; waits for who has begun some of it. On its own thread.
   void give_back();
   /// Packets that it keeps between two passes. Only while it does not run.
-  [[nodiscard]] std::size_t held() const { return reassembly_.fragments(); }
+  [[nodiscard]] std::size_t held() const { return reassembly_.fragments() + early_.size(); }
 
  private:
   struct TxQueue {
@@ -159,6 +161,7 @@ class Worker {
   void ask_for_cookie(Packet& p, const FirstMessage& m);
   void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
+  bool take_up_early();
   void keep_own(Burst& esp, bool may_hand_over);
   void finish(Burst& esp, const EspBatch& batch, std::size_t from, Burst& inner, bool tapped);
   void forward_plain(const Burst& packets, const OpenedBurst& found, Burst& inner);
@@ -252,6 +255,7 @@ class Worker {
   FlowCache<> flows_;
   FlowCache<FlowKeyV6> flows_v6_;
   Reassembly reassembly_;
+  EarlyPackets early_;
   Tap tap_;
   PathLog paths_;
   Stopwatch watch_;

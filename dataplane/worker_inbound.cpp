@@ -17,7 +17,7 @@ namespace culvert::dp {
 /// Forwards inner packets. Adds to `inner` those that there is more to say about; their destinations and policies are looked up.
 void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   if (strangers_) {
-    esp_in_lookup(esp, *env_.inbound, drops_);
+    esp_in_lookup(esp, *env_.inbound, drops_, &early_, now_);
     if (esp.empty()) return;
     last_esp_.note(*esp[esp.size() - 1]);
   }
@@ -36,6 +36,22 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
     crypto_.decrypt(std::span(batch.ops).subspan(at, some.size()));
     finish(some, batch, at, inner, tapped);
   }
+}
+
+/// Packets that came before their SA: they go on as if they came now. True: there were some, or some are waiting too long.
+bool Worker::take_up_early() {
+  watch_.start();
+  begin_pass();
+  const std::size_t before = early_.size();
+  const std::size_t n = early_.give(views_, *env_.inbound, now_, drops_);
+  counters_.early.add(n);
+  Burst esp, inner;
+  for (Packet& p : std::span(views_).first(n)) esp.push_back(&p);
+  strangers_ = true;
+  if (n != 0) decapsulate(esp, inner, true);
+  if (!inner.empty()) dispatch(inner);
+  finish_pass();
+  return early_.size() != before;
 }
 
 /// ESP packets of SAs that another worker owns go there.

@@ -18,7 +18,7 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t round_up(std::size_t n) { return (n + kPage - 1) / kPage * kPage; }
 
 struct Offsets {
-  std::size_t rings, inbound, outbound, workers, ports, manager, captures, total;
+  std::size_t rings, inbound, outbound, workers, ports, manager, captures, awaited, total;
 };
 Offsets offsets(const SegmentHeader& h) {
   Offsets o{};
@@ -29,7 +29,8 @@ Offsets offsets(const SegmentHeader& h) {
   o.ports = o.workers + round_up(sizeof(WorkerCounters) * h.workers);
   o.manager = o.ports + round_up(sizeof(PortCounters) * h.ports);
   o.captures = o.manager + round_up(sizeof(ManagerCounters));
-  o.total = o.captures + round_up(sizeof(CaptureRing) * h.workers);
+  o.awaited = o.captures + round_up(sizeof(CaptureRing) * h.workers);
+  o.total = o.awaited + round_up(sizeof(std::atomic<std::uint32_t>) * h.sa_capacity);
   return o;
 }
 static_assert(sizeof(SegmentHeader) <= kPage);
@@ -190,6 +191,10 @@ ManagerCounters& Segment::manager() const {
 
 std::span<CaptureRing> Segment::captures() const {
   return {reinterpret_cast<CaptureRing*>(static_cast<std::byte*>(base_) + offsets(header_).captures), header_.workers};
+}
+
+std::span<std::atomic<std::uint32_t>> Segment::awaited() const {
+  return {reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<std::byte*>(base_) + offsets(header_).awaited), header_.sa_capacity};
 }
 
 void Segment::reset_rings() { ::explicit_bzero(static_cast<void*>(&rings()), sizeof(SegmentRings)); }

@@ -1,8 +1,9 @@
 // The segment: one sealed memfd that the data plane makes and culvertd maps. Owns where everything lies, and the refusal of
-// a segment of another layout. Holds no pointers. Only the data plane writes records and counters; culvertd only reads them.
+// a segment of another layout. Holds no pointers. Only the data plane writes records and counters, which culvertd only reads; of the
+// inbound SPIs that are awaited it is the other way round.
 //
 //     SegmentHeader | rings | inbound SaRecord[n] | outbound SaRecord[n] | WorkerCounters[w] | PortCounters[p] |
-//     ManagerCounters | CaptureRing[w]
+//     ManagerCounters | CaptureRing[w] | awaited SPI[n]
 #pragma once
 
 #include <array>
@@ -133,6 +134,7 @@ struct alignas(64) WorkerCounters {
   // What makes the balance: over all threads rx + generated = tx + drops + consumed, but for what is between two threads or waits.
   Counter generated;  ///< packets made here: ICMP errors (sent, or over their rate limit), fragments
   Counter consumed;   ///< packets that have done their work: ARP that was learnt from, what was cut into fragments
+  Counter early;      ///< packets that came before their SA, and went on when it was there
   Counter cookies;    ///< first messages of IKEv2 that were answered with a cookie here, and sent back as that
   std::array<NodeCounters, static_cast<std::size_t>(Node::Count_)> nodes;
 };
@@ -205,6 +207,8 @@ class Segment {
   [[nodiscard]] std::span<PortCounters> ports() const;
   [[nodiscard]] ManagerCounters& manager() const;
   [[nodiscard]] std::span<CaptureRing> captures() const;  ///< one a worker
+  /// By slot: the SPI that a peer was told for an inbound SA that is not there yet, whose packets wait for it for a moment; or 0.
+  [[nodiscard]] std::span<std::atomic<std::uint32_t>> awaited() const;
   /// Empties all four rings and wipes their slots. Only when no other process uses them.
   void reset_rings();
 

@@ -238,6 +238,8 @@ void add_workers(Builder& b, const shm::Segment& segment, ike::TimePoint now) {
        [](const W& w) { return w.handoff_in.get(); });
   each("culvert_worker_handoff_out_packets_total", "Packets that this worker handed over to others.",
        [](const W& w) { return w.handoff_out.get(); });
+  each("culvert_worker_early_packets_total", "Packets under an SA that came before what makes it, and waited for it.",
+       [](const W& w) { return w.early.get(); });
   each("culvert_worker_ike_cookies_total",
        "First messages of IKEv2, beyond those that culvertd gets, that this worker answered by asking for a cookie (RFC 7296 section 2.6).",
        [](const W& w) { return w.cookies.get(); });

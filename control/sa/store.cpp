@@ -35,6 +35,7 @@ std::optional<Spi> SaStore::allocate_spi() {
   while (spi <= kReservedSpis || spi == last_spi_[slot]);
   last_spi_[slot] = spi;
   table(Direction::Inbound).entries[slot] = {Direction::Inbound, slot, Spi{spi}, SlotState::Reserved, 0, {}, {}, false, false, {}};
+  await(Direction::Inbound, slot, Spi{spi});
   return Spi{spi};
 }
 
@@ -75,12 +76,22 @@ std::optional<std::uint32_t> SaStore::begin_install(Direction direction, Spi spi
 
 void SaStore::installed(Direction direction, std::uint32_t slot) {
   const auto it = table(direction).entries.find(slot);
-  if (it != table(direction).entries.end() && it->second.state == SlotState::Busy) it->second.state = SlotState::Live;
+  if (it == table(direction).entries.end() || it->second.state != SlotState::Busy) return;
+  it->second.state = SlotState::Live;
+  if (direction == Direction::Outbound) return way_back_settled(it->second.pair);
+  const auto way_back = outbound_.lower_bound({it->second.pair, 0});
+  if (way_back != outbound_.end() && way_back->first.first == it->second.pair &&
+      at(Direction::Outbound, way_back->second)->state == SlotState::Busy)
+    halves_.emplace_back(it->second.pair, slot);
+  else
+    await(direction, slot, {});
 }
 
 void SaStore::gone(Direction direction, std::uint32_t slot) {
   const auto it = table(direction).entries.find(slot);
   if (it == table(direction).entries.end() || !in_dataplane(it->second.state)) return;
+  if (direction == Direction::Outbound) way_back_settled(it->second.pair);
+  await(direction, slot, {});
   if (direction == Direction::Outbound || it->second.released) {
     free_slot(direction, slot);
   } else {
@@ -117,6 +128,25 @@ void SaStore::lose_all() {
       if (in_dataplane(entry.state)) slots.push_back(slot);
     for (const std::uint32_t slot : slots) gone(d, slot);
   }
+}
+
+void SaStore::announce(std::span<std::atomic<std::uint32_t>> awaited) {
+  awaited_ = awaited;
+  halves_.clear();
+  for (std::atomic<std::uint32_t>& spi : awaited_) spi.store(0, std::memory_order_relaxed);
+  for (const auto& [slot, e] : table(Direction::Inbound).entries)
+    if (e.state == SlotState::Reserved && e.pair == 0) await(Direction::Inbound, slot, e.spi);
+}
+
+void SaStore::await(Direction direction, std::uint32_t slot, Spi spi) {
+  if (direction == Direction::Inbound && slot < awaited_.size()) awaited_[slot].store(spi.value, std::memory_order_relaxed);
+}
+
+void SaStore::way_back_settled(std::uint64_t pair) {
+  std::erase_if(halves_, [&](const auto& half) {
+    if (half.first == pair) await(Direction::Inbound, half.second, {});
+    return half.first == pair;
+  });
 }
 
 const SaEntry* SaStore::find(Direction direction, Spi spi, std::uint64_t pair) const {
@@ -160,6 +190,7 @@ void SaStore::free_slot(Direction direction, std::uint32_t slot) {
   if (direction == Direction::Outbound) outbound_.erase({it->second.pair, it->second.spi.value});
   table(direction).entries.erase(it);
   table(direction).free.push_back(slot);
+  await(direction, slot, {});
 }
 
 }  // namespace culvert::control

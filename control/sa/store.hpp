@@ -5,13 +5,18 @@
 //     inbound   Free -allocate_spi-> Reserved -begin_install-> Busy -installed-> Live -begin_remove-> Leaving -gone-> Reserved*
 //     outbound  Free -begin_install-> Busy -installed-> Live -begin_remove-> Leaving -gone-> Free
 //     * and Free as soon as the engine has released the SPI
+//
+// Tells the data plane which inbound SPIs peers have, or are about to have, from Reserved until they are Live for the first
+// time, and what is installed beside them for the way back is, too.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -65,6 +70,10 @@ class SaStore {
   /// Another data plane with room for another number of SAs. Only after `lose_all`; SPIs still reserved are forgotten.
   void resize(std::uint32_t capacity);
 
+  /// Where the data plane reads which SPIs are awaited, by slot (shm::Segment::awaited()): all of it is written anew, and kept up to date
+  /// from now on. As many as `capacity()`, or none: there is no data plane.
+  void announce(std::span<std::atomic<std::uint32_t>> awaited);
+
   [[nodiscard]] const SaEntry* find(Direction direction, Spi spi, std::uint64_t pair) const;
   [[nodiscard]] const SaEntry* at(Direction direction, std::uint32_t slot) const;
   /// Live, Busy and Leaving SAs, in no order.
@@ -82,13 +91,19 @@ class SaStore {
   SaEntry* lookup(Direction direction, Spi spi, std::uint64_t pair);
   std::optional<std::uint32_t> take_free(Direction direction);
   void free_slot(Direction direction, std::uint32_t slot);
+  /// `spi` 0: none.
+  void await(Direction direction, std::uint32_t slot, Spi spi);
+  /// An outbound SA of the pair has just got there, or is not to come.
+  void way_back_settled(std::uint64_t pair);
 
   std::uint32_t capacity_;
   std::function<std::uint32_t()> random_;
   Table tables_[2];
   std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint32_t> outbound_;  ///< pair and SPI -> slot
   std::vector<std::uint32_t> last_spi_;                                        ///< inbound, by slot
-  std::vector<Spi> released_;                                                  ///< waiting for settle()
+  std::span<std::atomic<std::uint32_t>> awaited_;
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> halves_;  ///< pair and slot of inbound SAs that are there before the outbound one
+  std::vector<Spi> released_;                                    ///< waiting for settle()
 };
 
 }  // namespace culvert::control

@@ -15,6 +15,7 @@
 
 #include "dataplane/crypto/engine.hpp"
 #include "dataplane/drop.hpp"
+#include "dataplane/nodes/early.hpp"
 #include "dataplane/packet.hpp"
 #include "dataplane/sad/sa_table.hpp"
 #include "dataplane/spd/flow_key.hpp"
@@ -51,8 +52,8 @@ using OpenedBurst = std::array<Opened, kBurstMax>;  // no initial values: one is
 
 /// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50 or 51, or of UDP with an ESP packet in it (port
 /// 4500, not a keepalive, not the non-ESP marker; or port 500 with the non-IKE marker), addressed to us, no fragments. out: Packet::inbound
-/// set. Drops EspRunt and EspNoSa.
-void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops);
+/// set. Drops EspRunt and EspNoSa, but for those that `early` takes.
+void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops, EarlyPackets* early = nullptr, std::uint64_t now = 0);
 
 /// All of decapsulation behind the lookup; every packet's SA must be this worker's.
 void esp_in(Burst& burst, EspContext& context);

@@ -297,7 +297,7 @@ void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
   for (std::size_t i = 0; i < burst.size(); ++i) settle(*burst[i], opened[i]);
 }
 
-void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
+void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops, EarlyPackets* early, std::uint64_t now) {
   std::array<std::uint32_t, kBurstMax> spis;
   std::uint32_t last = 0;  // no SA has this one
   InboundSa* sa = nullptr;
@@ -318,7 +318,7 @@ void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops) {
   burst.filter([&](Packet& p) {
     if (const std::uint32_t spi = spis[i++]; p.inbound != nullptr && p.inbound->spi.value == spi) [[likely]]
       return true;
-    drops.drop(p, Drop::EspNoSa);
+    if (early == nullptr || !early->takes(p, Spi{spis[i - 1]}, now)) drops.drop(p, Drop::EspNoSa);
     return false;
   });
 }

@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import report, sites  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
-from lib.pyike2 import wire  # noqa: E402
+from lib.pyike2 import esp, wire  # noqa: E402
 from lib.pyike2.peer import Peer  # noqa: E402
 from lib.traffic import ping, tshark  # noqa: E402
 
@@ -210,8 +210,13 @@ def body(r, lab):
     ends(r, site)
 
     peer = site.new_peer(BOTH, esn=True)
+    peer.ahead = [esp.echo(INSIDE, HOST, esp.ECHO_REQUEST, 78, n, b"ahead") for n in range(20)]
     up, said = site.gw.initiate("to-b", "net", 30)
     r.check("Culvert connects, with extended sequence numbers", up and peer.up, said)
+    back = lambda: [n for _, _, _, identifier, n, _ in peer.replies if identifier == 78]
+    r.check("what the peer has sent before its answer, which brings us the keys, has waited for them", reaches(lambda: back() == list(range(20)), 10, "all replies"),
+            f"{back()}, {site.gw.drops()['esp_no_sa']} dropped")
+    r.check("... and is counted", site.gw.metric("culvert_worker_early_packets_total") == 20)
     announced(r, site, "Culvert has begun", True)
     echoes(r, site, "before anything of it")
     seen = taken_over(r, site, 3 << 30, True)

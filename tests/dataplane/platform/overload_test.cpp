@@ -1,7 +1,9 @@
 // Ten times of what the ports take, and everything that can come, against two workers: in = out + drops by reason, exactly, no buffer stays
 // behind, and nothing that is sent has changed places. Deterministic: the threads are turns, the ports' room is counted in frames.
 // Long: all of its cases share one rig.
+#include <chrono>
 #include <random>
+#include <thread>
 
 #include "dataplane/manager/books.hpp"
 #include "dataplane/worker.hpp"
@@ -62,7 +64,7 @@ class Rig {
       REQUIRE(n != nullptr);
       n->confirm(kOther);
     }
-    segment_ = std::make_unique<shm::Segment>(good(shm::Segment::create(kWorkers, 2, 16)));
+    segment_ = std::make_unique<shm::Segment>(good(shm::Segment::create(kWorkers, 2, test::kCapacity)));
     make_sas();
     for (const char* name : {"ov-h0", "ov-h1"}) handoff_.push_back(good(BufferRing::create(name, 256)));
     ike_ = good(BufferRing::create("ov-ike", 128)), slow_ = good(BufferRing::create("ov-slow", 128));
@@ -74,6 +76,7 @@ class Rig {
             .spd = &current_,
             .policies = {policies_.get(), shm::kMaxPolicies + 1},
             .inbound = &inbound_,
+            .awaited = segment_->awaited(),
             .pool = pool_.get(),
             .whole = whole_.get(),
             .handoff = handoff_,
@@ -117,6 +120,20 @@ class Rig {
   void forget(std::uint32_t sa) {
     const shm::InstallSa gone = terms(sa, Direction::Inbound, true);
     forgotten_.push_back(inbound_.unpublish(gone.slot, gone.spi));
+  }
+  /// ... but a peer was told its SPI, and culvertd is about to install it; or not any more.
+  void await(std::uint32_t sa, bool on = true) {
+    const shm::InstallSa terms_of = terms(sa, Direction::Inbound, true);
+    segment_->awaited()[terms_of.slot] = on ? terms_of.spi.value : 0;
+  }
+  void install_forgotten(std::uint32_t sa) {
+    REQUIRE(inbound_.publish(terms(sa, Direction::Inbound, true).slot, forgotten_.back()) == shm::AckResult::Ok);
+    forgotten_.pop_back();
+  }
+  [[nodiscard]] std::uint64_t early() const {
+    std::uint64_t n = 0;
+    for (const auto& w : segment_->workers()) n += w.early.get();
+    return n;
   }
   [[nodiscard]] Books books() const {
     std::size_t under_way = ike_->size() + slow_->size();
@@ -273,13 +290,14 @@ void everything_in_place(const Rig& rig, std::size_t at_least) {
   expect_order(rig.devices[kWan]->sent, 20, 24, [](const Bytes& f) { return f[14 + 9] == kProtocolEsp; }, at_least);  // by SPI
   expect_order(rig.devices[kLan]->sent, 12, 28, [](const Bytes& f) { return f[14 + 9] == kProtocolUdp && f[14 + 13] == 2; }, at_least);
 }
-void balanced(const Rig& rig) {
+/// `early`: so many packets wait for their SA.
+void balanced(const Rig& rig, std::size_t early = 0) {
   const Books b = rig.books();
   INFO(b.text());
   CHECK(b.balanced());
   CHECK(b.received == rig.devices[kLan]->offered + rig.devices[kWan]->offered);
   CHECK(b.sent == rig.devices[kLan]->sent.size() + rig.devices[kWan]->sent.size());
-  CHECK(rig.missing() == 0);
+  CHECK(rig.missing() == early);
 }
 }  // namespace
 
@@ -386,6 +404,54 @@ TEST_CASE("what looks like the packet of an SA that is no more, or never was, is
   CHECK(rig.dropped(Drop::LocalUnhandled) == 1);
   CHECK(rig.devices[kLan]->sent.size() == 1);
   balanced(rig);
+}
+
+TEST_CASE("packets that come before their SA wait for it, and go on in order, by whichever worker they came", "[worker][early]") {
+  Rig rig;
+  for (const std::uint32_t sa : {0U, 1U}) {
+    rig.forget(sa);
+    rig.await(sa);
+    for (std::uint32_t n = 1; n <= 100; ++n) rig.arrives(kWan, rig.sealed(sa, numbered(far_host(sa), kHost, n)), 0);
+    rig.run();
+    CHECK(rig.devices[kLan]->sent.size() == 100 * sa);
+    balanced(rig, 100);
+    rig.install_forgotten(sa);
+    rig.await(sa, false);
+    rig.run();
+    CHECK(rig.devices[kLan]->sent.size() == 100 * (sa + 1));
+    CHECK(rig.early() == 100 * (sa + 1));
+    balanced(rig);
+  }
+  expect_order(rig.devices[kLan]->sent, 12, 28, [](const Bytes&) { return true; }, 200);
+  CHECK(rig.dropped(Drop::EspNoSa) == 0);
+}
+
+TEST_CASE("packets before their SA: no more than there is room for, not for long, and none of an SPI that no peer was told",
+          "[worker][early]") {
+  Rig rig;
+  rig.forget(0);
+  const Bytes packet = rig.sealed(0, numbered(far_host(0), kHost, 1));
+  rig.arrives(kWan, packet, 0);
+  rig.run();
+  CHECK(rig.dropped(Drop::EspNoSa) == 1);
+  rig.await(0);
+  Bytes like_it = packet;  // its slot, and another SPI
+  like_it[20] ^= 0x80U;
+  rig.arrives(kWan, like_it, 0);
+  for (std::size_t i = 0; i < EarlyPackets::kMost + 5; ++i) rig.arrives(kWan, packet, 0);
+  rig.run();
+  CHECK(rig.dropped(Drop::EspNoSa) == 1 + 1 + 5);
+  balanced(rig, EarlyPackets::kMost);
+  std::this_thread::sleep_for(std::chrono::nanoseconds(EarlyPackets::kPatience));
+  rig.run();
+  CHECK(rig.dropped(Drop::EspNoSa) == 1 + 1 + 5 + EarlyPackets::kMost);
+  CHECK(rig.early() == 0);
+  balanced(rig);
+  rig.arrives(kWan, packet, 0);  // what is kept when the worker ends is given back
+  rig.run();
+  balanced(rig, 1);
+  rig.workers.clear();
+  CHECK(rig.missing() == 0);
 }
 
 TEST_CASE("a device that has checked an IPv4 header is believed, where it was asked and is sure", "[port][checksum]") {

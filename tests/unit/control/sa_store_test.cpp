@@ -1,6 +1,9 @@
 // Slots and SPIs: the rules of the contract, exhaustion, release, and what happens around a lost data plane.
+#include <algorithm>
+#include <atomic>
 #include <random>
 #include <set>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -160,4 +163,52 @@ TEST_CASE("random histories: no slot is ever in two hands", "[sa][model]") {
       held.erase(held.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
+}
+
+TEST_CASE("the data plane is told which SPIs are awaited: from when a peer may know them until their SA is there", "[sa][early]") {
+  auto store = make(4);
+  std::vector<std::atomic<std::uint32_t>> awaited(4);
+  const auto now = [&] { return std::vector<std::uint32_t>(awaited.begin(), awaited.end()); };
+  const auto at = [&](Spi spi) { return awaited[spi.value & 3].load(); };
+  awaited[3] = 0x12345603;  // of a culvertd before this one
+  const Spi before = store.allocate_spi().value();
+  store.announce(awaited);
+  CHECK(at(before) == before.value);
+  CHECK(std::ranges::count(now(), 0U) == 3);
+  const Spi spi = store.allocate_spi().value();
+  CHECK(at(spi) == spi.value);
+  const auto slot = store.begin_install(Direction::Inbound, spi, 1, "a", "b").value();
+  CHECK(at(spi) == spi.value);  // it is on its way
+  const auto out = store.begin_install(Direction::Outbound, spi, 1, "a", "b").value();
+  store.installed(Direction::Inbound, slot);
+  CHECK(at(spi) == spi.value);  // an answer would find no SA
+  store.installed(Direction::Outbound, out);
+  CHECK(at(spi) == 0);
+  REQUIRE(store.begin_remove(Direction::Inbound, spi, 1) != nullptr);
+  store.gone(Direction::Inbound, slot);
+  CHECK(at(spi) == 0);
+  store.announce(awaited);
+  CHECK(at(spi) == 0);
+  store.release_spi(before);
+  store.settle();
+  CHECK(at(before) == 0);
+  const Spi refused = store.allocate_spi().value();
+  store.gone(Direction::Inbound, store.begin_install(Direction::Inbound, refused, 2, "a", "b").value());
+  CHECK(at(refused) == 0);
+  for (const bool first : {true, false}) {  // the way back is there before, or is not to come
+    const Spi half = store.allocate_spi().value();
+    const auto in = store.begin_install(Direction::Inbound, half, 3, "a", "b").value();
+    const auto way_back = store.begin_install(Direction::Outbound, half, 3, "a", "b").value();
+    if (first) store.installed(Direction::Outbound, way_back);
+    store.installed(Direction::Inbound, in);
+    CHECK(at(half) == (first ? 0 : half.value));
+    store.gone(Direction::Outbound, way_back);
+    CHECK(at(half) == 0);
+    store.release_spi(half);
+    store.settle();
+    store.gone(Direction::Inbound, in);
+  }
+  store.announce({});
+  CHECK(store.allocate_spi());
+  CHECK(std::ranges::count(now(), 0U) == 4);
 }

@@ -50,6 +50,7 @@ class Peer:
         self.echoes = self.echo_requests = 0
         self.replies, self.syncs, self.sync_answers, self.informationals = [], [], [], []
         self.obeys_syncs = True
+        self.ahead = []                                               # inner packets that it sends as responder before its answer to IKE_AUTH
         self._forget()
 
         def make():
@@ -127,6 +128,10 @@ class Peer:
             answer = [] if h.exchange == wire.INFORMATIONAL else [wire.notify(wire.NO_PROPOSAL_CHOSEN)]
         sealed = self.seal.seal(self.spis, h.exchange, self._flags() | wire.RESPONSE, h.message_id, answer)
         self.last_answer, self.expected = (h.message_id, sealed), h.message_id + 1
+        if h.exchange == wire.AUTH_EXCHANGE and self.up and self.ahead:
+            for inner in self.ahead:
+                self._send_esp(inner)
+            time.sleep(0.02)
         return self._send(sealed)
 
     def _flags(self):
