@@ -245,9 +245,7 @@ TEST_CASE("INITIAL-CONTACT of a user counts when XAuth has told who it is, wheth
   b.start();
   REQUIRE(world.run_until([&] { return a.current_out("net") && b.up(); }, 10s));
   CHECK(first_contacts() == 1);
-  a.inbound.clear();  // its machine dies, and comes back without any memory
-  a.outbound.clear();
-  a.current.clear();
+  a.lose_plane();  // its machine dies, and comes back without any memory
   a.restart();
   REQUIRE(world.run_until([&] { return a.current_out("net") != nullptr; }, 10s));
   CHECK(first_contacts() == 2);

@@ -66,9 +66,7 @@ void leave(World& world, Host& c) {
   c.step([&](ike::Engine& e) { CHECK(e.terminate(world.now, "c", "").ok); });
 }
 void forget_everything(Host& c) {
-  c.inbound.clear();
-  c.outbound.clear();
-  c.current.clear();
+  c.lose_plane();
   c.restart();
 }
 std::optional<IpAddress> address_of(const Host& c) {

@@ -137,9 +137,7 @@ TEST_CASE("IKEv2: an address of each family, and a child between those", "[ikev2
   CHECK(last_sa(first).virtual_address == before.virtual_address);
   CHECK(last_sa(first).virtual_address_v6 == before.virtual_address_v6);
   CHECK((first.live_pairs("net") == 1 && first.live_pairs("net6") == 1));
-  first.inbound.clear();
-  first.outbound.clear();
-  first.current.clear();
+  first.lose_plane();
   first.restart();
   REQUIRE(connect(world, first));
   CHECK(last_sa(first).virtual_address == before.virtual_address);
@@ -241,9 +239,7 @@ TEST_CASE("IKEv2: a gateway that is restarted keeps a client's addresses of both
   world.run(5s);
   CHECK(v.server.counted(Exchange::IkeAuth, Reason::NoAddress) >= 1);
   leave(world, second);
-  first.inbound.clear();
-  first.outbound.clear();
-  first.current.clear();
+  first.lose_plane();
   first.restart();
   REQUIRE(connect(world, first));
   world.run(10s);

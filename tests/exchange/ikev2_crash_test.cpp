@@ -23,9 +23,7 @@ const IpAddress kA = ip("10.9.0.1"), kB = ip("10.9.0.2");
 
 /// The machine is switched off and on: nothing is left but what is on its disk.
 void crash(Host& h) {
-  h.inbound.clear();
-  h.outbound.clear();
-  h.current.clear();
+  h.lose_plane();
   h.restart();
 }
 

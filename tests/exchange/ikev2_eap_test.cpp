@@ -109,9 +109,7 @@ TEST_CASE("IKEv2 EAP: a user comes in behind the gateway's signature, and its na
   CHECK(p.b.engine->ike_sas().at(0).xauth_user == "alice");
   CHECK(p.b.engine->ike_sas().at(0).virtual_address == sas[0].virtual_address);
   CHECK(p.b.checks == 1);
-  p.a.inbound.clear();
-  p.a.outbound.clear();
-  p.a.current.clear();
+  p.a.lose_plane();
   p.a.restart();
   REQUIRE(world.run_until([&] { return both_up(p); }, 10s));
   CHECK(p.a.engine->ike_sas().at(0).virtual_address == sas[0].virtual_address);

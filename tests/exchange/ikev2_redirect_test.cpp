@@ -240,9 +240,7 @@ TEST_CASE("redirect of a client that comes back by its ticket", "[ikev2][redirec
     t.b.lasting = "the secret of B";
     start(t);
     REQUIRE(world.run_until([&] { return with(t.a, t.b, kB); }, 60s));
-    t.b.inbound.clear();
-    t.b.outbound.clear();
-    t.b.current.clear();
+    t.b.lose_plane();
     t.b.config.connections[0].redirection = {Follow::Yes, at(kC), at_once};
     t.b.restart();
     t.b.key_exchanges = 0;

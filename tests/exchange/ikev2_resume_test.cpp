@@ -43,9 +43,7 @@ void up(World& world, const Pair& p) {
 
 /// B is switched off and on, and A learns it from B's token.
 void crash(World& world, const Pair& p) {
-  p.b.inbound.clear();
-  p.b.outbound.clear();
-  p.b.current.clear();
+  p.b.lose_plane();
   p.b.restart();
   p.b.key_exchanges = 0;
   REQUIRE(world.run_until([&] { return p.a.counted(Exchange::Informational, Reason::PeerRestarted) >= 1; }, 60s));

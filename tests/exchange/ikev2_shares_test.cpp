@@ -315,9 +315,7 @@ TEST_CASE("culvertd comes back, or the data plane does: they are made anew, and 
   const bool plane = GENERATE(false, true);
   CAPTURE(who.name, plane);
   if (plane) {
-    who.inbound.clear();
-    who.outbound.clear();
-    who.current.clear();
+    who.lose_plane();
     who.step([&](ike::Engine& e) { e.on_dataplane_lost(world.now); });
   } else {
     who.restart();
@@ -386,9 +384,7 @@ TEST_CASE("a peer that comes back without anything: nothing leaves by what its w
   p.b.start();
   REQUIRE(world.run_until([&] { return all_there(p, 4) && sending(p.b) == 3; }, 60s));
   const std::uint64_t before = p.b.current.at("net");
-  p.a.inbound.clear();
-  p.a.outbound.clear();
-  p.a.current.clear();
+  p.a.lose_plane();
   p.a.config.connections[0].children[0].per_cpu.sas = false;  // by now there is the one for all alone
   p.a.restart();
   world.begin_traffic();

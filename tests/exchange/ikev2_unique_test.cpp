@@ -51,9 +51,7 @@ bool connect(World& world, Host& h, Duration limit = 10s) {
 bool serves(const Host& gateway, int n) { return gateway.current_out("net", "10.2." + std::to_string(n) + ".0/24") != nullptr; }
 /// All memory of it is lost, and the other side does not know.
 void crash(Host& h) {
-  h.inbound.clear();
-  h.outbound.clear();
-  h.current.clear();
+  h.lose_plane();
   h.restart();
 }
 std::size_t established(const Host& h) {

@@ -305,9 +305,7 @@ TEST_CASE("the data plane loses everything: fresh keys under the same ISAKMP SA"
   auto [a, b] = two_sites(world);
   begin(a, b);
   const SecretBytes old = a.current_out("net")->sa.encr_key;
-  a.inbound.clear();
-  a.outbound.clear();
-  a.current.clear();
+  a.lose_plane();
   a.engine->on_dataplane_lost(world.now);
   a.perform();
   REQUIRE(world.run_until([&] { return both_up(a, b); }, 10s));

@@ -35,9 +35,7 @@ TEST_CASE("clients that come, leave and are killed a thousand times leak no addr
       a.engine->terminate(world.now, "c", "");
       a.perform();
     } else {  // its machine dies, and comes back without any memory
-      a.inbound.clear();
-      a.outbound.clear();
-      a.current.clear();
+      a.lose_plane();
       a.restart();
     }
     world.run(i % 10 == 0 ? 15s : 200ms);
@@ -198,9 +196,7 @@ TEST_CASE("a server that is restarted gives the address of a client's SAs to nob
   // The first one comes again, with its pairs still there or without: the address is its own.
   const bool forgets = GENERATE(false, true);
   if (forgets) {
-    first.inbound.clear();
-    first.outbound.clear();
-    first.current.clear();
+    first.lose_plane();
     first.restart();
   } else {
     first.engine->rekey(world.now, "c", "", true);

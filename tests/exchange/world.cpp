@@ -116,6 +116,13 @@ void Host::restart() {
   start(std::move(orphans));
 }
 
+void Host::lose_plane() {
+  inbound.clear();
+  outbound.clear();
+  current.clear();
+  ++plane_;
+}
+
 void Host::perform() {
   for (ike::Action& action : engine->take_actions()) {
     if (auto* send = std::get_if<ike::SendDatagram>(&action)) {
@@ -251,11 +258,13 @@ std::string policy_of(const ike::InstallSa& sa) {
 }
 }  // namespace
 
+// What a culvertd has asked for that is no more the data plane does not do: the rings are emptied for the next one (Manager::attach).
 void Host::install(const ike::InstallSa& sa) {
   plane_clock_ = std::max(plane_clock_, world.now + world.between(install_min, install_max));
   ike::Engine* asker = engine.get();
-  world.at(plane_clock_, [this, sa, asker] {
-    const bool ok = !refuse_installs;
+  world.at(plane_clock_, [this, sa, asker, plane = plane_] {
+    if (engine.get() != asker) return;
+    const bool ok = !refuse_installs && plane == plane_;
     if (ok && sa.direction == Direction::Inbound) {
       inbound[sa.spi.value] = {sa, {}};
     } else if (ok) {
@@ -263,14 +272,14 @@ void Host::install(const ike::InstallSa& sa) {
       current[policy_of(sa)] = sa.pair;
     }
     world.look_at_traffic();
-    if (engine.get() != asker) return;
     step([&](ike::Engine& e) { e.on_installed(world.now, sa.job, ok, ok ? "" : "refused by the test"); });
   });
 }
 
 void Host::remove(const ike::RemoveSa& sa) {
   plane_clock_ = std::max(plane_clock_, world.now);
-  world.at(plane_clock_, [this, sa] {
+  world.at(plane_clock_, [this, sa, asker = engine.get()] {
+    if (engine.get() != asker) return;
     if (sa.direction == Direction::Inbound)
       inbound.erase(sa.spi.value);
     else

@@ -63,6 +63,8 @@ class Host final : public ike::Services {
   void start(std::vector<ike::OrphanSa> orphans = {});
   /// culvertd dies and comes back: the data plane keeps its SAs, which the new engine is told of.
   void restart();
+  /// Its data plane dies, with all that it has and was asked for, and comes back empty; the engine has not been told yet.
+  void lose_plane();
 
   [[nodiscard]] std::vector<ike::Report> reports(Reason reason) const;
   [[nodiscard]] std::size_t counted(ike::Exchange exchange, Reason reason) const;
@@ -127,6 +129,7 @@ class Host final : public ike::Services {
   void check(const ike::CheckUser& job);
   void look_up(const ike::FindUser& job);
   void step_tls(const ike::TlsStep& job);
+  unsigned plane_ = 0;       ///< how many of them have died
   TimePoint plane_clock_{};  ///< the data plane does one thing after the other
 };
 

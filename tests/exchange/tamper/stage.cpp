@@ -86,12 +86,6 @@ class Watcher {
   std::size_t lines_ = 0;
 };
 
-void forget_plane(Host& h) {
-  h.inbound.clear();
-  h.outbound.clear();
-  h.current.clear();
-}
-
 void ask(Host& h, char what, Scene& scene) {
   World& w = scene.world;
   const auto step = [&](const std::function<void(ike::Engine&)>& event) { h.step(event); };
@@ -113,7 +107,7 @@ void ask(Host& h, char what, Scene& scene) {
       return step(
           [&, s = h.inbound.begin()->second.sa](ike::Engine& e) { e.on_expired(w.now, {Direction::Inbound, s.spi, false, s.pair}); });
     case 'l':
-      forget_plane(h);
+      h.lose_plane();
       return step([&](ike::Engine& e) { e.on_dataplane_lost(w.now); });
     case 's':
       return step([&](ike::Engine& e) { e.sync_counters(w.now, "c", ""); });
@@ -125,7 +119,7 @@ void ask(Host& h, char what, Scene& scene) {
       w.dead.insert(h.config.connections[0].local_addrs.begin(), h.config.connections[0].local_addrs.end());
       w.run(10ms);
       w.dead = dead;
-      forget_plane(h);
+      h.lose_plane();
       return h.restart();
     }
     default:
