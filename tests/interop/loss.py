@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """usage: tests/interop/loss.py [--count N] [--loss PERCENT] [--their-timeout SECONDS]     (default: 100, 30, 0.5; from scripts/soak --loss)
 
-IKEv2 over a line that loses PERCENT of what goes each way: COUNT negotiations one after another, by turns between two Culverts, from Culvert to strongSwan and
-between two strongSwans, which begin to repeat a request after --their-timeout (4 s is strongSwan's own default, 0.5 s Culvert's). Says for each how many came up
+IKEv2 over a line that loses PERCENT of what goes each way: COUNT negotiations one after another, by turns between two Culverts, from Culvert to strongSwan,
+from strongSwan to Culvert and between two strongSwans, which begin to repeat a request after --their-timeout (4 s is strongSwan's own default, 0.5 s Culvert's). Says for each how many came up
 within 30 s, and how long they took; ends with 1 if one of Culvert's did not, or if its median is above 1.5 s. A Linux guest is the line.
 
     10.9.0.1 [Culvert a], 10.9.0.3 [strongSwan c] -- side a -- vec0 [guest: bridge and netem] vec1 -- side b -- 10.9.0.2 [Culvert b], 10.9.0.4 [strongSwan d]
@@ -37,7 +37,7 @@ class Side:
         self.attach(lab, outside, "cl0", f"{ADDRESS[theirs]}/16", theirs)
         outside.address("lo", NET[theirs].replace(".0.0/", ".0.1/"))
         self.culvert = sites.culvert(lab, inside, ours, ["b" if ours == "a" else "a"], cpu=0 if ours == "a" else 1)
-        self.culvert.config["routes"].append({"to": NET["d"], "via": ADDRESS["d"]})
+        self.culvert.config["routes"] += [{"to": NET[peer], "via": ADDRESS[peer]} for peer in "cd"]
         secret = self.culvert.secret(sites.SECRET)
         for peer in peers[ours]:
             child = {"net": gateway.child(NET[ours], NET[peer], sites.ESP_SUITE)}
@@ -86,8 +86,8 @@ def body(r, lab, options):
     if uml.why_not():
         raise LabError(uml.why_not())
     wire = lab.namespace("wire")
-    a = Side(lab, "ac", {"a": "bd", "c": "d"}, options.their_timeout)
-    b = Side(lab, "bd", {"b": "a", "d": "ac"}, options.their_timeout)
+    a = Side(lab, "ac", {"a": "bd", "c": "bd"}, options.their_timeout)
+    b = Side(lab, "bd", {"b": "ac", "d": "ac"}, options.their_timeout)
     for letter, side in (("a", a), ("b", b)):
         lab.link(side.bridge, "to-line", "", wire, f"to-{letter}", "")
         side.bridge.sh("ip", "link", "set", "to-line", "master", "br0")
@@ -98,7 +98,7 @@ def body(r, lab, options):
     for side in (a, b):
         side.start()
     kinds = {"two Culverts": lambda: a.culvert.initiate("to-b", "net", LIMIT)[0], "Culvert to strongSwan": lambda: a.culvert.initiate("to-d", "net", LIMIT)[0],
-             "two strongSwans": lambda: a.strongswan.initiate("net-d", LIMIT)[0]}
+             "strongSwan to Culvert": lambda: a.strongswan.initiate("net-b", LIMIT)[0], "two strongSwans": lambda: a.strongswan.initiate("net-d", LIMIT)[0]}
     for kind, begin in kinds.items():        # over the good line: neighbours are known from then on
         if not begin():
             raise LabError(f"{kind}: not up over a good line")
