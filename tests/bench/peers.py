@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""usage: peers.py [--count N] [--rounds N] [--version 1|2] [--what psk|ecdsa|pair|ike]... [--group NAME]... [--json]
+"""usage: peers.py [--count N] [--rounds N] [--version 1|2] [--what psk|ecdsa|pair|ike]... [--group NAME]... [--one] [--json]
 
 Negotiations at real processes: culvert-load plays N peers (1000) with an address each against culvertd, then against strongSwan, in network
-namespaces, by turns: tunnels made, and rekeys that the peers ask for. The responder's CPU seconds are the kernel's count for its process (/proc/PID/stat), all its threads together; for culvertd
+namespaces, by turns: tunnels made, and rekeys that the peers ask for. culvertd has a connection for each peer or, with --one, one for all as strongSwan
+has; 4096 is the most of them, 10000 peers of one the most. The responder's CPU seconds are the kernel's count for its process (/proc/PID/stat), all its threads together; for culvertd
 without the data plane, whose share is a column of its own. Needs root. scripts/bench builds what it needs and starts it.
 """
 import argparse
@@ -27,7 +28,7 @@ def culvert_round(lab, options, ike, version, what):
     inside = lab.namespace("gw")
     outside = many.peers_namespace(lab, inside)
     signs = many.certificates(lab, options.count) if what == "ecdsa" else None
-    gw = many.culvert(lab, inside, options.count, ike, version=version, signs=signs)
+    gw = many.culvert(lab, inside, options.count, ike, version=version, signs=signs, one=options.one)
     gw.start()
     return measure(outside, {"responder": gw.control, "dataplane": gw.dataplane}, options.count, what, ike=ike, version=version, signs=signs)
 
@@ -80,6 +81,7 @@ def measure(outside, processes, count, what, **named):
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.splitlines()[0][len("usage: "):])
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--one", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--version", type=int, action="append", choices=(1, 2))
     parser.add_argument("--group", action="append")

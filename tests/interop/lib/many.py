@@ -59,21 +59,20 @@ def certificates(lab, count):
     return folder
 
 
-def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, version=1, signs=None, **settings):
-    """A gateway that has a connection for each peer. `signs`: with the certificates of this folder."""
+def culvert(lab, inside, count, ike=IKE_SUITE, esp=ESP_SUITE, version=1, signs=None, one=False, **settings):
+    """A gateway that has a connection for each peer; `one`: one for all. `signs`: with the certificates of this folder."""
     ports = {"wan": ("gw0", [f"{GATEWAY}/16"])}
     routes = [{"to": PEERS, "via": NEXT_HOP}, {"to": NETWORKS, "via": NEXT_HOP}]
     gw = Gateway(lab, inside, "culvert", ports, routes, {}, **settings)
     secret = gw.secret(sites.SECRET)
-    for peer in range(count):
-        inner = gateway.child(INSIDE, network(peer), esp)
-        gw.config["connections"][name(peer)] = gateway.connection(
-            GATEWAY, _dotted(64, peer), "gateway.example", f"{name(peer)}.example", ike, secret, {"net": inner}, version=version)
+    for peer in ["all"] if one else range(count):
+        remote, identity, behind = ("%any", "*.example", NETWORKS) if one else (address(peer), f"{name(peer)}.example", network(peer))
+        conn = gateway.connection(GATEWAY, remote, "gateway.example", identity, ike, secret, {"net": gateway.child(INSIDE, behind, esp)}, version=version)
+        gw.config["connections"][name(peer)] = conn
         if signs:
-            one = gw.config["connections"][name(peer)]
-            del one["secret"]
-            one["local"] |= {"auth": "pubkey", "certs": [f"{signs}/gateway.pem"], "key": f"file:{signs}/gateway.key"}
-            one["remote"] |= {"auth": "pubkey", "cacerts": [f"{signs}/ca.pem"]}
+            del conn["secret"]
+            conn["local"] |= {"auth": "pubkey", "certs": [f"{signs}/gateway.pem"], "key": f"file:{signs}/gateway.key"}
+            conn["remote"] |= {"auth": "pubkey", "cacerts": [f"{signs}/ca.pem"]}
     gw.write()
     return gw
 
