@@ -31,13 +31,11 @@ Kind<TrafficSelector> pool_addresses() {
           [](const TrafficSelector& v) { return v.to_string(); }};
 }
 
-bool overlap(const TrafficSelector& a, const TrafficSelector& b) { return a.intersect(b).has_value(); }
-
 void check_pools(const GatewayConfig& config, const Where& here) {
   for (std::size_t i = 0; i < config.pools.size(); ++i)
     for (std::size_t k = 0; k < i; ++k)
       if (here.entry(i).clean({"addrs"}) && here.entry(k).clean({"addrs"}) && config.pools[i].vrf.id == config.pools[k].vrf.id &&
-          overlap(config.pools[i].addrs, config.pools[k].addrs))
+          config.pools[i].addrs.meets(config.pools[k].addrs))
         here.entry(i).key("addrs").error("expected addresses that no other pool has; pool " + quoted(config.pools[k].name) +
                                          " has some of them");
 }

@@ -355,7 +355,9 @@ Section<Connection> connection_section() {
       .derived("10 % of rekey_time")
       .key("dpd_delay", &Connection::dpd_delay, duration<Seconds>(1s, 24h, "no dead-peer detection"),
            "A peer that was silent for so long is asked whether it lives (RFC 3706).")
-      .key("dpd_timeout", &Connection::dpd_timeout, duration<Seconds>(1s, 168h), "A peer that was silent for so long is taken for dead.")
+      .key(
+          "dpd_timeout", &Connection::dpd_timeout, duration<Seconds>(1s, 168h),
+          "Of IKEv1: a peer that was silent for so long is taken for dead. With version: 2 one is that answers no repetition of a request.")
       .derived("5 times dpd_delay")
       .key("vrf", &Connection::vrf, vrf_reference(),
            "The VRF outside: that of local_addrs, by which the peer is reached. Children may have another one inside.")

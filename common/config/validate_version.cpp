@@ -23,6 +23,7 @@ void refuse_ikev1_keys(const Where& at) {
   refuse(at, {"aggressive", kAggressive});
   refuse(at, {"aggressive_psk_exposes_hash_to_offline_guessing", kAggressive});
   refuse(at, {"mode_config", kModeConfig});
+  refuse(at, {"dpd_timeout", "a request that is not answered after all retransmissions shows that the peer is dead"});
   for (const char* side : {"local", "remote"})
     if (at.node->find(side)) refuse(at.key(side), {"xauth", "XAuth is of IKEv1"});
 }

@@ -111,16 +111,20 @@ bool TrafficSelector::contains(const TrafficSelector& o) const {
          port_first <= o.port_first && o.port_last <= port_last;
 }
 
+bool TrafficSelector::meets(const TrafficSelector& o) const {
+  return o.first.family == first.family && std::max(first, o.first) <= std::min(last, o.last) &&
+         std::max(port_first, o.port_first) <= std::min(port_last, o.port_last) &&
+         (protocol == 0 || o.protocol == 0 || protocol == o.protocol);
+}
+
 std::optional<TrafficSelector> TrafficSelector::intersect(const TrafficSelector& o) const {
-  if (o.first.family != first.family) return std::nullopt;
-  if (protocol != 0 && o.protocol != 0 && protocol != o.protocol) return std::nullopt;
+  if (!meets(o)) return std::nullopt;
   TrafficSelector out;
   out.first = std::max(first, o.first);
   out.last = std::min(last, o.last);
   out.port_first = std::max(port_first, o.port_first);
   out.port_last = std::min(port_last, o.port_last);
   out.protocol = protocol != 0 ? protocol : o.protocol;
-  if (out.last < out.first || out.port_last < out.port_first) return std::nullopt;
   return out;
 }
 

@@ -34,6 +34,8 @@ struct TrafficSelector {
   /// Whether a packet with this address, protocol and port (0 where the protocol has none or it is unknown) is inside.
   [[nodiscard]] bool matches(const IpAddress& address, std::uint8_t proto, std::uint16_t port) const;
   [[nodiscard]] bool contains(const TrafficSelector& other) const;
+  /// Whether there is something that both mean.
+  [[nodiscard]] bool meets(const TrafficSelector& other) const;
   [[nodiscard]] std::optional<TrafficSelector> intersect(const TrafficSelector& other) const;
   friend constexpr auto operator<=>(const TrafficSelector&, const TrafficSelector&) = default;
 };

@@ -90,15 +90,14 @@ bool too_wide(const TrafficSelector& s) {
 bool overlaps_others(const config::GatewayConfig& all, const config::Connection& own, const TrafficSelector& remote) {
   for (const config::Connection& c : all.connections)
     for (const config::Child& child : c.children)
-      if (c.name != own.name &&
-          std::ranges::any_of(child.remotes(), [&](const config::SideSelector& s) { return s.ts.intersect(remote).has_value(); }))
+      if (c.name != own.name && std::ranges::any_of(child.remotes(), [&](const config::SideSelector& s) { return s.ts.meets(remote); }))
         return true;
   return false;
 }
 
 /// What of ours a remote network would take traffic from; empty: nothing. Networks that are nearly everything are nobody's.
 std::string ours_in(const config::GatewayConfig& all, const TrafficSelector& remote) {
-  const auto hit = [&](const TrafficSelector& s) { return !too_wide(s) && s.intersect(remote).has_value(); };
+  const auto hit = [&](const TrafficSelector& s) { return !too_wide(s) && s.meets(remote); };
   for (const config::Connection& c : all.connections)
     for (const config::Child& child : c.children)
       if (std::ranges::any_of(child.locals(), [&](const config::SideSelector& s) { return hit(s.ts); }))

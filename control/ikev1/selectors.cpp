@@ -28,8 +28,7 @@ bool taken_by_another(const Core& core, const IsakmpSa& sa, std::size_t index, c
     for (std::size_t k = 0; k < run.children.size(); ++k) {
       if (run.children[k].pairs.empty() || !has_own_policy(core, id, k) || core.connection(id).children.at(k).vrf.id != vrf) continue;
       for (const ChildSa& pair : run.children[k].pairs)
-        if (!std::holds_alternative<ChildSuperseded>(pair.life) && pair.local_ts.intersect(wanted.local) &&
-            pair.remote_ts.intersect(wanted.remote))
+        if (!std::holds_alternative<ChildSuperseded>(pair.life) && pair.remote_ts.meets(wanted.remote) && pair.local_ts.meets(wanted.local))
           return true;
     }
   }

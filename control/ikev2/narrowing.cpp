@@ -48,7 +48,7 @@ std::size_t cut(SelectorLists& both, const TrafficSelector& first_local, const T
   const std::size_t before = both.size();
   if (before <= kMaxPairSelectors) return 0;
   const auto in_front = [](std::vector<TrafficSelector>& list, const TrafficSelector& first) {
-    std::ranges::stable_partition(list, [&](const TrafficSelector& s) { return s.intersect(first).has_value(); });
+    std::ranges::stable_partition(list, [&](const TrafficSelector& s) { return s.meets(first); });
   };
   in_front(both.local, first_local);
   in_front(both.remote, first_remote);
@@ -65,12 +65,12 @@ bool operator==(const SelectorLists& a, const SelectorLists& b) {
 bool SelectorLists::intersects(const SelectorLists& o) const {
   const auto meet = [](const std::vector<TrafficSelector>& a, const std::vector<TrafficSelector>& b, Family family) {
     return std::ranges::any_of(a, [&](const TrafficSelector& one) {
-      return one.first.family == family &&
-             std::ranges::any_of(b, [&](const TrafficSelector& other) { return one.intersect(other).has_value(); });
+      return one.first.family == family && std::ranges::any_of(b, [&](const TrafficSelector& other) { return one.meets(other); });
     });
   };
+  // Peers differ in what is behind them.
   return std::ranges::any_of(std::array{Family::V4, Family::V6},
-                             [&](Family family) { return meet(local, o.local, family) && meet(remote, o.remote, family); });
+                             [&](Family family) { return meet(remote, o.remote, family) && meet(local, o.local, family); });
 }
 
 MoreSelectors SelectorLists::more() const { return MoreSelectors::behind_first(local, remote).value_or(MoreSelectors{}); }

@@ -138,6 +138,7 @@ void wait_for_probe(World& w, const IpAddress& from) {
 void collide(World& w, Host& a, Host& b, const Plan& p) {
   if (p.a == Act::Probe && p.b != Act::Probe) wait_for_probe(w, a.config.connections[0].local_addrs[0]);
   if (p.b == Act::Probe && p.a != Act::Probe) wait_for_probe(w, b.config.connections[0].local_addrs[0]);
+  if (has(p, Act::Probe) && !has(p, Act::Delete)) w.begin_traffic();
   w.hook = [lost = p.lost, number = std::uint64_t{0}](ike::Datagram&) mutable { return ++number != lost; };
   const bool a_first = w.random(2) == 0;
   begin(a_first ? a : b, a_first ? p.a : p.b, p);
@@ -161,9 +162,8 @@ void run_seed(std::uint64_t seed, std::string& transcript) {
     a.engine->initiate(w.now, "c", "net");
     a.perform();
     require(w.run_until([&] { return both_up(two) && agree(a, b); }, 60s), "the tunnel does not come up");
-    const bool watched =
-        !has(p, Act::Probe) && !has(p, Act::Delete);  // packets would be signs of life; and what is deleted is used to its end
-    if (watched) w.begin_traffic();
+    const bool watched = !has(p, Act::Delete);              // what is deleted is used to its end
+    if (watched && !has(p, Act::Probe)) w.begin_traffic();  // signs of life: they begin when the probe is under way
     w.run(w.between(100ms, 1500ms));
     collide(w, a, b, p);
     w.run(w.between(3s, 6s));

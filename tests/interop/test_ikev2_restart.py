@@ -15,7 +15,7 @@ from lib.lab import Lab, LabError, wait_for  # noqa: E402
 from lib.traffic import Capture, Ping, ping  # noqa: E402
 
 ROUNDS, AWAY = 3, 1.0
-DPD = {"dpd_delay": "5s", "dpd_timeout": "15s"}
+DPD = {"dpd_delay": "5s"}
 
 
 def settled(condition, seconds):

@@ -179,6 +179,12 @@ TEST_CASE("selector algebra", "[selector]") {
   CHECK_FALSE(ts("10.0.0.0/8[tcp]").contains(ts("10.1.0.0/16")));
   CHECK(ts("10.0.0.0/8[tcp]").intersect(ts("10.1.0.0/16")) == ts("10.1.0.0/16[tcp]"));
   CHECK_FALSE(ts("10.0.0.0/8").intersect(ts("11.0.0.0/8")));
+  CHECK(ts("10.0.0.0/8[tcp/80]").meets(ts("10.1.0.0/16")));
+  CHECK_FALSE(ts("10.0.0.0/8[tcp/80]").meets(ts("10.1.0.0/16[tcp/81]")));
+  CHECK_FALSE(ts("10.0.0.0/8[tcp]").meets(ts("10.1.0.0/16[udp]")));
+  TrafficSelector opaque = ts("10.0.0.0/8[tcp]");  // RFC 7296 §3.13.1: ports that are hidden meet none
+  std::swap(opaque.port_first, opaque.port_last);
+  CHECK_FALSE(opaque.meets(ts("10.1.0.0/16")));
   CHECK(ts("10.1.0.0/24[udp/53]").matches(IpAddress::v4(0x0a010007), 17, 53));
   CHECK_FALSE(ts("10.1.0.0/24[udp/53]").matches(IpAddress::v4(0x0a010007), 17, 54));
 }

@@ -124,6 +124,9 @@ TEST_CASE("keys of IKEv1 are refused, even with their defaults", "[config][versi
   for (const char* word : {"pull", "push"})
     CHECK(findings(beside("mode_config: " + std::string(word))) ==
           Rows{":16:18: connections.b.mode_config" + no + "Mode Config is of IKEv1"});
+  CHECK(findings(beside("dpd_timeout: 150s")) ==
+        Rows{":16:18: connections.b.dpd_timeout" + no +
+             "a request that is not answered after all retransmissions shows that the peer is dead"});
   CHECK(findings(with("id: gw-a.example", "id: gw-a.example, xauth: {user: a, password: file:/a}")) ==
         Rows{":13:38: connections.b.local.xauth" + no + "XAuth is of IKEv1"});
   CHECK(findings(with("id: gw-b.example", "id: gw-b.example, xauth: {users: file:/a}")) ==
