@@ -76,8 +76,7 @@ Section<Control> control_section() {
            "Members of this group may use the socket; empty: its owner alone.")
       .key("state_dir", &Control::state_dir, file_path(),
            "A directory of control.user's alone, where culvertd keeps a secret that outlives it. After a restart it can then show peers "
-           "that "
-           "their IKE SAs are lost (quick crash detection, RFC 6290), so that they begin anew at once. Empty: none is kept.")
+           "that their IKE SAs are lost (quick crash detection, RFC 6290), so that they begin anew at once. Empty: none is kept.")
       .inner("metrics", metrics, "Prometheus endpoint.")
       .map("log", &Control::log, log, "The log. format and level hold for both processes.");
 }
@@ -134,8 +133,7 @@ Section<Child> child_section() {
            "ESP suites, the preferred one first; with a Diffie-Hellman group there is PFS, of several groups IKEv1 tries one after "
            "the other. esn: extended sequence numbers (RFC 4304); esn-noesn: either. With version: 2 a group may have additional key "
            "exchanges beside "
-           "it, "
-           "as in proposals.")
+           "it, as in proposals.")
       .required("[aes256gcm16-ecp256, aes128gcm16, aes256-sha256-modp2048]")
       .unless("ah_proposals")
       .key("ah_proposals", &Child::ah_proposals, ah_proposals(),
@@ -218,8 +216,7 @@ Section<LocalAuth> local_auth_section() {
           "v1.5 with pubkey, and by PSS to a peer that has begun and done so itself.")
       .key("certs", &LocalAuth::certs, list_of(certificate_file(), 0, 8),
            "With pubkey and eap-tls: files of our certificate and, behind it, of intermediate authorities that the peer may lack. These "
-           "files, and all "
-           "others of keys and certificates, are read again when they change.")
+           "files, and all others of keys and certificates, are read again when they change.")
       .key("key", &LocalAuth::key, key_reference(),
            "With pubkey and eap-tls: where the private key is, RSA, ECDSA or (version: 2) Ed25519 or Ed448, not encrypted: a file of mode "
            "0600.")
@@ -288,8 +285,8 @@ Section<Connection> connection_section() {
       .key("proposals", &Connection::proposals, ike_proposals(),
            "IKE suites, the preferred one first. With version: 2 they may also name the pseudo-random function, as an AEAD needs it: "
            "aes128gcm16-prfsha256-ecp256, aes256-sha256-prfsha384-ecp384. ke1_NAME to ke7_NAME are additional key exchanges (RFC 9370), "
-           "with "
-           "ke1_none such as may be left out: aes256gcm16-prfsha384-x25519-ke1_mlkem768-ke1_none. mlkem512, mlkem768 and mlkem1024 need "
+           "with ke1_none such as may be left out: aes256gcm16-prfsha384-x25519-ke1_mlkem768-ke1_none. mlkem512, mlkem768 and mlkem1024 "
+           "need "
            "OpenSSL 3.5.")
       .required("[aes256-sha256-ecp256, aes256-sha256-modp2048]")
       .key("allow_weak", &Connection::allow_weak, list_of(weak_algorithm(), 0, 32),
@@ -320,21 +317,17 @@ Section<Connection> connection_section() {
            "INITIAL_CONTACT is neither heeded nor sent. no, with version: 2: as never, but who says INITIAL_CONTACT has nothing else.")
       .key("aggressive", &Connection::aggressive, boolean(),
            "Phase 1 is Aggressive Mode instead of Main Mode: three messages, identities in clear. With auth: psk it is only initiated, "
-           "unless "
-           "the next key says more.")
+           "unless the next key says more.")
       .key("aggressive_psk_exposes_hash_to_offline_guessing", &Connection::aggressive_psk_exposes_hash, boolean(),
            "With aggressive and auth: psk, answer Aggressive Mode, too. Whoever sends one datagram then gets a hash of the secret, and can "
-           "try "
-           "guesses against it at leisure, unseen. Only for peers that can do nothing else, and with a secret that nobody guesses: 20 "
-           "random "
-           "characters and more.")
+           "try guesses against it at leisure, unseen. Only for peers that can do nothing else, and with a secret that nobody guesses: 20 "
+           "random characters and more.")
       .key("encap", &Connection::encap, boolean(), "Put ESP into UDP even without a NAT between.")
       .key("mobike", &Connection::mobike, boolean(),
            "With version: 2, take the tunnels to other addresses without making them anew (RFC 4555): those of local_addrs and "
-           "remote_addrs, "
-           "and for a peer that roams wherever remote_addrs lets it. IKE then goes by port 4500 with peers that can do it. Tunnel mode "
-           "only: a "
-           "connection with a child of mode: transport does without.")
+           "remote_addrs, and for a peer that roams wherever remote_addrs lets it. IKE then goes by port 4500 with peers that can do it. "
+           "Tunnel mode "
+           "only: a connection with a child of mode: transport does without.")
       .derived("true with version: 2 and tunnel mode alone, else false")
       .keys_of(&Connection::counter_sync, counter_sync_section())
       .keys_of(&Connection::redirection, redirection_section())
@@ -344,8 +337,7 @@ Section<Connection> connection_section() {
           choice<Fragmentation>(
               {{"no", Fragmentation::No}, {"accept", Fragmentation::Accept}, {"yes", Fragmentation::Yes}, {"force", Fragmentation::Force}}),
           "Fragments of IKE messages (Cisco and Microsoft; with version: 2 those of RFC 7383). accept: they are taken in. yes: and sent to "
-          "a "
-          "peer that takes them in. force: and sent to any peer, with version: 1 only.")
+          "a peer that takes them in. force: and sent to any peer, with version: 1 only.")
       .key("rekey_time", &Connection::rekey_time, duration<Seconds>(1s, 720h), "Age at which the ISAKMP SA is replaced.")
       .key("over_time", &Connection::over_time, duration<Seconds>(1s, 720h),
            "From then, time to its end, replaced or not. An initiator "
