@@ -21,6 +21,7 @@
 //                 "initiator_spi","responder_spi" (16 hex digits),"local","remote" ("ADDRESS:PORT"),"local_id","remote_id","suite",
 //                 "vrf" (outside),"xauth_user": null | TEXT,"virtual_address": null | ADDRESS (the first of them),
 //                 "virtual_addresses":[] (with IKEv2 one of each family),
+//                 "given":{"dns":[],"networks":[]} (what the peer says beside the address that it gives us),
 //                 "nat":{"local","remote","forced"},"vendor_ids":[],"age_s","rekey_in_s","expires_in_s",
 //                 "children":[CHILD]}],
 //    "pairs_without_ike_sa": [{"connection","children":[CHILD]}],

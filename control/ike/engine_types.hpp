@@ -226,6 +226,17 @@ enum class ChildState : std::uint8_t { Negotiating, Installing, Installed, Rekey
 std::string_view name(IkeState s);
 std::string_view name(ChildState s);
 
+/// What a peer that gives us a virtual address says beside it, in its order, at most kMost of each; shown, not acted on.
+struct GivenConfig {
+  static constexpr std::size_t kMost = 64;
+  std::vector<IpAddress> dns{};
+  std::vector<Prefix> networks{};  ///< that are to be reached through it
+
+  void cut() {
+    dns.resize(std::min(dns.size(), kMost));
+    networks.resize(std::min(networks.size(), kMost));
+  }
+};
 struct ChildSaInfo {
   std::uint64_t pair = 0;
   std::string child;
@@ -261,6 +272,7 @@ struct IkeSaInfo {
   std::string xauth_user;                         ///< of XAuth or EAP, printable; empty: none, or not done yet
   std::optional<IpAddress> virtual_address{};     ///< of the peer (from a pool of ours), or ours
   std::optional<IpAddress> virtual_address_v6{};  ///< beside one of IPv4
+  GivenConfig given{};
 };
 /// An address of a pool that is, or was last, somebody's.
 struct LeaseInfo {

@@ -62,8 +62,8 @@ using AccessState = std::variant<AccessUndecided, XauthAwaitReply, XauthChecking
 
 /// What the one that gives us an address says with it; shown, not acted on.
 struct ReceivedConfig {
-  std::vector<IpAddress> dns, nbns;
-  std::vector<Prefix> split_include;
+  ike::GivenConfig given;
+  std::vector<IpAddress> nbns;
   std::string banner, domain;
 };
 

@@ -21,7 +21,7 @@ bool take(Core& core, IsakmpSa& sa, const std::vector<Attribute>& attributes) {
         if (ip && !ip->is_unspecified() && !address) address = ip;
         break;
       case Cfg::Ip4Dns:
-        if (ip) received.dns.push_back(*ip);
+        if (ip) received.given.dns.push_back(*ip);
         break;
       case Cfg::Ip4Nbns:
         if (ip) received.nbns.push_back(*ip);
@@ -33,13 +33,14 @@ bool take(Core& core, IsakmpSa& sa, const std::vector<Attribute>& attributes) {
         received.domain = text_of(a);
         break;
       case Cfg::UnitySplitInclude:
-        if (const auto networks = split_include_of(a)) received.split_include = *networks;
+        if (const auto networks = split_include_of(a)) received.given.networks = *networks;
         break;
       default:
         break;
     }
   }
   if (!address) return false;
+  received.given.cut();
   access.received = std::move(received);
   set_virtual_address(core, sa, *address);
   return true;
@@ -47,8 +48,8 @@ bool take(Core& core, IsakmpSa& sa, const std::vector<Attribute>& attributes) {
 
 std::string told(const Access& access) {
   std::string out = "The server gives us the virtual address " + access.address->to_string();
-  for (const IpAddress& dns : access.received.dns) out += ", DNS " + dns.to_string();
-  for (const Prefix& p : access.received.split_include) out += ", network " + p.to_string();
+  for (const IpAddress& dns : access.received.given.dns) out += ", DNS " + dns.to_string();
+  for (const Prefix& p : access.received.given.networks) out += ", network " + p.to_string();
   if (!access.received.domain.empty()) out += ", domain " + access.received.domain;
   return out + (access.received.banner.empty() ? "." : ". It says: " + access.received.banner);
 }

@@ -107,6 +107,7 @@ ike::IkeSaInfo view(const Core& core, const IsakmpSa& sa, bool first) {
   if (const MmEstablished* e = sa.established()) {
     out.xauth_user = e->access.user;
     out.virtual_address = e->access.address;
+    out.given = e->access.received.given;
     out.local_id = e->local_id;
     out.remote_id = e->remote_id;
     out.established = e->established;

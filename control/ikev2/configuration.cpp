@@ -298,6 +298,12 @@ bool take_address(Core& core, IkeSa& sa, const Message& reply) {
   const Cp* given = config_of(reply, ConfigType::Reply);
   if (!given) return false;
   std::string ours, beside;
+  sa.given = {};
+  const auto note = [&](auto& list, const auto& one, const char* what) {
+    if (!one || list.size() == ike::GivenConfig::kMost) return;
+    list.push_back(*one);
+    beside += what + one->to_string();
+  };
   for (const FamilyTypes& of : kFamilies) {
     if (std::ranges::find(core.connection(sa).vips, of.family, &IpAddress::family) == core.connection(sa).vips.end()) continue;
     const ConfigAttribute* address = find(*given, of.address);
@@ -307,10 +313,8 @@ bool take_address(Core& core, IkeSa& sa, const Message& reply) {
       ours += (ours.empty() ? "" : " and ") + got->to_string();
     }
     for (const ConfigAttribute& a : given->attributes) {
-      if (a.type == of.dns)
-        if (const auto dns = server_in(a, of.family)) beside += ", DNS " + dns->to_string();
-      if (a.type == of.subnet)
-        if (const auto net = subnet_in(a, of.family)) beside += ", network " + net->to_string();
+      if (a.type == of.dns) note(sa.given.dns, server_in(a, of.family), ", DNS ");
+      if (a.type == of.subnet) note(sa.given.networks, subnet_in(a, of.family), ", network ");
     }
   }
   if (ours.empty()) return false;

@@ -235,6 +235,7 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->sync.replay = old.sync.replay;
   made->shares = old.shares;
   made->inner_local = old.inner_local;
+  made->given = old.given;
   made->inner_remote = old.inner_remote;
   made->lease = old.lease;
   made->created = made->last_sent = made->last_heard = now;

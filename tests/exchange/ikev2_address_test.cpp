@@ -92,6 +92,9 @@ TEST_CASE("IKEv2: clients get an address each, and children between those", "[ik
     CHECK(c->current_out("net")->sa.remote_ts == TrafficSelector::parse("10.2.0.0/24").value());
     CHECK(v.server.current_out("net", host(*address).to_string()));
     CHECK(c->transcript().find(address->to_string() + ", DNS 10.2.0.53, network 10.2.0.0/24") != std::string::npos);
+    const ike::GivenConfig beside = c->engine->ike_sas().at(0).given;
+    CHECK(beside.dns == std::vector{IpAddress::parse("10.2.0.53").value()});
+    CHECK(beside.networks == std::vector{Prefix::parse("10.2.0.0/24").value()});
   }
   CHECK(given.size() == 3);
   CHECK(leased(v.server) == 3);

@@ -179,6 +179,7 @@ def as_client(r, site):
         r.check("... a host behind it uses the address", ping(site.host, sites.INSIDE["b"], addresses[-1], count=2)[0], addresses)
         culvert.cli("rekey", "--ike", "visit")
         r.check("... also when the IKE SA was rekeyed", ping(site.host, sites.INSIDE["b"], addresses[-1], count=2)[0] and culvert.ike_sas("visit")[0]["virtual_address"] == addresses[-1])
+        r.check("... and list-sas shows the name server beside it", culvert.ike_sas("visit")[0]["given"]["dns"] == ["10.2.0.53"], str(culvert.ike_sas("visit"))[:400])
         culvert.terminate("visit")
         wait_for(lambda: "server" not in peer.list_sas(), 5, "the end at strongSwan")
     r.check("the address is one of strongSwan's pool, and the same again", addresses[0].startswith("10.3.7.") and addresses[0] == addresses[1], addresses)

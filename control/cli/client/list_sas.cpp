@@ -82,6 +82,16 @@ std::string second_address(const json::object& sa) {
   return all.size() == 2 && all[1].is_string() ? std::string(all[1].get_string()) : std::string();
 }
 
+/// "DNS 10.2.0.53, network 10.2.0.0/24"
+std::string given_text(const json::object& sa) {
+  std::string out;
+  if (!sa.contains("given")) return out;
+  for (const auto& [list, what] : {std::pair{"dns", "DNS "}, {"networks", "network "}})
+    for (const auto& one : list_of(sa.at("given").as_object(), list))
+      out += (out.empty() ? "" : ", ") + (what + std::string(one.as_string()));
+  return out;
+}
+
 std::string render_list_sas(const json::object& result) {
   std::string out;
   if (!flag_of(result.at("dataplane").as_object(), "connected")) out += "The data plane is not attached, see `culvert log`.\n";
@@ -96,6 +106,7 @@ std::string render_list_sas(const json::object& result) {
     if (const std::string user = text_of(sa, "xauth_user"); !user.empty() || !address.empty())
       out += fmt::format("    {}{}{}\n", user.empty() ? "" : "user " + user, user.empty() || address.empty() ? "" : ", ",
                          address.empty() ? "" : "virtual address " + address);
+    if (const std::string given = given_text(sa); !given.empty()) out += "    the peer gives us " + given + '\n';
     out += fmt::format("    SPIs {} {}, {}\n", text_of(sa, "initiator_spi"), text_of(sa, "responder_spi"), lifetimes(sa));
     if (can_move(sa)) {
       std::string others;

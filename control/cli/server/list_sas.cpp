@@ -94,6 +94,9 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
   json::array addresses;
   for (const auto& a : {sa.virtual_address, sa.virtual_address_v6})
     if (a) addresses.emplace_back(a->to_string());
+  json::array servers, networks;
+  for (const IpAddress& dns : sa.given.dns) servers.emplace_back(dns.to_string());
+  for (const Prefix& network : sa.given.networks) networks.emplace_back(network.to_string());
   json::array others;
   for (const IpAddress& address : sa.peer_addresses) others.emplace_back(address.to_string());
   return {{"id", sa.id},
@@ -112,6 +115,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"xauth_user", sa.xauth_user.empty() ? json::value(nullptr) : json::value(sa.xauth_user)},
           {"virtual_address", sa.virtual_address ? json::value(sa.virtual_address->to_string()) : json::value(nullptr)},
           {"virtual_addresses", std::move(addresses)},
+          {"given", {{"dns", std::move(servers)}, {"networks", std::move(networks)}}},
           {"nat", {{"local", sa.nat_local}, {"remote", sa.nat_remote}, {"forced", sa.nat_forced}}},
           {"mobike", sa.mobike},
           {"message_id_sync", sa.message_id_sync},

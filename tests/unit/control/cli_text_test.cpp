@@ -90,6 +90,18 @@ TEST_CASE("list-sas shows pairs under their connection when its ISAKMP SA is gon
              StartsWith("site-b: no ISAKMP SA\n    net: installed, initiator, ESP aes128gcm16\n"));
 }
 
+TEST_CASE("list-sas says what a client is given beside its address", "[cli][rfc7296-2.19]") {
+  const std::string sa =
+      R"({"id":1,"connection":"away","version":2,"state":"established","role":"initiator","initiator_spi":"0000000000000001",
+    "responder_spi":"0000000000000002","local":"10.9.0.1:500","remote":"10.9.0.2:500","local_id":"a","remote_id":"b","suite":null,"vrf":"default",
+    "xauth_user":null,"virtual_address":"10.3.0.1","virtual_addresses":["10.3.0.1"],"given":{"dns":["10.2.0.53"],"networks":["10.2.0.0/24"]},
+    "nat":{"local":false,"remote":false,"forced":false},"mobike":false,"message_id_sync":false,"replay_counter_sync":false,"peer_addresses":[],
+    "vendor_ids":[],"age_s":1,"rekey_in_s":null,"expires_in_s":null,"children":[]})";
+  CHECK_THAT(text_for(add_list_sas, "list-sas",
+                      R"({"dataplane":{"connected":true},"ike_sas":[)" + sa + R"(],"pairs_without_ike_sa":[],"orphans":[]})"),
+             Contains("    virtual address 10.3.0.1\n    the peer gives us DNS 10.2.0.53, network 10.2.0.0/24\n"));
+}
+
 TEST_CASE("list-sas says for which worker an SA is", "[cli][rfc9611]") {
   const auto shown = [](const std::string& worker) {
     return text_for(add_list_sas, "list-sas",
