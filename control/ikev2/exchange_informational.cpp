@@ -68,7 +68,10 @@ void peer_deletes_sa(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id) {
   if (IkeSa* heir = sa.successor ? core.find(*sa.successor) : nullptr) inherit(core, now, sa, *heir);
   confirm_heir(core, sa);
   const bool expected = !sa.established() || sa.established()->replaced || sa.redirecting.to;
-  if (!expected) {
+  if (!expected && has_twin(core, sa)) {
+    core.say(sa, Severity::Info, Exchange::Informational, Reason::Replaced,
+             "The peer deleted the IKE SA: both sides had begun at once, and the other one stays.");
+  } else if (!expected) {
     core.quiet_run(sa.connection).pass.reset();
     const std::string text = "The peer deleted the IKE SA.";
     core.say(sa, Severity::Warn, Exchange::Informational, Reason::DeletedByPeer, text);

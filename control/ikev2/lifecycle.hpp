@@ -39,6 +39,8 @@ IkeSa* current_sa(Core& core, std::size_t connection);
 /// other one moves what is under it to that one, and deletes it.
 void note_twins(Core& core, TimePoint now, IkeSa& sa);
 void resolve_twins(Core& core, TimePoint now, IkeSa& sa);
+/// Whether the other one is there, and the peer has it for certain: then no connection ends with this one.
+[[nodiscard]] bool has_twin(Core& core, const IkeSa& sa);
 
 // -------------------------------------------------------------------------------------------- requests
 

@@ -10,15 +10,16 @@ namespace culvert::ikev2 {
 
 namespace {
 
+bool are_twins(const IkeSa& sa, const IkeSa& other) {
+  const Established* est = other.established();
+  return other.id != sa.id && est && !est->replaced && other.first_role != sa.first_role && other.peer == sa.peer &&
+         other.remote_id == sa.remote_id;
+}
+
 /// The one that stays, of this one and another that was made at the same time; nullptr: there is no other, or it is this one.
 IkeSa* better_twin(Core& core, const IkeSa& sa) {
-  for (IkeSa* other : core.sas_of(sa.connection)) {
-    const Established* est = other->established();
-    if (other->id == sa.id || !est || est->replaced || other->first_role == sa.first_role || other->peer != sa.peer ||
-        other->remote_id != sa.remote_id)
-      continue;
-    if (other->first_spi_i < sa.first_spi_i) return core.find(other->id);
-  }
+  for (IkeSa* other : core.sas_of(sa.connection))
+    if (are_twins(sa, *other) && other->first_spi_i < sa.first_spi_i) return core.find(other->id);
   return nullptr;
 }
 
@@ -51,6 +52,11 @@ bool carried_over(Core& core, const IkeSa& sa, IkeSa& other) {
 }
 
 }  // namespace
+
+bool has_twin(Core& core, const IkeSa& sa) {
+  if (!can_initiate(core.connection(sa))) return false;
+  return std::ranges::any_of(core.sas_of(sa.connection), [&](const IkeSa* other) { return are_twins(sa, *other) && !other->unproven(); });
+}
 
 void note_twins(Core& core, TimePoint now, IkeSa& sa) {
   if (!can_initiate(core.connection(sa))) return;  // nothing of ours can be beside it; and such a connection may have thousands of peers

@@ -127,6 +127,27 @@ TEST_CASE("IKEv2: the other one of two goes when its Delete is never answered, a
   CHECK(t.leaver.spis.size() == 1);
 }
 
+TEST_CASE("IKEv2: that one of two IKE SAs is deleted by the peer is no failure; that of the last one is", "[ikev2][twins][rfc7296-1.4.1]") {
+  World world;
+  const Twins t = twins(world);
+  REQUIRE(world.run_until([&] { return settled(t.sites); }, 120s));
+  world.run(10s);
+  INFO(t.sites.a.transcript() << t.sites.b.transcript());
+  const auto replaced = t.other.reports(Reason::Replaced);
+  REQUIRE(replaced.size() == 1);
+  CHECK(replaced[0].severity == ike::Severity::Info);
+  CHECK_FALSE(replaced[0].count);
+  for (const Host* h : {&t.sites.a, &t.sites.b}) {
+    CHECK(h->reports(Reason::DeletedByPeer).empty());
+    CHECK(h->engine->failures("c").empty());
+  }
+  t.leaver.step([&](ike::Engine& e) { e.terminate(world.now, "c", {}); });
+  REQUIRE(world.run_until([&] { return !t.other.reports(Reason::DeletedByPeer).empty(); }, 5s));
+  CHECK(t.other.reports(Reason::DeletedByPeer)[0].severity == ike::Severity::Warn);
+  REQUIRE(t.other.engine->failures("c").size() == 1);
+  CHECK(t.other.engine->failures("c")[0].reason == Reason::DeletedByPeer);
+}
+
 TEST_CASE("IKEv2: what both sides have made of one child, one a minute after the other, becomes one", "[ikev2][twins][rfc7296-2.8]") {
   const bool ike_rekeyed = GENERATE(false, true);
   World world;
