@@ -101,15 +101,19 @@ void begin_anew(Core& core, TimePoint now, IkeSa& sa) {
   yield_to_successor(core, now, sa);
 }
 
-/// From now on these count. What was asked under other ones, on either side, is asked again under these; what was answered is forgotten.
-void renumber(Core& core, TimePoint now, IkeSa& sa, const MessageIds& ids) {
+/// From now on the peer's requests have these; what was answered under other ones is forgotten.
+void expect(Core& core, IkeSa& sa, std::uint32_t next) {
   abandon_answering(core, sa);
-  sa.next_request = ids.next_send;
-  sa.next_expected = ids.next_expected;
+  sa.next_expected = next;
   sa.last_answer.clear();
   sa.last_print = 0;
   sa.repeats = 0;
   sa.opened_by.reset();
+}
+
+/// ... and ours these. What was asked under other ones is asked again.
+void go_on_from(Core& core, TimePoint now, IkeSa& sa, std::uint32_t next) {
+  sa.next_request = next;
   core.touch(sa);
   if (!sa.request || !std::holds_alternative<RequestSent>(sa.request->state)) return;
   if (sa.request->moot) return sa.request.reset();
@@ -166,7 +170,8 @@ bool on_sync_request(Core& core, const Incoming& in, IkeSa& sa) {
   abandon_answering(core, sa);
   answer(core, in.now, sa, ike::kExchangeInformationalV2, 0, Builder().notify(NotifyType::Ikev2MessageIdSync, encode_sync(*reply)));
   const MessageIds now_on{reply->send, reply->recv};
-  renumber(core, in.now, sa, now_on);
+  expect(core, sa, now_on.next_expected);
+  go_on_from(core, in.now, sa, now_on.next_send);
   core.ended(in.now, sa, Exchange::CounterSync, Role::Responder, Reason::Ok,
              "The peer has set message IDs right: " + ids_text(now_on) +
                  (delta > 0 ? "; our SAs leave out " + std::to_string(delta) + " sequence numbers." : "."));
@@ -218,7 +223,7 @@ std::optional<std::string> no_sync(const Core& core, TimePoint now, const IkeSa&
   if (!est || est->replaced || est->leaving) return "it is not up";
   if (!core.connection(sa).counter_sync.enabled) return "the configuration says counter_sync: no";
   if (!sa.sync.ids) return "the peer cannot do it (no IKEV2_MESSAGE_ID_SYNC_SUPPORTED in its IKE_AUTH)";
-  if (sa.sync.own) return "it is under way";
+  if (sa.sync.own && !sa.sync.in_doubt) return "it is under way";
   if (now < sa.sync.quiet_until) return "it was done a moment ago";
   return std::nullopt;
 }
@@ -239,14 +244,35 @@ bool on_sync_response(Core& core, const Incoming& in, IkeSa& sa) {
   const auto ids = take_sync_answer(ids_of(sa), *sa.sync.own, content->numbers);
   if (!ids) return drop(Reason::Unexpected, ids.error());
   const std::uint64_t delta = std::exchange(sa.sync.own, std::nullopt)->delta;
+  sa.sync.in_doubt.reset();
   heard(core, in, sa);
   skip(core, sa, Direction::Outbound, delta);
   skip(core, sa, Direction::Inbound, delta);
-  renumber(core, in.now, sa, *ids);
+  // The peer goes on from where its answer says: what it has asked since it gave that stands.
+  if (content->numbers.send > sa.next_expected) expect(core, sa, ids->next_expected);
+  go_on_from(core, in.now, sa, ids->next_send);
   core.ended(in.now, sa, Exchange::CounterSync, Role::Initiator, Reason::Ok,
              "Message IDs are set right with the peer: " + ids_text(*ids) +
                  (delta > 0 ? "; the SAs of both sides leave out " + std::to_string(delta) + " sequence numbers." : "."));
   return true;
+}
+
+void sync_in_doubt(Core& core, TimePoint now, IkeSa& sa) {
+  const Established* est = sa.established();
+  if (!sa.sync.in_doubt || sa.sync.own || !est || est->replaced) return;
+  sa.sync.own = OwnSync{.asked = {}, .delta = 0, .attempts = 0, .next_at = now};
+  ask_for_sync(core, now, sa);
+}
+
+void ids_proven(IkeSa& sa) {
+  if (sa.sync.in_doubt && sa.request && sa.request->begun > *sa.sync.in_doubt) sa.sync.in_doubt.reset();
+}
+
+void follow_ids(Core& core, const Incoming& in, IkeSa& sa) {
+  const std::uint32_t id = in.header().message_id.value;
+  if (!sa.sync.own && !sa.sync.in_doubt) return;
+  if (id <= sa.next_expected + (sa.answering ? 1U : 0U) || id > kMaxSyncId || !sa.open->open(in.framed.message)) return;
+  expect(core, sa, id);
 }
 
 ike::CommandResult sync_counters(Core& core, TimePoint now, std::size_t connection, const std::string& peer) {
@@ -263,6 +289,9 @@ ike::CommandResult sync_counters(Core& core, TimePoint now, std::size_t connecti
     sa->sync.own = OwnSync{.asked = {}, .delta = replay ? kOwnDelta : 0, .attempts = 0, .next_at = now};
     sa->sync.quiet_until = now + kSyncPause;
     ask_for_sync(core, now, *sa);
+    // What is under way is not to end before we know by which IDs.
+    if (auto* sent = sa->request ? std::get_if<RequestSent>(&sa->request->state) : nullptr)
+      sent->tx = Outstanding(now, {}, core.config.ike, core.services);
     ++begun;
   }
   if (begun > 0)
@@ -276,6 +305,7 @@ void on_sync_timer(Core& core, TimePoint now, IkeSa& sa) {
   if (!sa.sync.own || now < sa.sync.own->next_at) return;
   if (!sa.established() || sa.established()->replaced) return sa.sync.own.reset();
   if (sa.sync.own->attempts < kSyncAttempts) return ask_for_sync(core, now, sa);
+  if (!sa.sync.in_doubt) sa.sync.in_doubt = now;
   sync_failed(core, now, sa, Reason::Timeout,
               "The peer does not answer our requests to set message IDs right, the last of which proposed " +
                   std::to_string(sa.sync.own->asked.send) + ": it has seen higher ones, has lost the IKE SA, or cannot be reached.");

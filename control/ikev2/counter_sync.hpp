@@ -30,6 +30,13 @@ void confirm_sync(const IkeSa& sa, Builder& out);
 /// Whether the message was one of these, and is done with: answered, or dropped and counted.
 bool on_sync_request(Core& core, const Incoming& in, IkeSa& sa);
 bool on_sync_response(Core& core, const Incoming& in, IkeSa& sa);
+/// The peer may have taken a request of ours though no answer to it has come, and count from higher IDs. Then what we ask by the former
+/// ones stays unanswered: it is asked once more, for as long as that is sent again (RFC 7296 §2.4) ...
+void sync_in_doubt(Core& core, TimePoint now, IkeSa& sa);
+/// ... until that is answered ...
+void ids_proven(IkeSa& sa);
+/// ... and what the peer asks by higher ones counts: nothing that it has sent before has such an ID.
+void follow_ids(Core& core, const Incoming& in, IkeSa& sa);
 /// IPSEC_REPLAY_COUNTER_SYNC in an ordinary INFORMATIONAL request.
 void note_replay_sync(Core& core, const Incoming& in, IkeSa& sa, const Message& message);
 

@@ -51,6 +51,7 @@ void on_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_request(core, in, sa);
   if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_request(core, in, sa);
   if (on_sync_request(core, in, sa)) return;
+  follow_ids(core, in, sa);
   if (arrival(core, in, sa) == Arrived::Old) return;
   const bool closing = std::holds_alternative<Closing>(sa.state);
   if (!sa.established() && !closing) {
@@ -72,6 +73,7 @@ void on_response(Core& core, const Incoming& in, IkeSa& sa) {
   const auto message = open(core, in, sa);
   if (!message) return;
   heard(core, in, sa);
+  ids_proven(sa);
   answered_by(core, in, sa);
   if (sa.request->moot) {
     sa.request.reset();

@@ -5,6 +5,7 @@
 
 #include "control/ike/lifetimes.hpp"
 #include "control/ikev2/children.hpp"
+#include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/exchange_informational.hpp"
@@ -161,6 +162,7 @@ void poll_request(Core& core, TimePoint now, IkeSa& sa) {
       return;
     case ike::Due::SendAgain:
       core.send(now, sa, sa.last_request);
+      sync_in_doubt(core, now, sa);
       return send_astray(core, now, sa, sent->tx.sent());
     case ike::Due::GiveUp:
       break;

@@ -61,8 +61,9 @@ struct Synchronizing {
   std::optional<std::uint32_t> highest_m1{};   ///< of the peer's requests that were taken
   std::optional<std::uint32_t> highest_own{};  ///< M1 of ours
   std::optional<OwnSync> own{};
-  TimePoint quiet_until{};  ///< before that, none of ours begins
-  SyncBudget budget{};      ///< of the peer's
+  std::optional<TimePoint> in_doubt{};  ///< since when: the peer may have taken a request of ours, all of whose answers are lost
+  TimePoint quiet_until{};              ///< before that, none of ours begins
+  SyncBudget budget{};                  ///< of the peer's
 };
 
 /// The message IDs of an IKE SA, seen from here.
