@@ -41,6 +41,7 @@ class Gateway final : private ike::Services {
     std::function<void(ike::FindName)> find_name;                             ///< answered by on_name, later
     std::function<ByteView()> crash_secret;                                   ///< of ike::Services
     std::function<std::vector<ike::TicketKey>()> ticket_keys;                 ///< of ike::Services
+    std::function<void()> retire_ticket_keys;                                 ///< of ike::Services
     std::function<std::int64_t()> wall_seconds;                               ///< of ike::Services
     std::function<void(radius::Send)> send_radius;                            ///< what comes back goes to on_radius, later
     std::function<void(ike::TlsStep)> tls;                                    ///< answered by on_tls, later
@@ -170,6 +171,9 @@ class Gateway final : private ike::Services {
   std::vector<Bytes> certificates(const std::string& connection) override;
   std::vector<Bytes> authorities(const std::string& connection) override;
   std::vector<ike::TicketKey> ticket_keys() override { return hooks_.ticket_keys ? hooks_.ticket_keys() : std::vector<ike::TicketKey>{}; }
+  void retire_ticket_keys() override {
+    if (hooks_.retire_ticket_keys) hooks_.retire_ticket_keys();
+  }
   std::int64_t wall_seconds() override { return hooks_.wall_seconds ? hooks_.wall_seconds() : 0; }
   ByteView crash_secret() override { return hooks_.crash_secret ? hooks_.crash_secret() : ByteView{}; }
   std::vector<Bytes> authority_keys(const std::string& connection) override {

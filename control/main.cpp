@@ -164,6 +164,10 @@ int serve(const config::GatewayConfig& config) {
     journal.error("no tickets are given or taken: " + keys.error());
     return {};
   };
+  const auto retire_ticket_keys = [&tickets, &journal] {
+    if (const auto retired = tickets.retire(); !retired)
+      journal.error("tickets of an IKE SA that an operator has ended are good again when culvertd is started anew: " + retired.error());
+  };
   Gateway gateway(config, journal,
                   {.compute =
                        [&pool, &answer_dh](ike::ComputeDh job) {
@@ -195,6 +199,7 @@ int serve(const config::GatewayConfig& config) {
                        },
                    .crash_secret = [&crash_secret] { return crash_secret.view(); },
                    .ticket_keys = ticket_keys,
+                   .retire_ticket_keys = retire_ticket_keys,
                    .wall_seconds = [] { return std::int64_t{wall_time().time_since_epoch().count()}; },
                    .send_radius = [&loop](const radius::Send& what) { loop.send(what); },
                    .tls = [&authenticator](ike::TlsStep job) { authenticator.tls(std::move(job)); },

@@ -38,9 +38,10 @@ std::expected<TicketKeys, std::string> TicketKeys::open(std::string folder) {
 
 std::expected<void, std::string> TicketKeys::write() const {
   if (folder_.empty()) return {};
-  SecretBytes content(records_.size() * kRecord);
+  SecretBytes content(static_cast<std::size_t>(std::ranges::count(records_, false, &Record::retired)) * kRecord);
   MutableByteView left = content.mutable_view();
   for (const Record& one : records_) {
+    if (one.retired) continue;
     Writer head;
     head.be(one.key.id);
     head.be(static_cast<std::uint64_t>(one.made));
@@ -53,7 +54,7 @@ std::expected<void, std::string> TicketKeys::write() const {
 
 std::expected<std::vector<ike::TicketKey>, std::string> TicketKeys::all(std::int64_t now) {
   // A clock that was set back does not make keys of the future good for longer.
-  const bool fresh = !records_.empty() && records_.front().made <= now && now - records_.front().made < kInUse;
+  const bool fresh = !records_.empty() && !records_.front().retired && records_.front().made <= now && now - records_.front().made < kInUse;
   if (!fresh) {
     if (failed_ && now >= *failed_ && now - *failed_ < kAgain) return std::vector<ike::TicketKey>{};
     auto next = records_;
@@ -76,6 +77,11 @@ std::expected<std::vector<ike::TicketKey>, std::string> TicketKeys::all(std::int
   std::vector<ike::TicketKey> out;
   for (const Record& one : records_) out.push_back(one.key);
   return out;
+}
+
+std::expected<void, std::string> TicketKeys::retire() {
+  for (Record& one : records_) one.retired = true;
+  return write();
 }
 
 }  // namespace culvert::control

@@ -17,18 +17,21 @@ namespace culvert::control {
 class TicketKeys {
  public:
   static constexpr std::int64_t kInUse = 12 * 3600, kKept = kInUse + 24 * 3600;
-  static constexpr std::size_t kMost = 4;
+  static constexpr std::size_t kMost = 16;
 
   /// `folder` empty: in memory alone.
   static std::expected<TicketKeys, std::string> open(std::string folder);
   /// The one in use first. Error: a new one cannot be kept; then no tickets are given until it can, which is tried once a minute: between
   /// there are none.
   std::expected<std::vector<ike::TicketKey>, std::string> all(std::int64_t now);
+  /// What they have sealed is good as long as we live: the file forgets them, and the next ticket gets a new one. Error: it does not.
+  std::expected<void, std::string> retire();
 
  private:
   struct Record {
     std::int64_t made = 0;
     ike::TicketKey key;
+    bool retired = false;  ///< not in the file
   };
   std::expected<void, std::string> write() const;
 

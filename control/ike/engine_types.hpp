@@ -337,6 +337,8 @@ class Services {
   virtual ByteView crash_secret() { return {}; }
   /// The one in use first, then those that tickets out there may still be sealed with; none: no tickets are given.
   virtual std::vector<TicketKey> ticket_keys() { return {}; }
+  /// Tickets that were sealed until now are not to outlive us: only we know which of them are good no more.
+  virtual void retire_ticket_keys() {}
   /// Seconds since 1970: tickets outlive a monotonic clock.
   virtual std::int64_t wall_seconds() { return 0; }
   /// With what kind of key the connection signs; error: there is none, or why it cannot be read, for an operator.

@@ -9,6 +9,7 @@
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/resume.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -114,18 +115,21 @@ ike::CommandResult terminate(Core& core, TimePoint now, std::size_t connection, 
     run.persistent = run.requested = run.trapped = false;
   }
   std::size_t ike = 0, pairs = 0;
+  bool revoked = false;
   for (IkeSa* sa : all) {
     const auto live = static_cast<std::size_t>(std::ranges::count_if(
         sa->children, [&](const Child& one) { return one.life == Life::Live && std::ranges::find(named, one.child) != named.end(); }));
     pairs += live;
     if (child.empty()) {
       ike += std::holds_alternative<Closing>(sa->state) ? 0 : 1;
+      revoked = revoke_ticket(core, *sa) || revoked;
       close_sa(core, now, *sa, Reason::DeletedByOperator, "An operator ended the IKE SA.");
       continue;
     }
     end_children(core, *sa, named);
     if (live > 0) core.say(*sa, Severity::Info, {}, Reason::DeletedByOperator, "An operator ended the CHILD SA.", named.front());
   }
+  if (revoked) core.services.retire_ticket_keys();
   if (ike + pairs == 0) return {true, "Nothing was up."};
   return {true, "Ended " + plural(ike, "IKE SA") + " and " + plural(pairs, "CHILD SA") + "."};
 }

@@ -120,7 +120,8 @@ class Core {
   std::map<std::size_t, std::set<std::string>> lease_holders;  ///< by connection: those who have an address of a pool
   std::set<std::size_t> leases_in_doubt;                       ///< connections where what held an address may have gone
   std::map<JobId, Journey> journeys;
-  std::map<Bytes, std::int64_t> used_tickets;       ///< by serial: when they would have expired
+  std::map<Bytes, std::int64_t> used_tickets;       ///< by serial, and those that are revoked: when they would have expired
+  std::int64_t no_tickets_until = 0;                ///< whose client has proved itself before that, in seconds since 1970
   std::set<std::pair<VrfId, IpAddress>> contacted;  ///< peers that get no INITIAL_CONTACT any more
 
   // -------------------------------------------------------------------------------- objects

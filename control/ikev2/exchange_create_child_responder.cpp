@@ -238,6 +238,7 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->given = old.given;
   made->inner_remote = old.inner_remote;
   made->lease = old.lease;
+  made->given = old.given;
   made->created = made->last_sent = made->last_heard = now;
   made->suite = suite;
   made->local_id = old.local_id;

@@ -35,7 +35,9 @@ void note_ticket(Core& core, TimePoint now, IkeSa& sa, const IdR& id, const Mess
 // -------------------------------------------------------------------------------------------- gateway
 
 /// The client has proved itself: the ticket that it asks for.
-void add_ticket(Core& core, const IkeSa& sa, const Message& request, const Proven& who, Builder& out);
+void add_ticket(Core& core, IkeSa& sa, const Message& request, const Proven& who, Builder& out);
+/// An operator has ended it: its client has to prove itself anew, though it may not hear of that (RFC 5723 §6.2). Whether it had a ticket.
+bool revoke_ticket(Core& core, const IkeSa& sa);
 void on_resumed_auth(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth& state, Message m);
 
 }  // namespace culvert::ikev2

@@ -35,6 +35,7 @@ bool fits(const config::Connection& c, const Ticket& t) {
 /// The connection that the ticket is good for; nullopt: none, or not any more.
 std::optional<std::size_t> good_for(Core& core, const Incoming& in, const Ticket& t) {
   if (core.services.wall_seconds() >= t.expires || core.used_tickets.contains(t.serial) || !has_room(core)) return std::nullopt;
+  if (t.authenticated <= core.no_tickets_until) return std::nullopt;
   for (const std::size_t index : ike::candidates(core.config, in.datagram.local, in.datagram.remote.address, 2))
     if (fits(core.config.connections[index], t)) return index;
   return std::nullopt;
@@ -72,7 +73,7 @@ void on_resume_request(Core& core, const Incoming& in) {
   if (!connection) {
     refuse_newcomer_with(core, in, NotifyType::TicketNack);
     if (core.shared.refused_before(ike::fingerprint(in.framed.message))) return;
-    return junk(Reason::TicketRefused, ticket ? "A ticket is used, too old, or not for what is configured now."
+    return junk(Reason::TicketRefused, ticket ? "A ticket is used, revoked, too old, or not for what is configured now."
                                               : "A ticket is none of ours, or of a key that is forgotten.");
   }
   if (auto elsewhere = redirect_at_once(core, in, *connection, *m))
@@ -125,7 +126,18 @@ void on_resumed_auth(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth& state
               resumed_proof(sa, sa.keys.pr, octets_of_reply(core, sa, request.init_reply)));
 }
 
-void add_ticket(Core& core, const IkeSa& sa, const Message& request, const Proven& who, Builder& out) {
+bool revoke_ticket(Core& core, const IkeSa& sa) {
+  const auto revoke = [&](const Bytes& serial, std::int64_t expires) {
+    if (!has_room(core)) core.no_tickets_until = core.services.wall_seconds();
+    if (has_room(core)) core.used_tickets.emplace(serial, expires);
+  };
+  const bool coming_back = sa.resumed && !sa.established();
+  if (sa.given) revoke(sa.given->serial, sa.given->expires);
+  if (coming_back) revoke(sa.resumed->serial, sa.resumed->expires);
+  return sa.given || coming_back;
+}
+
+void add_ticket(Core& core, IkeSa& sa, const Message& request, const Proven& who, Builder& out) {
   if (!request.notify(NotifyType::TicketRequest)) return;
   const config::Connection& c = core.connection(sa);
   const auto keys = core.services.ticket_keys();
@@ -152,10 +164,12 @@ void add_ticket(Core& core, const IkeSa& sa, const Message& request, const Prove
   Writer data;
   data.be(static_cast<std::uint32_t>(t.expires - now));
   data.bytes(seal_ticket(keys.front(), core.shared.random(kTicketNonce), t));
-  if (data.size() <= kMaxTicket)
-    out.notify(NotifyType::TicketLtOpaque, std::move(data).take());
-  else
+  if (data.size() > kMaxTicket) {
     out.notify(NotifyType::TicketNack);
+    return;
+  }
+  out.notify(NotifyType::TicketLtOpaque, std::move(data).take());
+  sa.given = GivenTicket{std::move(t.serial), t.expires};
 }
 
 }  // namespace culvert::ikev2

@@ -89,6 +89,12 @@ struct Pass {
   Bytes id;  ///< the gateway's: the body of its ID payload
 };
 
+/// Of a gateway: the ticket that an IKE SA was given, by its serial.
+struct GivenTicket {
+  Bytes serial;
+  std::int64_t expires = 0;  ///< in seconds since 1970
+};
+
 /// An unauthenticated notification: not acted on, but named when the exchange has failed anyway.
 struct Hint {
   Reason reason{};
@@ -312,6 +318,7 @@ struct IkeSa {
   Redirecting redirecting;
   std::optional<Pass> pass;               ///< of a client that comes back: what it shows (RFC 5723)
   std::shared_ptr<const Ticket> resumed;  ///< of a gateway: what it was shown
+  std::optional<GivenTicket> given;       ///< ... and what it gave the client, under this SA or one that it has rekeyed
   SecretBytes crash_token;                ///< the peer's, that it shows when it has lost this SA (RFC 6290)
   Synchronizing sync;                     ///< of counters (RFC 6311)
   bool fragments = false;                 ///< both sides have announced that they take them in (RFC 7383 §2.3)

@@ -204,6 +204,38 @@ TEST_CASE("who ends the IKE SA on purpose does not come back by its ticket", "[i
   CHECK(shown(world).empty());
 }
 
+TEST_CASE("whom an operator has ended proves himself anew, though he does not hear of it", "[ikev2][resume][rfc5723-6.2]") {
+  const int how = GENERATE(0, 1, 2, 3);  // nobody ends it; at once; after the IKE SA was rekeyed; of one that has come back by a ticket
+  CAPTURE(how);
+  World world;
+  world.record = true;
+  const Pair p = resuming(world);
+  up(world, p);
+  if (how == 2) {
+    p.a.step([&](ike::Engine& e) { REQUIRE(e.rekey(world.now, "c", "", true).ok); });
+    REQUIRE(world.run_until([&] { return p.b.counted(Exchange::CreateChildSa, Reason::Ok) == 1; }, 5s));
+    world.run(1s);
+  }
+  if (how == 3) {
+    crash(world, p);
+    REQUIRE(world.run_until([&] { return both_up(p); }, 30s));
+    world.run(1s);
+  }
+  world.dead.insert(kA);
+  if (how != 0) p.b.step([&](ike::Engine& e) { REQUIRE(e.terminate(world.now, "c", {}).ok); });
+  CHECK(p.b.retirements == (how == 0 ? 0 : 1));
+  REQUIRE(world.run_until([&] { return !p.a.up(); }, 400s));
+  p.b.key_exchanges = 0;
+  world.wire.clear();
+  world.dead.clear();
+  const bool again = world.run_until([&] { return both_up(p); }, 60s);
+  INFO(told(p));
+  CHECK(again);
+  CHECK(shown(world).size() == 1);
+  CHECK(p.b.key_exchanges == (how == 0 ? 0 : 1));
+  CHECK(p.b.counted(Exchange::IkeSaInit, Reason::TicketRefused) == (how == 0 ? 0 : 1));
+}
+
 TEST_CASE("tickets of strangers: bounded, and no state for what is none of ours", "[ikev2][resume][stranger][amplification]") {
   World world;
   world.record = true;

@@ -53,6 +53,7 @@ class Host final : public ike::Services {
   std::vector<Bytes> authorities(const std::string& connection) override;
   std::vector<Bytes> authority_keys(const std::string& connection) override;
   std::vector<ike::TicketKey> ticket_keys() override { return tickets; }
+  void retire_ticket_keys() override { ++retirements; }
   std::int64_t wall_seconds() override;
   ByteView crash_secret() override { return as_bytes(lasting); }
 
@@ -93,6 +94,7 @@ class Host final : public ike::Services {
   std::map<std::string, std::vector<IpAddress>> names;  ///< of hosts, that it can look up
   std::string lasting;                                  ///< the secret that outlives it, for tokens; empty: none
   std::vector<ike::TicketKey> tickets;                  ///< keys, the one in use first
+  unsigned retirements = 0;                             ///< of these
   unsigned checks = 0;                                  ///< of users, so far
   std::string certificate;                              ///< in its CERT payloads instead of its name: a stolen one
   std::size_t chain_size = 0;                           ///< bytes of an intermediate authority's certificate that it sends, too

@@ -74,6 +74,20 @@ TEST_CASE("ticket keys: a new one every half day, the old ones as long as ticket
   REQUIRE(::stat((folder.path / "ticket-keys").c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0600);
   CHECK(later.all(kNow).value().size() == 1);  // the clock was set back: those of the future are gone
+  const auto before = later.all(kNow).value();
+  REQUIRE(later.retire());
+  CHECK(open().all(kNow).value().size() == 1);  // one of its own
+  const auto after = later.all(kNow).value();
+  REQUIRE(after.size() == 2);
+  CHECK(same(after[1], before[0]));
+  CHECK_FALSE(same(after[0], before[0]));
+  REQUIRE(open().all(kNow).value().size() == 1);
+  CHECK(same(open().all(kNow).value()[0], after[0]));
+  CHECK(same(later.all(kNow).value()[0], after[0]));
+  for (int i = 0; i < 40; ++i) {
+    REQUIRE(later.retire());
+    CHECK(later.all(kNow).value().size() <= control::TicketKeys::kMost);
+  }
   folder.file("ticket-keys", "abc");
   CHECK_FALSE(control::TicketKeys::open(folder.path.string()));
   auto memory = control::TicketKeys::open("").value();
