@@ -13,6 +13,10 @@ using Kind = ike::RadiusAnswer::Kind;
 constexpr auto kAnswerMargin = seconds{2};
 
 std::string who(const IkeSa& sa, const AskingUser& state) { return "User \"" + shown_user(state) + "\" at " + sa.remote.to_string(); }
+/// Whom nobody has named is nobody but himself: what he calls himself outside counts with where he is, and is no other user's name.
+Bytes nobody_else(const IkeSa& sa, const AskingUser& state) {
+  return to_bytes("(unconfirmed at " + sa.remote.to_string() + ") " + shown_user(state));
+}
 std::string_view text(const Bytes& b) { return {reinterpret_cast<const char*>(b.data()), b.size()}; }
 
 /// No answer that says anything about him.
@@ -42,7 +46,8 @@ void relay(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const ike::R
 /// The server has let him in: whether this connection does.
 void on_accepted(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const ike::RadiusAnswer& a) {
   const config::Connection& c = core.proofs(sa);
-  if (!a.user.empty()) state.eap.rename(a.user);  // RFC 2865 §5.1: this is who he is, and not what he has said outside
+  // RFC 2865 §5.1: this is who he is, and not what he has said outside, where he may say what he likes.
+  state.eap.rename(a.user.empty() ? nobody_else(sa, state) : a.user);
   const auto refuse = [&](Reason reason, const std::string& problem) {
     refuse_user_now(core, now, sa, state, {reason, who(sa, state) + " is refused: " + problem + ".", problem});
   };

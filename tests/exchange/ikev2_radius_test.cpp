@@ -80,6 +80,7 @@ std::optional<std::vector<Bytes>> reply(const radius::Send& q, const RadiusReply
 
 TEST_CASE("IKEv2 RADIUS: a user comes in, whose name the server has confirmed", "[ikev2][eap][radius][rfc3579-2]") {
   Scene s;
+  s.radius.grants = {{radius::Type::UserName, to_bytes("alice")}};
   const bool up = s.up();
   INFO(s.p.a.transcript() << s.p.b.transcript());
   REQUIRE(up);

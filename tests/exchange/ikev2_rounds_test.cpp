@@ -247,7 +247,7 @@ TEST_CASE("IKEv2 rounds: whom a RADIUS server knows, behind or before another pr
   });
   RadiusWorld server(world, p.b);
   SECTION("his time begins with the SA, and ends it") {
-    server.grants = {{radius::Type::SessionTimeout, {0, 0, 0, 60}}};
+    server.grants = {{radius::Type::UserName, to_bytes("alice")}, {radius::Type::SessionTimeout, {0, 0, 0, 60}}};
     start_both(p);
     REQUIRE(world.run_until([&] { return both_up(p); }, 10s));
     CHECK(p.b.engine->ike_sas().at(0).xauth_user == "alice");

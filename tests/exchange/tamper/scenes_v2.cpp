@@ -88,7 +88,9 @@ void build_radius(Scene& s) {
   });
   s.b->keys["c"] = ike::AuthMethod::EcdsaP256;
   s.b->users.clear();
-  s.kept.push_back(std::make_shared<RadiusWorld>(s.world, *s.b));
+  const auto server = std::make_shared<RadiusWorld>(s.world, *s.b);
+  server->grants = {{radius::Type::UserName, to_bytes("alice")}};
+  s.kept.push_back(server);
 }
 bool is_alice(const Scene& s) {
   const auto sas = s.b->engine->ike_sas();
