@@ -62,6 +62,8 @@ struct Child {
   TimePoint ready_at{};               ///< when it waits no longer
   TimePoint sending_since{};
   std::uint64_t rekeyed = 0;  ///< the pair that this one replaces; 0: none
+  std::uint64_t line = 0;     ///< the first of those that this one goes on for; 0: that is not known
+  Role began{};               ///< ours in the exchange that made that one
   Bytes lowest_nonce{};       ///< of the rekeying that made it (RFC 7296 §2.8.1)
   bool redundant = false;     ///< both sides have made one of the same at once, and the other one stays
   unsigned failures = 0;      ///< of rekeying it, in a row

@@ -244,6 +244,9 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
   out.lowest_nonce = std::move(pair.lowest_nonce);
   out.outbound = std::move(pair.outbound);
   out.ready_at = now + (out.rekeyed != 0 ? std::chrono::nanoseconds(kOverdue) : kRivalWait);
+  const Child* before = sa.find(out.rekeyed);
+  out.line = out.rekeyed == 0 ? out.pair : before ? before->line : 0;
+  out.began = before ? before->began : role;
   sa.children.push_back(std::move(out));
   Child& child = sa.children.back();
   if (!wait) release_outbound(core, now, sa, child);

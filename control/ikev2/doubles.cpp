@@ -1,6 +1,7 @@
 // Several pairs of one child: which of them has an heir, which is in the place of another, and which of those that stand for the same thing
 // goes. Pairs that are for one worker each (shares.hpp) stand beside each other, and are never in each other's place.
 #include <algorithm>
+#include <set>
 
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/lifecycle.hpp"
@@ -12,6 +13,21 @@ namespace {
 bool made_at_once(const Child& a, const Child& b) {
   return a.role != b.role && a.rekeyed == 0 && b.rekeyed == 0 && std::chrono::abs(a.established - b.established) < kSimultaneous;
 }
+
+/// The lines of the same traffic that one side has begun.
+std::size_t lines(const IkeSa& sa, const Child& like, Role began) {
+  std::set<std::uint64_t> out;
+  for (const Child& c : sa.children)
+    if (c.began == began && c.life == Life::Live && (c.pair == like.pair || c.doubles(like))) out.insert(c.line);
+  return out.size();
+}
+
+/// Whether there should be one of the two: they are of one line, or each side has begun one. What one side alone has begun several times,
+/// it wants to have several times (RFC 7296 §2.8): that stays.
+bool should_be_one(const IkeSa& sa, const Child& a, const Child& b) {
+  if (a.line == b.line || a.line == 0 || b.line == 0) return true;
+  return a.began != b.began && lines(sa, a, a.began) == 1 && lines(sa, b, b.began) == 1;
+}
 }  // namespace
 
 /// More than one pair of the same traffic, that no rule of collisions has made an end of: a rekeying makes one of them the newest on both
@@ -19,8 +35,9 @@ bool made_at_once(const Child& a, const Child& b) {
 void hasten_doubles(TimePoint now, IkeSa& sa, Child& made) {
   for (Child& other : sa.children) {
     if (other.pair == made.pair || other.pair == made.rekeyed || !made.doubles(other)) continue;
-    const bool anew = made.rekeyed == 0 && other.rekeyed == 0;  // of what one side alone makes it may want several
-    if (other.life != Life::Live || (anew ? made.role == other.role || made_at_once(made, other) : other.rekeyed == made.rekeyed)) continue;
+    const bool anew = made.rekeyed == 0 && other.rekeyed == 0;
+    if (other.life != Life::Live || (anew ? made_at_once(made, other) : other.rekeyed == made.rekeyed)) continue;
+    if (!should_be_one(sa, made, other)) continue;
     made.rekey_at = std::min<TimePoint>(made.rekey_at, now + kDoubleRekeyed * (made.role == Role::Initiator ? 1 : 2));
     other.rekey_at = std::min<TimePoint>(other.rekey_at, now + kDoubleRekeyed * 4);
   }
@@ -121,7 +138,7 @@ const Child* newest_live(const IkeSa& sa, std::size_t index) {
 bool outlived(const IkeSa& sa, const Child& child) {
   return std::ranges::any_of(sa.children, [&](const Child& c) {
     return c.pair != child.pair && child.doubles(c) && c.life == Life::Live && !c.outbound && !c.redundant &&
-           c.sending_since > child.sending_since + kSimultaneous;
+           c.sending_since > child.sending_since + kSimultaneous && should_be_one(sa, child, c);
   });
 }
 
