@@ -140,7 +140,7 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
     out.pair.selectors = std::move(candidate.part);
     out.pair.rekeyed = wish.rekeyed ? wish.rekeyed->pair : 0;
     if (wish.rekeyed) out.pair.share = wish.rekeyed->share;
-    if (*beside) out.pair.share = {out.pair.pair, least_used(core, sa, i, out.pair.selectors)};
+    if (*beside) out.pair.share = {out.pair.pair, least_used(core, sa, i)};
     out.reply = std::move(choice->reply);
     core.set_pair(*spi, out.pair.pair);
     return out;

@@ -11,28 +11,21 @@ namespace {
 
 constexpr std::size_t kShownResource = 16;  // bytes of what the peer calls it
 
-/// Calls visit(share, selectors) for what there is of a child, and for what is being made beside the pairs that are there.
-template <class Visit>
-void each_pair(const IkeSa& sa, std::size_t child, Visit&& visit) {
-  for (const Child& c : sa.children)
-    if (c.child == child && c.life == Life::Live && !c.ended) visit(c.share, c.selectors);
-  const auto made = [&](const auto& pair, const SelectorLists& selectors) {
-    if (pair.child == child && pair.rekeyed == 0) visit(pair.share, selectors);
-  };
-  if (const auto* ours = sa.request ? std::get_if<MakeChild>(&sa.request->make) : nullptr; ours && ours->share.own())
-    made(*ours, ours->asked);
-  if (const auto* theirs = sa.answering ? std::get_if<AnsweringChild>(&sa.answering->what) : nullptr)
-    made(theirs->pair, theirs->pair.selectors);
-  if (const auto* theirs = sa.pending ? std::get_if<AnsweringChild>(&sa.pending->what) : nullptr)
-    made(theirs->pair, theirs->pair.selectors);
-}
-
-/// How many there are for each worker.
-std::vector<std::size_t> by_worker(const Core& core, const IkeSa& sa, std::size_t child, const SelectorLists& selectors) {
+/// How many there are for each worker, with what is being made beside the pairs that are there. They are counted by the child: a rekeying
+/// may have narrowed some of them, and others not (RFC 7296 §2.9).
+std::vector<std::size_t> by_worker(const Core& core, const IkeSa& sa, std::size_t child) {
   std::vector<std::size_t> out(core.config.dataplane.workers.size());
-  each_pair(sa, child, [&](const Share& share, const SelectorLists& of) {
-    if (share.own() && of == selectors) ++out.at(share.worker);
-  });
+  const auto count = [&](const Share& share) {
+    if (share.own()) ++out.at(share.worker);
+  };
+  const auto made = [&](const auto& pair) {
+    if (pair.child == child && pair.rekeyed == 0) count(pair.share);
+  };
+  for (const Child& c : sa.children)
+    if (c.child == child && c.life == Life::Live && !c.ended) count(c.share);
+  if (const auto* ours = sa.request ? std::get_if<MakeChild>(&sa.request->make) : nullptr) made(*ours);
+  if (const auto* theirs = sa.answering ? std::get_if<AnsweringChild>(&sa.answering->what) : nullptr) made(theirs->pair);
+  if (const auto* theirs = sa.pending ? std::get_if<AnsweringChild>(&sa.pending->what) : nullptr) made(theirs->pair);
   return out;
 }
 std::size_t in_all(const std::vector<std::size_t>& counts) {
@@ -75,7 +68,7 @@ std::expected<std::optional<Beside>, ChildRefusal> beside_which(const Core& core
   if (!whole && on_its_way_out(sa, child, part)) return no(NotifyType::TemporaryFailure, Reason::Ok, {});
   if (!whole) return std::nullopt;
   const config::Child& c = core.child(sa, child);
-  const std::size_t there = in_all(by_worker(core, sa, child, part));
+  const std::size_t there = in_all(by_worker(core, sa, child));
   const std::string asks = "The peer asks for one more CHILD SA for the same traffic (SA_RESOURCE_INFO), ";
   if (!c.per_cpu.sas) return no(NotifyType::TsMaxQueue, Reason::Limit, asks + "and the child has per_cpu_sas: no.");
   if (there >= c.per_cpu.limit)
@@ -95,8 +88,8 @@ std::vector<EspSuite> suites_beside(std::vector<EspSuite> suites, const std::opt
   return suites;
 }
 
-std::uint16_t least_used(const Core& core, const IkeSa& sa, std::size_t child, const SelectorLists& selectors) {
-  const auto counts = by_worker(core, sa, child, selectors);
+std::uint16_t least_used(const Core& core, const IkeSa& sa, std::size_t child) {
+  const auto counts = by_worker(core, sa, child);
   return static_cast<std::uint16_t>(std::ranges::min_element(counts) - counts.begin());
 }
 
@@ -143,7 +136,7 @@ std::optional<Missing> missing_share(const Core& core, const IkeSa& sa, std::siz
   const auto known = sa.shares.find(child);
   static const Shares kNone;
   const Shares& state = known == sa.shares.end() ? kNone : known->second;
-  const auto counts = by_worker(core, sa, child, whole->selectors);
+  const auto counts = by_worker(core, sa, child);
   const auto none = std::ranges::find(counts, 0U);
   if (none == counts.end() || in_all(counts) >= std::min<std::size_t>(wanted.limit, state.limit.value_or(wanted.limit)))
     return std::nullopt;
@@ -183,7 +176,7 @@ bool make_share(Core& core, TimePoint now, IkeSa& sa, std::uint16_t worker, Make
 
 void stand_beside(Core& core, const IkeSa& sa, NewPair& pair) {
   if (pair.rekeyed != 0 || pair.share.own() || !whole_of(sa, pair.child, pair.selectors)) return;
-  pair.share = {pair.pair, least_used(core, sa, pair.child, pair.selectors)};
+  pair.share = {pair.pair, least_used(core, sa, pair.child)};
 }
 
 void show_that_made(Core& core, IkeSa& sa, std::size_t child) {
@@ -193,7 +186,7 @@ void show_that_made(Core& core, IkeSa& sa, std::size_t child) {
 void share_refused(Core& core, IkeSa& sa, const Notify& n) {
   const MakeChild make = std::get<MakeChild>(sa.request->make);
   abandon_request(core, sa);
-  const std::size_t there = in_all(by_worker(core, sa, make.child, make.asked));
+  const std::size_t there = in_all(by_worker(core, sa, make.child));
   sa.shares[make.child].limit = there;
   core.say(sa, Severity::Info, Exchange::CreateChildSa, Reason::PeerRefused,
            "The peer wants no more CHILD SAs for one worker each than the " + std::to_string(there) + " that there are (" + name(n.type) +

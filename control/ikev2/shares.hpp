@@ -36,7 +36,7 @@ std::expected<std::optional<Beside>, ChildRefusal> beside_which(const Core& core
 /// Those of the suites that it can have.
 std::vector<EspSuite> suites_beside(std::vector<EspSuite> suites, const std::optional<Beside>& beside);
 /// The worker that has the fewest.
-std::uint16_t least_used(const Core& core, const IkeSa& sa, std::size_t child, const SelectorLists& selectors);
+std::uint16_t least_used(const Core& core, const IkeSa& sa, std::size_t child);
 /// Whether the answer says that there may be several.
 [[nodiscard]] bool answers_grouped(Core& core, const IkeSa& sa, const NewPair& pair, const Message& request);
 /// What SA_RESOURCE_INFO says of it.

@@ -84,6 +84,29 @@ TEST_CASE("what is not as the first one is no worker's", "[ikev2][shares][inside
   CHECK(by_worker(in.b) == Counts{0, 0, 2});
 }
 
+TEST_CASE("a rekeying that narrows the one for all leaves as many for the workers as there are", "[ikev2][shares][insider][rfc7296-2.9]") {
+  Room in(2, 2);
+  REQUIRE(in.connect());
+  for (int n = 0; n < 2; ++n) REQUIRE_FALSE(in.ask(in.one_more({}))->error());
+  REQUIRE(by_worker(in.b) == Counts{1, 1, 1});
+  Writer spi;
+  spi.be(InsiderV2::spi(0).value);
+  Builder narrower = in.one_more({}, "aes128gcm16", "10.1.0.0/25");
+  narrower.add(Notify{kProtoEsp, NotifyType::RekeySa, std::move(spi).take(), {}});
+  const auto rekeyed = in.ask(narrower);
+  REQUIRE(rekeyed);
+  REQUIRE_FALSE(rekeyed->error());
+  REQUIRE(in.peer.ask(ike::kExchangeInformationalV2, Builder().add(Delete{kProtoEsp, {InsiderV2::spi(0)}})));
+  in.world.run(60s);
+  const auto asked = in.peer.asked();
+  CHECK((!asked || asked->message.count(PayloadType::Sa) == 0));  // the workers have theirs
+  const auto more = in.ask(in.one_more({}, "aes128gcm16", "10.1.0.0/25"));
+  REQUIRE(more);
+  REQUIRE(more->error());
+  CHECK(more->error()->type == NotifyType::TsMaxQueue);
+  CHECK(by_worker(in.b) == Counts{1, 1, 1});
+}
+
 TEST_CASE("what we ask for: as the first one, told whose it is; TS_MAX_QUEUE ends it", "[ikev2][shares][insider][rfc9611-4]") {
   Room in(3);
   REQUIRE(in.connect());
