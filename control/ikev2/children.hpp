@@ -39,6 +39,7 @@ struct Wish {
   DhGroup ke = DhGroup::None;  ///< of the KE payload
   const Child* rekeyed = nullptr;
   bool grouped = false;  ///< SA_RESOURCE_INFO
+  bool named = false;    ///< ... which names a resource: there is one for all already, as the peer knows it
 };
 struct Granted {
   NewPair pair;  ///< without keys

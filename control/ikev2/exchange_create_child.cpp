@@ -342,6 +342,8 @@ void on_request_installed(Core& core, TimePoint now, IkeSa& sa, JobId job, bool 
   Child& made = pair_up(core, now, sa, std::move(pair), Role::Initiator, done.auth ? Exchange::IkeAuth : Exchange::CreateChildSa,
                         lost || rekeyed == 0);
   if (asked.ended) return delete_child(core, sa, made, Reason::DeletedByOperator);
+  // What was for all has gone meanwhile, and this is beside nothing.
+  if (made.share.own() && made.rekeyed == 0 && !newest_live(sa, made.child)) return delete_child(core, sa, made, Reason::DeletedByPeer);
   if (lost) {
     // Both have rekeyed the same pair, which goes on until the peer deletes it.
     delete_child(core, sa, made, Reason::Replaced);

@@ -47,9 +47,10 @@ void on_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& 
     rekeyed = old;
   }
   const Ke* ke = m.find<Ke>();
+  const Notify* resource = m.notify(NotifyType::SaResourceInfo);
   auto granted = grant(core, sa,
                        {*m.find<Sa>(), *m.find<TsI>(), *m.find<TsR>(), m.notify(NotifyType::UseTransportMode) != nullptr, true,
-                        ke ? ke->group : DhGroup::None, rekeyed, m.notify(NotifyType::SaResourceInfo) != nullptr});
+                        ke ? ke->group : DhGroup::None, rekeyed, resource != nullptr, resource && !resource->data.empty()});
   if (!granted) return refuse(core, now, sa, id, granted.error());
   AnsweringChild what;
   what.pair = std::move(granted->pair);

@@ -46,11 +46,12 @@ std::optional<Beside> whole_of(const IkeSa& sa, std::size_t child, const Selecto
   return std::nullopt;
 }
 
-/// Whether the peer may not know yet that what is for all is to go, and asks for one beside that (RFC 7296 §2.25.1).
-bool on_its_way_out(const IkeSa& sa, std::size_t child, const SelectorLists& selectors) {
+/// Whether the peer may not know yet that what is for all is to go, or did not know it when it asked for one beside that: this may come
+/// late (RFC 7296 §2.25.1).
+bool on_its_way_out(const IkeSa& sa, std::size_t child, const SelectorLists& selectors, bool named) {
   return std::ranges::any_of(sa.children, [&](const Child& c) {
     return c.child == child && !c.share.own() && c.selectors == selectors &&
-           (c.life == Life::Deleting || (c.life == Life::Live && c.ended));
+           (c.life == Life::Deleting || (c.life == Life::Live && c.ended) || (c.life == Life::Ended && named));
   });
 }
 
@@ -65,7 +66,7 @@ std::expected<std::optional<Beside>, ChildRefusal> beside_which(const Core& core
   };
   if (wish.rekeyed || !wish.grouped) return std::nullopt;
   const auto whole = whole_of(sa, child, part);
-  if (!whole && on_its_way_out(sa, child, part)) return no(NotifyType::TemporaryFailure, Reason::Ok, {});
+  if (!whole && on_its_way_out(sa, child, part, wish.named)) return no(NotifyType::TemporaryFailure, Reason::Ok, {});
   if (!whole) return std::nullopt;
   const config::Child& c = core.child(sa, child);
   const std::size_t there = in_all(by_worker(core, sa, child));
