@@ -119,18 +119,7 @@ constexpr Scenario kV1[] = {
      "cCiI"},
     {"main_pieces", 1, [](Scene& s) { signatures(s, ike::AuthMethod::EcdsaP256, pieces); }, "cCiI"},
     {"main_nat", 1, build_nat, "cCdiz", behind_nat},
-    {"main_transport", 1,
-     [](Scene& s) {
-       psk(s, [](auto& a, auto& b) {
-         for (auto* g : {&a, &b}) {
-           config::Child& c = g->connections[0].children[0];
-           c.mode = SaMode::Transport;
-           c.local_ts = TrafficSelector::parse(g == &a ? "10.9.0.1/32" : "10.9.0.2/32").value();
-           c.remote_ts = TrafficSelector::parse(g == &a ? "10.9.0.2/32" : "10.9.0.1/32").value();
-         }
-       });
-     },
-     "cCiI"},
+    {"main_transport", 1, [](Scene& s) { psk(s, in_transport_mode); }, "cCiI"},
 };
 
 }  // namespace

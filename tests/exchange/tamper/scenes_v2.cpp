@@ -278,18 +278,7 @@ constexpr Scenario kV2[] = {
        });
      },
      "cIE", has_pairs},
-    {"v2_transport", 2,
-     [](Scene& s) {
-       two(s, [](auto& a, auto& b) {
-         for (auto* g : {&a, &b}) {
-           config::Child& c = g->connections[0].children[0];
-           c.mode = SaMode::Transport;
-           c.local_ts = TrafficSelector::parse(g == &a ? "10.9.0.1/32" : "10.9.0.2/32").value();
-           c.remote_ts = TrafficSelector::parse(g == &a ? "10.9.0.2/32" : "10.9.0.1/32").value();
-         }
-       });
-     },
-     "cCiI"},
+    {"v2_transport", 2, [](Scene& s) { two(s, in_transport_mode); }, "cCiI"},
 };
 
 }  // namespace

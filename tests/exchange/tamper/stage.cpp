@@ -153,6 +153,15 @@ void end(Scene& s, Host& insider, Host& victim) {
 
 }  // namespace
 
+void in_transport_mode(config::GatewayConfig& a, config::GatewayConfig& b) {
+  for (auto* g : {&a, &b}) {
+    config::Child& c = g->connections[0].children[0];
+    c.mode = SaMode::Transport;
+    c.local_ts = TrafficSelector::parse(g == &a ? "10.9.0.1/32" : "10.9.0.2/32").value();
+    c.remote_ts = TrafficSelector::parse(g == &a ? "10.9.0.2/32" : "10.9.0.1/32").value();
+  }
+}
+
 std::span<const Scenario> scenarios() {
   static const std::vector<Scenario> all = [] {
     std::vector<Scenario> out;

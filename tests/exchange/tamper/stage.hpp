@@ -41,6 +41,8 @@ struct Scenario {
   bool (*shown)(const Scene&) = nullptr;  ///< at the end of them: what makes it this scenario came about
 };
 std::span<const Scenario> scenarios();
+/// A change of two sites: their CHILD SA is of what they say to each other themselves.
+void in_transport_mode(config::GatewayConfig& a, config::GatewayConfig& b);
 std::span<const Scenario> scenarios_v1();
 std::span<const Scenario> scenarios_v2();
 
