@@ -121,6 +121,8 @@ std::expected<void, std::string> Gateway::make_workers() {
       ::getrandom(environment_.cookie_secret.data(), environment_.cookie_secret.size(), 0) !=
           static_cast<ssize_t>(environment_.cookie_secret.size()))
     return std::unexpected("getrandom failed");
+  talks_ = std::make_unique<IkeTalks>(environment_.hash_seed);
+  environment_.talks = talks_.get();
   for (std::size_t w = 0; w < n; ++w) {
     auto crypto = CryptoEngine::create();
     if (!crypto) return std::unexpected(crypto.error());

@@ -58,6 +58,7 @@ class Gateway {
   std::vector<std::unique_ptr<BufferRing>> handoff_;
   std::unique_ptr<ParcelBoards> boards_;
   std::unique_ptr<BufferRing> ike_, slow_;
+  std::unique_ptr<IkeTalks> talks_;
   Waker waker_;
   std::unique_ptr<Rcu> rcu_;
   CaptureSwitch capture_;

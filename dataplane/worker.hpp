@@ -24,6 +24,7 @@
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/icmp.hpp"
 #include "dataplane/nodes/ike_cookie.hpp"
+#include "dataplane/nodes/ike_talks.hpp"
 #include "dataplane/nodes/parcel.hpp"
 #include "dataplane/nodes/path_log.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
@@ -57,6 +58,7 @@ struct WorkerEnvironment {
   std::span<const std::unique_ptr<BufferRing>> handoff;  ///< to each worker
   ParcelBoards* boards = nullptr;                        ///< of all workers; nullptr: each does the crypto of all its SAs itself
   BufferRing* ike = nullptr;                             ///< to the manager: for culvertd
+  IkeTalks* talks = nullptr;                             ///< the manager writes what workers read
   BufferRing* slow = nullptr;                            ///< to the manager: Resolve and Acquire
   Waker* manager = nullptr;
   Rcu* rcu = nullptr;
@@ -158,6 +160,7 @@ class Worker {
   void group_query(Packet& p);
   void heard(Packet& p, const NeighborVerdict& verdict, std::uint16_t ether_type);
   void punt_ike(Packet& p);
+  [[nodiscard]] PuntKind later_message(const Packet& p) const;
   void ask_for_cookie(Packet& p, const FirstMessage& m);
   void path_mtu(Packet& p);
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);

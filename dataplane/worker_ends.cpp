@@ -46,19 +46,27 @@ void Worker::heard(Packet& p, const NeighborVerdict& v, std::uint16_t ether_type
   BufferPool::release(nullptr, std::span(&p.handle, 1));
 }
 
-/// Those who have begun come first, and who brings a cookie of ours counts as one of them. Of those who begin with IKEv2 culvertd gets a
-/// few: the others are asked for one here.
+/// Those who have a tunnel come first, then those who have begun; who brings a cookie of ours counts as one of these. Of those who begin
+/// with IKEv2 culvertd gets a few: the others are asked for one here.
 void Worker::punt_ike(Packet& p) {
   if (env_.ike == nullptr) return drops_.drop(p, Drop::PuntFull);
   const auto first = begins_negotiation(p) ? read_first_message(p) : std::nullopt;
   const bool heard = first && first->cookie.size() == Cookies::kBytes && cookie_checks_.take(now_) && cookies_.good(p, *first, now_);
-  const PuntKind kind = heard || !begins_negotiation(p) ? PuntKind::Begun : first ? PuntKind::Askable : PuntKind::First;
+  const PuntKind kind = heard ? PuntKind::Begun : !begins_negotiation(p) ? later_message(p) : first ? PuntKind::Askable : PuntKind::First;
   if (!punt_budget_.take(source_of(p), kind, now_, p.vrf)) {
     if (kind == PuntKind::Askable) return ask_for_cookie(p, *first);
     return drops_.drop(p, Drop::PuntFull);
   }
-  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port, .heard = heard, .vrf = p.vrf};
+  note_of(p.handle) = {.kind = Handoff::Ike, .port = p.rx_port, .heard = heard, .stray = kind == PuntKind::Stray, .vrf = p.vrf};
   to_manager(p, env_.ike, Drop::PuntFull);
+}
+
+/// Of one that names both SPIs: whether there is such a negotiation or SA.
+PuntKind Worker::later_message(const Packet& p) const {
+  const std::uint8_t* udp = p.data + p.l4_offset;
+  const std::uint32_t front = kUdpHeaderBytes + (p.destination_port == kNatTPort ? 4U : 0U);
+  const auto known = env_.talks->known(ByteView(udp + front, load_be16(udp + 4) - front));
+  return known == IkeTalks::Known::Keyed ? PuntKind::Keyed : known == IkeTalks::Known::Begun ? PuntKind::Begun : PuntKind::Stray;
 }
 
 /// Never by an SA: IKE goes past the policies (RFC 4301 §4.4.1).

@@ -44,6 +44,7 @@ struct HandoffNote {
   bool from_tunnel = false;  ///< it arrived under an SA
   bool local = false;        ///< made here
   bool heard = false;        ///< Ike: it has brought a cookie of ours
+  bool stray = false;        ///< ... of an SA that nobody here knows
   VrfId vrf = kDefaultVrf;   ///< Packet::vrf
 };
 

@@ -53,7 +53,7 @@ void write_ipv6(std::uint8_t* ip, const shm::Datagram& d, const Piece& piece, st
 }
 }  // namespace
 
-std::optional<Drop> punt(const Packet& p, bool heard, PuntProducer& ring) {
+std::optional<Drop> punt(const Packet& p, bool heard, bool stray, PuntProducer& ring) {
   const std::uint8_t* udp = p.data + p.l4_offset;
   const std::uint32_t length = load_be16(udp + 4);
   const std::uint32_t payload = length - kUdpHeaderBytes;
@@ -61,7 +61,7 @@ std::optional<Drop> punt(const Packet& p, bool heard, PuntProducer& ring) {
   // Over IPv4 there need not be a checksum (RFC 768), over IPv6 there must (RFC 8200 §8.1).
   const bool summed = load_be16(udp + 6) != 0 || p.family == Family::V6;
   if (summed && upper_sum(p.family, p.data, kProtocolUdp, udp, length) != 0xffff) return Drop::PuntInvalid;
-  if (!heard && begins_negotiation(p) && ring.room() <= shm::kDatagramSlots / 2) return Drop::PuntFull;
+  if ((stray || (!heard && begins_negotiation(p))) && ring.room() <= shm::kDatagramSlots / 2) return Drop::PuntFull;
   const bool taken = ring.produce([&](shm::Datagram& d) {
     d.local = {destination_of(p), p.destination_port, p.vrf};
     d.remote = {source_of(p), p.source_port, p.vrf};
@@ -82,7 +82,11 @@ shm::RingStatus Injector::inject(InjectConsumer& ring, const std::function<void(
   });
   if (status != shm::RingStatus::Item) return status;
   std::optional<Drop> refused = check();
-  if (!refused) refused = build(emit);
+  if (!refused) {
+    const std::size_t marker = copy_.local.port == kNatTPort ? 4 : 0;  // RFC 3948 §2.2
+    talks_.sent(ByteView(copy_.data).first(copy_.length).subspan(std::min<std::size_t>(marker, copy_.length)));
+    refused = build(emit);
+  }
   if (refused) {
     counters_.generated.add(1);
     counters_.drops[static_cast<std::size_t>(*refused)].add(1);

@@ -9,6 +9,7 @@
 #include "common/shm/segment.hpp"
 #include "dataplane/fib/fib.hpp"
 #include "dataplane/io/buffers.hpp"
+#include "dataplane/nodes/ike_talks.hpp"
 
 namespace culvert::dp {
 
@@ -17,14 +18,14 @@ using InjectConsumer = shm::RingConsumer<shm::Datagram, shm::kDatagramSlots>;
 
 /// Copies the UDP datagram in `packet` (parsed, checked by classify_local) into the ring. The reason, if it could not be.
 /// PuntInvalid: the UDP checksum is wrong, or missing over IPv6. First messages fill no more than half of the ring, whatever they are many
-/// of, but for those that are `heard`: with a cookie of ours.
-std::optional<Drop> punt(const Packet& packet, bool heard, PuntProducer& ring);
+/// of, but for those that are `heard`: with a cookie of ours; nor do those that are `stray`.
+std::optional<Drop> punt(const Packet& packet, bool heard, bool stray, PuntProducer& ring);
 
 class Injector {
  public:
-  Injector(std::span<const OwnAddresses> own, const Fib& fib, std::span<const Interface> interfaces, BufferPool& pool,
+  Injector(std::span<const OwnAddresses> own, const Fib& fib, std::span<const Interface> interfaces, BufferPool& pool, IkeTalks& talks,
            shm::ManagerCounters& counters)
-      : own_(own), fib_(fib), interfaces_(interfaces), pool_(pool), counters_(counters) {}
+      : own_(own), fib_(fib), interfaces_(interfaces), pool_(pool), talks_(talks), counters_(counters) {}
   /// Takes one datagram and makes IP packets of it, fragments where it is larger than the MTU; `emit` takes each buffer, with
   /// its VRF.
   /// Empty: nothing was there. Refused ones are counted and end here.
@@ -37,6 +38,7 @@ class Injector {
   const Fib& fib_;
   std::span<const Interface> interfaces_;
   BufferPool& pool_;
+  IkeTalks& talks_;
   shm::ManagerCounters& counters_;
   shm::Datagram copy_{};
   std::uint32_t id_ = 0;

@@ -54,7 +54,8 @@ Manager::Manager(const Setup& s)
           s.environment.interfaces, [this](std::uint16_t number, const GroupReports::Write& write) { send_own(number, write); },
           s.environment.hash_seed),
       ports_(s.environment.ports, s.interfaces, s.environment.vlan_traffic, s.tables.rcu),
-      injector_(s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, segment_.manager()),
+      injector_(s.environment.own, *s.environment.fib, s.environment.interfaces, *s.environment.pool, *s.environment.talks,
+                segment_.manager()),
       signal_fd_(s.signal_fd) {}
 
 Manager::~Manager() { give_up(); }
@@ -220,7 +221,7 @@ bool Manager::take_ike() {
   for (std::size_t i = 0; i < n; ++i) {
     Packet p;
     load_handed_over(buffers[i], p);
-    if (const auto refused = punt_packet(p, note_of(buffers[i]).heard)) {
+    if (const auto refused = punt_packet(p, note_of(buffers[i]))) {
       end(buffers[i], *refused, false);
     } else {
       BufferPool::release(nullptr, std::span(&buffers[i], 1));
@@ -230,10 +231,10 @@ bool Manager::take_ike() {
 }
 
 /// A datagram for culvertd.
-std::optional<Drop> Manager::punt_packet(Packet& p, bool heard) {
+std::optional<Drop> Manager::punt_packet(Packet& p, const HandoffNote& note) {
   if (!session_) return Drop::PuntFull;  // nobody is attached
   if (!parse_ip(p)) return Drop::PuntInvalid;
-  const auto refused = punt(p, heard, session_->punt);
+  const auto refused = punt(p, note.heard, note.stray, session_->punt);
   if (refused) return refused;
   notify_ = true;
   segment_.manager().consumed.add(1);

@@ -81,7 +81,7 @@ class Manager {
   void report_acquire(void* buffer);
   void send_dummies(std::uint64_t now);
   void learn_path_mtu(void* buffer, std::uint64_t now);
-  std::optional<Drop> punt_packet(Packet& p, bool heard);
+  std::optional<Drop> punt_packet(Packet& p, const HandoffNote& note);
   shm::AckResult ask(const shm::Message& message);
   shm::AckResult trace_packet(const shm::TracePacket& question);
   shm::AckResult capture(const shm::Capture& wanted);

@@ -29,21 +29,29 @@ class TokenBucket {
 
 /// A datagram of IKE, as to who may have sent it.
 enum class PuntKind : std::uint8_t {
-  Begun,    ///< of a negotiation or SA that has begun, as it says, or with a cookie of ours
+  Keyed,    ///< of an SA of IKE under whose keys culvertd has said something (IkeTalks)
+  Begun,    ///< of a negotiation that culvertd has answered, or with a cookie of ours
+  Stray,    ///< of a negotiation or SA that nobody here knows: anybody, in anybody's name, or a peer with what was here before
   First,    ///< begins one: anybody, in anybody's name
   Askable,  ///< the same with IKEv2: whoever it is can be asked for a cookie
 };
 
-/// What of IKE's datagrams goes to culvertd: a budget a source, and three in all, so that a flood neither fills the ring nor shuts
-/// out others. First messages have their own: those who already have our answer, or a tunnel, must not wait behind them, nor those of
-/// IKEv1, which knows no cookies, behind those of IKEv2. Sources share a bucket if their hashes agree under `seed`, which must be random.
+/// What of IKE's datagrams goes to culvertd: a budget a source, and one of each kind in all, so that a flood neither fills the ring nor
+/// shuts out others. Those who have a tunnel must not wait behind those who begin one, nor either behind those who only say so; nor those
+/// who begin with IKEv1, which knows no cookies, behind those with IKEv2. Sources share a bucket if their hashes agree under `seed`, which
+/// must be random.
 class PuntLimiter {
  public:
   static constexpr std::uint32_t kAskableRate = 4000, kAskableBurst = 400;  ///< who comes beyond is asked for a cookie
   static constexpr std::uint32_t kSourceRate = 5000, kSourceBurst = 500;  ///< a thousand negotiations a second, as a NAT may have behind it
   static constexpr std::uint32_t kFirstRate = 10000, kFirstBurst = 400;   ///< less than half of the ring to culvertd
-  static constexpr std::uint32_t kTotalRate = 20000, kTotalBurst = 800;   ///< of all others; less than the ring holds
-  explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) { sources_.fill(TokenBucket(kSourceRate, kSourceBurst)); }
+  static constexpr std::uint32_t kBegunRate = 10000, kBegunBurst = 600;   ///< as many as may begin, and more at once than one source may
+  static constexpr std::uint32_t kStrayRate = 2000, kStrayBurst = 200;    ///< after a restart all are; each says it again within seconds
+  static constexpr std::uint32_t kKeyedRate = 20000, kKeyedBurst = 800;   ///< less than the ring holds
+  explicit PuntLimiter(std::uint64_t seed) : seed_(seed | 1) {
+    sources_.fill(TokenBucket(kSourceRate, kSourceBurst));
+    keyed_sources_ = sources_;
+  }
 
   bool take(const IpAddress& source, PuntKind kind, std::uint64_t now, VrfId vrf = kDefaultVrf) {
     std::uint64_t h = seed_ ^ std::uint64_t{vrf} << 56;
@@ -51,15 +59,19 @@ class PuntLimiter {
     for (const std::uint8_t b : source.view().first(source.family == Family::V6 ? 8 : source.size())) h = (h ^ b) * 0x100000001b3U;
     h *= 0x9e3779b97f4a7c15U;
     // A source that used up its own budget takes nothing of the common one.
-    TokenBucket& own = sources_[h >> 54];
-    TokenBucket& all = kind == PuntKind::Begun ? total_ : kind == PuntKind::First ? first_ : askable_;
+    TokenBucket& own = (kind == PuntKind::Keyed ? keyed_sources_ : sources_)[h >> 54];
+    TokenBucket& all = kinds_[static_cast<std::size_t>(kind)];
     return own.would_take(now) && all.take(now) && own.take(now);
   }
 
  private:
   std::uint64_t seed_;
-  TokenBucket first_{kFirstRate, kFirstBurst}, askable_{kAskableRate, kAskableBurst}, total_{kTotalRate, kTotalBurst};
-  std::array<TokenBucket, 1024> sources_;
+  std::array<TokenBucket, 5> kinds_{{{kKeyedRate, kKeyedBurst},
+                                     {kBegunRate, kBegunBurst},
+                                     {kStrayRate, kStrayBurst},
+                                     {kFirstRate, kFirstBurst},
+                                     {kAskableRate, kAskableBurst}}};  ///< by PuntKind
+  std::array<TokenBucket, 1024> sources_, keyed_sources_;              ///< who comes in a peer's name takes nothing of what the peer has
 };
 
 }  // namespace culvert::dp

@@ -81,6 +81,7 @@ class Rig {
             .whole = whole_.get(),
             .handoff = handoff_,
             .ike = ike_.get(),
+            .talks = &talks_,
             .slow = slow_.get()};
     for (unsigned w = 0; w < kWorkers; ++w)
       workers.push_back(std::make_unique<Worker>(w, env_, good(CryptoEngine::create()), segment_->workers()[w]));
@@ -200,6 +201,7 @@ class Rig {
   std::atomic<const Spd*> current_{nullptr};
   std::vector<std::unique_ptr<BufferRing>> handoff_;
   std::unique_ptr<BufferRing> ike_, slow_;
+  IkeTalks talks_{7};
   WorkerEnvironment env_;
 
  public:
