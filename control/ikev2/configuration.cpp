@@ -298,7 +298,7 @@ bool take_address(Core& core, IkeSa& sa, const Message& reply) {
   const Cp* given = config_of(reply, ConfigType::Reply);
   if (!given) return false;
   std::string ours, beside;
-  sa.given = {};
+  sa.told = {};
   const auto note = [&](auto& list, const auto& one, const char* what) {
     if (!one || list.size() == ike::GivenConfig::kMost) return;
     list.push_back(*one);
@@ -313,8 +313,8 @@ bool take_address(Core& core, IkeSa& sa, const Message& reply) {
       ours += (ours.empty() ? "" : " and ") + got->to_string();
     }
     for (const ConfigAttribute& a : given->attributes) {
-      if (a.type == of.dns) note(sa.given.dns, server_in(a, of.family), ", DNS ");
-      if (a.type == of.subnet) note(sa.given.networks, subnet_in(a, of.family), ", network ");
+      if (a.type == of.dns) note(sa.told.dns, server_in(a, of.family), ", DNS ");
+      if (a.type == of.subnet) note(sa.told.networks, subnet_in(a, of.family), ", network ");
     }
   }
   if (ours.empty()) return false;

@@ -236,7 +236,7 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->sync.replay = old.sync.replay;
   made->shares = old.shares;
   made->inner_local = old.inner_local;
-  made->given = old.given;
+  made->told = old.told;
   made->inner_remote = old.inner_remote;
   made->lease = old.lease;
   made->given = old.given;

@@ -336,7 +336,7 @@ struct IkeSa {
   std::vector<IpAddress> framed;               ///< ... and the virtual addresses that he is to have; none: any of the pools
   std::optional<PeerKey> peer;                 ///< of a connection that can have many
   VirtualAddresses inner_local, inner_remote;  ///< ours as a client, the peer's as a gateway
-  ike::GivenConfig given;                      ///< beside the former
+  ike::GivenConfig told;                       ///< beside the former
   std::string lease;                           ///< who holds the latter (configuration.hpp)
   std::vector<Child> children;
   std::map<std::size_t, Shares> shares;  ///< by child

@@ -119,7 +119,7 @@ void add_ike_sas(const Core& core, std::vector<ike::IkeSaInfo>& out) {
     const VirtualAddresses& inner = sa.inner_remote.any() ? sa.inner_remote : sa.inner_local;
     info.virtual_address = inner.v4 ? inner.v4 : inner.v6;
     if (inner.v4) info.virtual_address_v6 = inner.v6;
-    info.given = sa.given;
+    info.given = sa.told;
     for (const Child& child : sa.children) info.children.push_back(view(core, sa, child));
     add_unfinished(core, sa, info.children);
     out.push_back(std::move(info));
