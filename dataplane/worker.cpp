@@ -9,8 +9,8 @@
 //   outbound -+- protect (MTU, fragments) -> encapsulate (hand over to the SA's owner) -+-> send -> neighbour -> transmit
 //             +- send_clear (route, MTU, fragments) ------------------------------------+
 //
-// The usual goes shorter ways, which must come to the same: from check_clear straight to encapsulate where the flow alone decides
-// (protect_at_once), from decapsulate straight to the port's queue (worker_inbound.cpp, where all that comes under an SA is until then).
+// The usual goes shorter ways, which must come to the same: from check_clear straight to the port's queue (worker_outbound.cpp), and from
+// decapsulate (worker_inbound.cpp, where all that comes under an SA is until then).
 // What ends here or goes to the manager or another worker, and what such a worker sends us, is in worker_ends.cpp, except where the path
 // goes on (handed_over). Of SAs whose crypto is spread the path goes a detour from decapsulate and encapsulate on: worker_spread.cpp.
 // Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on that of the peer that the SA leads
@@ -151,8 +151,13 @@ inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burs
   const MacBits mac = tx_[port].mac;
   const VrfId vrf = env_.interfaces[port].vrf;
   const OwnAddresses& own = env_.own[vrf];
+  const LastEsp last = last_esp_;
+  const bool may_be_like = last.is_of(vrf);
   for (Packet& p : packets) {
-    if (is_ipv4_to(p, mac) && parse_usual<Summed, kEthernetBytes>(p, vrf)) [[likely]] {
+    if (may_be_like && last.like_frame<Summed>(p, mac)) {
+      set_origin(p, Origin::Clear);
+      esp.push_back(&p);
+    } else if (is_ipv4_to(p, mac) && parse_usual<Summed, kEthernetBytes>(p, vrf)) [[likely]] {
       input(p, own, esp, clear);
     } else {
       other_frame(p, mac, esp, clear);
@@ -171,13 +176,13 @@ void Worker::receive(std::uint16_t port, std::span<Packet> packets) {
   }
   watch_.lap(shm::Node::Classify, packets.size());
   Burst rest;
-  for (std::size_t at = 0; at < clear.size(); at += together_) {
-    Burst some = clear.part(at, together_), leaving;
-    const std::size_t asked = some.size();
-    check_clear(some, leaving);
+  if (!clear.empty()) {
+    Burst leaving;
+    const std::size_t asked = clear.size();
+    check_clear(clear, leaving);
     watch_.lap(shm::Node::Policy, asked);
-    if (!leaving.empty()) encapsulate(leaving);
-    rest.append(some);
+    if (!leaving.empty()) leave_under_sas(leaving);
+    rest.append(clear);
   }
   if (!esp.empty()) decapsulate(esp, rest, true);
   if (!rest.empty()) dispatch(rest);
@@ -200,8 +205,8 @@ void Worker::other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear) {
   if (v.kind != FrameKind::Ip) return drops_.drop(p, v.reason);
   if (!parse_ip(p)) return drops_.drop(p, Drop::RxMalformed);
   const OwnAddresses& addresses = env_.own[p.vrf];
-  if (p.family == Family::V4) return input(p, addresses, esp, clear);
   set_origin(p, Origin::Clear);
+  if (p.family == Family::V4) return last_esp_.like(p) ? esp.push_back(&p) : input(p, addresses, esp, clear);
   if (!input_v6(p, addresses)) return;
   if (!addresses.contains_v6(p.data + 24)) return clear.push_back(&p);
   local(p, esp, clear);
@@ -214,10 +219,6 @@ VlanTraffic& Worker::traffic(std::uint16_t vlan_interface) {
 /// A parsed IPv4 packet.
 inline void Worker::input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
   set_origin(p, Origin::Clear);
-  if (last_esp_.like(p)) {
-    p.inbound = last_esp_.sa;
-    return esp.push_back(&p);
-  }
   if (martian_source_v4(load_be32(p.data + 12), own)) [[unlikely]]
     return drops_.drop(p, Drop::RxMartian);
   if (!own.contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
@@ -300,76 +301,6 @@ void Worker::find_tunnel(OutboundSa& sa) {
   tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
   if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
-}
-
-/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look. `leaving`: what is to be
-/// encapsulated, ready; `packets`: what there is more to say about.
-void Worker::check_clear(Burst& packets, Burst& leaving) {
-  if (policies_now_ == nullptr) return look_up_ways(packets);
-  Burst others;
-  std::array<const SpdEntry*, kBurstMax> mirrored;
-  const bool followed = paths_.on();
-  PolicySa last;
-  by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
-    flows.template recall<true>(
-        *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
-        [&](std::size_t i, const auto& flow) {
-          Packet& p = *some[i];
-          if (!followed && protect_at_once(p, flow, last)) [[likely]]
-            return leaving.push_back(&p);
-          p.policy = flow.outbound_entry(*policies_now_);
-          p.tx_port = flow.hop;
-          mirrored[others.size()] = flow.mirrored_entry(*policies_now_);
-          others.push_back(&p);
-        });
-  });
-  packets.clear();
-  Tunnel way;
-  leaving.filter([&](Packet& p) {
-    __builtin_prefetch(p.data + p.length, 1);  // where the trailer will stand
-    if (p.outbound != way.sa) [[unlikely]]
-      way = tunnel(*p.outbound);
-    if (p.length > way.mtu || opens_tcp(p)) [[unlikely]]
-      return fit_under_sa(p);
-    p.tx_port = way.hop;
-    decrement_ttl(p);
-    return true;
-  });
-  if (others.empty()) [[likely]]
-    return;
-  std::size_t i = 0;
-  others.filter([&](Packet& p) {
-    const SpdEntry* entry = mirrored[i++];
-    if (!possible_destination(p)) return false;
-    const bool same =
-        entry != nullptr && entry->action == shm::PolicyAction::Protect && within_one_network(*entry, p, env_.interfaces[p.rx_port]);
-    const InboundVerdict v = inbound_verdict(entry, same);
-    if (v.by_bypass) set_origin(p, Origin::ClearByBypass);
-    if (!v.accept) drops_.drop(p, v.reason);
-    return v.accept;
-  });
-  packets.append(others);
-}
-
-/// Of a packet in clear of a flow of which all are protected, whatever else they are: its SA, which check_clear(), dispatch() and
-/// outbound() would come to. False: they must.
-template <class Flow>
-inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last) {
-  if (!flow.settled() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
-    return false;
-  if (flow.protect != last.policy) [[unlikely]] {
-    const PolicyState& policy = env_.policies[flow.protect];
-    OutboundSa* own = youngest_own(policy, id_);
-    OutboundSa* sa = own != nullptr && !own->expired() ? own : policy.current.load(std::memory_order_acquire);
-    const bool whole = sa != nullptr && !sa->narrow.load(std::memory_order_relaxed);
-    last = {whole ? sa : nullptr, flow.protect};
-    if (whole) sa->prefetch();
-  }
-  p.outbound = last.sa;
-  if (last.sa != nullptr) [[likely]]
-    return true;
-  p.outbound = sa_for(env_.policies[flow.protect], p, id_);
-  return p.outbound != nullptr;
 }
 
 /// Policy and route on the way out of packets that check_clear has not seen: what we made. Before there are policies: the route alone, of

@@ -80,11 +80,13 @@ void store_frames(std::span<Packet* const> packets, FrameHeader header, void** h
   for (const Packet* p : packets) *handles++ = store_frame(*p, header);
 }
 
-void store_forwarded(std::span<Packet* const> packets, const MacBits* to, FrameHeader header, void** handles) {
-  const std::uint64_t rest = header.first >> 48 << 48;
-  for (std::size_t i = 0; i < packets.size(); ++i) {
-    decrement_ttl(*packets[i]);
-    handles[i] = store_frame(*packets[i], {to[i] | rest, header.last});
+void store_bounds(std::span<const Frame> frames, void** handles) {
+  for (const Frame& f : frames) {
+    rte_mbuf* m = mbuf(f.handle);
+    m->data_off = f.begin;
+    m->pkt_len = f.length;
+    m->data_len = f.length;
+    *handles++ = m;
   }
 }
 

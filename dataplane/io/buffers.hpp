@@ -83,9 +83,13 @@ struct FrameHeader {
 /// For packets that leave alike: writes the header in front of each, which needs the headroom, and what is then sent into its buffer. The
 /// buffers go to `handles`; the views are as before.
 void store_frames(std::span<Packet* const> packets, FrameHeader header, void** handles);
-/// The same of packets that are forwarded, each to its own address: to each one hop less is left. In one step, so that what was written to
-/// last is written to again while its page is at hand. Asks the view for bounds and family alone.
-void store_forwarded(std::span<Packet* const> packets, const MacBits* to, FrameHeader header, void** handles);
+/// A frame that is written: where it begins in its buffer, and its bytes.
+struct Frame {
+  void* handle;
+  std::uint16_t begin, length;
+};
+/// Says so to the buffers, which go to `handles`.
+void store_bounds(std::span<const Frame> frames, void** handles);
 HandoffNote& note_of(void* handle);
 
 /// Cuts an IPv4 packet (view at its IP header, no DF) into fragments that fit `mtu`. Fills at most `out.size()` views, and

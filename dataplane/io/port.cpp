@@ -195,16 +195,18 @@ std::size_t Port::receive(unsigned queue, std::span<Packet> views) {
   std::array<rte_mbuf*, kBurstMax> mbufs;
   const std::uint16_t n = rte_eth_rx_burst(id_, static_cast<std::uint16_t>(queue), mbufs.data(),
                                            static_cast<std::uint16_t>(std::min(views.size(), mbufs.size())));
-  for (std::uint16_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
   const std::uint16_t index = index_;
   for (std::uint16_t i = 0; i < n; ++i) {
+    Packet& view = views[i];
+    if (is_own_and_linear(mbufs[i])) [[likely]] {
+      view_of(mbufs[i], view, index);
+      rte_prefetch0(view.data);
+      continue;
+    }
     // Scattered receive is never asked for, and buffers are as large as the largest MTU: this is for devices that do it all the same.
-    const bool usual = is_own_and_linear(mbufs[i]);
-    if (!usual) [[unlikely]]
-      if (rte_mbuf* copy = own_copy(mbufs[i], pool_.raw()); copy != nullptr) mbufs[i] = copy;
-    view_of(mbufs[i], views[i], index);
-    if (!usual && !is_own_and_linear(mbufs[i])) [[unlikely]]
-      views[i].length = 0;  // ends as malformed
+    if (rte_mbuf* copy = own_copy(mbufs[i], pool_.raw()); copy != nullptr) mbufs[i] = copy;
+    view_of(mbufs[i], view, index);
+    if (!is_own_and_linear(mbufs[i])) view.length = 0;  // ends as malformed
   }
   if (sums_) [[unlikely]]
     for (std::uint16_t i = 0; i < n; ++i) views[i].tag = found_right(mbufs[i]) ? Packet::kSummed : std::uint8_t{0};
