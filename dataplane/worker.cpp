@@ -41,10 +41,12 @@ constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
 constexpr std::uint32_t kCookieRate = 200000, kCookieBurst = 2000;  ///< asked for, and looked at, a second: a part of a worker's time
 constexpr unsigned kTransmitTries = 4;
-// Of what a port brings at once so many packets are written to together: their headers and buffers stay in the first-level cache, and their
-// pages in the TLB for stores, which has 16 entries, from step to step. What only reads is done for all of them before. All are written to
-// together where the crypto wants many, or where a pass has so many SAs that they must be loaded well ahead.
+// So many packets are written to together: their headers and buffers stay in the first-level cache, and their pages in the TLB for stores,
+// which has 16 entries, from step to step. Of a port whose driver copies packets no more are taken before they have gone the whole way; of
+// others what only reads is done for all before. Of long packets half as many fill the cache. All are written to together where the crypto
+// wants many, or where a pass has so many SAs that they must be loaded well ahead.
 constexpr std::size_t kTogether = 8;
+constexpr std::uint32_t kLong = 1024;
 constexpr int kFewSas = 16;
 
 std::uint64_t monotonic_ns() {
@@ -110,7 +112,9 @@ void Worker::begin_pass() {
   policies_now_ = env_.spd->load(std::memory_order_acquire);
   tunnel_.sa = nullptr;
   last_.neighbor = nullptr;
+  known_ = {};
   last_esp_.begin_pass(*env_.inbound);
+  begin_opening();
   paths_.begin_pass();
   drops_.observe(paths_.on() ? &paths_ : nullptr);
 }
@@ -120,15 +124,7 @@ bool Worker::poll() {
   const bool taken_up = early_.size() != 0 && take_up_early();
   for (std::uint16_t port = 0; port < env_.ports.size(); ++port) {
     if (id_ >= env_.ports[port]->queues()) continue;
-    watch_.start();
-    const std::size_t n = env_.ports[port]->receive(id_, views_);
-    if (n == 0) continue;
-    watch_.lap(shm::Node::Receive, n);
-    begin_pass();
-    received += n;
-    counters_.rx_packets.add(n);
-    receive(port, std::span(views_).first(n));
-    finish_pass();
+    received += receive_all(port);
   }
   if (!env_.handoff.empty() && !env_.handoff[id_]->empty()) {
     std::array<void*, kBurstMax> handles;
@@ -145,6 +141,27 @@ bool Worker::poll() {
   return received != 0 || served || taken_up;
 }
 
+/// A pass over what a port has brought. Returns how many.
+std::size_t Worker::receive_all(std::uint16_t port) {
+  const bool few = env_.ports[port]->copies() && together_ != kBurstMax;
+  std::size_t most = few ? together_ : kBurstMax, all = 0;
+  watch_.start();
+  while (all < kBurstMax) {
+    const auto views = std::span(views_).subspan(all, std::min(most, kBurstMax - all));
+    const std::size_t n = env_.ports[port]->receive(id_, views);
+    if (n == 0) break;
+    watch_.lap(shm::Node::Receive, n);
+    if (all == 0) begin_pass();
+    counters_.rx_packets.add(n);
+    receive(port, views.first(n));
+    all += n;
+    if (n < views.size()) break;
+    if (few) most = views[n - 1].length > kLong ? kTogether / 2 : kTogether;
+  }
+  if (all != 0) finish_pass();
+  return all;
+}
+
 /// `Summed`: of a device that looks at checksums of IPv4 headers.
 template <bool Summed>
 inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burst& esp, Burst& clear) {
@@ -158,7 +175,12 @@ inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burs
       set_origin(p, Origin::Clear);
       esp.push_back(&p);
     } else if (is_ipv4_to(p, mac) && parse_usual<Summed, kEthernetBytes>(p, vrf)) [[likely]] {
-      input(p, own, esp, clear);
+      if (own.contains_v4(load_be32(p.data + 16))) {
+        input(p, own, esp, clear);
+      } else {
+        set_origin(p, Origin::Clear);
+        clear.push_back(&p);  // its source is looked at where its flow is
+      }
     } else {
       other_frame(p, mac, esp, clear);
     }
@@ -664,6 +686,7 @@ void Worker::transmit(std::uint16_t port) {
 }
 
 void Worker::finish_pass() {
+  end_opening();
   if (!generated_.empty()) {
     Burst ours = generated_;
     generated_.clear();

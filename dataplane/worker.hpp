@@ -109,6 +109,14 @@ class Worker {
 
   class Leaving;
   class Opening;
+  struct EndOpening {
+    void operator()(Opening* opening) const;
+  };
+  /// A neighbour that IPv4 packets have been sent to in this pass.
+  struct KnownNeighbor {
+    std::uint64_t what = 0;  // their destination, as it stands in them, and their way
+    std::uint64_t link = 0;  // as Neighbor::link says it
+  };
 
   struct LastNeighbor {
     Neighbor* neighbor = nullptr;
@@ -117,6 +125,7 @@ class Worker {
   };
 
   // In the order of the path.
+  std::size_t receive_all(std::uint16_t port);
   void receive(std::uint16_t port, std::span<Packet> packets);
   template <bool Summed>
   void classify(std::uint16_t port, std::span<Packet> packets, Burst& esp, Burst& clear);
@@ -141,6 +150,9 @@ class Worker {
   void keep_own(Burst& esp, bool may_hand_over);
   void finish(Burst& esp, const EspBatch& batch, Burst& inner, bool tapped);
   void opened(Burst& packets, Burst& inner);
+  std::unique_ptr<Opening, EndOpening> make_opening();
+  void begin_opening();
+  void end_opening();
   void check_clear(Burst& packets, Burst& leaving);
   template <class Flow>
   bool protect_at_once(Packet& p, const Flow& flow, PolicySa& last);
@@ -168,6 +180,19 @@ class Worker {
   [[nodiscard]] FrameHeader frame_header(MacBits to, std::uint16_t port, std::uint16_t type) const {
     const MacBits from = tx_[port].mac;
     return {to | from << 48, from | MacBits{__builtin_bswap16(type)} << 48};
+  }
+  /// The slots of the port's queue for the handles of so many frames, at most kBurstMax, that are then queued().
+  void** slots_for(std::size_t count, std::uint16_t port) {
+    TxQueue& queue = tx_[port];
+    if (queue.size + count > queue.handles.size()) [[unlikely]]
+      transmit(port);
+    return queue.handles.data() + queue.size;
+  }
+  void queued(std::size_t count, std::uint16_t port) {
+    TxQueue& queue = tx_[port];
+    queue.size += count;
+    if (queue.size == queue.handles.size()) [[unlikely]]
+      transmit(port);
   }
   template <class Store>
   void queue_frames(std::size_t count, std::uint16_t port, Store&& store);
@@ -244,10 +269,12 @@ class Worker {
   LastEsp last_esp_;
   bool strangers_ = false;  // some ESP packet that is on its way to decapsulate() has no SA yet
   LastNeighbor last_;       // the one sent to last, within a pass
+  std::array<KnownNeighbor, 16> known_;
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
   Burst generated_;          // ICMP of our own, to be sent at the end of the pass
   std::vector<TxQueue> tx_;  // of each port
+  std::unique_ptr<Opening, EndOpening> opening_ = make_opening();
   const Vlans vlans_;
   ParcelBoard* const board_;  // nullptr: nothing is spread
   LateQuiescence late_;

@@ -50,10 +50,13 @@ void Worker::keep_own(Burst& esp, bool may_hand_over) {
     spread(fat, esp, Direction::Inbound, false);
 }
 
-/// Packets on their way out of a tunnel, those in a row that leave by one port together. Each is written to in one step.
+/// Packets on their way out of a tunnel. What those in a row that leave by one way have alike is asked once; each is written to in one
+/// step.
 class Worker::Leaving {
  public:
   explicit Leaving(Worker& worker) : worker_(worker) {}
+
+  void begin_pass() { way_ = 0; }
 
   /// What opened() would come to with a plain packet of a flow that is known. False: it must.
   bool takes(const Packet& p, const Opened& o, const FlowCache<>::Flow& flow) {
@@ -61,10 +64,13 @@ class Worker::Leaving {
     if (!in_clear || o.ip[8] <= 1 || opens_tcp_v4(o.ip, o.length)) [[unlikely]]
       return false;
     turn_to(flow.hop, Family::V4);
-    if (p.rx_port == hop_->port || !reaches(o)) [[unlikely]]
+    if (p.rx_port == hop_->port || o.length > mtu_) [[unlikely]]
+      return false;
+    const std::uint64_t link = link_to(o);
+    if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
       return false;
     decrement_ttl_v4(o.ip);
-    add(p.handle, o.ip, static_cast<std::uint32_t>(o.ip - p.data) + p.headroom, o.length);
+    add(p.handle, o.ip, static_cast<std::uint32_t>(o.ip - p.data) + p.headroom, o.length, link);
     return true;
   }
   /// The same, whose view is made, of a packet with a way out. False: send_clear() must.
@@ -72,17 +78,12 @@ class Worker::Leaving {
     turn_to(p.tx_port, p.family);
     if (p.length > mtu_ || p.headroom < kEthernetBytes) [[unlikely]]
       return false;
-    link_ = worker_.link_to(p, *hop_);
-    if (Neighbor::state_of(link_) != NeighborState::Reachable) [[unlikely]]
+    const std::uint64_t link = worker_.link_to(p, *hop_);
+    if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
       return false;
     decrement_ttl(p);
-    add(p.handle, p.data, p.headroom, p.length);
+    add(p.handle, p.data, p.headroom, p.length, link);
     return true;
-  }
-  void flush() {
-    if (n_ == 0) return;
-    worker_.queue_frames(std::exchange(n_, 0), hop_->port,
-                         [&](std::size_t at, std::size_t n, void** handles) { store_bounds(std::span(frames_).subspan(at, n), handles); });
   }
 
  private:
@@ -92,83 +93,79 @@ class Worker::Leaving {
       turn(id, family, way);
   }
   void turn(HopId id, Family family, std::uint32_t way) {
-    flush();
     way_ = way;
     hop_ = &worker_.env_.fib->hop(id);
     // A VLAN's packets are tagged one by one.
     const bool usual = hop_->leads_out() && hop_->port < worker_.tx_.size();
     mtu_ = usual ? std::uint32_t{worker_.env_.interfaces[hop_->port].mtu} : 0;
-    if (usual) header_ = worker_.frame_header(0, hop_->port, ether_type(family));
+    if (!usual) return;
+    header_ = worker_.frame_header(0, hop_->port, ether_type(family));
+    queue_ = &worker_.tx_[hop_->port];
   }
-  /// Whether it fits, and its neighbour has an address.
-  bool reaches(const Opened& o) {
-    if (o.length > mtu_) [[unlikely]]
-      return false;
+  /// Worker::link_to() of a plain packet.
+  std::uint64_t link_to(const Opened& o) {
     const auto address = static_cast<std::uint32_t>(o.key.second);
-    Known& known = known_[address >> 24 & (kKnown - 1)];  // by its last byte
+    KnownNeighbor& known = worker_.known_[address >> 24 & (worker_.known_.size() - 1)];  // by its last byte
     const std::uint64_t what = address | std::uint64_t{way_} << 32;
     if (known.what != what) [[unlikely]] {
       Neighbor* neighbor = hop_->neighbor != nullptr ? hop_->neighbor : worker_.env_.neighbors->find_v4(o.key.destination(), hop_->port);
       known = {what, neighbor != nullptr ? neighbor->use() : 0};
     }
-    link_ = known.link;
-    return Neighbor::state_of(link_) == NeighborState::Reachable;
+    return known.link;
   }
-  void add(void* handle, std::uint8_t* ip, std::uint32_t headroom, std::uint32_t length) {
-    const std::uint64_t first = Neighbor::mac_of(link_) | header_.first;
+  void add(void* handle, std::uint8_t* ip, std::uint32_t headroom, std::uint32_t length, std::uint64_t link) {
+    const std::uint64_t first = Neighbor::mac_of(link) | header_.first;
     std::memcpy(ip - kEthernetBytes, &first, sizeof first);
     std::memcpy(ip - sizeof header_.last, &header_.last, sizeof header_.last);
-    frames_[n_++] = {handle, static_cast<std::uint16_t>(headroom - kEthernetBytes), static_cast<std::uint16_t>(length + kEthernetBytes)};
+    set_bounds(handle, headroom - kEthernetBytes, length + kEthernetBytes);
+    queue_->handles[queue_->size++] = handle;
+    if (queue_->size == queue_->handles.size()) [[unlikely]]
+      worker_.transmit(hop_->port);
   }
 
   Worker& worker_;
-  std::size_t n_ = 0;
   const NextHop* hop_ = nullptr;
+  TxQueue* queue_ = nullptr;
   std::uint32_t mtu_ = 0;
-  std::uint64_t link_ = 0;
   FrameHeader header_{};   // without an address to go to
   std::uint32_t way_ = 0;  // the hop, and the family
-  std::array<Frame, kBurstMax> frames_;
-  struct Known {
-    std::uint64_t what = 0;  // destination of an IPv4 packet, as it stands there, and the way
-    std::uint64_t link = 0;
-  };
-  static constexpr std::size_t kKnown = 16;
-  std::array<Known, kKnown> known_{};  // neighbours of this pass, each found once while no other takes its place
 };
 
 /// What comes behind the crypto: plain packets of flows that are forwarded in clear are sent, each to its neighbour; the views of the
 /// others are made, and opened() says what becomes of them. Packets of a flow stay in order.
 class Worker::Opening {
  public:
-  Opening(Worker& worker, const EspBatch& batch, Burst& inner)
-      : worker_(worker), inner_(inner), rows_(batch, worker.esp_), leaving_(worker) {}
+  explicit Opening(Worker& worker) : worker_(worker), rows_(worker.esp_), leaving_(worker) {}
 
-  /// Some packets of the batch, from number `from` on, of `all` that are not finished. Adds to `inner` as decapsulate() does.
-  void finish(std::span<Packet* const> some, std::size_t from, std::size_t all) {
-    const FlowCache<>::Finder flows = worker_.flows_.finder();
-    const std::size_t kept = rows_.open(some, from, all, [this, flows](std::size_t n, Packet& p, const Opened& opened) {
-      Found& found = found_[n];
-      found.packet = &p;
-      found.opened = opened;
-      found.flow = nullptr;
-      if (opened.ip != nullptr) [[likely]]
-        __builtin_prefetch(found.flow = flows.find(opened.key));
-    });
+  void begin_pass() { leaving_.begin_pass(); }
+  /// What was asked of SAs and counted is no more than until here.
+  void end() { rows_.end(); }
+  /// The row of the packet that was finished last.
+  [[nodiscard]] const InboundRow& row() const { return rows_.row(); }
+  /// Some packets of a batch, from number `from` on. Adds to `inner` as decapsulate() does.
+  [[gnu::always_inline]] void finish(const EspBatch& batch, std::span<Packet* const> some, std::size_t from, Burst& inner) {
+    const std::size_t kept = rows_.open(
+        batch, some, from, [flows = worker_.flows_.finder(), all = found_.data()](std::size_t n, Packet& p, const Opened& opened) {
+          Found& found = all[n];
+          found.packet = &p;
+          found.opened = opened;
+          found.flow = nullptr;
+          if (opened.ip != nullptr) [[likely]]
+            __builtin_prefetch(found.flow = flows.find(opened.key));
+        });
     worker_.watch_.lap(shm::Node::Decrypt, some.size());
-    forward(kept);
+    forward(kept, inner);
     worker_.watch_.lap(shm::Node::Route, kept);
   }
-  void end() { rows_.end(); }
 
  private:
-  void forward(std::size_t all) {
+  [[gnu::always_inline]] void forward(std::size_t all, Burst& inner) {
     const std::uint64_t serial = worker_.flows_.serial_of(*worker_.policies_now_);
     for (const Found& f : std::span(found_).first(all)) {
       Packet& p = *f.packet;
       bool known = f.flow != nullptr && f.flow->is(f.opened.key, serial);
       if (known && !others_.empty()) [[unlikely]] {
-        finish_others();
+        finish_others(inner);
         known = f.flow->is(f.opened.key, serial);  // others have been put into the cache
       }
       if (known && leaving_.takes(p, f.opened, *f.flow)) [[likely]]
@@ -176,22 +173,20 @@ class Worker::Opening {
       settle(p, f.opened);
       others_.push_back(&p);
     }
-    finish_others();
+    finish_others(inner);
   }
-  void finish_others() {
-    leaving_.flush();
+  void finish_others(Burst& inner) {
     if (others_.empty()) [[likely]]
       return;
-    worker_.opened(others_, inner_);
+    worker_.opened(others_, inner);
     others_.clear();
   }
 
   Worker& worker_;
-  Burst& inner_;
   InboundRows rows_;
   Leaving leaving_;
   Burst others_;
-  struct Found {
+  struct alignas(64) Found {
     Opened opened;
     Packet* packet;
     const FlowCache<>::Flow* flow;  // where it would be; nullptr: it is not plain
@@ -199,9 +194,17 @@ class Worker::Opening {
   std::array<Found, kBurstMax> found_;
 };
 
+std::unique_ptr<Worker::Opening, Worker::EndOpening> Worker::make_opening() {
+  return std::unique_ptr<Opening, EndOpening>(new Opening(*this));
+}
+void Worker::EndOpening::operator()(Opening* opening) const { delete opening; }
+void Worker::begin_opening() { opening_->begin_pass(); }
+void Worker::end_opening() { opening_->end(); }
+
 /// Forwards inner packets. Adds to `inner` those that there is more to say about; their destinations and policies are looked up.
 void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
   if (strangers_) {
+    opening_->end();  // some of them may have moved
     esp_in_lookup(esp, *env_.inbound, drops_, &early_, now_);
     if (esp.empty()) return;
     last_esp_.note(*esp[esp.size() - 1]);
@@ -214,28 +217,25 @@ void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
     paths_.arrive(esp);
   watch_.lap(shm::Node::FindSa, esp.size());
   EspBatch batch;
-  esp_in_prepare(esp, batch, esp_, !strangers_);  // else all are like the last one
+  const InboundRow& row = opening_->row();
+  if (strangers_ || esp.empty() || esp[0]->inbound != row.sa || !row.usual || esp_in_prepare_alike(esp, row, batch) != esp.size())
+    esp_in_prepare(esp, batch, esp_, !strangers_);  // without strangers all are like the last one
   if (tapped || paths_.on() || policies_now_ == nullptr) [[unlikely]] {
     crypto_.decrypt(std::span(batch.ops).first(esp.size()));
     return finish(esp, batch, inner, tapped);
   }
-  Opening opening(*this, batch, inner);
   for (std::size_t at = 0; at < esp.size(); at += together_) {
     const auto some = std::span<Packet* const>(esp.begin(), esp.size()).subspan(at, std::min(together_, esp.size() - at));
     crypto_.decrypt(std::span(batch.ops).subspan(at, some.size()));
-    opening.finish(some, at, esp.size() - at);
+    opening_->finish(batch, some, at, inner);
   }
-  opening.end();
 }
 
 /// Behind the crypto of a whole batch. `tapped`: somebody asked for copies before it. Adds to `inner` as decapsulate() does.
 void Worker::finish(Burst& esp, const EspBatch& batch, Burst& inner, bool tapped) {
   const std::size_t sealed = esp.size();
-  if (!tapped && !paths_.on() && policies_now_ != nullptr) [[likely]] {
-    Opening opening(*this, batch, inner);
-    opening.finish(std::span<Packet* const>(esp.begin(), sealed), 0, sealed);
-    return opening.end();
-  }
+  if (!tapped && !paths_.on() && policies_now_ != nullptr) [[likely]]
+    return opening_->finish(batch, std::span<Packet* const>(esp.begin(), sealed), 0, inner);
   esp_in_finish(esp, batch, esp_);
   if (tapped) tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
   watch_.lap(shm::Node::Decrypt, sealed);
@@ -322,10 +322,8 @@ void Worker::send_all_opened(const Burst& packets) {
   for (Packet* p : packets) {
     if (leaving.takes(*p)) [[likely]]
       continue;
-    leaving.flush();
     send_clear(*p);
   }
-  leaving.flush();
 }
 
 }  // namespace culvert::dp

@@ -35,13 +35,12 @@ std::size_t simple_ones(std::span<Packet* const> packets, std::uint32_t mtu) {
 struct Unsealed {
   std::uint64_t packets = 0, bytes = 0;
 
-  /// Drops that of some packets; the frames of the others come to the front. Returns how many they are.
-  [[gnu::noinline]] std::size_t drop(std::span<Packet* const> some, std::span<const CryptoOp> ops, std::span<Frame> frames,
-                                     DropSink& drops) {
+  /// Drops that of some packets; the slots of the others come to the front. Returns how many they are.
+  [[gnu::noinline]] std::size_t drop(std::span<Packet* const> some, std::span<const CryptoOp> ops, void** slots, DropSink& drops) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < some.size(); ++i) {
       if (ops[i].ok) {
-        frames[kept++] = frames[i];
+        slots[kept++] = slots[i];
         continue;
       }
       packets += 1;
@@ -54,10 +53,19 @@ struct Unsealed {
 };
 }  // namespace
 
-/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look. `leaving`: what is to be
-/// encapsulated, with its SA; `packets`: what there is more to say about.
+/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look, and looks at the sources
+/// of flows that are not settled. `leaving`: what is to be encapsulated, with its SA; `packets`: what there is more to say about.
 void Worker::check_clear(Burst& packets, Burst& leaving) {
-  if (policies_now_ == nullptr) return look_up_ways(packets);
+  const auto possible_source = [this](Packet& p) {
+    if (p.family == Family::V6 || !martian_source_v4(load_be32(p.data + 12), env_.own[p.vrf])) [[likely]]
+      return true;
+    drops_.drop(p, Drop::RxMartian);
+    return false;
+  };
+  if (policies_now_ == nullptr) {
+    packets.filter(possible_source);
+    return look_up_ways(packets);
+  }
   Burst others;
   std::array<const SpdEntry*, kBurstMax> mirrored;
   const bool followed = paths_.on();
@@ -73,7 +81,8 @@ void Worker::check_clear(Burst& packets, Burst& leaving) {
           p.tx_port = flow.hop;
           mirrored[others.size()] = flow.mirrored_entry(*policies_now_);
           others.push_back(&p);
-        });
+        },
+        [&](std::size_t i) { return possible_source(*some[i]); });
   });
   packets.clear();
   if (others.empty()) [[likely]]
@@ -149,28 +158,27 @@ bool Worker::seal_row(std::span<Packet* const> packets) {
   prefetch_keys(sa.keys, packets[0]->length);
   const FrameHeader header = frame_header(Neighbor::mac_of(link), hop.port, kEtherTypeIpv4);
   std::array<CryptoOp, kBurstMax> ops;
-  std::array<Frame, kBurstMax> frames;
   Unsealed unsealed;
   for (std::size_t at = 0; at < packets.size(); at += together_) {
     const auto some = packets.subspan(at, std::min(together_, packets.size() - at));
+    void** const slots = slots_for(some.size(), hop.port);
     for (std::size_t i = 0; i < some.size(); ++i) {
       const Packet& p = *some[i];
       std::uint8_t* const ip = p.data;
       decrement_ttl_v4(ip);
-      row.write(ip, p.length, OutboundRow::first_of(ip), kProtocolIpip, ops[i]);
+      const std::uint32_t total = row.write(ip, p.length, OutboundRow::first_of(ip), kProtocolIpip, ops[i]);
       std::memcpy(ip - kFrameFront, &header.first, sizeof header.first);
       std::memcpy(ip - OutboundRow::kFront - sizeof header.last, &header.last, sizeof header.last);
-      frames[i] = {p.handle, static_cast<std::uint16_t>(p.headroom - kFrameFront),
-                   static_cast<std::uint16_t>(ops[i].text_length + row.icv + kFrameFront)};
+      set_bounds(p.handle, p.headroom - kFrameFront, total + kEthernetBytes);
+      slots[i] = p.handle;
     }
     watch_.lap(shm::Node::Forward, 0);
     crypto_.encrypt(std::span(ops).first(some.size()));
     watch_.lap(shm::Node::Encrypt, some.size());
     bool all = true;
     for (std::size_t i = 0; i < some.size(); ++i) all &= ops[i].ok;
-    const std::size_t kept = all ? some.size() : unsealed.drop(some, ops, frames, drops_);
-    queue_frames(kept, hop.port,
-                 [&](std::size_t from, std::size_t n, void** handles) { store_bounds(std::span(frames).subspan(from, n), handles); });
+    const std::size_t kept = all ? some.size() : unsealed.drop(some, ops, slots, drops_);
+    queued(kept, hop.port);
     watch_.lap(shm::Node::Send, kept);
   }
   row.take(sa);

@@ -20,6 +20,9 @@ constexpr unsigned kPrivate = 64;
 constexpr unsigned kFrameHead = 18;  // Ethernet, and the tag of a VLAN
 constexpr unsigned kEspTail = 64;    // padding, trailer and ICV of any suite
 static_assert(sizeof(HandoffNote) <= kPrivate);
+static_assert(offsetof(rte_mbuf, data_off) == bounds::kBeginAt && sizeof(rte_mbuf::data_off) == 2);
+static_assert(offsetof(rte_mbuf, pkt_len) == bounds::kLengthAt && sizeof(rte_mbuf::pkt_len) == 4);
+static_assert(offsetof(rte_mbuf, data_len) == bounds::kPieceAt && sizeof(rte_mbuf::data_len) == 2);
 
 rte_mbuf* mbuf(void* handle) { return static_cast<rte_mbuf*>(handle); }
 }  // namespace
@@ -78,16 +81,6 @@ inline void* store_frame(const Packet& p, const FrameHeader& header) {
 
 void store_frames(std::span<Packet* const> packets, FrameHeader header, void** handles) {
   for (const Packet* p : packets) *handles++ = store_frame(*p, header);
-}
-
-void store_bounds(std::span<const Frame> frames, void** handles) {
-  for (const Frame& f : frames) {
-    rte_mbuf* m = mbuf(f.handle);
-    m->data_off = f.begin;
-    m->pkt_len = f.length;
-    m->data_len = f.length;
-    *handles++ = m;
-  }
 }
 
 HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_to_priv(mbuf(handle))); }

@@ -22,6 +22,8 @@
 
 namespace culvert::dp {
 
+struct InboundRow;
+
 /// What the ESP nodes of one worker work with.
 struct EspContext {
   CryptoEngine& crypto;
@@ -65,6 +67,9 @@ void esp_out(Burst& burst, EspContext& context);
 // were prepared; other bursts may be prepared in between.
 /// `alike`: all packets have one SA, and one way outside: family, addresses, protocol, VRF, and no options.
 void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context, bool alike = false);
+/// The same of packets that are alike, under the SA of a usual row: of how many from the first one on there is nothing to be said against.
+/// They are ready; the others are not, and nothing was done about them.
+std::size_t esp_in_prepare_alike(const Burst& burst, const InboundRow& row, EspBatch& batch);
 void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context);
 /// What InboundRows asks of a packet that is not plain, or of an SA that is not usual, on which admit() has said `verdict`. Whether it goes
 /// on; then its view is that of the inner packet.

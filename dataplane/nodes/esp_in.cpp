@@ -172,9 +172,13 @@ inline Drop prepare_usual(Packet& p, const InboundRow& row, CryptoOp& op, std::u
   return replay_drop(row.sa->replay.check(sequence));
 }
 
-/// The same of packets that are alike outside, without options, the first of which comes as it should: of how many from the first one on
-/// there is nothing to be said against. They stay where they are.
-std::size_t prepare_alike(const Burst& burst, const InboundRow& row, EspBatch& batch) {
+}  // namespace
+
+std::size_t esp_in_prepare_alike(const Burst& burst, const InboundRow& row, EspBatch& batch) {
+  const Packet& like = *burst[0];
+  std::uint64_t ends;
+  std::memcpy(&ends, like.data + 12, sizeof ends);
+  if (ends != row.ends || like.flow_word() >> 32 != row.flow || like.family != Family::V4 || like.l4_offset != kIpv4HeaderBytes) return 0;
   const std::uint32_t overhead = kIpv4HeaderBytes + row.overhead, align = row.align, odd = align - 1;
   const SaKeys* const keys = &row.sa->keys;
   const ReplayWindow& window = row.sa->replay;
@@ -196,13 +200,6 @@ std::size_t prepare_alike(const Burst& burst, const InboundRow& row, EspBatch& b
   }
   return n;
 }
-/// Whether the outer header is what the row says.
-bool comes_right(const Packet& p, const InboundRow& row) {
-  std::uint64_t ends;
-  std::memcpy(&ends, p.data + 12, sizeof ends);
-  return ends == row.ends && p.flow_word() >> 32 == row.flow && p.family == Family::V4 && p.l4_offset == kIpv4HeaderBytes;
-}
-}  // namespace
 
 /// in: packets with an SA. out: those worth the crypto, one operation each.
 void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context, bool alike) {
@@ -218,8 +215,8 @@ void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context, bool ali
     if (i + 1 < all && burst[i + 1]->inbound == &sa) {  // not worth it for one
       row.ask(sa);
       row.expect_outside();
-      if (alike && row.usual && i == 0 && comes_right(*burst[0], row)) [[likely]]
-        kept = i = prepare_alike(burst, row, batch);
+      if (alike && row.usual && i == 0) [[likely]]
+        kept = i = esp_in_prepare_alike(burst, row, batch);
     }
     for (; i < all && burst[i]->inbound == &sa; ++i) {
       Packet& p = *burst[i];
@@ -260,8 +257,8 @@ void settle(Packet& p, const Opened& opened) {
 /// in: decrypted packets. out: inner packets.
 void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
   const std::size_t all = burst.size();
-  InboundRows rows(batch, context);
-  const auto kept = rows.open(std::span<Packet* const>(burst.begin(), all), 0, all, [&](std::size_t n, Packet& p, const Opened& opened) {
+  InboundRows rows(context);
+  const auto kept = rows.open(batch, std::span<Packet* const>(burst.begin(), all), 0, [&](std::size_t n, Packet& p, const Opened& opened) {
     settle(p, opened);
     burst[n] = &p;
   });

@@ -1,5 +1,5 @@
 // Packets behind the crypto, asked what an authentic and new packet is asked: those in a row under one SA together, of whichever number of
-// calls. Owns what is counted of a row until it ends; never looks at bytes before the ICV's verdict.
+// calls within a pass. Owns what is counted of a row until end(); never looks at bytes before the ICV's verdict.
 #pragma once
 
 #include <span>
@@ -26,26 +26,28 @@ inline Drop admit(InboundSa& sa, const CryptoOp& op, std::uint64_t sequence) {
 
 class InboundRows {
  public:
-  InboundRows(const EspBatch& batch, EspContext& context) : batch_(batch), context_(context) {}
+  explicit InboundRows(EspContext& context) : context_(context) {}
 
-  /// `packets`: those of the batch from number `from` on. `all`: how many there are, with those of calls after this one. Calls
-  /// keep(n, packet, opened) for each that goes on, in order; `n` counts them. Returns how many.
+  /// `packets`: those of the batch from number `from` on. Calls keep(n, packet, opened) for each that goes on, in order; `n` counts them.
+  /// Returns how many.
   template <class Keep>
-  std::size_t open(std::span<Packet* const> packets, std::size_t from, std::size_t all, Keep&& keep) {
+  [[gnu::always_inline]] std::size_t open(const EspBatch& batch, std::span<Packet* const> packets, std::size_t from, Keep&& keep) {
     std::size_t kept = 0;
-    const CryptoOp* op = batch_.ops.data() + from;
-    const std::uint64_t* sequence = batch_.sequence.data() + from;
+    const CryptoOp* op = batch.ops.data() + from;
+    const std::uint64_t* sequence = batch.sequence.data() + from;
     for (Packet *const *at = packets.data(), *const *const end = at + packets.size(); at != end;) {
       InboundSa& sa = *(*at)->inbound;
-      if (row_.sa != &sa) [[unlikely]]
-        turn_to(sa, all - static_cast<std::size_t>(at - packets.data()));
+      if (row_.sa != &sa || left_ < static_cast<std::size_t>(end - at)) [[unlikely]]
+        turn_to(sa);
+      Packet* const* const first = at;
       const std::size_t before = kept;
+      const bool usual = row_.usual;
       Tally plain, others;
       for (; at != end && (*at)->inbound == &sa; ++at, ++op, ++sequence) {
         Packet& p = **at;
         const Drop verdict = admit(sa, *op, *sequence);
         Opened out;
-        if (verdict == Drop::Count_ && row_.usual && open_plain(p, row_, *op, out)) [[likely]] {
+        if (verdict == Drop::Count_ && usual && open_plain(p, row_, *op, out)) [[likely]] {
           plain.bytes += out.length;
         } else {
           if (!esp_in_finish_one(p, verdict, *op, *sequence, context_)) continue;
@@ -55,6 +57,7 @@ class InboundRows {
         }
         keep(kept++, p, out);
       }
+      left_ -= static_cast<std::size_t>(at - first);
       plain_.packets += kept - before - others.packets;
       plain_.bytes += plain.bytes;
       others_.packets += others.packets;
@@ -62,6 +65,8 @@ class InboundRows {
     }
     return kept;
   }
+  /// What was asked last; of no SA where there was nothing since end().
+  [[nodiscard]] const InboundRow& row() const { return row_; }
   /// Counts after the last verdict.
   void end() {
     if (row_.sa == nullptr) return;
@@ -82,16 +87,16 @@ class InboundRows {
   struct Tally {
     std::uint64_t packets = 0, bytes = 0;
   };
-  /// `packets`: that may come of it.
-  void turn_to(InboundSa& sa, std::size_t packets) {
+  void turn_to(InboundSa& sa) {
     end();
     row_.ask(sa);
-    row_.expect_inside(packets);
+    row_.expect_outside();
+    row_.expect_inside(left_ = kBurstMax);
   }
 
-  const EspBatch& batch_;
   EspContext& context_;
   InboundRow row_;
+  std::size_t left_ = 0;  // packets that may come before it is asked again
   Tally plain_, others_;
 };
 

@@ -81,9 +81,9 @@ struct OutboundRow {
   }
   [[nodiscard]] std::uint32_t text(std::uint32_t inner) const { return (inner + kEspTrailerBytes + up) & ~up; }
   /// The packet of `inner` bytes at `payload` takes the next number: writes trailer, outer header and ESP header, and its operation. There
-  /// must be room. `first`: the first eight bytes of an IPv4 header like its own.
-  void write(std::uint8_t* payload, std::uint32_t inner, std::uint64_t first, std::uint32_t next_header, CryptoOp& op) {
-    const std::uint32_t length = text(inner), pad = length - kEspTrailerBytes - inner;
+  /// must be room. `first`: the first eight bytes of an IPv4 header like its own. Returns the bytes that it has then.
+  std::uint32_t write(std::uint8_t* payload, std::uint32_t inner, std::uint64_t first, std::uint32_t next_header, CryptoOp& op) {
+    const std::uint32_t length = text(inner), pad = length - kEspTrailerBytes - inner, total = kFront + length + icv;
     std::uint8_t* const trailer = payload + inner;
     std::memcpy(trailer, kPadding.data(), kPadding.size());  // the rest is overwritten: by the trailer, then by the ICV
     const auto last = static_cast<std::uint16_t>(pad | next_header << 8);
@@ -91,7 +91,7 @@ struct OutboundRow {
     ++sequence;
     const std::uint64_t iv = __builtin_bswap64(sequence);  // unique under the key
     const auto low = static_cast<std::uint32_t>(iv >> 32);
-    header.write(payload - kFront, first, kFront + length + icv, sequence);
+    header.write(payload - kFront, first, total, sequence);
     std::memcpy(payload - kIv - sizeof low, &low, sizeof low);
     std::memcpy(payload - kIv, &iv, sizeof iv);
     op.keys = keys;
@@ -99,6 +99,7 @@ struct OutboundRow {
     op.text_length = length;
     op.sequence_high = static_cast<std::uint32_t>(sequence >> 32);
     bytes += inner;
+    return total;
   }
   /// The SA has given these numbers away.
   void take(OutboundSa& sa) const {

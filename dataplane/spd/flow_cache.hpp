@@ -83,6 +83,12 @@ class FlowCache {
   /// mirrored key has been asked for, too, if kMirrored. The flow is good within the call only.
   template <bool kMirrored, class KeyOf, class Take>
   void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
+    recall<kMirrored>(spd, n, key_of, take, [](std::size_t) { return true; });
+  }
+  /// The same with may(i) asked before all but a flow that is settled(); false: nothing is done about it. What it says must depend on the
+  /// key alone, so that a settled flow once passed it.
+  template <bool kMirrored, class KeyOf, class Take, class May>
+  void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take, May&& may) {
     std::array<Key, kBurstMax>& keys = asked_;
     std::array<Flow*, kBurstMax> flows;
     const Finder all = finder();
@@ -97,7 +103,12 @@ class FlowCache {
     const std::uint64_t serial = serial_of(spd);
     for (std::size_t i = 0; i < n; ++i) {
       Flow& f = *flows[i];
-      if (f.is(keys[i], serial) && (!kMirrored || f.mirrored_known())) [[likely]] {
+      const bool known = f.is(keys[i], serial);
+      if (known && (!kMirrored || f.settled())) [[likely]] {
+        take(i, f);
+      } else if (!may(i)) {
+        continue;
+      } else if (known && f.mirrored_known()) {
         take(i, f);
       } else {
         keys[misses] = keys[i];
