@@ -99,10 +99,10 @@ struct alignas(64) Packet {
     std::memcpy(&word, &source_port, sizeof word);
     return word;
   }
+  void set_flow_word(std::uint64_t word) { std::memcpy(&source_port, &word, sizeof word); }
   /// Of a whole packet; `ports` as in flow_word().
   void set_flow_word(std::uint32_t ports, std::uint8_t upper, VrfId in) {
-    const std::uint64_t word = ports | std::uint64_t{upper} << 32 | std::uint64_t{in} << 48;
-    std::memcpy(&source_port, &word, sizeof word);
+    set_flow_word(ports | std::uint64_t{upper} << 32 | std::uint64_t{in} << 48);
   }
 
   /// Moves the start forward: the first `n` bytes become headroom. `n` <= length.

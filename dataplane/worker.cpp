@@ -9,8 +9,8 @@
 //   outbound -+- protect (MTU, fragments) -> encapsulate (hand over to the SA's owner) -+-> send -> neighbour -> transmit
 //             +- send_clear (route, MTU, fragments) ------------------------------------+
 //
-// The usual goes shorter ways, which must come to the same: from check_clear straight to encapsulate where the flow alone decides
-// (protect_at_once), from decapsulate straight to the port's queue (worker_inbound.cpp, where all that comes under an SA is until then).
+// The usual goes shorter ways, which must come to the same: from check_clear straight to the port's queue (worker_outbound.cpp), and from
+// decapsulate (worker_inbound.cpp, where all that comes under an SA is until then).
 // What ends here or goes to the manager or another worker, and what such a worker sends us, is in worker_ends.cpp, except where the path
 // goes on (handed_over). Of SAs whose crypto is spread the path goes a detour from decapsulate and encapsulate on: worker_spread.cpp.
 // Packet::tag holds the packet's Origin, Packet::tx_port the HopId of its destination, from protect on that of the peer that the SA leads
@@ -41,10 +41,12 @@ constexpr std::uint32_t kArpRate = 5000, kArpBurst = 500;
 constexpr std::uint32_t kPathMtuRate = 1000, kPathMtuBurst = 200;
 constexpr std::uint32_t kCookieRate = 200000, kCookieBurst = 2000;  ///< asked for, and looked at, a second: a part of a worker's time
 constexpr unsigned kTransmitTries = 4;
-// Of what a port brings at once so many packets are written to together: their headers and buffers stay in the first-level cache, and their
-// pages in the TLB for stores, which has 16 entries, from step to step. What only reads is done for all of them before. All are written to
-// together where the crypto wants many, or where a pass has so many SAs that they must be loaded well ahead.
+// So many packets are written to together: their headers and buffers stay in the first-level cache, and their pages in the TLB for stores,
+// which has 16 entries, from step to step. Of a port whose driver copies packets no more are taken before they have gone the whole way; of
+// others what only reads is done for all before. Of long packets half as many fill the cache. All are written to together where the crypto
+// wants many, or where a pass has so many SAs that they must be loaded well ahead.
 constexpr std::size_t kTogether = 8;
+constexpr std::uint32_t kLong = 1024;
 constexpr int kFewSas = 16;
 
 std::uint64_t monotonic_ns() {
@@ -110,7 +112,9 @@ void Worker::begin_pass() {
   policies_now_ = env_.spd->load(std::memory_order_acquire);
   tunnel_.sa = nullptr;
   last_.neighbor = nullptr;
+  known_ = {};
   last_esp_.begin_pass(*env_.inbound);
+  begin_opening();
   paths_.begin_pass();
   drops_.observe(paths_.on() ? &paths_ : nullptr);
 }
@@ -120,15 +124,7 @@ bool Worker::poll() {
   const bool taken_up = early_.size() != 0 && take_up_early();
   for (std::uint16_t port = 0; port < env_.ports.size(); ++port) {
     if (id_ >= env_.ports[port]->queues()) continue;
-    watch_.start();
-    const std::size_t n = env_.ports[port]->receive(id_, views_);
-    if (n == 0) continue;
-    watch_.lap(shm::Node::Receive, n);
-    begin_pass();
-    received += n;
-    counters_.rx_packets.add(n);
-    receive(port, std::span(views_).first(n));
-    finish_pass();
+    received += receive_all(port);
   }
   if (!env_.handoff.empty() && !env_.handoff[id_]->empty()) {
     std::array<void*, kBurstMax> handles;
@@ -145,15 +141,46 @@ bool Worker::poll() {
   return received != 0 || served || taken_up;
 }
 
+/// A pass over what a port has brought. Returns how many.
+std::size_t Worker::receive_all(std::uint16_t port) {
+  const bool few = env_.ports[port]->copies() && together_ != kBurstMax;
+  std::size_t most = few ? together_ : kBurstMax, all = 0;
+  watch_.start();
+  while (all < kBurstMax) {
+    const auto views = std::span(views_).subspan(all, std::min(most, kBurstMax - all));
+    const std::size_t n = env_.ports[port]->receive(id_, views);
+    if (n == 0) break;
+    watch_.lap(shm::Node::Receive, n);
+    if (all == 0) begin_pass();
+    counters_.rx_packets.add(n);
+    receive(port, views.first(n));
+    all += n;
+    if (n < views.size()) break;
+    if (few) most = views[n - 1].length > kLong ? kTogether / 2 : kTogether;
+  }
+  if (all != 0) finish_pass();
+  return all;
+}
+
 /// `Summed`: of a device that looks at checksums of IPv4 headers.
 template <bool Summed>
 inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burst& esp, Burst& clear) {
   const MacBits mac = tx_[port].mac;
   const VrfId vrf = env_.interfaces[port].vrf;
   const OwnAddresses& own = env_.own[vrf];
+  const LastEsp last = last_esp_;
+  const bool may_be_like = last.is_of(vrf);
   for (Packet& p : packets) {
-    if (is_ipv4_to(p, mac) && parse_usual<Summed, kEthernetBytes>(p, vrf)) [[likely]] {
-      input(p, own, esp, clear);
+    if (may_be_like && last.like_frame<Summed>(p, mac)) {
+      set_origin(p, Origin::Clear);
+      esp.push_back(&p);
+    } else if (is_ipv4_to(p, mac) && parse_usual<Summed, kEthernetBytes>(p, vrf)) [[likely]] {
+      if (own.contains_v4(load_be32(p.data + 16))) {
+        input(p, own, esp, clear);
+      } else {
+        set_origin(p, Origin::Clear);
+        clear.push_back(&p);  // its source is looked at where its flow is
+      }
     } else {
       other_frame(p, mac, esp, clear);
     }
@@ -171,13 +198,13 @@ void Worker::receive(std::uint16_t port, std::span<Packet> packets) {
   }
   watch_.lap(shm::Node::Classify, packets.size());
   Burst rest;
-  for (std::size_t at = 0; at < clear.size(); at += together_) {
-    Burst some = clear.part(at, together_), leaving;
-    const std::size_t asked = some.size();
-    check_clear(some, leaving);
+  if (!clear.empty()) {
+    Burst leaving;
+    const std::size_t asked = clear.size();
+    check_clear(clear, leaving);
     watch_.lap(shm::Node::Policy, asked);
-    if (!leaving.empty()) encapsulate(leaving);
-    rest.append(some);
+    if (!leaving.empty()) leave_under_sas(leaving);
+    rest.append(clear);
   }
   if (!esp.empty()) decapsulate(esp, rest, true);
   if (!rest.empty()) dispatch(rest);
@@ -200,8 +227,8 @@ void Worker::other_frame(Packet& p, MacBits own, Burst& esp, Burst& clear) {
   if (v.kind != FrameKind::Ip) return drops_.drop(p, v.reason);
   if (!parse_ip(p)) return drops_.drop(p, Drop::RxMalformed);
   const OwnAddresses& addresses = env_.own[p.vrf];
-  if (p.family == Family::V4) return input(p, addresses, esp, clear);
   set_origin(p, Origin::Clear);
+  if (p.family == Family::V4) return last_esp_.like(p) ? esp.push_back(&p) : input(p, addresses, esp, clear);
   if (!input_v6(p, addresses)) return;
   if (!addresses.contains_v6(p.data + 24)) return clear.push_back(&p);
   local(p, esp, clear);
@@ -214,10 +241,6 @@ VlanTraffic& Worker::traffic(std::uint16_t vlan_interface) {
 /// A parsed IPv4 packet.
 inline void Worker::input(Packet& p, const OwnAddresses& own, Burst& esp, Burst& clear) {
   set_origin(p, Origin::Clear);
-  if (last_esp_.like(p)) {
-    p.inbound = last_esp_.sa;
-    return esp.push_back(&p);
-  }
   if (martian_source_v4(load_be32(p.data + 12), own)) [[unlikely]]
     return drops_.drop(p, Drop::RxMartian);
   if (!own.contains_v4(load_be32(p.data + 16))) return clear.push_back(&p);
@@ -300,76 +323,6 @@ void Worker::find_tunnel(OutboundSa& sa) {
   tunnel_.outer_mtu = hop.leads_out() ? sa.outer_mtu(env_.interfaces[hop.port].mtu) : 0U;
   tunnel_.mtu = effective_mtu(sa, tunnel_.outer_mtu);
   if (sa.tfc_padding != PacketRules::kOff && sa.worker == id_) sa.pad_to = std::min<std::uint32_t>(sa.tfc_padding, tunnel_.mtu);
-}
-
-/// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look. `leaving`: what is to be
-/// encapsulated, ready; `packets`: what there is more to say about.
-void Worker::check_clear(Burst& packets, Burst& leaving) {
-  if (policies_now_ == nullptr) return look_up_ways(packets);
-  Burst others;
-  std::array<const SpdEntry*, kBurstMax> mirrored;
-  const bool followed = paths_.on();
-  PolicySa last;
-  by_family(packets, [&](Burst& some, auto& flows, auto key_of) {
-    flows.template recall<true>(
-        *policies_now_, some.size(), [&](std::size_t i) { return key_of(*some[i]); },
-        [&](std::size_t i, const auto& flow) {
-          Packet& p = *some[i];
-          if (!followed && protect_at_once(p, flow, last)) [[likely]]
-            return leaving.push_back(&p);
-          p.policy = flow.outbound_entry(*policies_now_);
-          p.tx_port = flow.hop;
-          mirrored[others.size()] = flow.mirrored_entry(*policies_now_);
-          others.push_back(&p);
-        });
-  });
-  packets.clear();
-  Tunnel way;
-  leaving.filter([&](Packet& p) {
-    __builtin_prefetch(p.data + p.length, 1);  // where the trailer will stand
-    if (p.outbound != way.sa) [[unlikely]]
-      way = tunnel(*p.outbound);
-    if (p.length > way.mtu || opens_tcp(p)) [[unlikely]]
-      return fit_under_sa(p);
-    p.tx_port = way.hop;
-    decrement_ttl(p);
-    return true;
-  });
-  if (others.empty()) [[likely]]
-    return;
-  std::size_t i = 0;
-  others.filter([&](Packet& p) {
-    const SpdEntry* entry = mirrored[i++];
-    if (!possible_destination(p)) return false;
-    const bool same =
-        entry != nullptr && entry->action == shm::PolicyAction::Protect && within_one_network(*entry, p, env_.interfaces[p.rx_port]);
-    const InboundVerdict v = inbound_verdict(entry, same);
-    if (v.by_bypass) set_origin(p, Origin::ClearByBypass);
-    if (!v.accept) drops_.drop(p, v.reason);
-    return v.accept;
-  });
-  packets.append(others);
-}
-
-/// Of a packet in clear of a flow of which all are protected, whatever else they are: its SA, which check_clear(), dispatch() and
-/// outbound() would come to. False: they must.
-template <class Flow>
-inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last) {
-  if (!flow.settled() || p.data[Flow::kHopsAt] <= 1) [[unlikely]]
-    return false;
-  if (flow.protect != last.policy) [[unlikely]] {
-    const PolicyState& policy = env_.policies[flow.protect];
-    OutboundSa* own = youngest_own(policy, id_);
-    OutboundSa* sa = own != nullptr && !own->expired() ? own : policy.current.load(std::memory_order_acquire);
-    const bool whole = sa != nullptr && !sa->narrow.load(std::memory_order_relaxed);
-    last = {whole ? sa : nullptr, flow.protect};
-    if (whole) sa->prefetch();
-  }
-  p.outbound = last.sa;
-  if (last.sa != nullptr) [[likely]]
-    return true;
-  p.outbound = sa_for(env_.policies[flow.protect], p, id_);
-  return p.outbound != nullptr;
 }
 
 /// Policy and route on the way out of packets that check_clear has not seen: what we made. Before there are policies: the route alone, of
@@ -733,6 +686,7 @@ void Worker::transmit(std::uint16_t port) {
 }
 
 void Worker::finish_pass() {
+  end_opening();
   if (!generated_.empty()) {
     Burst ours = generated_;
     generated_.clear();

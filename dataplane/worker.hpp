@@ -25,6 +25,7 @@
 #include "dataplane/nodes/icmp.hpp"
 #include "dataplane/nodes/ike_cookie.hpp"
 #include "dataplane/nodes/ike_talks.hpp"
+#include "dataplane/nodes/last_esp.hpp"
 #include "dataplane/nodes/parcel.hpp"
 #include "dataplane/nodes/path_log.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
@@ -106,36 +107,16 @@ class Worker {
     std::uint16_t policy = 0;  // 0: none was asked for
   };
 
-  /// The packet under an SA that was looked up last: of one like it outside it is known that it is for us, who may send it, and which SA it
-  /// has; the latter within a pass.
-  struct LastEsp {
-    InboundSa* sa = nullptr;  // nullptr: there is none, whatever the rest says
-    std::uint64_t flow = 0;   // Packet::flow_word()
-    std::uint64_t ends = 0;   // as in the packet, and so the SPI
-    std::uint32_t spi = 0;
-
-    void begin_pass(const InboundTable& table) {
-      if (sa != nullptr) sa = table.find(Spi{__builtin_bswap32(spi)});
-    }
-    void note(const Packet& p) {
-      if (p.family != Family::V4 || p.protocol != kProtocolEsp || p.fragment || p.l4_offset != kIpv4HeaderBytes) return;
-      sa = p.inbound;
-      flow = p.flow_word();
-      std::memcpy(&ends, p.data + 12, sizeof ends);
-      std::memcpy(&spi, p.data + kIpv4HeaderBytes, sizeof spi);
-    }
-    /// `p`: of IPv4, parsed.
-    [[nodiscard]] bool like(const Packet& p) const {
-      std::uint64_t its_ends;
-      std::uint32_t its_spi;
-      std::memcpy(&its_ends, p.data + 12, sizeof its_ends);
-      std::memcpy(&its_spi, p.data + kIpv4HeaderBytes, sizeof its_spi);
-      return sa != nullptr && p.flow_word() == flow && its_ends == ends && its_spi == spi && p.l4_offset == kIpv4HeaderBytes &&
-             p.length >= kIpv4HeaderBytes + kEspHeaderBytes;
-    }
-  };
-
   class Leaving;
+  class Opening;
+  struct EndOpening {
+    void operator()(Opening* opening) const;
+  };
+  /// A neighbour that IPv4 packets have been sent to in this pass.
+  struct KnownNeighbor {
+    std::uint64_t what = 0;  // their destination, as it stands in them, and their way
+    std::uint64_t link = 0;  // as Neighbor::link says it
+  };
 
   struct LastNeighbor {
     Neighbor* neighbor = nullptr;
@@ -144,6 +125,7 @@ class Worker {
   };
 
   // In the order of the path.
+  std::size_t receive_all(std::uint16_t port);
   void receive(std::uint16_t port, std::span<Packet> packets);
   template <bool Summed>
   void classify(std::uint16_t port, std::span<Packet> packets, Burst& esp, Burst& clear);
@@ -166,12 +148,16 @@ class Worker {
   void decapsulate(Burst& esp, Burst& inner, bool may_hand_over);
   bool take_up_early();
   void keep_own(Burst& esp, bool may_hand_over);
-  void finish(Burst& esp, const EspBatch& batch, std::size_t from, Burst& inner, bool tapped);
-  void forward_plain(const Burst& packets, const OpenedBurst& found, Burst& inner);
+  void finish(Burst& esp, const EspBatch& batch, Burst& inner, bool tapped);
   void opened(Burst& packets, Burst& inner);
+  std::unique_ptr<Opening, EndOpening> make_opening();
+  void begin_opening();
+  void end_opening();
   void check_clear(Burst& packets, Burst& leaving);
   template <class Flow>
   bool protect_at_once(Packet& p, const Flow& flow, PolicySa& last);
+  void leave_under_sas(Burst& packets);
+  bool seal_row(std::span<Packet* const> packets);
   void dispatch(Burst& packets);
   void deliver(Packet& p);
   void outbound(Burst& packets);
@@ -194,6 +180,19 @@ class Worker {
   [[nodiscard]] FrameHeader frame_header(MacBits to, std::uint16_t port, std::uint16_t type) const {
     const MacBits from = tx_[port].mac;
     return {to | from << 48, from | MacBits{__builtin_bswap16(type)} << 48};
+  }
+  /// The slots of the port's queue for the handles of so many frames, at most kBurstMax, that are then queued().
+  void** slots_for(std::size_t count, std::uint16_t port) {
+    TxQueue& queue = tx_[port];
+    if (queue.size + count > queue.handles.size()) [[unlikely]]
+      transmit(port);
+    return queue.handles.data() + queue.size;
+  }
+  void queued(std::size_t count, std::uint16_t port) {
+    TxQueue& queue = tx_[port];
+    queue.size += count;
+    if (queue.size == queue.handles.size()) [[unlikely]]
+      transmit(port);
   }
   template <class Store>
   void queue_frames(std::size_t count, std::uint16_t port, Store&& store);
@@ -270,10 +269,12 @@ class Worker {
   LastEsp last_esp_;
   bool strangers_ = false;  // some ESP packet that is on its way to decapsulate() has no SA yet
   LastNeighbor last_;       // the one sent to last, within a pass
+  std::array<KnownNeighbor, 16> known_;
   std::array<Packet, kBurstMax> views_;
   std::array<Packet, kBurstMax> fragments_;
   Burst generated_;          // ICMP of our own, to be sent at the end of the pass
   std::vector<TxQueue> tx_;  // of each port
+  std::unique_ptr<Opening, EndOpening> opening_ = make_opening();
   const Vlans vlans_;
   ParcelBoard* const board_;  // nullptr: nothing is spread
   LateQuiescence late_;

@@ -1,7 +1,7 @@
 // Packets that come under an SA, from the look for it to the port that they leave by, or to dispatch() (worker.cpp), which then has the
 // rest of the path for them. Two ways lead there:
 //
-//   decapsulate -> esp_in_... -+- plain packet of a known flow: forward_plain -> the port's queue
+//   decapsulate -> esp_in_... -+- plain packet of a known flow: Opening -> the port's queue
 //                              +- else: its view is made; opened -> ways_from_tunnel -+- flow in clear: send_all_opened -> the port's queue
 //                                                                                     +- else: dispatch
 // The first one must come to the same as the second, which must come to the same as dispatch().
@@ -9,34 +9,11 @@
 
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/classify.hpp"
+#include "dataplane/nodes/inbound_rows.hpp"
 #include "dataplane/nodes/mss.hpp"
 #include "dataplane/worker.hpp"
 
 namespace culvert::dp {
-
-/// Forwards inner packets. Adds to `inner` those that there is more to say about; their destinations and policies are looked up.
-void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
-  if (strangers_) {
-    esp_in_lookup(esp, *env_.inbound, drops_, &early_, now_);
-    if (esp.empty()) return;
-    last_esp_.note(*esp[esp.size() - 1]);
-  }
-  if (env_.handoff.size() > 1) keep_own(esp, may_hand_over);  // one worker owns all SAs
-  const bool tapped = tap_.on();
-  if (tapped) [[unlikely]]
-    tap_.before(esp, Direction::Inbound);
-  if (paths_.on()) [[unlikely]]
-    paths_.arrive(esp);
-  watch_.lap(shm::Node::FindSa, esp.size());
-  EspBatch batch;
-  esp_in_prepare(esp, batch, esp_);
-  const std::size_t most = tapped ? esp.size() : together_;
-  for (std::size_t at = 0; at < esp.size(); at += most) {
-    Burst some = esp.part(at, most);
-    crypto_.decrypt(std::span(batch.ops).subspan(at, some.size()));
-    finish(some, batch, at, inner, tapped);
-  }
-}
 
 /// Packets that came before their SA: they go on as if they came now. True: there were some, or some are waiting too long.
 bool Worker::take_up_early() {
@@ -73,22 +50,27 @@ void Worker::keep_own(Burst& esp, bool may_hand_over) {
     spread(fat, esp, Direction::Inbound, false);
 }
 
-/// Packets on their way out of a tunnel, those in a row that leave by one port together.
+/// Packets on their way out of a tunnel. What those in a row that leave by one way have alike is asked once; each is written to in one
+/// step.
 class Worker::Leaving {
  public:
   explicit Leaving(Worker& worker) : worker_(worker) {}
 
+  void begin_pass() { way_ = 0; }
+
   /// What opened() would come to with a plain packet of a flow that is known. False: it must.
-  bool takes(Packet& p, const Opened& o, const FlowCache<>::Flow& flow) {
+  bool takes(const Packet& p, const Opened& o, const FlowCache<>::Flow& flow) {
     const bool in_clear = flow.forwards() && (flow.protect == 0 || flow.protect == o.policy);
     if (!in_clear || o.ip[8] <= 1 || opens_tcp_v4(o.ip, o.length)) [[unlikely]]
       return false;
     turn_to(flow.hop, Family::V4);
-    if (p.rx_port == hop_->port || !reaches(o)) [[unlikely]]
+    if (p.rx_port == hop_->port || o.length > mtu_) [[unlikely]]
       return false;
-    p.data = o.ip;  // of IPv4 it is outside, too
-    p.length = o.length;
-    add(p);
+    const std::uint64_t link = link_to(o);
+    if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
+      return false;
+    decrement_ttl_v4(o.ip);
+    add(p.handle, o.ip, static_cast<std::uint32_t>(o.ip - p.data) + p.headroom, o.length, link);
     return true;
   }
   /// The same, whose view is made, of a packet with a way out. False: send_clear() must.
@@ -96,111 +78,169 @@ class Worker::Leaving {
     turn_to(p.tx_port, p.family);
     if (p.length > mtu_ || p.headroom < kEthernetBytes) [[unlikely]]
       return false;
-    link_ = worker_.link_to(p, *hop_);
-    if (Neighbor::state_of(link_) != NeighborState::Reachable) [[unlikely]]
+    const std::uint64_t link = worker_.link_to(p, *hop_);
+    if (Neighbor::state_of(link) != NeighborState::Reachable) [[unlikely]]
       return false;
-    add(p);
+    decrement_ttl(p);
+    add(p.handle, p.data, p.headroom, p.length, link);
     return true;
-  }
-  void flush() {
-    if (n_ == 0) return;
-    const FrameHeader header = worker_.frame_header(0, hop_->port, ether_type(family_));
-    worker_.queue_frames(std::exchange(n_, 0), hop_->port, [&](std::size_t at, std::size_t n, void** handles) {
-      store_forwarded(std::span(run_).subspan(at, n), to_.data() + at, header, handles);
-    });
   }
 
  private:
   void turn_to(HopId id, Family family) {
     const std::uint32_t way = id | std::uint32_t{static_cast<std::uint8_t>(family)} << 16;
-    if (way == way_) [[likely]]
-      return;
-    flush();
+    if (way != way_) [[unlikely]]
+      turn(id, family, way);
+  }
+  void turn(HopId id, Family family, std::uint32_t way) {
     way_ = way;
-    family_ = family;
     hop_ = &worker_.env_.fib->hop(id);
     // A VLAN's packets are tagged one by one.
-    mtu_ = hop_->leads_out() && hop_->port < worker_.tx_.size() ? std::uint32_t{worker_.env_.interfaces[hop_->port].mtu} : 0;
-    link_ = 0;
+    const bool usual = hop_->leads_out() && hop_->port < worker_.tx_.size();
+    mtu_ = usual ? std::uint32_t{worker_.env_.interfaces[hop_->port].mtu} : 0;
+    if (!usual) return;
+    header_ = worker_.frame_header(0, hop_->port, ether_type(family));
+    queue_ = &worker_.tx_[hop_->port];
   }
-  /// Whether it fits, and its neighbour has an address.
-  bool reaches(const Opened& o) {
-    if (o.length > mtu_) [[unlikely]]
-      return false;
+  /// Worker::link_to() of a plain packet.
+  std::uint64_t link_to(const Opened& o) {
     const auto address = static_cast<std::uint32_t>(o.key.second);
-    if (address != last_ || link_ == 0) {
-      last_ = address;
+    KnownNeighbor& known = worker_.known_[address >> 24 & (worker_.known_.size() - 1)];  // by its last byte
+    const std::uint64_t what = address | std::uint64_t{way_} << 32;
+    if (known.what != what) [[unlikely]] {
       Neighbor* neighbor = hop_->neighbor != nullptr ? hop_->neighbor : worker_.env_.neighbors->find_v4(o.key.destination(), hop_->port);
-      link_ = neighbor != nullptr ? neighbor->use() : 0;
+      known = {what, neighbor != nullptr ? neighbor->use() : 0};
     }
-    return Neighbor::state_of(link_) == NeighborState::Reachable;
+    return known.link;
   }
-  void add(Packet& p) {
-    run_[n_] = &p;
-    to_[n_++] = Neighbor::mac_of(link_);
+  void add(void* handle, std::uint8_t* ip, std::uint32_t headroom, std::uint32_t length, std::uint64_t link) {
+    const std::uint64_t first = Neighbor::mac_of(link) | header_.first;
+    std::memcpy(ip - kEthernetBytes, &first, sizeof first);
+    std::memcpy(ip - sizeof header_.last, &header_.last, sizeof header_.last);
+    set_bounds(handle, headroom - kEthernetBytes, length + kEthernetBytes);
+    queue_->handles[queue_->size++] = handle;
+    if (queue_->size == queue_->handles.size()) [[unlikely]]
+      worker_.transmit(hop_->port);
   }
 
   Worker& worker_;
-  std::size_t n_ = 0;
   const NextHop* hop_ = nullptr;
+  TxQueue* queue_ = nullptr;
   std::uint32_t mtu_ = 0;
-  std::uint32_t last_ = 0;  // destination of an IPv4 packet, as it stands there, whose neighbour link_ is
-  std::uint64_t link_ = 0;
+  FrameHeader header_{};   // without an address to go to
   std::uint32_t way_ = 0;  // the hop, and the family
-  Family family_ = Family::None;
-  std::array<Packet*, kBurstMax> run_;
-  std::array<MacBits, kBurstMax> to_;
 };
 
-/// Sends plain packets of flows that are forwarded in clear, each to its neighbour. Makes the views of the others, and does with them what
-/// opened() says; packets of a flow stay in order.
-inline void Worker::forward_plain(const Burst& packets, const OpenedBurst& found, Burst& inner) {
-  const std::size_t all = packets.size();
-  std::array<const FlowCache<>::Flow*, kBurstMax> flows;
-  for (std::size_t i = 0; i < all; ++i) flows[i] = found[i].ip != nullptr ? flows_.prefetch(found[i].key) : nullptr;
-  const std::uint64_t serial = flows_.serial_of(*policies_now_);
-  Leaving leaving(*this);
-  Burst others;
-  const auto finish_others = [&] {
-    leaving.flush();
-    opened(others, inner);
-    others.clear();
-  };
-  for (std::size_t i = 0; i < all; ++i) {
-    Packet& p = *packets[i];
-    const Opened& o = found[i];
-    bool known = flows[i] != nullptr && flows[i]->is(o.key, serial);
-    if (known && !others.empty()) [[unlikely]] {
-      finish_others();
-      known = flows[i]->is(o.key, serial);  // others have been put into the cache
-    }
-    if (known && leaving.takes(p, o, *flows[i])) [[likely]]
-      continue;
-    settle(p, o);
-    others.push_back(&p);
+/// What comes behind the crypto: plain packets of flows that are forwarded in clear are sent, each to its neighbour; the views of the
+/// others are made, and opened() says what becomes of them. Packets of a flow stay in order.
+class Worker::Opening {
+ public:
+  explicit Opening(Worker& worker) : worker_(worker), rows_(worker.esp_), leaving_(worker) {}
+
+  void begin_pass() { leaving_.begin_pass(); }
+  /// What was asked of SAs and counted is no more than until here.
+  void end() { rows_.end(); }
+  /// The row of the packet that was finished last.
+  [[nodiscard]] const InboundRow& row() const { return rows_.row(); }
+  /// Some packets of a batch, from number `from` on. Adds to `inner` as decapsulate() does.
+  [[gnu::always_inline]] void finish(const EspBatch& batch, std::span<Packet* const> some, std::size_t from, Burst& inner) {
+    const std::size_t kept = rows_.open(
+        batch, some, from, [flows = worker_.flows_.finder(), all = found_.data()](std::size_t n, Packet& p, const Opened& opened) {
+          Found& found = all[n];
+          found.packet = &p;
+          found.opened = opened;
+          found.flow = nullptr;
+          if (opened.ip != nullptr) [[likely]]
+            __builtin_prefetch(found.flow = flows.find(opened.key));
+        });
+    worker_.watch_.lap(shm::Node::Decrypt, some.size());
+    forward(kept, inner);
+    worker_.watch_.lap(shm::Node::Route, kept);
   }
-  leaving.flush();
-  if (!others.empty()) [[unlikely]]
-    finish_others();
+
+ private:
+  [[gnu::always_inline]] void forward(std::size_t all, Burst& inner) {
+    const std::uint64_t serial = worker_.flows_.serial_of(*worker_.policies_now_);
+    for (const Found& f : std::span(found_).first(all)) {
+      Packet& p = *f.packet;
+      bool known = f.flow != nullptr && f.flow->is(f.opened.key, serial);
+      if (known && !others_.empty()) [[unlikely]] {
+        finish_others(inner);
+        known = f.flow->is(f.opened.key, serial);  // others have been put into the cache
+      }
+      if (known && leaving_.takes(p, f.opened, *f.flow)) [[likely]]
+        continue;
+      settle(p, f.opened);
+      others_.push_back(&p);
+    }
+    finish_others(inner);
+  }
+  void finish_others(Burst& inner) {
+    if (others_.empty()) [[likely]]
+      return;
+    worker_.opened(others_, inner);
+    others_.clear();
+  }
+
+  Worker& worker_;
+  InboundRows rows_;
+  Leaving leaving_;
+  Burst others_;
+  struct alignas(64) Found {
+    Opened opened;
+    Packet* packet;
+    const FlowCache<>::Flow* flow;  // where it would be; nullptr: it is not plain
+  };
+  std::array<Found, kBurstMax> found_;
+};
+
+std::unique_ptr<Worker::Opening, Worker::EndOpening> Worker::make_opening() {
+  return std::unique_ptr<Opening, EndOpening>(new Opening(*this));
+}
+void Worker::EndOpening::operator()(Opening* opening) const { delete opening; }
+void Worker::begin_opening() { opening_->begin_pass(); }
+void Worker::end_opening() { opening_->end(); }
+
+/// Forwards inner packets. Adds to `inner` those that there is more to say about; their destinations and policies are looked up.
+void Worker::decapsulate(Burst& esp, Burst& inner, bool may_hand_over) {
+  if (strangers_) {
+    opening_->end();  // some of them may have moved
+    esp_in_lookup(esp, *env_.inbound, drops_, &early_, now_);
+    if (esp.empty()) return;
+    last_esp_.note(*esp[esp.size() - 1]);
+  }
+  if (env_.handoff.size() > 1) keep_own(esp, may_hand_over);  // one worker owns all SAs
+  const bool tapped = tap_.on();
+  if (tapped) [[unlikely]]
+    tap_.before(esp, Direction::Inbound);
+  if (paths_.on()) [[unlikely]]
+    paths_.arrive(esp);
+  watch_.lap(shm::Node::FindSa, esp.size());
+  EspBatch batch;
+  const InboundRow& row = opening_->row();
+  if (strangers_ || esp.empty() || esp[0]->inbound != row.sa || !row.usual || esp_in_prepare_alike(esp, row, batch) != esp.size())
+    esp_in_prepare(esp, batch, esp_, !strangers_);  // without strangers all are like the last one
+  if (tapped || paths_.on() || policies_now_ == nullptr) [[unlikely]] {
+    crypto_.decrypt(std::span(batch.ops).first(esp.size()));
+    return finish(esp, batch, inner, tapped);
+  }
+  for (std::size_t at = 0; at < esp.size(); at += together_) {
+    const auto some = std::span<Packet* const>(esp.begin(), esp.size()).subspan(at, std::min(together_, esp.size() - at));
+    crypto_.decrypt(std::span(batch.ops).subspan(at, some.size()));
+    opening_->finish(batch, some, at, inner);
+  }
 }
 
-/// Behind the crypto, packets of whose first one `from` is the operation. `tapped`: somebody asked for copies before it; then they are the
-/// whole batch. Adds to `inner` as decapsulate() does.
-void Worker::finish(Burst& esp, const EspBatch& batch, std::size_t from, Burst& inner, bool tapped) {
+/// Behind the crypto of a whole batch. `tapped`: somebody asked for copies before it. Adds to `inner` as decapsulate() does.
+void Worker::finish(Burst& esp, const EspBatch& batch, Burst& inner, bool tapped) {
   const std::size_t sealed = esp.size();
-  OpenedBurst found;
-  esp_in_finish(esp, batch, from, esp_, found);
-  if (tapped || paths_.on() || policies_now_ == nullptr) [[unlikely]] {
-    for (std::size_t i = 0; i < esp.size(); ++i) settle(*esp[i], found[i]);
-    if (tapped) tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
-    watch_.lap(shm::Node::Decrypt, sealed);
-    const std::size_t all = esp.size();
-    opened(esp, inner);
-    return watch_.lap(shm::Node::Route, all);
-  }
+  if (!tapped && !paths_.on() && policies_now_ != nullptr) [[likely]]
+    return opening_->finish(batch, std::span<Packet* const>(esp.begin(), sealed), 0, inner);
+  esp_in_finish(esp, batch, esp_);
+  if (tapped) tap_.after(esp, Direction::Inbound, [](const Packet& p) { return p.rx_port; });
   watch_.lap(shm::Node::Decrypt, sealed);
   const std::size_t all = esp.size();
-  forward_plain(esp, found, inner);
+  opened(esp, inner);
   watch_.lap(shm::Node::Route, all);
 }
 
@@ -282,10 +322,8 @@ void Worker::send_all_opened(const Burst& packets) {
   for (Packet* p : packets) {
     if (leaving.takes(*p)) [[likely]]
       continue;
-    leaving.flush();
     send_clear(*p);
   }
-  leaving.flush();
 }
 
 }  // namespace culvert::dp

@@ -110,7 +110,7 @@ void Worker::collect(Parcel& parcel) {
       if (const std::uint64_t number = parcel.numbers[parcel.index_of(*p)]; number != 0) tap_.resume(*p, number);
   if (d == Direction::Inbound) {
     Burst inner;
-    finish(packets, parcel.batch, 0, inner, tapped);
+    finish(packets, parcel.batch, inner, tapped);
     if (!inner.empty()) dispatch(inner);
     return;
   }

@@ -190,46 +190,51 @@ inline void CryptoEngine::Impl::direct(CryptoOp& op, bool sealing) {
 }
 
 /// The first packets of `ops`, which are of GCM, as long as they have one key. Returns how many. What direct() does, with all that depends
-/// on the key asked once.
-template <bool kSealing>
+/// on the key asked once. `kWhole`: the ICV is the whole of the tag.
+template <bool kSealing, bool kWhole>
 [[gnu::always_inline]] inline std::size_t CryptoEngine::Impl::gcm_row(std::span<CryptoOp> ops) {
   constexpr std::uint32_t kIv = 8, kFront = kEspHeaderBytes + kIv;
   const SaKeys* const keys = ops[0].keys;
   const auto call = kSealing ? seal[keys->direct] : open[keys->direct];
-  const std::uint8_t icv = keys->geometry.icv;
+  const std::size_t icv = kWhole ? 16 : keys->geometry.icv;
   gcm_context_data context;
   alignas(16) std::array<std::uint8_t, 16> tag;
-  std::size_t n = 0;
+  CryptoOp* op = ops.data();
+  CryptoOp* const last = op + ops.size();
   do {
-    CryptoOp& op = ops[n];
-    const GcmNonce nonce(*keys, op.esp + kEspHeaderBytes);
-    std::uint8_t* const text = op.esp + kFront;
-    std::uint8_t* const end = text + op.text_length;
+    const GcmNonce nonce(*keys, op->esp + kEspHeaderBytes);
+    std::uint8_t* const text = op->esp + kFront;
     if constexpr (kSealing) {
-      call(gcm_keys(*keys), &context, text, text, op.text_length, nonce.bytes.data(), op.esp, kEspHeaderBytes, end, icv);
-      op.ok = true;
+      call(gcm_keys(*keys), &context, text, text, op->text_length, nonce.bytes.data(), op->esp, kEspHeaderBytes, text + op->text_length,
+           icv);
+      op->ok = true;
     } else {
-      call(gcm_keys(*keys), &context, text, text, op.text_length, nonce.bytes.data(), op.esp, kEspHeaderBytes, tag.data(), tag.size());
-      op.ok = icv == 16 ? equal_tag16(tag.data(), end) : equal_tag(tag.data(), end, icv);
+      call(gcm_keys(*keys), &context, text, text, op->text_length, nonce.bytes.data(), op->esp, kEspHeaderBytes, tag.data(), tag.size());
+      const std::uint8_t* const received = op->esp + kFront + op->text_length;
+      op->ok = kWhole ? equal_tag16(tag.data(), received) : equal_tag(tag.data(), received, icv);
     }
-  } while (++n < ops.size() && ops[n].keys == keys);
-  return n;
+  } while (++op != last && op->keys == keys);
+  return static_cast<std::size_t>(op - ops.data());
 }
 
 template <bool kSealing>
 void CryptoEngine::Impl::run(std::span<CryptoOp> ops) {
+  while (!ops.empty()) {
+    const EspGeometry& g = ops[0].keys->geometry;
+    if (g.kind != EspKind::Gcm || g.esn) [[unlikely]]
+      return run_mixed<kSealing>(ops);
+    ops = ops.subspan(g.icv == 16 ? gcm_row<kSealing, true>(ops) : gcm_row<kSealing, false>(ops));
+  }
+}
+
+/// What begins with a packet of another kind.
+template <bool kSealing>
+[[gnu::noinline]] void CryptoEngine::Impl::run_mixed(std::span<CryptoOp> ops) {
   std::array<CryptoOp*, kChunk> jobs;
   std::size_t n = 0;
-  for (std::size_t i = 0; i < ops.size();) {
-    CryptoOp& op = ops[i];
-    const EspGeometry& g = op.keys->geometry;
-    if (g.kind == EspKind::Gcm && !g.esn) [[likely]] {
-      i += gcm_row<kSealing>(ops.subspan(i));
-      continue;
-    }
-    ++i;
+  for (CryptoOp& op : ops) {
     op.ok = false;
-    if (g.kind != EspKind::Jobs) {
+    if (op.keys->geometry.kind != EspKind::Jobs) {
       direct(op, kSealing);
       continue;
     }

@@ -76,10 +76,12 @@ struct CryptoEngine::Impl {
   static void fill_aead(IMB_JOB& job, const CryptoOp& op, std::size_t salt_bytes, Scratch& s);
   void take_jobs(IMB_JOB* const* jobs, std::uint32_t n, bool sealing);
   void run_jobs(std::span<CryptoOp* const> ops, bool sealing);
-  template <bool kSealing>
+  template <bool kSealing, bool kWhole>
   std::size_t gcm_row(std::span<CryptoOp> ops);
   template <bool kSealing>
   void run(std::span<CryptoOp> ops);
+  template <bool kSealing>
+  void run_mixed(std::span<CryptoOp> ops);
 };
 
 }  // namespace culvert::dp

@@ -20,6 +20,9 @@ constexpr unsigned kPrivate = 64;
 constexpr unsigned kFrameHead = 18;  // Ethernet, and the tag of a VLAN
 constexpr unsigned kEspTail = 64;    // padding, trailer and ICV of any suite
 static_assert(sizeof(HandoffNote) <= kPrivate);
+static_assert(offsetof(rte_mbuf, data_off) == bounds::kBeginAt && sizeof(rte_mbuf::data_off) == 2);
+static_assert(offsetof(rte_mbuf, pkt_len) == bounds::kLengthAt && sizeof(rte_mbuf::pkt_len) == 4);
+static_assert(offsetof(rte_mbuf, data_len) == bounds::kPieceAt && sizeof(rte_mbuf::data_len) == 2);
 
 rte_mbuf* mbuf(void* handle) { return static_cast<rte_mbuf*>(handle); }
 }  // namespace
@@ -78,14 +81,6 @@ inline void* store_frame(const Packet& p, const FrameHeader& header) {
 
 void store_frames(std::span<Packet* const> packets, FrameHeader header, void** handles) {
   for (const Packet* p : packets) *handles++ = store_frame(*p, header);
-}
-
-void store_forwarded(std::span<Packet* const> packets, const MacBits* to, FrameHeader header, void** handles) {
-  const std::uint64_t rest = header.first >> 48 << 48;
-  for (std::size_t i = 0; i < packets.size(); ++i) {
-    decrement_ttl(*packets[i]);
-    handles[i] = store_frame(*packets[i], {to[i] | rest, header.last});
-  }
 }
 
 HandoffNote& note_of(void* handle) { return *static_cast<HandoffNote*>(rte_mbuf_to_priv(mbuf(handle))); }

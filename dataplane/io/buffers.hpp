@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <expected>
 #include <memory>
 #include <span>
@@ -83,9 +84,18 @@ struct FrameHeader {
 /// For packets that leave alike: writes the header in front of each, which needs the headroom, and what is then sent into its buffer. The
 /// buffers go to `handles`; the views are as before.
 void store_frames(std::span<Packet* const> packets, FrameHeader header, void** handles);
-/// The same of packets that are forwarded, each to its own address: to each one hop less is left. In one step, so that what was written to
-/// last is written to again while its page is at hand. Asks the view for bounds and family alone.
-void store_forwarded(std::span<Packet* const> packets, const MacBits* to, FrameHeader header, void** handles);
+/// Where a buffer says where its frame begins, and how long it is, as a whole and in this piece: as DPDK has it.
+namespace bounds {
+inline constexpr std::size_t kBeginAt = 16, kLengthAt = 36, kPieceAt = 40;
+}
+/// Of a frame that is written, from `begin` in its buffer on: says so to the buffer.
+inline void set_bounds(void* handle, std::uint32_t begin, std::uint32_t length) {
+  auto* const at = static_cast<std::uint8_t*>(handle);
+  const auto first = static_cast<std::uint16_t>(begin), piece = static_cast<std::uint16_t>(length);
+  std::memcpy(at + bounds::kBeginAt, &first, sizeof first);
+  std::memcpy(at + bounds::kLengthAt, &length, sizeof length);
+  std::memcpy(at + bounds::kPieceAt, &piece, sizeof piece);
+}
 HandoffNote& note_of(void* handle);
 
 /// Cuts an IPv4 packet (view at its IP header, no DF) into fragments that fit `mtu`. Fills at most `out.size()` views, and

@@ -1,8 +1,10 @@
 #include "dataplane/io/port.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include <net/if.h>
@@ -89,6 +91,11 @@ bool hear_groups(unsigned interface) {
 bool finds_sums(const rte_eth_dev_info& info) {
   return (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0 && std::string_view(info.driver_name) != "net_tap";
 }
+/// Whether the thread that receives a frame has copied it.
+bool copies_frames(const rte_eth_dev_info& info) {
+  static constexpr std::array<std::string_view, 5> kDrivers{"net_af_packet", "net_pcap", "net_tap", "net_memif", "net_vhost"};
+  return std::ranges::find(kDrivers, std::string_view(info.driver_name)) != kDrivers.end();
+}
 /// What it says of one packet. Of tunnels it may mean the header inside: that outside must not be wrong then. Where it is not sure, or
 /// finds it wrong, we look ourselves.
 bool found_right(const rte_mbuf* m) {
@@ -159,6 +166,7 @@ std::expected<void, std::string> Port::configure(unsigned queues) {
     conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
   }
   sums_ = finds_sums(info);
+  copies_ = copies_frames(info);
   if (sums_) conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
   if (const int rc = rte_eth_dev_configure(id_, queues_, queues_, &conf); rc != 0) return failed("configuring queues", rc);
   if (const int rc = rte_eth_dev_set_mtu(id_, config_.mtu);
@@ -195,16 +203,18 @@ std::size_t Port::receive(unsigned queue, std::span<Packet> views) {
   std::array<rte_mbuf*, kBurstMax> mbufs;
   const std::uint16_t n = rte_eth_rx_burst(id_, static_cast<std::uint16_t>(queue), mbufs.data(),
                                            static_cast<std::uint16_t>(std::min(views.size(), mbufs.size())));
-  for (std::uint16_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
   const std::uint16_t index = index_;
   for (std::uint16_t i = 0; i < n; ++i) {
+    Packet& view = views[i];
+    if (is_own_and_linear(mbufs[i])) [[likely]] {
+      view_of(mbufs[i], view, index);
+      rte_prefetch0(view.data);
+      continue;
+    }
     // Scattered receive is never asked for, and buffers are as large as the largest MTU: this is for devices that do it all the same.
-    const bool usual = is_own_and_linear(mbufs[i]);
-    if (!usual) [[unlikely]]
-      if (rte_mbuf* copy = own_copy(mbufs[i], pool_.raw()); copy != nullptr) mbufs[i] = copy;
-    view_of(mbufs[i], views[i], index);
-    if (!usual && !is_own_and_linear(mbufs[i])) [[unlikely]]
-      views[i].length = 0;  // ends as malformed
+    if (rte_mbuf* copy = own_copy(mbufs[i], pool_.raw()); copy != nullptr) mbufs[i] = copy;
+    view_of(mbufs[i], view, index);
+    if (!is_own_and_linear(mbufs[i])) view.length = 0;  // ends as malformed
   }
   if (sums_) [[unlikely]]
     for (std::uint16_t i = 0; i < n; ++i) views[i].tag = found_right(mbufs[i]) ? Packet::kSummed : std::uint8_t{0};

@@ -37,6 +37,9 @@ class Port {
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
 
+  /// Whether the driver copies frames, whose bytes are then in the cache: they are best taken few at a time. What another one brings is
+  /// loaded while other frames are looked at.
+  [[nodiscard]] bool copies() const { return copies_; }
   /// Receives up to `views.size()` frames; views are at the Ethernet header.
   std::size_t receive(unsigned queue, std::span<Packet> views);
   /// Whether the device looks at the checksums of IPv4 headers: receive() then says of each packet what it found (Packet::kSummed).
@@ -83,7 +86,7 @@ class Port {
   bool groups_;
   std::atomic<std::uint16_t> open_queues_{0};
   std::uint16_t queues_ = 1;
-  bool sums_ = false;
+  bool sums_ = false, copies_ = false;
   std::atomic<bool> usable_{true}, reset_wanted_{false};
   FlowRules rules_;
   unsigned interface_ = 0;  // the kernel's index of the interface beneath; 0: there is none

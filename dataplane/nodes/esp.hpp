@@ -22,6 +22,8 @@
 
 namespace culvert::dp {
 
+struct InboundRow;
+
 /// What the ESP nodes of one worker work with.
 struct EspContext {
   CryptoEngine& crypto;
@@ -39,7 +41,7 @@ struct EspBatch {  // no initial values: one is made per burst
   std::array<std::uint32_t, kBurstMax> inner_bytes;  ///< outbound
 };
 
-/// What esp_in_finish() has found in a packet.
+/// What InboundRows has found in a packet.
 struct Opened {
   /// A plain packet's: its inner IPv4 header, without options, right, of a whole packet. Its view is still that of the outer packet.
   /// nullptr: its view is that of the inner one.
@@ -48,7 +50,6 @@ struct Opened {
   std::uint32_t policy;  ///< the number of its SA's
   FlowKey key;
 };
-using OpenedBurst = std::array<Opened, kBurstMax>;  // no initial values: one is made per burst
 
 /// Finds the SA of each packet. in: parsed IPv4 packets (parse_ip) of protocol 50 or 51, or of UDP with an ESP packet in it (port
 /// 4500, not a keepalive, not the non-ESP marker; or port 500 with the non-IKE marker), addressed to us, no fragments. out: Packet::inbound
@@ -64,11 +65,15 @@ void esp_out(Burst& burst, EspContext& context);
 
 // The same in its steps, for who has the crypto done elsewhere (parcel.hpp). Packets of one SA must be finished in the order in which they
 // were prepared; other bursts may be prepared in between.
-void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context);
+/// `alike`: all packets have one SA, and one way outside: family, addresses, protocol, VRF, and no options.
+void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context, bool alike = false);
+/// The same of packets that are alike, under the SA of a usual row: of how many from the first one on there is nothing to be said against.
+/// They are ready; the others are not, and nothing was done about them.
+std::size_t esp_in_prepare_alike(const Burst& burst, const InboundRow& row, EspBatch& batch);
 void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context);
-/// The same of some packets of the batch, that of whose first one is the operation `from`. Views of plain packets are not touched: whoever
-/// sends them on at once needs no more than what `opened` says of each.
-void esp_in_finish(Burst& burst, const EspBatch& batch, std::size_t from, EspContext& context, OpenedBurst& opened);
+/// What InboundRows asks of a packet that is not plain, or of an SA that is not usual, on which admit() has said `verdict`. Whether it goes
+/// on; then its view is that of the inner packet.
+bool esp_in_finish_one(Packet& p, Drop verdict, const CryptoOp& op, std::uint64_t sequence, EspContext& context);
 /// Makes the view of a packet what it would be without that.
 void settle(Packet& p, const Opened& opened);
 void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context);

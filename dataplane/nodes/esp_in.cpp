@@ -8,6 +8,7 @@
 #include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/inbound_row.hpp"
+#include "dataplane/nodes/inbound_rows.hpp"
 #include "dataplane/nodes/open_plain.hpp"
 #include "dataplane/nodes/outer_header.hpp"
 
@@ -22,10 +23,6 @@ std::uint32_t spi_offset(const Packet& p) {
     return p.l4_offset;
   if (p.protocol == kProtocolUdp) return p.l4_offset + udp_esp_bytes(p.destination_port);
   return p.l4_offset + (p.protocol == kProtocolAh ? kAhHeaderBytes - kEspHeaderBytes : 0U);
-}
-
-Drop replay_drop(ReplayVerdict v) {
-  return v == ReplayVerdict::Fresh ? Drop::Count_ : v == ReplayVerdict::Seen ? Drop::EspReplay : Drop::EspOld;
 }
 
 /// Whether the outer header is the one that was negotiated (RFC 4301 §5.2, step 3a). A peer behind a NAT may have got another address.
@@ -134,18 +131,6 @@ Drop strip_esp(Packet& p, const CryptoOp& op, std::uint8_t& tos) {
   return Drop::Count_;
 }
 
-/// Whether the packet is authentic and new; then it has taken its sequence number.
-Drop admit(InboundSa& sa, const CryptoOp& op, std::uint64_t sequence) {
-  if (!op.ok) [[unlikely]]
-    return Drop::EspAuth;
-  // Again: a packet before this one in the batch may have taken the number, or have moved the window past it.
-  if (const Drop verdict = replay_drop(sa.replay.commit(sequence)); verdict != Drop::Count_) [[unlikely]]
-    return verdict;
-  if (sa.replay.top() != sequence) [[unlikely]]
-    sa.counters->reordered.add(1);
-  return Drop::Count_;
-}
-
 /// All that is asked of an authentic packet; leaves the inner packet, parsed.
 Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
   InboundSa& sa = *p.inbound;
@@ -189,8 +174,35 @@ inline Drop prepare_usual(Packet& p, const InboundRow& row, CryptoOp& op, std::u
 
 }  // namespace
 
+std::size_t esp_in_prepare_alike(const Burst& burst, const InboundRow& row, EspBatch& batch) {
+  const Packet& like = *burst[0];
+  std::uint64_t ends;
+  std::memcpy(&ends, like.data + 12, sizeof ends);
+  if (ends != row.ends || like.flow_word() >> 32 != row.flow || like.family != Family::V4 || like.l4_offset != kIpv4HeaderBytes) return 0;
+  const std::uint32_t overhead = kIpv4HeaderBytes + row.overhead, align = row.align, odd = align - 1;
+  const SaKeys* const keys = &row.sa->keys;
+  const ReplayWindow& window = row.sa->replay;
+  const std::uint64_t top = window.top();
+  std::size_t n = 0;
+  for (; n < burst.size(); ++n) {
+    const Packet& p = *burst[n];
+    const std::uint32_t text = p.length - overhead;  // a large number where there is none
+    std::uint8_t* const esp = p.data + kIpv4HeaderBytes;
+    const std::uint64_t sequence = load_be32(esp + 4);
+    if (text - align > kMaxIpLength || (text & odd) != 0 || (sequence <= top && window.check(sequence) != ReplayVerdict::Fresh))
+        [[unlikely]]
+      break;
+    CryptoOp& op = batch.ops[n];
+    op.keys = keys;
+    op.esp = esp;
+    op.text_length = text;
+    batch.sequence[n] = sequence;
+  }
+  return n;
+}
+
 /// in: packets with an SA. out: those worth the crypto, one operation each.
-void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
+void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context, bool alike) {
   const std::size_t all = burst.size();
   std::size_t kept = 0;
   for (std::size_t i = 0; i < all;) {
@@ -203,6 +215,8 @@ void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
     if (i + 1 < all && burst[i + 1]->inbound == &sa) {  // not worth it for one
       row.ask(sa);
       row.expect_outside();
+      if (alike && row.usual && i == 0) [[likely]]
+        kept = i = esp_in_prepare_alike(burst, row, batch);
     }
     for (; i < all && burst[i]->inbound == &sa; ++i) {
       Packet& p = *burst[i];
@@ -219,13 +233,8 @@ void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
   burst.truncate(kept);
 }
 
-namespace {
-struct Tally {
-  std::uint64_t packets = 0, bytes = 0;
-};
-
-/// What is not plain, or is of an SA that is not usual. Whether it goes on.
-[[gnu::noinline]] bool finish_one(Packet& p, Drop verdict, const CryptoOp& op, std::uint64_t sequence, EspContext& context) {
+/// Whether it goes on.
+[[gnu::noinline]] bool esp_in_finish_one(Packet& p, Drop verdict, const CryptoOp& op, std::uint64_t sequence, EspContext& context) {
   InboundSa& sa = *p.inbound;
   if (verdict == Drop::Count_) {
     verdict = unwrap(p, op, sequence);
@@ -237,52 +246,6 @@ struct Tally {
   return false;
 }
 
-/// Counts what goes on of packets of one SA.
-void count(InboundSa& sa, const Tally& plain, const Tally& others, std::uint64_t now_ns) {
-  sa.usage.packets += plain.packets;  // of the others unwrap() has
-  sa.usage.bytes += plain.bytes;
-  if (const std::uint64_t packets = plain.packets + others.packets; packets > 0) {
-    sa.counters->packets.add(packets);
-    sa.counters->bytes.add(plain.bytes + others.bytes);
-    sa.counters->last_used_ns.set(now_ns);
-  }
-  sa.counters->sequence.publish(sa.replay.top());  // the last: who reads it knows how many have come
-}
-}  // namespace
-
-/// in: decrypted packets. out: inner packets. Counts after the last verdict, neighbours under one SA together.
-void esp_in_finish(Burst& burst, const EspBatch& batch, std::size_t from, EspContext& context, OpenedBurst& opened) {
-  const std::size_t all = burst.size();
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < all;) {
-    InboundSa& sa = *burst[i]->inbound;
-    InboundRow row;
-    row.ask(sa);
-    row.expect_inside(all - i);
-    const std::size_t before = kept;
-    Tally plain, others;
-    for (; i < all && burst[i]->inbound == &sa; ++i) {
-      Packet& p = *burst[i];
-      const CryptoOp& op = batch.ops[from + i];
-      const std::uint64_t sequence = batch.sequence[from + i];
-      const Drop verdict = admit(sa, op, sequence);
-      Opened& out = opened[kept];
-      if (verdict == Drop::Count_ && row.usual && open_plain(p, row, op, out)) [[likely]] {
-        plain.bytes += out.length;
-      } else {
-        if (!finish_one(p, verdict, op, sequence, context)) continue;
-        out.ip = nullptr;
-        others.packets += 1;
-        others.bytes += p.length;
-      }
-      burst[kept++] = &p;
-    }
-    plain.packets = kept - before - others.packets;
-    count(sa, plain, others, context.now_ns);
-  }
-  burst.truncate(kept);
-}
-
 void settle(Packet& p, const Opened& opened) {
   if (opened.ip == nullptr) return;
   p.pull(static_cast<std::uint32_t>(opened.ip - p.data));
@@ -291,10 +254,16 @@ void settle(Packet& p, const Opened& opened) {
   (void)parse_ip(p);  // as it is plain
 }
 
+/// in: decrypted packets. out: inner packets.
 void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
-  OpenedBurst opened;
-  esp_in_finish(burst, batch, 0, context, opened);
-  for (std::size_t i = 0; i < burst.size(); ++i) settle(*burst[i], opened[i]);
+  const std::size_t all = burst.size();
+  InboundRows rows(context);
+  const auto kept = rows.open(batch, std::span<Packet* const>(burst.begin(), all), 0, [&](std::size_t n, Packet& p, const Opened& opened) {
+    settle(p, opened);
+    burst[n] = &p;
+  });
+  rows.end();
+  burst.truncate(kept);
 }
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops, EarlyPackets* early, std::uint64_t now) {

@@ -6,18 +6,12 @@
 
 #include "dataplane/nodes/ah.hpp"
 #include "dataplane/nodes/esp.hpp"
+#include "dataplane/nodes/outbound_row.hpp"
 #include "dataplane/nodes/outer_header.hpp"
 
 namespace culvert::dp {
 
 namespace {
-/// RFC 4303 §2.4: the padding bytes, 1, 2, 3, ...
-constexpr auto kPadding = [] {
-  std::array<std::uint8_t, 16> bytes{};
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i + 1);
-  return bytes;
-}();
-
 void count_drop(OutboundSa& sa, Drop reason) { sa.counters->drop(Direction::Outbound, reason); }
 
 /// What of a UDP header depends on the packet or on where the peer is; its checksum stays as it is (RFC 3948 §2.1).
@@ -139,115 +133,46 @@ Drop prepare(Packet& p, CryptoEngine& crypto, CryptoOp& op) {
   return Drop::Count_;
 }
 
-/// Whether the SA is of the usual kind (ESP over IPv4 in tunnel mode, not in UDP, nothing hidden, the IV the sequence number), and has
-/// nothing to say to any of so many packets.
-bool is_usual(const OutboundSa& sa, std::size_t packets) {
-  const EspGeometry& g = sa.geometry;
-  const bool kind = g.iv_source == IvSource::Counter && !g.ah && !g.transport && !sa.udp && sa.outer_family == Family::V4 && sa.pad_to == 0;
-  return kind && !sa.halted() && sa.usage.packets + packets < sa.usage.packets_mark &&
-         sa.usage.bytes + packets * kMaxIpLength < sa.usage.bytes_mark;
-}
-
-/// The first 20 bytes in front of the payload of a packet under an SA that is_usual(), and its SPI, as they lie in memory; made once for
-/// packets in a row, so that each costs a few registers.
-struct OuterHeader {
-  std::uint64_t first = 0x45, copied = 0;  ///< to the fragment offset; what of the inner header's is taken over
-  std::uint64_t second = 0;                ///< TTL, protocol, source, and all ones as checksum
-  std::uint64_t third = 0;                 ///< destination, SPI
-  std::uint64_t sum = 0;                   ///< over what does not change, less than 2^35
-
-  explicit OuterHeader(const OutboundSa& sa) {
-    const std::uint32_t peer = __builtin_bswap32(peer_address(sa.peer.load(std::memory_order_relaxed)));
-    std::uint32_t spi;
-    std::memcpy(&spi, sa.header.data() + kIpv4HeaderBytes, sizeof spi);
-    std::memcpy(&second, sa.header.data() + 8, sizeof second);
-    second &= ~std::uint64_t{0xffff0000};
-    sum = (second & 0xffffffff) + (second >> 32) + peer;
-    second |= 0xffff0000;
-    third = peer | std::uint64_t{spi} << 32;
-    first |= std::uint64_t{__builtin_bswap16(sa.df_set)} << 48;
-    copied = std::uint64_t{sa.class_mask} << 8 | std::uint64_t{__builtin_bswap16(sa.df_copied)} << 48;
-  }
-  /// `inner`: the first eight bytes inside, of IPv4.
-  void write(std::uint8_t* to, std::uint64_t inner, std::uint32_t total, std::uint64_t sequence) const {
-    const std::uint64_t begin = first | (inner & copied) | __builtin_bswap64(std::uint64_t{total} << 32 | (sequence & 0xffff) << 16);
-    const std::uint64_t all = add_with_carry(sum, begin);
-    const auto half = static_cast<std::uint32_t>((all + std::rotr(all, 32)) >> 32);
-    const std::uint64_t rest = second ^ ((half + std::rotr(half, 16)) & 0xffff0000);
-    std::memcpy(to, &begin, sizeof begin);
-    std::memcpy(to + 8, &rest, sizeof rest);
-    std::memcpy(to + 16, &third, sizeof third);
-  }
-};
-
 /// What of the first eight bytes of an IPv4 header an outer one may take over, of a packet of another family.
 std::uint64_t like_ipv4(const Packet& p) {
   return std::uint64_t{traffic_class(p)} << 8 | std::uint64_t{__builtin_bswap16(inner_df(p))} << 48;
 }
 
-/// What prepare() does, for packets of one SA in a row that is_usual(). From `i` to `end` of the burst; those that are kept go behind the
-/// `kept` first ones.
+/// What prepare() does, for packets of one SA in a row that is usual (OutboundRow). From `i` to `end` of the burst; those that are kept go
+/// behind the `kept` first ones.
 std::size_t prepare_row(Burst& burst, std::size_t i, std::size_t end, std::size_t kept, EspBatch& batch, EspContext& context) {
-  constexpr std::uint32_t kIv = 8, kEspFront = kEspHeaderBytes + kIv, kFront = kIpv4HeaderBytes + kEspFront;
-  constexpr std::uint32_t kRoomy = 64;  // more than any suite's padding, trailer and ICV
+  constexpr std::uint32_t kFront = OutboundRow::kFront;
   OutboundSa& sa = *burst[i]->outbound;
-  const SaKeys* const keys = &sa.keys;
-  const OuterHeader header(sa);
-  const std::uint32_t up = sa.geometry.align - 1U, icv = sa.geometry.icv;
-  std::uint64_t sequence = sa.sequence(), bytes = 0;
+  OutboundRow row(sa);
   for (; i < end; ++i) {
     Packet& p = *burst[i];
     const std::uint32_t inner = p.length;
-    const std::uint32_t text = (inner + kEspTrailerBytes + up) & ~up;
-    const std::uint32_t back = text - inner + icv, total = inner + back + kFront;
-    if (p.headroom < kFront || p.tailroom < kRoomy || total > kMaxIpLength) [[unlikely]]
+    const std::uint32_t text = row.text(inner), back = text - inner + row.icv, total = inner + back + kFront;
+    if (p.headroom < kFront || p.tailroom < OutboundRow::kRoomy || total > kMaxIpLength) [[unlikely]]
       if (p.headroom < kFront || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || total > kMaxIpLength) {
         count_drop(sa, Drop::NoBuffer);
         context.drops.drop(p, Drop::NoBuffer);
         continue;
       }
     std::uint8_t* const payload = p.data;
-    std::uint8_t* const trailer = payload + inner;
-    std::uint64_t begin;
-    std::uint32_t next_header = kProtocolIpip;
-    std::memcpy(&begin, payload, sizeof begin);
-    if (p.family != Family::V4) [[unlikely]] {
-      begin = like_ipv4(p);
-      next_header = inner_next_header(p);
+    if (p.family == Family::V4) [[likely]] {
+      row.write(payload, inner, OutboundRow::first_of(payload), kProtocolIpip, batch.ops[kept]);
+    } else {
+      row.write(payload, inner, like_ipv4(p), inner_next_header(p), batch.ops[kept]);
     }
-    const std::uint32_t pad = text - kEspTrailerBytes - inner;
-    std::memcpy(trailer, kPadding.data(), kPadding.size());  // the rest is overwritten: by the trailer, then by the ICV
-    const auto last = static_cast<std::uint16_t>(pad | next_header << 8);
-    std::memcpy(trailer + pad, &last, sizeof last);
-
-    ++sequence;
-    std::uint8_t* const outer = payload - kFront;
-    const std::uint64_t iv = __builtin_bswap64(sequence);  // unique under the key
-    const auto low = static_cast<std::uint32_t>(iv >> 32);
-    header.write(outer, begin, total, sequence);
-    std::memcpy(payload - kIv - sizeof low, &low, sizeof low);
-    std::memcpy(payload - kIv, &iv, sizeof iv);
-
     std::uint32_t room;  // both at once
     std::memcpy(&room, &p.headroom, sizeof room);
     room -= kFront | back << 16;
     std::memcpy(&p.headroom, &room, sizeof room);
-    p.data = outer;
+    p.data = payload - kFront;
     p.length = total;
     p.family = Family::V4;
     p.l4_offset = kIpv4HeaderBytes;
     p.set_flow_word(0, kProtocolEsp, p.vrf);
-    CryptoOp& op = batch.ops[kept];
-    op.keys = keys;
-    op.esp = payload - kEspFront;
-    op.text_length = text;
-    op.sequence_high = static_cast<std::uint32_t>(sequence >> 32);
     batch.inner_bytes[kept] = inner;
     burst[kept++] = &p;
-    bytes += inner;
   }
-  sa.usage.packets = sequence;
-  sa.usage.bytes += bytes;
+  row.take(sa);
   return kept;
 }
 }  // namespace
@@ -277,7 +202,7 @@ void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
     const std::size_t end = ends[row];
     const OutboundSa& sa = *burst[i]->outbound;
     context.see(&sa);
-    if (is_usual(sa, end - i)) [[likely]] {
+    if (OutboundRow::usual(sa, end - i)) [[likely]] {
       kept = prepare_row(burst, i, end, kept, batch, context);
       i = end;
       continue;

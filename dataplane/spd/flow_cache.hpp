@@ -53,12 +53,29 @@ class FlowCache {
     [[nodiscard]] const SpdEntry* mirrored_entry(const Spd& spd) const { return spd.numbered(settled() ? 0 : mirrored); }
   };
 
-  /// Where a flow is, if it is known: Flow::is(). Starts loading it.
-  const Flow* prefetch(const Key& key) const {
-    const Flow* flow = flows_.get() + slot(key);
-    __builtin_prefetch(flow);
-    return flow;
-  }
+  /// A copy of what is needed to find many flows.
+  class Finder {
+   public:
+    /// Where a flow is, if it is known: Flow::is().
+    [[nodiscard]] Flow* find(const Key& key) const {
+      std::uint64_t mixed;
+      if constexpr (kV4) {
+        mixed = ((key.first ^ seed_) * 0x9e3779b97f4a7c15U) ^ ((key.second + seed_) * 0xc2b2ae3d27d4eb4fU);
+      } else {
+        mixed = seed_;
+        for (const std::uint64_t word : key.words) mixed = std::rotl((mixed ^ word) * 0x9e3779b97f4a7c15U, 29);
+      }
+      return flows_ + ((mixed * 0x165667b19e3779f9U) >> shift_);
+    }
+
+   private:
+    friend FlowCache;
+    Finder(std::uint64_t seed, unsigned shift, Flow* flows) : seed_(seed), shift_(shift), flows_(flows) {}
+    std::uint64_t seed_;
+    unsigned shift_;
+    Flow* flows_;
+  };
+  [[nodiscard]] Finder finder() const { return Finder(seed_, shift_, flows_.get()); }
   /// By which what is known now is known. Another one, too, when flows have got other next hops.
   [[nodiscard]] std::uint64_t serial_of(const Spd& spd) const { return spd.serial() + (fib_.epoch() << 32); }
 
@@ -66,12 +83,18 @@ class FlowCache {
   /// mirrored key has been asked for, too, if kMirrored. The flow is good within the call only.
   template <bool kMirrored, class KeyOf, class Take>
   void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
+    recall<kMirrored>(spd, n, key_of, take, [](std::size_t) { return true; });
+  }
+  /// The same with may(i) asked before all but a flow that is settled(); false: nothing is done about it. What it says must depend on the
+  /// key alone, so that a settled flow once passed it.
+  template <bool kMirrored, class KeyOf, class Take, class May>
+  void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take, May&& may) {
     std::array<Key, kBurstMax>& keys = asked_;
     std::array<Flow*, kBurstMax> flows;
-    Flow* const all = flows_.get();
+    const Finder all = finder();
     for (std::size_t i = 0; i < n; ++i) {
       const Key key = key_of(i);
-      flows[i] = all + slot(key);
+      flows[i] = all.find(key);
       __builtin_prefetch(flows[i]);
       keys[i] = key;
     }
@@ -80,7 +103,12 @@ class FlowCache {
     const std::uint64_t serial = serial_of(spd);
     for (std::size_t i = 0; i < n; ++i) {
       Flow& f = *flows[i];
-      if (f.is(keys[i], serial) && (!kMirrored || f.mirrored_known())) [[likely]] {
+      const bool known = f.is(keys[i], serial);
+      if (known && (!kMirrored || f.settled())) [[likely]] {
+        take(i, f);
+      } else if (!may(i)) {
+        continue;
+      } else if (known && f.mirrored_known()) {
         take(i, f);
       } else {
         keys[misses] = keys[i];
@@ -130,7 +158,7 @@ class FlowCache {
       const SpdEntry* entry = spd.numbered(outbound[i]);
       const PolicyId protect = entry != nullptr && entry->action == shm::PolicyAction::Protect ? entry->policy : PolicyId{};
       if (kMirrored && mirrored[i] == 0 && settled_protect(entry, fib_.hop(hops[i]))) mirrored[i] = Flow::kSettled;
-      Flow& f = flows_[slot(keys[i])];
+      Flow& f = *finder().find(keys[i]);
       f = {keys[i],
            serial,
            static_cast<std::uint16_t>(outbound[i]),
@@ -179,17 +207,6 @@ class FlowCache {
       return mixed;
     }
   }
-  [[nodiscard]] std::size_t slot(const Key& key) const {
-    std::uint64_t mixed;
-    if constexpr (kV4) {
-      mixed = ((key.first ^ seed_) * 0x9e3779b97f4a7c15U) ^ ((key.second + seed_) * 0xc2b2ae3d27d4eb4fU);
-    } else {
-      mixed = seed_;
-      for (const std::uint64_t word : key.words) mixed = std::rotl((mixed ^ word) * 0x9e3779b97f4a7c15U, 29);
-    }
-    return static_cast<std::size_t>((mixed * 0x165667b19e3779f9U) >> shift_);
-  }
-
   const Fib& fib_;
   std::uint64_t seed_;
   unsigned shift_;

@@ -117,6 +117,19 @@ class Rig {
              })
         .at(0);
   }
+  /// What the peer finds in a packet of ours under `sa`; empty: it takes it for a bad one.
+  Bytes opened(std::uint32_t sa, const Bytes& outer) {
+    const auto inner = peer_.run({outer}, [&](Burst& b) {
+      for (Packet* p : b) {
+        REQUIRE(parse_ip(*p));
+        p->inbound = theirs_in_[sa].get();
+      }
+      EspContext context = peer_.context();
+      esp_in(b, context);
+    });
+    return inner.empty() ? Bytes{} : inner[0];
+  }
+  [[nodiscard]] const shm::SaCounters& counters_out(std::uint32_t sa) const { return sa_counters_[sa]; }
   /// The SA for what comes under number `sa` is no more.
   void forget(std::uint32_t sa) {
     const shm::InstallSa gone = terms(sa, Direction::Inbound, true);
@@ -163,6 +176,7 @@ class Rig {
       outbound_.push_back(good(make_outbound(terms(sa, Direction::Outbound, true), test::kCapacity, engine, ours)));
       policies_[sa + 1].current = outbound_.back().get();
       theirs_.push_back(good(make_outbound(terms(sa, Direction::Outbound, false), test::kCapacity, engine, far)));
+      theirs_in_.push_back(good(make_inbound(terms(sa, Direction::Inbound, false), test::kCapacity, engine, far)));
       const SaPlacement in{static_cast<std::uint16_t>(sa % kWorkers), &sa_counters_[kSas + 1 + sa], 0};
       auto made = good(make_inbound(terms(sa, Direction::Inbound, true), test::kCapacity, engine, in));
       REQUIRE(inbound_.publish(terms(sa, Direction::Inbound, true).slot, made) == shm::AckResult::Ok);
@@ -195,7 +209,7 @@ class Rig {
   std::array<shm::SaCounters, 2 * kSas + 1> sa_counters_{};
   std::unique_ptr<PolicyState[]> policies_ = std::make_unique<PolicyState[]>(shm::kMaxPolicies + 1);
   InboundTable inbound_{test::kCapacity};
-  std::vector<SaPtr<InboundSa>> forgotten_;
+  std::vector<SaPtr<InboundSa>> forgotten_, theirs_in_;
   std::vector<SaPtr<OutboundSa>> outbound_, theirs_;
   std::unique_ptr<Spd> spd_;
   std::atomic<const Spd*> current_{nullptr};
@@ -454,6 +468,54 @@ TEST_CASE("packets before their SA: no more than there is room for, not for long
   balanced(rig, 1);
   rig.workers.clear();
   CHECK(rig.missing() == 0);
+}
+
+TEST_CASE("what goes into a tunnel comes out of it one hop further and in order, whatever else goes there", "[worker]") {
+  Rig rig;
+  std::minstd_rand random(6);
+  const auto flow_of = [](const Bytes& p) {
+    Bytes flow(&p[12], &p[20]);
+    flow.push_back(p[9]);
+    return flow;
+  };
+  std::map<Bytes, std::vector<Bytes>> want, got;  // by protocol and addresses
+  std::array<std::uint64_t, kSas> packets{}, bytes{}, sent{};
+  std::uint32_t sa = 0;
+  for (std::uint32_t n = 1; n <= 3000; ++n) {
+    if (random() % 12 == 0) sa = random() % kSas;
+    Bytes p = numbered(kHost + random() % 3, far_host(sa), n, 40 + random() % 1380, random() % 20 == 0 ? 1 : 9);
+    p[1] = static_cast<std::uint8_t>(random());
+    p[6] = random() % 2 == 0 ? 0x40 : 0;
+    if (random() % 15 == 0) p[9] = kProtocolTcp, p[32] = 0x50, p[33] = 2;  // opens a connection
+    if (random() % 25 == 0) p[0] = 0x46, p.insert(p.begin() + 20, 4, 1), store_be16(&p[2], static_cast<std::uint16_t>(p.size()));
+    set_ipv4_checksum(p.data(), (p[0] & 15U) * 4U);
+    rig.arrives(kLan, p, (n - 1) / 100 % 2);
+    if (n % 50 == 0) rig.run();
+    if (p[8] == 1) continue;
+    p[8] -= 1, set_ipv4_checksum(p.data(), (p[0] & 15U) * 4U);
+    packets[sa] += 1, bytes[sa] += p.size();
+    want[flow_of(p)].push_back(p);
+  }
+  for (const Bytes& f : rig.devices[kWan]->sent) {
+    const Bytes outer(f.begin() + 14, f.end());
+    CHECK(std::equal(kOther.begin(), kOther.end(), f.begin()));
+    CHECK(std::equal(f.begin() + 6, f.begin() + 12, rig.port(kWan).mac().begin()));
+    CHECK(ipv4_header_sum(outer.data(), 20) == 0xffff);
+    const std::uint32_t under = load_be32(&outer[20]) - 0x1000;
+    REQUIRE(under < kSas);
+    Bytes inner = rig.opened(under, outer);
+    CHECK(load_be32(&outer[24]) == ++sent[under]);
+    REQUIRE(inner.size() > 20);
+    CHECK((outer[1] == inner[1] && (outer[6] & 0x40) == (inner[6] & 0x40)));
+    got[flow_of(inner)].push_back(std::move(inner));
+  }
+  CHECK(got == want);
+  for (std::uint32_t i = 0; i < kSas; ++i) {
+    CHECK(rig.counters_out(i).packets.get() == packets[i]);
+    CHECK(rig.counters_out(i).bytes.get() == bytes[i]);
+    CHECK(rig.counters_out(i).sequence.get() == packets[i]);
+  }
+  balanced(rig);
 }
 
 TEST_CASE("a device that has checked an IPv4 header is believed, where it was asked and is sure", "[port][checksum]") {
