@@ -40,6 +40,7 @@
 #include "control/ikev2/cipher.hpp"
 #include "control/ikev2/eap/client.hpp"
 #include "control/ikev2/eap/server.hpp"
+#include "control/ikev2/forgeries.hpp"
 #include "control/ikev2/fragments.hpp"
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
@@ -355,6 +356,7 @@ struct IkeSa {
   TimePoint last_heard, last_sent;
   std::optional<Hint> hint;
   ike::Allowance allowance;
+  Forgeries forgeries;  ///< until it is established
   bool dead = false;
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }
