@@ -63,18 +63,22 @@ void refuse_newcomer_with(Core& core, const Incoming& in, NotifyType type, Bytes
 }
 
 bool came_before(Core& core, const Incoming& in) {
-  const auto known = core.table.find_half_open(in.header().spi_i, in.datagram.remote);
+  const IkeSpi spi_i = in.header().spi_i;
+  const auto known = core.table.find_half_open(spi_i, in.datagram.remote, ike::fingerprint(in.framed.message));
   IkeSa* sa = known ? core.find(*known) : nullptr;
-  if (!sa) return false;
-  if (ike::fingerprint(in.framed.message) != sa->last_print) {
-    // Another one under the same SPI: not this SA's peer. But for one that was asked for a cookie when it said again what we had answered.
-    const bool anew = in.datagram.heard && core.table.unheard().contains(sa->id);
-    if (anew) core.drop(*sa);
-    return !anew;
+  if (!sa) {
+    // Another one under the same SPI is another attempt, as behind INVALID_KE_PAYLOAD, and leaves alone what there is: anybody may have
+    // sent it (RFC 7296 §2.1). But for one that was asked for a cookie when it said again what we had answered.
+    if (in.datagram.heard)
+      for (const SaId id : core.table.all_of(spi_i, in.datagram.remote))
+        if (IkeSa* before = core.table.unheard().contains(id) ? core.find(id) : nullptr) core.drop(*before);
+    return false;
   }
   sa->allowance.received(in.datagram.data.size());
   const Bytes* reply = init_reply(*sa);
-  if (!reply || sa->repeats >= ike::kMaxRepeatsOfInit || !sa->allowance.spend(reply->size(), owes_no_more(core, *sa))) return true;
+  if (!reply || sa->next_expected != 1 || sa->repeats >= ike::kMaxRepeatsOfInit ||
+      !sa->allowance.spend(reply->size(), owes_no_more(core, *sa)))
+    return true;
   ++sa->repeats;
   core.send(in.now, *sa, {*reply});
   return true;
@@ -117,7 +121,7 @@ IkeSa& add_newcomer(Core& core, const Incoming& in, std::size_t connection, bool
   made->last_print = ike::fingerprint(in.framed.message);
   made->allowance.received(in.datagram.data.size());
   IkeSa& sa = core.add(std::move(made));
-  core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, sa.remote, heard);
+  core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, sa.remote, heard, sa.last_print);
   return sa;
 }
 

@@ -111,6 +111,12 @@ struct InitSent {
   Bytes public_value;
   Outstanding tx;
 };
+/// IKE_SA_INIT with another group, that went out before somebody, who need not be the peer, asked for the one that it is now.
+struct FormerInit {
+  DhGroup group{};
+  std::shared_ptr<crypto::KeyExchange> key;
+  Bytes public_value, request;
+};
 struct Deriving {
   JobId job{};
   Bytes nonce_r;
@@ -313,6 +319,7 @@ struct IkeSa {
   std::optional<PpkKeys> ppk;             ///< with the PPK, until it is known whether it is used
   bool with_ppk = false;                  ///< its keys are of it
   Bytes cookie;                           ///< the responder's, to be sent back
+  std::vector<FormerInit> former_inits;   ///< until one of all is answered
   unsigned init_tries = 0;                ///< cookies and groups that the responder asked for
 
   Mobility mobility;
