@@ -50,7 +50,8 @@ void on_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& 
   const Notify* resource = m.notify(NotifyType::SaResourceInfo);
   auto granted = grant(core, sa,
                        {*m.find<Sa>(), *m.find<TsI>(), *m.find<TsR>(), m.notify(NotifyType::UseTransportMode) != nullptr, true,
-                        ke ? ke->group : DhGroup::None, rekeyed, resource != nullptr, resource && !resource->data.empty()});
+                        ke ? ke->group : DhGroup::None, rekeyed, resource != nullptr, resource && !resource->data.empty(),
+                        m.notify(NotifyType::EspTfcPaddingNotSupported) != nullptr});
   if (!granted) return refuse(core, now, sa, id, granted.error());
   AnsweringChild what;
   what.pair = std::move(granted->pair);
