@@ -146,6 +146,25 @@ TEST_CASE("IKEv2: a victim gets nothing of the repeats either, and who asks at h
   CHECK_FALSE(m.gateway.up());
 }
 
+TEST_CASE("IKEv2: with MOBIKE a request is answered where it came from, and its repeats no oftener than they are worth it",
+          "[ikev2][amplification][mobike][attack-H3][rfc4555-3.8]") {
+  Meter m([](auto& g) {
+    g.connections[0].remote_auth.auth = Proof::Psk;
+    g.connections[0].mobike = true;
+  });
+  m.peer.announces.push_back(NotifyType::MobikeSupported);
+  const auto said = m.peer.connect(net("10.1.0.0/24"), net("10.2.0.0/24"));
+  REQUIRE((said && said->notify(NotifyType::MobikeSupported)));
+  REQUIRE(m.out[kOwn] > 3000);
+  for (int k = 0; k < 200; ++k) {
+    m.say(m.peer.last, kVictim);
+    CHECK(m.ratio(kVictim) <= 1.5);
+  }
+  CHECK(m.gateway.up());
+  m.world.run(120s);
+  CHECK(m.ratio(kVictim) <= 1.5);
+}
+
 TEST_CASE("IKEv2: a NAT that gives the rest of it another port is followed, another address is not", "[ikev2][amplification][nat]") {
   Meter m;
   REQUIRE(m.peer.begin());
