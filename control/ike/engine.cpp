@@ -28,6 +28,7 @@
 #include "control/ikev2/dispatch.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
+#include "control/ikev2/strangers.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/view.hpp"
 
@@ -84,6 +85,7 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
     bytes = *inner;
   }
   const auto framed = parse_header(bytes);
+  if (!framed && framed.error().fault == HeaderFault::MajorVersion) ikev2::answer_newer_version(v2, now, datagram, framed.error().header);
   if (!framed) return junk(Reason::Malformed, "A datagram is no IKE message: " + std::string(name(framed.error().fault)) + ".");
   if (of_other_version(datagram, framed->header)) return refuse_version(now, datagram, *framed);
   if (framed->header.major == 2) return ikev2::on_message(v2, {now, datagram, *framed});

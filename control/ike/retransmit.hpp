@@ -82,14 +82,17 @@ class ReplyCache {
 class Allowance {
  public:
   void received(std::size_t bytes) { in_ += bytes; }
-  /// False: not yet.
-  bool spend(std::size_t bytes) {
-    if (2 * (out_ + bytes) > 3 * in_) return false;
+  /// False: not yet. `strictly`: no more than came.
+  bool spend(std::size_t bytes, bool strictly = false) {
+    if (2 * (out_ + bytes) > (strictly ? 2 : 3) * in_) return false;
     out_ += bytes;
     return true;
   }
   /// What could be sent now.
-  [[nodiscard]] std::size_t left() const { return 3 * in_ / 2 > out_ ? 3 * in_ / 2 - out_ : 0; }
+  [[nodiscard]] std::size_t left(bool strictly = false) const {
+    const std::size_t most = strictly ? in_ : 3 * in_ / 2;
+    return most > out_ ? most - out_ : 0;
+  }
 
  private:
   std::size_t in_ = 0, out_ = 0;

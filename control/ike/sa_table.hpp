@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -32,7 +33,8 @@ class SaTable {
   /// An SA that we initiate: the peer's cookie is not known yet (RFC 2408 §2.5.3).
   void add_initiator(SaId id, IkeSpi spi_i);
   /// An SA that a stranger asks for; half-open until `promote`. `heard`: it has shown our cookie, and so that it is at `source`.
-  void add_responder(SaId id, IkeSpi spi_i, IkeSpi spi_r, const Endpoint& source, bool heard);
+  /// `print`: of message 1, of IKEv2: another one under the same cookie from the same source is another attempt (RFC 7296 §2.1).
+  void add_responder(SaId id, IkeSpi spi_i, IkeSpi spi_r, const Endpoint& source, bool heard, std::size_t print = 0);
   /// The stranger has shown our cookie.
   void heard(SaId id) { unheard_.erase(id); }
   /// Message 2 told us the peer's cookie.
@@ -45,7 +47,9 @@ class SaTable {
   /// The SA that we initiated under this cookie and that has no responder cookie yet.
   [[nodiscard]] std::optional<SaId> find_initiating(IkeSpi spi_i) const;
   /// The half-open SA that this very message 1 has made before.
-  [[nodiscard]] std::optional<SaId> find_half_open(IkeSpi spi_i, const Endpoint& source) const;
+  [[nodiscard]] std::optional<SaId> find_half_open(IkeSpi spi_i, const Endpoint& source, std::size_t print = 0) const;
+  /// All that were made from there under this cookie.
+  [[nodiscard]] std::vector<SaId> all_of(IkeSpi spi_i, const Endpoint& source) const;
 
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] std::size_t half_open() const { return half_open_; }
@@ -60,13 +64,14 @@ class SaTable {
     IkeSpi spi_i, spi_r;
     std::optional<Endpoint> source;  ///< of a responder's SA
     bool half_open = false;
+    std::size_t print = 0;
   };
   void leave_half_open(Entry& entry);
 
   std::map<SaId, Entry> entries_;
   std::map<std::pair<IkeSpi, IkeSpi>, SaId> by_spis_;
   std::map<IkeSpi, SaId> initiating_;
-  std::map<std::pair<IkeSpi, Endpoint>, SaId> by_source_;
+  std::map<std::tuple<IkeSpi, Endpoint, std::size_t>, SaId> by_source_;
   std::map<Endpoint, std::size_t> per_source_;  ///< host_of()
   std::set<SaId> unheard_;
   std::vector<Endpoint> freed_;

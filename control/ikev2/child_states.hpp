@@ -70,6 +70,7 @@ struct Child {
   bool due = false;           ///< to be replaced: a task says so
   bool ended = false;         ///< an operator has ended it; it is deleted when the peer has shown that it has it
   Share share{};
+  bool unpadded = false;  ///< the peer takes in no TFC padding (RFC 7296 §3.10.1)
   /// Whether the other one, of the same IKE SA, has its place: is of the same traffic, and of the same workers.
   [[nodiscard]] bool doubles(const Child& other) const {
     return other.child == child && other.share == share && other.selectors == selectors;
@@ -95,6 +96,7 @@ struct NewPair {
   Bytes lowest_nonce;
   Path at{};  ///< where the inbound half was put
   Share share{};
+  bool unpadded = false;  ///< as in Child
 };
 
 // ---------------------------------------------------------------------------------------------------------------- our requests

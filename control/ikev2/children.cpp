@@ -137,6 +137,7 @@ std::expected<Granted, ChildRefusal> grant(Core& core, IkeSa& sa, const Wish& wi
     out.pair.spi_out = choice->spi;
     out.pair.suite = choice->suite;
     out.pair.mode = wish.transport && children[i].mode == SaMode::Transport ? SaMode::Transport : SaMode::Tunnel;
+    out.pair.unpadded = wish.unpadded;
     out.pair.selectors = std::move(candidate.part);
     out.pair.rekeyed = wish.rekeyed ? wish.rekeyed->pair : 0;
     if (wish.rekeyed) out.pair.share = wish.rekeyed->share;
@@ -196,6 +197,7 @@ void install(Core& core, const IkeSa& sa, const NewPair& pair, Direction directi
   out.replay_window = c.replay_window;
   if (pair.share.own()) out.worker = pair.share.worker;
   out.rules = c.rules;
+  if (!in && pair.unpadded) out.rules.tfc_padding = PacketRules::kOff;
   // The engine's own timer rekeys earlier (rand_time); the soft limit stands in where the engine does not live to do it.
   out.hard_seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(1, c.life_time.count()));
   out.soft_seconds = std::min<std::uint64_t>(static_cast<std::uint64_t>(c.rekey_time.count()), out.hard_seconds);
@@ -241,6 +243,7 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
   out.expires_at = when.expires_at;
   out.rekeyed = pair.rekeyed;
   out.share = pair.share;
+  out.unpadded = pair.unpadded;
   out.lowest_nonce = std::move(pair.lowest_nonce);
   out.outbound = std::move(pair.outbound);
   out.ready_at = now + (out.rekeyed != 0 ? std::chrono::nanoseconds(kOverdue) : kRivalWait);
@@ -277,6 +280,7 @@ void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   pair.mode = child.mode;
   pair.selectors = child.selectors;
   pair.share = child.share;
+  pair.unpadded = child.unpadded;
   EspKeys keys = std::move(*child.outbound);
   child.outbound.reset();
   child.sending_since = now;

@@ -38,8 +38,9 @@ struct Wish {
   bool pfs = true;             ///< false: in IKE_AUTH
   DhGroup ke = DhGroup::None;  ///< of the KE payload
   const Child* rekeyed = nullptr;
-  bool grouped = false;  ///< SA_RESOURCE_INFO
-  bool named = false;    ///< ... which names a resource: there is one for all already, as the peer knows it
+  bool grouped = false;   ///< SA_RESOURCE_INFO
+  bool named = false;     ///< ... which names a resource: there is one for all already, as the peer knows it
+  bool unpadded = false;  ///< ESP_TFC_PADDING_NOT_SUPPORTED
 };
 struct Granted {
   NewPair pair;  ///< without keys

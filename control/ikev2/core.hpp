@@ -116,6 +116,7 @@ class Core {
   ike::SaTable table;
   Cookies cookies;
   CrashAnswers crash_answers;
+  CrashAnswers version_answers;                                ///< to messages of a newer major version
   TimePoint traced_at{};                                       ///< while somebody is watched: when the message came that is at work
   std::map<std::size_t, std::set<std::string>> lease_holders;  ///< by connection: those who have an address of a pool
   std::set<std::size_t> leases_in_doubt;                       ///< connections where what held an address may have gone

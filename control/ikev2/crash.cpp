@@ -7,6 +7,7 @@
 #include "control/ike/retransmit.hpp"
 #include "control/ikev2/core.hpp"
 #include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/strangers.hpp"
 
 namespace culvert::ikev2 {
 
@@ -93,8 +94,8 @@ void answer_unknown(Core& core, const Incoming& in) {
   b.notify(NotifyType::InvalidIkeSpi).add(token_notify(core, h.spi_i, h.spi_r));
   out.next_payload = static_cast<std::uint8_t>(b.first());
   const Bytes message = ike::encode_message(out, b.chain());
-  // Anybody can ask: never more than half as much again as came.
-  if (2 * message.size() > 3 * in.framed.message.size() || !core.crash_answers.take(in.now, in.datagram.remote.address)) return;
+  if (!is_worth(core, in.datagram.remote, in.framed.message.size(), message.size())) return;
+  if (!core.crash_answers.take(in.now, in.datagram.remote.address)) return;
   if (being_made(core, h.spi_i)) return;
   core.send_stateless(in.datagram, message);
 }

@@ -34,7 +34,13 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
   const auto given = give_address(core, sa, m);
   if (!given) return refused(given.error());
   if (*given) proof.add(**given);  // also where this CHILD SA is refused: another one may be about the address
-  auto granted = grant(core, sa, {*sa_payload, *ts_i, *ts_r, m.notify(NotifyType::UseTransportMode) != nullptr, false});
+  auto granted = grant(core, sa,
+                       {.offered = *sa_payload,
+                        .ts_i = *ts_i,
+                        .ts_r = *ts_r,
+                        .transport = m.notify(NotifyType::UseTransportMode) != nullptr,
+                        .pfs = false,
+                        .unpadded = m.notify(NotifyType::EspTfcPaddingNotSupported) != nullptr});
   const bool lacks = !core.connection(sa).pools.empty() && !*given;
   if (!granted) return refused(lacks && granted.error().notify == NotifyType::TsUnacceptable ? must_ask(core, sa) : granted.error());
   AnsweringChild what;

@@ -130,6 +130,7 @@ std::expected<NewPair, Disagreement> agreed(const MakeChild& make, bool pfs, con
   out.selectors = std::move(*selectors);
   out.rekeyed = make.rekeyed;
   out.share = make.share;
+  out.unpadded = m.notify(NotifyType::EspTfcPaddingNotSupported) != nullptr;
   if (out.share.own() && out.rekeyed == 0 && out.selectors != make.asked)
     return std::unexpected(Disagreement{"The peer has made other traffic selectors of what is for one worker alone: " +
                                             out.selectors.to_string() + " instead of " + make.asked.to_string() + ".",

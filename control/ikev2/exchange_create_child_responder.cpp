@@ -25,6 +25,13 @@ void refuse(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const ChildR
 
 bool busy_with_ike(const IkeSa& sa) { return sa.request && std::holds_alternative<MakeIke>(sa.request->make); }
 
+/// The CHILD SA of REKEY_SA (RFC 7296 §3.10); nullopt: it names none.
+std::optional<Spi> named_by(const Notify& n) {
+  if ((n.protocol != kProtoEsp && n.protocol != kProtoAh) || n.spi.size() != sizeof(Spi)) return std::nullopt;
+  Reader r(n.spi);
+  return Spi{r.be<std::uint32_t>()};
+}
+
 void on_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& m) {
   const std::uint32_t id = in.header().message_id.value;
   const TimePoint now = in.now;
@@ -33,12 +40,17 @@ void on_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& 
     return answer_error(core, now, sa, kExchange, id, NotifyType::TemporaryFailure);
   const Child* rekeyed = nullptr;
   if (const Notify* n = m.notify(NotifyType::RekeySa)) {
-    Reader r(n->spi);
-    const Spi spi{r.be<std::uint32_t>()};
-    Child* old = r.ok() ? sa.find_outbound(spi) : nullptr;
+    const auto spi = named_by(*n);
+    if (!spi) {
+      answer_error(core, now, sa, kExchange, id, NotifyType::InvalidSyntax);
+      return core.ended(now, sa, Exchange::CreateChildSa, Role::Responder, Reason::BadPayloads,
+                        "REKEY_SA names no CHILD SA: its protocol is neither ESP nor AH, or its SPI has not 4 bytes.");
+    }
+    Child* old = sa.find_outbound(*spi);
+    if (old && (old->suite.protocol == SaProtocol::Ah) != (n->protocol == kProtoAh)) old = nullptr;
     // It has met our Delete on the way: to the peer that is one that we are about to close (RFC 7296 §2.25.1), and not one that is to be
     // made anew.
-    const bool just_deleted = std::ranges::any_of(sa.children, [&](const Child& c) { return c.life == Life::Ended && c.spi_out == spi; });
+    const bool just_deleted = std::ranges::any_of(sa.children, [&](const Child& c) { return c.life == Life::Ended && c.spi_out == *spi; });
     // Nor is the other half known of one whose answer is still on its way to us.
     const bool not_yet = sa.request && std::holds_alternative<MakeChild>(sa.request->make);
     if (!old && (just_deleted || not_yet)) return answer_error(core, now, sa, kExchange, id, NotifyType::TemporaryFailure);
@@ -50,7 +62,8 @@ void on_child_request(Core& core, const Incoming& in, IkeSa& sa, const Message& 
   const Notify* resource = m.notify(NotifyType::SaResourceInfo);
   auto granted = grant(core, sa,
                        {*m.find<Sa>(), *m.find<TsI>(), *m.find<TsR>(), m.notify(NotifyType::UseTransportMode) != nullptr, true,
-                        ke ? ke->group : DhGroup::None, rekeyed, resource != nullptr, resource && !resource->data.empty()});
+                        ke ? ke->group : DhGroup::None, rekeyed, resource != nullptr, resource && !resource->data.empty(),
+                        m.notify(NotifyType::EspTfcPaddingNotSupported) != nullptr});
   if (!granted) return refuse(core, now, sa, id, granted.error());
   AnsweringChild what;
   what.pair = std::move(granted->pair);

@@ -84,7 +84,24 @@ void on_refused(Core& core, const Incoming& in, IkeSa& sa, InitSent& state, cons
   note_hint(core, in.now, sa, state, Reason::PeerRefused, "The peer refused with " + said + ".", std::move(cause));
 }
 
-/// The responder wants another group (RFC 7296 §1.2): one of ours, that we have not begun with, or it is no reason to compute.
+std::vector<FormerInit>::iterator former_of(IkeSa& sa, DhGroup group) {
+  return std::ranges::find(sa.former_inits, group, &FormerInit::group);
+}
+
+/// What went out with that group before is what goes on; what is out now is kept as it was.
+InitSent& go_back(IkeSa& sa, std::vector<FormerInit>::iterator to, Outstanding tx) {
+  FormerInit back = std::move(*to);
+  sa.former_inits.erase(to);
+  if (auto* sent = std::get_if<InitSent>(&sa.state))
+    sa.former_inits.push_back({sa.group, std::move(sent->key), std::move(sent->public_value), sa.init_request});
+  sa.group = back.group;
+  sa.init_request = std::move(back.request);
+  sa.last_request = {sa.init_request};
+  return std::get<InitSent>(sa.state = InitSent{std::move(back.key), std::move(back.public_value), std::move(tx)});
+}
+
+/// The responder wants another group (RFC 7296 §1.2): one of ours, that we have not begun with, or it is no reason to compute. Nothing
+/// proves that it is the responder: an answer to what we have begun with is taken, too.
 void on_other_group(Core& core, const Incoming& in, IkeSa& sa, InitSent& state, const Notify& n) {
   Reader r(n.data);
   const auto group = static_cast<DhGroup>(r.be<std::uint16_t>());
@@ -96,6 +113,11 @@ void on_other_group(Core& core, const Incoming& in, IkeSa& sa, InitSent& state, 
                      "The peer wants Diffie-Hellman group " + std::to_string(static_cast<unsigned>(group)) + ", which is not configured.",
                      {.number = 1, .said = name(n.type)});
   if (++sa.init_tries > kMaxInitTries) return;
+  if (const auto former = former_of(sa, group); former != sa.former_inits.end()) {
+    const InitSent& again = go_back(sa, former, state.tx);
+    return send_init(core, in.now, sa, again.key, again.public_value);
+  }
+  sa.former_inits.push_back({sa.group, std::move(state.key), std::move(state.public_value), sa.init_request});
   make_key(core, sa, group);
 }
 
@@ -125,6 +147,8 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
                      "The peer chose what we did not offer: " + choice.error().difference + ".",
                      {.number = 2, .evidence = evidence(choice.error())});
   const Ke& ke = *m.find<Ke>();
+  if (const auto former = former_of(sa, ke.group); former != sa.former_inits.end() && choice->suite.group == ke.group)
+    go_back(sa, former, state.tx);
   if (ke.group != sa.group || choice->suite.group != sa.group)
     return note_hint(core, in.now, sa, state, Reason::BadKe, "The peer's key exchange is of another group than the one that it chose.",
                      {.number = 2});
@@ -132,6 +156,7 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
     return note_hint(core, in.now, sa, state, Reason::BadPayloads,
                      "The peer chose additional key exchanges, and does not say that it has IKE_INTERMEDIATE (RFC 9370 §2.2.1).",
                      {.number = 2});
+  sa.former_inits.clear();
   core.table.complete_initiator(sa.id, sa.spi_i, in.header().spi_r);
   sa.spi_r = in.header().spi_r;
   sa.suite = choice->suite;
@@ -145,6 +170,17 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
   const JobId job = core.add_job({sa.id});
   core.shared.actions.emplace_back(ike::ComputeDh{job, sa.group, state.key, ke.data});
   sa.state = Deriving{job, sa.nonce_r, Bytes(in.framed.message.begin(), in.framed.message.end())};
+}
+
+/// While the key of another group is being made: an answer to what went out before.
+void on_former_reply(Core& core, const Incoming& in, IkeSa& sa) {
+  const auto m = Message::parse(PayloadType{in.header().next_payload}, in.framed.body);
+  if (!m || !in.header().spi_r || m->error() || check(MessageKind::SaInitReply, *m)) return;
+  const auto former = former_of(sa, m->find<Ke>()->group);
+  const auto choice = accept_ike(core.connection(sa).proposals, *m->find<Sa>());
+  if (former == sa.former_inits.end() || !choice || choice->suite.group != former->group) return;
+  InitSent& state = go_back(sa, former, Outstanding(in.now, {}, core.config.ike, core.services));
+  on_reply(core, in, sa, state);
 }
 
 }  // namespace
@@ -173,10 +209,15 @@ void find_nats(Core& core, IkeSa& sa, const Message& m) {
   static_cast<void>(core);
   // Of a request the responder's SPI is zero in the hashes.
   const IkeSpi spi_r = sa.role == Role::Initiator ? sa.spi_r : IkeSpi{};
+  // What has not the length of a hash is none (RFC 7296 §2.23), and says of no NAT.
+  const std::size_t size = nat_hash(sa.spi_i, spi_r, sa.local).size();
   std::vector<const Bytes*> received;
-  if (const Notify* d = m.notify(NotifyType::NatDetectionDestinationIp)) received.push_back(&d->data);
-  for (const Notify* n : m.all<Notify>())
-    if (n->type == NotifyType::NatDetectionSourceIp && !received.empty()) received.push_back(&n->data);
+  const auto all = m.all<Notify>();
+  for (const NotifyType type : {NotifyType::NatDetectionDestinationIp, NotifyType::NatDetectionSourceIp})
+    for (const Notify* n : all) {
+      const bool due = type == NotifyType::NatDetectionSourceIp ? !received.empty() : received.empty();
+      if (n->type == type && n->data.size() == size && due) received.push_back(&n->data);
+    }
   sa.nat.supported = received.size() >= 2;
   ike::detect_nat(sa.nat, received, sa.local, sa.remote, [&](const Endpoint& e) { return nat_hash(sa.spi_i, spi_r, e); });
 }
@@ -214,9 +255,10 @@ void on_sa_init(Core& core, const Incoming& in) {
   const auto id = core.table.find_initiating(h.spi_i);
   IkeSa* sa = id ? core.find(*id) : nullptr;
   auto* state = sa ? std::get_if<InitSent>(&sa->state) : nullptr;
-  if (!state || sa->pass || h.message_id || (h.flags & ike::kFlagInitiator) != 0) return;  // a late copy
+  const bool former = sa && std::holds_alternative<MakingKey>(sa->state) && !sa->former_inits.empty();
+  if ((!state && !former) || sa->pass || h.message_id || (h.flags & ike::kFlagInitiator) != 0) return;  // a late copy
   if (in.datagram.remote.address != sa->remote.address) return;
-  on_reply(core, in, *sa, *state);
+  state ? on_reply(core, in, *sa, *state) : on_former_reply(core, in, *sa);
 }
 
 void on_sa_init_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& result, JobId job) {

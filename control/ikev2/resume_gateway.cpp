@@ -8,6 +8,7 @@
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
+#include "control/ikev2/strangers.hpp"
 #include "control/ikev2/ticket.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -94,7 +95,7 @@ void on_resume_request(Core& core, const Incoming& in) {
   if (sa.fragments) b.notify(NotifyType::Ikev2FragmentationSupported);
   Bytes reply = init_message(sa, sa.spi_r, true, b, ike::kExchangeSessionResume);
   sa.next_expected = 1;
-  if (sa.allowance.spend(reply.size())) core.send(in.now, sa, {reply});
+  if (sa.allowance.spend(reply.size(), owes_no_more(core, sa))) core.send(in.now, sa, {reply});
   sa.state = AwaitAuth{Bytes(in.framed.message.begin(), in.framed.message.end()), std::move(reply)};
 }
 

@@ -9,6 +9,7 @@
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/proposal.hpp"
 #include "control/ikev2/redirect.hpp"
+#include "control/ikev2/strangers.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -57,22 +58,27 @@ std::optional<Selection> select(Core& core, const Incoming& in, const Sa& offere
 void refuse_newcomer_with(Core& core, const Incoming& in, NotifyType type, Bytes data) {
   IkeSa nobody;
   nobody.spi_i = in.header().spi_i;
-  core.send_stateless(in.datagram, init_message(nobody, IkeSpi{}, true, Builder().notify(type, std::move(data)), in.header().exchange));
+  const Bytes message = init_message(nobody, IkeSpi{}, true, Builder().notify(type, std::move(data)), in.header().exchange);
+  if (is_worth(core, in.datagram.remote, in.framed.message.size(), message.size())) core.send_stateless(in.datagram, message);
 }
 
 bool came_before(Core& core, const Incoming& in) {
-  const auto known = core.table.find_half_open(in.header().spi_i, in.datagram.remote);
+  const IkeSpi spi_i = in.header().spi_i;
+  const auto known = core.table.find_half_open(spi_i, in.datagram.remote, ike::fingerprint(in.framed.message));
   IkeSa* sa = known ? core.find(*known) : nullptr;
-  if (!sa) return false;
-  if (ike::fingerprint(in.framed.message) != sa->last_print) {
-    // Another one under the same SPI: not this SA's peer. But for one that was asked for a cookie when it said again what we had answered.
-    const bool anew = in.datagram.heard && core.table.unheard().contains(sa->id);
-    if (anew) core.drop(*sa);
-    return !anew;
+  if (!sa) {
+    // Another one under the same SPI is another attempt, as behind INVALID_KE_PAYLOAD, and leaves alone what there is: anybody may have
+    // sent it (RFC 7296 §2.1). But for one that was asked for a cookie when it said again what we had answered.
+    if (in.datagram.heard)
+      for (const SaId id : core.table.all_of(spi_i, in.datagram.remote))
+        if (IkeSa* before = core.table.unheard().contains(id) ? core.find(id) : nullptr) core.drop(*before);
+    return false;
   }
   sa->allowance.received(in.datagram.data.size());
   const Bytes* reply = init_reply(*sa);
-  if (!reply || sa->repeats >= ike::kMaxRepeatsOfInit || !sa->allowance.spend(reply->size())) return true;
+  if (!reply || sa->next_expected != 1 || sa->repeats >= ike::kMaxRepeatsOfInit ||
+      !sa->allowance.spend(reply->size(), owes_no_more(core, *sa)))
+    return true;
   ++sa->repeats;
   core.send(in.now, *sa, {*reply});
   return true;
@@ -84,9 +90,7 @@ bool let_in(Core& core, const Incoming& in, const Message& m, bool& heard) {
   const Notify* cookie = m.notify(NotifyType::Cookie);
   const Bytes& nonce = m.find<Nonce>()->data;
   heard = in.datagram.heard || (cookie && core.cookies.good(in.now, core.services, cookie->data, nonce, peer, in.header().spi_i));
-  const bool load = core.table.half_open() >= std::min<std::size_t>(kCookieThreshold, limits.half_open_limit) ||
-                    core.table.half_open(peer) >= std::min<std::size_t>(kCookieThresholdOfSource, limits.half_open_per_source);
-  if (load && !heard) {
+  if (!heard && asks_for_cookies(core, peer)) {
     refuse_newcomer_with(core, in, NotifyType::Cookie, core.cookies.make(in.now, core.services, nonce, peer, in.header().spi_i));
     return false;
   }
@@ -117,7 +121,7 @@ IkeSa& add_newcomer(Core& core, const Incoming& in, std::size_t connection, bool
   made->last_print = ike::fingerprint(in.framed.message);
   made->allowance.received(in.datagram.data.size());
   IkeSa& sa = core.add(std::move(made));
-  core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, sa.remote, heard);
+  core.table.add_responder(sa.id, sa.spi_i, sa.spi_r, sa.remote, heard, sa.last_print);
   return sa;
 }
 
@@ -189,12 +193,13 @@ void on_responding_dh(Core& core, TimePoint now, IkeSa& sa, Responding& state, c
     b.notify(NotifyType::MultipleAuthSupported);
   if (asks_for_more(std::span(&sa.suite, 1))) b.notify(NotifyType::IntermediateExchangeSupported);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
-  add_cert_requests(core, meant, sa.allowance.left() - std::min(size, sa.allowance.left()), b);
+  const bool strictly = owes_no_more(core, sa);
+  add_cert_requests(core, meant, sa.allowance.left(strictly) - std::min(size, sa.allowance.left(strictly)), b);
   Bytes reply = init_message(sa, sa.spi_r, true, b);
   take_keys(sa, derive({sa.suite, sa.nonce_i, sa.nonce_r, result.shared.view(), sa.spi_i, sa.spi_r}));
   sa.next_expected = 1;
   // An answer longer than what strangers are worth waits until it is asked for again.
-  if (sa.allowance.spend(reply.size())) core.send(now, sa, {reply});
+  if (sa.allowance.spend(reply.size(), strictly)) core.send(now, sa, {reply});
   sa.state = AwaitAuth{std::move(state.request), std::move(reply)};
 }
 

@@ -40,6 +40,7 @@
 #include "control/ikev2/cipher.hpp"
 #include "control/ikev2/eap/client.hpp"
 #include "control/ikev2/eap/server.hpp"
+#include "control/ikev2/forgeries.hpp"
 #include "control/ikev2/fragments.hpp"
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
@@ -109,6 +110,12 @@ struct InitSent {
   std::shared_ptr<crypto::KeyExchange> key;
   Bytes public_value;
   Outstanding tx;
+};
+/// IKE_SA_INIT with another group, that went out before somebody, who need not be the peer, asked for the one that it is now.
+struct FormerInit {
+  DhGroup group{};
+  std::shared_ptr<crypto::KeyExchange> key;
+  Bytes public_value, request;
 };
 struct Deriving {
   JobId job{};
@@ -312,6 +319,7 @@ struct IkeSa {
   std::optional<PpkKeys> ppk;             ///< with the PPK, until it is known whether it is used
   bool with_ppk = false;                  ///< its keys are of it
   Bytes cookie;                           ///< the responder's, to be sent back
+  std::vector<FormerInit> former_inits;   ///< until one of all is answered
   unsigned init_tries = 0;                ///< cookies and groups that the responder asked for
 
   Mobility mobility;
@@ -355,6 +363,7 @@ struct IkeSa {
   TimePoint last_heard, last_sent;
   std::optional<Hint> hint;
   ike::Allowance allowance;
+  Forgeries forgeries;  ///< until it is established
   bool dead = false;
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }

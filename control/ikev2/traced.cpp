@@ -26,7 +26,7 @@ std::string connection_of(const Core& core, const Incoming& in) {
   const ike::Header& h = in.header();
   auto id = core.table.find(h.spi_i, h.spi_r);
   if (!id && in.response()) id = core.table.find_initiating(h.spi_i);
-  if (!id && !in.response()) id = core.table.find_half_open(h.spi_i, in.datagram.remote);
+  if (!id && !in.response()) id = core.table.find_half_open(h.spi_i, in.datagram.remote, ike::fingerprint(in.framed.message));
   if (const auto sa = id ? core.sas().find(*id) : core.sas().end(); sa != core.sas().end()) return core.connection(*sa->second).name;
   return meant(core, in.datagram.local, in.datagram.remote);
 }

@@ -5,6 +5,7 @@
 
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/mobike.hpp"
+#include "control/ikev2/strangers.hpp"
 #include "control/ikev2/traced.hpp"
 
 namespace culvert::ikev2 {
@@ -88,7 +89,10 @@ std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa, Opened* w
     core.shared.junk(in.now, in.datagram.remote, exchange_of(in.header().exchange), reason, core.connection(sa).name + ": " + text + ".");
     return std::nullopt;
   };
+  const bool proven = sa.established() || std::holds_alternative<Closing>(sa.state);
+  if (!proven && !sa.forgeries.may_try(in.now)) return junk(Reason::Limit, "too many forged messages for an IKE SA that is being made");
   auto opened = sa.open->open(in.framed.message);
+  if (!opened && opened.error() == OpenError::BadIcv) sa.forgeries.count();
   if (!opened)
     return junk(opened.error() == OpenError::BadIcv ? Reason::BadHash : Reason::Malformed,
                 "a message is not taken in: " + std::string(name(opened.error())));
@@ -110,17 +114,29 @@ std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa, Opened* w
 namespace {
 /// Whether it is the request again that the last answer was for: of one in fragments the first (RFC 7383 §2.6.1), which need not be of the
 /// size that it had.
-bool asked_again(const Incoming& in, const IkeSa& sa) {
+bool asked_again(const Incoming& in, IkeSa& sa) {
   if (PayloadType{in.header().next_payload} != PayloadType::Skf) return ike::fingerprint(in.framed.message) == sa.last_print;
-  if (!sa.fragments) return false;
+  if (!sa.fragments || (!sa.established() && !sa.forgeries.may_try(in.now))) return false;
   const auto opened = (sa.opened_by ? *sa.opened_by : *sa.open).open(in.framed.message);
+  if (!opened) sa.forgeries.count();
   return opened && opened->place.number == 1;
+}
+/// Whether the last answer may go there. Who has only seen a request can say it again in a victim's name: to another address than the
+/// peer's it goes as often as that is worth it.
+bool may_repeat(const Incoming& in, IkeSa& sa) {
+  if (in.datagram.remote.address == sa.remote.address) return true;
+  if (!sa.mobility.agreed) return true;  // it goes to the peer's
+  sa.allowance.received(in.framed.message.size());
+  std::size_t size = 0;
+  for (const Bytes& one : sa.last_answer) size += one.size();
+  return sa.allowance.spend(size);
 }
 }  // namespace
 
 Arrived arrival(Core& core, const Incoming& in, IkeSa& sa) {
   const std::uint32_t id = in.header().message_id.value;
-  if (id + 1 == sa.next_expected && !sa.last_answer.empty() && sa.repeats < ike::kMaxRepeatsProven && asked_again(in, sa)) {
+  if (id + 1 == sa.next_expected && !sa.last_answer.empty() && sa.repeats < most_repeats(sa) && asked_again(in, sa)) {
+    if (!may_repeat(in, sa)) return Arrived::Old;
     ++sa.repeats;
     // Whoever asks again does not have the answer yet.
     for (Child& child : sa.children)

@@ -184,7 +184,8 @@ TEST_CASE("IKEv2 EAP: a password of ours that cannot be read", "[ikev2][eap]") {
   check_nothing_left(world, p);
 }
 
-TEST_CASE("IKEv2 EAP: no password, nor a proof of it, goes to a gateway that has not proved itself", "[ikev2][eap][rfc7296-2.16]") {
+TEST_CASE("IKEv2 EAP: no password, nor a proof of it, goes to a gateway that has not proved itself",
+          "[ikev2][eap][rfc7296-2.16][attack-E11]") {
   World world;
   Pair p = user_and_gateway(world);
   Reason reason = Reason::CertUntrusted;
@@ -342,7 +343,7 @@ TEST_CASE("IKEv2 EAP: a lookup that takes its time is made once, and ends with t
 }
 
 TEST_CASE("IKEv2 EAP: guesses are answered late, and later, and at last not looked at; another address is served meanwhile",
-          "[ikev2][eap][attack-E5]") {
+          "[ikev2][eap][attack-E5][attack-F8]") {
   World world;
   Pair p = user_and_gateway(world, Proof::EapMschapv2, [](auto&, auto& b) { b.connections[0].remote_addrs.clear(); });
   p.a.password = "guess";

@@ -269,7 +269,7 @@ TEST_CASE("IKEv2 RADIUS: who is refused, each with its reason", "[ikev2][eap][ra
   }
 }
 
-TEST_CASE("IKEv2 RADIUS: forged and late answers do not keep the right one out", "[ikev2][eap][radius][cve-2024-3596]") {
+TEST_CASE("IKEv2 RADIUS: forged and late answers do not keep the right one out", "[ikev2][eap][radius][cve-2024-3596][attack-F5]") {
   Scene s;
   Bytes last;
   const auto forged = [](const Bytes& question) {
@@ -365,7 +365,7 @@ TEST_CASE("IKEv2 RADIUS: an answer that comes when the SA is gone, at any moment
   }
 }
 
-TEST_CASE("IKEv2 RADIUS: guesses are answered late, and at last no server is asked", "[ikev2][eap][radius][attack-E5]") {
+TEST_CASE("IKEv2 RADIUS: guesses are answered late, and at last no server is asked", "[ikev2][eap][radius][attack-E5][attack-F8]") {
   Scene s;
   s.p.a.password = "guess";
   s.start();

@@ -74,7 +74,7 @@ TEST_CASE("IKEv2: IKE_SA_INIT and IKE_AUTH, four messages and both are up", "[ik
   check_ends(world, p);
 }
 
-TEST_CASE("IKEv2: every rekeying leaves one pair and loses no packet", "[ikev2][rfc7296-2.8]") {
+TEST_CASE("IKEv2: every rekeying leaves one pair and loses no packet", "[ikev2][rfc7296-2.8][attack-N1][attack-N2]") {
   const bool of_ike = GENERATE(false, true);
   const bool pfs = GENERATE(false, true);
   const int who = GENERATE(0, 1, 2);  // a, b, both at once

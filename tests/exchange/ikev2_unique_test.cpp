@@ -151,7 +151,8 @@ TEST_CASE("IKEv2: unique: never: each place is a peer, and INITIAL_CONTACT is ne
   CHECK(established(heeds) == 2);
 }
 
-TEST_CASE("IKEv2: unique: no: duplicates are allowed, until one of them says that it has begun anew", "[ikev2][unique][rfc7296-2.4]") {
+TEST_CASE("IKEv2: unique: no: duplicates are allowed, until one of them says that it has begun anew",
+          "[ikev2][unique][rfc7296-2.4][attack-G5]") {
   World world;
   Host& gateway = add_gateway(world, Unique::No);
   Host &first = add_peer(world, 2, "p.example", Unique::Never), &second = add_peer(world, 3, "p.example", Unique::Never);

@@ -175,6 +175,17 @@ std::optional<Message> InsiderV2::connect_as_user(const TrafficSelector& mine, c
 
 std::optional<Message> InsiderV2::ask(std::uint8_t type, const Builder& payloads) { return ask(type, payloads.first(), payloads.chain()); }
 
+Bytes InsiderV2::sealed(std::uint8_t type, const Builder& payloads) {
+  ike::Header h;
+  h.spi_i = spi_i_;
+  h.spi_r = spi_r_;
+  h.major = 2;
+  h.exchange = type;
+  h.flags = ike::kFlagInitiator;
+  h.message_id = MessageId{next_id};
+  return seal_->seal(h, payloads.first(), payloads.chain());
+}
+
 std::optional<Message> InsiderV2::ask(std::uint8_t type, PayloadType first, ByteView chain) {
   ike::Header h;
   h.spi_i = spi_i_;

@@ -311,7 +311,7 @@ Bytes with_front(const Bytes& message, std::uint8_t first, const Bytes& front) {
 }
 }  // namespace
 
-TEST_CASE("the outer chain: SK is looked for safely, and is the last", "[ikev2][cipher][rfc7296-3.2][rfc7296-3.14]") {
+TEST_CASE("the outer chain: SK is looked for safely, and is the last", "[ikev2][cipher][rfc7296-3.2][rfc7296-3.14][attack-A4]") {
   Cipher c = keyed(Encr::AesGcm16, 128, Integ::None).cipher();
   const Bytes good = c.seal(header(), PayloadType::IdI, hex(kInner));
   const auto error = [&](const Bytes& m) {
@@ -328,6 +328,13 @@ TEST_CASE("the outer chain: SK is looked for safely, and is the last", "[ikev2][
   CHECK(error(with_front(good, 46, hex("29000008 00004006"))) == OpenError::NoSk);  // an SK with something behind it
   CHECK(error(with_front(good, 0, {})) == OpenError::NoSk);
   CHECK(error(ike::encode_message(header(), {})) == OpenError::NoSk);
+  const Bytes part = c.seal_fragment(header(), PayloadType::IdI, hex(kInner), {1, 2});
+  for (const std::size_t n : {1U, 2U, 63U, 64U, 255U, 256U, 300U})  // in front of SK and SKF, which are known by what is before them
+    for (const Bytes* whole : {&good, &part}) {
+      Bytes front;
+      for (std::size_t i = 0; i < n; ++i) front.insert(front.end(), {i + 1 < n ? std::uint8_t{200} : (*whole)[16], 0, 0, 4});
+      CHECK_FALSE(c.open(with_front(*whole, 200, front)));
+    }
   Bytes chain;  // as many payloads as a datagram holds, and no SK
   for (int i = 0; i < 16000; ++i) chain.insert(chain.end(), {41, 0, 0, 4});
   ike::Header h = header();

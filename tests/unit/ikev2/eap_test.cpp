@@ -105,7 +105,7 @@ TEST_CASE("EAP: packets are read as they are written, and no less of them", "[ea
   CHECK_FALSE(eap::parse(packet(Code::Request, 1, Type::Identity, Bytes(kMaxPacket, 'x'))));
 }
 
-TEST_CASE("EAP-MSCHAPv2: messages are read as they are written, and no less of them", "[eap]") {
+TEST_CASE("EAP-MSCHAPv2: messages are read as they are written, and no less of them", "[eap][attack-F2]") {
   const MsChallenge challenge{3, Bytes(16, 1), to_bytes("gw")};
   const MsResponse response{3, Bytes(16, 2), Bytes(24, 3), to_bytes("alice")};
   const MsVerdict verdict{MsOp::Failure, 3, to_bytes("E=691")};
@@ -178,7 +178,8 @@ TEST_CASE("EAP: a user who does not do the method says so, and whoever asks for 
   CHECK(told.text == "it asks for EAP-MSCHAPv2, and we do EAP-MD5");
 }
 
-TEST_CASE("EAP: a server that does not know the password, or skips the proof of it, is not believed", "[eap][attack-E5]") {
+TEST_CASE("EAP: a server that does not know the password, or skips the proof of it, is not believed",
+          "[eap][attack-E5][attack-F1][attack-F2]") {
   Client c = client();
   Server s = server();
   SECTION("Success out of nowhere") { CHECK(as<Refusal>(c.on_packet(packet(Code::Success, 1))).problem == Problem::Protocol); }
@@ -209,7 +210,7 @@ TEST_CASE("EAP: a server that does not know the password, or skips the proof of 
   CHECK_FALSE(std::holds_alternative<Proved>(c.on_packet(packet(Code::Success, 11))));
 }
 
-TEST_CASE("EAP: what a user may not say", "[eap]") {
+TEST_CASE("EAP: what a user may not say", "[eap][attack-F2]") {
   Server s = server();
   s.begin();
   const auto protocol = [&](const Bytes& bytes) { CHECK(as<Refusal>(s.on_packet(bytes)).problem == Problem::Protocol); };

@@ -99,7 +99,7 @@ TEST_CASE("EAP-TLS: what is said without fragments", "[eap][tls][rfc5216-3.1]") 
   CHECK(as<Fragments::Whole>(f.take(fragment(kL, 2, 10)).value()).message.size() == 10);
 }
 
-TEST_CASE("EAP-TLS: fragments that lie, and those that come too often", "[eap][tls][rfc5216-2.1.5]") {
+TEST_CASE("EAP-TLS: fragments that lie, and those that come too often", "[eap][tls][rfc5216-2.1.5][attack-F3]") {
   using Row = std::pair<const char*, std::vector<Bytes>>;
   const std::uint32_t most = kMaxTlsBytes;
   const std::vector<Row> rows{
@@ -217,7 +217,7 @@ TEST_CASE("EAP-TLS: a server hears Naks and other methods, and names in DER", "[
   }
 }
 
-TEST_CASE("EAP-TLS: a client begins when it is told to, and believes no early end", "[eap][tls][rfc5216-2.1]") {
+TEST_CASE("EAP-TLS: a client begins when it is told to, and believes no early end", "[eap][tls][rfc5216-2.1][attack-F1]") {
   Client c = client();
   SECTION("as it should be") {
     CHECK(as<StepTls>(c.on_packet(request(4, Fragments::begin()))).input.empty());

@@ -202,7 +202,7 @@ void run_cavs(Prf id, Integ integ, const Case& c) {
 }
 }  // namespace
 
-TEST_CASE("NIST CAVS: IKEv2, the whole set", "[ikev2][keymat][vectors][rfc7296-2.14][rfc7296-2.17][rfc7296-2.18]") {
+TEST_CASE("NIST CAVS: IKEv2, the whole set", "[ikev2][keymat][vectors][rfc7296-2.14][rfc7296-2.17][rfc7296-2.18][attack-D6]") {
   const auto folder = test::vectors("NIST ikev2");
   if (!folder) return;
   std::istringstream lines(unpack(test::read_file(*folder / "kdf" / "ikev2.fax.xz")));

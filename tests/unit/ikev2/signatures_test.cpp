@@ -45,7 +45,7 @@ const Bytes kSignature{1, 2, 3, 4, 5};
 const std::vector<AuthMethod> kKeys{AuthMethod::RsaSignature, AuthMethod::EcdsaP256, AuthMethod::EcdsaP384, AuthMethod::EcdsaP521};
 }  // namespace
 
-TEST_CASE("digital signatures in AUTH payloads", "[ikev2][rfc7427-3]") {
+TEST_CASE("digital signatures in AUTH payloads", "[ikev2][rfc7427-3][attack-C6]") {
   for (const Row& row : kRows) {
     INFO(row.der);
     const Auth auth{AuthMethodId::Digital, digital(hex(row.der), kSignature)};
@@ -74,7 +74,7 @@ TEST_CASE("digital signatures in AUTH payloads", "[ikev2][rfc7427-3]") {
     CHECK(read_signature({AuthMethodId::Digital, digital(hex(der), kSignature)}, true)->scheme == scheme);
 }
 
-TEST_CASE("signatures that are not taken", "[ikev2][rfc7427]") {
+TEST_CASE("signatures that are not taken", "[ikev2][rfc7427][attack-C6]") {
   for (const char* der : {"300906072a8648ce3d0401",                // A.3.1: ecdsa-with-SHA1
                           "300d06092a864886f70d0101050500",        // A.1.1: sha1WithRSAEncryption
                           "300d06092a864886f70d01010a3000",        // A.4.1: RSASSA-PSS with SHA-1

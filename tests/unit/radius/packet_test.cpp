@@ -43,7 +43,7 @@ TEST_CASE("RADIUS: the examples of the RFCs", "[radius][rfc2865-7.1][rfc5997-6]"
         "0cda00268a54f4686fb394c52866e302185d062350125a665e2e1e8411f3e243822097c84fa3");
 }
 
-TEST_CASE("RADIUS: lengths that are none", "[radius][rfc2865-3]") {
+TEST_CASE("RADIUS: lengths that are none", "[radius][rfc2865-3][attack-F5]") {
   for (std::size_t n = 0; n < kReply.size(); ++n) CHECK_FALSE(parse(ByteView(kReply).first(n)));
   Bytes longer = kReply;
   longer.insert(longer.end(), 7, 0xff);  // passed over
@@ -114,7 +114,7 @@ TEST_CASE("RADIUS: EAP in pieces, and what a gateway says", "[radius][rfc3579-3.
   CHECK((*sent)[20] == 80);
 }
 
-TEST_CASE("RADIUS: an answer proves itself, or is none", "[radius][rfc3579-3.2][cve-2024-3596]") {
+TEST_CASE("RADIUS: an answer proves itself, or is none", "[radius][rfc3579-3.2][cve-2024-3596][attack-F5]") {
   const Authenticator request = authenticator(kRequest);
   const RadiusReply good{Code::AccessAccept, {{Type::ReplyMessage, to_bytes("hello")}}};
   const auto proof = [&](const RadiusReply& r) { return check_reply(radius_reply(kRequest, r), request, secret()); };
