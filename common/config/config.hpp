@@ -213,6 +213,10 @@ struct Resumption {
   bool enabled = false;
   Seconds lifetime{14400};
 };
+/// Proving ourselves anew.
+struct Renewal {
+  Seconds reauth_time{0};  ///< 0: never
+};
 /// Fragmentation of IKE messages: of IKEv1 as Cisco and Microsoft do it, of IKEv2 that of RFC 7383.
 enum class Fragmentation : std::uint8_t {
   No,      ///< neither sent nor taken in
@@ -251,6 +255,7 @@ struct Connection {
   CounterSync counter_sync{};                ///< of version 2
   Redirection redirection{};                 ///< of version 2
   Resumption resumption{};                   ///< of version 2
+  Renewal renewal{};                         ///< of version 2
   Fragmentation fragmentation = Fragmentation::Yes;
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD

@@ -63,6 +63,15 @@ Section<Resumption> resumption_section() {
            "So long after a client has proved itself without a ticket its tickets are good.");
 }
 
+Section<Renewal> renewal_section() {
+  using namespace std::chrono_literals;
+  return Section<Renewal>().key(
+      "reauth_time", &Renewal::reauth_time, duration<Seconds>(1s, 720h, "never"),
+      "With version: 2, age of an IKE SA, rekeyed or not, at which both sides prove themselves anew: whoever has begun it makes another "
+      "one with all that is under it, and then deletes this one, without a gap. A gateway tells its clients (RFC 4478); who has not done "
+      "so when over_time is over, too, is no longer served. ISAKMP SAs of version: 1 begin anew at each rekey_time.");
+}
+
 Section<PerCpu> per_cpu_section() {
   return Section<PerCpu>()
       .key("per_cpu_sas", &PerCpu::sas, choice<bool>({{"no", false}, {"yes", true}}),

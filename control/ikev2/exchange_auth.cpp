@@ -18,6 +18,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/transport.hpp"
@@ -179,6 +180,7 @@ void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, cons
   note_sync(core, sa, reply);
   note_token(core, sa, reply);
   established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
+  note_auth_lifetime(core, now, sa, reply);
   note_ticket(core, now, sa, id, reply);
   if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
 }

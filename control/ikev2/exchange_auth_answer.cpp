@@ -12,6 +12,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/shares.hpp"
@@ -119,11 +120,7 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
                              who.identity + " is connected from another address, which stays (unique: keep).",
                              {.number = 3},
                              sa.connection});
-  if (sa.session_end) {
-    Writer left;  // so that he may prove himself anew before (RFC 4478 §3)
-    left.be(static_cast<std::uint32_t>(std::chrono::duration_cast<seconds>(std::max(*sa.session_end - now, {})).count()));
-    answer.notify(NotifyType::AuthLifetime, std::move(left).take());
-  }
+  add_auth_lifetime(core, now, sa, answer);
   if (proof) answer.add(*proof);
   confirm_ppk(sa, answer);
   if (send_elsewhere(core, now, sa, request.id, who.identity, answer)) return;
