@@ -5,6 +5,8 @@
 #include "control/ike/lifetimes.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/commands.hpp"
+#include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/peers.hpp"
@@ -35,6 +37,20 @@ std::optional<std::size_t> live_child(const IkeSa& sa) {
 void begin_by(Core& core, IkeSa& sa, TimePoint at) {
   sa.reauth.at = std::min(sa.reauth.at.value_or(at), at);
   core.touch(sa);
+}
+
+/// The peer rekeys the IKE SA: to some (RFC 4718 §5.11.8) that is the reason to refuse.
+bool peer_rekeys(const IkeSa& sa) { return sa.successor || (sa.answering && std::holds_alternative<AnsweringIke>(sa.answering->what)); }
+
+/// The peer takes no more under this SA. False: nothing can be done about it.
+bool begin_elsewhere(Core& core, TimePoint now, IkeSa& sa, std::optional<std::size_t> child) {
+  sa.reauth.full = true;
+  if (on_the_way(core, sa)) return true;
+  if (!reauthenticate(core, now, sa, child)) return false;
+  core.say(sa, Severity::Warn, Exchange::CreateChildSa, Reason::PeerRefused,
+           "The peer takes no more SAs under this IKE SA (NO_ADDITIONAL_SAS): another one, with all that is under it, takes its place.",
+           child);
+  return true;
 }
 
 }  // namespace
@@ -125,6 +141,35 @@ ike::CommandResult reauthenticate_all(Core& core, TimePoint now, std::size_t con
   }
   if (begun == 0) return {false, why.empty() ? name + " has no IKE SA." : "Nothing is authenticated anew." + why};
   return {true, "Authenticating " + std::to_string(begun) + (begun == 1 ? " IKE SA" : " IKE SAs") + " anew." + why};
+}
+
+bool child_begins_anew(Core& core, TimePoint now, IkeSa& sa, const MakeChild& refused) {
+  const std::size_t child = refused.child;
+  const std::uint64_t rekeyed = refused.rekeyed;
+  if (peer_rekeys(sa)) return request_put_off(core, now, sa), true;
+  if (!can_be_replaced(sa)) return false;
+  // One more beside others, which an IKE SA that was made for that has not, either: the peer does not take so many.
+  const bool too_many = rekeyed == 0 && sa.reauth.full && live_child(sa) && !on_the_way(core, sa);
+  if (too_many || !ours_to_begin(core, sa) || !begin_elsewhere(core, now, sa, child)) return false;
+  abandon_request(core, sa);
+  if (Child* old = sa.find(rekeyed)) {
+    old->due = false;
+    old->rekey_at = now + kMaxRetryDelay;
+    replaced_by_heir(core, now, sa, rekeyed);
+  } else {
+    ChildRun& run = core.run(sa.connection).children.at(child);
+    run.requested = true;
+    run.retry_at = now + kMaxRetryDelay;  // the other IKE SA makes an end of the waiting (hand_over)
+  }
+  return true;
+}
+
+bool ike_begins_anew(Core& core, TimePoint now, IkeSa& sa) {
+  if (peer_rekeys(sa)) return request_put_off(core, now, sa), true;
+  if (!can_be_replaced(sa) || !ours_to_begin(core, sa) || !begin_elsewhere(core, now, sa, std::nullopt)) return false;
+  abandon_request(core, sa);
+  sa.established()->rekey_at = now + kMaxRetryDelay;
+  return true;
 }
 
 }  // namespace culvert::ikev2

@@ -1,8 +1,10 @@
 // Proving ourselves anew, make before break: IKE_SA_INIT and IKE_AUTH for another IKE SA with the same peer, which takes over all that is
 // under this one; then this one is deleted (RFC 7296 §2.8.3). How what it carries moves is redirect.hpp's.
-// Owns when that is begun, and by whom: whoever has begun the IKE SA, since a gateway can ask its client for no proof.
+// Owns when that is begun, and by whom: whoever has begun the IKE SA, since a gateway can ask its client for no proof; and where a peer
+// takes no more under an IKE SA, whoever wants more and can begin another one.
 //
-//   reauth_time is over, an operator says so, the gateway has said how long its proof is good (AUTH_LIFETIME, RFC 4478)
+//   reauth_time is over, an operator says so, the gateway has said how long its proof is good (AUTH_LIFETIME, RFC 4478),
+//   or:  CREATE_CHILD_SA  -->  <--  N(NO_ADDITIONAL_SAS)                 the one that wants more has to begin anew (RFC 7296 §1.3, §4)
 //
 //   IKE_SA_INIT, IKE_AUTH (without INITIAL_CONTACT)   --> <--      both SAs are there, packets go by either
 //   CREATE_CHILD_SA for each further CHILD SA         --> <--      by the new one
@@ -38,5 +40,10 @@ std::expected<void, std::string> reauthenticate(Core& core, TimePoint now, IkeSa
 bool replacing_failed(Core& core, TimePoint now, IkeSa& sa);
 /// An operator's wish.
 ike::CommandResult reauthenticate_all(Core& core, TimePoint now, std::size_t connection, const std::string& peer);
+
+/// The peer has refused our request with NO_ADDITIONAL_SAS. True: another IKE SA is on its way in place of this one, or this request is
+/// made again later; the request is none any more.
+bool child_begins_anew(Core& core, TimePoint now, IkeSa& sa, const MakeChild& refused);
+bool ike_begins_anew(Core& core, TimePoint now, IkeSa& sa);
 
 }  // namespace culvert::ikev2
