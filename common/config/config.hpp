@@ -213,9 +213,17 @@ struct Resumption {
   bool enabled = false;
   Seconds lifetime{14400};
 };
-/// Proving ourselves anew.
+/// Whether IKE_AUTH makes no CHILD SA, and CREATE_CHILD_SA each of them (RFC 6023). The names are swanctl's.
+enum class Childless : std::uint8_t {
+  Allow,   ///< taken, not begun
+  Prefer,  ///< ... and begun with who takes it
+  Force,   ///< nothing else
+  Never,
+};
+/// How an IKE SA begins, and begins anew.
 struct Renewal {
   Seconds reauth_time{0};  ///< 0: never
+  Childless childless{};
 };
 /// Fragmentation of IKE messages: of IKEv1 as Cisco and Microsoft do it, of IKEv2 that of RFC 7383.
 enum class Fragmentation : std::uint8_t {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "control/ikev2/certificates.hpp"
+#include "control/ikev2/childless.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/counter_sync.hpp"
@@ -26,7 +27,6 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
   const auto* sa_payload = m.find<Sa>();
   const auto* ts_i = m.find<TsI>();
   const auto* ts_r = m.find<TsR>();
-  if (!sa_payload || !ts_i || !ts_r) return answer(core, now, sa, ike::kExchangeAuth, id, proof);  // RFC 6023
   const auto refused = [&](const ChildRefusal& r) {
     proof.notify(r.notify, r.data);
     answer(core, now, sa, ike::kExchangeAuth, id, proof);
@@ -35,6 +35,8 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
   const auto given = give_address(core, sa, m);
   if (!given) return refused(given.error());
   if (*given) proof.add(**given);  // also where this CHILD SA is refused: another one may be about the address
+  if (!sa_payload || !ts_i || !ts_r) return answer(core, now, sa, ike::kExchangeAuth, id, proof);  // RFC 6023 §4
+  if (const auto apart = must_be_apart(core, sa)) return refused(*apart);
   auto granted = grant(core, sa, {*sa_payload, *ts_i, *ts_r, m.notify(NotifyType::UseTransportMode) != nullptr, false});
   const bool lacks = !core.connection(sa).pools.empty() && !*given;
   if (!granted) return refused(lacks && granted.error().notify == NotifyType::TsUnacceptable ? must_ask(core, sa) : granted.error());
@@ -120,6 +122,7 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
                              who.identity + " is connected from another address, which stays (unique: keep).",
                              {.number = 3},
                              sa.connection});
+  if (auto no = childless_refused(core, sa, asked)) return refuse_initiator(core, now, sa, request.id, std::move(*no));
   add_auth_lifetime(core, now, sa, answer);
   if (proof) answer.add(*proof);
   confirm_ppk(sa, answer);

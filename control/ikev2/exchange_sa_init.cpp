@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "control/ikev2/certificates.hpp"
+#include "control/ikev2/childless.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/exchange_intermediate.hpp"
@@ -133,6 +134,8 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
     return note_hint(core, in.now, sa, state, Reason::BadPayloads,
                      "The peer chose additional key exchanges, and does not say that it has IKE_INTERMEDIATE (RFC 9370 §2.2.1).",
                      {.number = 2});
+  if (auto why = settle_childless(core, sa, m))
+    return note_hint(core, in.now, sa, state, Reason::PeerRefused, std::move(*why), {.number = 2});
   core.table.complete_initiator(sa.id, sa.spi_i, in.header().spi_r);
   sa.spi_r = in.header().spi_r;
   sa.suite = choice->suite;

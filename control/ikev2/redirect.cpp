@@ -25,11 +25,8 @@ struct Objection {
 };
 
 Journey journey_of(const IkeSa& sa) {
-  return {.connection = sa.connection,
-          .child = sa.childless ? std::nullopt : std::optional(sa.first_child),
-          .local = sa.local.address,
-          .from = sa.remote.address,
-          .replaces = sa.replaces};
+  return {
+      .connection = sa.connection, .child = sa.first_child, .local = sa.local.address, .from = sa.remote.address, .replaces = sa.replaces};
 }
 
 /// Our address to go there from: the one in use, if it is of the family.
@@ -211,7 +208,7 @@ void hand_over(Core& core, TimePoint now, IkeSa& old, IkeSa& heir) {
   old.established()->replaced = true;
   old.established()->until = now + kGrace;
   for (const Child& child : old.children)
-    if (child.life == Life::Live && !child.ended && !child.share.own() && child.child != heir.first_child)
+    if (child.life == Life::Live && !child.ended && !child.share.own() && (heir.childless || child.child != heir.first_child))
       add_task(core, heir, {.kind = Task::Kind::NewChild, .child = child.child});
   for (ChildRun& child : core.run(old.connection).children) child.retry_at = {};  // what was refused there
   core.touch(old);

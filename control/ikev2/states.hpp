@@ -354,7 +354,7 @@ struct IkeSa {
   std::optional<Answering> answering;
   std::optional<Pending> pending;
   std::size_t first_child = 0;  ///< of an initiator: what IKE_AUTH is to make
-  bool childless = false;       ///< ... nothing
+  bool childless = false;       ///< ... nothing: CREATE_CHILD_SA makes that, too
   Reauth reauth;
   bool unnamed = false;             ///< of an initiator: asks without saying whom (IDr), to learn who is there
   std::vector<SaId> replaces;       ///< IKE SAs that this one takes the place of when it is up (re-authentication)

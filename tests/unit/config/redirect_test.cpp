@@ -79,6 +79,16 @@ TEST_CASE("both sides prove themselves anew where the connection says so, which 
       Rows{":16:18: connections.b.reauth_time: expected no such key with version: 1: both sides prove themselves anew at each rekey_time"});
 }
 
+TEST_CASE("IKE_AUTH goes without a CHILD SA as the connection has it, with IKEv2", "[config][version][childless][rfc6023]") {
+  CHECK(connection(kBase).renewal.childless == Childless::Allow);
+  CHECK(connection(beside("childless: prefer")).renewal.childless == Childless::Prefer);
+  CHECK(connection(beside("childless: force")).renewal.childless == Childless::Force);
+  CHECK(connection(beside("childless: never")).renewal.childless == Childless::Never);
+  CHECK(findings(beside("childless: yes")) == Rows{":16:16: connections.b.childless: expected allow, prefer, force or never, got 'yes'"});
+  CHECK(findings(with("version: 2", "version: 1", beside("childless: never"))) ==
+        Rows{":16:16: connections.b.childless: expected no such key with version: 1: IKE SAs without a CHILD SA are of IKEv2 (RFC 6023)"});
+}
+
 TEST_CASE("tickets are given where the connection says so, and are of IKEv2", "[config][version][resume][rfc5723]") {
   CHECK_FALSE(connection(kBase).resumption.enabled);
   CHECK(connection(beside("resumption: yes")).resumption.enabled);
