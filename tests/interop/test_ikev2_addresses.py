@@ -4,7 +4,7 @@
 Time limit: 150 s
 Culvert gives the four addresses of a pool to strongSwan's clients, told apart by an address of strongSwan's each; then it asks strongSwan
 for an address of its pool, and a host behind it uses that; both once more with an IPv6 address beside, and a child of each family. Clients of either prove themselves anew, make before break, on an operator's word and
-since the gateway says how long a proof is good (AUTH_LIFETIME), and keep their address. Last, identities so long that IKE_AUTH goes in fragments of IKE's own (RFC 7383), over a path
+since the gateway says how long a proof is good (AUTH_LIFETIME), and keep their address; one of each begins without a CHILD SA (RFC 6023). Last, identities so long that IKE_AUTH goes in fragments of IKE's own (RFC 7383), over a path
 that drops IP fragments and whatever is longer.
 """
 import concurrent.futures
@@ -36,7 +36,7 @@ def culvert_connections(gw):
                                 gateway.child(NET6["a"], "dynamic", sites.ESP_SUITE), pools=["clients", "six"]),
             "visit-both": with_peer(BOTH, "visitor.example", "both.example", gateway.child("dynamic", sites.NET["b"], sites.ESP_SUITE),
                                     gateway.child("dynamic", NET6["b"], sites.ESP_SUITE), vips=["0.0.0.0", "::"]),
-            "visit": visitor(SERVER, "server"), "visit-none": visitor(EMPTY, "empty"), "visit-timed": visitor(TIMED, "timed", "timed-visitor.example"),
+            "visit": visitor(SERVER, "server"), "visit-none": visitor(EMPTY, "empty"), "visit-timed": visitor(TIMED, "timed", "timed-visitor.example", childless="force"),
             "long": with_peer("10.9.1.30", LONG.format("a"), LONG.format("b"), gateway.child(sites.NET["a"], "10.2.30.0/24", sites.ESP_SUITE))}
 
 
@@ -48,7 +48,7 @@ def strongswan_connections():
     def server(address, name, visitor="visitor.example", **extra):
         return strongswan.connection(address, GW, f"{name}.example", visitor, sites.IKE_SUITE,
                                      {f"serve-{name}": strongswan.child(sites.NET["b"], "dynamic", sites.ESP_SUITE)}, version=2, **extra)
-    found = {f"u{n}": client(n, vips="0.0.0.0") for n in range(1, CLIENTS + 1)}
+    found = {f"u{n}": client(n, vips="0.0.0.0", **({"childless": "force"} if n == 4 else {})) for n in range(1, CLIENTS + 1)}
     u7 = client(7, vips="0.0.0.0,::")
     u7["children"]["u7-6"] = strongswan.child("dynamic", NET6["a"], sites.ESP_SUITE)
     both = server(BOTH, "both", pools="wide,wide6")
@@ -149,6 +149,8 @@ def as_gateway(r, site):
     answered = [n for n in given if given[n] and ping(site.host, given[n], sites.HOST["a"], count=2)[0]]
     r.check("the host pings all of them", answered == [1, 2, 3, 4], str(answered))
     r.check("list-sas names them", {sa["virtual_address"] for sa in culvert.ike_sas("people")} == set(given.values()), str(culvert.ike_sas("people"))[:300])
+    r.check("u4 has begun without a CHILD SA (RFC 6023), which CREATE_CHILD_SA has made", culvert.exchange_counts("ok")["create_child_sa"] >= 1
+            and peer.logged(r"N\(CHDLESS_SUP\)") >= 1, culvert.exchange_counts("ok"))
     log = open(peer.log, encoding="utf-8", errors="replace").read()
     r.check("strongSwan was told the name server and the network behind us", "CPRP(ADDR DNS SUBNET)" in log)
 
@@ -304,6 +306,8 @@ def body(r, lab):
     ok, text = site.culvert.initiate("visit-timed")
     r.check("Culvert is a client for some time", ok, str(text)[-300:])
     first = in_use(site.culvert, "visit-timed")
+    r.check("... which has begun without a CHILD SA (RFC 6023)", any(
+        "visit-timed/net: CHILD SA established" in line and "exchange=create_child_sa" in line for line in site.culvert.log().splitlines()), text)
     # Before as_gateway: kernel-libipsec loses the routes of others when a virtual address of strongSwan's own goes.
     as_client(r, site)
     in_time(r, site, first)
