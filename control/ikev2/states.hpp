@@ -82,10 +82,9 @@ struct Redirecting {
 
 /// When both sides prove themselves anew (reauth.hpp).
 struct Reauth {
-  std::optional<TimePoint> at{};   ///< we begin it then
-  std::optional<TimePoint> end{};  ///< the SA ends then, rekeyed or not
-  unsigned failures = 0;           ///< in a row
-  bool full = false;               ///< the peer has refused more under it, or under the one that it was made for (NO_ADDITIONAL_SAS)
+  std::optional<TimePoint> at{}, end{};  ///< when we begin it; when the SA ends, rekeyed or not
+  unsigned failures = 0;                 ///< in a row
+  bool full = false;                     ///< the peer has refused more under it, or under the one that it was made for (NO_ADDITIONAL_SAS)
 };
 
 /// A ticket of a gateway, and what goes with it (RFC 5723).
