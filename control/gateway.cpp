@@ -352,6 +352,12 @@ ike::CommandResult Gateway::rekey(ike::TimePoint now, const std::string& connect
   perform(now);
   return result;
 }
+ike::CommandResult Gateway::reauthenticate(ike::TimePoint now, const std::string& connection, const std::string& peer) {
+  if (!started_ || !link_) return not_ready();
+  auto result = engine_.reauthenticate(now, connection, peer);
+  perform(now);
+  return result;
+}
 
 // ---------------------------------------------------------------------------------------------------------------- to look at
 

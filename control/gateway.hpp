@@ -87,6 +87,7 @@ class Gateway final : private ike::Services {
   ike::CommandResult initiate(ike::TimePoint now, const std::string& connection, const std::string& child);
   ike::CommandResult terminate(ike::TimePoint now, const std::string& connection, const std::string& child, const std::string& peer);
   ike::CommandResult rekey(ike::TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer);
+  ike::CommandResult reauthenticate(ike::TimePoint now, const std::string& connection, const std::string& peer);
 
   ike::CommandResult redirect(ike::TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,
                               const std::string& peer, bool newcomers);

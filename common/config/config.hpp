@@ -213,6 +213,18 @@ struct Resumption {
   bool enabled = false;
   Seconds lifetime{14400};
 };
+/// Whether IKE_AUTH makes no CHILD SA, and CREATE_CHILD_SA each of them (RFC 6023). The names are swanctl's.
+enum class Childless : std::uint8_t {
+  Allow,   ///< taken, not begun
+  Prefer,  ///< ... and begun with who takes it
+  Force,   ///< nothing else
+  Never,
+};
+/// How an IKE SA begins, and begins anew.
+struct Renewal {
+  Seconds reauth_time{0};  ///< 0: never
+  Childless childless{};
+};
 /// Fragmentation of IKE messages: of IKEv1 as Cisco and Microsoft do it, of IKEv2 that of RFC 7383.
 enum class Fragmentation : std::uint8_t {
   No,      ///< neither sent nor taken in
@@ -251,6 +263,7 @@ struct Connection {
   CounterSync counter_sync{};                ///< of version 2
   Redirection redirection{};                 ///< of version 2
   Resumption resumption{};                   ///< of version 2
+  Renewal renewal{};                         ///< of version 2
   Fragmentation fragmentation = Fragmentation::Yes;
   Seconds rekey_time{14400}, over_time{1440}, rand_time{1440};  ///< over_time: from the replacement to the end
   Seconds dpd_delay{30}, dpd_timeout{150};                      ///< delay 0: no DPD

@@ -198,7 +198,8 @@ void finish_connection(const At& at, Connection& c) {
       c.remote_ranges.push_back(r);
   }
   if (!at.given("over_time")) c.over_time = tenth(c.rekey_time);
-  if (!at.given("rand_time")) c.rand_time = c.rekey_time > Seconds{1} ? tenth(c.rekey_time) : Seconds{0};
+  const Seconds age = c.renewal.reauth_time == Seconds{0} ? c.rekey_time : std::min(c.rekey_time, c.renewal.reauth_time);
+  if (!at.given("rand_time")) c.rand_time = age > Seconds{1} ? tenth(age) : Seconds{0};
   if (!at.given("mobike"))
     c.mobike = at.ike_version == 2 && std::ranges::none_of(c.children, [](const Child& one) { return one.mode == SaMode::Transport; });
   if (!at.given("dpd_timeout")) c.dpd_timeout = c.dpd_delay == Seconds{0} ? Connection{}.dpd_timeout : 5 * c.dpd_delay;
@@ -343,8 +344,9 @@ Section<Connection> connection_section() {
            "From then, time to its end, replaced or not. An initiator "
            "that asks for more is told so; of shorter lifetimes, also in kilobytes (from 64), the shortest holds.")
       .derived("10 % of rekey_time")
-      .key("rand_time", &Connection::rand_time, duration<Seconds>(1s, 720h, "none"), "A random time up to this is taken off rekey_time.")
-      .derived("10 % of rekey_time")
+      .keys_of(&Connection::renewal, renewal_section())
+      .key("rand_time", &Connection::rand_time, duration<Seconds>(1s, 720h, "none"), "A random time up to this is taken off both.")
+      .derived("10 % of the shorter one of the two")
       .key("dpd_delay", &Connection::dpd_delay, duration<Seconds>(1s, 24h, "no dead-peer detection"),
            "A peer that was silent for so long is asked whether it lives (RFC 3706).")
       .key(

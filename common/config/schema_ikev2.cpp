@@ -63,6 +63,23 @@ Section<Resumption> resumption_section() {
            "So long after a client has proved itself without a ticket its tickets are good.");
 }
 
+Section<Renewal> renewal_section() {
+  using namespace std::chrono_literals;
+  return Section<Renewal>()
+      .key("childless", &Renewal::childless,
+           choice<Childless>(
+               {{"allow", Childless::Allow}, {"prefer", Childless::Prefer}, {"force", Childless::Force}, {"never", Childless::Never}}),
+           "With version: 2, whether IKE_AUTH goes without a CHILD SA (RFC 6023), and each is made afterwards, with a key exchange of its "
+           "own where esp_proposals have a group. allow: where the peer begins so. prefer: and where we begin, with a peer that can do "
+           "it. force: only so. never: not even then.")
+      .key("reauth_time", &Renewal::reauth_time, duration<Seconds>(1s, 720h, "never"),
+           "With version: 2, age of an IKE SA, rekeyed or not, at which both sides prove themselves anew: whoever has begun it makes "
+           "another "
+           "one with all that is under it, and then deletes this one, without a gap. A gateway tells its clients (RFC 4478); who has not "
+           "done "
+           "so when over_time is over, too, is no longer served. ISAKMP SAs of version: 1 begin anew at each rekey_time.");
+}
+
 Section<PerCpu> per_cpu_section() {
   return Section<PerCpu>()
       .key("per_cpu_sas", &PerCpu::sas, choice<bool>({{"no", false}, {"yes", true}}),

@@ -9,6 +9,7 @@ Section<Ppk> ppk_section();
 Section<CounterSync> counter_sync_section();
 Section<Redirection> redirection_section();
 Section<Resumption> resumption_section();
+Section<Renewal> renewal_section();
 Section<PerCpu> per_cpu_section();
 
 }  // namespace culvert::config

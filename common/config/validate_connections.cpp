@@ -65,6 +65,9 @@ void warn_unreachable(const GatewayConfig& config, const Connection& c, const Wh
 void check_times(const Connection& c, const Where& at) {
   if (at.clean({"rekey_time", "rand_time"}) && c.rand_time >= c.rekey_time)
     at.key("rand_time").error("expected less than rekey_time (" + shown(c.rekey_time) + "), got " + shown(c.rand_time));
+  const Seconds anew = c.renewal.reauth_time;
+  if (at.clean({"reauth_time", "rand_time"}) && anew != Seconds{0} && c.rand_time >= anew)
+    at.key("rand_time").error("expected less than reauth_time (" + shown(anew) + "), got " + shown(c.rand_time));
   if (at.clean({"dpd_delay", "dpd_timeout"}) && c.dpd_timeout < c.dpd_delay)
     at.key("dpd_timeout").error("expected at least dpd_delay (" + shown(c.dpd_delay) + "), got " + shown(c.dpd_timeout));
 }

@@ -42,6 +42,10 @@ void validate_version_1(const Connection& c, const Where& at) {
   const auto refuse_ticket = [&](bool given, const char* key) {
     if (given && at.clean({"version", key})) at.key(key).error("expected no such key with version: 1: tickets are of IKEv2 (RFC 5723)");
   };
+  if (c.renewal.reauth_time != Renewal{}.reauth_time && at.clean({"version", "reauth_time"}))
+    at.key("reauth_time").error("expected no such key with version: 1: both sides prove themselves anew at each rekey_time");
+  if (c.renewal.childless != Childless{} && at.clean({"version", "childless"}))
+    at.key("childless").error("expected no such key with version: 1: IKE SAs without a CHILD SA are of IKEv2 (RFC 6023)");
   refuse_ticket(c.resumption.enabled, "resumption");
   refuse_ticket(c.resumption.lifetime != Resumption{}.lifetime, "resumption_lifetime");
   refuse(c.redirection.follow != Redirection{}.follow, "redirect");

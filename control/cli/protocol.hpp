@@ -22,7 +22,7 @@
 //                 "vrf" (outside),"xauth_user": null | TEXT,"virtual_address": null | ADDRESS (the first of them),
 //                 "virtual_addresses":[] (with IKEv2 one of each family),
 //                 "given":{"dns":[],"networks":[]} (what the peer says beside the address that it gives us),
-//                 "nat":{"local","remote","forced"},"vendor_ids":[],"age_s","rekey_in_s","expires_in_s",
+//                 "nat":{"local","remote","forced"},"vendor_ids":[],"age_s","rekey_in_s","reauth_in_s","expires_in_s",
 //                 "children":[CHILD]}],
 //    "pairs_without_ike_sa": [{"connection","children":[CHILD]}],
 //    "orphans": [{"connection","child","direction":"in|out","spi","suite","local","remote","local_ts","remote_ts","age_s",...DIRECTION}]}
@@ -44,7 +44,7 @@
 // terminate {"connection","child"?,"peer"?}                     {"message"}     peer: an identity or an address; absent: all of them
 // redirect {"connection","gateway"? (absent: newcomers are sent nowhere any more),"peer"?,"newcomers"?: bool}    {"message"}
 // sync-counters {"connection","peer"?}                          {"message"}     begun; how it ends is in the log
-// rekey {"connection","child"?,"peer"?,"ike"?: bool}            {"message"}
+// rekey {"connection","child"?,"peer"?,"ike"?: bool,"reauth"?: bool}  {"message"}
 // counters {}
 //   {"workers":
 //   [{"worker","rx_packets","tx_packets","polls","busy_polls","sleeps","busy_cycles","handoff_in","handoff_out","parcels","spread_out",

@@ -26,6 +26,7 @@
 #include "control/ikev2/commands.hpp"
 #include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/dispatch.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/strangers.hpp"
@@ -349,6 +350,14 @@ CommandResult Engine::rekey(TimePoint now, const std::string& connection, const 
   const auto v2 = impl_->of_v2(connection);
   CommandResult out =
       v2 ? ikev2::rekey(impl_->v2, now, *v2, child, ike, peer) : ikev1::rekey(impl_->core, now, connection, child, ike, peer);
+  impl_->settle(now);
+  return out;
+}
+
+CommandResult Engine::reauthenticate(TimePoint now, const std::string& connection, const std::string& peer) {
+  const auto v2 = impl_->of_v2(connection);  // of IKEv1 each ISAKMP SA begins with it
+  CommandResult out =
+      v2 ? ikev2::reauthenticate_all(impl_->v2, now, *v2, peer) : ikev1::rekey(impl_->core, now, connection, {}, true, peer);
   impl_->settle(now);
   return out;
 }

@@ -58,6 +58,8 @@ class Engine {
   CommandResult terminate(TimePoint now, const std::string& connection, const std::string& child, const std::string& peer = {});
   /// `ike` replaces the ISAKMP SA, otherwise the CHILD SAs are rekeyed.
   CommandResult rekey(TimePoint now, const std::string& connection, const std::string& child, bool ike, const std::string& peer = {});
+  /// Both sides prove themselves anew, make before break: the IKE SAs and all that is under them are replaced.
+  CommandResult reauthenticate(TimePoint now, const std::string& connection, const std::string& peer = {});
   /// Clients of the connection, of one peer or all, are sent to another gateway (RFC 5685), `newcomers` from now on as well; without a
   /// gateway nobody is any more.
   CommandResult redirect(TimePoint now, const std::string& connection, const std::optional<config::GatewayName>& to,

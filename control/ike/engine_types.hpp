@@ -268,6 +268,7 @@ struct IkeSaInfo {
   std::vector<IpAddress> peer_addresses;                      ///< where the peer says that it is, too
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};
+  TimePoint reauth_at{};  ///< of IKEv2: when we prove ourselves anew; default value: never
   std::vector<ChildSaInfo> children;
   std::string xauth_user;                         ///< of XAuth or EAP, printable; empty: none, or not done yet
   std::optional<IpAddress> virtual_address{};     ///< of the peer (from a pool of ours), or ours

@@ -5,6 +5,7 @@
 
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev2/certificates.hpp"
+#include "control/ikev2/childless.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/counter_sync.hpp"
@@ -18,6 +19,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/transport.hpp"
@@ -57,6 +59,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
   offer_sync(core, sa, b);
   request_ticket(core, sa, b);
   MakeChild make;
+  if (const auto wish = address_wish(core, sa)) b.add(*wish);
   if (!sa.childless) {
     make.child = sa.first_child;
     make.pair = core.shared.new_pair();
@@ -66,7 +69,6 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
     const auto spi = core.allocate_spi(sa.id, make.pair);
     if (!spi) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::Limit, "There is no SPI left.");
     make.spi_in = *spi;
-    if (const auto wish = address_wish(core, sa)) b.add(*wish);
     add_child_wish(core, sa, make, false, b);
   }
   sa.init_request = std::move(init_reply);  // from now on the responder's, which it signs
@@ -149,7 +151,7 @@ void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n)
   // Some refuse whoever asks for another one than they are. Without the question they say who they are.
   const bool named = std::holds_alternative<AuthSent>(sa.state) && !sa.unnamed && !sa.pass && sa.rounds.now == 0 && sa.replaces.empty() &&
                      wanted_id(core.connection(sa).remote_id).has_value();
-  Start again{sa.connection, sa.childless ? std::nullopt : std::optional(sa.first_child), sa.local, sa.remote, {}, true};
+  Start again{sa.connection, sa.first_child, sa.local, sa.remote, {}, true};
   again.local.port = again.remote.port = ike::kIkePort;
   const config::Proof proof = core.proofs(sa).local_auth.auth;
   const bool psk = proof == config::Proof::Psk, user = config::is_eap(proof);
@@ -179,8 +181,9 @@ void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, cons
   note_sync(core, sa, reply);
   note_token(core, sa, reply);
   established(core, now, sa, text(id), peer_key(core.connection(sa), id, sa.remote));
+  note_auth_lifetime(core, now, sa, reply);
   note_ticket(core, now, sa, id, reply);
-  if (!sa.childless) take_child_answer(core, now, sa, std::move(make), reply);
+  sa.childless ? go_on_childless(core, now, sa, reply) : take_child_answer(core, now, sa, std::move(make), reply);
 }
 
 SecretBytes own_octets(Core& core, const IkeSa& sa, bool with_ppk) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "control/ikev2/certificates.hpp"
+#include "control/ikev2/childless.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/counter_sync.hpp"
@@ -12,6 +13,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/shares.hpp"
@@ -25,7 +27,6 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
   const auto* sa_payload = m.find<Sa>();
   const auto* ts_i = m.find<TsI>();
   const auto* ts_r = m.find<TsR>();
-  if (!sa_payload || !ts_i || !ts_r) return answer(core, now, sa, ike::kExchangeAuth, id, proof);  // RFC 6023
   const auto refused = [&](const ChildRefusal& r) {
     proof.notify(r.notify, r.data);
     answer(core, now, sa, ike::kExchangeAuth, id, proof);
@@ -34,6 +35,8 @@ void make_child(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Me
   const auto given = give_address(core, sa, m);
   if (!given) return refused(given.error());
   if (*given) proof.add(**given);  // also where this CHILD SA is refused: another one may be about the address
+  if (!sa_payload || !ts_i || !ts_r) return answer(core, now, sa, ike::kExchangeAuth, id, proof);  // RFC 6023 §4
+  if (const auto apart = must_be_apart(core, sa)) return refused(*apart);
   auto granted = grant(core, sa,
                        {.offered = *sa_payload,
                         .ts_i = *ts_i,
@@ -125,11 +128,8 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
                              who.identity + " is connected from another address, which stays (unique: keep).",
                              {.number = 3},
                              sa.connection});
-  if (sa.session_end) {
-    Writer left;  // so that he may prove himself anew before (RFC 4478 §3)
-    left.be(static_cast<std::uint32_t>(std::chrono::duration_cast<seconds>(std::max(*sa.session_end - now, {})).count()));
-    answer.notify(NotifyType::AuthLifetime, std::move(left).take());
-  }
+  if (auto no = childless_refused(core, sa, asked)) return refuse_initiator(core, now, sa, request.id, std::move(*no));
+  add_auth_lifetime(core, now, sa, answer);
   if (proof) answer.add(*proof);
   confirm_ppk(sa, answer);
   if (send_elsewhere(core, now, sa, request.id, who.identity, answer)) return;

@@ -64,7 +64,10 @@ bool fits_round(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
     return false;
   }
   if (user) return opens_eap(core, now, sa, m);
-  const MessageKind kind = !last ? MessageKind::RoundReply : theirs ? MessageKind::AuthReply : MessageKind::LastReply;
+  const MessageKind kind = !last          ? MessageKind::RoundReply
+                           : sa.childless ? MessageKind::ChildlessReply
+                           : theirs       ? MessageKind::AuthReply
+                                          : MessageKind::LastReply;
   if (const auto fault = check(kind, m)) return refuse_round(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault);
   if (theirs && !m.find<IdR>()) return refuse_round(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH has no identity.");
   if (theirs && !m.find<Auth>())

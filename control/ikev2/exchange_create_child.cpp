@@ -10,6 +10,7 @@
 #include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/narrowing.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/shares.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -291,6 +292,7 @@ void on_create_child_response(Core& core, const Incoming& in, IkeSa& sa, const M
       return child_not_found(core, now, sa, child->rekeyed, child->child);
     }
     if (child) return child_refused(core, now, sa, *child, *error);
+    if (error->type == NotifyType::NoAdditionalSas && ike_begins_anew(core, now, sa)) return;
     return ike_request_failed(core, now, sa, Reason::PeerRefused, "The peer refused to rekey the IKE SA with " + name(error->type) + ".",
                               {.number = 1, .said = name(error->type), .said_proven = true});
   }

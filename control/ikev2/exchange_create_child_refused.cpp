@@ -4,6 +4,7 @@
 
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/shares.hpp"
 
 namespace culvert::ikev2 {
@@ -28,6 +29,7 @@ void child_refused(Core& core, TimePoint now, IkeSa& sa, const MakeChild& make, 
   if (n.type == NotifyType::SinglePairRequired && one_by_one(core, sa, make)) return;
   if (make.share.own() && make.rekeyed == 0 && (n.type == NotifyType::TsMaxQueue || n.type == NotifyType::NoAdditionalSas))
     return share_refused(core, sa, n);
+  if (n.type == NotifyType::NoAdditionalSas && child_begins_anew(core, now, sa, make)) return;
   const std::string said = name(n.type), ours = selectors_text(make.asked.local), theirs = selectors_text(make.asked.remote);
   Cause cause{.number = 1, .said = said, .said_proven = true};
   if (n.type == NotifyType::InternalAddressFailure || n.type == NotifyType::FailedCpRequired) {

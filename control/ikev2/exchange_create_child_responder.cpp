@@ -258,13 +258,15 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->local_id = old.local_id;
   made->user = old.user;
   made->session_end = old.session_end;
+  made->reauth = old.reauth;
   made->peer = old.peer;
   made->confirmed = role == Role::Initiator;
   take_keys(*made,
             derive_rekeyed({suite, nonce_i, nonce_r, keys.first.view(), spi_i, spi_r}, old.keys.prf, old.keys.d.view(), keys.more.view()));
   const config::Connection& c = core.connection(old);
   const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, 0);
-  made->state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = when.expires_at};
+  const TimePoint expires_at = std::min(when.expires_at, made->reauth.end.value_or(when.expires_at));
+  made->state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = expires_at};
   IkeSa& sa = core.add(std::move(made));
   core.identify(sa, old.remote_id);
   if (role == Role::Initiator) {

@@ -137,7 +137,10 @@ bool on_eap_silence(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state) {
 void on_eap_reply(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, const Message& m) {
   if (state.eap.failed()) return Said{core, now, sa, state}(*state.eap.failed());
   if (state.proved && m.find<Auth>()) {
-    if (const auto fault = check(last_round(core, sa) ? MessageKind::AuthReply : MessageKind::RoundReply, m))
+    const MessageKind kind = !last_round(core, sa) ? MessageKind::RoundReply
+                             : sa.childless        ? MessageKind::ChildlessReply
+                                                   : MessageKind::AuthReply;
+    if (const auto fault = check(kind, m))
       return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 6});
     const Auth& auth = *m.find<Auth>();
     if (auth.method != AuthMethodId::SharedKey || !equal_constant_time(state.expects.view(), auth.data))

@@ -8,6 +8,7 @@
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/shares.hpp"
 #include "control/ikev2/transport.hpp"
@@ -104,6 +105,7 @@ void on_informational_request(Core& core, const Incoming& in, IkeSa& sa, const M
     return discard(core, in.now, sa);
   }
   note_token(core, sa, m);
+  note_auth_lifetime(core, in.now, sa, m);
   note_replay_sync(core, in, sa, m);
   const auto deletes = m.all<Delete>();
   if (m.notify(NotifyType::UpdateSaAddresses) || std::ranges::any_of(deletes, [](const Delete* d) { return d->protocol != kProtoIke; }))

@@ -4,11 +4,13 @@
 #include <algorithm>
 
 #include "control/ikev2/certificates.hpp"
+#include "control/ikev2/childless.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/exchange_eap.hpp"
 #include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/proposal.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
@@ -156,6 +158,8 @@ void on_reply(Core& core, const Incoming& in, IkeSa& sa, InitSent& state) {
     return note_hint(core, in.now, sa, state, Reason::BadPayloads,
                      "The peer chose additional key exchanges, and does not say that it has IKE_INTERMEDIATE (RFC 9370 §2.2.1).",
                      {.number = 2});
+  if (auto why = settle_childless(core, sa, m))
+    return note_hint(core, in.now, sa, state, Reason::PeerRefused, std::move(*why), {.number = 2});
   sa.former_inits.clear();
   core.table.complete_initiator(sa.id, sa.spi_i, in.header().spi_r);
   sa.spi_r = in.header().spi_r;
@@ -242,6 +246,7 @@ bool start_sa(Core& core, TimePoint now, const Start& what) {
   made->replaces = what.replaces;
   made->unnamed = what.unnamed;
   made->redirecting.from = what.redirected_from;
+  made->reauth.full = what.full;
   made->nonce_i = core.shared.random(kNonceBytes);
   IkeSa& sa = core.add(std::move(made));
   core.table.add_initiator(sa.id, sa.spi_i);
@@ -370,15 +375,11 @@ std::optional<TimePoint> connecting_deadline(const IkeSa& sa) {
 
 void attempt_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {
   core.ended(now, sa, exchange, Role::Initiator, reason, text, {}, std::move(cause));
-  // What a gateway was to take over goes on with the one that there is.
-  if (sa.redirecting.from && !sa.replaces.empty()) return;
+  if (replacing_failed(core, now, sa)) return;
   Run& run = core.run(sa.connection);
   ++run.failures;
   run.retry_at = now + backoff(core, run.failures);
   for (ChildRun& child : run.children) child.requested = !child.orphans.empty();
-  for (const SaId old : sa.replaces)
-    if (IkeSa* before = core.find(old))
-      if (Established* est = before->established()) est->rekey_at = now + backoff(core, ++est->rekey_failures);
 }
 
 void connecting_failed(Core& core, TimePoint now, IkeSa& sa, Exchange exchange, Reason reason, const std::string& text, Cause cause) {

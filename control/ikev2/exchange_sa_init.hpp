@@ -18,6 +18,7 @@ struct Start {
   std::vector<SaId> replaces;
   bool unnamed = false;                        ///< to learn why the peer has refused us: its failure is told only if it says who is there
   std::optional<IpAddress> redirected_from{};  ///< the gateway that has sent us there
+  bool full = false;                           ///< Reauth::full of what it replaces
 };
 /// False: there is no room.
 bool start_sa(Core& core, TimePoint now, const Start& what);

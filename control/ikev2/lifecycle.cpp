@@ -13,6 +13,7 @@
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/shares.hpp"
 
@@ -43,6 +44,7 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
   sa.peer = key;
   const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, 0);
   sa.state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = when.expires_at};
+  plan_reauth(core, now, sa);
   core.table.promote(sa.id);
   if (core.contacted.size() < kMaxContacted) core.contacted.emplace(sa.remote.vrf, sa.remote.address);
   sa.init_request.clear(), sa.rounds = {};
@@ -54,12 +56,7 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
   displace_others(core, now, sa);
   if (sa.role == Role::Responder) give_up_own_attempts(core, sa);
   for (const SaId old : std::exchange(sa.replaces, {}))
-    if (IkeSa* before = core.find(old); before && before->established()) {
-      if (sa.redirecting.from)
-        hand_over(core, now, *before, sa);
-      else
-        close_sa(core, now, *before, Reason::Replaced, "Another IKE SA has taken its place.");
-    }
+    if (IkeSa* before = core.find(old); before && before->established()) hand_over(core, now, *before, sa);
   note_twins(core, now, sa);
   core.touch(sa);
 }
@@ -254,6 +251,7 @@ void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
     return close_sa(core, now, sa, Reason::Replaced, "The peer does not delete the IKE SA that it has replaced: we do.");
   }
   if (est->look_at && now >= *est->look_at) resolve_twins(core, now, sa);
+  poll_reauth(core, now, sa);
   if (sa.dead || !sa.established()) return;
   if (sa.session_end && now >= *sa.session_end)
     return close_sa(core, now, sa, Reason::Expired,
@@ -294,7 +292,7 @@ std::optional<TimePoint> established_deadline(const Core& core, const IkeSa& sa)
   if (est->replaced) return earliest(earliest(out, est->until), next_probe_of_replaced(core, sa));
   out = earliest(earliest(earliest(earliest(out, est->expires_at), est->rekey_at), est->look_at), sa.session_end);
   if (sa.nat.local && core.config.ike.keepalive.count() != 0) out = earliest(out, sa.last_sent + core.config.ike.keepalive);
-  out = earliest(out, shares_deadline(core, sa));
+  out = earliest(earliest(out, sa.reauth.at), shares_deadline(core, sa));
   return earliest(out, next_probe(core, sa));
 }
 

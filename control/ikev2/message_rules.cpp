@@ -37,6 +37,7 @@ constexpr std::array kKinds{
     Kind{Informational, "INFORMATIONAL message", "RFC 7296 App. C.6", false},
     Kind{ResumeRequest, "IKE_SESSION_RESUME request", "RFC 5723 §4.3", false},
     Kind{ResumeReply, "IKE_SESSION_RESUME reply", "RFC 5723 §4.3", true},
+    Kind{ChildlessReply, "IKE_AUTH reply without a CHILD SA", "RFC 6023 §4", true},
 };
 static_assert([] {
   for (std::size_t i = 0; i < kKinds.size(); ++i)
@@ -132,6 +133,11 @@ constexpr std::array kRows{
     Row{ResumeRequest, P::Nonce, 1, 1},
 
     Row{ResumeReply, P::Nonce, 1, 1},
+
+    Row{ChildlessReply, P::IdR, 0, 1},
+    Row{ChildlessReply, P::Cert, 0, kMaxCertificates},
+    Row{ChildlessReply, P::Auth, 0, 1},
+    Row{ChildlessReply, P::Cp, 0, 1},
 };
 
 /// Exactly one of two payloads, each of which has a row with min 0.
@@ -163,8 +169,13 @@ bool anywhere(const Payload& p) {
   return p.type == P::Notify || p.type == P::Vendor || (std::holds_alternative<Opaque>(p.content) && p.type != P::Sk && p.type != P::Skf);
 }
 
+/// All of what a CHILD SA is asked for with, or none (RFC 6023 §4).
+bool is_of_child(PayloadType type) { return type == P::Sa || type == P::TsI || type == P::TsR; }
+bool childless(const Message& message) { return message.count(P::Sa) + message.count(P::TsI) + message.count(P::TsR) == 0; }
+
 bool may_lack(const Kind& k, PayloadType type, const Message& message) {
   if (k.reply && message.error()) return true;
+  if (k.kind == AuthRequest && is_of_child(type) && childless(message)) return true;
   return std::ranges::any_of(kInstead,
                              [&](const Instead& i) { return i.kind == k.kind && i.still != type && message.notify(i.notify) != nullptr; });
 }

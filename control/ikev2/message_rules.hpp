@@ -14,7 +14,7 @@ namespace culvert::ikev2 {
 enum class MessageKind : std::uint8_t {
   SaInitRequest,
   SaInitReply,
-  AuthRequest,      ///< the first one of IKE_AUTH: with IDi; without AUTH the initiator asks for EAP
+  AuthRequest,      ///< the first one of IKE_AUTH: with IDi; without AUTH the initiator asks for EAP, without SA and TS for no CHILD SA
   AuthReply,        ///< the last one: with AUTH; SA and TS only of one that made a CHILD SA
   EapRequest,       ///< of the initiator, in between: EAP, or AUTH alone at the end
   EapReply,         ///< of the responder: EAP, the first one with IDr, CERT and AUTH
@@ -29,6 +29,7 @@ enum class MessageKind : std::uint8_t {
   Informational,  ///< either direction
   ResumeRequest,  ///< IKE_SESSION_RESUME (RFC 5723 §4.3)
   ResumeReply,
+  ChildlessReply,  ///< the last one of IKE_AUTH to who has asked for no CHILD SA (RFC 6023 §4)
 };
 /// A sentence about the first payload that is missing, too many or forbidden; nullopt: all is as it should be. A message with an error
 /// notification may lack what it would have had.

@@ -6,6 +6,7 @@
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/lifecycle.hpp"
+#include "control/ikev2/peers.hpp"
 #include "control/ikev2/redirect_data.hpp"
 
 namespace culvert::ikev2 {
@@ -24,11 +25,8 @@ struct Objection {
 };
 
 Journey journey_of(const IkeSa& sa) {
-  return {.connection = sa.connection,
-          .child = sa.childless ? std::nullopt : std::optional(sa.first_child),
-          .local = sa.local.address,
-          .from = sa.remote.address,
-          .replaces = sa.replaces};
+  return {
+      .connection = sa.connection, .child = sa.first_child, .local = sa.local.address, .from = sa.remote.address, .replaces = sa.replaces};
 }
 
 /// Our address to go there from: the one in use, if it is of the family.
@@ -85,12 +83,6 @@ void leave(Core& core, TimePoint now, IkeSa& sa) {
   sa.init_request.clear();
   sa.state = Established{.since = now, .rekey_at = now + kLeaveTime, .expires_at = now + kLeaveTime};
   close_sa(core, now, sa, Reason::Redirected, "The gateway has sent us to another one: the IKE SA with it ends.");
-}
-
-bool on_the_way(Core& core, const IkeSa& sa) {
-  const auto instead = [&](const auto& one) { return std::ranges::find(one.replaces, sa.id) != one.replaces.end(); };
-  return std::ranges::any_of(core.sas_of(sa.connection), [&](const IkeSa* one) { return instead(*one); }) ||
-         std::ranges::any_of(core.journeys, [&](const auto& one) { return instead(one.second); });
 }
 
 /// The SA that has what was this one's: the gateway may have said it before it knew of the rekeying (RFC 7296 §2.25.2).
@@ -203,14 +195,22 @@ void on_name(Core& core, TimePoint now, const ike::NameFound& result) {
   run.retry_at = now + backoff(core, run.failures);
 }
 
+bool on_the_way(Core& core, const IkeSa& sa) {
+  const auto instead = [&](const auto& one) { return std::ranges::find(one.replaces, sa.id) != one.replaces.end(); };
+  return std::ranges::any_of(core.sas_of(sa.connection), [&](const IkeSa* one) { return instead(*one); }) ||
+         std::ranges::any_of(core.journeys, [&](const auto& one) { return instead(one.second); });
+}
+
 void hand_over(Core& core, TimePoint now, IkeSa& old, IkeSa& heir) {
   old.redirecting.left_for = heir.id;
+  old.redirecting.why = heir.redirecting.from ? Reason::Redirected : Reason::Replaced;
   old.redirecting.stay_until = now + kLeaveTime;
   old.established()->replaced = true;
   old.established()->until = now + kGrace;
   for (const Child& child : old.children)
-    if (child.life == Life::Live && !child.ended && !child.share.own() && child.child != heir.first_child)
+    if (child.life == Life::Live && !child.ended && !child.share.own() && (heir.childless || child.child != heir.first_child))
       add_task(core, heir, {.kind = Task::Kind::NewChild, .child = child.child});
+  for (ChildRun& child : core.run(old.connection).children) child.retry_at = {};  // what was refused there
   core.touch(old);
 }
 
@@ -232,15 +232,20 @@ bool stays(Core& core, TimePoint now, IkeSa& sa) {
   core.touch(sa);
   const bool carries = std::ranges::any_of(sa.children, [](const Child& c) { return c.life == Life::Live; });
   const auto over = carries ? carried_over(core, sa) : std::optional(true);
+  const bool anew = sa.redirecting.why == Reason::Replaced;
   if (!carries && sa.children.empty()) {
-    close_sa(core, now, sa, Reason::Redirected, "All that the IKE SA carried is at the other gateway by now.");
+    close_sa(core, now, sa, sa.redirecting.why,
+             anew ? "Another IKE SA, for which both sides have proved themselves anew, carries all by now."
+                  : "All that the IKE SA carried is at the other gateway by now.");
   } else if (over && (*over || now >= sa.redirecting.stay_until)) {
     // One after the other, so that what the gateway still sends by them finds them.
     for (Child& child : sa.children)
-      if (child.life == Life::Live) delete_child(core, sa, child, Reason::Redirected);
+      if (child.life == Life::Live) delete_child(core, sa, child, sa.redirecting.why);
   } else if (!over) {
-    core.say(sa, Severity::Warn, {}, Reason::RedirectRefused,
-             "The gateway that we were sent to is gone again: the IKE SA with this one stays.");
+    core.say(sa, Severity::Warn, {}, anew ? Reason::DeletedByPeer : Reason::RedirectRefused,
+             anew ? "The IKE SA that was to take this one's place is gone again: this one stays."
+                  : "The gateway that we were sent to is gone again: the IKE SA with this one stays.");
+    if (anew) sa.reauth.at = now + kMaxRetryDelay;
     sa.established()->replaced = false;
     sa.established()->until.reset();
     sa.redirecting.left_for.reset();
@@ -251,7 +256,7 @@ bool stays(Core& core, TimePoint now, IkeSa& sa) {
 
 void inherit_redirect(Core& core, TimePoint now, const IkeSa& old, IkeSa& heir) {
   heir.redirecting = old.redirecting;
-  if (old.first_role != Role::Initiator) return;
+  if (old.first_role != Role::Initiator && !can_initiate(core.connection(old))) return;
   for (IkeSa* one : core.sas_of(old.connection)) {
     std::ranges::replace(one->replaces, old.id, heir.id);
     if (one->redirecting.left_for == old.id) one->redirecting.left_for = heir.id;

@@ -34,7 +34,9 @@ bool sent_elsewhere(Core& core, TimePoint now, IkeSa& sa, const std::string& ide
 /// Under an established SA; the request is answered already.
 void on_redirect_request(Core& core, TimePoint now, IkeSa& sa, const Message& m);
 void on_name(Core& core, TimePoint now, const ike::NameFound& result);
-/// The new SA is established: what the old one carries moves to it.
+/// Whether an SA, or the way to one, is there that is to take this one's place.
+[[nodiscard]] bool on_the_way(Core& core, const IkeSa& sa);
+/// The new SA, here (reauth.hpp) or there, is established: what the old one carries moves to it.
 void hand_over(Core& core, TimePoint now, IkeSa& old, IkeSa& heir);
 /// The time of an SA that was to be left is over. True: not yet, or it stays since the other one is gone.
 bool stays(Core& core, TimePoint now, IkeSa& sa);

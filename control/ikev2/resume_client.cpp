@@ -76,7 +76,10 @@ void on_resume(Core& core, const Incoming& in) {
 bool begin_resumption(Core& core, TimePoint now, IkeSa& sa) {
   const config::Connection& c = core.connection(sa);
   std::optional<Pass>& pass = core.quiet_run(sa.connection).pass;
-  if (!c.resumption.enabled || sa.unnamed || !pass || pass->gateway != sa.remote.address) return false;
+  const bool anew = !sa.replaces.empty() && !sa.redirecting.from;  // a ticket proves nothing anew
+  if (!c.resumption.enabled || sa.unnamed || anew || c.renewal.childless == config::Childless::Force || !pass ||
+      pass->gateway != sa.remote.address)
+    return false;
   sa.pass = std::exchange(pass, {});  // once
   if (now < sa.pass->expires && std::ranges::find(c.proposals, sa.pass->suite) != c.proposals.end()) {
     sa.suite = sa.pass->suite;
@@ -91,11 +94,12 @@ bool begin_resumption(Core& core, TimePoint now, IkeSa& sa) {
 void give_up_resumption(Core& core, TimePoint now, IkeSa& sa, const std::string& why) {
   core.say(sa, Severity::Info, Exchange::IkeSaInit, Reason::TicketRefused, why + ": a key exchange is made instead.");
   Start again{.connection = sa.connection,
-              .child = sa.childless ? std::nullopt : std::optional(sa.first_child),
+              .child = sa.first_child,
               .local = sa.local,
               .remote = sa.remote,
               .replaces = sa.replaces,
-              .redirected_from = sa.redirecting.from};
+              .redirected_from = sa.redirecting.from,
+              .full = sa.reauth.full};
   again.local.port = again.remote.port = ike::kIkePort;
   start_sa(core, now, again);
   core.drop(sa);

@@ -4,6 +4,7 @@
 
 #include "control/ike/connection_select.hpp"
 #include "control/ikev2/certificates.hpp"
+#include "control/ikev2/childless.hpp"
 #include "control/ikev2/exchange_intermediate.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
@@ -192,6 +193,7 @@ void on_responding_dh(Core& core, TimePoint now, IkeSa& sa, Responding& state, c
   if (std::ranges::any_of(meant, [&](std::size_t index) { return !core.config.connections[index].rounds.empty(); }))
     b.notify(NotifyType::MultipleAuthSupported);
   if (asks_for_more(std::span(&sa.suite, 1))) b.notify(NotifyType::IntermediateExchangeSupported);
+  if (takes_childless(core, meant)) b.notify(NotifyType::ChildlessIkev2Supported);
   const std::size_t size = ike::kHeaderSize + b.chain().size();
   const bool strictly = owes_no_more(core, sa);
   add_cert_requests(core, meant, sa.allowance.left(strictly) - std::min(size, sa.allowance.left(strictly)), b);

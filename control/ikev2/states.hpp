@@ -76,8 +76,16 @@ struct Redirecting {
   bool agreed = false;                    ///< of a gateway: the client follows
   std::optional<IpAddress> from;          ///< who has sent us here; of a gateway: who has sent the client
   std::optional<config::GatewayName> to;  ///< of a gateway: where the client is to go
-  std::optional<SaId> left_for;           ///< of a client: the SA with the other gateway, which takes over ...
+  std::optional<SaId> left_for;           ///< the SA, with the other gateway or made by proving us anew, which takes over ...
   TimePoint stay_until{};                 ///< ... by then
+  Reason why{};                           ///< ... for that
+};
+
+/// When both sides prove themselves anew (reauth.hpp).
+struct Reauth {
+  std::optional<TimePoint> at{}, end{};  ///< when we begin it; when the SA ends, rekeyed or not
+  unsigned failures = 0;                 ///< in a row
+  bool full = false;                     ///< the peer has refused more under it, or under the one that it was made for (NO_ADDITIONAL_SAS)
 };
 
 /// A ticket of a gateway, and what goes with it (RFC 5723).
@@ -352,8 +360,9 @@ struct IkeSa {
   std::optional<Request> request;
   std::optional<Answering> answering;
   std::optional<Pending> pending;
-  std::size_t first_child = 0;      ///< of an initiator: what IKE_AUTH is to make
-  bool childless = false;           ///< ... nothing
+  std::size_t first_child = 0;  ///< of an initiator: what IKE_AUTH is to make
+  bool childless = false;       ///< ... nothing: CREATE_CHILD_SA makes that, too
+  Reauth reauth;
   bool unnamed = false;             ///< of an initiator: asks without saying whom (IDr), to learn who is there
   std::vector<SaId> replaces;       ///< IKE SAs that this one takes the place of when it is up (re-authentication)
   std::optional<SaId> successor;    ///< of a rekeying by the peer while ours is under way

@@ -113,6 +113,7 @@ void add_ike_sas(const Core& core, std::vector<ike::IkeSaInfo>& out) {
     if (const Established* est = sa.established()) {
       info.established = est->since;
       if (est->rekey_at != TimePoint::max()) info.rekey_at = est->rekey_at;
+      if (!est->replaced) info.reauth_at = sa.reauth.at.value_or(TimePoint{});
       info.expires_at = est->until ? std::min(*est->until, est->expires_at) : est->expires_at;
     }
     info.xauth_user = sa.user;

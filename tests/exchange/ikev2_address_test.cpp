@@ -224,6 +224,26 @@ TEST_CASE("IKEv2: clients that come, leave and are killed a thousand times leak 
   CHECK(v.server.engine->pools().at(0).leases.size() <= 254);
 }
 
+TEST_CASE("IKEv2: an address comes with an IKE_AUTH that makes no CHILD SA, too", "[ikev2][mode_config][childless][rfc6023-4]") {
+  World world;
+  const Visits v = visits(world, 2, "10.3.0.7", [](auto& c, auto&) { c.connections[0].renewal.childless = config::Childless::Prefer; });
+  Host &first = *v.clients[0], &second = *v.clients[1];
+  const bool up = connect(world, first);
+  INFO(first.transcript() << v.server.transcript());
+  REQUIRE(up);
+  CHECK(address_of(first) == IpAddress::parse("10.3.0.7").value());
+  CHECK(first.counted(Exchange::CreateChildSa, Reason::Ok) == 1);
+  CHECK(first.current_out("net")->sa.local_ts == host(IpAddress::parse("10.3.0.7").value()));
+  CHECK_FALSE(connect(world, second, 20s));
+  CHECK(second.counted(Exchange::IkeAuth, Reason::NoAddress) >= 1);
+  CHECK(second.counted(Exchange::IkeAuth, Reason::NoAddress) <= 4);
+  CHECK(v.server.counted(Exchange::IkeAuth, Reason::NoAddress) >= 1);
+  CHECK(leased(v.server) == 1);
+  leave(world, first);
+  world.run(2s);
+  CHECK(connect(world, second, 120s));
+}
+
 TEST_CASE("IKEv2: a gateway that is restarted gives the address of a client's SAs to nobody but that client",
           "[ikev2][mode_config][attack-F7]") {
   World world;

@@ -122,6 +122,7 @@ TEST_CASE("IKEv2 RADIUS: what the server says beside Accept", "[ikev2][eap][radi
     s.start();
     s.p.a.step([&](ike::Engine& e) { CHECK(e.initiate(s.world.now, "c", "").ok); });
     REQUIRE(s.world.run_until([&] { return both_up(s.p); }, 5s));
+    never_anew(s.world);
     const TimePoint since = s.world.now;
     s.world.run(30s);
     s.p.b.step([&](ike::Engine& e) { CHECK(e.rekey(s.world.now, "c", "", true).ok); });
@@ -130,6 +131,20 @@ TEST_CASE("IKEv2 RADIUS: what the server says beside Accept", "[ikev2][eap][radi
     REQUIRE(s.world.run_until([&] { return s.p.b.engine->ike_sas().empty(); }, 20s));
     CHECK(s.world.now - since >= 89s);
     CHECK_FALSE(s.p.b.reports(Reason::Expired).empty());
+  }
+  SECTION("... unless he proves himself anew before, which he is told to (RFC 4478)") {
+    Scene s;
+    s.radius.grants = {{radius::Type::SessionTimeout, {0, 0, 0, 90}}};
+    REQUIRE(s.up());
+    s.world.begin_traffic();
+    s.world.run(600s);
+    INFO(s.p.a.transcript() << s.p.b.transcript());
+    CHECK(s.world.gaps.empty());
+    CHECK(s.p.b.reports(Reason::Expired).empty());
+    CHECK(s.p.b.engine->ike_sas().back().xauth_user == "alice");
+    CHECK(s.radius.asked >= 3 * 7);
+    s.world.end_traffic();
+    s.nothing_left();
   }
 }
 

@@ -251,6 +251,7 @@ TEST_CASE("IKEv2 rounds: whom a RADIUS server knows, behind or before another pr
     start_both(p);
     REQUIRE(world.run_until([&] { return both_up(p); }, 10s));
     CHECK(p.b.engine->ike_sas().at(0).xauth_user == "alice");
+    never_anew(world);
     world.run(70s);
     CHECK_FALSE(p.b.reports(Reason::Expired).empty());
   }

@@ -46,6 +46,7 @@ class InsiderGateway {
     for (const ikev2::Payload& p : more.value().payloads()) b.add_raw(p.type, p.body);
     header_.spi_i = framed->header.spi_i;
     header_.spi_r = IkeSpi{0x9a7e3a};
+    header_.message_id = {};
     header_.major = 2;
     header_.exchange = ike::kExchangeSaInit;
     header_.flags = ike::kFlagResponse;

@@ -51,4 +51,12 @@ class RadiusWorld {
   std::optional<TimePoint> armed_;
 };
 
+/// From now on no IKE SA is begun: nobody proves himself anew before his time is over.
+inline void never_anew(World& world) {
+  world.hook = [](ike::Datagram& d) {
+    const auto seen = ike::parse_header(d.data);
+    return !seen || seen->header.exchange != ike::kExchangeSaInit;
+  };
+}
+
 }  // namespace culvert::test

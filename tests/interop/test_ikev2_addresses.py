@@ -3,7 +3,8 @@
 
 Time limit: 150 s
 Culvert gives the four addresses of a pool to strongSwan's clients, told apart by an address of strongSwan's each; then it asks strongSwan
-for an address of its pool, and a host behind it uses that; both once more with an IPv6 address beside, and a child of each family. Last, identities so long that IKE_AUTH goes in fragments of IKE's own (RFC 7383), over a path
+for an address of its pool, and a host behind it uses that; both once more with an IPv6 address beside, and a child of each family. Clients of either prove themselves anew, make before break, on an operator's word and
+since the gateway says how long a proof is good (AUTH_LIFETIME), and keep their address; one of each begins without a CHILD SA (RFC 6023). Last, identities so long that IKE_AUTH goes in fragments of IKE's own (RFC 7383), over a path
 that drops IP fragments and whatever is longer.
 """
 import concurrent.futures
@@ -12,9 +13,10 @@ import sys
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import gateway, report, sites, strongswan  # noqa: E402
 from lib.lab import LabError, wait_for  # noqa: E402
-from lib.traffic import Capture, ping, tshark  # noqa: E402
+from lib.traffic import Capture, Ping, ping, tshark  # noqa: E402
 
-GW, SERVER, EMPTY, BOTH = sites.ADDRESS["a"], "10.9.0.2", "10.9.0.3", "10.9.0.4"
+GW, SERVER, EMPTY, BOTH, TIMED = sites.ADDRESS["a"], "10.9.0.2", "10.9.0.3", "10.9.0.4", "10.9.0.5"
+PROOF = 15                                          # seconds: how long TIMED takes one for good
 CLIENTS = 5                                         # one more than the pool has addresses
 WIDE, WIDE6 = "10.3.7.0/24", "fd00:3:7::/112"
 NET6, INSIDE6, HOST6, POOL6 = {"a": "fd00:1::/64", "b": "fd00:2::/64"}, {"a": "fd00:1::1", "b": "fd00:2::1"}, "fd00:1::10", "fd00:3::/112"
@@ -28,13 +30,13 @@ def culvert_connections(gw):
         children = {"net": child} | ({"net6": six} if six else {})
         return gateway.connection(GW, remote, own, other, sites.IKE_SUITE, secret, children, version=2, **extra)
 
-    def visitor(remote, name):
-        return with_peer(remote, "visitor.example", f"{name}.example", gateway.child("dynamic", sites.NET["b"], sites.ESP_SUITE), vips=["0.0.0.0"])
+    def visitor(remote, name, own="visitor.example", **extra):
+        return with_peer(remote, own, f"{name}.example", gateway.child("dynamic", sites.NET["b"], sites.ESP_SUITE), vips=["0.0.0.0"], **extra)
     return {"people": with_peer("%any", sites.IDENTITY["a"], "%any", gateway.child(sites.NET["a"], "dynamic", sites.ESP_SUITE),
                                 gateway.child(NET6["a"], "dynamic", sites.ESP_SUITE), pools=["clients", "six"]),
             "visit-both": with_peer(BOTH, "visitor.example", "both.example", gateway.child("dynamic", sites.NET["b"], sites.ESP_SUITE),
                                     gateway.child("dynamic", NET6["b"], sites.ESP_SUITE), vips=["0.0.0.0", "::"]),
-            "visit": visitor(SERVER, "server"), "visit-none": visitor(EMPTY, "empty"),
+            "visit": visitor(SERVER, "server"), "visit-none": visitor(EMPTY, "empty"), "visit-timed": visitor(TIMED, "timed", "timed-visitor.example", childless="force"),
             "long": with_peer("10.9.1.30", LONG.format("a"), LONG.format("b"), gateway.child(sites.NET["a"], "10.2.30.0/24", sites.ESP_SUITE))}
 
 
@@ -43,15 +45,16 @@ def strongswan_connections():
         return strongswan.connection(f"10.9.1.{number}", GW, f"u{number}.example", sites.IDENTITY["a"], sites.IKE_SUITE,
                                      {f"u{number}": strongswan.child("dynamic", sites.NET["a"], sites.ESP_SUITE)}, version=2, **extra)
 
-    def server(address, name, **extra):
-        return strongswan.connection(address, GW, f"{name}.example", "visitor.example", sites.IKE_SUITE,
+    def server(address, name, visitor="visitor.example", **extra):
+        return strongswan.connection(address, GW, f"{name}.example", visitor, sites.IKE_SUITE,
                                      {f"serve-{name}": strongswan.child(sites.NET["b"], "dynamic", sites.ESP_SUITE)}, version=2, **extra)
-    found = {f"u{n}": client(n, vips="0.0.0.0") for n in range(1, CLIENTS + 1)}
+    found = {f"u{n}": client(n, vips="0.0.0.0", **({"childless": "force"} if n == 4 else {})) for n in range(1, CLIENTS + 1)}
     u7 = client(7, vips="0.0.0.0,::")
     u7["children"]["u7-6"] = strongswan.child("dynamic", NET6["a"], sites.ESP_SUITE)
     both = server(BOTH, "both", pools="wide,wide6")
     both["children"]["serve-both6"] = strongswan.child(NET6["b"], "dynamic", sites.ESP_SUITE)
     return found | {"u7": u7, "both": both, "u9": client(9), "server": server(SERVER, "server", pools="wide"), "empty": server(EMPTY, "empty"),
+                    "timed": server(TIMED, "timed", "timed-visitor.example", pools="wide", reauth_time=f"{PROOF}s", over_time="20s", rand_time="0s"),
                     "long": strongswan.connection("10.9.1.30", GW, LONG.format("b"), LONG.format("a"), sites.IKE_SUITE,
                                                   {"long": strongswan.child("10.2.30.0/24", sites.NET["a"], sites.ESP_SUITE)}, version=2, fragmentation="yes")}
 
@@ -87,6 +90,23 @@ def online(culvert, count, what):
         return wait_for(lambda: leases(culvert)[0]["online"] == count, 8, what)
     except LabError:
         return False
+
+
+def settled(condition, seconds=20):
+    try:
+        return bool(wait_for(condition, seconds, "another IKE SA"))
+    except LabError:
+        return False
+
+
+def more_echoes(pings, number=30):
+    """What begins or ends now has echoes before and behind it."""
+    known = pings.process.output().count("bytes from")
+    settled(lambda: pings.process.output().count("bytes from") >= known + number)
+
+
+def in_use(culvert, connection):
+    return [(sa["initiator_spi"], sa["virtual_address"]) for sa in culvert.ike_sas(connection) if sa["state"] == "established"]
 
 
 def both_families(r, site):
@@ -129,6 +149,8 @@ def as_gateway(r, site):
     answered = [n for n in given if given[n] and ping(site.host, given[n], sites.HOST["a"], count=2)[0]]
     r.check("the host pings all of them", answered == [1, 2, 3, 4], str(answered))
     r.check("list-sas names them", {sa["virtual_address"] for sa in culvert.ike_sas("people")} == set(given.values()), str(culvert.ike_sas("people"))[:300])
+    r.check("u4 has begun without a CHILD SA (RFC 6023), which CREATE_CHILD_SA has made", culvert.exchange_counts("ok")["create_child_sa"] >= 1
+            and peer.logged(r"N\(CHDLESS_SUP\)") >= 1, culvert.exchange_counts("ok"))
     log = open(peer.log, encoding="utf-8", errors="replace").read()
     r.check("strongSwan was told the name server and the network behind us", "CPRP(ADDR DNS SUBNET)" in log)
 
@@ -144,6 +166,16 @@ def as_gateway(r, site):
     wait_for(lambda: vip(peer, "u3"), 8, "u3's address at strongSwan")
     pinged, said = ping(site.host, given[3], sites.HOST["a"], count=2)
     r.check("a rekeyed IKE SA has the address still", vip(peer, "u3") == given[3] and pinged and leases(culvert)[0]["online"] == 4, f"{vip(peer, 'u3')} {said} {leases(culvert)[0]}")
+    before = spis_of(culvert, given[4])
+    pings = Ping(site.host, "anew", given[4], interval=0.02, source=sites.HOST["a"])
+    more_echoes(pings)
+    peer.swanctl("rekey", "--ike", "u4", "--reauth", check=False)
+    another = settled(lambda: len(spis_of(culvert, given[4])) == 1 and spis_of(culvert, given[4]) != before)
+    more_echoes(pings)
+    result = pings.stop()
+    r.check("strongSwan proves itself anew (make_before_break), with the same address and no echo lost",
+            another and vip(peer, "u4") == given[4] and result.transmitted >= 60 and not result.lost and leases(culvert)[0]["online"] == 4,
+            f"{before} {spis_of(culvert, given[4])} {vip(peer, 'u4')} {result}")
     peer.terminate("u2")
     r.check("who leaves gives back the address", online(culvert, 3, "the end of u2's lease"), leases(culvert)[0])
     ok, text = peer.initiate("u2")
@@ -180,6 +212,18 @@ def as_client(r, site):
         culvert.cli("rekey", "--ike", "visit")
         r.check("... also when the IKE SA was rekeyed", ping(site.host, sites.INSIDE["b"], addresses[-1], count=2)[0] and culvert.ike_sas("visit")[0]["virtual_address"] == addresses[-1])
         r.check("... and list-sas shows the name server beside it", culvert.ike_sas("visit")[0]["given"]["dns"] == ["10.2.0.53"], str(culvert.ike_sas("visit"))[:400])
+        if turn == "first":
+            before = in_use(culvert, "visit")
+            pings = Ping(site.host, "visiting", sites.INSIDE["b"], interval=0.02, source=addresses[-1])
+            more_echoes(pings)
+            said = culvert.cli("rekey", "--reauth", "visit")
+            another = settled(lambda: len(in_use(culvert, "visit")) == 1 and in_use(culvert, "visit")[0][0] != before[0][0]
+                              and len(culvert.ike_sas("visit")) == 1 and len(peer.child_sas("server")) == 1)
+            more_echoes(pings)
+            result = pings.stop()
+            r.check("... which proves itself anew, with the same address and no echo lost",
+                    another and in_use(culvert, "visit")[0][1] == addresses[-1] and result.transmitted >= 60 and not result.lost,
+                    f"{said} {before} {in_use(culvert, 'visit')} {result} {culvert.log()[-600:]}")
         culvert.terminate("visit")
         wait_for(lambda: "server" not in peer.list_sas(), 5, "the end at strongSwan")
     r.check("the address is one of strongSwan's pool, and the same again", addresses[0].startswith("10.3.7.") and addresses[0] == addresses[1], addresses)
@@ -187,6 +231,16 @@ def as_client(r, site):
     reason, message = told(culvert, "visit-none")
     r.check("a server without a pool: the reason is said", not ok and reason == "no_address" and "INTERNAL_ADDRESS_FAILURE" in (message or ""), f"{reason} {message}")
     culvert.terminate("visit-none")
+
+
+def in_time(r, site, first):
+    """The gateway has said for how long a proof is good."""
+    culvert = site.culvert
+    again = settled(lambda: len(in_use(culvert, "visit-timed")) == 1 and in_use(culvert, "visit-timed") != first, 2 * PROOF)
+    now = in_use(culvert, "visit-timed")
+    r.check("Culvert proves itself anew before strongSwan's AUTH_LIFETIME is over, and has the same address", again and now[0][1] == first[0][1], f"{first} {now}")
+    r.check("... and no gap was told of", told(culvert, "visit-timed") == (None, None), str(told(culvert, "visit-timed")))
+    culvert.terminate("visit-timed")
 
 
 def what_there_is(r, site):
@@ -230,7 +284,7 @@ def long_messages(r, lab, site):
 
 def body(r, lab):
     site = sites.CulvertAndStrongSwan(lab, culvert_connections, strongswan_connections(), ike={"fragment_size": LIMIT})
-    site.strongswan.add_options(f"fragment_size = {LIMIT}")
+    site.strongswan.add_options(f"fragment_size = {LIMIT}\n  make_before_break = yes")
     site.strongswan.configure(strongswan_connections(), sites.SECRET, pools={"wide": {"addrs": WIDE, "dns": "10.2.0.53"}, "wide6": {"addrs": WIDE6, "dns": "fd00:2::53"}})
     site.culvert.config["routes"] += [{"to": "10.3.0.0/25", "via": sites.ADDRESS["b"]}, {"to": WIDE, "port": "lan"},
                                       {"to": POOL6, "via": "fd00:9::2"}, {"to": NET6["b"], "via": "fd00:9::2"}, {"to": WIDE6, "port": "lan"}]
@@ -245,12 +299,19 @@ def body(r, lab):
     site.host.sh("ip", "-6", "route", "add", "default", "via", INSIDE6["a"])
     site.outside.address("lo", f"{INSIDE6['b']}/64")
     site.culvert.write()
-    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in [*range(1, CLIENTS + 1), 7, 9, 30]] + [f"{EMPTY}/16", f"{BOTH}/16"])
+    site.outside.addresses("cl0", [f"10.9.1.{n}/16" for n in [*range(1, CLIENTS + 1), 7, 9, 30]] + [f"{EMPTY}/16", f"{BOTH}/16", f"{TIMED}/16"])
     site.outside.addresses("lo", ["10.2.30.1/24"])
     site.start()
     both_families(r, site)
-    as_gateway(r, site)
+    ok, text = site.culvert.initiate("visit-timed")
+    r.check("Culvert is a client for some time", ok, str(text)[-300:])
+    first = in_use(site.culvert, "visit-timed")
+    r.check("... which has begun without a CHILD SA (RFC 6023)", any(
+        "visit-timed/net: CHILD SA established" in line and "exchange=create_child_sa" in line for line in site.culvert.log().splitlines()), text)
+    # Before as_gateway: kernel-libipsec loses the routes of others when a virtual address of strongSwan's own goes.
     as_client(r, site)
+    in_time(r, site, first)
+    as_gateway(r, site)
     what_there_is(r, site)
     long_messages(r, lab, site)
 

@@ -22,6 +22,7 @@ std::string nat_text(const json::object& nat) {
 std::string lifetimes(const json::object& o) {
   std::string out = "age " + human_seconds(o.at("age_s"));
   if (!o.at("rekey_in_s").is_null()) out += ", rekey in " + human_seconds(o.at("rekey_in_s"));
+  if (const auto* anew = o.if_contains("reauth_in_s"); anew != nullptr && !anew->is_null()) out += ", reauth in " + human_seconds(*anew);
   if (!o.at("expires_in_s").is_null()) out += ", expires in " + human_seconds(o.at("expires_in_s"));
   return out;
 }

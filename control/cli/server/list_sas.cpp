@@ -124,6 +124,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"vendor_ids", std::move(vendors)},
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},
           {"rekey_in_s", seconds_between(now, sa.rekey_at)},
+          {"reauth_in_s", seconds_between(now, sa.reauth_at)},
           {"expires_in_s", seconds_between(now, sa.expires_at)},
           {"children", children_json(gateway, sa.connection, sa.children, now)}};
 }

@@ -57,6 +57,38 @@ TEST_CASE("a redirect goes elsewhere, at a time, and is of IKEv2", "[config][ver
   }
 }
 
+TEST_CASE("both sides prove themselves anew where the connection says so, which is of IKEv2", "[config][version][reauth][rfc4478]") {
+  CHECK(connection(kBase).renewal.reauth_time == Seconds{0});
+  CHECK(connection(beside("reauth_time: 0")).renewal.reauth_time == Seconds{0});
+  const Connection day = connection(beside("reauth_time: 1d")), soon = connection(beside("reauth_time: 10m"));
+  CHECK(day.renewal.reauth_time == Seconds{86400});
+  CHECK(day.rand_time == Seconds{1440});  // of rekey_time, which is the shorter one
+  CHECK(soon.rand_time == Seconds{60});
+  CHECK(connection(beside("reauth_time: 1s")).rand_time == Seconds{0});
+  for (const char* wrong : {"31d", "10", "never", "-1s"}) {
+    const auto found = findings(beside("reauth_time: " + std::string(wrong)));
+    INFO(wrong);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].starts_with(":16:18: connections.b.reauth_time: expected a time from 1s to 30d, or 0: never, got "));
+  }
+  CHECK(findings(beside("reauth_time: 10m\n    rand_time: 15m")) ==
+        Rows{":17:16: connections.b.rand_time: expected less than reauth_time (10m), got 15m"});
+  CHECK(findings(beside("reauth_tim: 10m")).at(0).ends_with("did you mean 'reauth_time'?"));
+  CHECK(
+      findings(with("version: 2", "version: 1", beside("reauth_time: 10m"))) ==
+      Rows{":16:18: connections.b.reauth_time: expected no such key with version: 1: both sides prove themselves anew at each rekey_time"});
+}
+
+TEST_CASE("IKE_AUTH goes without a CHILD SA as the connection has it, with IKEv2", "[config][version][childless][rfc6023]") {
+  CHECK(connection(kBase).renewal.childless == Childless::Allow);
+  CHECK(connection(beside("childless: prefer")).renewal.childless == Childless::Prefer);
+  CHECK(connection(beside("childless: force")).renewal.childless == Childless::Force);
+  CHECK(connection(beside("childless: never")).renewal.childless == Childless::Never);
+  CHECK(findings(beside("childless: yes")) == Rows{":16:16: connections.b.childless: expected allow, prefer, force or never, got 'yes'"});
+  CHECK(findings(with("version: 2", "version: 1", beside("childless: never"))) ==
+        Rows{":16:16: connections.b.childless: expected no such key with version: 1: IKE SAs without a CHILD SA are of IKEv2 (RFC 6023)"});
+}
+
 TEST_CASE("tickets are given where the connection says so, and are of IKEv2", "[config][version][resume][rfc5723]") {
   CHECK_FALSE(connection(kBase).resumption.enabled);
   CHECK(connection(beside("resumption: yes")).resumption.enabled);

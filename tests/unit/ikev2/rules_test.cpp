@@ -108,6 +108,18 @@ TEST_CASE("IKEv2: a mandatory payload that is missing or doubled, and strangers"
     }
 }
 
+TEST_CASE("IKEv2: IKE_AUTH asks for a CHILD SA with all three, or for none", "[ikev2][rules][childless][rfc6023-4]") {
+  CHECK_FALSE(check(K::AuthRequest, message({P::IdI, P::Auth})));
+  CHECK_FALSE(check(K::AuthRequest, message({P::IdI, P::Auth, P::Cp})));
+  for (const auto& some : std::vector<std::vector<P>>{{P::Sa}, {P::TsI}, {P::TsR}, {P::Sa, P::TsI}, {P::Sa, P::TsR}, {P::TsI, P::TsR}}) {
+    std::vector<P> all = some;
+    all.push_back(P::IdI);
+    CHECK(check(K::AuthRequest, message(all)));
+  }
+  CHECK_FALSE(check(K::ChildlessReply, message({P::IdR, P::Cert, P::Auth, P::Cp})));
+  for (const P of_child : {P::Sa, P::TsI, P::TsR, P::Ke, P::Nonce}) CHECK(check(K::ChildlessReply, message({P::IdR, P::Auth, of_child})));
+}
+
 TEST_CASE("IKEv2: what may stand anywhere", "[ikev2][rules][rfc7296-2.5]") {
   for (const Normal& n : normals()) {
     auto types = with(with(n.mandatory, P::Vendor, kMaxVendorIds), P::Notify, 20);
