@@ -134,7 +134,7 @@ TEST_CASE("IKEv2 RADIUS: what the server says beside Accept", "[ikev2][eap][radi
   }
   SECTION("... unless he proves himself anew before, which he is told to (RFC 4478)") {
     Scene s;
-    s.radius.grants = {{radius::Type::SessionTimeout, {0, 0, 0, 90}}};
+    s.radius.grants = {{radius::Type::UserName, to_bytes("alice")}, {radius::Type::SessionTimeout, {0, 0, 0, 90}}};
     REQUIRE(s.up());
     s.world.begin_traffic();
     s.world.run(600s);
