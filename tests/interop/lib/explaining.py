@@ -182,7 +182,7 @@ class Case:
         # Of "no connection for the address", as responder: the peer comes from an address that is nobody's here.
         remote = f"10.9.3.{self.number}" if self.elsewhere and self.role == "responder" else self.address
         conn = gateway.connection(sites.ADDRESS["a"], remote, get("local_id", sites.IDENTITY["a"]), f"{self.conn}.example", self.ours.get("ike", IKE),
-                                  bad if self.ours.get("no_secret") else good, {"net": child}, dpd_delay="1s", dpd_timeout="3s", version=self.version)
+                                  bad if self.ours.get("no_secret") else good, {"net": child}, dpd_delay="1s", version=self.version)
         if self.ours.get("aggressive"):
             conn.update(aggressive=True, aggressive_psk_exposes_hash_to_offline_guessing=True)
         if "user" in self.fault.change:
