@@ -80,17 +80,18 @@ void SaStore::installed(Direction direction, std::uint32_t slot) {
   it->second.state = SlotState::Live;
   if (direction == Direction::Outbound) return way_back_settled(it->second.pair);
   const auto way_back = outbound_.lower_bound({it->second.pair, 0});
-  if (way_back != outbound_.end() && way_back->first.first == it->second.pair &&
-      at(Direction::Outbound, way_back->second)->state == SlotState::Busy)
-    halves_.emplace_back(it->second.pair, slot);
-  else
+  const bool there = way_back != outbound_.end() && way_back->first.first == it->second.pair &&
+                     at(Direction::Outbound, way_back->second)->state != SlotState::Busy;
+  if (there)
     await(direction, slot, {});
+  else
+    halves_.emplace(it->second.pair, slot);
 }
 
 void SaStore::gone(Direction direction, std::uint32_t slot) {
   const auto it = table(direction).entries.find(slot);
   if (it == table(direction).entries.end() || !in_dataplane(it->second.state)) return;
-  if (direction == Direction::Outbound) way_back_settled(it->second.pair);
+  way_back_settled(it->second.pair);
   await(direction, slot, {});
   if (direction == Direction::Outbound || it->second.released) {
     free_slot(direction, slot);
@@ -143,10 +144,10 @@ void SaStore::await(Direction direction, std::uint32_t slot, Spi spi) {
 }
 
 void SaStore::way_back_settled(std::uint64_t pair) {
-  std::erase_if(halves_, [&](const auto& half) {
-    if (half.first == pair) await(Direction::Inbound, half.second, {});
-    return half.first == pair;
-  });
+  const auto half = halves_.find(pair);
+  if (half == halves_.end()) return;
+  await(Direction::Inbound, half->second, {});
+  halves_.erase(half);
 }
 
 const SaEntry* SaStore::find(Direction direction, Spi spi, std::uint64_t pair) const {

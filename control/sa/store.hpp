@@ -93,7 +93,7 @@ class SaStore {
   void free_slot(Direction direction, std::uint32_t slot);
   /// `spi` 0: none.
   void await(Direction direction, std::uint32_t slot, Spi spi);
-  /// An outbound SA of the pair has just got there, or is not to come.
+  /// The outbound SA of the pair has just got there, or is not to come; or the inbound one goes.
   void way_back_settled(std::uint64_t pair);
 
   std::uint32_t capacity_;
@@ -102,8 +102,8 @@ class SaStore {
   std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint32_t> outbound_;  ///< pair and SPI -> slot
   std::vector<std::uint32_t> last_spi_;                                        ///< inbound, by slot
   std::span<std::atomic<std::uint32_t>> awaited_;
-  std::vector<std::pair<std::uint64_t, std::uint32_t>> halves_;  ///< pair and slot of inbound SAs that are there before the outbound one
-  std::vector<Spi> released_;                                    ///< waiting for settle()
+  std::unordered_map<std::uint64_t, std::uint32_t> halves_;  ///< pair -> slot of an inbound SA that is there before the outbound one
+  std::vector<Spi> released_;                                ///< waiting for settle()
 };
 
 }  // namespace culvert::control

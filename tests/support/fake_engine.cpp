@@ -64,6 +64,9 @@ CommandResult Engine::redirect(TimePoint, const std::string& connection, const s
   return command("redirect " + connection + (to ? " to " + to->to_string() : " off") + (peer.empty() ? "" : " of " + peer) +
                  (newcomers ? " and newcomers" : ""));
 }
+CommandResult Engine::reauthenticate(TimePoint, const std::string& connection, const std::string& peer) {
+  return command("reauthenticate " + connection + (peer.empty() ? "" : " of " + peer));
+}
 CommandResult Engine::sync_counters(TimePoint, const std::string& connection, const std::string& peer) {
   return command("sync-counters " + connection + (peer.empty() ? "" : " of " + peer));
 }
