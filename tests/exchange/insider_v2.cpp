@@ -175,7 +175,9 @@ std::optional<Message> InsiderV2::connect_as_user(const TrafficSelector& mine, c
 
 std::optional<Message> InsiderV2::ask(std::uint8_t type, const Builder& payloads) { return ask(type, payloads.first(), payloads.chain()); }
 
-Bytes InsiderV2::sealed(std::uint8_t type, const Builder& payloads) {
+Bytes InsiderV2::sealed(std::uint8_t type, const Builder& payloads) { return sealed(type, payloads.first(), payloads.chain()); }
+
+Bytes InsiderV2::sealed(std::uint8_t type, PayloadType first, ByteView chain) {
   ike::Header h;
   h.spi_i = spi_i_;
   h.spi_r = spi_r_;
@@ -183,18 +185,11 @@ Bytes InsiderV2::sealed(std::uint8_t type, const Builder& payloads) {
   h.exchange = type;
   h.flags = ike::kFlagInitiator;
   h.message_id = MessageId{next_id};
-  return seal_->seal(h, payloads.first(), payloads.chain());
+  return seal_->seal(h, first, chain);
 }
 
 std::optional<Message> InsiderV2::ask(std::uint8_t type, PayloadType first, ByteView chain) {
-  ike::Header h;
-  h.spi_i = spi_i_;
-  h.spi_r = spi_r_;
-  h.major = 2;
-  h.exchange = type;
-  h.flags = ike::kFlagInitiator;
-  h.message_id = MessageId{next_id};
-  const auto reply = exchange(seal_->seal(h, first, chain));
+  const auto reply = exchange(sealed(type, first, chain));
   const auto opened = reply ? open_->open(*reply) : std::unexpected(OpenError::NoSk);
   if (!opened) return std::nullopt;
   ++next_id;

@@ -47,6 +47,7 @@ class InsiderV2 {
   std::optional<ikev2::Message> ask(std::uint8_t exchange, ikev2::PayloadType first, ByteView chain);
   /// The next request, as it would be sent.
   [[nodiscard]] Bytes sealed(std::uint8_t exchange, const ikev2::Builder& payloads);
+  [[nodiscard]] Bytes sealed(std::uint8_t exchange, ikev2::PayloadType first, ByteView chain);
   /// The inbound SPI of the n-th CHILD SA that this one asked for.
   [[nodiscard]] static Spi spi(std::uint32_t n) { return Spi{0xc0de0000U + n}; }
   std::uint32_t next_id = 0;
