@@ -47,6 +47,11 @@ class ReplayWindow {
     word(sequence) |= std::uint64_t{1} << (sequence & 63);
     return verdict;
   }
+  /// As it was when it was made.
+  void restart() {
+    top_ = 0;
+    std::fill_n(bits_.begin(), word_mask_ + std::size_t{1}, 0);
+  }
   /// Highest number authenticated so far; 0: none.
   [[nodiscard]] std::uint64_t top() const { return top_; }
   [[nodiscard]] std::uint32_t size() const { return size_; }

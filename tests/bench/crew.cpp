@@ -85,7 +85,7 @@ std::vector<Mark> marks(const std::vector<CrewRow>& rows) {
 void print_table(const std::vector<CrewRow>& rows, const Machine& m, double cores) {
   fmt::print(
       "{}; TSC {:.2f} GHz; two CPUs do {:.2f} times what one does, of arithmetic; {}medians over the rounds, quartiles in brackets\n",
-      m.crypto, m.tsc_ghz, cores, m.first ? "real-time priority; " : "");
+      m.crypto, m.tsc_ghz, cores, m.circumstances());
   fmt::print("{:<14} {:>5} {:<5} {:>8} {:>8} {:>18} {:>18} {:>12}\n", "suite", "bytes", "", "ns", "Gbit/s", "two on two SAs",
              "two on one SA", "its Gbit/s");
   for (const CrewRow& r : rows) {
@@ -110,10 +110,13 @@ void print_json(const std::vector<CrewRow>& rows, const Machine& m, double cores
                    {"two_workers_two_sas", list(r.two)},
                    {"two_workers_one_sa", list(r.fat)}});
   for (const Mark& k : marks(rows)) met.push_back({{"what", k.what}, {"wanted", k.wanted}, {"got", k.got}, {"met", k.met()}});
-  fmt::print(
-      "{}\n",
-      boost::json::serialize(boost::json::object{
-          {"crypto", m.crypto}, {"tsc_ghz", m.tsc_ghz}, {"real_time", m.first}, {"two_cores", cores}, {"rows", all}, {"marks", met}}));
+  fmt::print("{}\n", boost::json::serialize(boost::json::object{{"crypto", m.crypto},
+                                                                {"tsc_ghz", m.tsc_ghz},
+                                                                {"real_time", m.first},
+                                                                {"hugepages", m.hugepages},
+                                                                {"two_cores", cores},
+                                                                {"rows", all},
+                                                                {"marks", met}}));
 }
 
 }  // namespace culvert::bench

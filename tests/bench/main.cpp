@@ -40,14 +40,14 @@ struct Options {
   std::vector<Way> ways;
   std::vector<std::uint32_t> sas, policies;
   unsigned rounds = 100;
-  bool json = false, check = false, two = false;
+  bool json = false, check = false, two = false, hugepages = false;
   std::uint32_t cpu = 0;
   std::string turns;
 };
 
 const char* const kUsage =
     "usage: culvert-bench [--json] [--check] [--suite NAME]... [--all] [--size N]... [--way WAY]... [--sas N]...\n"
-    "                     [--policies N]... [--rounds N] [--cpu N]\n"
+    "                     [--policies N]... [--rounds N] [--cpu N] [--hugepages] [--two] [--turns DIR]\n"
     "  --suite NAME  an ESP suite such as aes128gcm16 (the default) or aes256-sha256; may be repeated\n"
     "  --all         every suite\n"
     "  --size N      64, 128, 256, 512, 1024, 1420 or any other size of inner packets, or IMIX; may be repeated (all of these)\n"
@@ -58,6 +58,9 @@ const char* const kUsage =
     "  --cpu N       the CPU to run on (the last one)\n"
     "  --turns DIR   no report: for each line read, half a second of the worker on the first case of all, and a line with its ns per\n"
     "                packet. The packets are in DIR, in clear.pcap or sealed.pcap\n"
+    "  --hugepages   buffers on hugepages, as a gateway has them: some must be free (vm.nr_hugepages), for root. The default, small "
+    "pages,\n"
+    "                needs nothing; the devices of both sides are slower by their TLB misses then\n"
     "  --two         two workers against one, on this CPU and another: on two SAs, and on one SA whose crypto they share; nothing else\n"
     "  --json        the report as JSON\n"
     "  --check       exit 1 if a mark is missed\n";
@@ -166,9 +169,9 @@ void each_case(const Options& options, Measure&& measure) {
   std::filesystem::remove_all(folder);
 }
 
-bench::Machine machine(bool first) {
+bench::Machine machine(const Options& options, bool first) {
   const auto engine = dp::CryptoEngine::create();
-  return {tsc_per_ns(), engine ? engine->describe() : engine.error(), first};
+  return {tsc_per_ns(), engine ? engine->describe() : engine.error(), first, options.hugepages};
 }
 
 int run_two(const Options& options, dp::BufferPool& pool, bool first) {
@@ -187,7 +190,7 @@ int run_two(const Options& options, dp::BufferPool& pool, bool first) {
   each_case(options, [&](const std::string& suite, Way way, const std::string& size, const std::string& folder) {
     rows.push_back(bench::measure_crew(suite, way, size, options.rounds, pool, folder));
   });
-  options.json ? bench::print_json(rows, machine(first), cores) : bench::print_table(rows, machine(first), cores);
+  options.json ? bench::print_json(rows, machine(options, first), cores) : bench::print_table(rows, machine(options, first), cores);
   const auto all = bench::marks(rows);
   return options.check && !std::all_of(all.begin(), all.end(), std::mem_fn(&bench::Mark::met)) ? 1 : 0;
 }
@@ -201,10 +204,8 @@ int run(const Options& options) {
   config.dataplane.workers.clear();
   if (options.two) config.dataplane.workers = {second_cpu(options.cpu)};
   config.dataplane.main_cpu = options.cpu;
-  config.dataplane.memory.hugepages = false;
+  config.dataplane.memory.hugepages = options.hugepages;
   config.dataplane.memory.size_mb = kMemoryMb + static_cast<std::uint32_t>(mbufs / kMbufsPerMb);
-  // Without hugepages DPDK still keeps its configuration in a file, and locks it, unless told otherwise.
-  config.dataplane.eal_args = {"--no-shconf"};
   auto eal = dp::Eal::start("culvert-bench", dp::eal_arguments(config));
   if (!eal) throw std::runtime_error(eal.error());
   auto pool = dp::BufferPool::create("bench", static_cast<unsigned>(mbufs), kMtu);
@@ -223,7 +224,7 @@ int run(const Options& options) {
       rows.push_back(std::move(row));
     }
   });
-  options.json ? bench::print_json(rows, machine(first)) : bench::print_table(rows, machine(first));
+  options.json ? bench::print_json(rows, machine(options, first)) : bench::print_table(rows, machine(options, first));
   const auto all = bench::marks(rows);
   return options.check && !std::all_of(all.begin(), all.end(), std::mem_fn(&bench::Mark::met)) ? 1 : 0;
 }
@@ -238,6 +239,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.json = true;
     } else if (a == "--two") {
       o.two = true;
+    } else if (a == "--hugepages") {
+      o.hugepages = true;
     } else if (a == "--check") {
       o.check = true;
     } else if (a == "--all") {

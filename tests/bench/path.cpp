@@ -194,7 +194,7 @@ void Path::cross_check() {
 void Path::reset() {
   if (!comes_in(case_.way)) return;
   for (std::uint32_t slot = 0; slot < inbound_->capacity(); ++slot)
-    if (InboundSa* sa = inbound_->at(slot); sa != nullptr) sa->replay = ReplayWindow(sa->replay.size());
+    if (InboundSa* sa = inbound_->at(slot); sa != nullptr) sa->replay.restart();
 }
 
 void Path::round(Kind kind) {

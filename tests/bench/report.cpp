@@ -75,7 +75,7 @@ std::vector<Mark> marks(const std::vector<Row>& rows) {
 
 void print_table(const std::vector<Row>& rows, const Machine& m) {
   fmt::print("{}; TSC {:.2f} GHz; one worker, net_pcap in, net_null out; {}medians over the rounds, quartiles in brackets\n", m.crypto,
-             m.tsc_ghz, m.first ? "real-time priority; " : "");
+             m.tsc_ghz, m.circumstances());
   fmt::print("{:<14} {:>7} {:>8} {:>5} {:<5} {:>7} {:>7} {:>8} {:>7} {:>7} {:>7} {:>18} {:>7} {:>18} {:>7} {:>7} {:>5}\n", "suite", "SAs",
              "policies", "bytes", "", "ns", "cycles", "outside", "Mpps", "Gbit/s", "bound", "of bound", "raw", "of raw", "EVP", "devices",
              "kept");
@@ -135,8 +135,12 @@ void print_json(const std::vector<Row>& rows, const Machine& m) {
   boost::json::array met;
   for (const Mark& k : marks(rows))
     met.push_back({{"what", k.what}, {"wanted", k.wanted}, {"got", k.got}, {"bound", k.bound}, {"met", k.met()}});
-  fmt::print("{}\n", boost::json::serialize(boost::json::object{
-                         {"crypto", m.crypto}, {"tsc_ghz", m.tsc_ghz}, {"real_time", m.first}, {"rows", all}, {"marks", met}}));
+  fmt::print("{}\n", boost::json::serialize(boost::json::object{{"crypto", m.crypto},
+                                                                {"tsc_ghz", m.tsc_ghz},
+                                                                {"real_time", m.first},
+                                                                {"hugepages", m.hugepages},
+                                                                {"rows", all},
+                                                                {"marks", met}}));
 }
 
 }  // namespace culvert::bench

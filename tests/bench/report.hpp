@@ -50,7 +50,11 @@ std::vector<Mark> marks(const std::vector<Row>& rows);
 struct Machine {
   double tsc_ghz = 0;
   std::string crypto;
-  bool first = false;  ///< it ran at real-time priority
+  bool first = false;      ///< it ran at real-time priority
+  bool hugepages = false;  ///< DPDK's memory lies on such
+  [[nodiscard]] std::string circumstances() const {
+    return std::string(hugepages ? "hugepages; " : "small pages; ") + (first ? "real-time priority; " : "");
+  }
 };
 void print_table(const std::vector<Row>& rows, const Machine& machine);
 void print_json(const std::vector<Row>& rows, const Machine& machine);

@@ -125,3 +125,14 @@ TEST_CASE("the upper half of a sequence number is inferred", "[esp][replay][rfc4
       REQUIRE(window.extended(low) == as_the_rfc_says(top, size, low));
     }
 }
+
+TEST_CASE("a window that starts again knows of no number, whatever its size", "[replay]") {
+  for (std::uint32_t size = ReplayWindow::kMin; size <= ReplayWindow::kMax; size *= 2) {
+    ReplayWindow w(size), fresh(size);
+    for (std::uint64_t n = 1; n <= 3 * std::uint64_t{size}; ++n) REQUIRE(w.commit(n) == ReplayVerdict::Fresh);
+    w.restart();
+    CHECK(w.top() == 0);
+    CHECK(w.size() == size);
+    for (std::uint64_t n = 0; n <= 3 * std::uint64_t{size}; ++n) REQUIRE(w.commit(n) == fresh.commit(n));
+  }
+}
