@@ -409,7 +409,7 @@ void Worker::outbound(Burst& packets) {
     const bool wants_sa = entry != nullptr && entry->action == shm::PolicyAction::Protect;
     const bool same = wants_sa && within_one_network(*entry, p, env_.interfaces[p.rx_port]);
     const bool from_tunnel = wants_sa && origin == Origin::Tunnel && p.inbound != nullptr;
-    const CameBy came_by = from_tunnel ? CameBy{p.inbound->manager.policy, turns_back(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
+    const CameBy came_by = from_tunnel ? CameBy{p.inbound->policy, turns_back(env_.fib->hop(p.tx_port), p.rx_port)} : CameBy{};
     const OutboundAction action = outbound_action(entry, origin, came_by, same, env_.default_bypass);
     if (action == OutboundAction::Protect) p.outbound = sa_for(env_.policies[entry->policy.value], p, id_);
     if (logged) [[unlikely]]
@@ -542,7 +542,7 @@ bool Worker::keep_own_outbound(Burst& packets, bool cut) {
         return true;
       fat.push_back(&p);
     } else {
-      hand_over(p, sa.worker, {.kind = Handoff::EspOut, .policy = sa.manager.policy, .slot = sa.manager.slot, .spi = sa.spi});
+      hand_over(p, sa.worker, {.kind = Handoff::EspOut, .policy = sa.policy, .slot = sa.manager.slot, .spi = sa.spi});
     }
     return false;
   });

@@ -261,7 +261,7 @@ void Worker::opened(Burst& packets, Burst& inner) {
 
 /// A connection that comes out of a tunnel shall send nothing back that does not fit into it.
 void Worker::clamp_opened(Packet& p) {
-  OutboundSa* back = env_.policies[p.inbound->manager.policy.value].current.load(std::memory_order_acquire);
+  OutboundSa* back = env_.policies[p.inbound->policy.value].current.load(std::memory_order_acquire);
   if (back == nullptr) return;
   const std::uint32_t most = back->largest_segment(tunnel(*back).mtu, p.l4_offset);
   if (most != 0) clamp_mss(p, most);
@@ -285,7 +285,7 @@ void Worker::ways_from_tunnel(Burst& packets, Burst& inner) {
           p.tx_port = flow.hop;
           if (p.inbound != sa) {
             sa = p.inbound;
-            came_by = sa->manager.policy;
+            came_by = sa->policy;
           }
           note_forwarded(flow);
           if (!followed && forward_at_once(p, flow, came_by)) [[likely]]

@@ -41,6 +41,7 @@ struct alignas(64) SaKeys {
 inline void prefetch_keys(const SaKeys& keys, std::uint32_t bytes) {
   constexpr std::size_t kLine = 64, kMostPowers = 12 * kLine;
   const std::uint8_t* end = keys.schedule.data() + keys.schedule.size();
+  __builtin_prefetch(&keys.geometry);
   for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(keys.schedule.data() + kLine * line);
   if (keys.geometry.kind == EspKind::Jobs) {
     __builtin_prefetch(keys.inner.data());

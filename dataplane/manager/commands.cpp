@@ -282,7 +282,7 @@ void Commands::watch(std::string_view name) {
 }
 
 Commands::ChainKey Commands::chain_of(const OutboundSa& sa) {
-  return {sa.manager.policy.value, sa.manager.own ? sa.worker : shm::InstallSa::kAnyWorker};
+  return {sa.policy.value, sa.manager.own ? sa.worker : shm::InstallSa::kAnyWorker};
 }
 
 void Commands::each_outbound(std::uint32_t policy, const std::function<void(OutboundSa&)>& visit) {
@@ -292,7 +292,7 @@ void Commands::each_outbound(std::uint32_t policy, const std::function<void(Outb
 
 /// Puts an SA at the head of its chain.
 void Commands::add_outbound(OutboundSa& sa) {
-  const auto policy = policies_.find(sa.manager.policy.value);
+  const auto policy = policies_.find(sa.policy.value);
   sa.narrow = policy == policies_.end() || narrower(sa, policy->second);
   auto& all = outbound_of_[chain_of(sa)];
   sa.older = all.empty() ? nullptr : all.back();
@@ -375,7 +375,7 @@ std::vector<Commands::Dummy> Commands::due_dummies(std::uint64_t now_ns) {
   for (auto& [sa, next] : dummies_) {
     if (next > now_ns) continue;
     next = std::max(next + sa->manager.dummy_ns, now_ns);  // what was missed is not made up for
-    if (outbound_of_.at(chain_of(*sa)).back() == sa) out.push_back({sa->worker, sa->manager.policy, sa->manager.slot, sa->spi});
+    if (outbound_of_.at(chain_of(*sa)).back() == sa) out.push_back({sa->worker, sa->policy, sa->manager.slot, sa->spi});
   }
   return out;
 }

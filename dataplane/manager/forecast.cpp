@@ -74,7 +74,7 @@ bool Forecast::arrives(const shm::TracePacket& q) {
     path_.add({.kind = StepKind::Arrives, .port = packet_.rx_port});
   } else {
     const InboundSa& sa = *packet_.inbound;
-    path_.add({.kind = StepKind::ArrivesUnderSa, .port = packet_.rx_port, .policy = sa.manager.policy, .spi = sa.spi, .slot = q.slot});
+    path_.add({.kind = StepKind::ArrivesUnderSa, .port = packet_.rx_port, .policy = sa.policy, .spi = sa.spi, .slot = q.slot});
     if (sa.expired()) return drop(Drop::EspExpired), false;
     if (!sa.admits(packet_)) return drop(Drop::EspSelector), false;
   }
@@ -183,7 +183,7 @@ void Forecast::goes_out(const NextHop& hop) {
   const Origin origin = p.inbound != nullptr ? Origin::Tunnel : by_bypass_ ? Origin::ClearByBypass : Origin::Clear;
   const bool wants_sa = entry != nullptr && entry->action == shm::PolicyAction::Protect;
   const bool same = wants_sa && within_one_network(*entry, p, env_.interfaces[p.rx_port]);
-  const CameBy came_by = wants_sa && p.inbound != nullptr ? CameBy{p.inbound->manager.policy, turns_back(hop, p.rx_port)} : CameBy{};
+  const CameBy came_by = wants_sa && p.inbound != nullptr ? CameBy{p.inbound->policy, turns_back(hop, p.rx_port)} : CameBy{};
   const OutboundAction action = outbound_action(entry, origin, came_by, same, env_.default_bypass);
   route(hop);
   path_.add(policy_step(action, entry));

@@ -73,7 +73,7 @@ std::vector<shm::Moved> Commands::moves() {
     const std::optional<Endpoint> remote = sa != nullptr && sa->follows ? moved(*sa) : std::nullopt;
     if (!remote || remote->address.family != sa->manager.outer_family) continue;
     note_addresses(Direction::Inbound, slot, nullptr, *remote);
-    each_outbound(sa->manager.policy.value, [&](OutboundSa& other) {
+    each_outbound(sa->policy.value, [&](OutboundSa& other) {
       if (other.manager.pair == sa->manager.pair && other.manager.udp && other.manager.outer_family == remote->address.family)
         move_outbound(other, *remote);
     });

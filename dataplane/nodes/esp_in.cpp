@@ -210,7 +210,6 @@ void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context, bool ali
     context.see(&sa);
     prefetch_keys(sa.keys, burst[i]->length);
     __builtin_prefetch(sa.counters, 1);
-    __builtin_prefetch(&sa.follows);
     InboundRow row;
     if (i + 1 < all && burst[i + 1]->inbound == &sa) {  // not worth it for one
       row.ask(sa);

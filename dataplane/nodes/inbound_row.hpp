@@ -48,7 +48,7 @@ struct InboundRow {
             sa->usage.bytes + packets * kMaxIpLength < sa->usage.bytes_mark;
     copy_dscp = sa->copy_dscp;
     inside = std::uint64_t{sa->vrf} << 16;
-    policy = sa->manager.policy.value;
+    policy = sa->policy.value;
     source = theirs.first_v4;
     sources = theirs.last_v4 - theirs.first_v4;
     destination = ours.first_v4;

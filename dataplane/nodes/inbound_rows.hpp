@@ -78,8 +78,8 @@ class InboundRows {
       sa.counters->bytes.add(plain_.bytes + others_.bytes);
       sa.counters->last_used_ns.set(context_.now_ns);
     }
-    sa.counters->sequence.publish(sa.replay.top());  // the last: who reads it knows how many have come
-    plain_ = others_ = {};
+    sa.counters->sequence.publish(sa.replay.top());                       // the last: who reads it knows how many have come
+    plain_.packets = plain_.bytes = others_.packets = others_.bytes = 0;  // one by one: a copy of both would wait for their stores
     row_.sa = nullptr;
   }
 

@@ -27,7 +27,7 @@ shm::PathStep policy_step(OutboundAction action, const SpdEntry* entry) {
 }
 
 shm::PathStep sa_step(const OutboundSa& sa) {
-  return {.kind = StepKind::LeavesUnderSa, .policy = sa.manager.policy, .spi = sa.spi, .slot = sa.manager.slot, .number = sa.worker};
+  return {.kind = StepKind::LeavesUnderSa, .policy = sa.policy, .spi = sa.spi, .slot = sa.manager.slot, .number = sa.worker};
 }
 
 shm::PathStep size_step(const Packet& p, std::uint32_t mtu, const OutboundSa* sa) {
@@ -62,7 +62,7 @@ PathLog::Entry* PathLog::begin(const Packet& p, Direction d) {
        {}};
   if (p.inbound != nullptr) {
     const InboundSa& sa = *p.inbound;
-    e.path.add({.kind = StepKind::ArrivesUnderSa, .port = p.rx_port, .policy = sa.manager.policy, .spi = sa.spi, .slot = sa.manager.slot});
+    e.path.add({.kind = StepKind::ArrivesUnderSa, .port = p.rx_port, .policy = sa.policy, .spi = sa.spi, .slot = sa.manager.slot});
   } else {
     e.path.add({.kind = StepKind::Arrives, .port = p.rx_port});
   }

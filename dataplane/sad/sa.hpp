@@ -115,7 +115,6 @@ struct Relocation {
 /// What only the manager reads and writes: the terms, and what it has reported already.
 struct ManagerView {
   std::uint32_t slot = 0;
-  PolicyId policy;
   std::uint64_t pair = 0;
   std::uint64_t installed_ns = 0;  ///< CLOCK_MONOTONIC
   bool soft_reported = false, hard_reported = false;
@@ -219,18 +218,19 @@ struct InboundMatch {
 };
 
 struct alignas(64) InboundSa : SaBase {
-  static constexpr std::array<std::uint32_t, 4> kHot{0, 64, 192, 256};  ///< lines that each packet needs: base, IPv4's match, the window
+  static constexpr std::array<std::uint32_t, 3> kHot{0, 64, 192};  ///< lines that each packet needs: base, IPv4's match, the window
   alignas(64) InboundMatch match;  // its remote address, and the port, are the owner's to change where the SA follows its peer
-  alignas(64) ReplayWindow replay;
-  alignas(64) SaKeys keys;
-  std::uint16_t checksum_repair = 0;  ///< transport mode behind NAT: added to TCP and UDP checksums (RFC 3948 §3.1.2); 0: nothing
-  std::atomic<bool> watched{false};   ///< its packets are captured while a capture is on; by the manager
+  PolicyId policy;
   std::atomic<bool> follows{false};   ///< its peer is behind a NAT: see follow_peer(); by the owner
   bool copy_dscp = false;             ///< the outer code point goes to the inner packet
   VrfId vrf = kDefaultVrf;            ///< of the packets inside
   VrfId outer_vrf = kDefaultVrf;      ///< by which its packets come in
-  std::atomic<PeerWord> moved_to{0};  ///< by the owner: where the peer is now; the manager takes it
-  PeerV6 moved_v6;                    ///< the same of an IPv6 one
+  std::uint16_t checksum_repair = 0;  ///< transport mode behind NAT: added to TCP and UDP checksums (RFC 3948 §3.1.2); 0: nothing
+  std::atomic<bool> watched{false};   ///< its packets are captured while a capture is on; by the manager
+  ReplayWindow replay;                // with a small one's words this is one line
+  alignas(64) SaKeys keys;
+  std::atomic<PeerWord> moved_to{0};                   ///< by the owner: where the peer is now; the manager takes it
+  PeerV6 moved_v6;                                     ///< the same of an IPv6 one
   std::atomic<const Relocation*> relocation{nullptr};  ///< by the manager, under RCU
   std::uint32_t relocations = 0;                       ///< by the owner: the number of the last one taken
   shm::Lifetime soft, hard;
@@ -266,6 +266,7 @@ struct alignas(64) OutboundSa : SaBase {
   std::uint16_t mss = 0;           ///< PacketRules::mss
   std::uint16_t tfc_padding = 0;   ///< PacketRules::tfc_padding
   VrfId outer_vrf = kDefaultVrf;   ///< by which its packets leave
+  PolicyId policy;
   /// By the manager: the largest outer packet that the way to the peer takes, as far as it was told.
   std::atomic<std::uint32_t> path_mtu{kAnyMtu};
   std::uint32_t pad_to = 0;         ///< by the owner: smaller inner packets are padded to this many bytes

@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include "common/huge_array.hpp"
 #include "common/secret.hpp"
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/classify.hpp"
@@ -12,7 +13,7 @@
 namespace culvert::dp {
 
 namespace {
-constexpr std::size_t kChunkObjects = 32;
+constexpr std::size_t kChunkObjects = 32, kSmallChunks = 4;
 constexpr std::size_t kPage = 4096;
 constexpr std::uint8_t kOuterTtl = 64;        // RFC 1700's default
 constexpr std::uint32_t kFirstFreeSpi = 256;  // RFC 4303 §2.1
@@ -30,14 +31,16 @@ SaArena::~SaArena() {
 
 void* SaArena::allocate() {
   if (free_.empty()) {
-    const std::size_t bytes = round_up(object_bytes_ * kChunkObjects, kPage);
-    void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) return nullptr;
+    // Few SAs take little; many lie on large pages.
+    const std::size_t bytes = chunks_.size() < kSmallChunks ? round_up(object_bytes_ * kChunkObjects, kPage) : kHugePage;
+    void* base = map_pages(bytes);
+    if (base == nullptr) return nullptr;
     locked_ = ::mlock(base, bytes) == 0 && locked_;
     locked_ = ::madvise(base, bytes, MADV_DONTDUMP) == 0 && locked_;
     chunks_.push_back({base, bytes});
-    free_.reserve(chunks_.size() * kChunkObjects);
-    for (std::size_t i = 0; i < kChunkObjects; ++i) free_.push_back(static_cast<std::uint8_t*>(base) + i * object_bytes_);
+    const std::size_t objects = bytes / object_bytes_;
+    free_.reserve(free_.size() + chunks_.size() * objects);
+    for (std::size_t i = objects; i-- > 0;) free_.push_back(static_cast<std::uint8_t*>(base) + i * object_bytes_);
   }
   void* object = free_.back();
   free_.pop_back();
@@ -110,7 +113,7 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
   sa.soft = m.soft;
   sa.hard = m.hard;
   sa.manager.slot = m.slot;
-  sa.manager.policy = m.policy;
+  sa.policy = m.policy;
   sa.manager.pair = m.pair;
   sa.manager.installed_ns = placement.now_ns;
   sa.manager.outer_family = sa.outer_family;

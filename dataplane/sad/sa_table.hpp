@@ -8,6 +8,7 @@
 #include <cassert>
 #include <memory>
 
+#include "common/huge_array.hpp"
 #include "common/shm/messages.hpp"
 #include "dataplane/sad/sa_store.hpp"
 
@@ -17,9 +18,7 @@ template <class Sa>
 class SaTable {
  public:
   /// `capacity`: a power of two.
-  explicit SaTable(std::uint32_t capacity) : mask_(capacity - 1), slots_(new std::atomic<Sa*>[capacity]()) {
-    assert(std::has_single_bit(capacity));
-  }
+  explicit SaTable(std::uint32_t capacity) : mask_(capacity - 1), slots_(capacity) { assert(std::has_single_bit(capacity)); }
   SaTable(const SaTable&) = delete;
   SaTable& operator=(const SaTable&) = delete;
   /// Destroys what is still published: no worker may run any more.
@@ -60,7 +59,7 @@ class SaTable {
 
  private:
   std::uint32_t mask_;
-  std::unique_ptr<std::atomic<Sa*>[]> slots_;
+  HugeArray<std::atomic<Sa*>> slots_;
 };
 
 using InboundTable = SaTable<InboundSa>;

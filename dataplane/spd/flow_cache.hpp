@@ -7,11 +7,11 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <type_traits>
 #include <utility>
 
+#include "common/huge_array.hpp"
 #include "dataplane/fib/fib.hpp"
 #include "dataplane/nodes/policy_rules.hpp"
 #include "dataplane/spd/spd.hpp"
@@ -29,7 +29,7 @@ class FlowCache {
 
   /// `seed`: random, so that nobody outside can choose flows that meet in one entry. `bits`: for so many flows, as a power of two.
   FlowCache(const Fib& fib, std::uint64_t seed, unsigned bits = kBits)
-      : fib_(fib), seed_(seed), shift_(64 - bits), flows_(std::make_unique<Flow[]>(std::size_t{1} << bits)) {}
+      : fib_(fib), seed_(seed), shift_(64 - bits), flows_(std::size_t{1} << bits) {}
 
   /// What is known of a flow.
   struct alignas(kV4 ? 32 : 64) Flow {
@@ -210,7 +210,7 @@ class FlowCache {
   const Fib& fib_;
   std::uint64_t seed_;
   unsigned shift_;
-  std::unique_ptr<Flow[]> flows_;
+  HugeArray<Flow> flows_;
   std::array<Key, kBurstMax> asked_;  // within a call; here, so that none is made anew
 };
 

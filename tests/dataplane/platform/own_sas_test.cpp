@@ -168,7 +168,7 @@ TEST_CASE("with threads: each worker has its own SA, or the one for all", "[own_
       rig.rcu->online(w);
       while (!stop.load(std::memory_order_relaxed)) {
         const OutboundSa* sa = sa_for(rig.policies[1], p, w);
-        const bool good = sa != nullptr && sa->manager.policy == PolicyId{1} && sa->spi == Spi{0xc0000000 | sa->manager.slot} &&
+        const bool good = sa != nullptr && sa->policy == PolicyId{1} && sa->spi == Spi{0xc0000000 | sa->manager.slot} &&
                           (!sa->manager.own || sa->worker == w);
         if (good)
           own[w] += sa->manager.own;
