@@ -127,6 +127,8 @@ std::expected<void, std::string> Gateway::make_workers() {
     auto crypto = CryptoEngine::create();
     if (!crypto) return std::unexpected(crypto.error());
     if (w == 0) spdlog::info("crypto: {}", crypto->describe());
+    if (n > 1)
+      if (const auto alone = crypto->stand_alone(); !alone) spdlog::warn("crypto: workers slow each other down: {}", alone.error());
     workers_.push_back(std::make_unique<Worker>(static_cast<unsigned>(w), environment_, std::move(*crypto), segment_->workers()[w]));
   }
   return {};

@@ -62,6 +62,11 @@ bool init_arch(IMB_MGR* mgr, CryptoArch arch) {
 }
 }  // namespace
 
+void CryptoEngine::Impl::take_direct_calls() {
+  seal = {image.here(mgr->gcm128_enc), image.here(mgr->gcm192_enc), image.here(mgr->gcm256_enc)};
+  open = {image.here(mgr->gcm128_dec), image.here(mgr->gcm192_dec), image.here(mgr->gcm256_dec)};
+}
+
 bool CryptoEngine::Impl::seed_ivs() {
   std::array<std::uint8_t, 32> key{};
   bool ok = ::getrandom(key.data(), key.size(), 0) == static_cast<ssize_t>(key.size()) &&
@@ -121,12 +126,24 @@ std::expected<CryptoEngine, std::string> CryptoEngine::create(CryptoArch arch) {
   impl->mgr = alloc_mb_mgr(0);
   if (impl->mgr == nullptr) return std::unexpected("IPsec-MB: no memory for its manager");
   if (!init_arch(impl->mgr, arch)) return std::unexpected("IPsec-MB: this processor lacks the instruction set asked for");
-  impl->seal = {impl->mgr->gcm128_enc, impl->mgr->gcm192_enc, impl->mgr->gcm256_enc};
-  impl->open = {impl->mgr->gcm128_dec, impl->mgr->gcm192_dec, impl->mgr->gcm256_dec};
+  impl->take_direct_calls();
   if (!impl->seed_ivs()) return std::unexpected("no random numbers for IVs");
   CryptoEngine engine(std::move(impl));
   if (const auto tested = engine.self_test(); !tested) return std::unexpected(tested.error());
   return engine;
+}
+
+std::expected<void, std::string> CryptoEngine::stand_alone() {
+  auto image = OwnImage::of(reinterpret_cast<const void*>(impl_->mgr->gcm128_enc));
+  if (!image) return std::unexpected(image.error());
+  impl_->image = std::move(*image);
+  impl_->take_direct_calls();
+  const auto tested = self_test();
+  if (!tested) {
+    impl_->image = OwnImage();
+    impl_->take_direct_calls();
+  }
+  return tested;
 }
 
 /// GMAC: all that is covered is additional data. With extended sequence numbers their upper half goes behind an AH packet, or between

@@ -80,6 +80,11 @@ class CryptoEngine {
   CryptoEngine& operator=(CryptoEngine&&) noexcept;
   ~CryptoEngine();
 
+  /// For an engine that is busy beside those of other threads: what it calls for each packet is mapped once more, so that none of them
+  /// writes to memory of the others (own_image.hpp). Tests itself again. The error says why that cannot be; then it works as before, slower
+  /// the more of them there are.
+  [[nodiscard]] std::expected<void, std::string> stand_alone();
+
   /// Expands keys. A key and its salt stand in KEYMAT order; sizes must be the suite's, else false.
   [[nodiscard]] bool expand(const EspSuite& suite, ByteView encr_key, ByteView integ_key, SaKeys& out);
 

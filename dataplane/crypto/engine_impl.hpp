@@ -8,6 +8,7 @@
 
 #include "common/secret.hpp"
 #include "dataplane/crypto/engine.hpp"
+#include "dataplane/crypto/own_image.hpp"
 
 namespace culvert::dp {
 
@@ -45,7 +46,8 @@ struct CryptoEngine::Impl {
   };
 
   IMB_MGR* mgr = nullptr;
-  std::array<aes_gcm_enc_dec_t, 3> seal{}, open{};  // by SaKeys::direct
+  OwnImage image;
+  std::array<aes_gcm_enc_dec_t, 3> seal{}, open{};  // by SaKeys::direct; in `image`
   // The IV generator.
   alignas(64) std::array<std::uint8_t, 256> iv_schedule{};
   alignas(64) std::array<std::uint8_t, kIvBlocks * 16> ivs{};
@@ -65,6 +67,7 @@ struct CryptoEngine::Impl {
     if (mgr != nullptr) free_mb_mgr(mgr);
   }
 
+  void take_direct_calls();
   bool seed_ivs();
   bool refill_ivs();
   bool expand_cipher(const EspSuite& suite, ByteView key, SaKeys& out);

@@ -64,8 +64,12 @@ void Path::make_workers() {
     environment_.boards = boards_.get();
     environment_.handoff = handoff_;
   }
-  for (unsigned w = 0; w < workers(); ++w)
-    workers_.push_back(std::make_unique<Worker>(w, environment_, must(CryptoEngine::create(), "crypto"), (*counters_)[w]));
+  for (unsigned w = 0; w < workers(); ++w) {
+    auto crypto = must(CryptoEngine::create(), "crypto");
+    if (workers() > 1)
+      if (const auto alone = crypto.stand_alone(); !alone) throw std::runtime_error(alone.error());
+    workers_.push_back(std::make_unique<Worker>(w, environment_, std::move(crypto), (*counters_)[w]));
+  }
 }
 
 void Path::make_sas() {
