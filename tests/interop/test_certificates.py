@@ -216,10 +216,7 @@ def serve(w, everything, site, lab):
     """The HTTP server with the list, and the OCSP responder."""
     inside = site.inside
     inside.start("http", "/usr/bin/python3", "-m", "http.server", str(HTTP), "--bind", "127.0.0.1", "--directory", os.path.dirname(lab.path(site.culvert.name, "root.crl")))
-    asked = [c.certificate for c in everything if "OCSP" in c.what]
-    index = lab.write("ocsp/index.txt", pki.index(asked, [c.certificate for c in everything if c.what.startswith("revoked")]))
-    root, signer, private = lab.write("ocsp/root.pem", w.root.pem()), lab.write("ocsp/signer.pem", w.responder.pem()), lab.write("ocsp/signer.key", pki.pem(w.responder.private))
-    inside.start("ocsp", "openssl", "ocsp", "-port", str(OCSP), "-index", index, "-CA", root, "-rsigner", signer, "-rkey", private, "-nmin", "60", "-ignore_err")
+    pki.ocsp(inside, OCSP, w.root, w.responder, [c.certificate for c in everything if "OCSP" in c.what], [c.certificate for c in everything if c.what.startswith("revoked")])
 
 
 def body(r, lab):

@@ -5,7 +5,8 @@ trusted is refused with the reason.
 Time limit: 240 s
 One gateway and one strongSwan hold one connection a case, told apart by an address of strongSwan's. Which signature it was stands in strongSwan's log.
 Then strongSwan does without RFC 7427, so that both sides sign as RFC 7296 and RFC 4754 have it. Every other connection
-has its long messages in fragments of IKE (RFC 7383), the others in those of IP.
+has its long messages in fragments of IKE (RFC 7383), the others in those of IP. Whether a certificate is revoked `openssl ocsp` is asked in
+some cases, in the gateway's namespace.
 """
 import concurrent.futures
 import os
@@ -19,6 +20,7 @@ from lib.lab import LabError, wait_for  # noqa: E402
 from lib.traffic import ping  # noqa: E402
 
 WORKERS = 3
+OCSP, DEAD = 8081, 8082                 # where one listens, where nobody does
 SUITE = "aes256-sha256-ecp256"
 IKE = {"retransmit_timeout": "1s", "retransmit_base": 1.5, "retransmit_tries": 3, "half_open_timeout": "8s"}
 KINDS = ("rsa2048", "p256", "p384", "p521", "ed25519", "ed448")
@@ -37,20 +39,21 @@ class Authorities:
         self.middle = pki.Issued("CN=Middle", pki.key("p256", 9), self.root, ca=True)
         self.edwards = pki.Issued("CN=Ed448", pki.key("ed448", 9), self.root, ca=True)
         self.other = pki.Issued("C=CH, O=Other, CN=Root", pki.key("p256", 5), ca=True)
+        self.responder = pki.Issued("C=CH, O=Example, CN=Responder", pki.key("p256", 7), self.root, uses=["OCSPSigning"])
 
 
 class Case:
     """`own`, `peer`: kinds of key, or "psk"; `reason` None: it connects, and pings. `method`: what strongSwan calls its own signature.
-    `ours`: local.auth of Culvert. `wants`: what strongSwan asks of our signature."""
+    `ours`: local.auth of Culvert. `wants`: what strongSwan asks of our signature. `revocation`: remote.revocation of Culvert."""
     count = 0
 
     def __init__(self, what, authorities, own="p256", peer="p256", reason=None, says=(), auth="pubkey", method=None, issuer=None, own_issuer=None, by_subject=False,
-                 our_view=None, revoked=False, by_peer=False, ours=None, wants=None, **validity):
+                 our_view=None, revoked=False, by_peer=False, ours=None, wants=None, revocation=None, **validity):
         Case.count += 1
         n = self.number = Case.count
         self.what, self.own, self.peer, self.reason, self.says, self.auth, self.method = what, own, peer, reason, list(says), auth, method
         self.name, self.address, self.revoked, self.by_peer = f"case-{n}", f"10.9.1.{n}", revoked, by_peer
-        self.signs, self.wants = ours or "pubkey", wants or "pubkey"
+        self.signs, self.wants, self.revocation = ours or "pubkey", wants or "pubkey", revocation
         self.issuer, self.own_issuer = issuer or authorities.root, own_issuer or authorities.root
         self.certificate = None if peer == "psk" else pki.Issued(f"C=CH, O=Example, CN=peer-{n}", pki.key(peer, 20), self.issuer, san=[f"DNS:peer-{n}.example"], **validity)
         self.ours = None if own == "psk" else pki.Issued(f"C=CH, O=Example, CN=gw-a {n}", pki.key(own, 1 if by_peer else 0), self.own_issuer, san=["DNS:gw-a.example"])
@@ -65,7 +68,9 @@ class Case:
             local.update(auth=self.signs, certs=[gw.lab.write(f"{gw.name}/{self.name}.pem", chain)], key=f"file:{gw.lab.write(f'{gw.name}/{self.name}.key', pki.pem(self.ours.private))}")
         if self.certificate:
             remote.update(auth="pubkey", cacerts=[gw.lab.write(f"{gw.name}/root.pem", w.root.pem())])
-        if self.revoked:
+        if self.revocation:
+            remote["revocation"] = self.revocation
+        if self.revoked and not self.revocation:
             path = gw.lab.path(gw.name, "root.crl")
             with open(path, "wb") as f:
                 f.write(w.root.crl([self.certificate]))
@@ -110,6 +115,16 @@ def cases(w):
               Case("of an authority that is not trusted", w, reason="cert_untrusted", says=["leads to no trusted authority"], issuer=w.other),
               Case("expired", w, reason="cert_invalid", says=["is expired since"], since=-20 * pki.DAY, until=-pki.DAY),
               Case("revoked", w, reason="cert_revoked", says=["is revoked since"], revoked=True),
+              Case("good by OCSP", w, revocation="strict", ocsp=f"http://127.0.0.1:{OCSP}/"),
+              Case("good by OCSP, pre-shared key here", w, own="psk", revocation="strict", ocsp=f"http://127.0.0.1:{OCSP}/"),
+              Case("revoked, by OCSP", w, reason="cert_revoked", says=["is revoked since", "by its OCSP responder"], revoked=True, revocation="strict", ocsp=f"http://127.0.0.1:{OCSP}/"),
+              Case("revoked, by OCSP that is asked where a place is named", w, reason="cert_revoked", says=["is revoked since", "by its OCSP responder"], revoked=True,
+                   revocation="ifuri", ocsp=f"http://127.0.0.1:{OCSP}/"),
+              Case("revoked, by OCSP that nobody asks", w, revoked=True, revocation="ignore", ocsp=f"http://127.0.0.1:{OCSP}/"),
+              *(Case(f"its OCSP responder is gone, revocation: {how}", w, reason="cert_revoked", says=["could not be learnt", "cannot be connected to"], revocation=how,
+                     ocsp=f"http://127.0.0.1:{DEAD}/") for how in ("strict", "ifuri")),
+              Case("its OCSP responder is gone, revocation: ignore", w, revocation="ignore", ocsp=f"http://127.0.0.1:{DEAD}/"),
+              Case("no place to ask, though one is wanted", w, reason="cert_revoked", says=["could not be learnt"], revocation="strict"),
               Case("for somebody else", w, reason="wrong_identity", says=["*.other.example"], our_view="*.other.example"),
               Case("ours is of an authority that strongSwan does not trust", w, reason="auth_failed", says=["AUTHENTICATION_FAILED"], own_issuer=w.other, by_peer=True)]
     return found
@@ -218,6 +233,8 @@ def body(r, lab):
     site.number([c.number for c in everything])
     checked = lab.sh(site.culvert.program("control/culvertd"), "--check", site.culvert.file, check=False)
     r.check("culvertd --check finds nothing wrong with the files", "error" not in checked.splitlines()[-1], checked[-500:])
+    asked = [c for c in everything if "OCSP" in c.what]
+    pki.ocsp(site.inside, OCSP, w.root, w.responder, [c.certificate for c in asked], [c.certificate for c in asked if c.revoked])
     site.start()
     rounds(r, site, everything)
     r.table(["peer's certificate", "Culvert initiates", "strongSwan initiates"],

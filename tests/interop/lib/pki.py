@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, ed448, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
+from .lab import wait_for
+
 DAY = datetime.timedelta(days=1)
 CURVES = {"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p521": ec.SECP521R1}
 EDWARDS = {"ed25519": ed25519.Ed25519PrivateKey, "ed448": ed448.Ed448PrivateKey}
@@ -105,6 +107,14 @@ class Issued:
             entry = x509.RevokedCertificateBuilder().serial_number(issued.certificate.serial_number).revocation_date(now() - DAY / 24)
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self.private, hash_for(self.private)).public_bytes(serialization.Encoding.DER)
+
+
+def ocsp(namespace, port, root, signer, issued, revoked):
+    """Starts an OCSP responder (`openssl ocsp`) at 127.0.0.1 of the namespace that knows these certificates of `root`. `signer`: its own."""
+    write = lambda file, text: namespace.lab.write(f"ocsp/{file}", text)
+    process = namespace.start("ocsp", "openssl", "ocsp", "-port", str(port), "-index", write("index.txt", index(issued, revoked)), "-CA", write("root.pem", root.pem()),
+                              "-rsigner", write("signer.pem", signer.pem()), "-rkey", write("signer.key", pem(signer.private)), "-nmin", "60", "-ignore_err")
+    wait_for(lambda: namespace.sh("ss", "-Hltn", f"sport = :{port}").strip() or not process.alive(), 30, "the OCSP responder to listen")
 
 
 def index(issued, revoked):
