@@ -3,9 +3,11 @@
 
 Time limit: 400 s
 A Linux guest is the line between them and delays each way by 0.4 s: we begin when strongSwan's log says that its request has gone, so that the two cross on the
-way. After each pair what was to be rekeyed is, and both sides have the same one IKE SA and the same CHILD SAs, those and only those that are to be there (RFC 7296 §2.25). A ping runs through all of it
-where DPD is not one of the two, since who hears the peer asks nothing; behind DPD it is asked for.
+way. After each pair what was to be rekeyed is, and both sides have the same one IKE SA and the same CHILD SAs, those and only those that are to be there (RFC 7296 §2.25). No packet is lost in any of
+them: a ping runs through all of it where DPD is not one of the two. Who hears the peer asks nothing, and so where one side is to ask, packets go to the other one alone,
+which counts them; where both are, a ping goes so seldom that they ask in between.
 """
+import re
 import sys
 import time
 
@@ -32,7 +34,8 @@ WE_ASK = r"parsed INFORMATIONAL request \d+ \[ \]"
 class Site:
     def __init__(self, lab, dpd):
         self.host, inside = sites.host_and_gateway(lab, "a")
-        outside, wire = lab.namespace("peer"), lab.namespace("wire")
+        self.outside = outside = lab.namespace("peer")
+        wire = lab.namespace("wire")
         lab.link(inside, "gw0", None, wire, "to-a", "")
         lab.link(outside, "cl0", f"{sites.ADDRESS['b']}/16", wire, "to-b", "")
         for _, theirs in NETWORKS.values():
@@ -109,6 +112,41 @@ class Site:
         return (ikev2.in_use(self.culvert, "to-b")[0], {c["spi_in"] for c in self.culvert.child_sas("to-b") if c["child"] == child and c["state"] == "installed"})
 
 
+class OneWay:
+    """Packets by "net" to the peer or from it, each 6 ms, which nobody answers: they are counted where they come out."""
+
+    def __init__(self, site, name, to_peer):
+        self.to, source, target = (site.outside, sites.HOST["a"], sites.INSIDE["b"]) if to_peer else (site.host, sites.INSIDE["b"], sites.HOST["a"])
+        self.to.sh("nft", f"table ip watch {{ counter here {{ }}; chain in {{ type filter hook input priority -200; ip saddr {source} icmp type echo-request counter name here drop; }}; }}")
+        self.flow = Ping(site.host if to_peer else site.outside, name, target, source)
+
+    def arrived(self):
+        return int(re.search(r"packets (\d+)", self.to.sh("nft", "list", "counter", "ip", "watch", "here")).group(1))
+
+    def stop(self):
+        """(how many were sent, how many are lost)"""
+        sent = self.flow.stop().sent
+        try:
+            wait_for(lambda: self.arrived() >= sent, 10, "the last packets", step=0.2)
+        except LabError:
+            pass
+        lost = sent - self.arrived()
+        self.to.sh("nft", "delete", "table", "ip", "watch")
+        return sent, lost
+
+
+class Seldom:
+    """A ping that leaves both sides the time to ask."""
+
+    def __init__(self, site):
+        self.flow = Ping(site.host, "seldom", sites.INSIDE["b"], interval=2.5)
+
+    def stop(self):
+        wait_for(lambda: self.flow.process.output().count("bytes from") >= 3, 30, "three echoes", step=0.2)
+        result = self.flow.stop()
+        return result.transmitted, len(result.lost)
+
+
 def expected(mine, other):
     """The CHILD SAs behind the pair; None of "second": it may be there or not, as long as both sides agree."""
     wanted = {"net"} | (set() if "delete" in (mine, other) else {"second"})
@@ -170,8 +208,11 @@ def with_dpd(r, lab):
     for mine in ACTIONS:
         for other in ACTIONS:
             if "dpd" in (mine, other):
+                flow = Seldom(site) if mine == other else OneWay(site, f"{mine}-{other}", to_peer=mine == "dpd")
                 one(r, site, "with DPD", mine, other, took)
-                ok, line = ping(site.host, sites.INSIDE["b"], count=3)
+                sent, lost = flow.stop()
+                r.check(f"with DPD: we {mine}, they {other}: no packet lost", sent and not lost, f"{sent} sent, {lost} lost")
+                ok, line = ping(site.host, sites.INSIDE["b"], count=3, wait=5)
                 r.check(f"with DPD: we {mine}, they {other}: pings", ok, line)
     r.note(f"with DPD: settled within {max(took):.1f} s")
 

@@ -36,7 +36,7 @@ class Ping:
 
 
 class PingResult:
-    """transmitted (those apart that were under_way at its end), received, lost (sequence numbers), rtt_max in ms."""
+    """sent, transmitted (those apart that were under_way at its end), received, lost (sequence numbers), rtt_max in ms."""
 
     def __init__(self, text):
         summary = re.search(r"(\d+) packets transmitted, (\d+) received", text)
@@ -50,6 +50,7 @@ class PingResult:
         rtt = re.search(r"= [\d.]+/([\d.]+)/([\d.]+)/", text)
         self.rtt_avg, self.rtt_max = (float(rtt.group(1)), float(rtt.group(2))) if rtt else (0.0, 0.0)
         # Those in flight when it was stopped: as many as fit into the longest way there and back, and one.
+        self.sent = self.transmitted
         last, at_most = self.transmitted, 1 + int(self.rtt_max / self.interval) if self.interval else 1
         while "bytes from" in text and last not in seen and self.transmitted - last < at_most:
             last -= 1
