@@ -1,6 +1,7 @@
 // From reason and evidence to likely causes, and the two sides of each mismatch.
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "control/explain/explain.hpp"
 #include "control/ike/nat_traversal.hpp"
@@ -25,6 +26,8 @@ constexpr std::array kCauses{
     Row{"no_peer_connection",
         "The peer has no connection for our address, or none of this version of IKE: many peers answer that with the same notification."},
     Row{"secret", "The pre-shared keys differ."},
+    Row{"ppk",
+        "The two sides do not have the same post-quantum pre-shared key (PPK), or one side insists on one that the other one lacks."},
     Row{"secret_unreadable", "Our secret cannot be read."},
     Row{"peer_identity", "The peer calls itself otherwise than is configured here."},
     Row{"own_identity", "The peer does not accept the identity that we give."},
@@ -40,7 +43,9 @@ constexpr std::array kCauses{
     Row{"user_unreadable", "The users cannot be read, or one's password is kept in a form that does not do."},
     Row{"radius_rejected", "The RADIUS server does not let the user in: its log says why."},
     Row{"radius_silent", "No RADIUS server answers: it does not run, is not reached, or passes over what this gateway sends."},
-    Row{"radius_secret", "The shared secret of this gateway and the RADIUS server differs: a server that sees that says nothing."},
+    Row{"radius_secret",
+        "The shared secret of this gateway and the RADIUS server differs, or the server does not have this gateway among its clients: one "
+        "that sees that says nothing."},
     Row{"user_method", "One side wants users to say name and password (XAuth), the other one does not."},
     Row{"pool", "No virtual address is free."},
     Row{"selectors", "The two sides are configured with different networks (traffic selectors, proxy identities)."},
@@ -184,10 +189,12 @@ std::vector<Likely> by_reason(const Failure& f) {
     case Reason::EapWrongPassword:
       return {likely("user")};
     case Reason::EapRefused:
+      if (f.cause.number == 3) return {likely("auth_method"), likely("own_identity")};  // nobody has asked for our name yet
       return {likely("user"), likely("auth_method"), likely("own_identity")};
     case Reason::EapMethod:
       return {likely("auth_method")};
     case Reason::RadiusTimeout:
+      if (f.cause.unheard) return {likely("radius_secret"), likely("radius_silent")};
       return {likely("radius_silent"), likely("radius_secret")};
     case Reason::RadiusRejected:
       return {likely("radius_rejected"), likely("user")};
@@ -367,7 +374,12 @@ struct SideBySide {
 }  // namespace
 
 std::vector<Likely> causes(const Failure& failure) {
-  std::vector<Likely> out = std::visit(ByEvidence{failure}, failure.cause.evidence);
+  std::vector<Likely> out;
+  // The peer's word for a refusal is the same whatever it has seen; ours is about the PPK alone where there is no other evidence.
+  const bool ppk = !failure.cause.ppk.empty();
+  if (ppk) out.push_back(likely("ppk", failure.cause.ppk));
+  if (!ppk || failure.by != RefusedBy::Us || !std::holds_alternative<std::monostate>(failure.cause.evidence))
+    std::ranges::move(std::visit(ByEvidence{failure}, failure.cause.evidence), std::back_inserter(out));
   if (failure.cause.more_proofs) out.push_back(likely("auth_rounds", "The peer asks for a further proof behind this one (RFC 4739)."));
   return out;
 }

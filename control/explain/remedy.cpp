@@ -324,6 +324,8 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
 }  // namespace
 
 Remedy remedy(const Failure& f, const config::Connection* c, const config::GatewayConfig& all) {
+  if (!f.cause.ppk.empty())
+    return {{}, "Put the same PPK under the same ppk_id on both sides (mind newlines at the end of the file). There is no line for that."};
   if (const auto* e = std::get_if<ike::AddressEvidence>(&f.cause.evidence)) return address_remedy(*e);
   if (const auto* e = std::get_if<ike::IdentityEvidence>(&f.cause.evidence)) return in_round(identity_remedy(*e), f, c);
   if (c == nullptr) return by_cause(f, c);

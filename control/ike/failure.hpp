@@ -98,6 +98,8 @@ struct Cause {
   bool said_proven = false;       ///< it came under our keys; false: in clear, and only hinted at
   std::size_t round = 0;          ///< of several proofs, from 0 on
   bool more_proofs = false;       ///< it may stand for further proofs that the peer asks for (RFC 4739)
+  std::string ppk{};              ///< how a PPK is, or may be, what it is about (RFC 8784), a sentence; empty: there is none in it
+  bool unheard = false;           ///< a RADIUS server may be there, and has never answered by the secret that we have for it
   std::optional<RefusedBy> by{};  ///< nullopt: usual_refuser
 };
 

@@ -49,6 +49,7 @@ struct RadiusAnswer {
   std::optional<std::chrono::seconds> session_timeout{};  ///< of Accept
   std::string message{};                                  ///< of the server for the user (Reply-Message), printable
   std::string error{};                                    ///< a part of a sentence, for an operator
+  bool unheard = false;  ///< of Silence: one that may be there has never answered by the secret that we have for it
 };
 
 }  // namespace culvert::ike

@@ -161,14 +161,21 @@ void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n)
     return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthRounds,
                              "The peer refuses behind all of our proofs (" + said + "): it may ask for more of them.",
                              {.number = 3, .said = said, .said_proven = true, .by = ike::RefusedBy::Peer});
-  Cause cause{.number = user ? 5U : 3U, .said = said, .said_proven = true, .more_proofs = more, .by = ike::RefusedBy::Peer};
+  const bool asked = std::holds_alternative<ProvingUser>(sa.state);  // for our name, at least
+  Cause cause{.number = asked ? 5U : 3U,
+              .said = said,
+              .said_proven = true,
+              .more_proofs = more,
+              .ppk = ppk_doubt(core, sa),
+              .by = ike::RefusedBy::Peer};
   if (psk) cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
   if (!psk && !user) cause.evidence = ike::IdentityEvidence{.expected = {}, .received = own, .ours = true, .proven = false};
   connecting_failed(core, now, sa, Exchange::IkeAuth, user ? Reason::EapRefused : Reason::AuthFailed,
                     "The peer refused our authentication (" + said + "): " +
-                        (psk    ? "the pre-shared keys differ, or it does not take our identity "
-                         : user ? "it takes no users here, or not what EAP has led to, or not our identity "
-                                : "it does not trust our certificate, or does not take our identity ") +
+                        (psk     ? "the pre-shared keys differ, or it does not take our identity "
+                         : asked ? "it takes no users here, or not what EAP has led to, or not our identity "
+                         : user  ? "it takes no users here, or not our identity "
+                                 : "it does not trust our certificate, or does not take our identity ") +
                         own + or_ppk(core, sa) + (more ? ", or it asks for a further proof (RFC 4739)." : "."),
                     std::move(cause));
   if (named) start_sa(core, now, again);

@@ -67,14 +67,16 @@ std::expected<Claim, AuthVerdict> with_ppk(Core& core, const IkeSa& sa, std::siz
   return out;
 }
 
-/// Whether the peer's secret is ours, and its PPK alone is not: it has left a proof without.
-bool other_ppk(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
-  const Notify* without = claim.ppk ? claim.message.notify(NotifyType::NoPpkAuth) : nullptr;
-  if (!without) return false;
+/// A proof by a secret and a PPK does not fit. One without the PPK that the peer has left says which of the two it is.
+enum class Wrong : std::uint8_t { Secret, Ppk, Either };
+Wrong what_is_wrong(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
+  if (!claim.ppk) return Wrong::Secret;
+  const Notify* without = claim.message.notify(NotifyType::NoPpkAuth);
+  if (!without) return Wrong::Either;
   Claim plain = claim;
   plain.auth.data = without->data;
   plain.octets = octets_of_peer(sa, claim, sa.keys.pi);
-  return proves(sa, plain, secret);
+  return proves(sa, plain, secret) ? Wrong::Ppk : Wrong::Secret;
 }
 
 /// Why the peer has not proved to be the connection's: of a signature only what can be said without the certificate.
@@ -104,11 +106,13 @@ std::optional<AuthVerdict> unproven(Core& core, const IkeSa& sa, std::size_t ind
   const auto secret = core.services.secret(c.name);
   if (secret && proves(sa, claim, *secret)) return std::nullopt;
   if (secret) {
-    const std::string ppk = "the two sides do not have the same PPK \"" + c.ppk.id + "\"";
-    out.text = other_ppk(sa, claim, *secret) ? "All else of the peer's proof fits, but " + ppk + "."
-               : claim.ppk                   ? "The peer's proof does not fit our pre-shared key, or " + ppk + "."
-                                             : "The peer's proof does not fit our pre-shared key.";
-    out.cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
+    const std::string differ = " two sides do not have the same PPK \"" + c.ppk.id + "\".";
+    const Wrong wrong = what_is_wrong(sa, claim, *secret);
+    out.text = wrong == Wrong::Ppk      ? "All else of the peer's proof fits, but the" + differ
+               : wrong == Wrong::Either ? "The peer's proof does not fit our pre-shared key, or the" + differ
+                                        : "The peer's proof does not fit our pre-shared key.";
+    if (wrong != Wrong::Secret) out.cause.ppk = "The" + differ;
+    if (wrong != Wrong::Ppk) out.cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
   } else {
     out.reason = Reason::NoSecret;
     out.text = secret.error() + ".";
@@ -307,7 +311,10 @@ void on_verified_init(Core& core, TimePoint now, IkeSa& sa, VerifyingInit& state
   }
   const Reason reason = why.reason == Reason::Ok ? Reason::AuthFailed : why.reason;
   Cause cause = refusal_of(core, sa, 3, text(*request.message.find<IdI>()), why);
-  if (reason == Reason::AuthFailed) why.message += or_ppk(core, sa);
+  if (reason == Reason::AuthFailed) {
+    why.message += or_ppk(core, sa);
+    cause.ppk = ppk_doubt(core, sa);
+  }
   refuse_initiator(core, now, sa, request.id, {reason, std::move(why.message), std::move(cause), sa.connection});
 }
 

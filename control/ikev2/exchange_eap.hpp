@@ -51,6 +51,7 @@ std::string shown_user(const AskingUser& state);
 struct UserRefusal {
   Reason reason{};
   std::string text, problem;
+  bool unheard = false;  ///< Cause::unheard
 };
 void refuse_user_now(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, UserRefusal why);
 /// ... for who he is, or says he is: told when the time has come, the same for all who might be guessing.

@@ -29,7 +29,7 @@ void on_no_answer(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const
   const std::string what = a.kind == Kind::Unusable   ? "the answer of the RADIUS server " + a.name + " is of no use: " + a.error
                            : a.kind == Kind::NoSecret ? "the secret of the RADIUS server " + a.name + " cannot be read: " + a.error
                                                       : a.error;
-  refuse_user_now(core, now, sa, state, {reason, who(sa, state) + " cannot be checked: " + what + ".", what});
+  refuse_user_now(core, now, sa, state, {reason, who(sa, state) + " cannot be checked: " + what + ".", what, a.unheard});
 }
 
 /// To the user, if it is what it must be.

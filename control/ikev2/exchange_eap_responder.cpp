@@ -61,8 +61,9 @@ void end_refused(Core& core, TimePoint now, IkeSa& sa, const AskingUser& state) 
   sa.state = Refused{};
 }
 
-void report(Core& core, TimePoint now, IkeSa& sa, const AskingUser& state, Reason reason, std::string text, std::string problem = {}) {
-  Cause cause{.number = 5};
+void report(Core& core, TimePoint now, IkeSa& sa, const AskingUser& state, Reason reason, std::string text, std::string problem = {},
+            bool unheard = false) {
+  Cause cause{.number = 5, .unheard = unheard};
   if (!problem.empty()) cause.evidence = ike::UserEvidence{shown_user(state.eap.user()), std::move(problem)};
   core.ended(now, sa, Exchange::IkeAuth, Role::Responder, reason, std::move(text), {}, std::move(cause));
 }
@@ -211,7 +212,8 @@ void go_on_with_eap(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, con
   std::visit(Outcome{core, now, sa, state}, verdict);
 }
 void refuse_user_now(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, UserRefusal why) {
-  refuse_now(core, now, sa, state, why.reason, std::move(why.text), std::move(why.problem));
+  report(core, now, sa, state, why.reason, std::move(why.text), std::move(why.problem), why.unheard);
+  end_refused(core, now, sa, state);
 }
 void refuse_user_late(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, UserRefusal why) {
   hold(core, now, sa, state, why.reason, std::move(why.text), std::move(why.problem));

@@ -313,9 +313,13 @@ void on_connecting_timer(Core& core, TimePoint now, IkeSa& sa) {
                           sa.remote.to_string() + " began, and did not go on with IKE_INTERMEDIATE.",
                           {.number = 1, .on_4500 = sa.nat.encapsulate() && sa.repeats == 0, .by = ike::RefusedBy::Nobody});
     else if (std::holds_alternative<AwaitAuth>(sa.state))
-      core.shared.refused(now, core.connection(sa).name, sa.remote, Exchange::IkeAuth, Reason::Timeout,
-                          sa.remote.to_string() + " began, and did not go on with IKE_AUTH.",
-                          {.number = 3, .on_4500 = sa.nat.encapsulate() && sa.repeats == 0, .by = ike::RefusedBy::Nobody});
+      core.shared.refused(
+          now, core.connection(sa).name, sa.remote, Exchange::IkeAuth, Reason::Timeout,
+          sa.remote.to_string() + " began, and did not go on with IKE_AUTH.",
+          {.number = 3,
+           .on_4500 = sa.nat.encapsulate() && sa.repeats == 0,
+           .ppk = sa.lacks_ppk ? "The peer has a PPK (USE_PPK), and falls silent where we have none: it insists on one." : "",
+           .by = ike::RefusedBy::Nobody});
     if (std::holds_alternative<AwaitProof>(sa.state))
       core.ended(now, sa, Exchange::IkeAuth, Role::Responder, Reason::Timeout, "The peer does not go on with its next proof.", {},
                  {.number = 3, .by = ike::RefusedBy::Nobody});

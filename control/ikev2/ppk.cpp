@@ -33,6 +33,13 @@ PpkFault unreadable(const config::Ppk& ppk, const std::string& why, unsigned num
           {.number = number, .evidence = ikev1::unreadable(why)}};
 }
 
+/// Refused for what a PPK is about, and for nothing else.
+PpkFault of_ppk(std::string text, unsigned number) {
+  PpkFault out{.text = std::move(text), .cause = {.number = number}};
+  out.cause.ppk = out.text;
+  return out;
+}
+
 void mix(IkeSa& sa) {
   sa.keys.d = std::move(sa.ppk->d);
   sa.keys.pi = std::move(sa.ppk->pi);
@@ -61,9 +68,7 @@ std::optional<PpkFault> begin_ppk(Core& core, IkeSa& sa) {
   if (c.ppk.id.empty()) return std::nullopt;
   if (!sa.use_ppk) {
     if (c.ppk.required)
-      return PpkFault{
-          .text = "The peer takes no PPKs (its IKE_SA_INIT has no USE_PPK), and ppk_required asks for " + quoted(c.ppk.id) + ".",
-          .cause = {.number = 2}};
+      return of_ppk("The peer takes no PPKs (its IKE_SA_INIT has no USE_PPK), and ppk_required asks for " + quoted(c.ppk.id) + ".", 2);
     core.say(sa, Severity::Warn, Exchange::IkeSaInit, Reason::Ok,
              "The peer takes no PPKs: the keys are made without " + quoted(c.ppk.id) + ", since ppk_required is false.");
     return std::nullopt;
@@ -91,9 +96,7 @@ std::optional<PpkFault> settle_ppk(Core& core, IkeSa& sa, const Message& reply) 
   }
   sa.ppk.reset();
   const config::Ppk& ppk = core.connection(sa).ppk;
-  if (ppk.required)
-    return PpkFault{.text = "The peer goes on without the PPK " + quoted(ppk.id) + ", which ppk_required asks for.",
-                    .cause = {.number = 4}};
+  if (ppk.required) return of_ppk("The peer goes on without the PPK " + quoted(ppk.id) + ", which ppk_required asks for.", 4);
   core.say(sa, Severity::Warn, Exchange::IkeAuth, Reason::Ok,
            "The peer does not have the PPK " + quoted(ppk.id) + ": the keys are made without, since ppk_required is false.");
   return std::nullopt;
@@ -110,16 +113,16 @@ std::expected<PpkProof, PpkFault> ppk_proof(Core& core, const IkeSa& sa, const c
     return PpkProof{ppk_keys(sa.keys, secret->view()), auth};
   }
   if (c.ppk.required)
-    return std::unexpected(PpkFault{.text = (identity ? "The peer's PPK is " + shown(*identity) : std::string("The peer uses no PPK")) +
-                                            ", and ppk_required asks for " + quoted(c.ppk.id) + ".",
-                                    .cause = {.number = 3}});
+    return std::unexpected(of_ppk((identity ? "The peer's PPK is " + shown(*identity) : std::string("The peer uses no PPK")) +
+                                      ", and ppk_required asks for " + quoted(c.ppk.id) + ".",
+                                  3));
   if (!identity) return PpkProof{{}, auth};
   const Notify* without = request.notify(NotifyType::NoPpkAuth);
   if (!without)
-    return std::unexpected(PpkFault{.text = "The peer uses the PPK " + shown(*identity) + ", " +
-                                            (c.ppk.id.empty() ? std::string("the connection has none") : "ours is " + quoted(c.ppk.id)) +
-                                            ", and it proves nothing without (NO_PPK_AUTH).",
-                                    .cause = {.number = 3}});
+    return std::unexpected(of_ppk("The peer uses the PPK " + shown(*identity) + ", " +
+                                      (c.ppk.id.empty() ? std::string("the connection has none") : "ours is " + quoted(c.ppk.id)) +
+                                      ", and it proves nothing without (NO_PPK_AUTH).",
+                                  3));
   return PpkProof{{}, Auth{auth.method, without->data}};
 }
 
@@ -136,6 +139,11 @@ void confirm_ppk(const IkeSa& sa, Builder& out) {
 std::string or_ppk(const Core& core, const IkeSa& sa) {
   if (!sa.ppk && !sa.with_ppk) return {};
   return ", or the two sides do not have the same PPK " + quoted(core.connection(sa).ppk.id);
+}
+
+std::string ppk_doubt(const Core& core, const IkeSa& sa) {
+  if (!sa.ppk && !sa.with_ppk) return {};
+  return "The two sides do not have the same PPK " + quoted(core.connection(sa).ppk.id) + ".";
 }
 
 }  // namespace culvert::ikev2

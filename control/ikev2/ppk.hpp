@@ -51,5 +51,7 @@ void confirm_ppk(const IkeSa& sa, Builder& out);
 
 /// What else a proof that does not fit may mean: ", or the two sides do not have the same PPK \"x\"", or nothing.
 std::string or_ppk(const Core& core, const IkeSa& sa);
+/// The same as a sentence of its own, for Cause::ppk.
+std::string ppk_doubt(const Core& core, const IkeSa& sa);
 
 }  // namespace culvert::ikev2

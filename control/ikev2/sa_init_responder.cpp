@@ -188,7 +188,8 @@ void on_responding_dh(Core& core, TimePoint now, IkeSa& sa, Responding& state, c
   if (sa.fragments) b.notify(NotifyType::Ikev2FragmentationSupported);
   if (sa.hashes) b.notify(NotifyType::SignatureHashAlgorithms, announced_hashes());
   const auto meant = connections_for(core, sa);
-  sa.use_ppk = sa.use_ppk && any_ppk(core, meant);
+  sa.lacks_ppk = sa.use_ppk && !any_ppk(core, meant);
+  sa.use_ppk = sa.use_ppk && !sa.lacks_ppk;
   if (sa.use_ppk) b.notify(NotifyType::UsePpk);
   if (std::ranges::any_of(meant, [&](std::size_t index) { return !core.config.connections[index].rounds.empty(); }))
     b.notify(NotifyType::MultipleAuthSupported);

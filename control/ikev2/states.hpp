@@ -272,6 +272,7 @@ struct IkeSa {
   Bytes init_request;                     ///< of an initiator: IKE_SA_INIT as last sent
   std::optional<SignatureHashes> hashes;  ///< that the peer takes in signatures; nullopt: it does not say
   bool use_ppk = false;                   ///< both sides have said that they take PPKs (RFC 8784 §3)
+  bool lacks_ppk = false;                 ///< of a responder: the peer alone has said so
   std::optional<PpkKeys> ppk;             ///< with the PPK, until it is known whether it is used
   bool with_ppk = false;                  ///< its keys are of it
   Bytes cookie;                           ///< the responder's, to be sent back

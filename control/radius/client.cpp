@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "control/crypto/hash.hpp"
 #include "control/radius/access.hpp"
 #include "control/radius/proof.hpp"
 
@@ -14,6 +15,9 @@ namespace {
 constexpr std::size_t kIdentifiers = 256;
 
 std::size_t room(const config::RadiusServer& server) { return server.sockets * kIdentifiers; }
+
+/// To know a secret again that is not kept.
+SecretBytes print_of(const SecretBytes& secret) { return crypto::hmac(Prf::HmacSha2_256, secret.view(), {as_bytes("has answered")}); }
 }  // namespace
 
 std::string_view name(Count c) {
@@ -142,6 +146,7 @@ void Client::on_datagram(TimePoint now, std::size_t server, std::uint32_t socket
     return;
   }
   s.heard = now;
+  s.heard_by = print_of(waiting.secret);
   if (s.dead_until) news_.push_back("RADIUS server " + shown(server) + " answers again.");
   s.dead_until.reset();
   ++s.info.answers;
@@ -186,6 +191,7 @@ void Client::on_unanswered(TimePoint now, std::size_t server, const Key& key) {
   Server& s = servers_[server];
   Question q = take(server, key);
   ++count(server, Count::Timeouts);
+  if (!q.unreachable && !equal_constant_time(print_of(q.secret).view(), s.heard_by.view())) q.unheard = true;
   const bool heard = (s.heard && *s.heard >= q.first_sent) || q.unproven == server;
   if (!q.asked.server && q.sent > config_.retransmit_tries && !heard) declare_dead(now, server);
   if (now < q.until && !q.asked.server) return begin(now, std::move(q));
@@ -223,7 +229,7 @@ ike::RadiusAnswer Client::silence(const Question& q, std::size_t server) const {
   std::string error = "nothing came from " + shown(server);
   if (q.unreachable) error += ", where nothing listens";
   if (q.tried.size() > 1) error += ", nor from the " + std::to_string(q.tried.size() - 1) + " asked before";
-  return {.kind = Kind::Silence, .error = std::move(error)};
+  return {.kind = Kind::Silence, .error = std::move(error), .unheard = q.unheard};
 }
 
 std::optional<TimePoint> Client::deadline() const {

@@ -110,6 +110,7 @@ class Client {
     TimePoint first_sent{}, next{};
     std::uint32_t sent = 0;
     bool unreachable = false;
+    bool unheard = false;                             ///< one of those asked may be there, and has never answered by this secret
     std::optional<std::size_t> forged{}, unproven{};  ///< who has answered so, of all that were asked
   };
   struct Server {
@@ -117,6 +118,7 @@ class Client {
     std::map<Key, Question> under_way{};
     std::uint32_t last = 0;  ///< goes round through all identifiers: one is used again as late as can be
     std::optional<TimePoint> dead_until{}, heard{};
+    SecretBytes heard_by{};  ///< a print of the secret that it has answered by
   };
 
   std::uint64_t& count(std::size_t server, Count c) { return servers_[server].info.counts[static_cast<std::size_t>(c)]; }

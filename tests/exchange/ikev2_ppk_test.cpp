@@ -156,7 +156,12 @@ TEST_CASE("IKEv2: PPKs that differ are told by name, and so is one that cannot b
     CHECK(failure_of(p.b) == "The PPK \"ours\" cannot be read: the secret file /ppk/c is empty.");
     CHECK(p.b.counted(Exchange::IkeAuth, Reason::NoSecret) >= 1);
   } else {
+    const std::string differ = "The two sides do not have the same PPK \"ours\".";
     CHECK(failure_of(p.a).find(", or the two sides do not have the same PPK \"ours\".") != std::string::npos);
+    CHECK(p.a.engine->failures("c").front().cause.ppk == differ);
+    CHECK(p.b.engine->failures("c").front().cause.ppk == differ);
+    const bool secret = std::holds_alternative<ike::SecretEvidence>(p.b.engine->failures("c").front().cause.evidence);
+    CHECK(secret == (!signing && of_a == Has::Required));  // a proof without it has shown that the secret is right
     if (!signing)
       CHECK(failure_of(p.b) ==
             (of_a == Has::Optional
@@ -165,6 +170,24 @@ TEST_CASE("IKEv2: PPKs that differ are told by name, and so is one that cannot b
     else
       CHECK(failure_of(p.b).find(", or the two sides do not have the same PPK \"ours\"") != std::string::npos);
   }
+}
+
+TEST_CASE("IKEv2: who insists on a PPK that we lack falls silent, and it is known why", "[ikev2][rfc8784-3]") {
+  World world;
+  const Pair p = two(world, GENERATE(false, true));
+  const bool has = GENERATE(true, false);
+  if (has) give(p.a, Has::Required);
+  world.hook = [](ike::Datagram& d) {
+    const auto framed = ike::parse_header(d.data);
+    return !framed || framed->header.exchange == ike::kExchangeSaInit;
+  };
+  start(p);
+  world.run(200s);
+  check_nothing_left(p);
+  const auto all = p.b.engine->failures("c");
+  const auto waited = std::ranges::find(all, Reason::Timeout, &ike::Failure::reason);
+  REQUIRE(waited != all.end());
+  CHECK(waited->cause.ppk == (has ? "The peer has a PPK (USE_PPK), and falls silent where we have none: it insists on one." : ""));
 }
 
 TEST_CASE("IKEv2: who takes USE_PPK away on the way breaks the negotiation, and not the keys", "[ikev2][rfc8784-6]") {

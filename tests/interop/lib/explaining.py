@@ -12,7 +12,7 @@ import time
 
 import yaml
 
-from . import gateway, pki, sites, strongswan, user_faults
+from . import access_faults, gateway, pki, sites, strongswan, user_faults
 from .lab import LabError, wait_for
 
 SETTINGS = {"retransmit_timeout": "300ms", "retransmit_base": 1.5, "retransmit_tries": 4, "half_open_timeout": "6s"}
@@ -120,6 +120,7 @@ FAULTS = [
           ours={"local_id": "gw-r.example"}, theirs={"remote_id": "gw-r.example"}),
     Fault("the peer dies", {"dead_peer"}, roles=("initiator",), by={"initiator": "nobody"}, then="die"),
     Fault("the peer deletes the tunnel", {"deleted_by_peer"}, by={"initiator": "peer", "responder": "peer"}, then="delete"),
+    *access_faults.faults(Fault),
 ]
 
 
@@ -171,10 +172,11 @@ class Case:
         self.conn, self.address = f"f{number}", f"10.9.1.{number}"
         self.ours, self.theirs = fault.change.get("ours", {}), fault.change.get("theirs", {})
         self.elsewhere = bool(self.theirs.get("elsewhere"))
+        self.access = fault.change.get("access", {})
         self.shown, self.detail = None, ""
 
     def text(self, value):
-        return value.replace("{n}", str(self.number)).replace("{address}", self.address).replace("%s", self.conn)
+        return value.replace("{me}", sites.IDENTITY["a"] if self.role == "initiator" else f"{self.conn}.example").replace("{n}", str(self.number)).replace("{address}", self.address).replace("%s", self.conn)
 
     def culvert(self, gw, good, bad, files):
         get = lambda key, default: self.text(self.ours.get(key, default))
@@ -192,7 +194,7 @@ class Case:
             own = self.fault.change["certificate"].get("own", "root")
             conn["local"].update(auth="pubkey", certs=[files["own-" + own]], key=f"file:{files['key-' + own]}")
             conn["remote"].update(auth="pubkey", cacerts=[files["root"]], crls=[files["crl"]])
-        return conn
+        return {self.conn: conn, **(access_faults.ours(self, conn, gw, files) if self.access else {})}
 
     def strongswan(self):
         get = lambda key, default: self.text(self.theirs.get(key, default))
@@ -214,7 +216,7 @@ class Case:
             conn["send_cert"] = "always"
         if "auth" in self.theirs:
             conn["local"]["auth"] = conn["remote"]["auth"] = self.theirs["auth"]
-        return conn
+        return {self.conn: conn, **(access_faults.theirs(self, conn) if self.access else {})}
 
 
 def cases(version):
@@ -229,6 +231,8 @@ def failures_of(case, culvert):
 
 
 def provoke(case, site):
+    if case.access:
+        access_faults.before(case, site)
     if case.role == "initiator":
         site.culvert.cli("initiate", f"{case.conn}/net", "--timeout", 0)
     else:
@@ -308,6 +312,16 @@ def safe(lines):
     return not any(word in line for line in lines for word in ("%any", "3des", "md5", "sha1", "modp1024", "allow_weak", "revocation", "0.0.0.0/0"))
 
 
+def at_once(everything, site):
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        jobs = {pool.submit(judge, c, site): c for c in everything}
+        for job in concurrent.futures.as_completed(jobs):
+            try:
+                job.result()
+            except LabError as error:
+                jobs[job].detail = str(error)
+
+
 def body(r, lab, version):
     everything, authorities = cases(version), Authorities()
     for c in everything:
@@ -316,33 +330,38 @@ def body(r, lab, version):
 
     def connections(gw):
         good, bad, files = gw.secret(sites.SECRET), gw.secret("", name="empty"), authorities.write(gw)
-        return {c.conn: c.culvert(gw, good, bad, files) for c in everything}
-    theirs = {c.conn: c.strongswan() for c in everything}
+        return {name: conn for c in everything for name, conn in c.culvert(gw, good, bad, files).items()}
+    theirs = {name: conn for c in everything for name, conn in c.strongswan().items()}
     secrets = {f"ike-{c.number}": {"id-own": c.text(c.theirs.get("local_id", f"{c.conn}.example")), "id-peer": c.theirs.get("remote_id", sites.IDENTITY["a"]),
                                    "secret": f'"{c.theirs.get("secret", sites.SECRET)}"'} for c in everything}
     for c in everything:
         if "user" in c.fault.change:
             secrets |= user_faults.secret(c)
-    site = sites.CulvertAndStrongSwan(lab, connections, theirs, secret=secrets, ike=SETTINGS)
+        if c.access:
+            secrets |= access_faults.secrets(c)
+    site = sites.CulvertAndStrongSwan(lab, connections, {}, ike=SETTINGS)
+    site.strongswan.add_options("block_threshold = 200")          # all that we begin comes from one address
+    site.strongswan.configure(theirs, secrets, pools=access_faults.THEIR_POOLS)
     authorities.write_theirs(lab)
-    site.outside.addresses("cl0", [f"{c.address}/16" for c in everything if not c.theirs.get("absent")])
+    site.outside.addresses("cl0", [f"{c.address}/16" for c in everything if not c.theirs.get("absent")] + [a for c in everything if c.access for a in access_faults.addresses(c)])
     site.outside.addresses("lo", [f"10.2.{c.number}.1/24" for c in everything] + [f"10.77.{c.number}.1/24" for c in everything if "10.77" in c.theirs.get("local_ts", "")])
-    site.culvert.config["pools"] = {"faults": {"addrs": "10.3.0.0/24"}}
+    site.culvert.config["pools"] = access_faults.POOLS
+    server = access_faults.Server(lab, site, authorities) if version == 2 else None
     site.culvert.write()
     into = "; ".join(c.text(c.fault.change["rule"]) for c in everything if "rule" in c.fault.change)
     out = "; ".join(c.text(c.fault.change["out"]) for c in everything if "out" in c.fault.change)
     rules = f"table ip t {{ chain in {{ type filter hook input priority 0; {into}; }}; chain out {{ type filter hook output priority 0; {out}; }}; }}\n"
     site.outside.sh("nft", "-f", lab.write("faults.nft", rules))
+    if server:
+        server.start()
     site.start()
     wait_for(lambda: "attached" in site.culvert.log(), 10, "culvertd to attach")
     begun = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        jobs = {pool.submit(judge, c, site): c for c in everything}
-        for job in concurrent.futures.as_completed(jobs):
-            try:
-                job.result()
-            except LabError as error:
-                jobs[job].detail = str(error)
+    for state in ("up", *access_faults.STATES):
+        here = [c for c in everything if c.access.get("radius", "up") == state]
+        if here and server:
+            server.become(state)
+        at_once(here, site)
     r.note(f"{len(everything)} faults in {time.monotonic() - begun:.0f} s")
     rows = []
     for c in everything:

@@ -149,6 +149,45 @@ TEST_CASE("explain: AUTHENTICATION_FAILED is the secret, or our identity, as far
         Names{"own_identity", "secret", "auth_method"});
 }
 
+TEST_CASE("explain: a PPK that is in doubt comes first, and alone where it is known to be the fault", "[explain][ikev2][rfc8784-3]") {
+  using Names = std::vector<std::string>;
+  const auto of = [](RefusedBy who, ike::Evidence evidence) {
+    return failure(Exchange::IkeAuth, Role::Responder, Reason::AuthFailed,
+                   {.number = 3, .evidence = std::move(evidence), .ppk = "The PPKs differ.", .by = who});
+  };
+  const ike::SecretEvidence differs{ike::SecretEvidence::Problem::Differs, {}};
+  CHECK(cause_names(of(RefusedBy::Us, {})) == Names{"ppk"});
+  CHECK(first_text(of(RefusedBy::Us, {})) == "The PPKs differ.");
+  CHECK(cause_names(of(RefusedBy::Us, differs)) == Names{"ppk", "secret"});
+  CHECK(cause_names(of(RefusedBy::Peer, differs)) == Names{"ppk", "secret", "own_identity", "auth_method"});
+  CHECK(cause_names(of(RefusedBy::Peer, ike::IdentityEvidence{"", "gw-a.example", true, false})) ==
+        Names{"ppk", "own_certificate", "own_identity"});
+  CHECK(remedy(of(RefusedBy::Us, differs)).yaml.empty());
+  CHECK_THAT(remedy(of(RefusedBy::Us, differs)).note, Contains("ppk_id"));
+  const auto silent = failure(Exchange::IkeAuth, Role::Responder, Reason::Timeout, {.number = 3, .on_4500 = true, .ppk = "It has one."});
+  CHECK(cause_names(silent) == Names{"ppk", "port_4500", "one_way"});
+}
+
+TEST_CASE("explain: who is refused before anybody has asked for his name does not prove himself as is wanted",
+          "[explain][ikev2][rfc7296-2.16]") {
+  const auto at = [](unsigned number) {
+    return failure(Exchange::IkeAuth, Role::Initiator, Reason::EapRefused,
+                   {.number = number, .said = "AUTHENTICATION_FAILED", .by = RefusedBy::Peer});
+  };
+  CHECK(cause_names(at(3)) == std::vector<std::string>{"auth_method", "own_identity"});
+  CHECK(first_cause(at(5)) == "user");
+}
+
+TEST_CASE("explain: a RADIUS server that has not answered by this secret may know another one", "[explain][ikev2][radius]") {
+  using Names = std::vector<std::string>;
+  const auto of = [](bool unheard) {
+    return failure(Exchange::IkeAuth, Role::Responder, Reason::RadiusTimeout,
+                   {.number = 5, .evidence = ike::UserEvidence{"alice", "nothing came"}, .unheard = unheard});
+  };
+  CHECK(cause_names(of(true)) == Names{"radius_secret", "radius_silent"});
+  CHECK(cause_names(of(false)) == Names{"radius_silent", "radius_secret"});
+}
+
 TEST_CASE("explain: whom the peer takes us for is suggested only when it has proved itself", "[explain][ikev2]") {
   const auto of = [](const char* wanted, bool proven) {
     return failure(Exchange::IkeAuth, Role::Responder, Reason::WrongIdentity,

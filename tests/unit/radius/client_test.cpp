@@ -2,6 +2,7 @@
 #include "control/radius/client.hpp"
 
 #include <map>
+#include <set>
 
 #include <catch2/catch.hpp>
 
@@ -152,6 +153,39 @@ TEST_CASE("RADIUS client: a question is sent again, and comes to an end", "[radi
   f.client->on_unreachable(0, late.socket);
   while (f.client->deadline()) f.next();
   CHECK(f.answer().error == "nothing came from a (10.1.0.5:1812), where nothing listens");
+}
+
+TEST_CASE("RADIUS client: silence of a server that has never answered by this secret is told from that of others", "[radius][client]") {
+  Fixture f(2);
+  f.config.servers[0].preference = 5;
+  f.config.dead_time = 1s;
+  f.start();
+  const auto silence = [&](const std::set<std::size_t>& unreachable = {}) {
+    f.now += 60s;  // nobody is dead any more
+    f.ask();
+    for (auto out = f.client->take_sends(); f.client->deadline(); out = f.next())
+      for (const Send& s : out)
+        if (unreachable.contains(s.server)) f.client->on_unreachable(s.server, s.socket);
+    const auto a = f.answer();
+    CHECK(a.kind == Kind::Silence);
+    return a.unheard;
+  };
+  CHECK(silence());
+  CHECK_FALSE(silence({0, 1}));
+  CHECK(silence({1}));
+  const auto answers = [&] {
+    f.now += 60s;
+    f.ask();
+    f.reply(f.sent(), kAccept);
+    CHECK(f.answer().kind == Kind::Accept);
+  };
+  answers();
+  CHECK(silence());  // of the other one nobody knows
+  CHECK_FALSE(silence({1}));
+  f.secrets["/a"] = "another secret";
+  CHECK(silence({1}));
+  f.secrets["/a"] = "radius secret";
+  CHECK_FALSE(silence({1}));
 }
 
 TEST_CASE("RADIUS client: radius.timeout bounds all of it", "[radius][client]") {
