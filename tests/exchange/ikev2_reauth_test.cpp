@@ -5,6 +5,8 @@
 //   IKE_SA_INIT, IKE_AUTH (no INITIAL_CONTACT)         -->  <--  packets go by either
 //   CREATE_CHILD_SA for each further CHILD SA          -->  <--
 //   D(CHILD SAs), D                                    -->  <--  of the old one
+#include <set>
+
 #include <catch2/catch.hpp>
 
 #include "control/ikev2/proposal.hpp"
@@ -191,6 +193,55 @@ TEST_CASE("AUTH_LIFETIME: the client proves itself anew before the gateway ends 
     CHECK(lost_by(world, "B").empty());
     CHECK(p.a.live_pairs() <= 2);
   }
+}
+
+TEST_CASE("reauthentication of a client, again and again: it keeps its virtual address, and no packet is lost",
+          "[ikev2][reauth][mode_config][attack-N6][rfc7296-2.8.3][rfc4478-3]") {
+  const bool told = GENERATE(false, true);  // by AUTH_LIFETIME, or by its own reauth_time
+  CAPTURE(told);
+  World world;
+  const Pair p = two_v2(world, [&](auto& a, auto& b) {
+    a.connections[0].vips = {IpAddress::v4(0)};
+    a.connections[0].children[0].local_ts = TrafficSelector::parse("0.0.0.0/0").value();
+    a.connections[0].children[0].local_dynamic = true;
+    config::Pool pool;
+    pool.name = "clients";
+    pool.addrs = TrafficSelector::parse("10.3.0.1-10.3.0.2").value();
+    b.pools = {pool};
+    b.connections[0].remote_addrs.clear();
+    b.connections[0].pools = {"clients"};
+    b.connections[0].children[0].remote_ts = TrafficSelector::parse("0.0.0.0/0").value();
+    b.connections[0].children[0].remote_dynamic = true;
+    (told ? b : a).connections[0].renewal.reauth_time = secs(40);
+    (told ? b : a).connections[0].over_time = secs(5);
+  });
+  p.a.start();
+  p.b.start();
+  const auto addresses = [&] {
+    std::set<IpAddress> out;
+    for (const auto& sa : p.a.engine->ike_sas())
+      if (sa.virtual_address) out.insert(*sa.virtual_address);
+    return out;
+  };
+  REQUIRE(world.run_until([&] { return p.a.up() && p.b.up() && addresses().size() == 1; }, 30s));
+  const auto given = addresses();
+  world.begin_traffic();
+  std::set<std::uint64_t> seen;
+  for (int i = 0; i < 40; ++i) {
+    seen.insert(p.a.engine->ike_sas().at(0).spi_i.value);
+    world.run(10s);
+    REQUIRE(p.a.up());
+    CHECK(addresses() == given);
+  }
+  INFO(p.a.transcript());
+  CHECK(seen.size() >= 8);
+  CHECK(lost_by(world, "A").empty());
+  CHECK(lost_by(world, "B").empty());
+  world.end_traffic();
+  CHECK(p.b.engine->pools().at(0).leases.size() == 1);
+  p.a.step([&](ike::Engine& e) { e.terminate(world.now, "c", ""); });
+  world.run(300s);
+  check_nothing_left(p);
 }
 
 TEST_CASE("AUTH_LIFETIME that is heeded by nobody: the gateway ends it", "[ikev2][reauth][rfc4478-3]") {
