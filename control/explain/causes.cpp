@@ -335,7 +335,10 @@ struct ByEvidence {
     if (f.reason == Reason::EapTls) return by_tls(e);
     return {likely(f.reason == Reason::NoSecret ? "user_unreadable" : "user", text)};
   }
-  std::vector<Likely> operator()(const ike::PoolEvidence& e) const { return {likely("pool", "Pools " + e.pools + ": " + e.problem + ".")}; }
+  std::vector<Likely> operator()(const ike::PoolEvidence& e) const {
+    if (f.cause.said == "FAILED_CP_REQUIRED") return by_said(f);
+    return {likely("pool", (e.pools.empty() ? "Virtual addresses: " : "Pools " + e.pools + ": ") + e.problem + ".")};
+  }
 };
 
 struct SideBySide {

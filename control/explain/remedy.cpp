@@ -232,6 +232,15 @@ Remedy version_remedy(const config::Connection* c) {
       std::string("Configure the peer for ") + (other == 2 ? "IKEv1" : "IKEv2") + ": this connection has what the other version lacks."};
 }
 
+Remedy pool_remedy(const Failure& f, const config::Connection* c) {
+  if (f.cause.said == "FAILED_CP_REQUIRED") return {{}, "Ask for an address: `vips`, and children with local_ts: dynamic."};
+  if (f.by == RefusedBy::Peer)
+    return {{}, "See the gateway's pools and its log: it must have a free address of each family that vips asks for."};
+  if (c != nullptr && c->pools.empty())
+    return {{}, "Give the connection `pools`, if its peer is to have an address, or have the peer ask for none."};
+  return {{}, "Give the pool more addresses, or wait until leases end; a peer that asks for none must be made to ask."};
+}
+
 Remedy by_cause(const Failure& f, const config::Connection* c) {
   const std::string_view cause = causes(f).front().cause;
   if ((cause == "phase1_proposal" || cause == "phase2_proposal") && c != nullptr) {
@@ -310,7 +319,7 @@ Remedy by_cause(const Failure& f, const config::Connection* c) {
         "Each further proof of the peer's needs a section `remote-SUFFIX` here, and each of ours one of its own there, in the same order; "
         "strongSwan takes several unless its charon.multiple_authentication is no."};
   if (cause == "user") return {{}, "Compare user name and password with the peer's administrator."};
-  if (cause == "pool") return {{}, "Give the pool more addresses, or wait until leases end."};
+  if (cause == "pool") return pool_remedy(f, c);
   if (cause == "redirect_loop")
     return {{}, "See redirect_to of the gateways, and what their operators have said: one of them has to serve us."};
   if (cause == "redirect")

@@ -31,7 +31,7 @@ void child_refused(Core& core, TimePoint now, IkeSa& sa, const MakeChild& make, 
     return share_refused(core, sa, n);
   if (n.type == NotifyType::NoAdditionalSas && child_begins_anew(core, now, sa, make)) return;
   const std::string said = name(n.type), ours = selectors_text(make.asked.local), theirs = selectors_text(make.asked.remote);
-  Cause cause{.number = 1, .said = said, .said_proven = true};
+  Cause cause{.number = sa.request && sa.request->auth ? 3U : 1U, .said = said, .said_proven = true};
   if (n.type == NotifyType::InternalAddressFailure || n.type == NotifyType::FailedCpRequired) {
     cause.evidence = ike::PoolEvidence{"", "the gateway gives no address"};
     cause.by = ike::RefusedBy::Peer;

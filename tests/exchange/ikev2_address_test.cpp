@@ -176,6 +176,7 @@ TEST_CASE("IKEv2: no pools, or no question: why there is no child is said", "[ik
     CHECK_FALSE(connect(world, *v.clients[0], 5s));
     CHECK(v.server.counted(Exchange::IkeAuth, Reason::NoAddress) >= 1);
     CHECK(v.clients[0]->counted(Exchange::IkeAuth, Reason::NoAddress) >= 1);
+    CHECK(v.clients[0]->engine->failures("c").front().cause.number == 3);  // our IKE_AUTH, as the refusal is about
     CHECK(v.clients[0]->established() == 0);
   }
   SECTION("the client does not ask") {

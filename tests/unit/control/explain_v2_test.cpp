@@ -178,6 +178,25 @@ TEST_CASE("explain: who is refused before anybody has asked for his name does no
   CHECK(first_cause(at(5)) == "user");
 }
 
+TEST_CASE("explain: who has no virtual address to give, and who asks for none", "[explain][ikev2][rfc7296-2.19]") {
+  const auto peer = [](const char* said) {
+    return failure(Exchange::IkeAuth, Role::Initiator, Reason::NoAddress,
+                   {.number = 3, .evidence = ike::PoolEvidence{"", "the gateway gives no address"}, .said = said, .by = RefusedBy::Peer});
+  };
+  CHECK(first_cause(peer("INTERNAL_ADDRESS_FAILURE")) == "pool");
+  CHECK(first_text(peer("INTERNAL_ADDRESS_FAILURE")) == "Virtual addresses: the gateway gives no address.");
+  CHECK_THAT(remedy(peer("INTERNAL_ADDRESS_FAILURE")).note, Contains("See the gateway's pools"));
+  CHECK(first_text(peer("FAILED_CP_REQUIRED")) == "The peer wants to give us a virtual address, and we do not ask for one.");
+  CHECK_THAT(remedy(peer("FAILED_CP_REQUIRED")).note, Contains("`vips`"));
+  const auto us = failure(Exchange::IkeAuth, Role::Responder, Reason::NoAddress,
+                          {.number = 3, .evidence = ike::PoolEvidence{"a, b", "all IPv4 addresses are given away"}});
+  CHECK(first_text(us) == "Pools a, b: all IPv4 addresses are given away.");
+  CHECK_THAT(remedy(us).note, Contains("Give the connection `pools`"));
+  config::GatewayConfig has = configured();
+  has.connections[0].pools = {"a", "b"};
+  CHECK_THAT(remedy(us, has).note, Contains("more addresses"));
+}
+
 TEST_CASE("explain: a RADIUS server that has not answered by this secret may know another one", "[explain][ikev2][radius]") {
   using Names = std::vector<std::string>;
   const auto of = [](bool unheard) {
