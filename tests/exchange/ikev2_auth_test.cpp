@@ -192,7 +192,8 @@ TEST_CASE("IKEv2: one side signs and the other one has a pre-shared key", "[ikev
   check_nothing_left(p);
 }
 
-TEST_CASE("IKEv2: who is not to be trusted is refused by either role, and told", "[ikev2][rfc7296-2.21.2][attack-E5]") {
+TEST_CASE("IKEv2: who is not to be trusted is refused by either role, and told",
+          "[ikev2][rfc7296-2.21.2][attack-E1][attack-E3][attack-E5]") {
   const bool by_responder = GENERATE(true, false);
   World world;
   Pair p = two_signing_v2(world);
