@@ -1,7 +1,6 @@
 #include "dataplane/manager/commands.hpp"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -43,11 +42,9 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
   std::vector<shm::Ack> acks;
   std::vector<std::size_t> of_policies;
   std::vector<std::size_t> completions;
-  std::optional<std::map<std::uint32_t, shm::InstallPolicy>> before;  // copied only if a policy is touched
   for (const shm::Message& m : batch) {
     const bool of_policy = m.type == shm::MessageType::InstallPolicy || m.type == shm::MessageType::RemovePolicy ||
                            m.type == shm::MessageType::PoliciesComplete;
-    if (of_policy && !before) before = policies_;
     if (of_policy) of_policies.push_back(acks.size());
     shm::AckResult result = shm::AckResult::BadMessage;
     switch (m.type) {
@@ -59,7 +56,7 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
         break;
       case shm::MessageType::PoliciesComplete:
         completions.push_back(acks.size());
-        forget_others();
+        policies_.keep(sent_);  // a culvertd before this one has left policies that this one does not want
         break;
       case shm::MessageType::InstallSa: {
         auto sa = m.as<shm::InstallSa>();
@@ -82,13 +79,11 @@ std::vector<shm::Ack> Commands::apply(std::span<const shm::Message> batch, std::
     }
     acks.push_back({m.transaction, result});
   }
-  if (policies_dirty_ && !rebuild_spd()) {
-    policies_ = std::move(*before);
+  if (policies_.changed() && !rebuild_spd()) {
     lost_policies_ = true;
     for (const std::size_t i : of_policies)
       if (acks[i].result == shm::AckResult::Ok) acks[i].result = shm::AckResult::NoMemory;
   }
-  policies_dirty_ = false;
   for (const std::size_t i : completions) acks[i].result = open_forwarding();
   if (t_.done)
     for (std::size_t i = 0; i < acks.size(); ++i)
@@ -105,9 +100,8 @@ shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
     spdlog::warn("policy {} refused: there is no tunnel {}", printable(as_bytes(m.name.view())), printable(as_bytes(m.tunnel.view())));
     return shm::AckResult::NotFound;
   }
-  policies_[m.policy.value] = m;
+  policies_.install(m);
   sent_.insert(m.policy.value);
-  policies_dirty_ = true;
   // A policy that now selects more than its SAs admit: they are checked from now on, and never again believed to be wide.
   each_outbound(m.policy.value, [&](OutboundSa& sa) {
     if (narrower(sa, m)) sa.narrow = true;
@@ -117,20 +111,11 @@ shm::AckResult Commands::install_policy(const shm::InstallPolicy& m) {
 
 shm::AckResult Commands::remove_policy(const shm::RemovePolicy& m) {
   sent_.erase(m.policy.value);
-  if (policies_.erase(m.policy.value) == 0) return shm::AckResult::NotFound;
-  policies_dirty_ = true;
-  return shm::AckResult::Ok;
-}
-
-/// A culvertd before this one has left policies that this one does not want.
-void Commands::forget_others() {
-  policies_dirty_ = std::erase_if(policies_, [&](const auto& p) { return !sent_.contains(p.first); }) > 0 || policies_dirty_;
+  return policies_.remove(m.policy) ? shm::AckResult::Ok : shm::AckResult::NotFound;
 }
 
 bool Commands::rebuild_spd() {
-  std::vector<shm::InstallPolicy> all;
-  for (const auto& [id, policy] : policies_) all.push_back(policy);
-  auto spd = Spd::build(all, t_.tunnels);
+  auto spd = policies_.snapshot();
   if (!spd) {
     spdlog::error("{}; the policies stay as they were", spd.error());
     return false;
@@ -204,7 +189,7 @@ shm::AckResult Commands::install_sa(const shm::InstallSa& m, std::uint64_t now_n
     spdlog::warn("SA {:08x} refused: its local address {} is none of ours in its VRF", m.spi.value, m.local.address.to_string());
     return shm::AckResult::BadMessage;
   }
-  if (const auto of = policies_.find(m.policy.value); of != policies_.end() && of->second.vrf != m.vrf) {
+  if (const auto* of = policies_.find(m.policy); of != nullptr && of->vrf != m.vrf) {
     spdlog::warn("SA {:08x} refused: its policy is of another VRF", m.spi.value);
     return shm::AckResult::BadMessage;
   }
@@ -292,8 +277,8 @@ void Commands::each_outbound(std::uint32_t policy, const std::function<void(Outb
 
 /// Puts an SA at the head of its chain.
 void Commands::add_outbound(OutboundSa& sa) {
-  const auto policy = policies_.find(sa.policy.value);
-  sa.narrow = policy == policies_.end() || narrower(sa, policy->second);
+  const auto* policy = policies_.find(sa.policy);
+  sa.narrow = policy == nullptr || narrower(sa, *policy);
   auto& all = outbound_of_[chain_of(sa)];
   sa.older = all.empty() ? nullptr : all.back();
   // A successor's packets go the same way.

@@ -22,6 +22,7 @@
 #include "dataplane/nodes/path_mtu.hpp"
 #include "dataplane/sad/sa_table.hpp"
 #include "dataplane/spd/spd.hpp"
+#include "dataplane/spd/spd_store.hpp"
 
 namespace culvert::dp {
 
@@ -44,7 +45,7 @@ class Commands {
     std::function<shm::AckResult(const shm::Message&)> others{};
     std::function<void(const shm::Message&)> done{};  ///< is told of each command that was Ok
   };
-  explicit Commands(const Tables& tables) : t_(tables) {}
+  explicit Commands(const Tables& tables) : t_(tables), policies_(tables.tunnels) {}
   ~Commands();
   Commands(const Commands&) = delete;
   Commands& operator=(const Commands&) = delete;
@@ -93,7 +94,6 @@ class Commands {
   shm::AckResult relocate_in(Table& table, const shm::MoveSa& m);
   /// Into the SA's record. `local` nullptr: as it was.
   void note_addresses(Direction direction, std::uint32_t slot, const Endpoint* local, const Endpoint& remote);
-  void forget_others();
   bool rebuild_spd();
   void publish(std::unique_ptr<const Spd> spd);
   shm::AckResult open_forwarding();
@@ -116,8 +116,7 @@ class Commands {
   [[nodiscard]] bool watched(const shm::Name& name) const;
 
   std::string watched_;
-  std::map<std::uint32_t, shm::InstallPolicy> policies_;
-  bool policies_dirty_ = false;
+  SpdStore policies_;
   bool lost_policies_ = false;                                  // of the one that is attached
   std::set<std::uint32_t> sent_;                                // policies that it sent so far; those before PoliciesComplete only
   std::unique_ptr<const Spd> staged_;                           // built, but forwarding is not open yet

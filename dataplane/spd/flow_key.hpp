@@ -44,7 +44,12 @@ struct FlowKey {
   [[nodiscard]] bool fragment() const { return (first >> 24 & 1) != 0; }
   /// What all fragments of a packet have alike.
   [[nodiscard]] FlowKey without_ports() const { return {first & ~std::uint64_t{0xff00}, second & 0xffffffff}; }
+  [[nodiscard]] std::uint32_t source() const { return __builtin_bswap32(static_cast<std::uint32_t>(first >> 32)); }
   [[nodiscard]] std::uint32_t destination() const { return __builtin_bswap32(static_cast<std::uint32_t>(second)); }
+  [[nodiscard]] std::uint16_t source_port() const { return __builtin_bswap16(static_cast<std::uint16_t>(second >> 32)); }
+  [[nodiscard]] std::uint16_t destination_port() const { return __builtin_bswap16(static_cast<std::uint16_t>(second >> 48)); }
+  [[nodiscard]] std::uint8_t protocol() const { return static_cast<std::uint8_t>(first); }
+  [[nodiscard]] bool ports_hidden() const { return (first >> 8 & 1) != 0; }
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 
  private:
@@ -90,14 +95,20 @@ struct FlowKeyV6 {
     std::memset(to + kSourcePortAt, 0, 4);
     return out;
   }
-  [[nodiscard]] V6Bytes destination() const {
-    V6Bytes out;
-    std::memcpy(out.data(), bytes() + kDestinationAt, out.size());
-    return out;
-  }
+  [[nodiscard]] V6Bytes source() const { return address(kSourceAt); }
+  [[nodiscard]] V6Bytes destination() const { return address(kDestinationAt); }
+  [[nodiscard]] std::uint16_t source_port() const { return load_be16(bytes() + kSourcePortAt); }
+  [[nodiscard]] std::uint16_t destination_port() const { return load_be16(bytes() + kDestinationPortAt); }
+  [[nodiscard]] std::uint8_t protocol() const { return bytes()[0]; }
+  [[nodiscard]] bool ports_hidden() const { return bytes()[1] != 0; }
   friend bool operator==(const FlowKeyV6&, const FlowKeyV6&) = default;
 
  private:
+  [[nodiscard]] V6Bytes address(std::size_t at) const {
+    V6Bytes out;
+    std::memcpy(out.data(), bytes() + at, out.size());
+    return out;
+  }
   [[nodiscard]] const std::uint8_t* bytes() const { return reinterpret_cast<const std::uint8_t*>(words.data()); }
   static FlowKeyV6 make(std::uint8_t protocol, bool hidden, VrfId vrf, bool fragment, const std::uint8_t* source,
                         const std::uint8_t* destination, std::uint16_t sport, std::uint16_t dport) {
