@@ -81,12 +81,15 @@ ChildRefusal selectors_refused(const Core& core, const IkeSa& sa, const Wish& wi
 bool taken_by_another(const Core& core, const IkeSa& sa, std::size_t index, const SelectorLists& wanted) {
   if (!sa.peer) return false;
   const VrfId vrf = core.child(sa, index).vrf.id;
-  for (const auto& [id, other] : core.sas()) {
-    if (other->dead || !other->peer || (other->connection == sa.connection && other->peer == sa.peer)) continue;
-    for (const Child& child : other->children)
-      if (child.life == Life::Live && core.child(*other, child.child).vrf.id == vrf && child.selectors.intersects(wanted)) return true;
-  }
-  return false;
+  return core.taken.any(vrf, wanted.remote, [&](Spi spi) {
+    const auto owner = core.owner_of(spi);
+    const auto other = owner ? core.sas().find(owner->first) : core.sas().end();
+    if (other == core.sas().end()) return false;
+    const IkeSa& one = *other->second;
+    if (one.dead || !one.peer || (one.connection == sa.connection && one.peer == sa.peer)) return false;
+    const auto child = std::ranges::find(one.children, spi, &Child::spi_in);
+    return child != one.children.end() && child->life == Life::Live && child->selectors.intersects(wanted);
+  });
 }
 
 }  // namespace
@@ -252,6 +255,7 @@ Child& pair_up(Core& core, TimePoint now, IkeSa& sa, NewPair pair, Role role, Ex
   out.began = before ? before->began : role;
   sa.children.push_back(std::move(out));
   Child& child = sa.children.back();
+  core.taken.add(c.vrf.id, child.selectors.remote, child.spi_in);
   if (!wait) release_outbound(core, now, sa, child);
   hasten_doubles(now, sa, child);
   core.touch(sa);
@@ -301,6 +305,7 @@ void remove_child(Core& core, IkeSa& sa, std::uint64_t pair) {
   if (it == sa.children.end()) return;
   core.shared.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Inbound, it->spi_in});
   if (it->life != Life::Ended && !it->outbound) core.shared.actions.emplace_back(ike::RemoveSa{it->pair, Direction::Outbound, it->spi_out});
+  core.taken.remove(core.child(sa, it->child).vrf.id, it->selectors.remote, it->spi_in);
   core.release_spi(it->spi_in);
   sa.children.erase(it);
   core.touch(sa);

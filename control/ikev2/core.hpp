@@ -20,6 +20,7 @@
 #include "control/ikev2/message.hpp"
 #include "control/ikev2/message_rules.hpp"
 #include "control/ikev2/states.hpp"
+#include "control/ikev2/taken_selectors.hpp"
 
 namespace culvert::ikev2 {
 
@@ -124,6 +125,7 @@ class Core {
   std::map<Bytes, std::int64_t> used_tickets;       ///< by serial, and those that are revoked: when they would have expired
   std::int64_t no_tickets_until = 0;                ///< whose client has proved itself before that, in seconds since 1970
   std::set<std::pair<VrfId, IpAddress>> contacted;  ///< peers that get no INITIAL_CONTACT any more
+  TakenSelectors taken;                             ///< of all CHILD SAs, in the VRF of their child
 
   // -------------------------------------------------------------------------------- objects
   /// nullptr: gone. Asking marks the SA for a new look at its deadlines.
