@@ -131,6 +131,7 @@ bool Commands::rebuild_spd() {
 void Commands::publish(std::unique_ptr<const Spd> spd) {
   std::unique_ptr<const Spd> old(t_.spd.exchange(spd.release(), std::memory_order_acq_rel));
   if (old) t_.rcu.defer(std::move(old));
+  ++snapshots_;
 }
 
 /// Workers forward from the first Spd on.
@@ -168,7 +169,8 @@ shm::AckResult Commands::install(Table& table, const shm::InstallSa& m, std::uin
   raw->manager.own = own;
   const shm::AckResult result = table.publish(m.slot, *sa);
   if (result != shm::AckResult::Ok) return result;
-  installed_[{m.direction, m.slot}];
+  installed(m.direction).insert(m.slot);
+  if (m.direction == Direction::Inbound && m.follow) followers_.insert(m.slot);
   shm::SaSnapshot snapshot{m.spi,  m.slot, m.policy, m.pair, m.local, m.remote,    m.local_ts, m.remote_ts, m.suite,
                            m.mode, m.soft, m.hard,   now_ns, worker,  m.direction, false,      m.name,      m.peer};
   snapshot.vrf = m.vrf;
@@ -216,7 +218,9 @@ shm::AckResult Commands::remove_sa(const shm::RemoveSa& m) {
     remove_outbound(*sa);
     t_.rcu.defer(std::move(sa));
   }
-  installed_.erase({m.direction, m.slot});
+  installed(m.direction).erase(m.slot);
+  if (m.direction == Direction::Inbound) followers_.erase(m.slot);
+  expired_.erase({m.direction, m.slot});
   shm::write_record(t_.segment.records(m.direction)[m.slot], {});
   spdlog::info("{} SA {:08x} removed from slot {}", m.direction == Direction::Inbound ? "inbound" : "outbound", m.spi.value, m.slot);
   return shm::AckResult::Ok;
@@ -255,15 +259,14 @@ bool Commands::watched(const shm::Name& name) const {
 
 void Commands::watch(std::string_view name) {
   watched_ = name;
-  for (const auto& [key, reported] : installed_) {
-    const auto [direction, slot] = key;
+  each_installed([&](Direction direction, std::uint32_t slot) {
     const bool is = watched(t_.segment.records(direction)[slot].name);  // this thread alone writes it
     if (direction == Direction::Inbound) {
       t_.inbound.at(slot)->watched.store(is, std::memory_order_relaxed);
     } else {
       t_.outbound.at(slot)->watched.store(is, std::memory_order_relaxed);
     }
-  }
+  });
 }
 
 Commands::ChainKey Commands::chain_of(const OutboundSa& sa) {
@@ -343,15 +346,14 @@ void Commands::mark_current(const OutboundSa* sa, bool current) {
 
 std::vector<shm::Expire> Commands::expirations(std::uint64_t now_ns) {
   std::vector<shm::Expire> out;
-  for (auto& [key, reported] : installed_) {
-    const auto [direction, slot] = key;
+  each_installed([&](Direction direction, std::uint32_t slot) {
     const ExpireReport r =
         direction == Direction::Inbound ? take_expirations(*t_.inbound.at(slot), now_ns) : take_expirations(*t_.outbound.at(slot), now_ns);
     for (unsigned i = 0; i < r.count; ++i) {
-      reported.push_back(r.events[i]);
+      expired_[{direction, slot}].push_back(r.events[i]);
       out.push_back(r.events[i]);
     }
-  }
+  });
   return out;
 }
 
@@ -367,7 +369,7 @@ std::vector<Commands::Dummy> Commands::due_dummies(std::uint64_t now_ns) {
 
 std::vector<shm::Expire> Commands::reported() const {
   std::vector<shm::Expire> out;
-  for (const auto& [key, reported] : installed_) out.insert(out.end(), reported.begin(), reported.end());
+  for (const auto& [key, reported] : expired_) out.insert(out.end(), reported.begin(), reported.end());
   return out;
 }
 

@@ -3,6 +3,7 @@
 // Believes nothing: every field of a message is checked before it is used. Runs on the manager's thread only.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -19,6 +20,7 @@
 #include "dataplane/fib/fib.hpp"
 #include "dataplane/interface.hpp"
 #include "dataplane/io/rcu.hpp"
+#include "dataplane/manager/slot_set.hpp"
 #include "dataplane/nodes/path_mtu.hpp"
 #include "dataplane/sad/sa_table.hpp"
 #include "dataplane/spd/spd.hpp"
@@ -53,6 +55,8 @@ class Commands {
   /// Does a batch of commands in order, and answers each: what an Ack says is so when it is sent.
   std::vector<shm::Ack> apply(std::span<const shm::Message> batch, std::uint64_t now_ns);
 
+  /// How many snapshots of the SPD workers have been given.
+  [[nodiscard]] std::uint64_t snapshots() const { return snapshots_; }
   /// Expirations since the last call.
   std::vector<shm::Expire> expirations(std::uint64_t now_ns);
   /// Inbound SAs whose peers have got other addresses since the last call: their pairs' outbound SAs lead there now.
@@ -116,11 +120,21 @@ class Commands {
   [[nodiscard]] bool watched(const shm::Name& name) const;
 
   std::string watched_;
+  [[nodiscard]] SlotSet& installed(Direction d) { return installed_[d == Direction::Inbound ? 0 : 1]; }
+  template <class Visit>
+  void each_installed(Visit&& visit) {
+    for (const Direction direction : {Direction::Inbound, Direction::Outbound})
+      for (const std::uint32_t slot : installed(direction)) visit(direction, slot);
+  }
+
   SpdStore policies_;
+  std::uint64_t snapshots_ = 0;
   bool lost_policies_ = false;                                  // of the one that is attached
   std::set<std::uint32_t> sent_;                                // policies that it sent so far; those before PoliciesComplete only
   std::unique_ptr<const Spd> staged_;                           // built, but forwarding is not open yet
-  std::map<SlotKey, std::vector<shm::Expire>> installed_;       // with what was reported of each
+  std::array<SlotSet, 2> installed_;                            // by direction
+  SlotSet followers_;                                           // inbound: those whose peers are, or were, behind a NAT
+  std::map<SlotKey, std::vector<shm::Expire>> expired_;         // what was reported of those that are installed
   std::map<ChainKey, std::vector<OutboundSa*>> outbound_of_;    // oldest first
   std::map<std::uint32_t, std::unique_ptr<OwnSas>> own_;        // by policy
   std::unordered_multimap<std::uint32_t, OutboundSa*> by_spi_;  // outbound; peers choose them, so that two may choose one

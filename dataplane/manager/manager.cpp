@@ -19,6 +19,8 @@ namespace culvert::dp {
 namespace {
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kTick = 50 * kMs, kStatistics = 500 * kMs;
+// With a new snapshot of the SPD workers forget what the last one said of flows: what is to be changed next is changed together.
+constexpr std::uint64_t kSnapshotGap = 5 * kMs;
 constexpr std::size_t kCommandBatch = 128;
 // Waiting events: every SA can expire twice, and each command in the ring is owed an ack. No more commands are taken beyond.
 constexpr std::size_t kEventBacklog = 4096;
@@ -105,7 +107,9 @@ void Manager::wait(bool more) {
     more = !env_.ike->empty() || !env_.slow->empty();
   }
   std::array<epoll_event, 8> events;
-  const int n = ::epoll_wait(epoll_.get(), events.data(), events.size(), more ? 0 : static_cast<int>(kTick / kMs));
+  const std::uint64_t now = monotonic_ns();
+  const std::uint64_t sleep = session_ && held_back_ ? std::max(next_commands_, now) - now + kMs : kTick;
+  const int n = ::epoll_wait(epoll_.get(), events.data(), events.size(), more ? 0 : static_cast<int>(sleep / kMs));
   env_.manager->awake();
   if (!more) resolver_.tick(monotonic_ns());
   for (int i = 0; i < n; ++i) {
@@ -147,7 +151,9 @@ void Manager::tick(std::uint64_t now) {
 }
 
 bool Manager::take_commands() {
-  if (events_.size() >= kEventBacklog) return false;  // back-pressure: what is not taken stays in the ring
+  const std::uint64_t now = monotonic_ns();
+  held_back_ = now < next_commands_;
+  if (held_back_ || events_.size() >= kEventBacklog) return false;  // back-pressure: what is not taken stays in the ring
   std::array<shm::Message, kCommandBatch> batch;
   std::size_t n = 0;
   shm::RingStatus status = shm::RingStatus::Item;
@@ -157,8 +163,10 @@ bool Manager::take_commands() {
     ++n;
   }
   if (n > 0) {
-    for (const shm::Ack& ack : commands_.apply(std::span(batch).first(n), monotonic_ns())) events_.push_back(shm::Message::of(ack));
+    const std::uint64_t snapshots = commands_.snapshots();
+    for (const shm::Ack& ack : commands_.apply(std::span(batch).first(n), now)) events_.push_back(shm::Message::of(ack));
     wipe_object(batch);
+    if (commands_.snapshots() != snapshots) next_commands_ = monotonic_ns() + kSnapshotGap;
   }
   if (status == shm::RingStatus::Corrupt) corrupt("command");
   return n == batch.size();

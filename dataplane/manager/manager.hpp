@@ -108,7 +108,8 @@ class Manager {
   bool notify_ = false;              // culvertd has news that it was not told of
   int signal_fd_;
   Fd epoll_;
-  std::uint64_t next_tick_ = 0, next_statistics_ = 0;
+  std::uint64_t next_tick_ = 0, next_statistics_ = 0, next_commands_ = 0;
+  bool held_back_ = false;  // commands may wait in the ring for that moment
   bool stop_ = false;
 };
 

@@ -19,6 +19,7 @@ shm::AckResult Commands::relocate_in(Table& table, const shm::MoveSa& m) {
   auto before = relocate(m, *sa);
   if (!before) return before.error();
   if (*before) t_.rcu.defer(std::move(*before));
+  if (m.direction == Direction::Inbound && m.follow) followers_.insert(m.slot);
   note_addresses(m.direction, m.slot, &m.local, m.remote);
   if constexpr (std::is_same_v<Table, OutboundTable>) set_path_mtu(*sa, OutboundSa::kAnyMtu, 0);  // of another path
   return shm::AckResult::Ok;
@@ -67,9 +68,8 @@ std::optional<Endpoint> moved(InboundSa& sa) {
 
 std::vector<shm::Moved> Commands::moves() {
   std::vector<shm::Moved> out;
-  for (const auto& [key, reported] : installed_) {
-    const auto [direction, slot] = key;
-    InboundSa* sa = direction == Direction::Inbound ? t_.inbound.at(slot) : nullptr;
+  for (const std::uint32_t slot : followers_) {
+    InboundSa* sa = t_.inbound.at(slot);
     const std::optional<Endpoint> remote = sa != nullptr && sa->follows ? moved(*sa) : std::nullopt;
     if (!remote || remote->address.family != sa->manager.outer_family) continue;
     note_addresses(Direction::Inbound, slot, nullptr, *remote);

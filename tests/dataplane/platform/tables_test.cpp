@@ -1,10 +1,14 @@
 // The tables that wrap DPDK libraries against naive models, and the neighbour machinery on a clock of its own.
 #include "tests/dataplane/platform/tables.hpp"
 
+#include <random>
+#include <set>
+
 #include "dataplane/fib/fib.hpp"
 #include "dataplane/io/buffers.hpp"
 #include "dataplane/io/port.hpp"
 #include "dataplane/manager/resolver.hpp"
+#include "dataplane/manager/slot_set.hpp"
 
 namespace culvert::dp {
 
@@ -233,6 +237,25 @@ TEST_CASE("neighbour table: full means full, and removal keeps the rest reachabl
   for (std::uint32_t i = 0; i < NeighborTable::kMaxEntries; ++i)
     CHECK(table.find_v4(0x0a000000 + i, 0) == table.find({v4(0x0a000000 + i), 0}));
   CHECK(table.find_v4(0x0a000001, 1) == nullptr);
+}
+
+TEST_CASE("slot set: those that were put in and not taken out", "[slots][model]") {
+  std::mt19937 rng(20261128);
+  SlotSet set;
+  std::set<std::uint32_t> model;
+  for (int round = 0; round < 5000; ++round) {
+    const auto slot = static_cast<std::uint32_t>(rng() % 200);
+    if (rng() % 2 != 0) {
+      set.insert(slot);
+      model.insert(slot);
+    } else {
+      set.erase(slot);
+      model.erase(slot);
+    }
+    REQUIRE(set.contains(slot) == model.contains(slot));
+    REQUIRE(set.size() == model.size());
+    REQUIRE(std::set<std::uint32_t>(set.begin(), set.end()) == model);
+  }
 }
 
 }  // namespace culvert::dp
