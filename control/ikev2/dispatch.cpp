@@ -16,6 +16,7 @@
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/strangers.hpp"
+#include "control/ikev2/strays.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -107,7 +108,7 @@ void on_message(Core& core, const Incoming& in) {
   const bool of_initiator = (h.flags & ike::kFlagInitiator) != 0;
   if (of_initiator != (sa->role == Role::Responder) || !sa->open)
     return junk(Reason::Unexpected, "A message of an IKE SA that it cannot be of.");
-  if (!in.response() && from_elsewhere(in, *sa))
+  if (!in.response() && from_elsewhere(in, *sa) && !may_be_stray(in, *sa))
     return junk(Reason::Unexpected, "An IKE SA that is being made goes on from another address than it was begun from.");
   if (in.response() && PayloadType{h.next_payload} == PayloadType::Notify) return on_crash_notice(core, in, *sa);
   in.response() ? on_response(core, in, *sa) : on_request(core, in, *sa);

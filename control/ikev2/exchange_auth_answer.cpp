@@ -17,6 +17,7 @@
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/shares.hpp"
+#include "control/ikev2/strays.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -74,6 +75,7 @@ std::optional<milliseconds> farewell(Core& core, const IkeSa& sa) {
 }  // namespace
 
 void refuse_initiator(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, AuthVerdict verdict) {
+  if (drop_trial(core, now, sa, verdict.reason, verdict.text)) return;
   core.reassign(sa, verdict.connection);
   answer_error(core, now, sa, ike::kExchangeAuth, id, NotifyType::AuthenticationFailed);
   core.ended(now, sa, Exchange::IkeAuth, Role::Responder, verdict.reason, std::move(verdict.text), {}, std::move(verdict.cause));

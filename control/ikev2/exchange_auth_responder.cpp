@@ -17,6 +17,8 @@
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/ppk.hpp"
 #include "control/ikev2/resume.hpp"
+#include "control/ikev2/strangers.hpp"
+#include "control/ikev2/strays.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -165,6 +167,7 @@ void finish(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& request, co
 
 /// The peer is who it says: our own proof.
 void accept(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
+  end_trial(core, now, sa);
   const IdI& peer = *request.message.find<IdI>();
   note_initiator(sa, {text(peer), peer_key(core.connection(sa), peer, sa.remote)}, core.proofs(sa).remote_auth.auth);
   accept_initiator(core, now, sa, std::move(request));
@@ -220,10 +223,14 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (!state) return on_eap_request(core, in, sa);
   auto m = open(core, in, sa);
   if (!m) return;
-  heard(core, in, sa);
-  core.table.heard(sa.id);
-  sa.local = in.datagram.local;  // a NAT that was found moves both to port 4500
-  sa.remote = in.datagram.remote;
+  if (from_elsewhere(in, sa)) {
+    if (!begin_trial(core, in, sa, *m)) return;
+  } else {
+    heard(core, in, sa);
+    core.table.heard(sa.id);
+    sa.local = in.datagram.local;  // a NAT that was found moves both to port 4500
+    sa.remote = in.datagram.remote;
+  }
   const std::uint32_t id = in.header().message_id.value;
   const TimePoint now = in.now;
   const auto fails = [&](NotifyType type, Bytes data, Reason reason, std::string text) {

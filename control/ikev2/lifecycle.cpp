@@ -16,6 +16,7 @@
 #include "control/ikev2/reauth.hpp"
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/shares.hpp"
+#include "control/ikev2/strays.hpp"
 
 namespace culvert::ikev2 {
 
@@ -349,6 +350,7 @@ bool put_off(TimePoint now, IkeSa& sa, const Task& task) {
 
 void advance(Core& core, TimePoint now, IkeSa& sa) {
   want_shares(core, now, sa);
+  ask_stray(core, sa);
   while (!sa.dead && sa.confirmed && sa.established() && !sa.request && !being_rekeyed(sa) && !sa.tasks.empty()) {
     const Task task = sa.tasks.front();
     sa.tasks.pop_front();

@@ -9,6 +9,7 @@
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/strangers.hpp"
+#include "control/ikev2/strays.hpp"
 #include "control/ikev2/ticket.hpp"
 #include "control/ikev2/transport.hpp"
 
@@ -116,6 +117,7 @@ void on_resumed_auth(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth& state
     return refuse_initiator(core, in.now, sa, id, std::move(*verdict));
   if (refuse_nat(core, in, sa, m)) return;
   if (!use_up(core, *ticket)) return refused(Reason::TicketRefused, "The ticket is used already.");
+  end_trial(core, in.now, sa);
   const AuthRequest request{id, std::move(m), std::move(state.reply)};
   const IdR own = own_id<IdR>(core.connection(sa).local_id, sa.local.address);
   sa.local_id = text(own);

@@ -128,6 +128,21 @@ struct Responding {
 struct AwaitAuth {
   Bytes request, reply;  ///< IKE_SA_INIT both ways
 };
+/// A proof that comes from another address than IKE_SA_INIT did is being judged: what the SA goes back to if it is none (strays.hpp).
+struct StrayTrial {
+  Path before;  ///< where IKE_SA_INIT was answered
+  AwaitAuth state;
+  std::size_t connection = 0;
+  Path from;  ///< where the proof came from
+  std::size_t print = 0;
+};
+struct Stray {
+  Forgeries forgeries;  ///< from elsewhere
+  bool tried = false;   ///< one such proof is judged, and no more
+  std::optional<StrayTrial> trial{};
+  std::optional<Endpoint> begun_at{};  ///< where the peer was in IKE_SA_INIT, until it has shown where it is
+  bool asked = false;                  ///< ... whether it is where it has proved itself
+};
 /// An additional key exchange of the initiator's is being answered.
 struct AnsweringIntermediate {
   AwaitAuth after;
@@ -322,6 +337,7 @@ struct IkeSa {
   std::optional<Hint> hint;
   ike::Allowance allowance;
   Forgeries forgeries;  ///< until it is established
+  Stray stray;
   bool dead = false;
 
   [[nodiscard]] const Established* established() const { return std::get_if<Established>(&state); }

@@ -2,7 +2,8 @@
 //
 // Bytes out over bytes in are at most 1.5 for an address that may be a victim's, and at most 1.0 while cookies are asked for. An address
 // to which IKE_SA_INIT was answered, and from which something comes under the keys made of that answer, is none: who sends it has received
-// our KE and nonce there. So behind IKE_SA_INIT answers go to that address alone, and may be as long as a chain of certificates is.
+// our KE and nonce there. So behind IKE_SA_INIT answers go to that address alone, and may be as long as a chain of certificates is; to
+// another one only behind the peer's proof (strays.hpp).
 #pragma once
 
 #include "control/ikev2/core.hpp"

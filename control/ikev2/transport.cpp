@@ -6,6 +6,7 @@
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/strangers.hpp"
+#include "control/ikev2/strays.hpp"
 #include "control/ikev2/traced.hpp"
 
 namespace culvert::ikev2 {
@@ -90,9 +91,11 @@ std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa, Opened* w
     return std::nullopt;
   };
   const bool proven = sa.established() || std::holds_alternative<Closing>(sa.state);
-  if (!proven && !sa.forgeries.may_try(in.now)) return junk(Reason::Limit, "too many forged messages for an IKE SA that is being made");
+  const bool stray = !in.response() && from_elsewhere(in, sa);
+  Forgeries& forgeries = stray ? sa.stray.forgeries : sa.forgeries;
+  if (!proven && !forgeries.may_try(in.now)) return junk(Reason::Limit, "too many forged messages for an IKE SA that is being made");
   auto opened = sa.open->open(in.framed.message);
-  if (!opened && opened.error() == OpenError::BadIcv) sa.forgeries.count();
+  if (!opened && opened.error() == OpenError::BadIcv) forgeries.count();
   if (!opened)
     return junk(opened.error() == OpenError::BadIcv ? Reason::BadHash : Reason::Malformed,
                 "a message is not taken in: " + std::string(name(opened.error())));
@@ -101,6 +104,7 @@ std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa, Opened* w
     Fragments& parts = in.response() ? sa.reply_parts : sa.request_parts;
     auto joined = parts.add(in.now, {in.header().message_id.value, in.header().exchange}, std::move(*opened));
     if (!joined) return junk(Reason::Limit, joined.error());
+    if (!*joined && stray) forgeries.count();  // anybody may send a copy of it
     if (!*joined) return std::nullopt;
     opened = std::move(**joined);
   }
@@ -124,8 +128,10 @@ bool asked_again(const Incoming& in, IkeSa& sa) {
 /// Whether the last answer may go there. Who has only seen a request can say it again in a victim's name: to another address than the
 /// peer's it goes as often as that is worth it.
 bool may_repeat(const Incoming& in, IkeSa& sa) {
-  if (in.datagram.remote.address == sa.remote.address) return true;
-  if (!sa.mobility.agreed) return true;  // it goes to the peer's
+  if (was_begun_at(in, sa)) return true;
+  const bool shown = !sa.stray.begun_at;  // that the peer is where its proof came from
+  if (shown && in.datagram.remote.address == sa.remote.address) return true;
+  if (shown && !sa.mobility.agreed) return true;  // it goes to the peer's
   sa.allowance.received(in.framed.message.size());
   std::size_t size = 0;
   for (const Bytes& one : sa.last_answer) size += one.size();
@@ -142,7 +148,7 @@ Arrived arrival(Core& core, const Incoming& in, IkeSa& sa) {
     for (Child& child : sa.children)
       if (child.outbound && child.rekeyed == 0) child.ready_at = std::max(child.ready_at, in.now + kRivalWait);
     const Path here{sa.local, sa.remote}, there{in.datagram.local, in.datagram.remote};
-    core.send_by(in.now, sa, sa.last_answer, sa.mobility.agreed ? there : here);
+    core.send_by(in.now, sa, sa.last_answer, sa.mobility.agreed || was_begun_at(in, sa) ? there : here);
     return Arrived::Old;
   }
   if (id != sa.next_expected || (sa.answering && sa.answering->id == id)) return Arrived::Old;
@@ -153,6 +159,7 @@ void heard(Core& core, const Incoming& in, IkeSa& sa) {
   sa.last_heard = in.now;
   sa.confirmed = true;
   core.touch(sa);
+  settle_stray(core, in, sa);
   if (in.response()) return;
   sa.last_print = ike::fingerprint(in.framed.message);
   sa.mobility.asked_from = {in.datagram.local, in.datagram.remote};

@@ -437,6 +437,12 @@ void World::forget_nat() {
   }
 }
 
+void World::renumber_nat(const IpAddress& from, const IpAddress& to) {
+  forget_nat();
+  for (Nat& nat : nats_)
+    if (nat.outside == from) nat.outside = to;
+}
+
 void World::begin_traffic() {
   traffic_ = true;
   tick();

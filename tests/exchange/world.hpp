@@ -157,6 +157,8 @@ class World {
   void add_open_nat(const IpAddress& inside, const IpAddress& outside);
   /// The NAT forgets its mappings: the inside host gets new ports.
   void forget_nat();
+  /// ... and is at another address itself.
+  void renumber_nat(const IpAddress& from, const IpAddress& to);
   /// From now on packets flow through every current outbound SA, all the time: whenever a data plane changes, and each second, it is
   /// looked whether they find their inbound SA; what does not is noted in `gaps`. Engines hear of the traffic each second.
   void begin_traffic();
