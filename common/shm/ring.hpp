@@ -77,11 +77,9 @@ class RingConsumer {
     m_->tail.store(++tail_, std::memory_order_release);
     return RingStatus::Item;
   }
-  /// How many slots wait, 0..Capacity; for metrics.
-  [[nodiscard]] std::uint32_t fill() const {
-    const std::uint32_t n = m_->head.load(std::memory_order_relaxed) - tail_;
-    return n <= Capacity ? n : 0;
-  }
+  /// How many slots wait; more than Capacity: the producer's index is impossible, as consume() will say. What the producer has put into
+  /// other rings before them is seen from now on.
+  [[nodiscard]] std::uint32_t fill() const { return m_->head.load(std::memory_order_acquire) - tail_; }
 
  private:
   Memory* m_;

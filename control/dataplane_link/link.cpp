@@ -110,6 +110,7 @@ std::uint64_t Link::captures_missed() const {
 
 bool Link::inject(const ike::Datagram& datagram) {
   if (datagram.data.size() > shm::kMaxDatagram) return false;
+  flush();
   const bool pushed = inject_.produce([&](shm::Datagram& slot) {
     slot.local = datagram.local;
     slot.remote = datagram.remote;

@@ -34,6 +34,7 @@ class Link {
   [[nodiscard]] const CommandQueue& commands() const { return commands_; }
   /// Moves queued commands into the ring and wakes the data plane.
   void flush();
+  /// Behind all commands that were queued before: the data plane has done these when it sends it, unless their ring is full.
   /// False: the ring is full, or the datagram too large.
   bool inject(const ike::Datagram& datagram);
 

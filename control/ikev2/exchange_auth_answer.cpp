@@ -150,6 +150,7 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
 void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std::string& error) {
   const std::uint32_t id = sa.answering->id;
   AnsweringChild what = std::move(std::get<AnsweringChild>(sa.answering->what));
+  sa.answering.reset();
   Builder b = std::move(what.proof);
   if (!ok) {
     forget_pair(core, what.pair, false);
@@ -159,9 +160,11 @@ void on_auth_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std:
                       "The data plane refused the inbound SA: " + error + ".", what.pair.child);
   }
   add_child_answer(what, b);
-  answer(core, now, sa, ike::kExchangeAuth, id, b);
   const bool wait = what.ended || carried_by_another(core, sa, what.pair);
+  // What the initiator sends as soon as it has the answer may be answered at once: our outbound half is asked of the data plane before
+  // that.
   Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::IkeAuth, wait);
+  answer(core, now, sa, ike::kExchangeAuth, id, b);
   made.ended = what.ended;
   if (const auto wait_for = farewell(core, sa)) made.ready_at = now + *wait_for;
 }

@@ -177,6 +177,7 @@ void on_answering_dh(Core& core, TimePoint now, IkeSa& sa, const ike::DhResult& 
 void on_answering_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const std::string& error) {
   const std::uint32_t id = sa.answering->id;
   AnsweringChild what = std::move(std::get<AnsweringChild>(sa.answering->what));
+  sa.answering.reset();
   const std::uint8_t exchange = what.last ? ike::kExchangeFollowupKe : kExchange;
   if (!ok) {
     forget_pair(core, what.pair, false);
@@ -186,12 +187,12 @@ void on_answering_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const
   }
   Builder b;
   what.last ? static_cast<void>(b.add(*what.last)) : add_child_answer(what, b);
-  answer(core, now, sa, exchange, id, b);
   const std::uint64_t rekeyed = what.pair.rekeyed;
   const bool wait = rekeyed != 0 || what.ended || carried_by_another(core, sa, what.pair);
   const Child* heir = heir_of(sa, rekeyed);  // of our own rekeying, which was faster
   const std::uint64_t ours = heir ? heir->pair : 0;
   Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::CreateChildSa, wait);
+  answer(core, now, sa, exchange, id, b);  // behind our outbound half, as in IKE_AUTH
   made.ended = what.ended;
   const Child* own = rekeyed != 0 ? sa.find(ours) : rival_of(sa, made);
   if (own && own->role == Role::Initiator) return settle_rivals(core, now, sa, own->pair, made.pair);

@@ -93,8 +93,10 @@ bool Manager::work() {
   bool more = take_slow();
   more |= take_ike();
   if (session_) {
-    more |= take_commands();
-    if (session_) more |= take_injected();
+    // A datagram goes behind what was asked for before it: an answer of IKE behind the SAs that it is about.
+    const std::uint32_t injected = session_->inject.fill();
+    const bool commands_left = take_commands();
+    if (session_) more |= commands_left || take_injected(injected);
     if (session_) more |= send_events();
   }
   return more;
@@ -211,8 +213,8 @@ void Manager::end_capture() {
   spdlog::info("no packet is captured any more");
 }
 
-bool Manager::take_injected() {
-  for (std::size_t i = 0; i < kCommandBatch; ++i) {
+bool Manager::take_injected(std::uint32_t most) {
+  for (std::size_t i = 0; i < std::min<std::size_t>(kCommandBatch, most); ++i) {
     const shm::RingStatus s = injector_.inject(session_->inject, [this](const Packet& p) {
       segment_.manager().generated.add(1);
       give_to_worker(p, {.kind = Handoff::Egress, .local = true, .vrf = p.vrf});
@@ -220,7 +222,7 @@ bool Manager::take_injected() {
     if (s == shm::RingStatus::Corrupt) corrupt("inject");
     if (s != shm::RingStatus::Item) return false;
   }
-  return true;
+  return most > kCommandBatch;
 }
 
 bool Manager::take_ike() {

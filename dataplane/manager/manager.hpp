@@ -63,7 +63,7 @@ class Manager {
   void wait(bool more);
   void tick(std::uint64_t now);
   bool take_commands();
-  bool take_injected();
+  bool take_injected(std::uint32_t most);
   bool take_ike();
   bool take_slow();
   bool send_events();

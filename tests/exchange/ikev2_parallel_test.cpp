@@ -56,3 +56,37 @@ TEST_CASE("IKEv2: equal CHILD SAs that the peer alone has begun stay as many as 
     CHECK(world.gaps == std::vector<std::string>{});
   }
 }
+
+TEST_CASE("IKEv2: what an answer is about is asked of the data plane before it goes out; of a rekeying we send by the old one still",
+          "[ikev2][rfc7296-1.3][rfc7296-2.8]") {
+  World world;
+  const Pair p = two_v2(world, [](auto& a, auto& b) {
+    for (auto* g : {&a, &b}) {
+      config::Child more = g->connections[0].children[0];
+      more.name = "more";
+      (g == &a ? more.local_ts : more.remote_ts) = TrafficSelector::parse("10.1.7.0/24").value();
+      (g == &a ? more.remote_ts : more.local_ts) = TrafficSelector::parse("10.2.7.0/24").value();
+      more.start_action = config::StartAction::None;
+      g->connections[0].children.push_back(more);
+    }
+  });
+  std::vector<unsigned> asked;  // when an answer goes out
+  world.hook = [&](ike::Datagram& d) {
+    const auto h = ike::parse_header(d.data);
+    const bool about_child = h && (h->header.exchange == ike::kExchangeAuth || h->header.exchange == ike::kExchangeCreateChildSa);
+    const bool answer = about_child && (h->header.flags & ike::kFlagResponse) != 0;
+    if (answer && d.local.address == p.b.config.connections[0].local_addrs[0]) asked.push_back(p.b.asked_outbound);
+    return true;
+  };
+  p.b.start();
+  p.a.start();
+  world.run(2s);
+  CHECK(asked == std::vector<unsigned>{1});
+  p.a.step([&](ike::Engine& e) { CHECK(e.initiate(world.now, "c", "more").ok); });
+  world.run(2s);
+  CHECK(asked == std::vector<unsigned>{1, 2});
+  p.a.step([&](ike::Engine& e) { CHECK(e.rekey(world.now, "c", "net", false).ok); });
+  world.run(2s);
+  CHECK(asked == std::vector<unsigned>{1, 2, 2});
+  CHECK(p.b.asked_outbound == 3);
+}

@@ -261,6 +261,7 @@ std::string policy_of(const ike::InstallSa& sa) {
 // What a culvertd has asked for that is no more the data plane does not do: the rings are emptied for the next one (Manager::attach).
 void Host::install(const ike::InstallSa& sa) {
   plane_clock_ = std::max(plane_clock_, world.now + world.between(install_min, install_max));
+  asked_outbound += sa.direction == Direction::Outbound;
   ike::Engine* asker = engine.get();
   world.at(plane_clock_, [this, sa, asker, plane = plane_] {
     if (engine.get() != asker) return;

@@ -113,6 +113,7 @@ class Host final : public ike::Services {
   std::map<std::string, std::uint64_t> current;  ///< policy -> pair: the youngest that is there, else the last that was
   std::set<std::uint32_t> spis;                  ///< allocated and not released
   bool refuse_installs = false;
+  unsigned asked_outbound = 0;  ///< SAs, that are there a little later
   bool spi_room = true;
   Duration install_min = 1ms, install_max = 1ms, dh_time = 2ms, name_time = 20ms;
   std::uint64_t sent_bytes = 0, received_bytes = 0;

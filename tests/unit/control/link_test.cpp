@@ -165,6 +165,15 @@ TEST_CASE("injected datagrams reach the data plane, with a wake-up; a full ring 
   CHECK_FALSE(link->inject({{}, {}, Bytes(shm::kMaxDatagram + 1)}));
 }
 
+TEST_CASE("a datagram goes behind the commands that were queued before it", "[link]") {
+  test::FakeDataplane dp;
+  auto link = link_to(dp);
+  REQUIRE(link->commands().send(shm::RemovePolicy{PolicyId{1}}, kNow, {}));
+  CHECK(link->inject({{IpAddress::v4(1), 500}, {IpAddress::v4(2), 500}, {9, 8, 7}}));
+  CHECK(link->commands().waiting() == 0);
+  CHECK(dp.pump() == 1);
+}
+
 TEST_CASE("each refusal of the handshake says what to do", "[link]") {
   test::FakeDataplane dp;
   const std::string path = "/tmp/culvert-link-test-" + std::to_string(::getpid()) + ".sock";
