@@ -39,6 +39,7 @@ inline constexpr auto kGrace = seconds{5};      ///< a deleted SA still takes in
 /// The peer deletes what it has replaced; after that we do, and send by the new one. It may not have our answer yet, and asks for it again
 /// for longer than two minutes (strongSwan).
 inline constexpr auto kOverdue = seconds{180};
+inline constexpr auto kLastClaim = seconds{8};           ///< a Delete of the peer's may still come, four times, of an SA that it may have
 inline constexpr auto kHintPatience = seconds{4};        ///< an unauthenticated refusal is believed when nothing better comes so long
 inline constexpr auto kContactWait = milliseconds{250};  ///< a peer that has begun anew may still send and take in by what it had before
 inline constexpr auto kClosingMemory = seconds{75};      ///< of a Delete that is not answered: a little longer than it is repeated

@@ -6,6 +6,7 @@
 #include "control/ikev2/configuration.hpp"
 #include "control/ikev2/counter_sync.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
+#include "control/ikev2/exchange_rekey_ike.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/mobike.hpp"
 #include "control/ikev2/reauth.hpp"
@@ -83,6 +84,7 @@ void peer_deletes_sa(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id) {
   // The peer may ask again, since our answer may be lost.
   abandon_request(core, sa);
   abandon_answering(core, sa);
+  release_loser(core, now, sa);
   go_on_without(core, now, sa);
   remove_children(core, sa);
   sa.tasks.clear();

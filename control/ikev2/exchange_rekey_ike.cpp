@@ -1,6 +1,7 @@
 #include "control/ikev2/exchange_rekey_ike.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/exchange_followup.hpp"
@@ -57,6 +58,15 @@ void on_ike_answer(Core& core, TimePoint now, IkeSa& sa, const Message& m) {
   sa.request->state = std::move(next);
 }
 
+void release_loser(Core& core, TimePoint now, IkeSa& sa) {
+  IkeSa* loser = sa.loser ? core.find(*std::exchange(sa.loser, {})) : nullptr;
+  Established* est = loser ? loser->established() : nullptr;
+  if (!est || loser->confirmed || !est->until) return;
+  est->unclaimed = true;
+  est->until = std::min(*est->until, now + kLastClaim);
+  core.touch(*loser);
+}
+
 void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& state, const FollowUpKeys& keys) {
   const auto make = std::get<MakeIke>(sa.request->make);
   IkeSa& ours = succeed(core, now, sa, Role::Initiator, state.suite, make.spi, state.spi_r, make.nonce, state.nonce_r, keys);
@@ -79,8 +89,9 @@ void ike_rekeyed(Core& core, TimePoint now, IkeSa& sa, const RequestDeriving& st
   tell_token(core, sa, ours);
   sa.tasks.assign(1, {.kind = Task::Kind::DeleteIke, .reason = Reason::Replaced});
   if (theirs && theirs->established()) {
-    theirs->established()->replaced = true;  // the peer deletes it
+    theirs->established()->replaced = true;  // the peer deletes it (RFC 7296 §2.8.2)
     theirs->established()->until = now + kOverdue;
+    sa.loser = theirs->id;
   }
   core.ended(now, ours, Exchange::CreateChildSa, Role::Initiator, Reason::Ok, "IKE SA rekeyed with " + ours.suite.to_string() + ".");
 }

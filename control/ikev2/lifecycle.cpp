@@ -65,6 +65,7 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
 void discard(Core& core, TimePoint now, IkeSa& sa) {
   abandon_request(core, sa);
   abandon_answering(core, sa);
+  release_loser(core, now, sa);
   go_on_without(core, now, sa);
   remove_children(core, sa);
   if (const MakeChild* made = sa.half_made(); made && made->spi_in) core.release_spi(made->spi_in);
@@ -246,7 +247,7 @@ void on_established_timer(Core& core, TimePoint now, IkeSa& sa) {
   if (est->replaced) {
     if (const auto probe = next_probe_of_replaced(core, sa); probe && now >= *probe) add_task(core, sa, {.kind = Task::Kind::Liveness});
     if (!est->until || now < *est->until) return;
-    if (est->forgotten) return discard(core, now, sa);
+    if (est->forgotten || (est->unclaimed && !sa.confirmed)) return discard(core, now, sa);
     if (stays(core, now, sa)) return;
     confirm_heir(core, sa);
     return close_sa(core, now, sa, Reason::Replaced, "The peer does not delete the IKE SA that it has replaced: we do.");

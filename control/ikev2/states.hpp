@@ -216,6 +216,7 @@ struct Refused {};
 struct Established {
   TimePoint since, rekey_at, expires_at;
   bool replaced = false;             ///< a newer IKE SA has its CHILD SAs
+  bool unclaimed = false;            ///< ... and if the peer does not know it by now, it never will
   std::optional<TimePoint> until{};  ///< Replaced by the peer's: when we delete it if the peer does not
   unsigned rekey_failures = 0;
   Bytes lowest_nonce{};                ///< of the rekeying that made it
@@ -332,6 +333,7 @@ struct IkeSa {
   std::optional<SaId> successor;    ///< of a rekeying by the peer while ours is under way
   std::optional<SaId> predecessor;  ///< whose successor this is, so far
   std::optional<SaId> heir;         ///< who has got its CHILD SAs
+  std::optional<SaId> loser;        ///< of a rekeying by both sides at once: the peer's, which the peer deletes
   bool confirmed = true;            ///< the peer has shown that it knows this SA: false of one that it rekeys to, and may not know yet
   TimePoint last_heard, last_sent;
   std::optional<Hint> hint;

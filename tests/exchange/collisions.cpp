@@ -1,10 +1,11 @@
 // usage: exchange_collisions [FIRST [COUNT]]     (default: CULVERT_SEEDS, or 2000, from 0)
-// IKEv2: both sides begin something at the same moment, with the loss of one message or none (RFC 7296 §2.8.1, §2.8.2, §2.25). Seed by seed
-// all pairs of {CHILD SA rekey, IKE SA rekey, delete, dead-peer detection, new CHILD SA}, for each of them each message that may be lost,
-// for each of those other delays. Afterwards both sides have the same SAs, one of what is wanted and nothing else; no packet was sent that
-// the peer has no SA for.
+// IKEv2: both sides begin something at the same moment, with the loss of one message or none, or of nearly half of them (RFC 7296 §2.8.1,
+// §2.8.2, §2.25). Seed by seed all pairs of {CHILD SA rekey, IKE SA rekey, delete, dead-peer detection, new CHILD SA}, for each of them
+// each message that may be lost, for each of those other delays. Afterwards both sides have the same SAs, one of what is wanted and nothing
+// else; no packet was sent that the peer has no SA for.
 #include <algorithm>
 #include <array>
+#include <map>
 #include <stdexcept>
 #include <string>
 
@@ -26,7 +27,8 @@ void require(bool condition, const std::string& what) {
 enum class Act : std::uint8_t { RekeyChild, RekeyIke, Delete, Probe, NewChild };
 constexpr std::array kActs{Act::RekeyChild, Act::RekeyIke, Act::Delete, Act::Probe, Act::NewChild};
 constexpr std::array kNames{"child rekey", "IKE rekey", "delete", "DPD", "new child"};
-constexpr std::uint64_t kLosses = 13;  ///< none, or the first to the twelfth message
+constexpr std::uint64_t kLosses = 14;  ///< none, or the first to the twelfth message, or many
+constexpr std::uint64_t kMany = kLosses - 1;
 
 struct Plan {
   Act a{}, b{};
@@ -49,7 +51,9 @@ Plan draw(World& w, std::uint64_t seed) {
 
 std::string name(const Plan& p) {
   return std::string(kNames[static_cast<std::size_t>(p.a)]) + " and " + kNames[static_cast<std::size_t>(p.b)] +
-         (p.lost ? ", message " + std::to_string(p.lost) + " lost" : "");
+         (p.lost == kMany ? ", many messages lost"
+          : p.lost        ? ", message " + std::to_string(p.lost) + " lost"
+                          : "");
 }
 
 bool has(const Plan& p, Act act) { return p.a == act || p.b == act; }
@@ -135,11 +139,21 @@ void wait_for_probe(World& w, const IpAddress& from) {
   require(w.run_until([&] { return sent; }, 30s), "no probe is sent");
 }
 
+/// Of the first eighty messages nearly half, each of them three times at most.
+Hook lossy(World& w) {
+  return [&w, number = 0, times = std::map<std::pair<IpAddress, Bytes>, int>{}](ike::Datagram& d) mutable {
+    if (++number > 80 || w.random(100) >= 45) return true;
+    const auto header = d.data.begin();
+    return ++times[{d.local.address, Bytes(header, header + ike::kHeaderSize - 4)}] > 3;  // but for the length
+  };
+}
+
 void collide(World& w, Host& a, Host& b, const Plan& p) {
   if (p.a == Act::Probe && p.b != Act::Probe) wait_for_probe(w, a.config.connections[0].local_addrs[0]);
   if (p.b == Act::Probe && p.a != Act::Probe) wait_for_probe(w, b.config.connections[0].local_addrs[0]);
   if (has(p, Act::Probe) && !has(p, Act::Delete)) w.begin_traffic();
   w.hook = [lost = p.lost, number = std::uint64_t{0}](ike::Datagram&) mutable { return ++number != lost; };
+  if (p.lost == kMany) w.hook = lossy(w);
   const bool a_first = w.random(2) == 0;
   begin(a_first ? a : b, a_first ? p.a : p.b, p);
   w.run(p.apart);
@@ -167,6 +181,11 @@ void run_seed(std::uint64_t seed, std::string& transcript) {
     w.run(w.between(100ms, 1500ms));
     collide(w, a, b, p);
     w.run(w.between(3s, 6s));
+    if (p.lost == kMany) {
+      w.run(100s);  // so long the last of it may take
+      const auto one_each = [&] { return a.engine->ike_sas().size() <= 1 && b.engine->ike_sas().size() <= 1; };
+      require(w.run_until(one_each, 100s), name(p) + ": an IKE SA lingers: " + counts(a) + counts(b));
+    }
     require(w.run_until([&] { return as_wanted(p, a, b); }, 300s), name(p) + ": the two sides do not settle: " + counts(a) + counts(b));
     w.run(100s);  // longer than an SA is remembered that has ended
     require(a.engine->ike_sas().size() == a.established() && b.engine->ike_sas().size() == b.established(),
