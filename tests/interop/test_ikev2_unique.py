@@ -3,7 +3,8 @@
 
 Time limit: 60 s
 As the gateway Culvert has a connection for each value, told by the peer's identity; strongSwan calls from two addresses with one identity each.
-Then strongSwan is killed and comes again, which it says (INITIAL_CONTACT). Last, strongSwan is the gateway that keeps who is there, and Culvert
+Then strongSwan is killed and comes again, which it says (INITIAL_CONTACT), and calls from a place behind a NAT that has one address for port 500
+and another one for port 4500: where IKE_AUTH comes from, it is. Last, strongSwan is the gateway that keeps who is there, and Culvert
 calls it from two of its own addresses.
 """
 import sys
@@ -15,6 +16,14 @@ from lib.traffic import ping  # noqa: E402
 
 GW, SECOND, SERVER = sites.ADDRESS["a"], "10.9.0.11", "10.9.0.2"
 PLACES = {"replace": (1, 2), "keep": (3, 4), "no": (5, 6), "never": (7, 8)}
+NAT = """table ip two {
+  chain post {
+    type nat hook postrouting priority 100
+    ip saddr 10.9.1.1 udp dport 500 snat to 10.9.1.101
+    ip saddr 10.9.1.1 udp dport 4500 snat to 10.9.1.201
+  }
+}
+"""
 BEHIND = {"here": "10.2.64.0/24", "there": "10.2.65.0/24"}          # strongSwan as the gateway
 
 
@@ -82,6 +91,18 @@ def as_gateway(r, site):
     r.check("never: INITIAL_CONTACT is not heeded", established(culvert, "never") == ["10.9.1.7", "10.9.1.7", "10.9.1.8"], established(culvert, "never"))
 
 
+def behind_nat(r, lab, site):
+    site.outside.address("lo", "10.9.1.101/32")
+    site.outside.address("lo", "10.9.1.201/32")
+    site.outside.sh("nft", "-f", lab.write("two-addresses.nft", NAT))
+    ok, text = site.strongswan.initiate("n1")
+    reached, line = ping(site.host, "10.2.1.1", sites.HOST["a"], count=2)
+    seen = established(site.culvert, "replace")
+    r.check("a NAT that has another address for IKE_AUTH: the peer is up where its proof came from", ok and reached and seen == ["10.9.1.201"],
+            f"{seen} {line} {text[-300:]}")
+    site.outside.sh("nft", "delete", "table", "ip", "two")
+
+
 def as_client(r, site):
     peer, culvert = site.strongswan, site.culvert
     contacts = peer.logged(r"N\(INIT_CONTACT\)")
@@ -103,6 +124,7 @@ def body(r, lab):
     site.outside.addresses("lo", ["10.2.64.1/24", "10.2.65.1/24"])
     site.start()
     as_gateway(r, site)
+    behind_nat(r, lab, site)
     as_client(r, site)
 
 
