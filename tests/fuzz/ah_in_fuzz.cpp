@@ -5,38 +5,27 @@
 // Every packet leaves exactly once, and what comes out is a well-formed packet inside of the buffer and of the selectors.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <vector>
 
 #include "dataplane/ip_header.hpp"
 #include "dataplane/nodes/ah.hpp"
-#include "dataplane/nodes/esp.hpp"
 #include "dataplane/nodes/outer_header.hpp"
+#include "tests/fuzz/esp_world.hpp"
 
 namespace {
 
 using namespace culvert;
 using namespace culvert::dp;
+using namespace culvert::dp::fuzz;
 
 constexpr std::uint32_t kCapacity = 64;
 constexpr std::uint16_t kRoom = 128;
 constexpr std::array kAh{"sha256", "sha1-esn", "aes128gmac", "aesxcbc"};
 
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-struct World {
-  CryptoEngine engine;
-  std::unique_ptr<shm::WorkerCounters> worker = std::make_unique<shm::WorkerCounters>();
-  shm::SaCounters counters;
-  InboundTable table{kCapacity};
+struct World : EspWorld {
   std::uint32_t sas = 0, sequence = 0;
-  std::size_t released = 0;
-  DropSink drops{*worker, [](void* self, std::span<void* const> handles) { static_cast<World*>(self)->released += handles.size(); }, this};
 
-  explicit World(CryptoEngine e) : engine(std::move(e)) {
+  explicit World(CryptoEngine e) : EspWorld(std::move(e), kCapacity) {
     for (const Family outer : {Family::V4, Family::V6})
       for (const Family inner : {Family::V4, Family::V6})
         for (const SaMode mode : {SaMode::Tunnel, SaMode::Transport})
@@ -58,12 +47,8 @@ struct World {
                          : TrafficSelector::from({m.remote.address, bits});
     m.mode = mode;
     m.suite = parse_ah_proposal(name)->front();
-    const auto* encr = find_encr(m.suite.encr, m.suite.key_bits);
-    const auto* integ = find_integ(m.suite.integ);
-    m.encr_key_bytes = static_cast<std::uint8_t>(encr != nullptr ? encr->key_bytes() + encr->salt : 0);
-    m.integ_key_bytes = integ != nullptr ? integ->key : std::uint8_t{0};
-    auto in = make_inbound(m, kCapacity, engine, {0, &counters, 0});
-    require(in && table.publish(m.slot, *in) == shm::AckResult::Ok);
+    set_key_sizes(m);
+    add_inbound(m);
   }
 };
 
@@ -131,11 +116,7 @@ Bytes sealed(World& w, InboundSa& sa, ByteView rest) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static World w = [] {
-    auto engine = CryptoEngine::create();
-    require(engine.has_value());
-    return World(std::move(*engine));
-  }();
+  static World w(engine());
   if (size < 1 || size > 4096) return 0;
   const ByteView rest(data + 1, size - 1);
   InboundSa& sa = *w.table.at(data[0] % 0x80U % w.sas);
@@ -145,10 +126,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Burst burst;
   burst.push_back(&p);
   w.released = 0;
-  esp_in_lookup(burst, w.table, w.drops);
-  EspContext context{w.engine, w.drops, 0};
-  esp_in(burst, context);
-  w.drops.flush();
+  w.open(burst);
   require(w.released + burst.size() == 1);
   if (burst.empty()) return 0;
   require(p.data >= buffer.data() && p.data + p.length <= buffer.data() + buffer.size());

@@ -3,15 +3,14 @@
 //   - the text that an authenticated peer encrypted (bit 7 set), so that what lies behind the ICV is reached, too.
 // Every packet leaves exactly once, and what comes out is a well-formed packet inside of the buffer and of the selectors.
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "dataplane/ip_header.hpp"
-#include "dataplane/nodes/esp.hpp"
+#include "tests/fuzz/esp_world.hpp"
 
 namespace {
 using namespace culvert;
 using namespace culvert::dp;
+using namespace culvert::dp::fuzz;
 
 constexpr std::uint32_t kCapacity = 32;
 constexpr std::uint16_t kRoom = 128;
@@ -20,32 +19,16 @@ constexpr std::array kSuites{"aes128gcm16",   "aes256gcm16",     "aes128-sha1", 
                              "aes256-sha256", "aes128gcm8-esn",  "aes256ccm12", "aes192ctr-sha512", "aes128gmac-esn",
                              "null-aesxcbc",  "3des-sha384-esn", "des-md5",     "chacha20poly1305", "aes128-aescmac-esn"};
 
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
 /// One SA per suite and encapsulation, in slots from 0.
-struct World {
-  CryptoEngine engine;
-  std::unique_ptr<shm::WorkerCounters> worker = std::make_unique<shm::WorkerCounters>();
-  shm::SaCounters counters;
-  InboundTable table{kCapacity};
+struct World : EspWorld {
   std::array<SaPtr<OutboundSa>, 2 * kSuites.size()> peers;
-  std::size_t released = 0;
-  DropSink drops{*worker, [](void* self, std::span<void* const> handles) { static_cast<World*>(self)->released += handles.size(); }, this};
   std::uint32_t sequence = 0;
 
-  explicit World(CryptoEngine e) : engine(std::move(e)) {
+  explicit World(CryptoEngine e) : EspWorld(std::move(e), kCapacity) {
     for (std::uint32_t i = 0; i < peers.size(); ++i) {
-      shm::InstallSa m = terms(i);
-      auto in = make_inbound(m, kCapacity, engine, {0, &counters, 0});
-      require(in && table.publish(m.slot, *in) == shm::AckResult::Ok);
-      m.direction = Direction::Outbound;
-      std::swap(m.local, m.remote);
-      std::swap(m.local_ts, m.remote_ts);
-      auto out = make_outbound(m, kCapacity, engine, {0, &counters, 0});
-      require(out.has_value());
-      peers[i] = std::move(*out);
+      const shm::InstallSa m = terms(i);
+      add_inbound(m);
+      peers[i] = peer_of(m);
     }
   }
   static shm::InstallSa terms(std::uint32_t i) {
@@ -60,10 +43,7 @@ struct World {
     m.local_ts = *TrafficSelector::parse("10.1.0.0/24");
     m.remote_ts = *TrafficSelector::parse("10.2.0.0/24");
     m.suite = suite;
-    const auto* encr = find_encr(suite.encr, suite.key_bits);
-    const auto* integ = find_integ(suite.integ);
-    m.encr_key_bytes = static_cast<std::uint8_t>(encr != nullptr ? encr->key_bytes() + encr->salt : 0);
-    m.integ_key_bytes = integ != nullptr ? integ->key : std::uint8_t{0};
+    set_key_sizes(m);
     return m;
   }
 };
@@ -90,11 +70,7 @@ Bytes sealed(World& w, std::size_t which, ByteView text) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static World w = [] {
-    auto engine = CryptoEngine::create();
-    require(engine.has_value());
-    return World(std::move(*engine));
-  }();
+  static World w(engine());
   if (size < 1 || size > 4096) return 0;
   const ByteView rest(data + 1, size - 1);
   Bytes packet = (data[0] & 0x80) != 0 ? sealed(w, data[0] % w.peers.size(), rest) : Bytes(rest.begin(), rest.end());
@@ -108,10 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Burst burst;
   burst.push_back(&p);
   w.released = 0;
-  esp_in_lookup(burst, w.table, w.drops);
-  EspContext context{w.engine, w.drops, 0};
-  esp_in(burst, context);
-  w.drops.flush();
+  w.open(burst);
   require(w.released + burst.size() == 1);
   if (burst.empty()) return 0;
   require(p.data >= packet.data() && p.data + p.length <= packet.data() + packet.size());

@@ -3,17 +3,16 @@
 //   input: the SA (1 byte), then an IP packet, whose header's checksum and length are mended.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <vector>
 
 #include "dataplane/ip_header.hpp"
-#include "dataplane/nodes/esp.hpp"
+#include "tests/fuzz/esp_world.hpp"
 
 namespace {
 
 using namespace culvert;
 using namespace culvert::dp;
+using namespace culvert::dp::fuzz;
 
 constexpr std::uint32_t kCapacity = 128;
 constexpr std::uint16_t kRoom = 192;
@@ -21,20 +20,10 @@ constexpr std::array kEsp{"aes128gcm16", "aes256-sha256", "null-sha1", "aes128gm
 constexpr std::array<std::uint16_t, 2> kPorts{0, 4500};
 constexpr std::array kAh{"sha256", "sha1-esn", "aes128gmac"};
 
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-struct World {
-  CryptoEngine engine;
-  std::unique_ptr<shm::WorkerCounters> worker = std::make_unique<shm::WorkerCounters>();
-  shm::SaCounters counters;
-  InboundTable table{kCapacity};
+struct World : EspWorld {
   std::vector<SaPtr<OutboundSa>> peers;
-  std::size_t released = 0;
-  DropSink drops{*worker, [](void* self, std::span<void* const> handles) { static_cast<World*>(self)->released += handles.size(); }, this};
 
-  explicit World(CryptoEngine e) : engine(std::move(e)) {
+  explicit World(CryptoEngine e) : EspWorld(std::move(e), kCapacity) {
     for (const Family outer : {Family::V4, Family::V6})
       for (const Family inner : {Family::V4, Family::V6})
         for (const SaMode mode : {SaMode::Tunnel, SaMode::Transport}) {
@@ -58,18 +47,9 @@ struct World {
     m.mode = mode;
     m.suite = suite;
     m.replay_window = 64;
-    const auto* encr = find_encr(suite.encr, suite.key_bits);
-    const auto* integ = find_integ(suite.integ);
-    m.encr_key_bytes = static_cast<std::uint8_t>(encr != nullptr ? encr->key_bytes() + encr->salt : 0);
-    m.integ_key_bytes = integ != nullptr ? integ->key : std::uint8_t{0};
-    auto in = make_inbound(m, kCapacity, engine, {0, &counters, 0});
-    require(in && table.publish(m.slot, *in) == shm::AckResult::Ok);
-    m.direction = Direction::Outbound;
-    std::swap(m.local, m.remote);
-    std::swap(m.local_ts, m.remote_ts);
-    auto out = make_outbound(m, kCapacity, engine, {0, &counters, 0});
-    require(out.has_value());
-    peers.push_back(std::move(*out));
+    set_key_sizes(m);
+    add_inbound(m);
+    peers.push_back(peer_of(m));
   }
 };
 
@@ -93,11 +73,7 @@ void mend(std::vector<std::uint8_t>& ip, const OutboundSa& sa) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static World w = [] {
-    auto engine = CryptoEngine::create();
-    require(engine.has_value());
-    return World(std::move(*engine));
-  }();
+  static World w(engine());
   if (size < 2 || size > 4096) return 0;
   OutboundSa& sa = *w.peers[data[0] % w.peers.size()];
   std::vector<std::uint8_t> clear(data + 1, data + size);
@@ -124,9 +100,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (burst.empty()) return 0;
   require(p.data >= buffer.data() && p.data + p.length <= buffer.data() + buffer.size());
   require(parse_ip(p) && !p.fragment && p.family == sa.outer_family && p.protocol == sa.outer_protocol);
-  esp_in_lookup(burst, w.table, w.drops);
-  esp_in(burst, context);
-  w.drops.flush();
+  w.open(burst);
   require(w.released == 0 && burst.size() == 1 && carried() && p.length == clear.size());
   return 0;
 }
