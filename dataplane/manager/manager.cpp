@@ -96,7 +96,7 @@ bool Manager::work() {
     // A datagram goes behind what was asked for before it: an answer of IKE behind the SAs that it is about.
     const std::uint32_t injected = session_->inject.fill();
     const bool commands_left = take_commands();
-    if (session_) more |= commands_left || take_injected(injected);
+    if (session_ && !held_back_) more |= commands_left || take_injected(injected);
     if (session_) more |= send_events();
   }
   return more;
@@ -154,7 +154,7 @@ void Manager::tick(std::uint64_t now) {
 
 bool Manager::take_commands() {
   const std::uint64_t now = monotonic_ns();
-  held_back_ = now < next_commands_;
+  held_back_ = now < next_commands_ && session_->commands.fill() != 0;
   if (held_back_ || events_.size() >= kEventBacklog) return false;  // back-pressure: what is not taken stays in the ring
   std::array<shm::Message, kCommandBatch> batch;
   std::size_t n = 0;

@@ -109,7 +109,7 @@ class Manager {
   int signal_fd_;
   Fd epoll_;
   std::uint64_t next_tick_ = 0, next_statistics_ = 0, next_commands_ = 0;
-  bool held_back_ = false;  // commands may wait in the ring for that moment
+  bool held_back_ = false;  // commands wait in the ring for that moment, and datagrams behind them
   bool stop_ = false;
 };
 
