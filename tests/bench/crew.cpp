@@ -59,8 +59,8 @@ std::size_t crew_buffers() { return 2 * kRoundTimes * kRoundPackets; }
 CrewRow measure_crew(const std::string& suite, Way way, const std::string& size, unsigned rounds, dp::BufferPool& pool,
                      const std::string& folder) {
   const Case single = crew_case(suite, way, size, 1);
-  Path one(single, pool, folder, Crew::One), two(crew_case(suite, way, size, 2), pool, folder, Crew::Two),
-      fat(single, pool, folder, Crew::Fat);
+  Path one(single, pool, folder, Brings::Queues, Crew::One), two(crew_case(suite, way, size, 2), pool, folder, Brings::Queues, Crew::Two),
+      fat(single, pool, folder, Brings::Queues, Crew::Fat);
   std::vector<double> cycles, of_two, of_fat;
   for (unsigned i = 0; i < rounds + kWarmUp; ++i) {
     const double alone = one.crew_slice(kCrewRounds), both = two.crew_slice(kCrewRounds), shared = fat.crew_slice(kCrewRounds);

@@ -1,34 +1,59 @@
 #include "tests/bench/feed.hpp"
 
-#include <array>
+#include <algorithm>
+#include <ranges>
 #include <stdexcept>
 
 #include <pcap/pcap.h>
-#include <rte_ring.h>
+#include <rte_ethdev.h>
 
 namespace culvert::bench {
 
-Feed::Feed(const std::string& device, unsigned queue, const std::string& file)
-    : ring_(rte_ring_lookup(("ETH_RXTX" + std::to_string(queue) + "_" + device).c_str())) {
-  if (ring_ == nullptr) throw std::runtime_error("net_ring has no ring for queue " + std::to_string(queue));
+namespace {
+std::vector<Bytes> frames_of(const std::string& file) {
+  if (file.empty()) return {};
   std::array<char, PCAP_ERRBUF_SIZE> why{};
   pcap_t* in = pcap_open_offline(file.c_str(), why.data());
   if (in == nullptr) throw std::runtime_error(why.data());
+  std::vector<Bytes> out;
   pcap_pkthdr* header = nullptr;
   const std::uint8_t* data = nullptr;
-  while (pcap_next_ex(in, &header, &data) == 1) frames_.emplace_back(data, data + header->caplen);
+  while (pcap_next_ex(in, &header, &data) == 1) out.emplace_back(data, data + header->caplen);
   pcap_close(in);
-  if (frames_.size() > kMost) throw std::runtime_error("more packets than a ring holds");
+  return out;
+}
+}  // namespace
+
+Feed::Feed(const std::string& device, const std::vector<std::string>& files) {
+  std::uint16_t id = 0;
+  if (rte_eth_dev_get_port_by_name(device.c_str(), &id) != 0) throw std::runtime_error("no device " + device);
+  for (const std::string& file : files) {
+    queues_.push_back(std::make_unique<Queue>());
+    queues_.back()->frames = frames_of(file);
+    pointers_.push_back(queues_.back().get());
+  }
+  rte_eth_fp_ops[id].rx_pkt_burst = receive;
+  rte_eth_fp_ops[id].rxq.data = pointers_.data();
 }
 
-void Feed::fill(dp::BufferPool& pool) const {
-  for (const Bytes& frame : frames_) {
+std::uint16_t Feed::receive(void* queue, rte_mbuf** to, std::uint16_t most) {
+  Queue& q = *static_cast<Queue*>(queue);
+  const auto n = static_cast<std::uint16_t>(std::min<std::size_t>(q.end - q.next, most));
+  std::copy_n(q.waiting.data() + q.next, n, to);
+  q.next += n;
+  return n;
+}
+
+void Feed::fill(dp::BufferPool& pool, unsigned queue, std::size_t first, std::size_t n) {
+  Queue& q = *queues_[queue];
+  q.next = q.end = 0;
+  for (const Bytes& frame : q.frames | std::views::drop(first) | std::views::take(n)) {
     dp::Packet p;
-    if (!pool.allocate(p)) throw std::runtime_error("no buffers");
+    if (q.end == kMost || !pool.allocate(p)) throw std::runtime_error("no buffers");
     p.resize(static_cast<std::uint32_t>(frame.size()));
     std::ranges::copy(frame, p.data);
     dp::store_view(p);
-    if (rte_ring_enqueue(ring_, p.handle) != 0) throw std::runtime_error("a ring is full");
+    q.waiting[q.end++] = static_cast<rte_mbuf*>(p.handle);
   }
 }
 

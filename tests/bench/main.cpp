@@ -41,13 +41,14 @@ struct Options {
   std::vector<std::uint32_t> sas, policies;
   unsigned rounds = 100;
   bool json = false, check = false, two = false, hugepages = false;
+  bench::Brings brings = bench::Brings::Copies;
   std::uint32_t cpu = 0;
   std::string turns;
 };
 
 const char* const kUsage =
     "usage: culvert-bench [--json] [--check] [--suite NAME]... [--all] [--size N]... [--way WAY]... [--sas N]...\n"
-    "                     [--policies N]... [--rounds N] [--cpu N] [--hugepages] [--two] [--turns DIR]\n"
+    "                     [--policies N]... [--rounds N] [--cpu N] [--hugepages] [--queued] [--two] [--turns DIR]\n"
     "  --suite NAME  an ESP suite such as aes128gcm16 (the default) or aes256-sha256; may be repeated\n"
     "  --all         every suite\n"
     "  --size N      64, 128, 256, 512, 1024, 1420 or any other size of inner packets, or IMIX; may be repeated (all of these)\n"
@@ -61,6 +62,9 @@ const char* const kUsage =
     "  --hugepages   buffers on hugepages, as a gateway has them: some must be free (vm.nr_hugepages), for root. The default, small "
     "pages,\n"
     "                needs nothing; the devices of both sides are slower by their TLB misses then\n"
+    "  --queued      packets lie in the queues before the time begins, as a NIC puts them there; the default, net_pcap, copies each, which "
+    "is\n"
+    "                measured with it, on both sides\n"
     "  --two         two workers against one, on this CPU and another: on two SAs, and on one SA whose crypto they share; nothing else\n"
     "  --json        the report as JSON\n"
     "  --check       exit 1 if a mark is missed\n";
@@ -85,11 +89,12 @@ std::size_t buffers(const std::vector<Case>& group) {
 }
 
 /// All of them take turns.
-std::vector<Row> measure(const std::vector<Case>& group, unsigned rounds, dp::BufferPool& pool, const std::string& folder) {
+std::vector<Row> measure(const std::vector<Case>& group, const Options& options, dp::BufferPool& pool, const std::string& folder) {
+  unsigned rounds = options.rounds;
   std::vector<std::unique_ptr<bench::Path>> paths;
   std::size_t packets = 0;
   for (const Case& c : group) {
-    paths.push_back(std::make_unique<bench::Path>(c, pool, folder));
+    paths.push_back(std::make_unique<bench::Path>(c, pool, folder, options.brings));
     packets = std::max(packets, bench::Path::buffers(c));
   }
   if (packets > kManyPackets)
@@ -143,7 +148,8 @@ std::uint32_t second_cpu(std::uint32_t first) {
 void serve(const Options& options, dp::BufferPool& pool) {
   constexpr auto kTurn = std::chrono::milliseconds(500);
   const double tsc = tsc_per_ns();
-  bench::Path path(cases(options, options.suites.front(), options.sizes.front(), options.ways.front()).front(), pool, options.turns);
+  bench::Path path(cases(options, options.suites.front(), options.sizes.front(), options.ways.front()).front(), pool, options.turns,
+                   bench::Brings::Copies);
   std::string line;
   while (std::getline(std::cin, line)) {
     std::vector<double> cycles;
@@ -171,7 +177,7 @@ void each_case(const Options& options, Measure&& measure) {
 
 bench::Machine machine(const Options& options, bool first) {
   const auto engine = dp::CryptoEngine::create();
-  return {tsc_per_ns(), engine ? engine->describe() : engine.error(), first, options.hugepages};
+  return {tsc_per_ns(), engine ? engine->describe() : engine.error(), first, options.hugepages, options.brings == bench::Brings::Queues};
 }
 
 int run_two(const Options& options, dp::BufferPool& pool, bool first) {
@@ -218,7 +224,7 @@ int run(const Options& options) {
   if (options.two) return run_two(options, **pool, first);
   std::vector<Row> rows;
   each_case(options, [&](const std::string& suite, Way way, const std::string& size, const std::string& folder) {
-    for (Row& row : measure(cases(options, suite, size, way), options.rounds, **pool, folder)) {
+    for (Row& row : measure(cases(options, suite, size, way), options, **pool, folder)) {
       row.suite = suite;
       row.size = size;
       rows.push_back(std::move(row));
@@ -241,6 +247,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.two = true;
     } else if (a == "--hugepages") {
       o.hugepages = true;
+    } else if (a == "--queued") {
+      o.brings = bench::Brings::Queues;
     } else if (a == "--check") {
       o.check = true;
     } else if (a == "--all") {

@@ -18,6 +18,9 @@ constexpr std::uint16_t kMtu = 1500;
 constexpr std::uint16_t kLan = 0, kWan = 1;
 constexpr std::size_t kSlicePackets = 1536, kLongSlicePackets = 20'000;  // with few SAs, with more; one round is the least
 
+// That lie in a queue at once: some of what a NIC's ring holds. Buffers that the crypto alone goes through in turns are as many, too.
+constexpr std::size_t kFeedBursts = 6;
+
 constexpr std::uint64_t kEnd = ~std::uint64_t{0};
 
 std::string of_queue(const std::string& file, std::size_t queue) { return queue == 0 ? file : file + std::to_string(queue); }
@@ -34,8 +37,14 @@ std::uint32_t capacity(const Case& c) { return std::bit_ceil(c.sas); }
 
 std::size_t Path::buffers(const Case& c) { return c.sizes.size() * (c.way == Way::Both ? 2 : 1); }
 
-Path::Path(const Case& c, BufferPool& pool, const std::string& folder, Crew crew)
-    : case_(c), crew_(crew), pool_(pool), polls_(c.sizes.size() / kBurstMax), packets_(buffers(c) * queues()), sa_counters_(c.sas) {
+Path::Path(const Case& c, BufferPool& pool, const std::string& folder, Brings brings, Crew crew)
+    : case_(c),
+      brings_(brings),
+      crew_(crew),
+      pool_(pool),
+      polls_(c.sizes.size() / kBurstMax),
+      packets_(buffers(c) * queues()),
+      sa_counters_(c.sas) {
   make_sas();
   open_ports(pool, folder);
   make_tables();
@@ -99,14 +108,17 @@ void Path::open_ports(BufferPool& pool, const std::string& folder) {
   const auto open = [&](std::uint16_t index, const std::string& name, bool sends, const std::string& file) {
     config::Port port;
     port.name = name;
-    const bool feeds = sends && crew_ != Crew::None;
-    port.device = feeds   ? "net_ring_" + name + number
-                  : sends ? "net_pcap_" + name + number + ",rx_pcap=" + file + ",infinite_rx=1"
-                          : "net_null_" + name + number + ",no-rx=1";
+    const bool feeds = sends && brings_ == Brings::Queues;
+    port.device =
+        sends && !feeds ? "net_pcap_" + name + number + ",rx_pcap=" + file + ",infinite_rx=1" : "net_null_" + name + number + ",no-rx=1";
     port.mtu = kMtu;
     ports_.push_back(must(Port::open(port, index, workers(), pool), name));
-    for (unsigned q = 0; feeds && q < queues(); ++q) feeds_.emplace_back(port.device, q, of_queue(file, q));
-    return port.device.substr(0, port.device.find(','));
+    const std::string device = port.device.substr(0, port.device.find(','));
+    if (!feeds) return device;
+    std::vector<std::string> files;
+    for (unsigned q = 0; q < workers(); ++q) files.push_back(q < queues() ? of_queue(file, q) : "");
+    feeds_.emplace_back(device, files);
+    return device;
   };
   const std::string clear = folder + "/clear.pcap", sealed = folder + "/sealed.pcap";
   for (std::size_t q = 0; q < queues(); ++q) {
@@ -144,13 +156,14 @@ void Path::make_tables() {
 void Path::make_raw(BufferPool& pool) {
   if (case_.sas == 1) evp_ = std::make_unique<EvpCrypto>(case_.suite);
   const auto g = esp_geometry(case_.suite);
-  for (std::size_t i = 0; i < kBurstMax; ++i) {
+  const std::size_t buffers = brings_ == Brings::Copies ? kBurstMax : kFeedBursts * kBurstMax;
+  raw_ops_.resize(case_.sizes.size());
+  for (std::size_t i = 0; i < buffers; ++i) {
     Packet p;
     if (!pool.allocate(p)) throw std::runtime_error("no buffers");
     raw_buffers_.push_back(p.handle);
     std::memset(p.data, 0x61, p.tailroom);
-    raw_ops_.resize(case_.sizes.size());
-    for (std::size_t at = i; at < raw_ops_.size(); at += kBurstMax)
+    for (std::size_t at = i; at < raw_ops_.size(); at += buffers)
       raw_ops_[at] = {p.data, text_bytes(case_.sizes[at], g->align), case_.order[at]};
   }
 }
@@ -201,31 +214,47 @@ void Path::reset() {
     if (InboundSa* sa = inbound_->at(slot); sa != nullptr) sa->replay.restart();
 }
 
-void Path::round(Kind kind) {
-  switch (kind) {
-    case Kind::Worker:
-      for (std::size_t i = 0; i < polls_; ++i) workers_[0]->poll();
-      break;
-    case Kind::Bound:
-      for (std::size_t i = 0; i < polls_; ++i) bound_->poll();
-      break;
-    case Kind::Devices:
-      for (std::size_t i = 0; i < polls_; ++i) bound_->forward();
-      break;
-    case Kind::Raw:
-    case Kind::Evp:
-      for (std::size_t at = 0; at < raw_ops_.size(); at += kBurstMax) {
-        const auto ops = std::span(raw_ops_).subspan(at, kBurstMax);
-        for (const bool encrypt : {true, false}) {
-          if (encrypt ? !goes_out(case_.way) : !comes_in(case_.way)) continue;
-          if (kind == Kind::Evp) {
-            (void)evp_->run(ops, encrypt);
-          } else {
-            raw_->run(ops, encrypt);
-          }
-        }
+/// One round; the cycles that it took.
+std::uint64_t Path::round(Kind kind) {
+  const auto timed = [](auto&& body) {
+    const std::uint64_t start = cycles();
+    body();
+    return cycles() - start;
+  };
+  if (kind == Kind::Raw || kind == Kind::Evp) return timed([&] { crypto_alone(kind); });
+  if (brings_ == Brings::Copies) return timed([&] { polls(kind, polls_); });
+  std::uint64_t took = 0;
+  for (std::size_t done = 0; done < polls_; done += kFeedBursts) {
+    const std::size_t bursts = std::min(kFeedBursts, polls_ - done);
+    for (Feed& feed : feeds_) feed.fill(pool_, 0, done * kBurstMax, bursts * kBurstMax);
+    took += timed([&] { polls(kind, bursts); });
+  }
+  return took;
+}
+
+void Path::polls(Kind kind, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    if (kind == Kind::Worker) {
+      workers_[0]->poll();
+    } else if (kind == Kind::Bound) {
+      bound_->poll();
+    } else {
+      bound_->forward();
+    }
+  }
+}
+
+void Path::crypto_alone(Kind kind) {
+  for (std::size_t at = 0; at < raw_ops_.size(); at += kBurstMax) {
+    const auto ops = std::span(raw_ops_).subspan(at, kBurstMax);
+    for (const bool encrypt : {true, false}) {
+      if (encrypt ? !goes_out(case_.way) : !comes_in(case_.way)) continue;
+      if (kind == Kind::Evp) {
+        (void)evp_->run(ops, encrypt);
+      } else {
+        raw_->run(ops, encrypt);
       }
-      break;
+    }
   }
 }
 
@@ -259,7 +288,7 @@ void Path::second_worker() {
   for (std::uint64_t round = second_finished_.load() + 1;; ++round) {
     while (wanted_.load(std::memory_order_acquire) < round) __builtin_ia32_pause();
     if (wanted_.load(std::memory_order_relaxed) == kEnd) return;
-    if (feeds_.size() > 1) feeds_[1].fill(pool_);
+    if (queues() > 1) feeds_[0].fill(pool_, 1, 0, packets_);
     second_ready_.store(round, std::memory_order_release);
     while (begun_.load(std::memory_order_acquire) < round) __builtin_ia32_pause();
     if (crew_ == Crew::Fat) {
@@ -276,7 +305,7 @@ void Path::make_ready() {
   const std::uint64_t next = finished_.load(std::memory_order_relaxed) + 1;
   reset();
   wanted_.store(next, std::memory_order_release);
-  feeds_[0].fill(pool_);
+  feeds_[0].fill(pool_, 0, 0, packets_);
   while (workers() > 1 && second_ready_.load(std::memory_order_acquire) < next) __builtin_ia32_pause();
 }
 
@@ -330,9 +359,8 @@ double Path::slice(Kind kind) {
   std::uint64_t took = 0;
   for (unsigned i = 0; i < before + rounds; ++i) {
     if (kind == Kind::Worker) reset();
-    const std::uint64_t start = cycles();
-    round(kind);
-    if (i >= before) took += cycles() - start;
+    const std::uint64_t cycles = round(kind);
+    if (i >= before) took += cycles;
   }
   check(kind, before + rounds);
   return static_cast<double>(took) / static_cast<double>(rounds * packets_);

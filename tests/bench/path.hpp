@@ -1,9 +1,12 @@
-// One worker with everything that it needs, between two devices that cost next to nothing: net_pcap replaying a file without end,
-// and one that takes what it is given. The path under test is Worker::poll(), the function that culvert-dataplane's workers run.
+// One worker with everything that it needs, between a device that brings packets and one that takes what it is given. The path under test
+// is Worker::poll(), the function that culvert-dataplane's workers run.
 //
-//     Way::Out:   pcap(plain packets) -> port "lan" -> worker -> port "wan" (net_null)
-//     Way::In:    pcap(ESP packets)   -> port "wan" -> worker -> port "lan" (net_null)
-//     Way::Both:  both at once, by two pcap devices, which send nowhere
+//     Way::Out:   plain packets -> port "lan" -> worker -> port "wan" (net_null)
+//     Way::In:    ESP packets   -> port "wan" -> worker -> port "lan" (net_null)
+//     Way::Both:  both at once, by two devices that bring packets, which send nowhere
+//
+// What brings packets is net_pcap, replaying a file without end: it copies each, and that is measured with it (Brings::Copies). Or they lie
+// in its queues already, as a NIC puts them there without any doing of this CPU (Brings::Queues, feed.hpp).
 //
 // On the same devices: the bound (bound.hpp), and the devices alone. Beside them, over buffers of the same pool: IPsec-MB and OpenSSL.
 //
@@ -29,6 +32,9 @@ namespace culvert::bench {
 enum class Kind : std::uint8_t { Worker, Bound, Raw, Evp, Devices };
 inline constexpr std::size_t kKinds = 5;
 
+/// How packets come to a port.
+enum class Brings : std::uint8_t { Copies, Queues };
+
 /// Who does the work where two workers are held against one: one; two, each with a queue and an SA of its own; or two that share the crypto
 /// of one SA, which comes by one queue to the first. Packets lie in the queues when a round begins (feed.hpp). None: all other
 /// measurements.
@@ -37,8 +43,9 @@ enum class Crew : std::uint8_t { None, One, Two, Fat };
 class Path {
  public:
   /// `folder`: for the pcap files. Throws std::runtime_error, also where worker, IPsec-MB and OpenSSL do not agree on a packet.
-  /// A crew, of Way::Out or Way::In, of two needs EAL's lcore of worker 0 for the second one, and is measured by crew_slice() alone.
-  Path(const Case& c, dp::BufferPool& pool, const std::string& folder, Crew crew = Crew::None);
+  /// A crew, of Way::Out or Way::In and with Brings::Queues, of two needs EAL's lcore of worker 0 for the second one, and is measured by
+  /// crew_slice() alone.
+  Path(const Case& c, dp::BufferPool& pool, const std::string& folder, Brings brings, Crew crew = Crew::None);
   ~Path();
   Path(const Path&) = delete;
   Path& operator=(const Path&) = delete;
@@ -59,7 +66,9 @@ class Path {
   void make_raw(dp::BufferPool& pool);
   void cross_check();
   void reset();
-  void round(Kind kind);
+  std::uint64_t round(Kind kind);
+  void polls(Kind kind, std::size_t n);
+  void crypto_alone(Kind kind);
   void check(Kind kind, unsigned rounds);
   void make_workers();
   double try_crew_slice(unsigned rounds);
@@ -70,6 +79,7 @@ class Path {
   [[nodiscard]] unsigned workers() const { return crew_ < Crew::Two ? 1 : 2; }
 
   const Case case_;
+  const Brings brings_;
   const Crew crew_;
   dp::BufferPool& pool_;
   std::vector<Feed> feeds_;

@@ -30,7 +30,8 @@ constexpr std::uint64_t kCacheLine = 64;
 
 struct RawCrypto::Impl {
   EspSuite suite;
-  bool wide = false;  // keys of 256 bits
+  bool wide = false;         // keys of 256 bits
+  bool powers_last = false;  // of gcm_key_data
   std::size_t icv = 0;
   IMB_MGR* mgr = nullptr;
   std::vector<gcm_key_data> gcm;  // two of them are empty
@@ -85,6 +86,8 @@ RawCrypto::RawCrypto(const EspSuite& suite, std::uint32_t keys) : impl_(std::mak
         IMB_AES128_GCM_PRE(impl_->mgr, zeros.data(), &key);
       }
     }
+    const auto& powers = impl_->gcm[0].ghash_keys.vaes_avx512.shifted_hkey;
+    impl_->powers_last = std::any_of(std::end(powers) - 16, std::end(powers), [](std::uint8_t byte) { return byte != 0; });
     return;
   }
   impl_->chacha.resize(is_chacha(suite) ? keys : 0);
@@ -186,11 +189,14 @@ void RawCrypto::prefetch(std::uint32_t key, std::uint32_t text) const {
     load(s.inner, 0, 32);
     return load(s.outer, 0, 32);
   }
-  // Behind the round keys stand powers of the hash key, the lowest ones last: a packet needs as many as it has blocks, and one or two more.
+  // Behind the round keys stand powers of the hash key: eight, or 48 with the lowest ones last, of which a packet needs as many as it has
+  // blocks, and one or two more.
   const gcm_key_data& k = impl_->gcm[key];
+  constexpr std::size_t kPowers = offsetof(gcm_key_data, ghash_keys);
+  if (!impl_->powers_last) return load(k, 0, kPowers + 8 * 16);
   const std::size_t powers = std::min<std::size_t>(48, text / 16 + 3);
   load(k, 0, rounds);
-  load(k, offsetof(gcm_key_data, ghash_keys) + (48 - powers) * 16, sizeof k);
+  load(k, kPowers + (48 - powers) * 16, sizeof k);
 }
 
 std::span<const std::uint8_t> RawCrypto::icv() const { return std::span(impl_->tag).first(impl_->icv); }

@@ -74,8 +74,8 @@ std::vector<Mark> marks(const std::vector<Row>& rows) {
 }
 
 void print_table(const std::vector<Row>& rows, const Machine& m) {
-  fmt::print("{}; TSC {:.2f} GHz; one worker, net_pcap in, net_null out; {}medians over the rounds, quartiles in brackets\n", m.crypto,
-             m.tsc_ghz, m.circumstances());
+  fmt::print("{}; TSC {:.2f} GHz; one worker, {}, net_null out; {}medians over the rounds, quartiles in brackets\n", m.crypto, m.tsc_ghz,
+             m.queued ? "packets in queues" : "net_pcap in", m.circumstances());
   fmt::print("{:<14} {:>7} {:>8} {:>5} {:<5} {:>7} {:>7} {:>8} {:>7} {:>7} {:>7} {:>18} {:>7} {:>18} {:>7} {:>7} {:>5}\n", "suite", "SAs",
              "policies", "bytes", "", "ns", "cycles", "outside", "Mpps", "Gbit/s", "bound", "of bound", "raw", "of raw", "EVP", "devices",
              "kept");
@@ -97,8 +97,10 @@ void print_table(const std::vector<Row>& rows, const Machine& m) {
   fmt::print(
       "ns, cycles: of the worker's whole path, per packet (both: of either direction); outside: cycles of it outside of the crypto.\n"
       "Gbit/s: of inner packets. bound: ns of a loop that receives, writes headers, calls the crypto and sends, and does nothing else.\n"
-      "raw, EVP: ns of IPsec-MB and of OpenSSL alone over the same lengths. devices: ns of net_pcap and net_null, in the first and in\n"
-      "the bound. of bound, of raw: how much of their speed the worker has, round by round. kept: of the speed with one SA and policy, in "
+      "raw, EVP: ns of IPsec-MB and of OpenSSL alone over the same lengths. devices: ns of what brings packets and of net_null, in the "
+      "first\n"
+      "and in the bound. of bound, of raw: how much of their speed the worker has, round by round. kept: of the speed with one SA and "
+      "policy, in "
       "the same\n"
       "rounds, beyond what the bound loses, which touches as many sets of keys in the same order.\n");
   for (const Mark& k : marks(rows)) {
@@ -139,6 +141,7 @@ void print_json(const std::vector<Row>& rows, const Machine& m) {
                                                                 {"tsc_ghz", m.tsc_ghz},
                                                                 {"real_time", m.first},
                                                                 {"hugepages", m.hugepages},
+                                                                {"queued", m.queued},
                                                                 {"rows", all},
                                                                 {"marks", met}}));
 }

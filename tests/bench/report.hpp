@@ -52,6 +52,7 @@ struct Machine {
   std::string crypto;
   bool first = false;      ///< it ran at real-time priority
   bool hugepages = false;  ///< DPDK's memory lies on such
+  bool queued = false;     ///< packets lay in the queues
   [[nodiscard]] std::string circumstances() const {
     return std::string(hugepages ? "hugepages; " : "small pages; ") + (first ? "real-time priority; " : "");
   }
