@@ -100,6 +100,12 @@ class Worker {
     std::uint32_t outer_mtu = 0;
     std::uint32_t mtu = 0;  // of what goes in; 0: there is no route
   };
+  /// Packets that leave to one neighbour.
+  struct Row {
+    std::size_t packets = 0;
+    HopId hop = 0;
+    std::uint64_t link = 0;  // Neighbor::link
+  };
 
   /// Of a policy, within a pass: the SA that takes all of its packets.
   struct PolicySa {
@@ -157,7 +163,8 @@ class Worker {
   template <class Flow>
   bool protect_at_once(Packet& p, const Flow& flow, PolicySa& last);
   void leave_under_sas(Burst& packets);
-  bool seal_row(std::span<Packet* const> packets);
+  Row row_of(std::span<Packet* const> packets);
+  void seal_row(std::span<Packet* const> packets, const Row& row);
   void dispatch(Burst& packets);
   void deliver(Packet& p);
   void outbound(Burst& packets);

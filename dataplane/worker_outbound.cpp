@@ -24,33 +24,49 @@ constexpr std::uint32_t kFrameFront = kEthernetBytes + OutboundRow::kFront;
 bool is_simple(const Packet& p, std::uint32_t mtu) {
   return p.length <= mtu && p.headroom >= kFrameFront && p.tailroom >= OutboundRow::kRoomy && p.family == Family::V4 && !opens_tcp(p);
 }
-/// How many of the first ones are, and go under the SA of the first one.
-std::size_t simple_ones(std::span<Packet* const> packets, std::uint32_t mtu) {
-  const OutboundSa* const sa = packets[0]->outbound;
-  std::size_t n = 0;
-  while (n < packets.size() && packets[n]->outbound == sa && is_simple(*packets[n], mtu)) ++n;
-  return n;
-}
-/// What the crypto refused of a row.
-struct Unsealed {
-  std::uint64_t packets = 0, bytes = 0;
 
-  /// Drops that of some packets; the slots of the others come to the front. Returns how many they are.
-  [[gnu::noinline]] std::size_t drop(std::span<Packet* const> some, std::span<const CryptoOp> ops, void** slots, DropSink& drops) {
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < some.size(); ++i) {
-      if (ops[i].ok) {
-        slots[kept++] = slots[i];
-        continue;
-      }
-      packets += 1;
-      bytes += some[i]->length;
-      some[i]->outbound->counters->drop(Direction::Outbound, Drop::CryptoFailed);
-      drops.drop(*some[i], Drop::CryptoFailed);
+/// What was sealed, counted of packets in a row under one SA together.
+class Sealed {
+ public:
+  explicit Sealed(std::uint64_t now_ns) : now_ns_(now_ns) {}
+
+  void count(const Packet& p) {
+    if (p.outbound != sa_) [[unlikely]] {
+      end();
+      sa_ = p.outbound;
     }
-    return kept;
+    packets_ += 1;
+    bytes_ += p.length;
   }
+  void end() {
+    if (packets_ == 0) return;
+    sa_->counters->packets.add(packets_);
+    sa_->counters->bytes.add(bytes_);
+    sa_->counters->sequence.set(sa_->sequence());
+    sa_->counters->last_used_ns.set(now_ns_);
+    packets_ = bytes_ = 0;
+  }
+
+ private:
+  const std::uint64_t now_ns_;
+  OutboundSa* sa_ = nullptr;
+  std::uint64_t packets_ = 0, bytes_ = 0;
 };
+/// Drops what the crypto has refused of some packets; the slots of the others come to the front. Returns how many they are.
+[[gnu::noinline]] std::size_t drop_refused(std::span<Packet* const> some, std::span<const CryptoOp> ops, void** slots, Sealed& sealed,
+                                           DropSink& drops) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < some.size(); ++i) {
+    if (ops[i].ok) {
+      slots[kept++] = slots[i];
+      sealed.count(*some[i]);
+      continue;
+    }
+    some[i]->outbound->counters->drop(Direction::Outbound, Drop::CryptoFailed);
+    drops.drop(*some[i], Drop::CryptoFailed);
+  }
+  return kept;
+}
 }  // namespace
 
 /// RFC 4301 §5.2: what should have come under an SA may not come in clear. Asks for the ways out in the same look, and looks at the sources
@@ -124,49 +140,82 @@ inline bool Worker::protect_at_once(Packet& p, const Flow& flow, PolicySa& last)
 
 /// Packets in clear that go under the SAs that they have: those in rows by seal_row(), the others by protect(). All of an SA stay in order.
 void Worker::leave_under_sas(Burst& packets) {
-  if (together_ == kBurstMax || tap_.on()) return protect(packets);
+  if (tap_.on()) [[unlikely]]
+    return protect(packets);
   Burst others;
   for (std::span<Packet* const> rest(packets.begin(), packets.size()); !rest.empty();) {
-    const std::size_t row = simple_ones(rest, tunnel(*rest[0]->outbound).mtu);
-    if (row >= kWorthARow) {
+    const Row row = row_of(rest);
+    if (row.packets >= kWorthARow) [[likely]] {
       if (!others.empty()) [[unlikely]]
         protect(others);
       others.clear();
-      if (seal_row(rest.first(row))) [[likely]] {
-        rest = rest.subspan(row);
-        continue;
-      }
+      seal_row(rest.first(row.packets), row);
+      rest = rest.subspan(row.packets);
+      continue;
     }
-    const std::size_t n = std::max<std::size_t>(row, 1);
+    const std::size_t n = std::max<std::size_t>(row.packets, 1);
     for (Packet* p : rest.first(n)) others.push_back(p);
     rest = rest.subspan(n);
   }
   if (!others.empty()) protect(others);
 }
 
-/// Packets of one SA, each of which is_simple(): what protect() would do with them, a few at a time, so that all that is written to a
-/// packet is written while its page is at hand. False: nothing was done, for the SA or the way is not usual.
-bool Worker::seal_row(std::span<Packet* const> packets) {
-  OutboundSa& sa = *packets[0]->outbound;
-  const NextHop& hop = env_.fib->hop(tunnel(sa).hop);
-  if (sa.worker != id_ || sa.spread || !hop.leads_out() || hop.port >= tx_.size() || !OutboundRow::usual(sa, packets.size())) return false;
-  OutboundRow row(sa);
-  Neighbor* const neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find_v4(row.header.destination(), hop.port);
-  const std::uint64_t link = neighbor != nullptr ? neighbor->use() : 0;
-  if (Neighbor::state_of(link) != NeighborState::Reachable) return false;
-  esp_.see(&sa);
-  prefetch_keys(sa.keys, packets[0]->length);
-  const FrameHeader header = frame_header(Neighbor::mac_of(link), hop.port, kEtherTypeIpv4);
+/// How many of the first packets are simple, go under usual SAs of ours, and to one neighbour; and starts loading what they need of them.
+Worker::Row Worker::row_of(std::span<Packet* const> packets) {
+  Row row;
+  const OutboundSa* last = nullptr;
+  std::uint32_t mtu = 0;
+  for (; row.packets < packets.size(); ++row.packets) {
+    const Packet& p = *packets[row.packets];
+    if (p.outbound != last) [[unlikely]] {
+      OutboundSa& sa = *p.outbound;
+      const Tunnel& way = tunnel(sa);  // which also says how far it pads
+      if (sa.worker != id_ || sa.spread || !OutboundRow::usual(sa, kBurstMax)) break;
+      if (last == nullptr) {
+        const NextHop& hop = env_.fib->hop(way.hop);
+        if (!hop.leads_out() || hop.port >= tx_.size()) break;
+        row.hop = way.hop;
+        const OuterHeader header(sa);
+        Neighbor* const neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find_v4(header.destination(), hop.port);
+        row.link = neighbor != nullptr ? neighbor->use() : 0;
+        if (Neighbor::state_of(row.link) != NeighborState::Reachable) break;
+      } else if (way.hop != row.hop || env_.fib->hop(way.hop).neighbor == nullptr) {
+        break;
+      }
+      esp_.see(&sa);
+      prefetch_keys(sa.keys, p.length);
+      __builtin_prefetch(sa.counters, 1);
+      last = &sa;
+      mtu = way.mtu;
+    }
+    if (!is_simple(p, mtu)) [[unlikely]]
+      break;
+  }
+  return row;
+}
+
+/// Packets of a row: what protect() would do with them, a few at a time, so that all that is written to a packet is written while its page
+/// is at hand.
+void Worker::seal_row(std::span<Packet* const> packets, const Row& row) {
+  const std::uint16_t port = env_.fib->hop(row.hop).port;
+  const FrameHeader header = frame_header(Neighbor::mac_of(row.link), port, kEtherTypeIpv4);
   std::array<CryptoOp, kBurstMax> ops;
-  Unsealed unsealed;
+  OutboundSa* sa = packets[0]->outbound;
+  OutboundRow of_sa(*sa);
+  Sealed sealed(esp_.now_ns);
   for (std::size_t at = 0; at < packets.size(); at += together_) {
     const auto some = packets.subspan(at, std::min(together_, packets.size() - at));
-    void** const slots = slots_for(some.size(), hop.port);
+    void** const slots = slots_for(some.size(), port);
     for (std::size_t i = 0; i < some.size(); ++i) {
       const Packet& p = *some[i];
+      if (p.outbound != sa) [[unlikely]] {
+        of_sa.take(*sa);
+        sa = p.outbound;
+        of_sa = OutboundRow(*sa);
+      }
       std::uint8_t* const ip = p.data;
       decrement_ttl_v4(ip);
-      const std::uint32_t total = row.write(ip, p.length, OutboundRow::first_of(ip), kProtocolIpip, ops[i]);
+      const std::uint32_t total = of_sa.write(ip, p.length, OutboundRow::first_of(ip), kProtocolIpip, ops[i]);
       std::memcpy(ip - kFrameFront, &header.first, sizeof header.first);
       std::memcpy(ip - OutboundRow::kFront - sizeof header.last, &header.last, sizeof header.last);
       set_bounds(p.handle, p.headroom - kFrameFront, total + kEthernetBytes);
@@ -177,16 +226,17 @@ bool Worker::seal_row(std::span<Packet* const> packets) {
     watch_.lap(shm::Node::Encrypt, some.size());
     bool all = true;
     for (std::size_t i = 0; i < some.size(); ++i) all &= ops[i].ok;
-    const std::size_t kept = all ? some.size() : unsealed.drop(some, ops, slots, drops_);
-    queued(kept, hop.port);
+    std::size_t kept = some.size();
+    if (all) [[likely]] {
+      for (const Packet* p : some) sealed.count(*p);
+    } else {
+      kept = drop_refused(some, ops, slots, sealed, drops_);
+    }
+    queued(kept, port);
     watch_.lap(shm::Node::Send, kept);
   }
-  row.take(sa);
-  sa.counters->packets.add(packets.size() - unsealed.packets);
-  sa.counters->bytes.add(row.bytes - unsealed.bytes);
-  sa.counters->sequence.set(sa.sequence());
-  sa.counters->last_used_ns.set(esp_.now_ns);
-  return true;
+  of_sa.take(*sa);
+  sealed.end();
 }
 
 }  // namespace culvert::dp

@@ -471,6 +471,7 @@ TEST_CASE("packets before their SA: no more than there is room for, not for long
 }
 
 TEST_CASE("what goes into a tunnel comes out of it one hop further and in order, whatever else goes there", "[worker]") {
+  const bool alternate = GENERATE(false, true);  // from packet to packet, between two SAs of one worker
   Rig rig;
   std::minstd_rand random(6);
   const auto flow_of = [](const Bytes& p) {
@@ -480,9 +481,10 @@ TEST_CASE("what goes into a tunnel comes out of it one hop further and in order,
   };
   std::map<Bytes, std::vector<Bytes>> want, got;  // by protocol and addresses
   std::array<std::uint64_t, kSas> packets{}, bytes{}, sent{};
-  std::uint32_t sa = 0;
+  std::uint32_t first = 0;
   for (std::uint32_t n = 1; n <= 3000; ++n) {
-    if (random() % 12 == 0) sa = random() % kSas;
+    if (random() % 12 == 0) first = random() % kSas;
+    const std::uint32_t sa = (first + (alternate ? n % 2 * kWorkers : 0)) % kSas;
     Bytes p = numbered(kHost + random() % 3, far_host(sa), n, 40 + random() % 1380, random() % 20 == 0 ? 1 : 9);
     p[1] = static_cast<std::uint8_t>(random());
     p[6] = random() % 2 == 0 ? 0x40 : 0;
