@@ -63,8 +63,8 @@ bool init_arch(IMB_MGR* mgr, CryptoArch arch) {
 }  // namespace
 
 void CryptoEngine::Impl::take_direct_calls() {
-  seal = {image.here(mgr->gcm128_enc), image.here(mgr->gcm192_enc), image.here(mgr->gcm256_enc)};
-  open = {image.here(mgr->gcm128_dec), image.here(mgr->gcm192_dec), image.here(mgr->gcm256_dec)};
+  seal = {nullptr, nullptr, image.here(mgr->gcm128_enc), image.here(mgr->gcm192_enc), image.here(mgr->gcm256_enc)};
+  open = {nullptr, nullptr, image.here(mgr->gcm128_dec), image.here(mgr->gcm192_dec), image.here(mgr->gcm256_dec)};
 }
 
 bool CryptoEngine::Impl::seed_ivs() {
@@ -171,7 +171,7 @@ void CryptoEngine::Impl::gmac(CryptoOp& op, const std::uint8_t* nonce, bool seal
       put_be32(op.esp, op.sequence_high);
     }
   }
-  seal[k.direct](gcm_keys(k), &context, nullptr, nullptr, 0, nonce, from, covered, tag.data(), g.icv);
+  seal[k.key_bytes / 8](gcm_keys(k), &context, nullptr, nullptr, 0, nonce, from, covered, tag.data(), g.icv);
   if (g.esn && !g.ah) std::memcpy(from, borrowed.data(), borrowed.size());
   if (sealing) std::memcpy(icv, tag.data(), g.icv);
   op.ok = sealing || equal_tag(tag.data(), received.data(), g.icv);
@@ -197,12 +197,13 @@ inline void CryptoEngine::Impl::direct(CryptoOp& op, bool sealing) {
     aad_bytes = extended.size();
   }
   if (sealing) {
-    seal[k.direct](gcm_keys(k), &context, text, text, op.text_length, nonce.bytes.data(), aad, aad_bytes, text + op.text_length, g.icv);
+    seal[k.key_bytes / 8](gcm_keys(k), &context, text, text, op.text_length, nonce.bytes.data(), aad, aad_bytes, text + op.text_length,
+                          g.icv);
     op.ok = true;
     return;
   }
   alignas(16) std::array<std::uint8_t, 16> tag;
-  open[k.direct](gcm_keys(k), &context, text, text, op.text_length, nonce.bytes.data(), aad, aad_bytes, tag.data(), tag.size());
+  open[k.key_bytes / 8](gcm_keys(k), &context, text, text, op.text_length, nonce.bytes.data(), aad, aad_bytes, tag.data(), tag.size());
   op.ok = g.icv == 16 ? equal_tag16(tag.data(), text + op.text_length) : equal_tag(tag.data(), text + op.text_length, g.icv);
 }
 
@@ -212,7 +213,7 @@ template <bool kSealing, bool kWhole>
 [[gnu::always_inline]] inline std::size_t CryptoEngine::Impl::gcm_row(std::span<CryptoOp> ops) {
   constexpr std::uint32_t kIv = 8, kFront = kEspHeaderBytes + kIv;
   const SaKeys* const keys = ops[0].keys;
-  const auto call = kSealing ? seal[keys->direct] : open[keys->direct];
+  const auto call = (kSealing ? seal : open)[keys->key_bytes / 8];
   const std::size_t icv = kWhole ? 16 : keys->geometry.icv;
   gcm_context_data context;
   alignas(16) std::array<std::uint8_t, 16> tag;

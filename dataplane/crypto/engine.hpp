@@ -28,27 +28,38 @@ namespace culvert::dp {
 
 /// Expanded keys of one SA: what a packet needs, computed once. The bytes mean something to the engine only. Secret.
 struct alignas(64) SaKeys {
+  std::array<std::uint8_t, 1008> schedule;  ///< GCM: round keys and hash key powers; else key schedules
+  // In the schedule's last line, of which a packet needs the rest, too.
   EspGeometry geometry;
   std::array<std::uint8_t, 4> salt{};                     ///< of the nonce: 4 bytes, 3 of CCM
-  std::uint8_t cipher = 0, hash = 0, key_bytes = 0;       ///< IPsec-MB's numbers; bytes of the cipher's key
-  std::uint8_t direct = 0;                                ///< which of the direct calls: 0, 1, 2 for keys of 128, 192, 256 bits
-  alignas(64) std::array<std::uint8_t, 1024> schedule;    ///< GCM: round keys and hash key powers; else key schedules
+  std::uint8_t cipher = 0, hash = 0;                      ///< IPsec-MB's numbers
+  std::uint8_t key_bytes = 0;                             ///< of the cipher's key
+  std::uint8_t lines = 0;                                 ///< of GCM: what prefetch_keys() loads of the schedule, from its beginning
   alignas(64) std::array<std::uint8_t, 64> inner, outer;  ///< HMAC: state after the padded key's block
+
+  /// Round keys, and no powers of the hash key: those stand at the end, the lowest one last.
+  [[nodiscard]] bool powers_last() const { return lines < kAllPowers; }
+  /// Round keys of whatever length, and eight powers behind them, which are all.
+  static constexpr std::uint8_t kAllPowers = 6;
 };
 
-/// Starts loading the keys that a packet of `bytes` needs, ahead of the batch. Under GCM those are the round keys and, from the end of the
-/// schedule on, as many powers of the hash key as the packet has blocks, and a few.
+/// Starts loading the keys that a packet of `bytes` needs, ahead of the batch. Under GCM those are the round keys and either all powers of
+/// the hash key, or, from the end of the schedule on, as many as the packet has blocks, and a few.
 inline void prefetch_keys(const SaKeys& keys, std::uint32_t bytes) {
-  constexpr std::size_t kLine = 64, kMostPowers = 12 * kLine;
-  const std::uint8_t* end = keys.schedule.data() + keys.schedule.size();
+  constexpr std::size_t kLine = 64, kFirst = 3, kMostPowers = 12 * kLine;
+  const std::uint8_t* const begin = keys.schedule.data();
   __builtin_prefetch(&keys.geometry);
-  for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(keys.schedule.data() + kLine * line);
+  for (std::size_t line = 0; line < kFirst; ++line) __builtin_prefetch(begin + kLine * line);
   if (keys.geometry.kind == EspKind::Jobs) {
+    __builtin_prefetch(begin + kLine * kFirst);
     __builtin_prefetch(keys.inner.data());
     __builtin_prefetch(keys.outer.data());
     return;
   }
-  for (std::size_t back = kLine; back <= std::min<std::size_t>(bytes + kLine, kMostPowers); back += kLine) __builtin_prefetch(end - back);
+  for (std::size_t line = kFirst; line < keys.lines; ++line) __builtin_prefetch(begin + kLine * line);
+  if (!keys.powers_last()) return;
+  const std::uint8_t* const last = begin + sizeof keys.schedule / kLine * kLine;
+  for (std::size_t back = kLine; back <= std::min<std::size_t>(bytes, kMostPowers - kLine); back += kLine) __builtin_prefetch(last - back);
 }
 
 /// One packet's operation. `text_length` may be 0 under GCM; under CBC it is a multiple of the block. With extended sequence

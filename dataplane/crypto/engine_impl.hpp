@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstring>
 
 #include <intel-ipsec-mb.h>
@@ -21,7 +22,9 @@ inline constexpr std::size_t kDecryptAt = 256;     // of an AES decryption sched
 inline constexpr std::size_t kXcbcAt = 512;        // of XCBC: K1's schedule, K2, K3; of CMAC: the key's schedule and both subkeys
 inline constexpr std::size_t kXcbcSchedule = 176;  // 11 round keys
 static_assert(kDecryptAt >= kAesSchedule && kXcbcAt >= kDecryptAt + kAesSchedule && kXcbcAt >= 3 * kDesSchedule);
-static_assert(sizeof(SaKeys::schedule) - sizeof(gcm_key_data) < 64);  // prefetch_keys() counts on it
+// What IPsec-MB has in a schedule ends where the rest of the last line begins.
+static_assert(offsetof(SaKeys, schedule) == 0 && offsetof(SaKeys, inner) == 1024 &&
+              sizeof(SaKeys::schedule) == offsetof(gcm_key_data, ghash_keys) + sizeof(gcm_key_data::ghash_keys));
 static_assert(kXcbcAt + kXcbcSchedule + 32 <= sizeof(SaKeys::schedule));
 
 inline const gcm_key_data* gcm_keys(const SaKeys& k) { return reinterpret_cast<const gcm_key_data*>(k.schedule.data()); }
@@ -47,7 +50,7 @@ struct CryptoEngine::Impl {
 
   IMB_MGR* mgr = nullptr;
   OwnImage image;
-  std::array<aes_gcm_enc_dec_t, 3> seal{}, open{};  // by SaKeys::direct; in `image`
+  std::array<aes_gcm_enc_dec_t, 5> seal{}, open{};  // by an eighth of SaKeys::key_bytes; in `image`
   // The IV generator.
   alignas(64) std::array<std::uint8_t, 256> iv_schedule{};
   alignas(64) std::array<std::uint8_t, kIvBlocks * 16> ivs{};

@@ -75,9 +75,13 @@ bool expand_gcm(IMB_MGR* mgr, ByteView key_and_salt, SaKeys& out) {
   if (key_and_salt.size() < out.salt.size()) return false;
   const ByteView key = key_and_salt.first(key_and_salt.size() - out.salt.size());
   if (key.size() != 16 && key.size() != 24 && key.size() != 32) return false;
-  out.direct = static_cast<std::uint8_t>((key.size() - 16) / 8);
+  out.key_bytes = static_cast<std::uint8_t>(key.size());
   const std::array expand{mgr->gcm128_pre, mgr->gcm192_pre, mgr->gcm256_pre};
-  expand[out.direct](key.data(), reinterpret_cast<gcm_key_data*>(out.schedule.data()));
+  out.schedule.fill(0);
+  expand[(key.size() - 16) / 8](key.data(), reinterpret_cast<gcm_key_data*>(out.schedule.data()));
+  // Where IPsec-MB has 48 powers of the hash key they reach to the end; else there are eight (gcm_key_data).
+  const bool to_end = std::ranges::any_of(std::span(out.schedule).last(16), [](std::uint8_t byte) { return byte != 0; });
+  out.lines = !to_end ? SaKeys::kAllPowers : key.size() == 16 ? std::uint8_t{3} : std::uint8_t{4};
   std::ranges::copy(key_and_salt.last(out.salt.size()), out.salt.begin());
   return true;
 }

@@ -29,8 +29,7 @@ struct OuterHeader {
 
   explicit OuterHeader(const OutboundSa& sa) {
     const std::uint32_t peer = __builtin_bswap32(peer_address(sa.peer.load(std::memory_order_relaxed)));
-    std::uint32_t spi;
-    std::memcpy(&spi, sa.header.data() + kIpv4HeaderBytes, sizeof spi);
+    const std::uint32_t spi = __builtin_bswap32(sa.spi.value);
     std::memcpy(&second, sa.header.data() + 8, sizeof second);
     second &= ~std::uint64_t{0xffff0000};
     sum = (second & 0xffffffff) + (second >> 32) + peer;

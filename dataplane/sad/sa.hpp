@@ -255,9 +255,8 @@ struct alignas(64) InboundSa : SaBase {
 struct alignas(64) OutboundSa : SaBase {
   static constexpr std::uint32_t kAnyMtu = ~std::uint32_t{0};
   static constexpr std::size_t kMaxTemplate = Relocation::kMaxHeader;  ///< room for IPv6, UDP and the ESP header
-  // IP header, UDP header if any, SPI: all that is the same in every packet.
-  alignas(64) std::array<std::uint8_t, kMaxTemplate> header{};
-  std::uint8_t header_bytes = 0;  ///< through the ESP header (SPI and sequence number)
+  // With the base and the keys, up to the header's 16th byte, all that a packet under a usual SA needs.
+  alignas(64) std::uint8_t header_bytes = 0;  ///< through the ESP header (SPI and sequence number)
   std::uint8_t ip_bytes = 0;
   std::uint8_t class_mask = 0xff;  ///< what of the inner DSCP and ECN goes outside
   bool cut_after = false;          ///< what is too large may be fragmented outside
@@ -265,19 +264,21 @@ struct alignas(64) OutboundSa : SaBase {
   std::uint16_t df_set = 0;        ///< kIpv4Df: it is always set
   std::uint16_t mss = 0;           ///< PacketRules::mss
   std::uint16_t tfc_padding = 0;   ///< PacketRules::tfc_padding
-  VrfId outer_vrf = kDefaultVrf;   ///< by which its packets leave
-  PolicyId policy;
   /// By the manager: the largest outer packet that the way to the peer takes, as far as it was told.
   std::atomic<std::uint32_t> path_mtu{kAnyMtu};
-  std::uint32_t pad_to = 0;         ///< by the owner: smaller inner packets are padded to this many bytes
-  std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags, destination
-  std::atomic<PeerWord> peer{0};    ///< outer destination; by the manager
+  std::atomic<PeerWord> peer{0};  ///< outer destination; by the manager
   /// By the owner: which way the peer lies, as long as that does not change: see where(), Fib::epoch().
   struct Way {
     std::uint64_t where = ~std::uint64_t{0};
     std::uint32_t epoch = 0;
     std::uint16_t hop = 0;
   } way;
+  std::uint32_t pad_to = 0;       ///< by the owner: smaller inner packets are padded to this many bytes
+  VrfId outer_vrf = kDefaultVrf;  ///< by which its packets leave
+  // IP header, UDP header if any, SPI: all that is the same in every packet.
+  alignas(16) std::array<std::uint8_t, kMaxTemplate> header{};
+  std::uint32_t checksum_base = 0;  ///< sum over the IPv4 header without TOS, total length, ID, flags, destination
+  PolicyId policy;
   alignas(64) SaKeys keys;
   PeerV6 peer_v6;                        ///< the same of an IPv6 one
   PreparedSelector source, destination;  ///< inner: our side, their side
@@ -298,11 +299,10 @@ struct alignas(64) OutboundSa : SaBase {
   [[nodiscard]] std::uint64_t where() const {
     return outer_family == Family::V4 ? peer.load(std::memory_order_acquire) : std::uint64_t{peer_v6.stores()};
   }
-  /// Starts loading what each packet needs, but for the keys.
+  /// Starts loading what each packet needs, but for the base, which is at hand, and the keys.
   void prefetch() const {
-    __builtin_prefetch(this);
-    __builtin_prefetch(header.data());
-    __builtin_prefetch(header.data() + kMaxTemplate);
+    __builtin_prefetch(&header_bytes);
+    if (udp || outer_family == Family::V6) __builtin_prefetch(&checksum_base);
   }
   /// Sequence number of the latest packet: as many as were sent or left out, since they count from 1 (RFC 4303 §2.2).
   [[nodiscard]] std::uint64_t sequence() const { return usage.packets; }
