@@ -175,8 +175,8 @@ Worker::Row Worker::row_of(std::span<Packet* const> packets) {
         const NextHop& hop = env_.fib->hop(way.hop);
         if (!hop.leads_out() || hop.port >= tx_.size()) break;
         row.hop = way.hop;
-        const OuterHeader header(sa);
-        Neighbor* const neighbor = hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find_v4(header.destination(), hop.port);
+        Neighbor* const neighbor =
+            hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find_v4(OuterHeader(sa).destination(), hop.port);
         row.link = neighbor != nullptr ? neighbor->use() : 0;
         if (Neighbor::state_of(row.link) != NeighborState::Reachable) break;
       } else if (way.hop != row.hop || env_.fib->hop(way.hop).neighbor == nullptr) {
