@@ -81,7 +81,7 @@ struct CryptoEngine::Impl {
   void fill_cipher(IMB_JOB& job, const CryptoOp& op, bool sealing, Scratch& s);
   static void fill_aead(IMB_JOB& job, const CryptoOp& op, std::size_t salt_bytes, Scratch& s);
   void take_jobs(IMB_JOB* const* jobs, std::uint32_t n, bool sealing);
-  void run_jobs(std::span<CryptoOp* const> ops, bool sealing);
+  void run_jobs(std::span<CryptoOp*> ops, bool sealing);
   template <bool kSealing, bool kWhole>
   std::size_t gcm_row(std::span<CryptoOp> ops);
   template <bool kSealing>

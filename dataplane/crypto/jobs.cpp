@@ -128,7 +128,11 @@ void CryptoEngine::Impl::take_jobs(IMB_JOB* const* jobs, std::uint32_t n, bool s
   }
 }
 
-void CryptoEngine::Impl::run_jobs(std::span<CryptoOp* const> ops, bool sealing) {
+/// `ops`: at most kChunk. The longest first: as long as there are others to begin, no lane is empty beside them.
+void CryptoEngine::Impl::run_jobs(std::span<CryptoOp*> ops, bool sealing) {
+  if (const auto longer = [](const CryptoOp* a, const CryptoOp* b) { return a->text_length > b->text_length; };
+      !std::ranges::is_sorted(ops, longer))
+    std::ranges::sort(ops, longer);
   std::array<IMB_JOB*, kChunk> jobs{};
   while (!ops.empty()) {
     const std::uint32_t want = static_cast<std::uint32_t>(std::min(ops.size(), kChunk));
