@@ -6,8 +6,10 @@ namespace culvert::config {
 Section<Ppk> ppk_section() {
   return Section<Ppk>()
       .key("ppk_id", &Ppk::id, text("a name, or empty: none", 64),
-           "With version: 2, the name that both sides know their post-quantum pre-shared key by (RFC 8784): a secret beside psk or pubkey "
-           "on both sides that is mixed into the keys, so that whoever records today and breaks the key exchange one day cannot read.")
+           "With version: 2, the name that both sides know their post-quantum pre-shared key by (RFC 8784): a secret beside what each "
+           "side proves itself by that is mixed into the keys, so that whoever records today and breaks the key exchange one day cannot "
+           "read. "
+           "What is said before it does not protect; with EAP-MSCHAPv2, that is what passwords can be guessed by.")
       .key("ppk", &Ppk::secret, or_none(secret_reference()), "Where it is, as for secret: 32 random bytes, or more.")
       .key("ppk_required", &Ppk::required, boolean(),
            "Nothing is negotiated without it. false: with a peer that lacks it, it goes without.");

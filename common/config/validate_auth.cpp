@@ -205,8 +205,6 @@ void check_ppk(const Connection& c, const Where& at) {
     return refuse(c.ppk.required, "ppk_required");
   }
   if (!at.clean({"ppk_id", "ppk"})) return;
-  if (!c.ppk.id.empty() && any_proof(c, is_eap))
-    return at.key("ppk_id").error("expected no such key beside EAP: a post-quantum pre-shared key goes with psk or pubkey");
   const bool secret = c.ppk.secret.kind != SecretRef::Kind::None;
   if (!c.ppk.id.empty() && !secret) at.key("ppk").error("the key is missing beside ppk_id: expected " + secret_reference().expects);
   if (c.ppk.id.empty() && (secret || c.ppk.required))
@@ -214,6 +212,9 @@ void check_ppk(const Connection& c, const Where& at) {
                            ": expected the name that both sides know the key by");
   if (secret && c.secret.kind == c.ppk.secret.kind && c.secret.where == c.ppk.secret.where)
     at.key("ppk").error("expected another place than that of secret: who learns the one must not have the other");
+  const SecretRef& password = c.local_auth.password;
+  if (secret && password.kind == c.ppk.secret.kind && password.where == c.ppk.secret.where)
+    at.key("ppk").error("expected another place than that of the password: who learns the one must not have the other");
 }
 }  // namespace
 

@@ -276,7 +276,7 @@ struct ByEvidence {
     const bool phase2 = f.about_child();
     std::string text = e.difference.empty() ? std::string{} : "No proposal suits both sides; the first difference: " + e.difference + ".";
     std::vector<Likely> out{likely(phase2 ? "phase2_proposal" : "phase1_proposal", std::move(text))};
-    if (f.by == RefusedBy::Peer && begins_ike_sa(f)) out.push_back(likely("no_peer_connection"));
+    if (f.by == RefusedBy::Peer && begins_ike_sa(f)) out.insert(f.cause.own_spi ? out.begin() : out.end(), likely("no_peer_connection"));
     return out;
   }
   std::vector<Likely> operator()(const ike::IdentityEvidence& e) const {

@@ -342,6 +342,8 @@ Remedy remedy(const Failure& f, const config::Connection* c, const config::Gatew
   const auto* e = std::get_if<ike::ProposalEvidence>(&f.cause.evidence);
   if (!e) return by_cause(f, c);
   const bool phase2 = f.about_child();
+  if (f.by == RefusedBy::Peer && f.cause.own_spi)
+    return {{}, "Look whether the peer has a connection of IKEv2 for our address. If it has one, compare proposals with it."};
   if (f.by == RefusedBy::Peer)
     return {{},
             std::string("The peer does not say what it wants. Compare ") + (phase2 ? "esp_proposals, PFS included," : "proposals") +

@@ -93,10 +93,11 @@ RefusedBy usual_refuser(Reason reason);
 struct Cause {
   unsigned number = 0;  ///< of the message in its exchange, that was refused or never answered; 0: not about one
   Evidence evidence{};
-  std::string said{};             ///< the notification of the peer, by name; empty: none
-  bool on_4500 = false;           ///< what never came was to come on port 4500 (RFC 3947 §4, RFC 7296 §2.23)
-  bool said_proven = false;       ///< it came under our keys; false: in clear, and only hinted at
-  std::size_t round = 0;          ///< of several proofs, from 0 on
+  std::string said{};        ///< the notification of the peer, by name; empty: none
+  bool on_4500 = false;      ///< what never came was to come on port 4500 (RFC 3947 §4, RFC 7296 §2.23)
+  bool said_proven = false;  ///< it came under our keys; false: in clear, and only hinted at
+  bool own_spi = false;   ///< ... of IKE_SA_INIT, with an SPI of the peer's: from who has come to our proposals it is zero (RFC 7296 §2.6)
+  std::size_t round = 0;  ///< of several proofs, from 0 on
   bool more_proofs = false;       ///< it may stand for further proofs that the peer asks for (RFC 4739)
   std::string ppk{};              ///< how a PPK is, or may be, what it is about (RFC 8784), a sentence; empty: there is none in it
   bool unheard = false;           ///< a RADIUS server may be there, and has never answered by the secret that we have for it

@@ -33,9 +33,9 @@ struct OwnProof {
   std::optional<Auth> auth{}, without{};
 };
 
-/// The request, our proof being made; without one (EAP), what it is to be about is kept. `init_reply`: the responder's IKE_SA_INIT.
-void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const OwnProof& proof, SecretBytes octets = {}) {
-  if (sa.rounds.now > 0) return send_further_proof(core, now, sa, proof.auth, std::move(octets));
+/// The request, our proof being made. `init_reply`: the responder's IKE_SA_INIT.
+void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const OwnProof& proof) {
+  if (sa.rounds.now > 0) return send_further_proof(core, now, sa, proof.auth);
   const config::Connection& c = core.connection(sa);
   Builder b;
   b.add(own_id<IdI>(c.local_id, sa.local.address));
@@ -49,10 +49,8 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
     add_follows(core, sa, b);
     if (last_round(core, sa)) add_token(core, sa, b);
   }
-  if (!last_round(core, sa)) {
-    b.notify(NotifyType::MultipleAuthSupported);
-    sa.rounds.init_request = std::move(sa.init_request);
-  }
+  if (!last_round(core, sa)) b.notify(NotifyType::MultipleAuthSupported);
+  if (!last_round(core, sa) || !proof.auth) sa.rounds.init_request = std::move(sa.init_request);
   if (c.unique != config::Unique::Never && sa.replaces.empty() && (sa.pass || !core.contacted.contains({sa.remote.vrf, sa.remote.address})))
     b.notify(NotifyType::InitialContact);
   offer_mobility(core, sa, b);
@@ -72,7 +70,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
     add_child_wish(core, sa, make, false, b);
   }
   sa.init_request = std::move(init_reply);  // from now on the responder's, which it signs
-  sa.state = AuthSent{send_request(core, now, sa, ike::kExchangeAuth, b), std::move(make), std::move(octets)};
+  sa.state = AuthSent{send_request(core, now, sa, ike::kExchangeAuth, b), std::move(make)};
 }
 
 /// Its certificate and its signature go to be checked, if there is one.
@@ -91,8 +89,7 @@ void verify(Core& core, TimePoint now, IkeSa& sa, AuthSent& state, Message reply
   const JobId job = ask_verification(core, sa, reply, static_cast<std::uint8_t>(id.type), id.data, *proof,
                                      Bytes(octets.view().begin(), octets.view().end()));
   MakeChild make = std::move(state.make);
-  SecretBytes own = std::move(state.octets);
-  sa.state = Verifying{job, std::move(make), std::move(reply), std::move(own)};
+  sa.state = Verifying{job, std::move(make), std::move(reply)};
 }
 
 /// Whether the peer's pre-shared key is ours; refused here if not.
@@ -161,12 +158,14 @@ void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n)
     return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthRounds,
                              "The peer refuses behind all of our proofs (" + said + "): it may ask for more of them.",
                              {.number = 3, .said = said, .said_proven = true, .by = ike::RefusedBy::Peer});
-  const bool asked = std::holds_alternative<ProvingUser>(sa.state);  // for our name, at least
+  const auto* proving = std::get_if<ProvingUser>(&sa.state);
+  const bool asked = proving != nullptr;                        // for our name, at least
+  const bool proof_seen = !user || (asked && proving->proved);  // and of which PPK it is
   Cause cause{.number = asked ? 5U : 3U,
               .said = said,
               .said_proven = true,
               .more_proofs = more,
-              .ppk = ppk_doubt(core, sa),
+              .ppk = proof_seen ? ppk_doubt(core, sa) : "",
               .by = ike::RefusedBy::Peer};
   if (psk) cause.evidence = ike::SecretEvidence{ike::SecretEvidence::Problem::Differs, {}};
   if (!psk && !user) cause.evidence = ike::IdentityEvidence{.expected = {}, .received = own, .ours = true, .proven = false};
@@ -176,7 +175,7 @@ void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& n)
                          : asked ? "it takes no users here, or not what EAP has led to, or not our identity "
                          : user  ? "it takes no users here, or not our identity "
                                  : "it does not trust our certificate, or does not take our identity ") +
-                        own + or_ppk(core, sa) + (more ? ", or it asks for a further proof (RFC 4739)." : "."),
+                        own + (proof_seen ? or_ppk(core, sa) : "") + (more ? ", or it asks for a further proof (RFC 4739)." : "."),
                     std::move(cause));
   if (named) start_sa(core, now, again);
 }
@@ -193,16 +192,17 @@ void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, cons
   sa.childless ? go_on_childless(core, now, sa, reply) : take_child_answer(core, now, sa, std::move(make), reply);
 }
 
-SecretBytes own_octets(Core& core, const IkeSa& sa, bool with_ppk) {
+SecretBytes own_octets(const Core& core, const IkeSa& sa, const SecretBytes& sk_pi) {
   const IdI id = own_id<IdI>(core.proofs(sa).local_id, sa.local.address);
-  const Bytes& first = sa.rounds.now == 0 ? sa.init_request : sa.rounds.init_request;
-  return signed_octets(sa.keys.prf, first, sa.nonce_r, (with_ppk ? sa.ppk->pi : sa.keys.pi).view(), encode_body(id), sa.int_auth);
+  const Bytes& first = sa.rounds.init_request.empty() ? sa.init_request : sa.rounds.init_request;
+  return signed_octets(sa.keys.prf, first, sa.nonce_r, sk_pi.view(), encode_body(id), sa.int_auth);
 }
 
 void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
   const config::Connection& c = core.connection(sa);
   sa.local_id = text(own_id<IdI>(c.local_id, sa.local.address));
-  if (sa.pass) return send_proof(core, now, sa, init_reply, {resumed_proof(sa, sa.keys.pi, own_octets(core, sa, false)), std::nullopt});
+  if (sa.pass)
+    return send_proof(core, now, sa, init_reply, {resumed_proof(sa, sa.keys.pi, own_octets(core, sa, sa.keys.pi)), std::nullopt});
   if (const auto why = too_few_rounds(core, sa))
     return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::AuthRounds, *why, {.number = 2});
   if (auto fault = begin_ppk(core, sa))
@@ -213,8 +213,8 @@ void send_auth(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
 void prove(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
   const config::Connection& c = core.proofs(sa);
   if (!config::proves_local(core.connection(sa), sa.rounds.now)) return send_proof(core, now, sa, init_reply, {});
-  SecretBytes octets = own_octets(core, sa, sa.ppk.has_value());
-  if (config::is_eap(c.local_auth.auth)) return send_proof(core, now, sa, init_reply, {}, std::move(octets));
+  if (config::is_eap(c.local_auth.auth)) return send_proof(core, now, sa, init_reply, {});
+  const SecretBytes octets = own_octets(core, sa, proving_key(sa));
   if (c.local_auth.auth == config::Proof::Pubkey) {
     const auto scheme = signing_scheme(core, sa);
     if (!scheme) return connecting_failed(core, now, sa, Exchange::IkeAuth, Reason::NoSecret, scheme.error(), {.number = 3});
@@ -233,7 +233,7 @@ void prove(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply) {
     return Auth{AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
   };
   std::optional<Auth> without;
-  if (may_lack_ppk(core, sa)) without = proof(own_octets(core, sa, false));
+  if (may_lack_ppk(core, sa)) without = proof(own_octets(core, sa, sa.keys.pi));
   send_proof(core, now, sa, init_reply, {proof(octets), std::move(without)});
 }
 
@@ -248,7 +248,7 @@ void on_auth_signed(Core& core, TimePoint now, IkeSa& sa, const ike::SignResult&
                              {.number = 3});
   Auth made = signature_auth(state->scheme, result.signature);
   if (!state->proof && may_lack_ppk(core, sa)) {
-    state->job = ask_signature(core, sa, state->scheme, own_octets(core, sa, false));
+    state->job = ask_signature(core, sa, state->scheme, own_octets(core, sa, sa.keys.pi));
     state->proof = std::move(made);
     return;
   }
@@ -278,9 +278,11 @@ void on_auth_response(Core& core, const Incoming& in, IkeSa& sa) {
     MakeChild make = std::move(state->make);
     return accept_responder(core, now, sa, std::move(make), *id, *m);
   }
-  const auto part_done = [&] { go_on(core, now, sa, {0, std::move(state->make), std::move(*m), std::move(state->octets)}); };
+  const auto part_done = [&] { go_on(core, now, sa, {0, std::move(state->make), std::move(*m)}); };
   if (!config::proves_remote(core.connection(sa), sa.rounds.now)) return part_done();
-  if (auto fault = settle_ppk(core, sa, *m)) return refuse_responder(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
+  // RFC 8784 §3: what comes before our own proof, which names the PPK, is made without.
+  if (auto fault = proves_user(core, sa) ? std::nullopt : settle_ppk(core, sa, *m))
+    return refuse_responder(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
   if (config::is_eap(c.remote_auth.auth))
     return refuse_responder(core, now, sa, Reason::AuthFailed, "The peer is to be a user (EAP), as which only the initiator can come.",
                             {.number = 4});

@@ -107,6 +107,10 @@ std::optional<AuthVerdict> other_names(Core& core, const IkeSa& sa, std::size_t 
   return out;
 }
 
+SecretBytes octets_of_initiator(const IkeSa& sa, ByteView init_request, const Message& m, const SecretBytes& sk_pi) {
+  return signed_octets(sa.keys.prf, init_request, sa.nonce_r, sk_pi.view(), m.raw(PayloadType::IdI)->body, sa.int_auth);
+}
+
 SecretBytes octets_of_reply(Core& core, const IkeSa& sa, const Bytes& init_reply) {
   const IdR own = own_id<IdR>(core.proofs(sa).local_id, sa.local.address);
   return signed_octets(sa.keys.prf, init_reply, sa.nonce_i, sa.keys.pr.view(), encode_body(own), sa.int_auth);

@@ -16,11 +16,13 @@ void refuse_responder(Core& core, TimePoint now, IkeSa& sa, Reason reason, const
 void refused_by_responder(Core& core, TimePoint now, IkeSa& sa, const Notify& said);
 /// Our proof of the round at work goes out when it is made. `init_reply`: in the first one, the responder's IKE_SA_INIT.
 void prove(Core& core, TimePoint now, IkeSa& sa, const Bytes& init_reply);
-/// What we sign. `with_ppk`: by the keys with the PPK.
-SecretBytes own_octets(Core& core, const IkeSa& sa, bool with_ppk);
+/// What we prove ourselves by.
+SecretBytes own_octets(const Core& core, const IkeSa& sa, const SecretBytes& sk_pi);
 
 // -------------------------------------------------------------------------------------------- rounds (exchange_auth_rounds.cpp)
 
+/// Whether we prove ourselves as a user (EAP) in the round at work.
+bool proves_user(const Core& core, const IkeSa& sa);
 /// Whether no proof of either side comes behind the round at work.
 bool last_round(const Core& core, const IkeSa& sa);
 /// Why a responder that proves itself no more often than it says cannot be the one that we want; nullopt: it can.
@@ -34,7 +36,7 @@ bool note_responder(Core& core, TimePoint now, IkeSa& sa, const Message& reply);
 /// Both sides have done what the round at work asks for: the next one, or the end.
 void end_round(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const Message& reply);
 /// Our further proof, being made.
-void send_further_proof(Core& core, TimePoint now, IkeSa& sa, const std::optional<Auth>& proof, SecretBytes octets);
+void send_further_proof(Core& core, TimePoint now, IkeSa& sa, const std::optional<Auth>& proof);
 
 /// The peer is the one that we want: `reply` is the answer to its end.
 void accept_responder(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const IdR& id, const Message& reply);

@@ -50,7 +50,7 @@ bool proves(const IkeSa& sa, const Claim& claim, const SecretBytes& secret) {
 }
 
 SecretBytes octets_of_peer(const IkeSa& sa, const Claim& claim, const SecretBytes& sk_pi) {
-  return signed_octets(sa.keys.prf, claim.init_request, sa.nonce_r, sk_pi.view(), claim.message.raw(PayloadType::IdI)->body, sa.int_auth);
+  return octets_of_initiator(sa, claim.init_request, claim.message, sk_pi);
 }
 
 /// The claim as it is to be judged for a connection: with its PPK, or by what stands there for those who lack it (RFC 8784 §3).
@@ -253,7 +253,7 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
                     m->find<IdR>(),
                     *auth,
                     read_signature(*auth, sa.hashes.has_value()),
-                    signed_octets(sa.keys.prf, state->request, sa.nonce_r, sa.keys.pi.view(), m->raw(PayloadType::IdI)->body, sa.int_auth)};
+                    octets_of_initiator(sa, state->request, *m, sa.keys.pi)};
   auto meant = meant_by(core, now, sa, id, claim);
   if (meant.empty()) return;
   core.reassign(sa, meant.front());
@@ -278,14 +278,13 @@ void on_auth_request(Core& core, const Incoming& in, IkeSa& sa) {
 void take_further_proof(Core& core, TimePoint now, IkeSa& sa, AuthRequest request) {
   const Message& m = request.message;
   const Auth& auth = *m.find<Auth>();
-  const Claim claim{
-      m,
-      sa.rounds.init_request,
-      *m.find<IdI>(),
-      m.find<IdR>(),
-      auth,
-      read_signature(auth, sa.hashes.has_value()),
-      signed_octets(sa.keys.prf, sa.rounds.init_request, sa.nonce_r, sa.keys.pi.view(), m.raw(PayloadType::IdI)->body, sa.int_auth)};
+  const Claim claim{m,
+                    sa.rounds.init_request,
+                    *m.find<IdI>(),
+                    m.find<IdR>(),
+                    auth,
+                    read_signature(auth, sa.hashes.has_value()),
+                    octets_of_initiator(sa, sa.rounds.init_request, m, sa.keys.pi)};
   auto verdict = other_names(core, sa, sa.connection, claim.id, claim.wanted);
   if (!verdict) verdict = unproven(core, sa, sa.connection, claim);
   if (!verdict) verdict = other_rounds(core, sa, sa.connection, m);

@@ -22,6 +22,8 @@ void refuse_initiator(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, Au
 bool refuse_nat(Core& core, const Incoming& in, IkeSa& sa, const Message& message);
 /// Why the connection is not the one that the peer means, by the names alone. `wanted`: whom it takes us for.
 std::optional<AuthVerdict> other_names(Core& core, const IkeSa& sa, std::size_t index, const IdI& id, const IdR* wanted);
+/// What the initiator proves itself by, in its request `m`.
+SecretBytes octets_of_initiator(const IkeSa& sa, ByteView init_request, const Message& m, const SecretBytes& sk_pi);
 /// What we prove ourselves by.
 SecretBytes octets_of_reply(Core& core, const IkeSa& sa, const Bytes& init_reply);
 /// ... by the pre-shared key.

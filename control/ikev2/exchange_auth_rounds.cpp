@@ -26,11 +26,11 @@ bool refuse_round(Core& core, TimePoint now, IkeSa& sa, Reason reason, const std
   return false;
 }
 
+}  // namespace
+
 bool proves_user(const Core& core, const IkeSa& sa) {
   return !sa.pass && config::proves_local(core.connection(sa), sa.rounds.now) && config::is_eap(core.proofs(sa).local_auth.auth);
 }
-
-}  // namespace
 
 std::optional<std::string> shown_before(const Core& core, IkeSa& sa, const Bytes& key) {
   auto& keys = sa.rounds.keys;
@@ -100,7 +100,7 @@ void end_round(Core& core, TimePoint now, IkeSa& sa, MakeChild make, const Messa
   prove(core, now, sa, {});
 }
 
-void send_further_proof(Core& core, TimePoint now, IkeSa& sa, const std::optional<Auth>& proof, SecretBytes octets) {
+void send_further_proof(Core& core, TimePoint now, IkeSa& sa, const std::optional<Auth>& proof) {
   MakeChild make = std::move(*std::get<Signing>(sa.state).make);
   Builder b;
   if (config::proves_local(core.connection(sa), sa.rounds.now)) {
@@ -113,7 +113,7 @@ void send_further_proof(Core& core, TimePoint now, IkeSa& sa, const std::optiona
     }
   }
   if (last_round(core, sa) && !proves_user(core, sa)) add_token(core, sa, b);
-  sa.state = AuthSent{send_request(core, now, sa, ike::kExchangeAuth, b), std::move(make), std::move(octets)};
+  sa.state = AuthSent{send_request(core, now, sa, ike::kExchangeAuth, b), std::move(make)};
 }
 
 }  // namespace culvert::ikev2

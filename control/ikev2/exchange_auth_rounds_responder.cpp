@@ -101,9 +101,7 @@ void on_further_proof(Core& core, const Incoming& in, IkeSa& sa, AwaitProof& sta
                                            (r.remote_auth.auth == config::Proof::Pubkey ? "certificate." : "pre-shared key."));
   if (auto other = other_names(core, sa, sa.connection, *message.find<IdI>(), message.find<IdR>()))
     return refuse_initiator(core, now, sa, request.id, std::move(*other));
-  SecretBytes octets =
-      signed_octets(sa.keys.prf, sa.rounds.init_request, sa.nonce_r, sa.keys.pi.view(), message.raw(PayloadType::IdI)->body, sa.int_auth);
-  open_eap(core, now, sa, {std::move(request), std::move(octets), alike(core, sa)});
+  open_eap(core, now, sa, {std::move(request), alike(core, sa)});
 }
 
 void on_farewell_between(Core& core, const Incoming& in, IkeSa& sa) {

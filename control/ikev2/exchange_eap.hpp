@@ -10,7 +10,7 @@
 //   EAP(Response)                          -->
 //                                          <--    EAP(Success)        or EAP(Failure) N(AUTHENTICATION_FAILED), late: attempts.hpp
 //   AUTH                                   -->                        by the key that the method has made; without one by SK_pi and SK_pr
-//                                          <--    AUTH [CP] SA TSi TSr
+//                                          <--    AUTH [CP] SA TSi TSr     beside both, what is said of a PPK: ppk.hpp
 // Which connection it is of those with one `local.id` the user's name tells. One try an IKE SA: who guesses pays for a key exchange each.
 #pragma once
 
@@ -71,9 +71,12 @@ void on_tls_of_server(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, 
 /// Nothing comes back any more. False: there is no more to say of it than that.
 bool on_eap_silence(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state);
 
-// ---- both (exchange_eap_tls.cpp)
+// ---- both
 
-/// A step of EAP-TLS is made.
+/// The two proofs of the end: by the key of the method, without one by what only these two sides have.
+Auth proof_behind_eap(const IkeSa& sa, const SecretBytes& msk, const SecretBytes& sk_p, const SecretBytes& octets);
+bool same_proof(const Auth& a, const Auth& b);
+/// A step of EAP-TLS is made (exchange_eap_tls.cpp).
 void on_eap_tls(Core& core, TimePoint now, IkeSa& sa, ike::TlsStepped result);
 
 }  // namespace culvert::ikev2

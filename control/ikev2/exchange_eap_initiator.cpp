@@ -4,6 +4,7 @@
 #include "control/ikev2/exchange_eap_tls.hpp"
 #include "control/ikev2/exchange_sa_init.hpp"
 #include "control/ikev2/peers.hpp"
+#include "control/ikev2/ppk.hpp"
 #include "control/ikev2/transport.hpp"
 
 namespace culvert::ikev2 {
@@ -51,12 +52,13 @@ struct Said {
     state.job = ask_tls(core, sa, state.tls, step.input, {static_cast<std::uint8_t>(server.type), server.data});
   }
   void operator()(const eap::Proved&) const {
-    const SecretBytes& msk = state.eap.msk();
-    const SecretBytes proof = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pi.view() : msk.view(), state.octets.view());
-    state.expects = shared_key_auth(sa.keys.prf, msk.empty() ? sa.keys.pr.view() : msk.view(), state.expects.view());
     state.proved = true;
+    const auto proof = [&](const SecretBytes& sk_pi) { return proof_behind_eap(sa, state.eap.msk(), sk_pi, own_octets(core, sa, sk_pi)); };
+    std::optional<Auth> without;
+    if (may_lack_ppk(core, sa)) without = proof(sa.keys.pi);
     Builder last;
-    last.add(Auth{AuthMethodId::SharedKey, Bytes(proof.view().begin(), proof.view().end())});
+    last.add(proof(proving_key(sa)));
+    add_ppk(core, sa, without, last);
     add_follows(core, sa, last);
     if (last_round(core, sa)) add_token(core, sa, last);
     send(last);
@@ -86,6 +88,13 @@ struct Said {
 
 }  // namespace
 
+Auth proof_behind_eap(const IkeSa& sa, const SecretBytes& msk, const SecretBytes& sk_p, const SecretBytes& octets) {
+  const SecretBytes auth = shared_key_auth(sa.keys.prf, msk.empty() ? sk_p.view() : msk.view(), octets.view());
+  return {AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
+}
+
+bool same_proof(const Auth& a, const Auth& b) { return a.method == b.method && equal_constant_time(a.data, b.data); }
+
 bool opens_eap(Core& core, TimePoint now, IkeSa& sa, const Message& reply) {
   const auto refused = [&](Reason reason, const std::string& text) {
     refuse_responder(core, now, sa, reason, text, {.number = 4});
@@ -109,12 +118,9 @@ void begin_eap(Core& core, TimePoint now, IkeSa& sa, Verifying done) {
   if (!password)
     return refuse_responder(core, now, sa, Reason::NoSecret, "The password of our user cannot be read: " + password.error() + ".",
                             {.number = 5});
-  SecretBytes expects = octets_of_responder(sa, sa.init_request, sa.rounds.latest_id);
   const Bytes first = done.reply.find<Eap>()->data;
   sa.state = ProvingUser{.tx = Outstanding(now, {}, core.config.ike, core.services),
                          .make = std::move(done.make),
-                         .octets = std::move(done.octets),
-                         .expects = std::move(expects),
                          .eap = eap::Client({method, to_bytes(own_user(c, sa)), *password, core.shared.random(16)})};
   auto& state = std::get<ProvingUser>(sa.state);
   std::visit(Said{core, now, sa, state}, state.eap.on_packet(first));
@@ -142,8 +148,9 @@ void on_eap_reply(Core& core, TimePoint now, IkeSa& sa, ProvingUser& state, cons
                                                    : MessageKind::AuthReply;
     if (const auto fault = check(kind, m))
       return refuse_responder(core, now, sa, Reason::BadPayloads, "The answer to IKE_AUTH: " + *fault, {.number = 6});
-    const Auth& auth = *m.find<Auth>();
-    if (auth.method != AuthMethodId::SharedKey || !equal_constant_time(state.expects.view(), auth.data))
+    if (auto fault = settle_ppk(core, sa, m)) return refuse_responder(core, now, sa, fault->reason, fault->text, std::move(fault->cause));
+    const SecretBytes octets = octets_of_responder(sa, sa.init_request, sa.rounds.latest_id);
+    if (!same_proof(*m.find<Auth>(), proof_behind_eap(sa, state.eap.msk(), sa.keys.pr, octets)))
       return refuse_responder(core, now, sa, Reason::AuthFailed,
                               "The gateway's proof behind EAP is wrong: the key of EAP is another one there.", {.number = 6});
     ProvingUser done = std::move(state);

@@ -21,12 +21,6 @@ eap::Method eap_method(const config::Connection& c) { return method_of(c.remote_
 std::string shown_user(const Bytes& user) { return user.empty() ? "(no name)" : printable(user, kMaxUserShown); }
 std::string_view user_text(const Bytes& user) { return {reinterpret_cast<const char*>(user.data()), user.size()}; }
 
-/// The two proofs of the end: by the key of the method, without one by what only these two sides have.
-Auth proof_behind_eap(const IkeSa& sa, const SecretBytes& msk, const SecretBytes& instead, const SecretBytes& octets) {
-  const SecretBytes auth = shared_key_auth(sa.keys.prf, msk.empty() ? instead.view() : msk.view(), octets.view());
-  return {AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
-}
-
 /// The connections that a peer which asks for EAP can mean, by addresses and names; refused, if there is none.
 std::vector<std::size_t> with_eap(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id, const Message& m) {
   std::vector<std::size_t> out;
@@ -163,22 +157,31 @@ struct Outcome {
   }
 };
 
+/// Why the initiator does not prove that it is the one who has proved the user; nullopt: it does. The PPK that it uses is in sa.ppk.
+std::optional<AuthVerdict> proof_is_wrong(Core& core, IkeSa& sa, const AskingUser& state, const Message& m) {
+  auto claim = ppk_proof(core, sa, core.connection(sa), m);
+  if (!claim) return AuthVerdict{claim.error().reason, std::move(claim.error().text), std::move(claim.error().cause), sa.connection};
+  sa.ppk = std::move(claim->keys);
+  const auto proof = [&](const SecretBytes& sk_pi) {
+    const SecretBytes octets = octets_of_initiator(sa, sa.rounds.init_request, state.opening.request.message, sk_pi);
+    return proof_behind_eap(sa, state.eap.msk(), sk_pi, octets);
+  };
+  if (same_proof(claim->auth, proof(proving_key(sa)))) return std::nullopt;
+  AuthVerdict out{Reason::AuthFailed, {}, {.number = 5, .ppk = ppk_doubt(core, sa)}, sa.connection};
+  const Notify* without = sa.ppk ? m.notify(NotifyType::NoPpkAuth) : nullptr;
+  out.text = without && same_proof({claim->auth.method, without->data}, proof(sa.keys.pi))
+                 ? "All else of the peer's proof behind EAP fits, but the" + out.cause.ppk.substr(3)
+                 : "The proof behind EAP is wrong: the key of EAP is another one there" + or_ppk(core, sa) + ".";
+  return out;
+}
+
 /// The initiator's last word: its proof that it was the one who has proved the user.
 void on_last_request(Core& core, TimePoint now, IkeSa& sa, AskingUser& state, const Message& m) {
   if (auto other = other_rounds(core, sa, sa.connection, m))
     return refuse_initiator(core, now, sa, state.opening.request.id, std::move(*other));
-  // Of a peer that has a PPK (RFC 8784 §3) what it proves without: a connection with EAP has none.
-  const auto claim = ppk_proof(core, sa, core.connection(sa), m);
-  if (!claim)
-    return refuse_initiator(core, now, sa, state.opening.request.id,
-                            {claim.error().reason, claim.error().text, claim.error().cause, sa.connection});
-  const SecretBytes& msk = state.eap.msk();
-  const Auth expected = proof_behind_eap(sa, msk, sa.keys.pi, state.opening.octets);
-  if (claim->auth.method != AuthMethodId::SharedKey || !equal_constant_time(expected.data, claim->auth.data))
-    return refuse_initiator(
-        core, now, sa, state.opening.request.id,
-        {Reason::AuthFailed, "The proof behind EAP is wrong: the key of EAP is another one there.", {.number = 5}, sa.connection});
-  const Auth own = proof_behind_eap(sa, msk, sa.keys.pr, octets_of_reply(core, sa, state.opening.request.init_reply));
+  if (auto wrong = proof_is_wrong(core, sa, state, m)) return refuse_initiator(core, now, sa, state.opening.request.id, std::move(*wrong));
+  take_ppk(core, sa);
+  const Auth own = proof_behind_eap(sa, state.eap.msk(), sa.keys.pr, octets_of_reply(core, sa, state.opening.request.init_reply));
   const Bytes user = state.eap.user();
   const auto key = peer_key(core.connection(sa), IdI{IdType::KeyId, user}, sa.remote);
   const AuthRequest request = std::move(state.opening.request);
@@ -226,10 +229,8 @@ void on_eap_wish(Core& core, const Incoming& in, IkeSa& sa, AwaitAuth state, Mes
   if (connections.empty()) return;
   core.reassign(sa, connections.front());
   if (refuse_nat(core, in, sa, request)) return;
-  SecretBytes octets =
-      signed_octets(sa.keys.prf, state.request, sa.nonce_r, sa.keys.pi.view(), request.raw(PayloadType::IdI)->body, sa.int_auth);
   begin_rounds(sa, std::move(state.request), request);
-  open_eap(core, now, sa, {{id, std::move(request), std::move(state.reply)}, std::move(octets), std::move(connections)});
+  open_eap(core, now, sa, {{id, std::move(request), std::move(state.reply)}, std::move(connections)});
 }
 
 void open_eap(Core& core, TimePoint now, IkeSa& sa, EapOpening opening) {

@@ -75,7 +75,7 @@ void note_hint(Core& core, TimePoint now, IkeSa& sa, InitSent& state, Reason rea
 
 void on_refused(Core& core, const Incoming& in, IkeSa& sa, InitSent& state, const Notify& n) {
   const std::string said = name(n.type);
-  Cause cause{.number = 1, .said = said};
+  Cause cause{.number = 1, .said = said, .own_spi = bool(in.header().spi_r)};
   if (n.type == NotifyType::NoProposalChosen) {
     std::string offered;
     for (const IkeSuite& s : core.connection(sa).proposals) offered += (offered.empty() ? "" : ", ") + s.to_string();

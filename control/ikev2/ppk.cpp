@@ -81,6 +81,8 @@ std::optional<PpkFault> begin_ppk(Core& core, IkeSa& sa) {
 
 bool may_lack_ppk(const Core& core, const IkeSa& sa) { return sa.ppk && !core.connection(sa).ppk.required; }
 
+const SecretBytes& proving_key(const IkeSa& sa) { return sa.ppk ? sa.ppk->pi : sa.keys.pi; }
+
 void add_ppk(const Core& core, const IkeSa& sa, const std::optional<Auth>& without, Builder& out) {
   if (!sa.ppk) return;
   out.notify(NotifyType::PpkIdentity, identity_data(core.connection(sa).ppk));

@@ -4,6 +4,8 @@
 //   IKE_SA_INIT   N(USE_PPK)                              -->  <--  N(USE_PPK)          of a responder that has one for somebody
 //   IKE_AUTH      AUTH N(PPK_IDENTITY) [N(NO_PPK_AUTH)]   -->  <--  AUTH N(PPK_IDENTITY)     by the keys with the PPK
 //                                                              <--  AUTH                     by those without; only if N(NO_PPK_AUTH) fits
+// With EAP (exchange_eap.hpp) that is the last request and its answer, in which both sides have an AUTH: the responder's first one comes
+// before it can know which PPK it is, and is made without. So a connection with a PPK may find out late that there will be no SA.
 #pragma once
 
 #include <expected>
@@ -32,6 +34,8 @@ struct PpkFault {
 std::optional<PpkFault> begin_ppk(Core& core, IkeSa& sa);
 /// Whether a proof without the PPK goes with the request: the peer may lack it.
 [[nodiscard]] bool may_lack_ppk(const Core& core, const IkeSa& sa);
+/// SK_pi that our proof is made with: of the PPK, if it is to be used.
+[[nodiscard]] const SecretBytes& proving_key(const IkeSa& sa);
 /// PPK_IDENTITY and, with a proof without the PPK, NO_PPK_AUTH.
 void add_ppk(const Core& core, const IkeSa& sa, const std::optional<Auth>& without, Builder& out);
 /// The answer says whether the PPK is used: the keys are what they are to be from now on.

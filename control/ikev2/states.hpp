@@ -97,20 +97,17 @@ struct Signing {
 struct AuthSent {
   Outstanding tx;
   MakeChild make;
-  SecretBytes octets{};  ///< with EAP: what we have yet to prove ourselves by
 };
 /// The responder's signature is being checked.
 struct Verifying {
   JobId job{};
   MakeChild make;
   Message reply;  ///< of IKE_AUTH
-  SecretBytes octets{};
 };
 /// We are a user, and the responder has proved itself.
 struct ProvingUser {
   Outstanding tx;
   MakeChild make;
-  SecretBytes octets, expects;  ///< what we prove ourselves by, and it us
   eap::Client eap;
   unsigned rounds = 0;
   bool proved = false;  ///< EAP has come to its end, and our AUTH is out
@@ -177,7 +174,6 @@ struct SigningReply {
 /// The initiator asks for EAP: our signature, which comes before anything of it, is being made.
 struct EapOpening {
   AuthRequest request;
-  SecretBytes octets;                    ///< that the initiator has to prove itself by
   std::vector<std::size_t> connections;  ///< that may be meant: the user's name tells
 };
 struct SigningForEap {
@@ -254,7 +250,7 @@ struct Proven {
 struct Rounds {
   std::size_t now = 0;      ///< the one at work, from 0 on
   bool said = false;        ///< the peer takes several: MULTIPLE_AUTH_SUPPORTED
-  Bytes init_request;       ///< IKE_SA_INIT of the initiator, which it signs each time; empty: there is one proof alone
+  Bytes init_request;       ///< IKE_SA_INIT of the initiator, which it signs each time; empty: only once, and at once
   std::vector<Bytes> keys;  ///< by which the peer has proved itself so far (ike::VerifyResult::key)
   // of an initiator
   std::optional<IdR> id;  ///< the responder's first one

@@ -4,6 +4,10 @@
 // himself in that very message, and only once before the peer has shown that it is there: who has seen the request may have sent it again
 // in a victim's name.
 //
+// A user (EAP) proves himself in his last request alone, and what comes before it from elsewhere is dropped: anybody can make an IKE SA and
+// have our certificates and the pieces of TLS sent to a victim that way, each larger than what asks for it. Nor is his last request taken
+// from elsewhere: it follows the one before it at once and by the same mapping of the NAT, so that hardly any user would come in by that.
+//
 //   I (at W) -> R   IKE_SA_INIT            R answers to W
 //   I (at X) -> R   IKE_AUTH with AUTH     that verifies: R answers to X; what comes again from W is answered at W
 //   R -> I (at X)   INFORMATIONAL          is it there? Its next message tells, from X or from W

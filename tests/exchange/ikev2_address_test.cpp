@@ -315,7 +315,7 @@ TEST_CASE("IKEv2 insider: a gateway whose selectors are too many for our address
   std::vector<TrafficSelector> mine;
   for (std::size_t n = 1; n <= ports; ++n) mine.push_back(TrafficSelector::parse("0.0.0.0/0[tcp/" + std::to_string(n) + "]").value());
   Builder answer;
-  answer.add(id).add(gateway.proof(id, "secret"));
+  answer.add(id).add(gateway.proof(id, as_bytes("secret")));
   answer.add(Cp{ConfigType::Reply, {{ConfigAttributeType::InternalIp4Address, {10, 3, 0, 7}}}});
   answer.add(build_child_offer(parse_esp_proposal("aes128gcm16").value(), Spi{0xabcdef01}, false)).add(TsI{mine, 0});
   gateway.answer(answer.add(TsR{{TrafficSelector::parse("10.2.0.0/24").value()}, 0}));

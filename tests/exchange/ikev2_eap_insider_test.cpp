@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "control/ikev2/core.hpp"
-#include "tests/exchange/ikev2_sites.hpp"
+#include "tests/exchange/ikev2_ppk_sites.hpp"
 #include "tests/exchange/insider_v2.hpp"
 
 using namespace culvert;
@@ -181,7 +181,7 @@ TEST_CASE("IKEv2 EAP insider: what it says of MOBIKE in its first request counts
   }
 }
 
-TEST_CASE("IKEv2 EAP insider: of a PPK, which goes with no EAP here, what it proves without counts", "[ikev2][eap][rfc8784]") {
+TEST_CASE("IKEv2 EAP insider: of a PPK that the connection has not, what it proves without counts", "[ikev2][eap][rfc8784]") {
   const auto another_has_one = [](config::GatewayConfig& g) {  // so that USE_PPK is answered
     auto other = g.connections[0];
     other.name = "d";
@@ -207,6 +207,115 @@ TEST_CASE("IKEv2 EAP insider: of a PPK, which goes with no EAP here, what it pro
   SECTION("there is none") {
     in.ask(ikev2::Builder().add(with).notify(ikev2::NotifyType::PpkIdentity, name));
     in.refused(Reason::AuthFailed);
+  }
+}
+
+namespace {
+/// A rogue whose user the gateway has taken: the rest is the proof, beside which stands what is said of the PPK.
+struct RogueWithPpk : Rogue {
+  RogueWithPpk(Has has, bool says, const ikev2::Builder& first = {})
+      : Rogue(
+            [&](config::GatewayConfig& g) {
+              g.connections[0].ppk = {"ours", {config::SecretRef::Kind::File, "/ppk/c"}, has == Has::Required};
+            },
+            [&](InsiderV2& p) {
+              if (says) p.in_init.notify(ikev2::NotifyType::UsePpk);
+              p.in_auth = first;
+            }) {
+    give(b, has);
+    rounds(3);
+    REQUIRE(std::holds_alternative<eap::Proved>(eap.on_packet(said->find<ikev2::Eap>()->data)));
+  }
+  ikev2::Auth proof(const std::optional<std::string>& ppk) {
+    peer.ppk = ppk;
+    return peer.proof(eap.msk());
+  }
+  bool up() {
+    INFO(b.transcript());
+    REQUIRE(said);
+    CHECK(b.up() == (said->find<ikev2::Auth>() != nullptr));
+    CHECK(says(b, kUsed) == (said->notify(ikev2::NotifyType::PpkIdentity) != nullptr));
+    return b.up();
+  }
+};
+}  // namespace
+
+TEST_CASE("IKEv2 EAP insider: what a user says of PPKs out of place or out of shape is no way around one",
+          "[ikev2][eap][rfc8784-3][rfc8784-5.1]") {
+  using ikev2::NotifyType;
+  const Has has = GENERATE(Has::Optional, Has::Required);
+  CAPTURE(has == Has::Required);
+  const bool may = has == Has::Optional;
+  const Bytes ours = identity("ours");
+  SECTION("as it should be") {
+    RogueWithPpk in(has, true);
+    in.ask(ikev2::Builder().add(in.proof(kKey)).notify(NotifyType::PpkIdentity, ours));
+    CHECK(in.up());
+    CHECK(in.said->notify(NotifyType::PpkIdentity));
+  }
+  SECTION("as it should be, and what it proves without is nonsense, which nobody looks at") {
+    RogueWithPpk in(has, true);
+    in.ask(ikev2::Builder().add(in.proof(kKey)).notify(NotifyType::PpkIdentity, ours).notify(NotifyType::NoPpkAuth, Bytes(32, 7)));
+    CHECK(in.up());
+  }
+  SECTION("the name alone, and the keys without") {
+    RogueWithPpk in(has, true);
+    in.ask(ikev2::Builder().add(in.proof({})).notify(NotifyType::PpkIdentity, ours));
+    in.refused(Reason::AuthFailed);
+  }
+  SECTION("the name, another PPK, and a proof without that fits") {
+    RogueWithPpk in(has, true);
+    const auto without = in.proof({});
+    in.ask(ikev2::Builder().add(in.proof("another key")).notify(NotifyType::PpkIdentity, ours).notify(NotifyType::NoPpkAuth, without.data));
+    in.refused(Reason::AuthFailed);
+  }
+  SECTION("nothing") {
+    RogueWithPpk in(has, true);
+    in.ask(ikev2::Builder().add(in.proof({})));
+    if (may)
+      CHECK(in.up());
+    else
+      in.refused(Reason::AuthFailed);
+  }
+  SECTION("the keys of it, and not its name") {
+    RogueWithPpk in(has, true);
+    in.ask(ikev2::Builder().add(in.proof(kKey)));
+    in.refused(Reason::AuthFailed);
+  }
+  SECTION("the name in the first request, which has no proof") {
+    RogueWithPpk in(has, true, ikev2::Builder().notify(NotifyType::PpkIdentity, ours));
+    in.ask(ikev2::Builder().add(in.proof(kKey)));
+    in.refused(Reason::AuthFailed);
+  }
+  SECTION("the name without USE_PPK before") {
+    RogueWithPpk in(has, false);
+    in.ask(ikev2::Builder().add(in.proof(kKey)).notify(NotifyType::PpkIdentity, ours));
+    in.refused(Reason::AuthFailed);
+  }
+  SECTION("the name without USE_PPK before, and AUTH what it is without") {
+    RogueWithPpk in(has, false);
+    in.ask(ikev2::Builder().add(in.proof({})).notify(NotifyType::PpkIdentity, ours));
+    if (may)
+      CHECK(in.up());
+    else
+      in.refused(Reason::AuthFailed);
+  }
+  SECTION("another name, and a proof without that fits") {
+    RogueWithPpk in(has, true);
+    const auto without = in.proof({});
+    in.ask(ikev2::Builder().add(in.proof("x")).notify(NotifyType::PpkIdentity, identity("x")).notify(NotifyType::NoPpkAuth, without.data));
+    if (may)
+      CHECK(in.up());
+    else
+      in.refused(Reason::AuthFailed);
+  }
+  SECTION("names that are none of ours, with a proof without that is none") {
+    for (const Bytes& id : {Bytes{}, Bytes{2}, identity("ours", 1), identity("our"), identity("oursx"), Bytes(2000, 0xff)})
+      for (const Bytes& none : {Bytes{}, Bytes(32, 7), Bytes(4000, 0)}) {
+        RogueWithPpk in(has, true);
+        in.ask(ikev2::Builder().add(in.proof(kKey)).notify(NotifyType::PpkIdentity, id).notify(NotifyType::NoPpkAuth, none));
+        in.refused(Reason::AuthFailed);
+      }
   }
 }
 

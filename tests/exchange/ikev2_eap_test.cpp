@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/exchange/ikev2_sites.hpp"
+#include "tests/exchange/ikev2_eap_sites.hpp"
 #include "tests/exchange/remote_access.hpp"
 
 using namespace culvert;
@@ -12,34 +12,6 @@ using config::Proof;
 using ike::Exchange;
 
 namespace {
-
-using Change = std::function<void(config::GatewayConfig&, config::GatewayConfig&)>;
-
-void be_gateway(config::Connection& c, Proof method = Proof::EapMschapv2) {
-  c.local_auth.auth = Proof::Pubkey;
-  c.remote_auth.auth = method;
-  c.local_id = {config::Identity::Type::Fqdn, "b.example"};
-  c.remote_id = {config::Identity::Type::Any, "%any"};
-}
-
-/// A is the user alice and starts; B is the gateway, which has a certificate, and knows her password.
-Pair user_and_gateway(World& world, Proof method = Proof::EapMschapv2, const Change& change = {}) {
-  Pair out = two_v2(world, [&](auto& a, auto& b) {
-    config::Connection& user = a.connections[0];
-    user.local_auth.auth = method;
-    user.local_auth.eap_id = "alice";
-    user.remote_auth.auth = Proof::Pubkey;
-    user.remote_id = {config::Identity::Type::Fqdn, "b.example"};
-    be_gateway(b.connections[0], method);
-    if (change) change(a, b);
-  });
-  for (const config::Connection& c : out.b.config.connections) out.b.keys[c.name] = ike::AuthMethod::EcdsaP256;
-  out.a.secrets.clear();
-  out.b.secrets.clear();
-  out.a.password = "alicepw";
-  out.b.users = {{"alice", "alicepw"}};
-  return out;
-}
 
 /// Users with addresses of their own, from anywhere.
 void with_pool(config::GatewayConfig& user, config::GatewayConfig& gateway) {

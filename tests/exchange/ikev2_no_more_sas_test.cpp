@@ -66,7 +66,7 @@ struct AtGateway {
     contact = asked->notify(NotifyType::InitialContact) != nullptr;
     const ikev2::IdR id{ikev2::IdType::Ipv4Addr, {10, 9, 0, 2}};
     Builder b;
-    b.add(id).add(gateway.proof(id, "secret"));
+    b.add(id).add(gateway.proof(id, as_bytes("secret")));
     b.add(ikev2::build_child_offer(parse_esp_proposal("aes128gcm16").value(), Spi{spi}, false));
     gateway.answer(b.add(ikev2::TsI{{net_of("10.1.0.0/24")}, 0}).add(ikev2::TsR{{net_of("10.2.0.0/24")}, 0}));
     world.run(100ms);

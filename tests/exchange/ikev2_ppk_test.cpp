@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/exchange/ikev2_sites.hpp"
+#include "tests/exchange/ikev2_ppk_sites.hpp"
 #include "tests/exchange/insider_v2.hpp"
 
 using namespace culvert;
@@ -15,45 +15,8 @@ using ike::Exchange;
 
 namespace {
 
-enum class Has { None, Optional, Required };
-
-void give(Host& h, Has has, const std::string& key = "a quantum computer does not guess this", const std::string& id = "ours") {
-  if (has == Has::None) return;
-  h.config.connections[0].ppk = {id, {config::SecretRef::Kind::File, "/ppk/c"}, has == Has::Required};
-  h.ppks["c"] = key;
-}
-
 /// With pre-shared keys, or with signatures.
 Pair two(World& world, bool signing) { return signing ? two_signing_v2(world) : two_v2(world); }
-
-void start(const Pair& p) {
-  p.a.start();
-  p.b.start();
-}
-
-bool says(const Host& h, const std::string& text) {
-  return std::ranges::any_of(h.log, [&](const ike::Report& r) { return r.message.find(text) != std::string::npos; });
-}
-const std::string kUsed = "The keys are made with the PPK \"ours\".";
-
-/// Takes notifications of a type out of every IKE_SA_INIT.
-Hook without(NotifyType type) {
-  return [type](ike::Datagram& datagram) {
-    const auto framed = ike::parse_header(datagram.data);
-    if (!framed || framed->header.exchange != ike::kExchangeSaInit) return true;
-    const auto m = Message::parse(PayloadType{framed->header.next_payload}, framed->body);
-    if (!m) return true;
-    Builder b;
-    for (const Payload& p : m->payloads()) {
-      const auto* n = std::get_if<Notify>(&p.content);
-      if (!n || n->type != type) b.add_raw(p.type, p.body);
-    }
-    auto header = framed->header;
-    header.next_payload = static_cast<std::uint8_t>(b.first());
-    datagram.data = ike::encode_message(header, b.chain());
-    return true;
-  };
-}
 
 }  // namespace
 
@@ -262,12 +225,6 @@ struct Asked {
     return b.up();
   }
 };
-Bytes identity(std::string_view name, std::uint8_t type = 2) {
-  Bytes out{type};
-  out.insert(out.end(), name.begin(), name.end());
-  return out;
-}
-const std::string kKey = "a quantum computer does not guess this";
 }  // namespace
 
 TEST_CASE("IKEv2 insider: what a peer says of PPKs out of place or out of shape is no way around one", "[ikev2][rfc8784-3][rfc8784-5.1]") {

@@ -94,3 +94,29 @@ TEST_CASE("IKEv2: whoever begins and does not go on is told of where it is looke
   CHECK(f.by == ike::RefusedBy::Nobody);
   CHECK_FALSE(f.cause.on_4500);
 }
+
+TEST_CASE("IKEv2: whether the one who refuses our proposals has given the IKE SA an SPI is kept", "[ikev2][rfc7296-2.6]") {
+  const bool given = GENERATE(false, true);
+  World world;
+  const Pair p = two_sites(world, [](auto& a, auto& b) {
+    idle(a);
+    idle(b);
+    b.connections[0].proposals = parse_ike_proposal_v2("aes256gcm16-prfsha384-ecp384").value();
+  });
+  world.hook = [&](ike::Datagram& d) {  // as strongSwan does where it has no connection for us
+    const auto framed = ike::parse_header(d.data);
+    if (given && framed && (framed->header.flags & ike::kFlagResponse) != 0)
+      d.data = ike::encode_message(
+          [&] {
+            auto h = framed->header;
+            h.spi_r = IkeSpi{7};
+            return h;
+          }(),
+          framed->body);
+    return true;
+  };
+  begin(p);
+  world.run(10s);
+  CHECK(latest(p.a).reason == Reason::PeerNoProposal);
+  CHECK(latest(p.a).cause.own_spi == given);
+}

@@ -192,7 +192,7 @@ TEST_CASE("IKEv2 rounds insider: a gateway that sends us elsewhere half-way", "[
   REQUIRE(first->notify(NotifyType::AnotherAuthFollows));
   const IdR id{IdType::Fqdn, to_bytes("b1.example")};
   Builder answer;
-  answer.add(id).add(gateway.proof(id, "secret")).notify(NotifyType::Redirect, to_elsewhere());
+  answer.add(id).add(gateway.proof(id, as_bytes("secret"))).notify(NotifyType::Redirect, to_elsewhere());
   gateway.answer(answer);
   const auto second = gateway.next();
   REQUIRE(second);

@@ -71,10 +71,11 @@ class InsiderGateway {
     auto m = ikev2::Message::parse(opened->first, opened->chain);
     return m ? std::optional(std::move(*m)) : std::nullopt;
   }
-  /// By a pre-shared key, over this identity.
-  [[nodiscard]] ikev2::Auth proof(const ikev2::IdR& id, const std::string& secret) const {
-    const SecretBytes octets = ikev2::signed_octets(keys_.prf, init_reply_, nonce_i_, keys_.pr.view(), ikev2::encode_body(id), {});
-    const SecretBytes auth = ikev2::shared_key_auth(keys_.prf, as_bytes(secret), octets.view());
+  /// By a pre-shared key, over this identity; with a PPK, if there is one.
+  [[nodiscard]] ikev2::Auth proof(const ikev2::IdR& id, ByteView secret, const std::optional<std::string>& ppk = {}) const {
+    const SecretBytes pr = ppk ? ikev2::ppk_keys(keys_, as_bytes(*ppk)).pr : keys_.pr;
+    const SecretBytes octets = ikev2::signed_octets(keys_.prf, init_reply_, nonce_i_, pr.view(), ikev2::encode_body(id), {});
+    const SecretBytes auth = ikev2::shared_key_auth(keys_.prf, secret, octets.view());
     return {ikev2::AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
   }
   /// The answer to the request at work.

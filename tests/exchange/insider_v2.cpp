@@ -125,9 +125,10 @@ std::optional<Message> InsiderV2::exchange_key(DhGroup method) {
   return answer;
 }
 
+SecretBytes InsiderV2::sk_pi() const { return ppk ? ppk_keys(keys_, as_bytes(*ppk)).pi : keys_.pi; }
+
 SecretBytes InsiderV2::octets() const {
-  const SecretBytes pi = ppk ? ppk_keys(keys_, as_bytes(*ppk)).pi : keys_.pi;
-  return signed_octets(keys_.prf, request_, nonce_r_, pi.view(), encode_body(identity()), int_auth);
+  return signed_octets(keys_.prf, request_, nonce_r_, sk_pi().view(), encode_body(identity()), int_auth);
 }
 
 IdI InsiderV2::identity() const {
@@ -137,7 +138,7 @@ IdI InsiderV2::identity() const {
 }
 
 Auth InsiderV2::proof(const SecretBytes& msk) const {
-  const SecretBytes auth = shared_key_auth(keys_.prf, msk.empty() ? keys_.pi.view() : msk.view(), octets().view());
+  const SecretBytes auth = shared_key_auth(keys_.prf, msk.empty() ? sk_pi().view() : msk.view(), octets().view());
   return {AuthMethodId::SharedKey, Bytes(auth.view().begin(), auth.view().end())};
 }
 

@@ -78,6 +78,7 @@ class InsiderV2 {
 
  private:
   std::optional<Bytes> exchange(const Bytes& message);
+  [[nodiscard]] SecretBytes sk_pi() const;
   [[nodiscard]] SecretBytes octets() const;  ///< that this one proves itself by
   void take(ikev2::IkeKeys keys);
   [[nodiscard]] IkeSuite agreed() const;

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Post-quantum pre-shared keys (RFC 8784) of IKEv2 against strongSwan, in both roles: used, lacked, insisted on, different; also beside certificates.
+"""Post-quantum pre-shared keys (RFC 8784) of IKEv2 against strongSwan, in both roles: used, lacked, insisted on, different; also beside certificates and EAP.
 
-Time limit: 120 s
+Time limit: 150 s
 One gateway and one strongSwan hold one connection a case, told apart by an address of strongSwan's. strongSwan's log says whether it has used the key;
-what carries it is rekeyed once, IKE SA and CHILD SA, from Culvert's side.
+what carries it is rekeyed once, IKE SA and CHILD SA, from Culvert's side. With EAP whoever begins is the user, and the other side has a certificate.
 """
 import concurrent.futures
 import os
@@ -20,17 +20,20 @@ SUITE = "aes256gcm16-prfsha384-curve25519"
 IKE = {"retransmit_timeout": "1s", "retransmit_base": 1.5, "retransmit_tries": 3, "half_open_timeout": "8s"}
 KEY, OTHER = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 OPTIONAL, REQUIRED = "no", "yes"
+ROLES, PASSWORD = ("initiator", "responder"), "alice's password"
 
 
 class Case:
     """`ours`, `theirs`: None without a PPK, else ppk_required. `key`: what Culvert holds; strongSwan holds KEY. `used`: it connects with it; `says`: it does
-    not connect, and Culvert's explanation as initiator, as responder, has these words."""
+    not connect, and Culvert's explanation as initiator, as responder, has these words. `eap`: the method by which Culvert in `role`, its only one, or
+    strongSwan in the other one proves itself."""
     count = 0
 
-    def __init__(self, what, ours, theirs, used=True, key=KEY, name=None, certificates=False, says=None):
+    def __init__(self, what, ours, theirs, used=True, key=KEY, name=None, certificates=False, says=None, eap=None, role=None):
         Case.count += 1
         n = self.number = Case.count
         self.what, self.ours, self.theirs, self.used, self.key, self.certificates, self.says = what, ours, theirs, used, key, certificates, says
+        self.eap, self.roles = eap, (role,) if role else ROLES
         self.name, self.address, self.identity, self.ended = f"case-{n}", f"10.9.1.{n}", f"peer-{n}.example", {}
         self.ppk_id = f"ppk-{n}.example"
         self.our_ppk_id = name or self.ppk_id
@@ -40,10 +43,20 @@ class Case:
         found = gateway.connection(sites.ADDRESS["a"], self.address, "gw-a.example", self.identity, SUITE, gw.secret(sites.SECRET), inner, version=2)
         if self.ours:
             found.update(ppk_id=self.our_ppk_id, ppk=f"file:{gw.secret(self.key, f'{self.name}.ppk')}", ppk_required=self.ours == REQUIRED)
-        if self.certificates:
+        write = lambda file, text: gw.lab.write(f"{gw.name}/{file}", text)
+        own = {"certs": [write("gw.pem", w.ours.pem())], "key": f"file:{write('gw.key', pki.pem(w.ours.private))}"}
+        trust = {"cacerts": [write("root.pem", w.root.pem())]}
+        if self.certificates or self.eap:
             del found["secret"]
-            found["local"].update(auth="pubkey", certs=[gw.lab.write(f"{gw.name}/gw.pem", w.ours.pem())], key=f"file:{gw.lab.write(f'{gw.name}/gw.key', pki.pem(w.ours.private))}")
-            found["remote"].update(auth="pubkey", cacerts=[gw.lab.write(f"{gw.name}/root.pem", w.root.pem())])
+            found["local"].update(auth="pubkey", **own)
+            found["remote"].update(auth="pubkey", **trust)
+        if self.eap == "eap-md5":
+            found["allow_weak"] = [self.eap]
+        if self.eap and self.roles == ("initiator",):
+            found["local"] = {"id": "gw-a.example", "auth": self.eap, **({"eap_id": "gw-a.example", **own} if self.eap == "eap-tls" else
+                                                                      {"eap_id": "alice", "password": f"file:{write('password', PASSWORD)}"})}
+        if self.eap and self.roles == ("responder",):
+            found["remote"] = {"id": self.identity, "auth": self.eap, **(trust if self.eap == "eap-tls" else {"users": f"file:{write('users', 'alice:{plain}' + PASSWORD)}"})}
         return found
 
     def strongswan(self, w):
@@ -51,10 +64,16 @@ class Case:
         found = strongswan.connection(self.address, sites.ADDRESS["a"], self.identity, "gw-a.example", SUITE, inner, version=2, keyingtries=1)
         if self.theirs:
             found.update(ppk_id=self.ppk_id, ppk_required=self.theirs)
-        if self.certificates:
+        if self.certificates or self.eap:
             w.theirs[self.name] = pki.Issued(f"C=CH, O=Example, CN={self.name}", pki.key("p256", 20), w.root, san=[f"DNS:{self.identity}"])
             found["local"].update(auth="pubkey", certs=f"{self.name}.pem")
             found["remote"].update(auth="pubkey")
+            found["send_cert"] = "always"
+        if self.eap:
+            side = found["local" if self.roles == ("responder",) else "remote"]
+            side.update(auth=self.eap, eap_id=("alice" if self.eap != "eap-tls" else self.identity) if self.roles == ("responder",) else "%any")
+            if self.eap != "eap-tls":
+                side.pop("certs", None)
         return found
 
 
@@ -78,6 +97,17 @@ def cases():
              Case("both may, with certificates", OPTIONAL, OPTIONAL, certificates=True), Case("both must, with certificates", REQUIRED, REQUIRED, certificates=True),
              Case("we may and it has none", OPTIONAL, None, used=False), Case("it may and we have none", None, OPTIONAL, used=False),
              Case("we may and it has none, with certificates", OPTIONAL, None, used=False, certificates=True)]
+    for role in ROLES:
+        found += [Case(f"{method}, both must", REQUIRED, REQUIRED, eap=method, role=role) for method in ("eap-mschapv2", "eap-tls", "eap-md5")]
+        user = lambda what, *has, **more: Case(f"eap-mschapv2, {what}", *has, eap="eap-mschapv2", role=role, **more)
+        found += [user("both may", OPTIONAL, OPTIONAL), user("we may and it has none", OPTIONAL, None, used=False), user("it may and we have none", None, OPTIONAL, used=False),
+                  user("we must and it has none", REQUIRED, None, says=("do not have the same PPK", "and ppk_required asks for")),
+                  user("it must and we have none", None, REQUIRED, says=("", "")),
+                  user("the keys differ and both must", REQUIRED, REQUIRED, key=OTHER, says=("do not have the same PPK", "or the two sides do not have the same PPK")),
+                  user("the keys differ and both may", OPTIONAL, OPTIONAL, key=OTHER, says=("do not have the same PPK", "All else of the peer's proof behind EAP fits")),
+                  user("the names differ and both must", REQUIRED, REQUIRED, name="another.example", says=("do not have the same PPK", "The peer's PPK is")),
+                  user("the names differ and both may", OPTIONAL, OPTIONAL, name="another.example", **(
+                      {"used": False} if role == "responder" else {"says": ("do not have the same PPK", "")}))]     # strongSwan insists on its own name
     return found + [
         Case("we must and it has none", REQUIRED, None, says=("do not have the same PPK", "and ppk_required asks for")),
         Case("it must and we have none", None, REQUIRED, says=("", "")),
@@ -143,28 +173,28 @@ def judge(r, c, role, site):
 def body(r, lab):
     w, everything = Authority(), cases()
     site = sites.CulvertAndStrongSwan(lab, lambda gw: {c.name: c.culvert(gw, w) for c in everything}, {}, ike=IKE)
-    secrets = {"ike-all": {"secret": f'"{sites.SECRET}"'}} | {f"ppk-{c.number}": {"id": c.ppk_id, "secret": f'"{KEY}"'} for c in everything if c.theirs}
+    secrets = {"ike-all": {"secret": f'"{sites.SECRET}"'}} | {f"ppk-{c.number}": {"id": c.ppk_id, "secret": f'"{KEY}"'} for c in everything if c.theirs} | {"eap-1": {"id": "alice", "secret": f'"{PASSWORD}"'}}
     site.strongswan.configure({c.name: c.strongswan(w) for c in everything}, secrets)
     w.write(site.strongswan.folder)
     site.number([c.number for c in everything])
     site.start()
-    for role in ("initiator", "responder"):
+    for role in ROLES:
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-            jobs = {pool.submit(one, c, role, site): c for c in everything}
+            jobs = {pool.submit(one, c, role, site): c for c in everything if role in c.roles}
             for job in concurrent.futures.as_completed(jobs):
                 try:
                     job.result()
                 except LabError as error:
                     jobs[job].ended.setdefault(role, {"message": str(error)})
     r.table(["the PPK", "Culvert initiates", "strongSwan initiates"],
-            [[c.what] + ["up" if c.ended.get(role, {}).get("up") else c.ended.get(role, {}).get("reason", "no end") for role in ("initiator", "responder")] for c in everything])
+            [[c.what] + ["up" if c.ended.get(role, {}).get("up") else c.ended.get(role, {}).get("reason", "no end") if role in c.roles else "" for role in ROLES] for c in everything])
     log = site.culvert.log()
     for c in everything:
-        for role in ("initiator", "responder"):
+        for role in c.roles:
             judge(r, c, role, site)
         if c.says is None:
             used = log.count(f'The keys are made with the PPK "{c.ppk_id}"')
-            r.check(f"{c.what}: the keys are made {'with it' if c.used else 'without'}", used == (2 if c.used else 0), f"said {used} times")
+            r.check(f"{c.what}: the keys are made {'with it' if c.used else 'without'}", used == (len(c.roles) if c.used else 0), f"said {used} times")
 
 
 report.run("ikev2-ppk", body)

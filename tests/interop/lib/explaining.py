@@ -1,9 +1,10 @@
 """`culvert explain` against the fault that was put in: single wrong parameters, one a connection, in both roles, strongSwan at the other end.
 
 Each fault is a connection of its own, told apart by an address of strongSwan's; all are provoked at once. The first cause that `culvert explain`
-names for the latest failure is compared with the fault. Where the protocol gives two faults the same answer (a strongSwan that has no connection
-for us, or speaks the other version only, says NO-PROPOSAL-CHOSEN as one whose proposals differ does), the first cause is wrong for one of them, and
-counts so. The right cause must come first in 95 % or more. Who refused and both sides of the mismatch are checked, too.
+names for the latest failure is compared with the fault. Where the protocol gives two faults the same answer, the first cause is wrong for one of them,
+and counts so: in IKEv1 a strongSwan that has no connection for us, or speaks the other version only, says NO-PROPOSAL-CHOSEN as one whose proposals
+differ does; in IKEv2 AUTHENTICATION_FAILED, in as many bytes and as soon, has a wrong secret, an identity that it does not know, or a PPK that it
+insists on, behind it. The right cause must come first in 95 % or more. Who refused and both sides of the mismatch are checked, too.
 """
 import concurrent.futures
 import json

@@ -112,6 +112,10 @@ TEST_CASE("explain: in IKEv2 proposals are the IKE SA's or a child's by what the
   };
   CHECK(cause_names(theirs(Exchange::IkeSaInit)) == std::vector<std::string>{"phase1_proposal", "no_peer_connection"});
   CHECK_THAT(remedy(theirs(Exchange::IkeSaInit)).note, Contains("Compare proposals with"));
+  ike::Failure unseen = theirs(Exchange::IkeSaInit);  // it has given the IKE SA an SPI, and so has not come to the proposals
+  unseen.cause.own_spi = true;
+  CHECK(cause_names(unseen) == std::vector<std::string>{"no_peer_connection", "phase1_proposal"});
+  CHECK_THAT(remedy(unseen).note, Contains("Look whether the peer has a connection of IKEv2 for our address"));
   CHECK(cause_names(of_child(theirs(Exchange::IkeAuth))) == std::vector<std::string>{"phase2_proposal"});
   CHECK_THAT(remedy(of_child(theirs(Exchange::IkeAuth))).note, Contains("esp_proposals, PFS included"));
   CHECK(first_cause(failure(Exchange::CreateChildSa, Role::Responder, Reason::NoProposalChosen, {})) == "phase1_proposal");
