@@ -1,5 +1,7 @@
 #include "tests/exchange/insider_v2.hpp"
 
+#include <algorithm>
+
 #include "control/ikev2/proposal.hpp"
 
 namespace culvert::test {
@@ -177,7 +179,7 @@ std::optional<Message> InsiderV2::ask(std::uint8_t type, const Builder& payloads
 
 Bytes InsiderV2::sealed(std::uint8_t type, const Builder& payloads) { return sealed(type, payloads.first(), payloads.chain()); }
 
-Bytes InsiderV2::sealed(std::uint8_t type, PayloadType first, ByteView chain) {
+ike::Header InsiderV2::header(std::uint8_t type) const {
   ike::Header h;
   h.spi_i = spi_i_;
   h.spi_r = spi_r_;
@@ -185,7 +187,26 @@ Bytes InsiderV2::sealed(std::uint8_t type, PayloadType first, ByteView chain) {
   h.exchange = type;
   h.flags = ike::kFlagInitiator;
   h.message_id = MessageId{next_id};
-  return seal_->seal(h, first, chain);
+  return h;
+}
+
+Bytes InsiderV2::sealed(std::uint8_t type, PayloadType first, ByteView chain) { return seal_->seal(header(type), first, chain); }
+
+std::vector<Bytes> InsiderV2::sealed_parts(std::uint8_t type, const Builder& payloads, std::size_t room) {
+  const Bytes chain = payloads.chain();
+  const auto total = static_cast<std::uint16_t>((chain.size() + room - 1) / room);
+  std::vector<Bytes> out;
+  for (std::uint16_t i = 0; i < total; ++i) {
+    const ByteView piece = ByteView(chain).subspan(i * room, std::min(room, chain.size() - i * room));
+    out.push_back(seal_->seal_fragment(header(type), payloads.first(), piece, {static_cast<std::uint16_t>(i + 1), total}));
+  }
+  return out;
+}
+
+std::optional<Message> InsiderV2::opened(ByteView message) const {
+  const auto inside = open_->open(message);
+  auto m = inside ? Message::parse(inside->first, inside->chain) : std::unexpected(ParseError{});
+  return m ? std::optional(std::move(*m)) : std::nullopt;
 }
 
 std::optional<Message> InsiderV2::ask(std::uint8_t type, PayloadType first, ByteView chain) {
