@@ -16,7 +16,8 @@ struct Windowed {
   World world;
   Host& b;
   InsiderV2 peer;
-  std::vector<Bytes> said;  ///< by the host since it was connected, as it went over the wire
+  std::vector<Bytes> said;      ///< by the host since it was connected, as it went over the wire
+  std::vector<IpAddress> told;  ///< ... and to whom
 
   explicit Windowed(std::uint32_t window, const std::function<void(config::GatewayConfig&)>& change = {})
       : b(make(world, window, change)), peer(world, b, IpAddress::parse("10.9.0.1").value()) {
@@ -46,7 +47,7 @@ struct Windowed {
   }
   void collect() {
     world.hook = [this, before = world.hook](ike::Datagram& d) {
-      if (d.local.address == peer.host().address) said.push_back(d.data);
+      if (d.local.address == peer.host().address) said.push_back(d.data), told.push_back(d.remote.address);
       return before(d);
     };
   }

@@ -178,6 +178,50 @@ TEST_CASE("the IKE SA is rekeyed with requests in flight: they are answered unde
   CHECK(in.b.inbound.size() == 1);
 }
 
+TEST_CASE("a rekeyed IKE SA has the window that its exchange has said", "[ikev2][window][rekey][rfc7296-2.3]") {
+  const std::uint32_t window = GENERATE(1U, 5U);
+  Windowed in(window);
+  in.connect();
+  const auto m = in.peer.rekey();
+  REQUIRE((m && m->find<Ke>()));
+  CHECK(window_in(*m) == (window > 1 ? std::optional(window) : std::nullopt));
+  in.said.clear();
+  for (const std::uint32_t id : {5U, 4U, 3U, 2U, 1U, 0U}) in.send(in.probe(id));
+  CHECK(in.answered() == (window > 1 ? Ids{0, 1, 2, 3, 4} : Ids{0}));
+  CHECK(in.b.up());
+}
+
+TEST_CASE("a peer moves with requests in flight: it is where the last one says, and each answer goes to where its request came from",
+          "[ikev2][window][mobike][rfc4555-3.5]") {
+  const IpAddress away = IpAddress::parse("10.9.8.1").value(), farther = IpAddress::parse("10.9.8.2").value();
+  Windowed in(5, [](auto& g) {
+    g.connections[0].mobike = true;
+    g.connections[0].remote_addrs.clear();
+  });
+  in.peer.announces = {NotifyType::MobikeSupported};
+  in.connect();
+  const auto update = [&](std::uint32_t id) {
+    return in.request(id, ike::kExchangeInformationalV2, Builder().notify(NotifyType::UpdateSaAddresses));
+  };
+  const Bytes lost = in.probe(2), first = update(3), second = update(5), between = in.probe(4);
+  in.said.clear(), in.told.clear();
+  in.peer.go(farther);
+  in.send(second);
+  in.peer.go(away);
+  in.send(first);
+  in.send(between);
+  CHECK(in.b.engine->ike_sas().at(0).remote.address != away);
+  in.peer.go(farther);
+  in.send(lost);
+  INFO(in.b.transcript());
+  CHECK(in.b.engine->ike_sas().at(0).remote.address == farther);
+  REQUIRE(in.answered() == Ids{2, 3, 4, 5});
+  std::vector<IpAddress> to;
+  for (std::size_t i = 0; i < in.said.size(); ++i)
+    if ((ike::parse_header(in.said[i]).value().header.flags & ike::kFlagResponse) != 0) to.push_back(in.told[i]);
+  CHECK(to == std::vector<IpAddress>{farther, away, away, farther});
+}
+
 TEST_CASE("behind a Delete of the IKE SA requests are still answered, and nothing is made", "[ikev2][window][rfc7296-1.4.1]") {
   Windowed in(3);
   in.connect();

@@ -127,6 +127,25 @@ std::optional<Message> InsiderV2::exchange_key(DhGroup method) {
   return answer;
 }
 
+std::optional<Message> InsiderV2::rekey() {
+  const IkeSpi spi{spi_i_.value + 1};
+  const auto key = crypto::DhKey::generate(DhGroup::Ecp256).value();
+  Builder b;
+  b.add(build_ike_offer(std::vector{agreed()}, spi))
+      .add(Nonce{kNonce})
+      .add(Ke{DhGroup::Ecp256, Bytes(key->public_value().begin(), key->public_value().end())});
+  const auto answer = ask(ike::kExchangeCreateChildSa, b);
+  if (!answer || !answer->find<Ke>()) return answer;
+  Reader theirs(answer->find<ikev2::Sa>()->proposals.front().spi);
+  spi_i_ = spi;
+  spi_r_ = IkeSpi{theirs.be<std::uint64_t>()};
+  nonce_r_ = answer->find<Nonce>()->data;
+  const auto shared = key->compute(answer->find<Ke>()->data);
+  take(derive_rekeyed({agreed(), kNonce, nonce_r_, shared->view(), spi_i_, spi_r_}, keys_.prf, keys_.d.view()));
+  next_id = 0;
+  return answer;
+}
+
 SecretBytes InsiderV2::octets() const {
   const SecretBytes pi = ppk ? ppk_keys(keys_, as_bytes(*ppk)).pi : keys_.pi;
   return signed_octets(keys_.prf, request_, nonce_r_, pi.view(), encode_body(identity()), int_auth);

@@ -66,6 +66,8 @@ class InsiderV2 {
   std::optional<ikev2::Message> exchange_key(DhGroup method);
   std::optional<ikev2::Message> prove(const TrafficSelector& mine, const TrafficSelector& theirs,
                                       const std::optional<ikev2::Cp>& asked = {});
+  /// Rekeys the IKE SA; the answer. It goes on under the new one, if that is made.
+  std::optional<ikev2::Message> rekey();
   ikev2::IntAuth int_auth;  ///< of what it has exchanged so far
 
   /// From now on it is there; what is sent to where it was reaches it, too.
