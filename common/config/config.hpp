@@ -187,6 +187,11 @@ struct CounterSync {
   bool enabled = true;
 };
 
+/// Requests of the peer that we take in at once (RFC 7296 §2.3).
+struct Window {
+  std::uint32_t size = 1;
+};
+
 /// A gateway as a redirect names it (RFC 5685 §3): by its address, or by a name that whoever goes there looks up.
 struct GatewayName {
   std::optional<IpAddress> address{};
@@ -261,6 +266,7 @@ struct Connection {
   bool encap = false;                        ///< force UDP encapsulation
   bool mobike = false;                       ///< RFC 4555; of version 2
   CounterSync counter_sync{};                ///< of version 2
+  Window window{};                           ///< of version 2
   Redirection redirection{};                 ///< of version 2
   Resumption resumption{};                   ///< of version 2
   Renewal renewal{};                         ///< of version 2

@@ -331,6 +331,7 @@ Section<Connection> connection_section() {
            "only: a connection with a child of mode: transport does without.")
       .derived("true with version: 2 and tunnel mode alone, else false")
       .keys_of(&Connection::counter_sync, counter_sync_section())
+      .keys_of(&Connection::window, window_section())
       .keys_of(&Connection::redirection, redirection_section())
       .keys_of(&Connection::resumption, resumption_section())
       .key(

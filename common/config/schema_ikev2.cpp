@@ -38,6 +38,14 @@ Section<CounterSync> counter_sync_section() {
       "6311): when the peer is a cluster whose other member has taken over, or when an operator says `culvert sync-counters`.");
 }
 
+Section<Window> window_section() {
+  return Section<Window>().key(
+      "window", &Window::size, number<std::uint32_t>(1, 32),
+      "With version: 2, so many requests the peer may have under way at once (RFC 7296 section 2.3), such as Cisco's routers, which use up "
+      "to 5: above 1 it is told so (SET_WINDOW_SIZE). Whatever order they come in, they are answered in that of their message IDs. Of "
+      "ours there is one at a time.");
+}
+
 Section<Redirection> redirection_section() {
   using Follow = Redirection::Follow;
   return Section<Redirection>()

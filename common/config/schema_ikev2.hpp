@@ -7,6 +7,7 @@ namespace culvert::config {
 
 Section<Ppk> ppk_section();
 Section<CounterSync> counter_sync_section();
+Section<Window> window_section();
 Section<Redirection> redirection_section();
 Section<Resumption> resumption_section();
 Section<Renewal> renewal_section();

@@ -53,6 +53,8 @@ void validate_version_1(const Connection& c, const Where& at) {
   refuse(c.redirection.at_once, "redirect_at");
   if (!c.counter_sync.enabled && at.clean({"version", "counter_sync"}))
     at.key("counter_sync").error("expected no such key with version: 1: it is of IKEv2 (RFC 6311)");
+  if (c.window.size != 1 && at.clean({"version", "window"}))
+    at.key("window").error("expected no such key with version: 1: windows are of IKEv2 (RFC 7296 section 2.3)");
   for (std::size_t k = 0; k < c.children.size(); ++k) {
     if (!c.children[k].per_cpu.sas || (k > 0 && c.children[k - 1].entry == c.children[k].entry)) continue;
     const Where child = at.key("children").entry(c.children[k].entry);

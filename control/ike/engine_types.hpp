@@ -265,6 +265,7 @@ struct IkeSaInfo {
   bool nat_local = false, nat_remote = false, nat_forced = false;
   bool mobike = false;                                        ///< both sides can take it to other addresses (RFC 4555)
   bool message_id_sync = false, replay_counter_sync = false;  ///< both sides can (RFC 6311)
+  std::uint32_t window = 1;                                   ///< of IKEv2: requests of the peer that we take in at once
   std::vector<IpAddress> peer_addresses;                      ///< where the peer says that it is, too
   std::vector<std::string> vendor_ids;
   TimePoint created{}, established{}, rekey_at{}, expires_at{};

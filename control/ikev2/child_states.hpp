@@ -70,7 +70,8 @@ struct Child {
   bool due = false;           ///< to be replaced: a task says so
   bool ended = false;         ///< an operator has ended it; it is deleted when the peer has shown that it has it
   Share share{};
-  bool unpadded = false;  ///< the peer takes in no TFC padding (RFC 7296 §3.10.1)
+  bool unpadded = false;       ///< the peer takes in no TFC padding (RFC 7296 §3.10.1)
+  std::uint32_t shown_by = 0;  ///< a request of the peer with this ID, or a higher one, shows that it has our answer (RFC 7296 §2.3)
   /// Whether the other one, of the same IKE SA, has its place: is of the same traffic, and of the same workers.
   [[nodiscard]] bool doubles(const Child& other) const {
     return other.child == child && other.share == share && other.selectors == selectors;

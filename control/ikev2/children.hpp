@@ -73,9 +73,10 @@ void settle_rivals(Core& core, TimePoint now, IkeSa& sa, std::uint64_t ours, std
 [[nodiscard]] Child* rival_of(IkeSa& sa, const Child& child);
 /// The peer deletes it, as its maker. We do when its Delete does not come: it may have been lost with an IKE SA that was rekeyed meanwhile.
 void leave_to_peer(Core& core, TimePoint now, IkeSa& sa, Child& child);
-/// The peer asks for something else: it has all that we have answered before (a window of 1, RFC 7296 §2.3). What was made anew is sent by,
-/// of those that were settled the other one; what an operator has ended meanwhile can go. Of a rekeying its Delete tells.
-void release_answered(Core& core, TimePoint now, IkeSa& sa);
+/// The peer asks for something else, `id` or lower ones: it has all of our answers that it has no more requests beyond than the window lets
+/// it (RFC 7296 §2.3). What was made anew is sent by, of those that were settled the other one; what an operator has ended meanwhile can
+/// go. Of a rekeying its Delete tells.
+void release_answered(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id);
 /// The outbound half of one that has waited.
 void release_outbound(Core& core, TimePoint now, IkeSa& sa, Child& child);
 /// What was never more than an inbound half.

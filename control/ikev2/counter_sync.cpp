@@ -13,12 +13,14 @@
 #include "control/ikev2/message_rules.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/transport.hpp"
+#include "control/ikev2/window.hpp"
 
 namespace culvert::ikev2 {
 
 namespace {
 
 constexpr auto kSyncPause = seconds{5};
+constexpr auto kGapPatience = seconds{10};
 constexpr auto kFirstSyncWait = seconds{1};  // for an answer; twice as long each time
 constexpr unsigned kSyncAttempts = 5;
 /// More than a gateway sends in the time in which the knowledge of its counters can be old; one in 4,096 of what an SA has.
@@ -73,7 +75,10 @@ std::expected<SyncContent, std::string> content_of(const Message& m) {
   return SyncContent{*numbers, *delta};
 }
 
-MessageIds ids_of(const IkeSa& sa) { return {sa.next_request, sa.next_expected + (sa.answering ? 1U : 0U)}; }
+MessageIds ids_of(const IkeSa& sa) {
+  const std::uint32_t next = sa.next_expected + (sa.answering ? 1U : 0U);
+  return {sa.next_request, sa.window.early.empty() ? next : highest(sa, next) + 1};
+}
 
 void skip(Core& core, const IkeSa& sa, Direction direction, std::uint64_t count) {
   const bool in = direction == Direction::Inbound;
@@ -104,8 +109,9 @@ void begin_anew(Core& core, TimePoint now, IkeSa& sa) {
 /// From now on the peer's requests have these; what was answered under other ones is forgotten.
 void expect(Core& core, IkeSa& sa, std::uint32_t next) {
   abandon_answering(core, sa);
-  sa.next_expected = next;
+  go_on_to(sa, next);
   sa.last_answer.clear();
+  sa.window.kept.clear();
   sa.last_print = 0;
   sa.repeats = 0;
   sa.opened_by.reset();
@@ -271,7 +277,11 @@ void ids_proven(IkeSa& sa) {
 void follow_ids(Core& core, const Incoming& in, IkeSa& sa) {
   const std::uint32_t id = in.header().message_id.value;
   if (!sa.sync.own && !sa.sync.in_doubt) return;
-  if (id <= sa.next_expected + (sa.answering ? 1U : 0U) || id > kMaxSyncId || !sa.open->open(in.framed.message)) return;
+  const auto& early = sa.window.early;
+  // One that may come early is the peer's next one, if nothing before it comes, though the peer has had the time to ask that again.
+  const bool waits = !early.empty() && early.begin()->first == id && in.now >= early.begin()->second.came + kGapPatience;
+  if (id <= sa.next_expected + (sa.answering ? 1U : 0U) || (may_wait(sa, id) && !waits)) return;
+  if (id > kMaxSyncId || !sa.open->open(in.framed.message)) return;
   expect(core, sa, id);
 }
 

@@ -19,12 +19,14 @@
 #include "control/ikev2/strays.hpp"
 #include "control/ikev2/traced.hpp"
 #include "control/ikev2/transport.hpp"
+#include "control/ikev2/window.hpp"
 
 namespace culvert::ikev2 {
 
 namespace {
 
-void judge_request(Core& core, const Incoming& in, IkeSa& sa, const Message& message, bool closing) {
+void judge_exchange(Core& core, const Incoming& in, IkeSa& sa, const Message& message) {
+  const bool closing = std::holds_alternative<Closing>(sa.state);
   const std::uint8_t exchange = in.header().exchange;
   const std::uint32_t id = in.header().message_id.value;
   if (const auto critical = message.unknown_critical())
@@ -49,22 +51,39 @@ void judge_request(Core& core, const Incoming& in, IkeSa& sa, const Message& mes
   }
 }
 
+void judge_request(Core& core, const Incoming& in, IkeSa& sa, const Message& message) {
+  judge_exchange(core, in, sa, message);
+  const std::uint32_t id = highest(sa, in.header().message_id.value);
+  if (!sa.dead && sa.established()) release_answered(core, in.now, sa, id);  // but not what it has just deleted
+}
+
 void on_request(Core& core, const Incoming& in, IkeSa& sa) {
   if (in.header().exchange == ike::kExchangeAuth && !sa.established()) return on_auth_request(core, in, sa);
   if (in.header().exchange == ike::kExchangeIntermediate && !sa.established()) return on_intermediate_request(core, in, sa);
   if (on_sync_request(core, in, sa)) return;
   follow_ids(core, in, sa);
-  if (arrival(core, in, sa) == Arrived::Old) return;
+  const Arrived arrived = arrival(core, in, sa);
+  if (arrived == Arrived::Old) return;
   const bool closing = std::holds_alternative<Closing>(sa.state);
   if (!sa.established() && !closing) {
     if (in.header().exchange == ike::kExchangeInformationalV2) on_eap_farewell(core, in, sa);
     return;
   }
+  if (arrived == Arrived::Early) return let_wait(core, in, sa);
   const auto message = open(core, in, sa);
   if (!message) return;
   heard(core, in, sa);
-  judge_request(core, in, sa, *message, closing);
-  if (!sa.dead && sa.established()) release_answered(core, in.now, sa);  // but not what it has just deleted
+  judge_request(core, in, sa, *message);
+}
+
+/// What has come before its turn, when that is there.
+void go_on_with_early(Core& core, TimePoint now, IkeSa& sa) {
+  while (const auto early = next_early(sa)) {
+    const ike::Datagram datagram{.local = early->by.local, .remote = early->by.remote, .data = {}};
+    const ike::Framed framed{early->header, {}, {}};
+    take_up(sa, early->header.message_id.value, early->print, early->by);
+    judge_request(core, {now, datagram, framed}, sa, early->message);
+  }
 }
 
 void on_response(Core& core, const Incoming& in, IkeSa& sa) {
@@ -193,7 +212,10 @@ void settle(Core& core, TimePoint now) {
                  release_leases(core, index);
                  drive(core, now, index);
                },
-               [&](IkeSa& sa) { advance(core, now, sa); },
+               [&](IkeSa& sa) {
+                 go_on_with_early(core, now, sa);
+                 advance(core, now, sa);
+               },
                [&](const IkeSa& sa) {
                  return earliest(earliest(earliest(connecting_deadline(sa), established_deadline(core, sa)), sync_deadline(sa)),
                                  earliest(sa.request_parts.deadline(), sa.reply_parts.deadline()));

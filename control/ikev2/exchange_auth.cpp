@@ -23,6 +23,7 @@
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/resume.hpp"
 #include "control/ikev2/transport.hpp"
+#include "control/ikev2/window.hpp"
 
 namespace culvert::ikev2 {
 
@@ -55,6 +56,7 @@ void send_proof(Core& core, TimePoint now, IkeSa& sa, Bytes init_reply, const Ow
     b.notify(NotifyType::InitialContact);
   offer_mobility(core, sa, b);
   offer_sync(core, sa, b);
+  add_window(core, sa, b);
   request_ticket(core, sa, b);
   MakeChild make;
   if (const auto wish = address_wish(core, sa)) b.add(*wish);

@@ -19,6 +19,7 @@
 #include "control/ikev2/shares.hpp"
 #include "control/ikev2/strays.hpp"
 #include "control/ikev2/transport.hpp"
+#include "control/ikev2/window.hpp"
 
 namespace culvert::ikev2 {
 
@@ -146,6 +147,7 @@ void finish_auth(Core& core, TimePoint now, IkeSa& sa, const AuthRequest& reques
   if (sa.mobility.agreed) offer_mobility(core, sa, answer);
   note_sync(core, sa, asked);
   confirm_sync(sa, answer);
+  add_window(core, sa, answer);
   established(core, now, sa, std::move(who.identity), who.key);
   if (first) peer_restarted(core, now, sa);
   make_child(core, now, sa, request.id, asked, std::move(answer));

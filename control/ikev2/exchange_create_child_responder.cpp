@@ -10,6 +10,7 @@
 #include "control/ikev2/sa_init_responder.hpp"
 #include "control/ikev2/shares.hpp"
 #include "control/ikev2/transport.hpp"
+#include "control/ikev2/window.hpp"
 
 namespace culvert::ikev2 {
 
@@ -194,6 +195,7 @@ void on_answering_installed(Core& core, TimePoint now, IkeSa& sa, bool ok, const
   Child& made = pair_up(core, now, sa, std::move(what.pair), Role::Responder, Exchange::CreateChildSa, wait);
   answer(core, now, sa, exchange, id, b);  // behind our outbound half, as in IKE_AUTH
   made.ended = what.ended;
+  made.shown_by = shows_answer(sa, id);
   const Child* own = rekeyed != 0 ? sa.find(ours) : rival_of(sa, made);
   if (own && own->role == Role::Initiator) return settle_rivals(core, now, sa, own->pair, made.pair);
   Child* old = sa.find(rekeyed);
@@ -211,6 +213,7 @@ void answer_ike(Core& core, TimePoint now, IkeSa& sa, const AnsweringIke& what, 
   heir.established()->lowest_nonce = std::min(what.nonce_i, what.nonce_r);
   Builder b = last;
   add_token(core, heir, b);
+  add_window(core, heir, b);
   answer(core, now, sa, exchange, id, b);
   if (busy_with_ike(sa)) {
     sa.successor = heir.id;  // ours is under way, too: its answer decides
@@ -270,6 +273,7 @@ IkeSa& succeed(Core& core, TimePoint now, IkeSa& old, Role role, const IkeSuite&
   made->state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = expires_at};
   IkeSa& sa = core.add(std::move(made));
   core.identify(sa, old.remote_id);
+  open_window(core, sa);
   if (role == Role::Initiator) {
     core.table.add_initiator(sa.id, spi_i);
     core.table.complete_initiator(sa.id, spi_i, spi_r);
@@ -293,6 +297,7 @@ void take_place(Core& core, TimePoint now, IkeSa& sa) {
 void inherit(Core& core, TimePoint now, IkeSa& old, IkeSa& heir) {
   for (Child& child : old.children) {
     core.move_spi(child.spi_in, heir.id);
+    child.shown_by = old.window.ours > 1 ? kShownByNone : 0;
     heir.children.push_back(std::move(child));
   }
   old.children.clear();

@@ -7,6 +7,7 @@
 #include "control/ikev2/exchange_followup.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/transport.hpp"
+#include "control/ikev2/window.hpp"
 
 namespace culvert::ikev2 {
 
@@ -20,6 +21,7 @@ void send_ike_request(Core& core, TimePoint now, IkeSa& sa, Request& request, co
   auto& make = std::get<MakeIke>(request.make);
   Builder b;
   b.add(build_ike_offer(core.connection(sa).proposals, make.spi)).add(Nonce{make.nonce}).add(Ke{make.group, public_value});
+  add_window(core, sa, b);
   request.id = sa.next_request;
   request.state = RequestSent{send_request(core, now, sa, ike::kExchangeCreateChildSa, b)};
 }

@@ -36,4 +36,28 @@ void Fragments::expire(ike::TimePoint now) {
   if (!parts_.empty() && now >= since_ + kFragmentLife) clear();
 }
 
+std::expected<std::optional<Opened>, std::string> FragmentsById::add(ike::TimePoint now, Fragments::Of message, Opened part) {
+  auto out = parts_[message.id].add(now, message, std::move(part));
+  std::erase_if(parts_, [](const auto& one) { return !one.second.deadline(); });
+  return out;
+}
+
+std::optional<ike::TimePoint> FragmentsById::deadline() const {
+  std::optional<ike::TimePoint> out;
+  for (const auto& [id, parts] : parts_)
+    if (const auto one = parts.deadline(); one && (!out || *one < *out)) out = one;
+  return out;
+}
+
+void FragmentsById::expire(ike::TimePoint now) {
+  for (auto& [id, parts] : parts_) parts.expire(now);
+  std::erase_if(parts_, [](const auto& one) { return !one.second.deadline(); });
+}
+
+std::size_t FragmentsById::bytes_above(std::uint32_t id) const {
+  std::size_t out = 0;
+  for (auto it = parts_.upper_bound(id); it != parts_.end(); ++it) out += it->second.bytes();
+  return out;
+}
+
 }  // namespace culvert::ikev2

@@ -1,4 +1,5 @@
-// Fragments of IKEv2 messages that came in (RFC 7383 §2.6): one message of each direction of an IKE SA at a time.
+// Fragments of IKEv2 messages that came in (RFC 7383 §2.6): of each direction of an IKE SA one message at a time, or one for each ID that
+// may come next (window.hpp).
 // Owns the parts until the message is whole, another one is due, or time is over. Takes in only what has been authenticated, so that
 // nobody but the peer fills it: it never sees a datagram.
 #pragma once
@@ -41,6 +42,22 @@ class Fragments {
   std::map<std::uint16_t, Bytes> parts_;
   std::size_t bytes_ = 0;
   ike::TimePoint since_{};
+};
+
+/// Those of several messages at once. Whoever adds sees to it that there are few IDs.
+class FragmentsById {
+ public:
+  std::expected<std::optional<Opened>, std::string> add(ike::TimePoint now, Fragments::Of message, Opened part);
+  [[nodiscard]] std::optional<ike::TimePoint> deadline() const;
+  void expire(ike::TimePoint now);
+  /// Messages with lower IDs have come to their end.
+  void forget_below(std::uint32_t id) { parts_.erase(parts_.begin(), parts_.lower_bound(id)); }
+  void clear() { parts_.clear(); }
+  /// Of all messages with higher IDs.
+  [[nodiscard]] std::size_t bytes_above(std::uint32_t id) const;
+
+ private:
+  std::map<std::uint32_t, Fragments> parts_;
 };
 
 }  // namespace culvert::ikev2

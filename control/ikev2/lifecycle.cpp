@@ -17,6 +17,7 @@
 #include "control/ikev2/redirect.hpp"
 #include "control/ikev2/shares.hpp"
 #include "control/ikev2/strays.hpp"
+#include "control/ikev2/window.hpp"
 
 namespace culvert::ikev2 {
 
@@ -45,6 +46,7 @@ void established(Core& core, TimePoint now, IkeSa& sa, std::string identity, std
   sa.peer = key;
   const ike::Schedule when = ike::schedule(core.services, now, {c.rekey_time, c.rand_time, c.rekey_time + c.over_time}, 0);
   sa.state = Established{.since = now, .rekey_at = when.rekey_at, .expires_at = when.expires_at};
+  open_window(core, sa);
   plan_reauth(core, now, sa);
   core.table.promote(sa.id);
   if (core.contacted.size() < kMaxContacted) core.contacted.emplace(sa.remote.vrf, sa.remote.address);

@@ -1,14 +1,18 @@
-// What an IKE SA knows beside its state: of other addresses, of other gateways, of proofs made anew, of tickets. A part of states.hpp. Owns
-// no behaviour.
+// What an IKE SA knows beside its state: of other addresses, of other gateways, of proofs made anew, of tickets, of requests of the peer
+// that come before their turn.
+// A part of states.hpp. Owns no behaviour.
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <optional>
 #include <vector>
 
 #include "common/config/config.hpp"
 #include "common/secret.hpp"
 #include "control/ike/engine_types.hpp"
+#include "control/ike/header.hpp"
 #include "control/ike/nat_traversal.hpp"
 #include "control/ike/sa_table.hpp"
 #include "control/ikev2/child_states.hpp"
@@ -66,6 +70,29 @@ struct Pass {
 struct GivenTicket {
   Bytes serial;
   std::int64_t expires = 0;  ///< in seconds since 1970
+};
+
+/// A request of the peer that has come before one that is due first.
+struct Early {
+  ike::Header header;  ///< of the message, or of the last of its fragments to come
+  Message message;
+  std::size_t bytes = 0;  ///< of what was inside
+  std::size_t print = 0;
+  Path by;  ///< where it came to, and from
+  TimePoint came;
+};
+/// An answer that may be asked for again, though the peer has gone on.
+struct KeptAnswer {
+  std::uint32_t id = 0;
+  Datagrams answer;
+  std::size_t print = 0;  ///< of the request
+  unsigned repeats = 0;
+};
+/// What a window of more than one request holds (window.hpp).
+struct Window {
+  std::uint32_t ours = 1;                ///< so many of the peer's requests we have said that we take in at once
+  std::map<std::uint32_t, Early> early;  ///< by message ID, each higher than that which is due
+  std::deque<KeptAnswer> kept;           ///< those before IkeSa::last_answer, the latest last
 };
 
 }  // namespace culvert::ikev2

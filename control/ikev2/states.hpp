@@ -17,7 +17,7 @@
 //     responder   AwaitAuth -request-> AnsweringIntermediate -dh-> AwaitAuth
 //   then        Established -Delete-> Closing
 //
-// Each side has one request under way at a time (a window of 1, RFC 7296 §2.3), and answers one of the peer's at a time.
+// Each side has one request under way at a time, unless the peer has more (window.hpp), and answers one of the peer's at a time.
 #pragma once
 
 #include <algorithm>
@@ -299,13 +299,15 @@ struct IkeSa {
   SecretBytes crash_token;                ///< the peer's, that it shows when it has lost this SA (RFC 6290)
   Synchronizing sync;                     ///< of counters (RFC 6311)
   bool fragments = false;                 ///< both sides have announced that they take them in (RFC 7383 §2.3)
-  Fragments request_parts, reply_parts;
+  FragmentsById request_parts;
+  Fragments reply_parts;
   std::uint32_t next_request = 0;   ///< message ID of our next request
   Datagrams last_request;           ///< as sent
   std::uint32_t next_expected = 0;  ///< of the peer's next one
   Datagrams last_answer;            ///< to the one before
   std::size_t last_print = 0;       ///< of the request that it answers
   unsigned repeats = 0;             ///< of the answer
+  Window window;                    ///< what is before these, and behind
 
   std::string local_id, remote_id;             ///< printable; of the peer once it has proved it: of a user his name
   std::string user;                            ///< with EAP: who the peer is, printable; empty: no user

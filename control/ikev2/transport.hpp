@@ -22,11 +22,14 @@ void answer_error(Core& core, TimePoint now, IkeSa& sa, std::uint8_t exchange, s
 std::optional<Message> open(Core& core, const Incoming& in, IkeSa& sa, Opened* whole = nullptr);
 enum class Arrived : std::uint8_t {
   Fresh,  ///< the request that is due
-  Old,    ///< answered again, or at work on it, or out of order: nothing more to do
+  Early,  ///< one of those that may come before it (window.hpp)
+  Old,    ///< answered again, or at work on it, or there already, or none that may come: nothing more to do
 };
 Arrived arrival(Core& core, const Incoming& in, IkeSa& sa);
 /// A fresh authentic message: the peer lives, and lives there: behind a NAT its address may have changed (RFC 7296 §2.23).
 void heard(Core& core, const Incoming& in, IkeSa& sa);
+/// One that is early: its turn comes.
+void let_wait(Core& core, const Incoming& in, IkeSa& sa);
 /// All that leads to the peer goes there now.
 void move_peer(Core& core, IkeSa& sa, const Endpoint& remote);
 

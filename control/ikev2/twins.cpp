@@ -25,7 +25,7 @@ IkeSa* better_twin(Core& core, const IkeSa& sa) {
 
 /// Nothing is under way under it, and so nothing changes what either side sends by.
 bool calm(const IkeSa& sa) {
-  if (sa.request || sa.answering || !sa.tasks.empty()) return false;
+  if (sa.request || sa.answering || !sa.window.early.empty() || !sa.tasks.empty()) return false;
   return std::ranges::all_of(sa.children, [](const Child& c) { return c.life == Life::Live || c.life == Life::Ended; });
 }
 
@@ -109,9 +109,9 @@ void leave_to_peer(Core& core, TimePoint now, IkeSa& sa, Child& child) {
   core.touch(sa);
 }
 
-void release_answered(Core& core, TimePoint now, IkeSa& sa) {
+void release_answered(Core& core, TimePoint now, IkeSa& sa, std::uint32_t id) {
   for (Child& child : sa.children) {
-    if (!child.outbound || child.life != Life::Live) continue;
+    if (!child.outbound || child.life != Life::Live || id < child.shown_by) continue;
     const Child* own = sa.find(child.rekeyed);
     const bool made_anew = child.role == Role::Responder && (child.rekeyed == 0 || child.ended);
     if (made_anew || (own && own->redundant)) release_outbound(core, now, sa, child);

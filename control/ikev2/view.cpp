@@ -105,6 +105,7 @@ void add_ike_sas(const Core& core, std::vector<ike::IkeSaInfo>& out) {
     info.mobike = sa.mobility.agreed;
     info.message_id_sync = sa.sync.ids;
     info.replay_counter_sync = sa.sync.replay;
+    info.window = sa.window.ours;
     info.peer_addresses = sa.mobility.others;
     info.created = sa.created;
     info.suite = sa.suite;

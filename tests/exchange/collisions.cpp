@@ -35,6 +35,7 @@ struct Plan {
   std::uint64_t lost = 0;                         ///< which message from the beginning of the collision on; 0: none
   bool pfs = false, whole = false, more = false;  ///< more: one or two additional key exchanges
   Duration apart{};
+  std::uint32_t window_of_a = 1, window_of_b = 1;
 };
 
 Plan draw(World& w, std::uint64_t seed) {
@@ -46,6 +47,8 @@ Plan draw(World& w, std::uint64_t seed) {
   p.whole = w.random(2) == 0;  // a Delete is of the IKE SA
   p.apart = w.random(3) == 0 ? 0ms : w.between(0ms, 60ms);
   p.more = w.random(3) == 0;
+  if (w.random(3) == 0) p.window_of_a = 1 + static_cast<std::uint32_t>(w.random(6));
+  if (w.random(3) == 0) p.window_of_b = 1 + static_cast<std::uint32_t>(w.random(6));
   return p;
 }
 
@@ -61,6 +64,7 @@ bool has(const Plan& p, Act act) { return p.a == act || p.b == act; }
 void configure(config::GatewayConfig& g, const Plan& p, bool first, Act act) {
   config::Connection& c = g.connections[0];
   c.dpd_delay = act == Act::Probe ? std::chrono::seconds{5} : std::chrono::seconds{0};
+  c.window.size = first ? p.window_of_a : p.window_of_b;
   config::Child& net = c.children[0];
   net.start_action = config::StartAction::None;
   net.dpd_action = config::DpdAction::Clear;

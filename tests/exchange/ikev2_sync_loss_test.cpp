@@ -44,8 +44,10 @@ void lose_answers(World& world, const Pair& p) {
 
 TEST_CASE("the IKE SA outlives that all answers to a request for synchronisation are lost", "[ikev2][sync][rfc6311-5.1][rfc7296-2.4]") {
   const int probes = GENERATE(0, 1);  // of A
+  const std::uint32_t window = GENERATE(1U, 5U);
   World world;
   const Pair p = two_v2(world, [&](auto& a, auto& b) {
+    a.connections[0].window.size = window;  // in which B's next ID may be one that comes before its turn
     a.connections[0].dpd_delay = config::Seconds{probes * 20};
     b.connections[0].dpd_delay = config::Seconds{7};
   });

@@ -1,5 +1,7 @@
 #include "tests/exchange/insider_v2.hpp"
 
+#include <algorithm>
+
 #include "control/ikev2/proposal.hpp"
 
 namespace culvert::test {
@@ -127,6 +129,25 @@ std::optional<Message> InsiderV2::exchange_key(DhGroup method) {
 
 SecretBytes InsiderV2::sk_pi() const { return ppk ? ppk_keys(keys_, as_bytes(*ppk)).pi : keys_.pi; }
 
+std::optional<Message> InsiderV2::rekey() {
+  const IkeSpi spi{spi_i_.value + 1};
+  const auto key = crypto::DhKey::generate(DhGroup::Ecp256).value();
+  Builder b;
+  b.add(build_ike_offer(std::vector{agreed()}, spi))
+      .add(Nonce{kNonce})
+      .add(Ke{DhGroup::Ecp256, Bytes(key->public_value().begin(), key->public_value().end())});
+  const auto answer = ask(ike::kExchangeCreateChildSa, b);
+  if (!answer || !answer->find<Ke>()) return answer;
+  Reader theirs(answer->find<ikev2::Sa>()->proposals.front().spi);
+  spi_i_ = spi;
+  spi_r_ = IkeSpi{theirs.be<std::uint64_t>()};
+  nonce_r_ = answer->find<Nonce>()->data;
+  const auto shared = key->compute(answer->find<Ke>()->data);
+  take(derive_rekeyed({agreed(), kNonce, nonce_r_, shared->view(), spi_i_, spi_r_}, keys_.prf, keys_.d.view()));
+  next_id = 0;
+  return answer;
+}
+
 SecretBytes InsiderV2::octets() const {
   return signed_octets(keys_.prf, request_, nonce_r_, sk_pi().view(), encode_body(identity()), int_auth);
 }
@@ -178,7 +199,7 @@ std::optional<Message> InsiderV2::ask(std::uint8_t type, const Builder& payloads
 
 Bytes InsiderV2::sealed(std::uint8_t type, const Builder& payloads) { return sealed(type, payloads.first(), payloads.chain()); }
 
-Bytes InsiderV2::sealed(std::uint8_t type, PayloadType first, ByteView chain) {
+ike::Header InsiderV2::header(std::uint8_t type) const {
   ike::Header h;
   h.spi_i = spi_i_;
   h.spi_r = spi_r_;
@@ -186,7 +207,26 @@ Bytes InsiderV2::sealed(std::uint8_t type, PayloadType first, ByteView chain) {
   h.exchange = type;
   h.flags = ike::kFlagInitiator;
   h.message_id = MessageId{next_id};
-  return seal_->seal(h, first, chain);
+  return h;
+}
+
+Bytes InsiderV2::sealed(std::uint8_t type, PayloadType first, ByteView chain) { return seal_->seal(header(type), first, chain); }
+
+std::vector<Bytes> InsiderV2::sealed_parts(std::uint8_t type, const Builder& payloads, std::size_t room) {
+  const Bytes chain = payloads.chain();
+  const auto total = static_cast<std::uint16_t>((chain.size() + room - 1) / room);
+  std::vector<Bytes> out;
+  for (std::uint16_t i = 0; i < total; ++i) {
+    const ByteView piece = ByteView(chain).subspan(i * room, std::min(room, chain.size() - i * room));
+    out.push_back(seal_->seal_fragment(header(type), payloads.first(), piece, {static_cast<std::uint16_t>(i + 1), total}));
+  }
+  return out;
+}
+
+std::optional<Message> InsiderV2::opened(ByteView message) const {
+  const auto inside = open_->open(message);
+  auto m = inside ? Message::parse(inside->first, inside->chain) : std::unexpected(ParseError{});
+  return m ? std::optional(std::move(*m)) : std::nullopt;
 }
 
 std::optional<Message> InsiderV2::ask(std::uint8_t type, PayloadType first, ByteView chain) {

@@ -48,6 +48,12 @@ class InsiderV2 {
   /// The next request, as it would be sent.
   [[nodiscard]] Bytes sealed(std::uint8_t exchange, const ikev2::Builder& payloads);
   [[nodiscard]] Bytes sealed(std::uint8_t exchange, ikev2::PayloadType first, ByteView chain);
+  /// The same in fragments with so many bytes inside (RFC 7383).
+  [[nodiscard]] std::vector<Bytes> sealed_parts(std::uint8_t exchange, const ikev2::Builder& payloads, std::size_t room);
+  /// Sends what was sealed; what the host answers is for the world's hook.
+  void send(const Bytes& message) { world_.deliver({host_, own_, message}); }
+  /// What is inside of a message of the host's.
+  [[nodiscard]] std::optional<ikev2::Message> opened(ByteView message) const;
   /// The inbound SPI of the n-th CHILD SA that this one asked for.
   [[nodiscard]] static Spi spi(std::uint32_t n) { return Spi{0xc0de0000U + n}; }
   std::uint32_t next_id = 0;
@@ -60,6 +66,8 @@ class InsiderV2 {
   std::optional<ikev2::Message> exchange_key(DhGroup method);
   std::optional<ikev2::Message> prove(const TrafficSelector& mine, const TrafficSelector& theirs,
                                       const std::optional<ikev2::Cp>& asked = {});
+  /// Rekeys the IKE SA; the answer. It goes on under the new one, if that is made.
+  std::optional<ikev2::Message> rekey();
   ikev2::IntAuth int_auth;  ///< of what it has exchanged so far
 
   /// From now on it is there; what is sent to where it was reaches it, too.
@@ -77,6 +85,7 @@ class InsiderV2 {
   [[nodiscard]] const Endpoint& host() const { return host_; }
 
  private:
+  [[nodiscard]] ike::Header header(std::uint8_t exchange) const;
   std::optional<Bytes> exchange(const Bytes& message);
   [[nodiscard]] SecretBytes sk_pi() const;
   [[nodiscard]] SecretBytes octets() const;  ///< that this one proves itself by

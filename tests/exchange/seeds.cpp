@@ -33,7 +33,8 @@ struct Plan {
   std::optional<ike::AuthMethod> signatures;
   bool remote_access = false, xauth = false, push = false;  ///< the one that starts is a user, who gets an address
   bool fragments = false;
-  bool ikev2 = false, more = false;  ///< more: additional key exchanges
+  bool ikev2 = false, more = false;                ///< more: additional key exchanges
+  std::uint32_t window_of_a = 1, window_of_b = 1;  ///< of IKEv2
 };
 
 Plan draw_plan(World& w, bool ikev2) {
@@ -55,6 +56,8 @@ Plan draw_plan(World& w, bool ikev2) {
   p.ikev2 = ikev2;
   if (ikev2) p.aggressive = p.remote_access = p.fragments = false, p.signatures.reset();
   p.more = ikev2 && w.random(3) == 0;
+  if (ikev2 && w.random(3) == 0) p.window_of_a = 1 + static_cast<std::uint32_t>(w.random(6));
+  if (ikev2 && w.random(3) == 0) p.window_of_b = 1 + static_cast<std::uint32_t>(w.random(6));
   return p;
 }
 
@@ -64,6 +67,7 @@ void configure(config::GatewayConfig& c, const Plan& p, bool a, World& w) {
   conn.encap = p.encap && a;
   if (p.ikev2) {
     conn.version = 2;
+    conn.window.size = a ? p.window_of_a : p.window_of_b;
     conn.proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256" + std::string(p.more ? "-ke1_x25519-ke2_ecp384" : "")).value();
   }
   conn.aggressive = conn.aggressive_psk_exposes_hash = p.aggressive;

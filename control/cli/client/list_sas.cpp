@@ -117,6 +117,8 @@ std::string render_list_sas(const json::object& result) {
     if (can_sync(sa, "message_id_sync"))
       out += fmt::format("    message IDs{} can be set right (RFC 6311)\n",
                          can_sync(sa, "replay_counter_sync") ? " and sequence numbers" : "");
+    if (const auto window = count_of(sa, "window"); window > 1)
+      out += fmt::format("    the peer may have {} requests under way at once\n", window);
     std::string announced;
     for (const auto& vendor : list_of(sa, "vendor_ids")) announced += (announced.empty() ? "" : ", ") + std::string(vendor.as_string());
     if (!announced.empty()) out += fmt::format("    the peer announces {}\n", announced);

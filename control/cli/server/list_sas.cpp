@@ -120,6 +120,7 @@ json::object ike_json(const Gateway& gateway, const ike::IkeSaInfo& sa, ike::Tim
           {"mobike", sa.mobike},
           {"message_id_sync", sa.message_id_sync},
           {"replay_counter_sync", sa.replay_counter_sync},
+          {"window", sa.window},
           {"peer_addresses", std::move(others)},
           {"vendor_ids", std::move(vendors)},
           {"age_s", seconds_between(sa.established != ike::TimePoint{} ? sa.established : sa.created, now)},

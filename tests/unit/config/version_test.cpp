@@ -227,6 +227,17 @@ TEST_CASE("counters may be set right unless the configuration says no; of IKEv2"
         Rows{":17:19: connections.b.counter_sync: expected no such key with version: 1: it is of IKEv2 (RFC 6311)"});
 }
 
+TEST_CASE("the peer's requests come one at a time unless the configuration says more; of IKEv2", "[config][version][window][rfc7296-2.3]") {
+  CHECK(connection(kBase).window.size == 1);
+  CHECK(connection(beside("window: 5")).window.size == 5);
+  CHECK(connection(beside("window: 32")).window.size == 32);
+  for (const char* wrong : {"0", "33", "-1", "five", "[5]"}) CHECK(findings(beside("window: " + std::string(wrong))).size() == 1);
+  const std::string first = with("version: 2", "version: 1");
+  CHECK(findings(with("version: 1", "version: 1\n    window: 1", first)).empty());
+  CHECK(findings(with("version: 1", "version: 1\n    window: 5", first)) ==
+        Rows{":17:13: connections.b.window: expected no such key with version: 1: windows are of IKEv2 (RFC 7296 section 2.3)"});
+}
+
 TEST_CASE("each side of IKEv2 proves itself in its own way", "[config][version][rfc7296-2.15]") {
   const std::string own = "id: gw-a.example, auth: pubkey, certs: /a.pem, key: file:/a.key";
   const std::string peer = "id: gw-b.example, auth: pubkey, cacerts: /ca.pem";

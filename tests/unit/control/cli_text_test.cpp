@@ -264,6 +264,8 @@ TEST_CASE("list-sas says of an IKE SA whether it can move, and where its peer is
   CHECK(line(R"(,"message_id_sync":true,"replay_counter_sync":false)") == "    message IDs can be set right (RFC 6311)\n");
   CHECK(line(R"(,"message_id_sync":true,"replay_counter_sync":true)") ==
         "    message IDs and sequence numbers can be set right (RFC 6311)\n");
+  CHECK(line(R"(,"window":1)") == "");
+  CHECK(line(R"(,"window":5)") == "    the peer may have 5 requests under way at once\n");
 }
 
 TEST_CASE("explain: of IKEv2 the exchange by its name, and what a child waits for", "[cli][explain][ikev2]") {

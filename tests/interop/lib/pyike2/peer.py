@@ -39,11 +39,12 @@ def esp_proposal(spi, esn):
 
 
 class Peer:
-    """`nets`: (behind this peer, behind the other one). `announce`: notifications for IKE_AUTH, without data."""
+    """`nets`: (behind this peer, behind the other one). `announce`: notifications for IKE_AUTH, without data. `window`: requests that it says it takes
+    at once; None: it says nothing."""
 
-    def __init__(self, namespace, own, other, identity, secret, nets, announce=(), esn=False):
+    def __init__(self, namespace, own, other, identity, secret, nets, announce=(), esn=False, window=None):
         self.own, self.other, self.identity, self.secret, self.nets = own, other, identity, secret.encode(), nets
-        self.announce, self.esn = announce, esn
+        self.announce, self.esn = [*map(wire.notify, announce)] + ([] if window is None else [wire.window_size(window)]), esn
         self.lock = threading.RLock()
         self.arrived = threading.Condition(self.lock)
         self.problems, self.inbound, self.outbound = [], None, None
@@ -75,6 +76,7 @@ class Peer:
         self.half = self.keys = self.seal = self.opener = None
         self.next_id, self.expected, self.highest_m1 = 0, 0, -1
         self.responses, self.last_answer, self.peer_announces = {}, (None, None), ()
+        self.order, self.peer_window = [], None                       # message IDs of responses as they came; SET_WINDOW_SIZE of IKE_AUTH: its data
 
     def problem(self, text):
         self.problems.append(text)
@@ -111,6 +113,7 @@ class Peer:
         payloads = self.opener.open(message)
         if h.flags & wire.RESPONSE:
             self.responses.setdefault(h.message_id, []).append((h, message, payloads))
+            self.order.append(h.message_id)
             return None
         return self._on_request(h, message, payloads)
 
@@ -166,6 +169,24 @@ class Peer:
         with self.lock:
             self._send(message)
 
+    def burst(self, requests, patience=10):
+        """The next requests, [(exchange, payloads), ...], all at once, the last one first, each sent once: {message ID: its bytes}, in ascending order."""
+        with self.lock:
+            sealed = {self.next_id + n: self.seal.seal(self.spis, exchange, self._flags(), self.next_id + n, payloads) for n, (exchange, payloads) in enumerate(requests)}
+            self.next_id += len(requests)
+            for number in reversed(sealed):
+                self.responses.pop(number, None)
+                self._send(sealed[number])
+            end = time.monotonic() + patience
+            while not all(self.responses.get(number) for number in sealed) and time.monotonic() < end:
+                self.arrived.wait(0.2)
+            return sealed
+
+    def child(self, spi):
+        """CREATE_CHILD_SA for another CHILD SA with our inbound SPI `spi`, of the same traffic."""
+        return wire.CREATE_CHILD_SA, [wire.sa([esp_proposal(spi, self.esn)]), (wire.NONCE, os.urandom(32)), wire.selectors(wire.TSI, self.nets[:1]),
+                                      wire.selectors(wire.TSR, self.nets[1:])]
+
     def sealed(self, exchange, message_id, payloads):
         with self.lock:
             return self.seal.seal(self.spis, exchange, self._flags(), message_id, payloads)
@@ -194,7 +215,7 @@ class Peer:
             mine = os.urandom(4)
             name = wire.identity(wire.IDI, self.identity)
             asks = [name, keys.psk_auth(self.secret, self.first[0], self.nonces[1], self.keys.pi, name[1]), wire.notify(wire.INITIAL_CONTACT),
-                    *map(wire.notify, self.announce), wire.sa([esp_proposal(mine, self.esn)]), wire.selectors(wire.TSI, self.nets[:1]),
+                    *self.announce, wire.sa([esp_proposal(mine, self.esn)]), wire.selectors(wire.TSI, self.nets[:1]),
                     wire.selectors(wire.TSR, self.nets[1:])]
         answer = self.request(wire.AUTH_EXCHANGE, asks, patience)
         with self.lock:
@@ -211,6 +232,7 @@ class Peer:
             self.problem("its AUTH is not of our secret")
             return False
         self.peer_announces = tuple(n.type for n in wire.notifies(payloads))
+        self.peer_window = next((n.data for n in wire.notifies(payloads) if n.type == wire.SET_WINDOW_SIZE), None)
         return True
 
     def _begin_child(self, payloads, mine):
@@ -252,7 +274,7 @@ class Peer:
         wanted = tuple(wire.parse_selectors(wire.selectors(0, [net])[1]) for net in reversed(self.nets))
         if said != wanted:
             self.problem(f"selectors {said}, expected were {wanted}")
-        return [name, keys.psk_auth(self.secret, self.first[1], self.nonces[0], self.keys.pr, name[1]), *map(wire.notify, self.announce),
+        return [name, keys.psk_auth(self.secret, self.first[1], self.nonces[0], self.keys.pr, name[1]), *self.announce,
                 wire.sa([esp_proposal(mine, self.esn)]), wire.selectors(wire.TSI, self.nets[1:]), wire.selectors(wire.TSR, self.nets[:1])]
 
     # ------------------------------------------------------------------------------------------------------------ RFC 6311

@@ -10,7 +10,7 @@ IKE, AH, ESP = 1, 2, 3
 FQDN, SHARED_KEY = 2, 2
 X25519 = 31
 # Notifications
-NO_PROPOSAL_CHOSEN, AUTHENTICATION_FAILED, INITIAL_CONTACT = 14, 24, 16384
+NO_PROPOSAL_CHOSEN, AUTHENTICATION_FAILED, INITIAL_CONTACT, SET_WINDOW_SIZE = 14, 24, 16384, 16385
 ID_SYNC_SUPPORTED, REPLAY_SYNC_SUPPORTED, ID_SYNC, REPLAY_SYNC = 16420, 16421, 16422, 16423
 
 Header = collections.namedtuple("Header", "spi_i spi_r next_payload version exchange flags message_id length")
@@ -72,6 +72,11 @@ def only(payloads, kind):
 
 def notify(kind, data=b"", protocol=0, spi=b""):
     return NOTIFY, struct.pack(">BBH", protocol, len(spi), kind) + spi + data
+
+
+def window_size(messages):
+    """RFC 7296 §2.3."""
+    return notify(SET_WINDOW_SIZE, struct.pack(">I", messages))
 
 
 def notifies(payloads):
