@@ -14,18 +14,11 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import report, sites  # noqa: E402
-from lib.lab import LabError, wait_for  # noqa: E402
+from lib.lab import reaches  # noqa: E402
 from lib.traffic import Capture, ping, tshark  # noqa: E402
 
 INFORMATIONAL, NOTIFY, RESPONSE = 37, 41, 0x20
 INVALID_IKE_SPI, QUICK_CRASH_DETECTION = 4, 16419
-
-
-def reaches(condition, seconds, what):
-    try:
-        return bool(wait_for(condition, seconds, what))
-    except LabError:
-        return False
 
 
 def notices(lab, pcap):

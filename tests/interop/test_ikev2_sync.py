@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import report, sites  # noqa: E402
-from lib.lab import LabError, wait_for  # noqa: E402
+from lib.lab import reaches  # noqa: E402
 from lib.pyike2 import esp, wire  # noqa: E402
 from lib.pyike2.peer import Peer  # noqa: E402
 from lib.traffic import ping, tshark  # noqa: E402
@@ -22,13 +22,6 @@ BOTH = (wire.ID_SYNC_SUPPORTED, wire.REPLAY_SYNC_SUPPORTED)
 OWN, OTHER = sites.ADDRESS["b"], sites.ADDRESS["a"]
 INSIDE, HOST = sites.HOST["b"], sites.HOST["a"]
 ASKED = 1 << 20                     # sequence numbers that Culvert asks for
-
-
-def reaches(condition, seconds, what):
-    try:
-        return bool(wait_for(condition, seconds, what))
-    except LabError:
-        return False
 
 
 class Site:

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import report, sites  # noqa: E402
-from lib.lab import LabError, wait_for  # noqa: E402
+from lib.lab import reaches  # noqa: E402
 from lib.pyike2 import wire  # noqa: E402
 from lib.pyike2.peer import Peer  # noqa: E402
 from lib.traffic import ping  # noqa: E402
@@ -20,13 +20,6 @@ OWN, OTHER = sites.ADDRESS["b"], sites.ADDRESS["a"]
 INSIDE, HOST = sites.HOST["b"], sites.HOST["a"]
 WINDOW = 5
 SUITES = {"ike": "aes256gcm16-prfsha256-x25519", "esp": "aes128gcm16-noesn-esn", "dpd_delay": "1h"}
-
-
-def reaches(condition, seconds, what):
-    try:
-        return bool(wait_for(condition, seconds, what))
-    except LabError:
-        return False
 
 
 class Site:

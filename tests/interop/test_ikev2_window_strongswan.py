@@ -8,17 +8,10 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from lib import report, sites  # noqa: E402
-from lib.lab import LabError, wait_for  # noqa: E402
+from lib.lab import reaches  # noqa: E402
 from lib.traffic import ping  # noqa: E402
 
 WINDOW = 5
-
-
-def reaches(condition, seconds, what):
-    try:
-        return bool(wait_for(condition, seconds, what))
-    except LabError:
-        return False
 
 
 def up(site):

@@ -44,6 +44,14 @@ def wait_for(condition, seconds, what, step=0.05):
         time.sleep(step)
 
 
+def reaches(condition, seconds, what):
+    """Whether condition() becomes true within `seconds`."""
+    try:
+        return bool(wait_for(condition, seconds, what))
+    except LabError:
+        return False
+
+
 class Process:
     """A child process with its output in a file. Stopped by pid: TERM, then KILL."""
 
