@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "control/ike/connection_select.hpp"
 #include "control/ike/header.hpp"
 #include "control/ike/nat_traversal.hpp"
 #include "control/ikev1/access.hpp"
@@ -99,9 +98,7 @@ void Engine::Impl::dispatch(TimePoint now, const Datagram& datagram) {
 bool Engine::Impl::of_other_version(const Datagram& datagram, const Header& h) const {
   const SaTable& table = h.major == 2 ? v2.table : core.table;
   if (table.find(h.spi_i, h.spi_r) || table.find_initiating(h.spi_i)) return false;
-  const auto speaks = [&](std::uint8_t version) {
-    return !candidates(shared.config, datagram.local, datagram.remote.address, version).empty();
-  };
+  const auto speaks = [&](std::uint8_t version) { return shared.by_peer.any(datagram.local, datagram.remote.address, version); };
   return !speaks(h.major) && speaks(h.major == 2 ? 1 : 2);
 }
 
@@ -156,7 +153,7 @@ void Engine::Impl::fragment(TimePoint now, const Datagram& datagram, const Frame
 bool Engine::Impl::takes_fragments(const Datagram& datagram, const ikev1::IsakmpSa* sa) const {
   const auto wanted = [&](std::size_t connection) { return core.connection(connection).fragmentation != config::Fragmentation::No; };
   if (sa) return wanted(sa->connection);
-  const auto options = candidates(core.config, datagram.local, datagram.remote.address, 1);
+  const auto options = shared.by_peer.candidates(datagram.local, datagram.remote.address, 1);
   return std::any_of(options.begin(), options.end(), wanted);
 }
 

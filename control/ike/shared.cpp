@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "control/ike/connection_select.hpp"
-
 namespace culvert::ike {
 
 namespace {
@@ -46,7 +44,7 @@ bool LineBudget::take(TimePoint now, double burst, double per_second) {
 }
 
 Shared::Shared(const config::GatewayConfig& configuration, Services& svc)
-    : config(configuration), services(svc), leases(configuration.pools) {
+    : config(configuration), by_peer(configuration), services(svc), leases(configuration.pools) {
   // Pairs of a former culvertd are still in the data plane: ours must not share their numbers.
   last_pair_ = number(random(8)) >> 1;
 }
@@ -104,7 +102,7 @@ void Shared::redirected(const Subject& about, std::string message, std::optional
 }
 
 void Shared::not_spoken(TimePoint now, const Datagram& datagram, Reason reason, std::string message) {
-  const auto options = candidates(config, datagram.local, datagram.remote.address, 0);
+  const auto options = by_peer.candidates(datagram.local, datagram.remote.address, 0);
   const config::Connection* meant = options.empty() ? nullptr : &config.connections[options.front()];
   if (!meant || meant->remote_addrs.empty())
     return junk(now, datagram.remote, Exchange::Informational, reason, std::move(message), {.number = 1});

@@ -8,6 +8,7 @@
 
 #include "common/config/config.hpp"
 #include "control/ike/attempts.hpp"
+#include "control/ike/connection_select.hpp"
 #include "control/ike/engine_types.hpp"
 #include "control/ike/failure.hpp"
 #include "control/ike/leases.hpp"
@@ -41,6 +42,7 @@ class Shared {
   Shared& operator=(const Shared&) = delete;
 
   const config::GatewayConfig& config;
+  const ConnectionsByPeer by_peer;  ///< those of `config`
   Services& services;
   bool shutting_down = false;
   std::vector<Action> actions;

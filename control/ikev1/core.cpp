@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "control/ike/connection_select.hpp"
 #include "control/ikev1/traced.hpp"
 #include "control/ikev1/transport.hpp"
 

@@ -1,7 +1,6 @@
 // Phase 1, responder: whom we let in, what they may make us keep and send, and which connection they mean.
 #include <algorithm>
 
-#include "control/ike/connection_select.hpp"
 #include "control/ikev1/evidence.hpp"
 #include "control/ikev1/identity.hpp"
 #include "control/ikev1/phase1.hpp"
@@ -74,7 +73,7 @@ std::string other_mode_text(const config::Connection& c, Exchange mode) {
 std::optional<Selection> select_connection(Core& core, const Incoming& in, Exchange mode, const Message& message) {
   const Id* id = message.find<Id>();  // of Aggressive Mode
   const Endpoint &here = in.datagram.local, &peer = in.datagram.remote;
-  const auto options = ike::candidates(core.config, here, peer.address, 1);
+  const auto options = core.shared.by_peer.candidates(here, peer.address, 1);
   std::optional<NotSelected> first;    // the best candidate, as far as the addresses say
   std::optional<Selection> otherwise;  // it would do, but for the identity
   for (const std::size_t index : options) {
@@ -166,7 +165,7 @@ IsakmpSa* sa_of_message(Core& core, const Incoming& in, Exchange mode) {
 std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const Negotiated& negotiated) {
   const bool aggressive = sa.mode == Exchange::AggressiveMode;
   std::vector<std::size_t> out;
-  for (const std::size_t index : ike::candidates(core.config, sa.local, sa.remote.address, 1)) {
+  for (const std::size_t index : core.shared.by_peer.candidates(sa.local, sa.remote.address, 1)) {
     const config::Connection& c = core.connection(index);
     if (index == sa.connection || c.aggressive != aggressive) continue;
     if (std::ranges::find(c.proposals, negotiated.suite) == c.proposals.end()) continue;

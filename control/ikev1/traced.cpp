@@ -1,6 +1,5 @@
 #include "control/ikev1/traced.hpp"
 
-#include "control/ike/connection_select.hpp"
 #include "control/ikev1/trace.hpp"
 
 namespace culvert::ikev1 {
@@ -16,7 +15,7 @@ std::string in_clear(const ike::Framed& framed) {
 /// Who has these addresses first, of this version or, since it is refused for its version, of the other one.
 std::string meant(const Core& core, const Endpoint& local, const Endpoint& remote) {
   for (const auto version : {std::uint8_t{1}, std::uint8_t{0}})
-    if (const auto options = ike::candidates(core.config, local, remote.address, version); !options.empty())
+    if (const auto options = core.shared.by_peer.candidates(local, remote.address, version); !options.empty())
       return core.config.connections.at(options.front()).name;
   return {};
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "control/crypto/hash.hpp"
-#include "control/ike/connection_select.hpp"
 #include "control/ike/retransmit.hpp"
 #include "control/ikev2/core.hpp"
 #include "control/ikev2/lifecycle.hpp"
@@ -87,7 +86,7 @@ void answer_unknown(Core& core, const Incoming& in) {
   if (core.shared.shutting_down || core.services.crash_secret().empty() || in.response() || !h.spi_i || !h.spi_r ||
       (next != PayloadType::Sk && next != PayloadType::Skf))
     return;
-  if (ike::candidates(core.config, in.datagram.local, in.datagram.remote.address, 2).empty()) return;
+  if (!core.shared.by_peer.any(in.datagram.local, in.datagram.remote.address, 2)) return;
   ike::Header out = h;
   out.flags = static_cast<std::uint8_t>(ike::kFlagResponse | ((h.flags & ike::kFlagInitiator) != 0 ? 0 : ike::kFlagInitiator));
   Builder b;

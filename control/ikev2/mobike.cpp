@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "control/ike/connection_select.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/lifecycle.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
@@ -161,7 +160,7 @@ void wrong_cookie(Core& core, TimePoint now, IkeSa& sa) {
 /// Whether the peer may go there; a reason if not.
 std::optional<std::string> unacceptable(const Core& core, const Incoming& in, IkeSa& sa, const Message& m) {
   const Endpoint &here = in.datagram.local, &there = in.datagram.remote;
-  const auto may = ike::candidates(core.config, here, there.address, 2);
+  const auto may = core.shared.by_peer.candidates(here, there.address, 2);
   if (std::ranges::find(may, sa.connection) == may.end()) return "the connection is not between those addresses";
   IkeSa seen;
   seen.nat = sa.nat;

@@ -5,7 +5,6 @@
 
 #include "common/config/selectors.hpp"
 #include "control/crypto/hash.hpp"
-#include "control/ike/connection_select.hpp"
 #include "control/ikev2/children.hpp"
 #include "control/ikev2/exchange_create_child.hpp"
 #include "control/ikev2/lifecycle.hpp"
@@ -63,7 +62,7 @@ void forget_slowly(Core& core, TimePoint now, IkeSa& old) {
 bool shared_identity(const config::Connection& c) { return c.unique == config::Unique::Never || c.unique == config::Unique::No; }
 
 std::vector<std::size_t> connections_for(const Core& core, const IkeSa& sa) {
-  std::vector<std::size_t> out = ike::candidates(core.config, sa.local, sa.remote.address, 2);
+  std::vector<std::size_t> out = core.shared.by_peer.candidates(sa.local, sa.remote.address, 2);
   std::erase_if(out, [&](std::size_t i) {
     const auto& proposals = core.config.connections[i].proposals;
     return std::ranges::find(proposals, sa.suite) == proposals.end();

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "control/ike/connection_select.hpp"
 #include "control/ikev2/exchange_auth.hpp"
 #include "control/ikev2/peers.hpp"
 #include "control/ikev2/redirect.hpp"
@@ -38,14 +37,14 @@ bool fits(const config::Connection& c, const Ticket& t) {
 std::optional<std::size_t> good_for(Core& core, const Incoming& in, const Ticket& t) {
   if (core.services.wall_seconds() >= t.expires || core.used_tickets.contains(t.serial) || !has_room(core)) return std::nullopt;
   if (t.authenticated <= core.no_tickets_until) return std::nullopt;
-  for (const std::size_t index : ike::candidates(core.config, in.datagram.local, in.datagram.remote.address, 2))
+  for (const std::size_t index : core.shared.by_peer.candidates(in.datagram.local, in.datagram.remote.address, 2))
     if (fits(core.config.connections[index], t)) return index;
   return std::nullopt;
 }
 
 /// Whether any connection that the peer may be of has tickets: others' keys are not asked for.
 bool anyone_resumes(Core& core, const Incoming& in) {
-  return std::ranges::any_of(ike::candidates(core.config, in.datagram.local, in.datagram.remote.address, 2),
+  return std::ranges::any_of(core.shared.by_peer.candidates(in.datagram.local, in.datagram.remote.address, 2),
                              [&](std::size_t index) { return core.config.connections[index].resumption.enabled; });
 }
 

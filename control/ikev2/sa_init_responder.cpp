@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "control/ike/connection_select.hpp"
 #include "control/ikev2/certificates.hpp"
 #include "control/ikev2/childless.hpp"
 #include "control/ikev2/exchange_intermediate.hpp"
@@ -30,7 +29,7 @@ struct Selection {
 
 std::optional<Selection> select(Core& core, const Incoming& in, const Sa& offered, DhGroup ke, bool intermediate) {
   const Endpoint &here = in.datagram.local, &peer = in.datagram.remote;
-  const auto options = ike::candidates(core.config, here, peer.address, 2);
+  const auto options = core.shared.by_peer.candidates(here, peer.address, 2);
   std::optional<std::pair<std::size_t, Mismatch>> first;
   for (const std::size_t index : options) {
     auto choice = select_possible(core.config.connections[index].proposals, offered, ke, intermediate);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "control/ike/connection_select.hpp"
 #include "control/ikev2/sa_init_responder.hpp"
 
 namespace culvert::ikev2 {
@@ -32,7 +31,7 @@ void answer_newer_version(Core& core, TimePoint now, const ike::Datagram& datagr
   constexpr std::uint8_t kNewest = 2;
   const Endpoint& peer = datagram.remote;
   if (core.shared.shutting_down || header.major <= kNewest || !header.spi_i || (header.flags & ike::kFlagResponse) != 0) return;
-  if (ike::candidates(core.config, datagram.local, peer.address, kNewest).empty()) return;
+  if (!core.shared.by_peer.any(datagram.local, peer.address, kNewest)) return;
   ike::Header out = header;  // SPIs, exchange and message ID are the request's (RFC 7296 §1.5)
   out.major = kNewest;
   out.minor = 0;

@@ -136,8 +136,7 @@ TEST_CASE("evidence: silence names the message that nobody answered", "[evidence
 TEST_CASE("evidence: strangers, and a peer of ours that speaks IKEv2", "[evidence]") {
   World world;
   world.record = true;
-  auto [a, b] = two_sites(world);
-  b.config.connections[0].remote_addrs = {IpAddress::parse("10.9.0.77").value()};
+  auto [a, b] = two_sites(world, [](auto&, auto& cb) { cb.connections[0].remote_addrs = {IpAddress::parse("10.9.0.77").value()}; });
   a.start();
   b.start();
   world.run(20s);

@@ -42,17 +42,17 @@ TEST_CASE("an address before a network or range, that before anywhere", "[peers]
   add("range", "10.9.7.1", "10.9.4.250-10.9.5.9");
   add("one", "10.9.4.255", nullptr);
   using Found = std::vector<std::size_t>;
-  const auto from = [&](const char* remote) { return ike::candidates(config, {ip("10.9.0.1"), 500}, ip(remote), 1); };
+  const auto from = [&](const char* remote) { return ike::ConnectionsByPeer(config).candidates({ip("10.9.0.1"), 500}, ip(remote), 1); };
   CHECK(from("10.9.4.255") == Found{3, 1, 2, 0});
   CHECK(from("10.9.4.249") == Found{1, 0});
   CHECK(from("10.9.5.9") == Found{2, 0});
   CHECK(from("10.9.5.10") == Found{0});
   CHECK(from("10.9.7.1") == Found{2, 0});
-  CHECK(ike::candidates(config, {ip("10.9.0.2"), 500}, ip("10.9.4.1"), 1).empty());
-  CHECK(ike::candidates(config, {ip("10.9.0.1"), 500, VrfId{1}}, ip("10.9.4.1"), 1).empty());
+  CHECK(ike::ConnectionsByPeer(config).candidates({ip("10.9.0.2"), 500}, ip("10.9.4.1"), 1).empty());
+  CHECK(ike::ConnectionsByPeer(config).candidates({ip("10.9.0.1"), 500, VrfId{1}}, ip("10.9.4.1"), 1).empty());
   config.connections[2].vrf.id = config.connections[3].vrf.id = 1;
   CHECK(from("10.9.4.255") == Found{1, 0});
-  CHECK(ike::candidates(config, {ip("10.9.0.1"), 500, VrfId{1}}, ip("10.9.4.255"), 1) == Found{3, 2});
+  CHECK(ike::ConnectionsByPeer(config).candidates({ip("10.9.0.1"), 500, VrfId{1}}, ip("10.9.4.255"), 1) == Found{3, 2});
 }
 
 TEST_CASE("a packet brings up the pair for the selectors that it hits, and no other", "[peers][trap][rfc4301-4.4.1.2]") {
