@@ -46,6 +46,16 @@ def balanced(rig):
     return b
 
 
+def balanced_with_cables(rig, seconds=20):
+    """Both, of one moment: a neighbour may be asked after between the two looks."""
+    end = time.monotonic() + seconds
+    while True:
+        there = cables(rig)
+        books_then = balanced(rig)
+        if cables(rig) == there or time.monotonic() > end:
+            return books_then, there
+
+
 RING = 2048  # frames that may wait: half of what a port's af_packet ring holds; what overflows it the driver does not count
 
 

@@ -143,7 +143,7 @@ TEST_CASE("the loop attaches, notices the end of the data plane, and attaches ag
   REQUIRE(d.eventually([&] { return d.gateway->link() == nullptr; }));
   dp = std::make_unique<test::FakeDataplane>(64U);
   dp->listen(d.config.dataplane.socket);
-  REQUIRE(d.eventually([] { return test::engine().count("on_dataplane_lost") == 1; }, serve));
+  REQUIRE(d.eventually([&] { return test::engine().count("on_dataplane_lost") == 1 && d.gateway->quiet(); }, serve));
 
   dp->segment().rings().event.head.store(shm::kEventSlots * 2);  // a mad data plane is left, and tried again
   const std::uint64_t one = 1;
