@@ -1,5 +1,7 @@
 // What is meant: which connection a peer's address, which pair a packet, which ISAKMP SA a pair of cookies. And tunnels of many peers
 // with the same selectors.
+#include <random>
+
 #include <catch2/catch.hpp>
 
 #include "common/config/selectors.hpp"
@@ -53,6 +55,46 @@ TEST_CASE("an address before a network or range, that before anywhere", "[peers]
   config.connections[2].vrf.id = config.connections[3].vrf.id = 1;
   CHECK(from("10.9.4.255") == Found{1, 0});
   CHECK(ike::ConnectionsByPeer(config).candidates({ip("10.9.0.1"), 500, VrfId{1}}, ip("10.9.4.255"), 1) == Found{3, 2});
+}
+
+TEST_CASE("whoever asks finds the connections that going through all of them would find", "[peers]") {
+  std::mt19937 random(5);
+  const auto below = [&](unsigned n) { return random() % n; };
+  const auto address = [&] { return IpAddress::v4(0x0a090000 + below(40)); };
+  for (int round = 0; round < 50; ++round) {
+    config::GatewayConfig config;
+    for (unsigned i = below(60); i > 0; --i) {
+      config::Connection& c = config.connections.emplace_back();
+      c.version = below(2) ? 1 : 2;
+      c.vrf.id = static_cast<VrfId>(below(2));
+      for (unsigned n = below(3); n > 0; --n) c.local_addrs.push_back(address());
+      for (unsigned n = below(4); n > 0; --n) c.remote_addrs.push_back(address());
+      for (unsigned n = below(2); n > 0; --n)
+        c.remote_ranges.push_back(TrafficSelector::from({address(), static_cast<std::uint8_t>(27 + below(6))}));
+    }
+    const ike::ConnectionsByPeer by_peer(config);
+    for (int asked = 0; asked < 200; ++asked) {
+      const Endpoint local{address(), 500, static_cast<VrfId>(below(2))};
+      const IpAddress remote = address();
+      const auto version = static_cast<std::uint8_t>(below(3));
+      std::array<std::vector<std::size_t>, 3> found;  // by name, by range, anywhere
+      for (std::size_t i = 0; i < config.connections.size(); ++i) {
+        const config::Connection& c = config.connections[i];
+        const bool here = c.local_addrs.empty() || std::ranges::count(c.local_addrs, local.address) != 0;
+        if (c.vrf.id != local.vrf || (version != 0 && c.version != version) || !here) continue;
+        if (std::ranges::count(c.remote_addrs, remote) != 0)
+          found[0].push_back(i);
+        else if (std::ranges::any_of(c.remote_ranges, [&](const TrafficSelector& r) { return r.matches(remote, 0, 0); }))
+          found[1].push_back(i);
+        else if (c.remote_addrs.empty() && c.remote_ranges.empty())
+          found[2].push_back(i);
+      }
+      std::vector<std::size_t> wanted;
+      for (const auto& part : found) wanted.insert(wanted.end(), part.begin(), part.end());
+      REQUIRE(by_peer.candidates(local, remote, version) == wanted);
+      REQUIRE(by_peer.any(local, remote, version) == !wanted.empty());
+    }
+  }
 }
 
 TEST_CASE("a packet brings up the pair for the selectors that it hits, and no other", "[peers][trap][rfc4301-4.4.1.2]") {
