@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "control/ikev2/message.hpp"
-#include "tests/exchange/world.hpp"
+#include "tests/exchange/ikev2_sites.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
@@ -14,25 +14,10 @@ using ike::SignatureScheme;
 
 namespace {
 
-using Change = std::function<void(config::GatewayConfig&, config::GatewayConfig&)>;
-
-void make_v2(config::Connection& c) {
-  c.version = 2;
-  c.proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
-}
-
-Pair two_signing_v2(World& world, AuthMethod method = AuthMethod::EcdsaP256, const Change& change = {}) {
-  return two_signing_sites(world, method, [&](auto& a, auto& b) {
-    for (auto* g : {&a, &b}) make_v2(g->connections[0]);
-    if (change) change(a, b);
-  });
-}
-
 void start(const Pair& p) {
   p.a.start();
   p.b.start();
 }
-bool both_up(const Pair& p) { return p.a.up() && p.b.up() && p.a.current_out("net") && p.b.current_out("net"); }
 
 /// The payloads of an IKE_SA_INIT.
 std::optional<ikev2::Message> init_payloads(const ike::Datagram& datagram) {

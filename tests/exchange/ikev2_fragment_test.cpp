@@ -10,7 +10,7 @@
 #include "control/ikev2/fragments.hpp"
 #include "control/ikev2/keymat.hpp"
 #include "control/ikev2/message.hpp"
-#include "tests/exchange/world.hpp"
+#include "tests/exchange/ikev2_sites.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
@@ -50,8 +50,6 @@ Pair cut_sites(World& world, const std::function<void(config::GatewayConfig&, co
     if (change) change(a, b);
   });
 }
-
-bool both_up(const Pair& p) { return p.a.up() && p.b.up() && p.a.current_out("net") && p.b.current_out("net"); }
 
 /// The initiator A with its own keys, that says what it likes to B.
 class Insider {

@@ -5,23 +5,13 @@
 #include <catch2/catch.hpp>
 
 #include "control/ikev2/trace.hpp"
-#include "tests/exchange/world.hpp"
+#include "tests/exchange/ikev2_sites.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
 using Catch::Contains;
 
 namespace {
-
-Pair two_v2(World& world, const std::function<void(config::GatewayConfig&, config::GatewayConfig&)>& change = {}) {
-  return two_sites(world, [&](auto& a, auto& b) {
-    for (auto* g : {&a, &b}) {
-      g->connections[0].version = 2;
-      g->connections[0].proposals = parse_ike_proposal_v2("aes128gcm16-prfsha256-ecp256").value();
-    }
-    if (change) change(a, b);
-  });
-}
 
 std::string traced(const Host& h) {
   std::string out;
