@@ -50,14 +50,6 @@ const ike::Failure& failure(const Host& h) {
   return all.front();
 }
 
-void check_nothing_left(const Pair& p) {
-  for (const Host* h : {&p.a, &p.b}) {
-    CHECK_FALSE(h->up());
-    CHECK(h->inbound.empty());
-    CHECK(h->outbound.empty());
-  }
-}
-
 struct Row {
   AuthMethod key;
   SignatureScheme digital;

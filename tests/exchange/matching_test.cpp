@@ -59,7 +59,7 @@ TEST_CASE("an address before a network or range, that before anywhere", "[peers]
 
 TEST_CASE("whoever asks finds the connections that going through all of them would find", "[peers]") {
   std::mt19937 random(5);
-  const auto below = [&](unsigned n) { return random() % n; };
+  const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
   const auto address = [&] { return IpAddress::v4(0x0a090000 + below(40)); };
   for (int round = 0; round < 50; ++round) {
     config::GatewayConfig config;
