@@ -270,8 +270,11 @@ def run_all(arguments, names, always, rig_class=Rig, counts=("[0]", "[0, 0]")):
                 done, good = run_until_failure(rig, left, workers)
             ran += done
             failing, left = None if good else left[done - 1], left[done:]
-            if failing:  # the others need what `first` does
-                left = [t for t in first if t not in left] + left if left and failing not in first else []
+            if failing in first:  # the others need it
+                print("      not run behind it: " + ", ".join(name[5:] for name, _ in left))
+                left = []
+            elif failing and left:
+                left = [t for t in first if t not in left] + left
             code, log = rig.end
             ends_well = code == 0 and "culvert-dataplane ends; packets:" in log and not any(w in log for w in ("ERROR", "runtime error", "lost without a reason"))
             if not ends_well:
