@@ -4,25 +4,11 @@
 #include <ranges>
 #include <stdexcept>
 
-#include <pcap/pcap.h>
 #include <rte_ethdev.h>
 
-namespace culvert::bench {
+#include "tests/bench/frames.hpp"
 
-namespace {
-std::vector<Bytes> frames_of(const std::string& file) {
-  if (file.empty()) return {};
-  std::array<char, PCAP_ERRBUF_SIZE> why{};
-  pcap_t* in = pcap_open_offline(file.c_str(), why.data());
-  if (in == nullptr) throw std::runtime_error(why.data());
-  std::vector<Bytes> out;
-  pcap_pkthdr* header = nullptr;
-  const std::uint8_t* data = nullptr;
-  while (pcap_next_ex(in, &header, &data) == 1) out.emplace_back(data, data + header->caplen);
-  pcap_close(in);
-  return out;
-}
-}  // namespace
+namespace culvert::bench {
 
 Feed::Feed(const std::string& device, const std::vector<std::string>& files) {
   std::uint16_t id = 0;

@@ -57,8 +57,8 @@ const char* const kUsage =
     "  --policies N  policy entries, up to 16384; may be repeated (1)\n"
     "  --rounds N    turns that each contender takes per row (100)\n"
     "  --cpu N       the CPU to run on (the last one)\n"
-    "  --turns DIR   no report: for each line read, half a second of the worker on the first case of all, and a line with its ns per\n"
-    "                packet. The packets are in DIR, in clear.pcap or sealed.pcap\n"
+    "  --turns DIR   no report: for each line read, half a second of the first case of all, and a line with ns per packet of the worker\n"
+    "                and of the bound. The packets are in DIR, in clear.pcap or sealed.pcap\n"
     "  --hugepages   buffers on hugepages, as a gateway has them: some must be free (vm.nr_hugepages), for root. The default, small "
     "pages,\n"
     "                needs nothing; the devices of both sides are slower by their TLB misses then\n"
@@ -149,13 +149,15 @@ void serve(const Options& options, dp::BufferPool& pool) {
   constexpr auto kTurn = std::chrono::milliseconds(500);
   const double tsc = tsc_per_ns();
   bench::Path path(cases(options, options.suites.front(), options.sizes.front(), options.ways.front()).front(), pool, options.turns,
-                   bench::Brings::Copies);
+                   options.brings);
   std::string line;
   while (std::getline(std::cin, line)) {
-    std::vector<double> cycles;
-    for (const auto end = std::chrono::steady_clock::now() + kTurn; cycles.empty() || std::chrono::steady_clock::now() < end;)
-      cycles.push_back(path.slice(Kind::Worker));
-    std::cout << bench::Quartiles::of(cycles).median / tsc << std::endl;
+    std::vector<double> worker, bound;
+    for (const auto end = std::chrono::steady_clock::now() + kTurn; worker.empty() || std::chrono::steady_clock::now() < end;) {
+      worker.push_back(path.slice(Kind::Worker));
+      bound.push_back(path.slice(Kind::Bound));
+    }
+    std::cout << bench::Quartiles::of(worker).median / tsc << ' ' << bench::Quartiles::of(bound).median / tsc << std::endl;
   }
 }
 
