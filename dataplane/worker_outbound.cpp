@@ -183,7 +183,7 @@ Worker::Row Worker::row_of(std::span<Packet* const> packets) {
         break;
       }
       esp_.see(&sa);
-      prefetch_keys(sa.keys, p.length);
+      prefetch_keys(sa.keys, sa.key_lines, false, p.length);
       __builtin_prefetch(sa.counters, 1);
       last = &sa;
       mtu = way.mtu;

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -26,40 +27,48 @@
 
 namespace culvert::dp {
 
-/// Expanded keys of one SA: what a packet needs, computed once. The bytes mean something to the engine only. Secret.
-struct alignas(64) SaKeys {
-  std::array<std::uint8_t, 1008> schedule;  ///< GCM: round keys and hash key powers; else key schedules
-  // In the schedule's last line, of which a packet needs the rest, too.
-  EspGeometry geometry;
-  std::array<std::uint8_t, 4> salt{};                     ///< of the nonce: 4 bytes, 3 of CCM
-  std::uint8_t cipher = 0, hash = 0;                      ///< IPsec-MB's numbers
-  std::uint8_t key_bytes = 0;                             ///< of the cipher's key
-  std::uint8_t lines = 0;                                 ///< of GCM: what prefetch_keys() loads of the schedule, from its beginning
-  alignas(64) std::array<std::uint8_t, 64> inner, outer;  ///< HMAC: state after the padded key's block
-
-  /// Round keys, and no powers of the hash key: those stand at the end, the lowest one last.
-  [[nodiscard]] bool powers_last() const { return lines < kAllPowers; }
-  /// Round keys of whatever length, and eight powers behind them, which are all.
-  static constexpr std::uint8_t kAllPowers = 6;
+/// Which lines of an SA's keys a packet needs: see prefetch_keys().
+enum class KeyLines : std::uint8_t {
+  Jobs,     ///< a cipher's schedule, and what an HMAC starts from
+  Cbc,      ///< the same; decryption has a schedule of its own
+  Few,      ///< of GCM: 11 round keys, and eight powers of the hash key, for packets of any length
+  FewLong,  ///< more round keys
+  Many,     ///< 11 round keys, and 48 powers, the lowest one last, of which a packet needs as many as it has blocks, and a few
+  ManyLong,
 };
 
-/// Starts loading the keys that a packet of `bytes` needs, ahead of the batch. Under GCM those are the round keys and either all powers of
-/// the hash key, or, from the end of the schedule on, as many as the packet has blocks, and a few.
-inline void prefetch_keys(const SaKeys& keys, std::uint32_t bytes) {
-  constexpr std::size_t kLine = 64, kFirst = 3, kMostPowers = 12 * kLine;
-  const std::uint8_t* const begin = keys.schedule.data();
-  __builtin_prefetch(&keys.geometry);
-  for (std::size_t line = 0; line < kFirst; ++line) __builtin_prefetch(begin + kLine * line);
-  if (keys.geometry.kind == EspKind::Jobs) {
-    __builtin_prefetch(begin + kLine * kFirst);
+/// Expanded keys of one SA: what a packet needs, computed once. The bytes mean something to the engine only. Secret. Under GCM a packet
+/// needs few lines: what a short schedule leaves of its first one has the rest, and behind 15 round keys the powers begin a line.
+struct alignas(64) SaKeys {
+  EspGeometry geometry;
+  std::array<std::uint8_t, 4> salt{};  ///< of the nonce: 4 bytes, 3 of CCM
+  std::uint8_t cipher = 0, hash = 0;   ///< IPsec-MB's numbers
+  std::uint8_t key_bytes = 0;          ///< of the cipher's key
+  KeyLines lines{};
+  alignas(16) std::array<std::uint8_t, 1008> schedule;    ///< GCM: round keys and hash key powers; else key schedules
+  alignas(64) std::array<std::uint8_t, 64> inner, outer;  ///< HMAC: state after the padded key's block
+};
+
+/// Starts loading the keys that a packet of `bytes` needs, ahead of the batch. `lines`: the keys' own, which would have to be waited for.
+inline void prefetch_keys(const SaKeys& keys, KeyLines lines, bool opening, std::uint32_t bytes) {
+  constexpr std::size_t kLine = 64, kMost = 11;
+  const auto* const begin = reinterpret_cast<const std::uint8_t*>(&keys);
+  const auto load = [begin](std::size_t from, std::size_t to) {
+    for (std::size_t line = from; line < to; ++line) __builtin_prefetch(begin + kLine * line);
+  };
+  if (lines <= KeyLines::Cbc) [[unlikely]] {
+    const std::size_t schedule = opening && lines == KeyLines::Cbc ? 4 : 0;
+    __builtin_prefetch(begin);
+    load(schedule, schedule + 4);
     __builtin_prefetch(keys.inner.data());
     __builtin_prefetch(keys.outer.data());
     return;
   }
-  for (std::size_t line = kFirst; line < keys.lines; ++line) __builtin_prefetch(begin + kLine * line);
-  if (!keys.powers_last()) return;
-  const std::uint8_t* const last = begin + sizeof keys.schedule / kLine * kLine;
-  for (std::size_t back = kLine; back <= std::min<std::size_t>(bytes, kMostPowers - kLine); back += kLine) __builtin_prefetch(last - back);
+  load(0, 3);
+  if (lines == KeyLines::FewLong || lines == KeyLines::ManyLong) load(3, 4);
+  if (lines <= KeyLines::FewLong) return load(4, 6);
+  constexpr std::size_t kEnd = offsetof(SaKeys, inner) / kLine;
+  load(kEnd - 1 - std::min<std::size_t>(bytes / kLine, kMost), kEnd);
 }
 
 /// One packet's operation. `text_length` may be 0 under GCM; under CBC it is a multiple of the block. With extended sequence

@@ -22,8 +22,9 @@ inline constexpr std::size_t kDecryptAt = 256;     // of an AES decryption sched
 inline constexpr std::size_t kXcbcAt = 512;        // of XCBC: K1's schedule, K2, K3; of CMAC: the key's schedule and both subkeys
 inline constexpr std::size_t kXcbcSchedule = 176;  // 11 round keys
 static_assert(kDecryptAt >= kAesSchedule && kXcbcAt >= kDecryptAt + kAesSchedule && kXcbcAt >= 3 * kDesSchedule);
-// What IPsec-MB has in a schedule ends where the rest of the last line begins.
-static_assert(offsetof(SaKeys, schedule) == 0 && offsetof(SaKeys, inner) == 1024 &&
+// IPsec-MB loads round keys with 16 bytes' alignment, and asks for no more; its powers of the hash key begin a line.
+static_assert(offsetof(SaKeys, schedule) == 16 && offsetof(SaKeys, inner) == 1024 &&
+              (offsetof(SaKeys, schedule) + offsetof(gcm_key_data, ghash_keys)) % 64 == 0 &&
               sizeof(SaKeys::schedule) == offsetof(gcm_key_data, ghash_keys) + sizeof(gcm_key_data::ghash_keys));
 static_assert(kXcbcAt + kXcbcSchedule + 32 <= sizeof(SaKeys::schedule));
 

@@ -81,7 +81,8 @@ bool expand_gcm(IMB_MGR* mgr, ByteView key_and_salt, SaKeys& out) {
   expand[(key.size() - 16) / 8](key.data(), reinterpret_cast<gcm_key_data*>(out.schedule.data()));
   // Where IPsec-MB has 48 powers of the hash key they reach to the end; else there are eight (gcm_key_data).
   const bool to_end = std::ranges::any_of(std::span(out.schedule).last(16), [](std::uint8_t byte) { return byte != 0; });
-  out.lines = !to_end ? SaKeys::kAllPowers : key.size() == 16 ? std::uint8_t{3} : std::uint8_t{4};
+  const bool longer = key.size() != 16;
+  out.lines = to_end ? (longer ? KeyLines::ManyLong : KeyLines::Many) : longer ? KeyLines::FewLong : KeyLines::Few;
   std::ranges::copy(key_and_salt.last(out.salt.size()), out.salt.begin());
   return true;
 }
@@ -92,6 +93,7 @@ bool CryptoEngine::Impl::expand_cipher(const EspSuite& suite, ByteView key, SaKe
   if (e == nullptr || key.size() != e->key_bytes() + e->salt) return false;
   if (out.geometry.kind != EspKind::Jobs) return expand_gcm(mgr, key, out);
   out.cipher = static_cast<std::uint8_t>(cipher_of(suite.encr));
+  out.lines = suite.encr == Encr::AesCbc ? KeyLines::Cbc : KeyLines::Jobs;
   out.key_bytes = static_cast<std::uint8_t>(e->key_bytes());
   std::ranges::copy(key.last(e->salt), out.salt.begin());
   if (is_ccm(suite.encr)) out.hash = IMB_AUTH_AES_CCM;

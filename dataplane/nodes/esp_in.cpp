@@ -208,7 +208,7 @@ void esp_in_prepare(Burst& burst, EspBatch& batch, EspContext& context, bool ali
   for (std::size_t i = 0; i < all;) {
     InboundSa& sa = *burst[i]->inbound;
     context.see(&sa);
-    prefetch_keys(sa.keys, burst[i]->length);
+    prefetch_keys(sa.keys, sa.key_lines, true, burst[i]->length);
     __builtin_prefetch(sa.counters, 1);
     InboundRow row;
     if (i + 1 < all && burst[i + 1]->inbound == &sa) {  // not worth it for one

@@ -186,7 +186,7 @@ void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
   const OutboundSa* last = all != 0 ? burst[0]->outbound : nullptr;
   const auto prefetch = [&](const Packet& p) {
     p.outbound->prefetch();
-    prefetch_keys(p.outbound->keys, p.length);
+    prefetch_keys(p.outbound->keys, p.outbound->key_lines, false, p.length);
     __builtin_prefetch(p.outbound->counters, 1);
   };
   if (all != 0) prefetch(*burst[0]);

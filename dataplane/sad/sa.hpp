@@ -186,6 +186,7 @@ struct SaBase {
   std::atomic<std::uint8_t> halt{0};              ///< kStopped, kRelocated, kSkips
   std::atomic<std::uint8_t> events{0};            ///< UsageEvent bits, by the owner
   std::uint8_t outer_protocol = 0;                ///< ESP, AH, or UDP
+  KeyLines key_lines{};                           ///< as its keys have it
   std::atomic<bool> narrow{false};                ///< outbound, by the manager: its selectors do not admit all that its policy selects
   shm::SaCounters* counters = nullptr;            ///< in the segment
   Usage usage;

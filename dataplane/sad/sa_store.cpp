@@ -101,6 +101,7 @@ AckResult prepare_common(const shm::InstallSa& m, std::uint32_t capacity, Crypto
     return AckResult::BadMessage;
   sa.spi = m.spi;
   sa.geometry = *geometry;
+  sa.key_lines = sa.keys.lines;
   sa.geometry.transport = m.mode == SaMode::Transport;
   sa.worker = static_cast<std::uint8_t>(placement.worker);
   sa.spread = m.rules.spread == SpreadCrypto::Yes;

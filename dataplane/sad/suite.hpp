@@ -26,12 +26,12 @@ struct EspGeometry {
   std::uint8_t icv = 0;
   std::uint8_t align = 4;  ///< what the ciphertext's length must be a multiple of (RFC 4303 §2.4): 4, or the cipher's block
   IvSource iv_source{};
-  bool esn = false;        ///< the upper half of the sequence number is authenticated, and not sent (RFC 4303 §2.2.1)
-  bool ah = false;         ///< Authentication Header instead of ESP; then `iv` stands in front of the ICV (RFC 4543 §4)
-  bool transport = false;  ///< transport mode
+  bool esn : 1 = false;        ///< the upper half of the sequence number is authenticated, and not sent (RFC 4303 §2.2.1)
+  bool ah : 1 = false;         ///< Authentication Header instead of ESP; then `iv` stands in front of the ICV (RFC 4543 §4)
+  bool transport : 1 = false;  ///< transport mode
   friend bool operator==(const EspGeometry&, const EspGeometry&) = default;
 };
-static_assert(sizeof(EspGeometry) == 8);
+static_assert(sizeof(EspGeometry) == 6);
 inline constexpr std::uint32_t kEspHeaderBytes = 8;   ///< SPI and sequence number
 inline constexpr std::uint32_t kEspTrailerBytes = 2;  ///< pad length and next header
 inline constexpr std::uint32_t kAhHeaderBytes = 12;   ///< without IV and ICV (RFC 4302 §2)
