@@ -700,7 +700,8 @@ void Worker::finish_pass() {
   for (std::uint16_t port = 0; port < tx_.size(); ++port) transmit(port);
   drops_.flush();
   const bool spread = std::exchange(spread_, false), jobs = crypto_.take_jobs();
-  together_ = spread || jobs || std::popcount(std::exchange(esp_.seen, 0)) > kFewSas ? kBurstMax : kTogether;
+  many_sas_ = std::popcount(std::exchange(esp_.seen, 0)) > kFewSas;
+  together_ = spread || jobs || many_sas_ ? kBurstMax : kTogether;
   watch_.lap(shm::Node::Transmit, leaving);
   watch_.end_pass();
   if (paths_.on()) [[unlikely]]

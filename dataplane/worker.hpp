@@ -229,6 +229,8 @@ class Worker {
   [[nodiscard]] bool forward_at_once(const Packet& p, const Flow& flow, PolicyId came_by) const;
   template <class Flow>
   void note_forwarded(Flow& flow) const;
+  template <class Flows>
+  void load_ahead(const Flows& flows) const;
   void send_all_opened(const Burst& packets);
   [[nodiscard]] HopId way_to(const Packet& p) const;
   [[nodiscard]] HopId way_on(const Packet& p, const HandoffNote& note) const;
@@ -270,6 +272,7 @@ class Worker {
   Stopwatch watch_;
   bool wake_manager_ = false;
   bool spread_ = false;               // packets of this pass were
+  bool many_sas_ = false;             // packets of the pass before had
   std::size_t together_ = kBurstMax;  // packets whose bytes are written at once
   std::uint32_t fragment_id_;         // of the latest packet that was fragmented outside
   Tunnel tunnel_;                     // the one asked for last, within a pass

@@ -98,7 +98,7 @@ void Worker::check_clear(Burst& packets, Burst& leaving) {
           mirrored[others.size()] = flow.mirrored_entry(*policies_now_);
           others.push_back(&p);
         },
-        [&](std::size_t i) { return possible_source(*some[i]); });
+        [&](std::size_t i) { return possible_source(*some[i]); }, [&](auto flows_there) { load_ahead(flows_there); });
   });
   packets.clear();
   if (others.empty()) [[likely]]
@@ -115,6 +115,22 @@ void Worker::check_clear(Burst& packets, Burst& leaving) {
     return v.accept;
   });
   packets.append(others);
+}
+
+/// Where passes have many SAs: starts loading those that flows lead to, a step of the way for all of them before the next one.
+template <class Flows>
+inline void Worker::load_ahead(const Flows& flows) const {
+  if (!many_sas_) [[likely]]
+    return;
+  for (const auto* f : flows)
+    if (f->settled()) __builtin_prefetch(&env_.policies[f->protect]);
+  for (const auto* f : flows) {
+    if (!f->settled()) continue;
+    const OutboundSa* sa = env_.policies[f->protect].current.load(std::memory_order_acquire);
+    if (sa == nullptr) continue;
+    __builtin_prefetch(sa);
+    __builtin_prefetch(&sa->header_bytes);
+  }
 }
 
 /// Of a packet in clear of a flow of which all are protected, whatever else they are: its SA, which check_clear(), dispatch() and

@@ -267,8 +267,6 @@ void esp_in_finish(Burst& burst, const EspBatch& batch, EspContext& context) {
 
 void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops, EarlyPackets* early, std::uint64_t now) {
   std::array<std::uint32_t, kBurstMax> spis;
-  std::uint32_t last = 0;  // no SA has this one
-  InboundSa* sa = nullptr;
   std::size_t kept = 0;
   burst.filter([&](Packet& p) {
     const std::uint32_t offset = spi_offset(p);
@@ -276,13 +274,19 @@ void esp_in_lookup(Burst& burst, const InboundTable& table, DropSink& drops, Ear
       drops.drop(p, Drop::EspRunt);
       return false;
     }
-    const std::uint32_t spi = load_be32(p.data + offset);
-    if (spi != std::exchange(last, spi)) sa = table.prefetch(Spi{spi});
-    p.inbound = sa;
-    spis[kept++] = spi;
+    const std::uint32_t spi = spis[kept++] = load_be32(p.data + offset);
+    table.prefetch_slot(Spi{spi});
     return true;
   });
+  std::uint32_t last = 0;  // no SA has this one
+  InboundSa* sa = nullptr;
   std::size_t i = 0;
+  for (Packet* p : burst) {
+    const std::uint32_t spi = spis[i++];
+    if (spi != std::exchange(last, spi)) sa = table.prefetch(Spi{spi});
+    p->inbound = sa;
+  }
+  i = 0;
   burst.filter([&](Packet& p) {
     if (const std::uint32_t spi = spis[i++]; p.inbound != nullptr && p.inbound->spi.value == spi) [[likely]]
       return true;

@@ -83,12 +83,12 @@ class FlowCache {
   /// mirrored key has been asked for, too, if kMirrored. The flow is good within the call only.
   template <bool kMirrored, class KeyOf, class Take>
   void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take) {
-    recall<kMirrored>(spd, n, key_of, take, [](std::size_t) { return true; });
+    recall<kMirrored>(spd, n, key_of, take, [](std::size_t) { return true; }, [](std::span<Flow* const>) {});
   }
   /// The same with may(i) asked before all but a flow that is settled(); false: nothing is done about it. What it says must depend on the
-  /// key alone, so that a settled flow once passed it.
-  template <bool kMirrored, class KeyOf, class Take, class May>
-  void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take, May&& may) {
+  /// key alone, so that a settled flow once passed it. Before that, ahead(flows) with where the flows are, if they are known.
+  template <bool kMirrored, class KeyOf, class Take, class May, class Ahead>
+  void recall(const Spd& spd, std::size_t n, KeyOf&& key_of, Take&& take, May&& may, Ahead&& ahead) {
     std::array<Key, kBurstMax>& keys = asked_;
     std::array<Flow*, kBurstMax> flows;
     const Finder all = finder();
@@ -98,6 +98,7 @@ class FlowCache {
       __builtin_prefetch(flows[i]);
       keys[i] = key;
     }
+    ahead(std::span<Flow* const>(flows.data(), n));
     std::array<std::uint16_t, kBurstMax> where;
     std::size_t misses = 0;
     const std::uint64_t serial = serial_of(spd);
