@@ -8,6 +8,7 @@
 #include <rte_ethdev.h>
 
 #include "dataplane/ip_header.hpp"
+#include "dataplane/nodes/classify.hpp"
 #include "dataplane/sad/suite.hpp"
 
 namespace culvert::bench {
@@ -49,6 +50,7 @@ Bound::Bound(const Case& c, RawCrypto& crypto, const std::string& lan, const std
     : case_(c), crypto_(crypto), lan_(port_named(lan)), wan_(port_named(wan)), sas_(c.sas) {
   const auto g = esp_geometry(c.suite);
   if (!g) throw std::runtime_error("the data plane does not run this suite");
+  outer_ = kIpv4HeaderBytes + (c.udp ? kUdpHeaderBytes : 0);
   iv_ = g->iv;
   align_ = g->align;
   icv_ = g->icv;
@@ -57,11 +59,13 @@ Bound::Bound(const Case& c, RawCrypto& crypto, const std::string& lan, const std
     sa = {};
     sa.header[0] = 0x45;
     sa.header[8] = 64;
-    sa.header[9] = kProtocolEsp;
+    sa.header[9] = c.udp ? kProtocolUdp : kProtocolEsp;
     store_be32(&sa.header[12], kOurAddress);
     store_be32(&sa.header[16], peer_of_sa(i));
     for (std::size_t at = 0; at < kIpv4HeaderBytes; at += 2) sa.checksum += load_be16(&sa.header[at]);
-    store_be32(&sa.header[20], spi_of_sa(i).value);
+    if (c.udp)
+      for (const std::size_t at : {20, 22}) store_be16(&sa.header[at], kNatTPort);
+    store_be32(&sa.header[outer_], spi_of_sa(i).value);
   }
 }
 
@@ -86,10 +90,15 @@ void Bound::out() {
     payload[inner + pad] = static_cast<std::uint8_t>(pad);
     payload[inner + pad + 1] = kProtocolIpip;
     std::uint8_t* const esp = payload - iv_ - kEspHeaderBytes;
-    std::uint8_t* const ip = esp - kIpv4HeaderBytes;
-    const std::uint32_t total = kIpv4HeaderBytes + kEspHeaderBytes + iv_ + text + icv_;
+    std::uint8_t* const ip = esp - outer_;
+    const std::uint32_t total = outer_ + kEspHeaderBytes + iv_ + text + icv_;
     const std::uint64_t sequence = ++sa.sequence;
-    std::memcpy(ip, sa.header.data(), sa.header.size());
+    if (case_.udp) {
+      std::memcpy(ip, sa.header.data(), sa.header.size());
+      store_be16(ip + 24, static_cast<std::uint16_t>(total - kIpv4HeaderBytes));
+    } else {
+      std::memcpy(ip, sa.header.data(), kIpv4HeaderBytes + kEspHeaderBytes);
+    }
     store_be16(ip + 2, static_cast<std::uint16_t>(total));
     store_be16(ip + 4, static_cast<std::uint16_t>(sequence));
     std::uint32_t sum = sa.checksum + total + (sequence & 0xffff);
@@ -114,7 +123,7 @@ void Bound::in() {
   std::array<RawCrypto::Op, kBurstMax> ops;
   const std::uint16_t n = rte_eth_rx_burst(wan_, 0, mbufs.data(), mbufs.size());
   const std::uint32_t* const order = case_.order.data() + next_in_;
-  const std::uint32_t front = kEthernet + kIpv4HeaderBytes;
+  const std::uint32_t front = kEthernet + outer_;
   for (std::uint16_t i = 0; i < n; ++i) {
     if (case_.sas > 1) crypto_.prefetch(order[i], mbufs[i]->data_len);
     std::uint8_t* const esp = rte_pktmbuf_mtod(mbufs[i], std::uint8_t*) + front;
@@ -125,7 +134,7 @@ void Bound::in() {
     std::uint8_t* const inner = ops[i].esp + kEspHeaderBytes + iv_;
     const std::uint32_t length = ops[i].text - kEspTrailerBytes - inner[ops[i].text - kEspTrailerBytes];
     std::memcpy(inner - kEthernet, kFrameHeader.data(), kFrameHeader.size());
-    set_data(mbufs[i], mbufs[i]->data_off + kIpv4HeaderBytes + kEspHeaderBytes + iv_, kEthernet + length);
+    set_data(mbufs[i], mbufs[i]->data_off + outer_ + kEspHeaderBytes + iv_, kEthernet + length);
     bytes_ += length;
   }
   transmit(lan_, mbufs.data(), n);

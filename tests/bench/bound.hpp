@@ -27,7 +27,7 @@ class Bound {
 
  private:
   struct alignas(64) Sa {
-    std::array<std::uint8_t, 28> header;  // IPv4, SPI
+    std::array<std::uint8_t, 36> header;  // IPv4, UDP if any, SPI
     std::uint32_t checksum;               // over the former
     std::uint64_t sequence;
   };
@@ -37,7 +37,7 @@ class Bound {
   const Case& case_;
   RawCrypto& crypto_;
   std::uint16_t lan_, wan_;
-  std::uint32_t iv_, align_, icv_;
+  std::uint32_t outer_, iv_, align_, icv_;  // outer: bytes in front of the ESP header
   std::vector<Sa> sas_;
   std::size_t next_out_ = 0, next_in_ = 0;
   std::uint64_t bytes_ = 0;

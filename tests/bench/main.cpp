@@ -40,7 +40,7 @@ struct Options {
   std::vector<Way> ways;
   std::vector<std::uint32_t> sas, policies;
   unsigned rounds = 100;
-  bool json = false, check = false, two = false, hugepages = false;
+  bool json = false, check = false, two = false, hugepages = false, udp = false;
   bench::Brings brings = bench::Brings::Copies;
   std::uint32_t cpu = 0;
   std::string turns;
@@ -48,7 +48,7 @@ struct Options {
 
 const char* const kUsage =
     "usage: culvert-bench [--json] [--check] [--suite NAME]... [--all] [--size N]... [--way WAY]... [--sas N]...\n"
-    "                     [--policies N]... [--rounds N] [--cpu N] [--hugepages] [--queued] [--two] [--turns DIR]\n"
+    "                     [--policies N]... [--rounds N] [--cpu N] [--hugepages] [--queued] [--udp] [--two] [--turns DIR]\n"
     "  --suite NAME  an ESP suite such as aes128gcm16 (the default) or aes256-sha256; may be repeated\n"
     "  --all         every suite\n"
     "  --size N      64, 128, 256, 512, 1024, 1420 or any other size of inner packets, or IMIX; may be repeated (all of these)\n"
@@ -65,6 +65,7 @@ const char* const kUsage =
     "  --queued      packets lie in the queues before the time begins, as a NIC puts them there; the default, net_pcap, copies each, which "
     "is\n"
     "                measured with it, on both sides\n"
+    "  --udp         ESP in UDP, to and from peers behind NATs\n"
     "  --two         two workers against one, on this CPU and another: on two SAs, and on one SA whose crypto they share; nothing else\n"
     "  --json        the report as JSON\n"
     "  --check       exit 1 if a mark is missed\n";
@@ -76,9 +77,10 @@ std::vector<Case> cases(const Options& o, const std::string& suite, const std::s
   std::vector<Case> out;
   for (const std::uint32_t sas : o.sas)
     for (const std::uint32_t policies : o.policies) {
-      const Case c = Case::make(suites->front(), way, size, sas, policies);
+      Case c = Case::make(suites->front(), way, size, sas, policies);
+      c.udp = o.udp;
       const bool there = std::any_of(out.begin(), out.end(), [&](const Case& x) { return x.sas == c.sas && x.policies == c.policies; });
-      if (!there) out.push_back(c);  // with more SAs than may send it is
+      if (!there) out.push_back(std::move(c));  // with more SAs than may send it is
     }
   return out;
 }
@@ -249,6 +251,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.two = true;
     } else if (a == "--hugepages") {
       o.hugepages = true;
+    } else if (a == "--udp") {
+      o.udp = true;
     } else if (a == "--queued") {
       o.brings = bench::Brings::Queues;
     } else if (a == "--check") {

@@ -69,7 +69,7 @@ Case Case::make(const EspSuite& suite, Way way, const std::string& size, std::ui
   if (policies == 0 || policies > shm::kMaxPolicies)
     throw std::runtime_error("there are from 1 to " + std::to_string(shm::kMaxPolicies) + " policies");
   if (goes_out(way)) sas = std::min(sas, shm::kMaxPolicies);
-  Case c{suite, way, {}, sas, goes_out(way) ? std::max(policies, sas) : policies, {}};
+  Case c{suite, way, {}, sas, goes_out(way) ? std::max(policies, sas) : policies, false, {}};
   c.sizes.resize((sas + kRoundPackets - 1) / kRoundPackets * kRoundPackets);
   for (std::size_t i = 0; i < c.sizes.size(); ++i) c.sizes[i] = fixed == 0 ? kImix[i % kImix.size()] : static_cast<std::uint32_t>(fixed);
   c.order.resize(c.sizes.size());
@@ -88,6 +88,8 @@ shm::InstallSa terms(const Case& c, std::uint32_t sa, Direction direction, std::
   m.policy = PolicyId{1};
   m.local.address = IpAddress::v4(kOurAddress);
   m.remote.address = IpAddress::v4(peer_of_sa(sa));
+  if (c.udp) m.local.port = m.remote.port = kNatTPort;
+  m.follow = c.udp;
   m.local_ts = ours();
   m.remote_ts = theirs(sa);
   if (of_peer) {

@@ -33,6 +33,7 @@ struct Case {
   std::vector<std::uint32_t> sizes;  ///< of the inner packets of a round and direction
   std::uint32_t sas = 1;             ///< in each direction
   std::uint32_t policies = 1;        ///< entries; each SA that sends has one of its own, the last ones, others come before
+  bool udp = false;                  ///< ESP in UDP, with peers behind NATs
   /// The SA of each packet: all of them, in an order that no prefetcher guesses.
   std::vector<std::uint32_t> order;
 
