@@ -164,6 +164,7 @@ class Worker {
   bool protect_at_once(Packet& p, const Flow& flow, PolicySa& last);
   void leave_under_sas(Burst& packets);
   Row row_of(std::span<Packet* const> packets);
+  template <bool kUdp>
   void seal_row(std::span<Packet* const> packets, const Row& row);
   void dispatch(Burst& packets);
   void deliver(Packet& p);

@@ -18,11 +18,11 @@ namespace culvert::dp {
 
 namespace {
 constexpr std::size_t kWorthARow = 3;  // packets
-constexpr std::uint32_t kFrameFront = kEthernetBytes + OutboundRow::kFront;
+constexpr std::uint32_t kMostFront = kEthernetBytes + OutboundRow<true>::kFront;
 
 /// Whether there is nothing special about a packet that is to go under a usual SA: it fits, has room, and opens no connection.
 bool is_simple(const Packet& p, std::uint32_t mtu) {
-  return p.length <= mtu && p.headroom >= kFrameFront && p.tailroom >= OutboundRow::kRoomy && p.family == Family::V4 && !opens_tcp(p);
+  return p.length <= mtu && p.headroom >= kMostFront && p.tailroom >= OutboundRow<true>::kRoomy && p.family == Family::V4 && !opens_tcp(p);
 }
 
 /// What was sealed, counted of packets in a row under one SA together.
@@ -165,7 +165,7 @@ void Worker::leave_under_sas(Burst& packets) {
       if (!others.empty()) [[unlikely]]
         protect(others);
       others.clear();
-      seal_row(rest.first(row.packets), row);
+      as_row(*rest[0]->outbound, [&]<bool kUdp>() { seal_row<kUdp>(rest.first(row.packets), row); });
       rest = rest.subspan(row.packets);
       continue;
     }
@@ -186,7 +186,7 @@ Worker::Row Worker::row_of(std::span<Packet* const> packets) {
     if (p.outbound != last) [[unlikely]] {
       OutboundSa& sa = *p.outbound;
       const Tunnel& way = tunnel(sa);  // which also says how far it pads
-      if (sa.worker != id_ || sa.spread || !OutboundRow::usual(sa, kBurstMax)) break;
+      if (sa.worker != id_ || sa.spread || !usual_row(sa, kBurstMax)) break;
       if (last == nullptr) {
         const NextHop& hop = env_.fib->hop(way.hop);
         if (!hop.leads_out() || hop.port >= tx_.size()) break;
@@ -195,7 +195,7 @@ Worker::Row Worker::row_of(std::span<Packet* const> packets) {
             hop.neighbor != nullptr ? hop.neighbor : env_.neighbors->find_v4(OuterHeader(sa).destination(), hop.port);
         row.link = neighbor != nullptr ? neighbor->use() : 0;
         if (Neighbor::state_of(row.link) != NeighborState::Reachable) break;
-      } else if (way.hop != row.hop || env_.fib->hop(way.hop).neighbor == nullptr) {
+      } else if (sa.udp != last->udp || way.hop != row.hop || env_.fib->hop(way.hop).neighbor == nullptr) {
         break;
       }
       esp_.see(&sa);
@@ -212,12 +212,15 @@ Worker::Row Worker::row_of(std::span<Packet* const> packets) {
 
 /// Packets of a row: what protect() would do with them, a few at a time, so that all that is written to a packet is written while its page
 /// is at hand.
+template <bool kUdp>
 void Worker::seal_row(std::span<Packet* const> packets, const Row& row) {
+  using Outer = OutboundRow<kUdp>;
+  constexpr std::uint32_t kFrameFront = kEthernetBytes + Outer::kFront;
   const std::uint16_t port = env_.fib->hop(row.hop).port;
   const FrameHeader header = frame_header(Neighbor::mac_of(row.link), port, kEtherTypeIpv4);
   std::array<CryptoOp, kBurstMax> ops;
   OutboundSa* sa = packets[0]->outbound;
-  OutboundRow of_sa(*sa);
+  Outer of_sa(*sa);
   Sealed sealed(esp_.now_ns);
   for (std::size_t at = 0; at < packets.size(); at += together_) {
     const auto some = packets.subspan(at, std::min(together_, packets.size() - at));
@@ -227,13 +230,13 @@ void Worker::seal_row(std::span<Packet* const> packets, const Row& row) {
       if (p.outbound != sa) [[unlikely]] {
         of_sa.take(*sa);
         sa = p.outbound;
-        of_sa = OutboundRow(*sa);
+        of_sa = Outer(*sa);
       }
       std::uint8_t* const ip = p.data;
       decrement_ttl_v4(ip);
-      const std::uint32_t total = of_sa.write(ip, p.length, OutboundRow::first_of(ip), kProtocolIpip, ops[i]);
+      const std::uint32_t total = of_sa.write(ip, p.length, Outer::first_of(ip), kProtocolIpip, ops[i]);
       std::memcpy(ip - kFrameFront, &header.first, sizeof header.first);
-      std::memcpy(ip - OutboundRow::kFront - sizeof header.last, &header.last, sizeof header.last);
+      std::memcpy(ip - Outer::kFront - sizeof header.last, &header.last, sizeof header.last);
       set_bounds(p.handle, p.headroom - kFrameFront, total + kEthernetBytes);
       slots[i] = p.handle;
     }

@@ -140,15 +140,17 @@ std::uint64_t like_ipv4(const Packet& p) {
 
 /// What prepare() does, for packets of one SA in a row that is usual (OutboundRow). From `i` to `end` of the burst; those that are kept go
 /// behind the `kept` first ones.
+template <bool kUdp>
 std::size_t prepare_row(Burst& burst, std::size_t i, std::size_t end, std::size_t kept, EspBatch& batch, EspContext& context) {
-  constexpr std::uint32_t kFront = OutboundRow::kFront;
+  using Row = OutboundRow<kUdp>;
+  constexpr std::uint32_t kFront = Row::kFront;
   OutboundSa& sa = *burst[i]->outbound;
-  OutboundRow row(sa);
+  Row row(sa);
   for (; i < end; ++i) {
     Packet& p = *burst[i];
     const std::uint32_t inner = p.length;
     const std::uint32_t text = row.text(inner), back = text - inner + row.icv, total = inner + back + kFront;
-    if (p.headroom < kFront || p.tailroom < OutboundRow::kRoomy || total > kMaxIpLength) [[unlikely]]
+    if (p.headroom < kFront || p.tailroom < Row::kRoomy || total > kMaxIpLength) [[unlikely]]
       if (p.headroom < kFront || p.tailroom < std::max<std::uint32_t>(back, kPadding.size()) || total > kMaxIpLength) {
         count_drop(sa, Drop::NoBuffer);
         context.drops.drop(p, Drop::NoBuffer);
@@ -156,7 +158,7 @@ std::size_t prepare_row(Burst& burst, std::size_t i, std::size_t end, std::size_
       }
     std::uint8_t* const payload = p.data;
     if (p.family == Family::V4) [[likely]] {
-      row.write(payload, inner, OutboundRow::first_of(payload), kProtocolIpip, batch.ops[kept]);
+      row.write(payload, inner, Row::first_of(payload), kProtocolIpip, batch.ops[kept]);
     } else {
       row.write(payload, inner, like_ipv4(p), inner_next_header(p), batch.ops[kept]);
     }
@@ -168,7 +170,7 @@ std::size_t prepare_row(Burst& burst, std::size_t i, std::size_t end, std::size_
     p.length = total;
     p.family = Family::V4;
     p.l4_offset = kIpv4HeaderBytes;
-    p.set_flow_word(0, kProtocolEsp, p.vrf);
+    p.set_flow_word(kUdp ? sa.local_port | std::uint32_t{row.header.remote_port()} << 16 : 0, sa.outer_protocol, p.vrf);
     batch.inner_bytes[kept] = inner;
     burst[kept++] = &p;
   }
@@ -202,8 +204,8 @@ void esp_out_prepare(Burst& burst, EspBatch& batch, EspContext& context) {
     const std::size_t end = ends[row];
     const OutboundSa& sa = *burst[i]->outbound;
     context.see(&sa);
-    if (OutboundRow::usual(sa, end - i)) [[likely]] {
-      kept = prepare_row(burst, i, end, kept, batch, context);
+    if (usual_row(sa, end - i)) [[likely]] {
+      kept = as_row(sa, [&]<bool kUdp>() { return prepare_row<kUdp>(burst, i, end, kept, batch, context); });
       i = end;
       continue;
     }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "dataplane/nodes/classify.hpp"
 #include "dataplane/nodes/outer_header.hpp"
 #include "dataplane/sad/sa.hpp"
 
@@ -20,27 +21,33 @@ inline constexpr auto kPadding = [] {
   return bytes;
 }();
 
-/// The first 20 bytes in front of the payload of a packet under a usual SA, and its SPI, as they lie in memory.
+/// What stands in front of the payload of a packet under a usual SA, from its IPv4 header to the SPI, as it lies in memory.
 struct OuterHeader {
   std::uint64_t first = 0x45, copied = 0;  ///< to the fragment offset; what of the inner header's is taken over
   std::uint64_t second = 0;                ///< TTL, protocol, source, and all ones as checksum
-  std::uint64_t third = 0;                 ///< destination, SPI
+  std::uint64_t third = 0;                 ///< destination; SPI, or the ports of UDP
+  std::uint64_t fourth = 0;                ///< in UDP: no length, no checksum (RFC 3948 §2.1), SPI
   std::uint64_t sum = 0;                   ///< over what does not change, less than 2^35
 
   explicit OuterHeader(const OutboundSa& sa) {
-    const std::uint32_t peer = __builtin_bswap32(peer_address(sa.peer.load(std::memory_order_relaxed)));
+    const PeerWord to = sa.peer.load(std::memory_order_relaxed);
+    const std::uint32_t peer = __builtin_bswap32(peer_address(to));
     const std::uint32_t spi = __builtin_bswap32(sa.spi.value);
     std::memcpy(&second, sa.header.data() + 8, sizeof second);
     second &= ~std::uint64_t{0xffff0000};
     sum = (second & 0xffffffff) + (second >> 32) + peer;
     second |= 0xffff0000;
-    third = peer | std::uint64_t{spi} << 32;
+    const std::uint32_t ports = __builtin_bswap32(std::uint32_t{sa.local_port} << 16 | peer_port(to));
+    third = peer | std::uint64_t{sa.udp ? ports : spi} << 32;
+    fourth = std::uint64_t{spi} << 32;
     first |= std::uint64_t{__builtin_bswap16(sa.df_set)} << 48;
     copied = std::uint64_t{sa.class_mask} << 8 | std::uint64_t{__builtin_bswap16(sa.df_copied)} << 48;
   }
-  /// Host order.
+  /// Host order; and the port where that is in UDP.
   [[nodiscard]] std::uint32_t destination() const { return __builtin_bswap32(static_cast<std::uint32_t>(third)); }
+  [[nodiscard]] std::uint16_t remote_port() const { return __builtin_bswap16(static_cast<std::uint16_t>(third >> 48)); }
   /// `inner`: the first eight bytes inside, of IPv4.
+  template <bool kUdp>
   void write(std::uint8_t* to, std::uint64_t inner, std::uint32_t total, std::uint64_t sequence) const {
     const std::uint64_t begin = first | (inner & copied) | __builtin_bswap64(std::uint64_t{total} << 32 | (sequence & 0xffff) << 16);
     const std::uint64_t all = add_with_carry(sum, begin);
@@ -49,11 +56,32 @@ struct OuterHeader {
     std::memcpy(to, &begin, sizeof begin);
     std::memcpy(to + 8, &rest, sizeof rest);
     std::memcpy(to + 16, &third, sizeof third);
+    if constexpr (kUdp) {
+      const std::uint64_t last = fourth | __builtin_bswap16(static_cast<std::uint16_t>(total - kIpv4HeaderBytes));
+      std::memcpy(to + 24, &last, sizeof last);
+    }
   }
 };
 
+/// Whether an SA is of the usual kind (ESP over IPv4 in tunnel mode, native or in UDP, nothing hidden, the IV the sequence number), and has
+/// nothing to say to any of so many packets.
+inline bool usual_row(const OutboundSa& sa, std::size_t packets) {
+  const EspGeometry& g = sa.geometry;
+  const bool kind = g.iv_source == IvSource::Counter && !g.ah && !g.transport && sa.outer_family == Family::V4 && sa.pad_to == 0 &&
+                    !(sa.udp && sa.local_port == kIkePort);  // there is a marker
+  return kind && !sa.halted() && sa.usage.packets + packets < sa.usage.packets_mark &&
+         sa.usage.bytes + packets * kMaxIpLength < sa.usage.bytes_mark;
+}
+/// Calls row.operator()<kUdp>() as the SA has it.
+template <class Call>
+auto as_row(const OutboundSa& sa, Call&& row) {
+  return sa.udp ? row.template operator()<true>() : row.template operator()<false>();
+}
+
+template <bool kUdp>
 struct OutboundRow {
-  static constexpr std::uint32_t kIv = 8, kEspFront = kEspHeaderBytes + kIv, kFront = kIpv4HeaderBytes + kEspFront;
+  static constexpr std::uint32_t kIv = 8, kEspFront = kEspHeaderBytes + kIv;
+  static constexpr std::uint32_t kFront = kIpv4HeaderBytes + (kUdp ? kUdpHeaderBytes : 0) + kEspFront;
   static constexpr std::uint32_t kRoomy = 64;  ///< behind a packet: more than any suite's padding, trailer and ICV
 
   OuterHeader header;
@@ -64,15 +92,6 @@ struct OutboundRow {
   explicit OutboundRow(const OutboundSa& sa)
       : header(sa), keys(&sa.keys), up(sa.geometry.align - 1U), icv(sa.geometry.icv), sequence(sa.sequence()) {}
 
-  /// Whether the SA is of the usual kind (ESP over IPv4 in tunnel mode, not in UDP, nothing hidden, the IV the sequence number), and has
-  /// nothing to say to any of so many packets.
-  static bool usual(const OutboundSa& sa, std::size_t packets) {
-    const EspGeometry& g = sa.geometry;
-    const bool kind =
-        g.iv_source == IvSource::Counter && !g.ah && !g.transport && !sa.udp && sa.outer_family == Family::V4 && sa.pad_to == 0;
-    return kind && !sa.halted() && sa.usage.packets + packets < sa.usage.packets_mark &&
-           sa.usage.bytes + packets * kMaxIpLength < sa.usage.bytes_mark;
-  }
   static std::uint64_t first_of(const std::uint8_t* ip) {
     std::uint64_t first;
     std::memcpy(&first, ip, sizeof first);
@@ -90,7 +109,7 @@ struct OutboundRow {
     ++sequence;
     const std::uint64_t iv = __builtin_bswap64(sequence);  // unique under the key
     const auto low = static_cast<std::uint32_t>(iv >> 32);
-    header.write(payload - kFront, first, total, sequence);
+    header.write<kUdp>(payload - kFront, first, total, sequence);
     std::memcpy(payload - kIv - sizeof low, &low, sizeof low);
     std::memcpy(payload - kIv, &iv, sizeof iv);
     op.keys = keys;

@@ -278,7 +278,8 @@ void Path::check(Kind kind, unsigned rounds) {
   std::uint64_t expected = 0;
   for (const std::uint32_t inner : case_.sizes) {
     if (comes_in(case_.way)) expected += inner;
-    if (goes_out(case_.way)) expected += kIpv4HeaderBytes + (case_.udp ? kUdpHeaderBytes : 0U) + kEspHeaderBytes + g->iv + text_bytes(inner, g->align) + g->icv;
+    if (goes_out(case_.way))
+      expected += kIpv4HeaderBytes + (case_.udp ? kUdpHeaderBytes : 0U) + kEspHeaderBytes + g->iv + text_bytes(inner, g->align) + g->icv;
   }
   if (bound_->take_bytes() != rounds * expected) throw std::runtime_error("the bound has sent something else");
 }
