@@ -162,8 +162,8 @@ std::size_t Worker::receive_all(std::uint16_t port) {
   return all;
 }
 
-/// `Summed`: of a device that looks at checksums of IPv4 headers.
-template <bool Summed>
+/// `Summed`: of a device that looks at checksums of IPv4 headers. `Udp`: the last ESP packet came in UDP.
+template <bool Summed, bool Udp>
 inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burst& esp, Burst& clear) {
   const MacBits mac = tx_[port].mac;
   const VrfId vrf = env_.interfaces[port].vrf;
@@ -171,7 +171,7 @@ inline void Worker::classify(std::uint16_t port, std::span<Packet> packets, Burs
   const LastEsp last = last_esp_;
   const bool may_be_like = last.is_of(vrf);
   for (Packet& p : packets) {
-    if (may_be_like && last.like_frame<Summed>(p, mac)) {
+    if (may_be_like && last.like_frame<Summed, Udp>(p, mac)) {
       set_origin(p, Origin::Clear);
       esp.push_back(&p);
     } else if (is_ipv4_to(p, mac) && parse_usual<Summed, kEthernetBytes>(p, vrf)) [[likely]] {
@@ -191,10 +191,11 @@ void Worker::receive(std::uint16_t port, std::span<Packet> packets) {
   Burst esp;
   Burst clear;
   strangers_ = false;
-  if (env_.ports[port]->sums()) {
-    classify<true>(port, packets, esp, clear);
+  const bool sums = env_.ports[port]->sums();
+  if (last_esp_.in_udp()) {
+    sums ? classify<true, true>(port, packets, esp, clear) : classify<false, true>(port, packets, esp, clear);
   } else {
-    classify<false>(port, packets, esp, clear);
+    sums ? classify<true, false>(port, packets, esp, clear) : classify<false, false>(port, packets, esp, clear);
   }
   watch_.lap(shm::Node::Classify, packets.size());
   Burst rest;

@@ -133,7 +133,7 @@ class Worker {
   // In the order of the path.
   std::size_t receive_all(std::uint16_t port);
   void receive(std::uint16_t port, std::span<Packet> packets);
-  template <bool Summed>
+  template <bool Summed, bool Udp>
   void classify(std::uint16_t port, std::span<Packet> packets, Burst& esp, Burst& clear);
   void handed_over(std::span<void* const> handles);
   bool make_dummy(Packet& p, const HandoffNote& note);

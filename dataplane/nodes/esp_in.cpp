@@ -157,14 +157,12 @@ Drop unwrap(Packet& p, const CryptoOp& op, std::uint64_t sequence) {
 
 /// prepare() of a packet of a usual row.
 inline Drop prepare_usual(Packet& p, const InboundRow& row, CryptoOp& op, std::uint64_t& sequence) {
-  std::uint64_t ends;
-  std::memcpy(&ends, p.data + 12, sizeof ends);
-  if (ends != row.ends || p.flow_word() >> 32 != row.flow || p.family != Family::V4) [[unlikely]]
+  if (!row.from_peer(p) || !row.whole(p)) [[unlikely]]
     return prepare(p, op, sequence);
-  const std::uint32_t overhead = p.l4_offset + row.overhead;
+  const std::uint32_t overhead = p.l4_offset + row.shim + row.overhead;
   if (p.length < overhead + row.align || ((p.length - overhead) & (row.align - 1U)) != 0) [[unlikely]]
     return Drop::EspRunt;
-  std::uint8_t* const esp = p.data + p.l4_offset;
+  std::uint8_t* const esp = p.data + p.l4_offset + row.shim;
   sequence = load_be32(esp + 4);
   op.keys = &row.sa->keys;
   op.esp = esp;
@@ -176,10 +174,8 @@ inline Drop prepare_usual(Packet& p, const InboundRow& row, CryptoOp& op, std::u
 
 std::size_t esp_in_prepare_alike(const Burst& burst, const InboundRow& row, EspBatch& batch) {
   const Packet& like = *burst[0];
-  std::uint64_t ends;
-  std::memcpy(&ends, like.data + 12, sizeof ends);
-  if (ends != row.ends || like.flow_word() >> 32 != row.flow || like.family != Family::V4 || like.l4_offset != kIpv4HeaderBytes) return 0;
-  const std::uint32_t overhead = kIpv4HeaderBytes + row.overhead, align = row.align, odd = align - 1;
+  if (!row.from_peer(like) || like.l4_offset != kIpv4HeaderBytes) return 0;
+  const std::uint32_t outer = kIpv4HeaderBytes + row.shim, overhead = outer + row.overhead, align = row.align, odd = align - 1;
   const SaKeys* const keys = &row.sa->keys;
   const ReplayWindow& window = row.sa->replay;
   const std::uint64_t top = window.top();
@@ -187,7 +183,7 @@ std::size_t esp_in_prepare_alike(const Burst& burst, const InboundRow& row, EspB
   for (; n < burst.size(); ++n) {
     const Packet& p = *burst[n];
     const std::uint32_t text = p.length - overhead;  // a large number where there is none
-    std::uint8_t* const esp = p.data + kIpv4HeaderBytes;
+    std::uint8_t* const esp = p.data + outer;
     const std::uint64_t sequence = load_be32(esp + 4);
     if (text - align > kMaxIpLength || (text & odd) != 0 || (sequence <= top && window.check(sequence) != ReplayVerdict::Fresh))
         [[unlikely]]

@@ -41,7 +41,7 @@ class InboundRows {
         turn_to(sa);
       Packet* const* const first = at;
       const std::size_t before = kept;
-      const bool usual = row_.usual;
+      bool usual = row_.usual;
       Tally plain, others;
       for (; at != end && (*at)->inbound == &sa; ++at, ++op, ++sequence) {
         Packet& p = **at;
@@ -50,7 +50,12 @@ class InboundRows {
         if (verdict == Drop::Count_ && usual && open_plain(p, row_, *op, out)) [[likely]] {
           plain.bytes += out.length;
         } else {
-          if (!esp_in_finish_one(p, verdict, *op, *sequence, context_)) continue;
+          const bool goes_on = esp_in_finish_one(p, verdict, *op, *sequence, context_);
+          if (usual && row_.follows) {  // the peer may have moved by this packet
+            turn_to(sa);
+            usual = row_.usual;
+          }
+          if (!goes_on) continue;
           out.ip = nullptr;
           others.packets += 1;
           others.bytes += p.length;

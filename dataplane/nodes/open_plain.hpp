@@ -67,8 +67,8 @@ inline constexpr auto kTrailers = [] {
 /// What unwrap() finds in a packet of a usual row, if there is nothing special about it; it is not counted yet. False: ask that one.
 inline bool open_plain(const Packet& p, const InboundRow& row, const CryptoOp& op, Opened& out) {
   std::uint8_t* const ip = op.esp + row.front;
-  // Where the peer has moved from IPv6 within a burst, its row says what it is now.
-  if (p.family != Family::V4 || op.text_length < kIpv4WithPorts + sizeof(std::uint64_t)) [[unlikely]]
+  // Where the peer has moved from IPv6 within a burst, its row says what it is now; where it may move, this packet may say so.
+  if (p.family != Family::V4 || (row.follows && !row.from_peer(p)) || op.text_length < kIpv4WithPorts + sizeof(std::uint64_t)) [[unlikely]]
     return false;
   std::uint64_t trailer, first, second;
   std::uint32_t third, ports;

@@ -21,15 +21,17 @@ Bytes any_inner(Random& random) {
   return inner_packet(length, tos, below(random, 2) == 0 ? kIpv4Df : std::uint16_t{0});
 }
 
-/// Some packet that arrives: good, or bad in some way that the ICV does not say, or in one that it does.
-Bytes any_outer(Random& random, SaPair& pair, std::uint32_t& sequence, std::vector<Bytes>& sent) {
-  const std::uint32_t kind = below(random, 24);
+/// Some packet that arrives: good, or bad in some way that the ICV does not say, or in one that it does. `calm`: good and plain, of a peer
+/// that moves.
+Bytes any_outer(Random& random, SaPair& pair, std::uint32_t& sequence, std::vector<Bytes>& sent, bool calm) {
+  const std::uint32_t any = below(random, 28), kind = calm && any != 13 && any != 17 ? 27 : any;
   if (kind == 0 && !sent.empty()) return sent[below(random, static_cast<std::uint32_t>(sent.size()))];  // again
   sequence += below(random, 12) == 0 ? 40 : 1;
   // A number that becomes too old within the burst is found so before the crypto if the packet is alone, and behind it if not.
   const bool forged = kind == 12 || kind == 15;
   const std::uint32_t number = !forged && below(random, 6) == 0 && sequence > 50 ? sequence - below(random, 50) : sequence;
-  Bytes inner = inner_packet(28 + below(random, 300), static_cast<std::uint8_t>(below(random, 256)));
+  const auto tos = static_cast<std::uint8_t>(calm ? 0 : below(random, 256));
+  Bytes inner = inner_packet(28 + below(random, 300), tos);
   std::uint8_t next_header = kProtocolIpip;
   if (kind == 1) store_be32(&inner[12], 0x0a030005);  // outside of the selectors
   if (kind == 2) store_be32(&inner[16], 0x0a020005);
@@ -44,7 +46,7 @@ Bytes any_outer(Random& random, SaPair& pair, std::uint32_t& sequence, std::vect
   Bytes text = pair.padded(inner, next_header);
   if (kind == 10) text[text.size() - 2] = 0xff;
   if (kind == 11 && text[text.size() - 2] != 0) text[text.size() - 3] ^= 1;
-  Bytes p = pair.craft(number, text, static_cast<std::uint8_t>(below(random, 2) == 0 ? 0 : below(random, 256)));
+  Bytes p = pair.craft(number, text, static_cast<std::uint8_t>(calm || below(random, 2) == 0 ? 0 : below(random, 256)));
   const auto says = [&p] {
     store_be16(&p[2], static_cast<std::uint16_t>(p.size()));
     set_ipv4_checksum(p.data());
@@ -55,6 +57,11 @@ Bytes any_outer(Random& random, SaPair& pair, std::uint32_t& sequence, std::vect
   if (kind == 15) p.resize(p.size() - 1 - below(random, 20));
   if (kind == 16) p.resize(36);
   says();
+  if (pair.outbound->udp && p.size() > 26) {
+    if (kind == 17 || (kind == 13 && below(random, 2) == 0)) p[21] = static_cast<std::uint8_t>(below(random, 4));  // by another port
+    if (kind == 18) store_be16(&p[24], static_cast<std::uint16_t>(p.size() - 20 + below(random, 3) - 1));
+    if (kind == 19) p.insert(p.end(), 1 + below(random, 8), 0), says();  // behind what UDP says
+  }
   if (!forged) sent.push_back(p);
   return p;
 }
@@ -81,10 +88,11 @@ void same_books(Worker& a, Worker& b) {
 
 TEST_CASE("a row is sealed as its packets are when each has a mark of its own", "[esp][rows]") {
   const auto& suite = kSuites[GENERATE(range<std::size_t>(0, kSuites.size()))];
-  CAPTURE(suite.name);
+  const bool udp = GENERATE(false, true);
+  CAPTURE(suite.name, udp);
   Random random(7);
   Worker one, other;
-  SaPair together(one, suite), apart(other, suite);
+  SaPair together(one, suite, udp), apart(other, suite, udp);
   for (int round = 0; round < 8; ++round) {
     const auto mask = static_cast<std::uint8_t>(below(random, 2) == 0 ? 0xff : 0xfc);
     const std::uint16_t copied = below(random, 2) == 0 ? kIpv4Df : std::uint16_t{0},
@@ -93,7 +101,8 @@ TEST_CASE("a row is sealed as its packets are when each has a mark of its own", 
       sa->class_mask = mask;
       sa->df_copied = copied;
       sa->df_set = set;
-      set_peer(*sa, Endpoint{IpAddress::v4(0x0a090001U + static_cast<std::uint32_t>(round) * 77), 0});
+      const auto port = static_cast<std::uint16_t>(udp ? 4500 + round : 0);
+      set_peer(*sa, Endpoint{IpAddress::v4(0x0a090001U + static_cast<std::uint32_t>(round) * 77), port});
     }
     std::vector<Bytes> packets;
     for (int i = 0; i < 40; ++i) packets.push_back(any_inner(random));
@@ -108,7 +117,7 @@ TEST_CASE("a row is sealed as its packets are when each has a mark of its own", 
     const bool random_iv = together.outbound->geometry.iv_source == IvSource::Random;
     for (std::size_t i = 0; i < row.size(); ++i) {
       CAPTURE(round, i);
-      const std::size_t compared = random_iv ? 28 : row[i].size();
+      const std::size_t compared = random_iv ? (udp ? 36 : 28) : row[i].size();
       REQUIRE(row[i].size() == each[i].size());
       REQUIRE(Bytes(row[i].begin(), row[i].begin() + static_cast<long>(compared)) ==
               Bytes(each[i].begin(), each[i].begin() + static_cast<long>(compared)));
@@ -120,23 +129,29 @@ TEST_CASE("a row is sealed as its packets are when each has a mark of its own", 
   same_books(one, other);
 }
 
-TEST_CASE("a row is opened as its packets are one by one", "[esp][rows]") {
+TEST_CASE("a row is opened as its packets are one by one when each has a mark of its own", "[esp][rows]") {
   const auto& suite = kSuites[GENERATE(range<std::size_t>(0, kSuites.size()))];
-  const bool udp = GENERATE(false, true);
-  CAPTURE(suite.name, udp);
+  const auto [udp, follows] = GENERATE(std::pair(false, false), std::pair(true, false), std::pair(true, true));
+  CAPTURE(suite.name, udp, follows);
   if (suite.esn) return;  // the tests' craft() makes none
   Random random(11);
   Worker one, other;
   SaPair together(one, suite, udp), apart(other, suite, udp);
+  together.inbound->follows = apart.inbound->follows = follows;
   std::uint32_t sequence = 0;
   std::vector<Bytes> sent;
   for (int round = 0; round < 12; ++round) {
     std::vector<Bytes> packets;
-    for (int i = 0; i < 50; ++i) packets.push_back(any_outer(random, together, sequence, sent));
+    for (int i = 0; i < 50; ++i) packets.push_back(any_outer(random, together, sequence, sent, follows && round % 2 == 1));
     std::vector<Bytes> each;
-    for (const Bytes& p : packets)
+    for (const Bytes& p : packets) {
+      apart.inbound->usage.packets_mark = apart.inbound->usage.packets + 1;
       for (Bytes& opened : apart.open({p})) each.push_back(std::move(opened));
+    }
     REQUIRE(together.open(packets) == each);
+    REQUIRE(together.inbound->match.remote_address == apart.inbound->match.remote_address);
+    REQUIRE(together.inbound->remote_port == apart.inbound->remote_port);
+    REQUIRE(together.inbound->moved_to.load() == apart.inbound->moved_to.load());
     REQUIRE(books(*together.counters_in) == books(*apart.counters_in));
     REQUIRE(together.inbound->usage.packets == apart.inbound->usage.packets);
     REQUIRE(together.inbound->usage.bytes == apart.inbound->usage.bytes);
@@ -144,4 +159,5 @@ TEST_CASE("a row is opened as its packets are one by one", "[esp][rows]") {
   }
   same_books(one, other);
   CHECK(one.dropped() > 0);
+  CHECK((together.inbound->moved_to.load() != 0) == follows);
 }

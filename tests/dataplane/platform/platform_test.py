@@ -488,6 +488,38 @@ def test_esp_flood_leaves_ike_alone(rig):
     remove(rig, slot)
 
 
+def test_row_in_udp(rig):
+    """Packets in a row in UDP are known by what they have alike; those between that differ in their UDP header are taken for what they are."""
+    slot, suite, encr, integ, scapy, udp = SUITES[2]
+    install(rig, slot, suite, encr, integ, udp)
+    to_us, _ = peer_sas(slot, scapy, udp)
+
+    def changed(number, length=0, behind=b"", port=4500):
+        packet = sealed(to_us, IP(src=FAR, dst=LAN, id=number) / UDP(dport=9), number)
+        packet[UDP].len += length
+        packet[UDP].sport = port
+        packet = IP(bytes(packet) + behind)
+        packet.len = len(packet)
+        del packet.chksum
+        return packet
+
+    before, ids, number = rig.client.drops(), set(), 0
+    for _ in range(20):
+        burst = []
+        for odd in (dict(), dict(), dict(behind=bytes(4)), dict(length=4), dict(length=-4), dict(port=4501), dict(), dict()):
+            number += 1
+            burst += [changed(number, **odd), IP(src=WAN, dst="10.9.0.1") / UDP(sport=4500, dport=4500) / Raw(b"\xff")]
+            ids |= set() if {"length", "port"} & set(odd) else {number}
+        frames = [bytes(Ether(src=rig.wan.mac, dst=rig.wan.gateway_mac) / p) for p in burst]
+        for frame in frames:
+            rig.wan.frame(frame)
+        wanted = {n for n in ids if n > number - 8}
+        got = rig.lan.numbers(FAR, wanted)
+        assert got == wanted, f"{got} came through, of {wanted}: {rig.client.drops()}"
+    assert rig.dropped(before, nat_keepalive=160, punt_invalid=20, esp_auth=20, esp_wrong_peer=20), rig.client.drops()
+    remove(rig, slot)
+
+
 def test_keepalive_flood(rig):
     """attack-L3: keepalives, runts and markers cut short cost a tunnel beside them nothing, and each is counted for what it is."""
     slot, suite, encr, integ, scapy, udp = SUITES[2]
