@@ -65,7 +65,8 @@ struct Name {
 enum class PolicyAction : std::uint8_t { Discard = 0, Bypass, Protect };
 
 /// An SPD entry for both directions (RFC 4301 §4.4.1): outbound it selects local -> remote, inbound remote -> local.
-/// Of the entries that match a packet the one with the smallest `priority` wins; equal ones: the smaller `order`, then `policy`.
+/// Of the entries that match a packet the one with the smallest `priority` wins; equal ones: the smaller `order`, then the youngest. An
+/// entry that is there, and is installed again, stays as old as it is: a culvertd that starts anew knows no ages.
 /// One with a `tunnel` selects by route instead: packets that no other entry protects or discards, and whose way leads into the data
 /// plane's tunnel interface of this name; NotFound: there is none. Its selectors are for all that can be routed there, so that SAs that
 /// admit less are told apart.

@@ -122,7 +122,7 @@ bool carried_by_another(Core& core, const IkeSa& sa, const NewPair& pair) {
   };
   const auto all = core.sas_with(sa, sa.remote_id);
   return std::ranges::any_of(core.run(sa.connection).children.at(pair.child).orphans,
-                             [&](const ike::OrphanSa& o) { return o.peer == whose; }) ||
+                             [&](const ike::OrphanSa& o) { return o.direction == Direction::Outbound && o.peer == whose; }) ||
          std::ranges::any_of(all, [&](const IkeSa* one) {
            return one->peer == sa.peer && (std::ranges::any_of(one->children, carries) || makes(*one, pair.child));
          });

@@ -74,7 +74,9 @@ PolicyTable::PolicyTable(const config::GatewayConfig& config) {
 
 std::vector<shm::InstallPolicy> PolicyTable::entries() const {
   std::vector<shm::InstallPolicy> out = entries_;
-  for (const auto& [id, p] : peers_) out.push_back(p.policy);
+  std::multimap<std::uint64_t, const Peers*> by_age;
+  for (const auto& [id, p] : peers_) by_age.emplace(p.made, &p);
+  for (const auto& [made, p] : by_age) out.push_back(p->policy);
   return out;
 }
 
@@ -120,34 +122,53 @@ const ChildRef* PolicyTable::child_named(std::string_view name) const {
   return it == children_.end() ? nullptr : &it->ref;
 }
 
-PolicyTable::Peers& PolicyTable::add(PolicyId policy, const Configured& child, Key key) {
+PolicyTable::Peers& PolicyTable::add(PolicyId policy, const Configured& child, Packets packets, const shm::PeerTag& peer,
+                                     std::uint64_t made) {
   shm::InstallPolicy p;
   p.policy = policy;
   p.priority = child.priority;
   p.order = child.order - 1;
   p.action = shm::PolicyAction::Protect;
-  p.local_ts = std::get<3>(key);
-  p.remote_ts = std::get<4>(key);
-  p.more = std::get<5>(key);
+  p.local_ts = std::get<2>(packets);
+  p.remote_ts = std::get<3>(packets);
+  p.more = std::get<4>(packets);
   p.name = child.name;
   p.vrf = child.vrfs.inner;
-  by_key_[key] = policy.value;
-  ++held_[holder(key)];
-  return peers_[policy.value] = Peers{p, std::move(key), 0, {}};
+  by_packets_.emplace(packets, policy.value);
+  Peers& out = peers_[policy.value] = Peers{p, std::move(packets), peer, made, 0, {}};
+  ++held_[holder(out)];
+  return out;
+}
+
+/// The youngest; nullptr: there is none, or nobody knows which one it is.
+PolicyTable::Peers* PolicyTable::first_for(const Packets& packets) {
+  Peers* out = nullptr;
+  bool known = false;
+  const auto [begin, end] = by_packets_.equal_range(packets);
+  for (auto it = begin; it != end; ++it) {
+    Peers& p = peers_.at(it->second);
+    if (out != nullptr && p.made <= out->made) {
+      known &= p.made != out->made;
+    } else {
+      out = &p;
+      known = true;
+    }
+  }
+  return known ? out : nullptr;
 }
 
 std::optional<PolicyTable::Taken> PolicyTable::take(const ChildRef& child, const shm::PeerTag& peer, const TrafficSelector& local,
                                                     const TrafficSelector& remote, const MoreSelectors& more) {
-  Key key{child.connection, child.child, peer, local, remote, more};
-  if (const auto known = by_key_.find(key); known != by_key_.end() && peers_.at(known->second).refused.empty()) {
-    ++peers_.at(known->second).users;
-    return Taken{PolicyId{known->second}, std::nullopt};
+  Packets packets{child.connection, child.child, local, remote, more};
+  if (Peers* first = first_for(packets); first != nullptr && first->peer == peer && first->refused.empty()) {
+    ++first->users;
+    return Taken{first->policy.policy, std::nullopt};
   }
   const Configured* c = configured(child);
   while (!free_.empty() && peers_.contains(free_.front())) free_.pop_front();  // adopted meanwhile
-  const auto held = held_.find(holder(key));
+  const auto held = held_.find({child.connection, child.child, peer});
   if (c == nullptr || free_.empty() || (held != held_.end() && held->second >= kMaxOfPeer)) return std::nullopt;
-  Peers& p = add(PolicyId{free_.front()}, *c, std::move(key));
+  Peers& p = add(PolicyId{free_.front()}, *c, std::move(packets), peer, ++made_);
   free_.pop_front();
   p.users = 1;
   return Taken{p.policy.policy, p.policy};
@@ -157,11 +178,10 @@ bool PolicyTable::adopt(PolicyId policy, const ChildRef& child, const shm::PeerT
                         const TrafficSelector& remote, const MoreSelectors& more) {
   const Configured* c = configured(child);
   if (c == nullptr || !is_peers(policy) || policy.value > shm::kMaxPolicies) return false;
-  Key key{child.connection, child.child, peer, local, remote, more};
+  Packets packets{child.connection, child.child, local, remote, more};
   const auto there = peers_.find(policy.value);
-  if (there == peers_.end() && by_key_.contains(key)) return false;
-  if (there != peers_.end() && there->second.key != key) return false;
-  Peers& p = there == peers_.end() ? add(policy, *c, std::move(key)) : there->second;
+  if (there != peers_.end() && (there->second.packets != packets || there->second.peer != peer)) return false;
+  Peers& p = there == peers_.end() ? add(policy, *c, std::move(packets), peer, 0) : there->second;
   ++p.users;
   return true;
 }
@@ -169,8 +189,9 @@ bool PolicyTable::adopt(PolicyId policy, const ChildRef& child, const shm::PeerT
 bool PolicyTable::release(PolicyId policy) {
   const auto it = peers_.find(policy.value);
   if (it == peers_.end() || --it->second.users > 0) return false;
-  if (const auto known = by_key_.find(it->second.key); known != by_key_.end() && known->second == policy.value) by_key_.erase(known);
-  if (const auto held = held_.find(holder(it->second.key)); --held->second == 0) held_.erase(held);
+  const auto [begin, end] = by_packets_.equal_range(it->second.packets);
+  by_packets_.erase(std::find_if(begin, end, [&](const auto& entry) { return entry.second == policy.value; }));
+  if (const auto held = held_.find(holder(it->second)); --held->second == 0) held_.erase(held);
   peers_.erase(it);
   free_.push_back(policy.value);
   return true;
@@ -188,7 +209,7 @@ const std::string* PolicyTable::refusal(PolicyId policy) const {
 void PolicyTable::lose_all() {
   for (const auto& [id, p] : peers_) free_.push_back(id);
   peers_.clear();
-  by_key_.clear();
+  by_packets_.clear();
   held_.clear();
 }
 

@@ -33,10 +33,10 @@ struct SpdEntry {
 /// Of the entries that match a packet the one with the smallest rank wins; no two have the same.
 struct SpdRank {
   std::uint64_t first = 0;   ///< the policy's priority and order
-  std::uint64_t second = 0;  ///< its number, and which of its entries
+  std::uint64_t second = 0;  ///< how many policies were there before it, the most recent one first; and which of its entries
   SpdRank() = default;
-  SpdRank(const shm::InstallPolicy& policy, std::uint16_t entry)
-      : first(std::uint64_t{policy.priority} << 32 | policy.order), second(std::uint64_t{policy.policy.value} << 16 | entry) {}
+  SpdRank(const shm::InstallPolicy& policy, std::uint64_t made, std::uint16_t entry)
+      : first(std::uint64_t{policy.priority} << 32 | policy.order), second(~made << 16 | entry) {}
   friend auto operator<=>(const SpdRank&, const SpdRank&) = default;
 };
 

@@ -39,11 +39,11 @@ std::vector<SelectorPair> pairs_of(const shm::InstallPolicy& p) {
   return out;
 }
 
-std::shared_ptr<SpdPolicy> prepare(const shm::InstallPolicy& policy, EntryPool& pool) {
-  auto out = std::make_shared<SpdPolicy>(SpdPolicy{policy, {}});
+std::shared_ptr<SpdPolicy> prepare(const shm::InstallPolicy& policy, std::uint64_t made, EntryPool& pool) {
+  auto out = std::make_shared<SpdPolicy>(SpdPolicy{policy, made, {}});
   if (!policy.tunnel.view().empty()) return out;
   std::uint16_t entries = 0;
-  const auto take = [&](const SpdEntry& entry) { return pool.take(entry, SpdRank(policy, entries++)); };
+  const auto take = [&](const SpdEntry& entry) { return pool.take(entry, SpdRank(policy, made, entries++)); };
   const std::vector<SelectorPair> pairs = pairs_of(policy);
   std::array<EntryRef, 2> shared{};  // what no side decides about: entries without ports, and with them
   for (const SelectorPair& pair : pairs) {

@@ -41,9 +41,11 @@ struct SpdRule {
 /// A policy with its entries, those of smaller rank first. One that is bound to a tunnel has no rules.
 struct SpdPolicy {
   shm::InstallPolicy policy;
+  std::uint64_t made;  ///< larger than that of each policy that was there before it
   std::vector<SpdRule> rules;
+  [[nodiscard]] SpdRank rank() const { return {policy, made, 0}; }  ///< of the first entry
 };
 /// nullptr: there are no numbers left for its entries.
-std::shared_ptr<SpdPolicy> prepare(const shm::InstallPolicy& policy, EntryPool& pool);
+std::shared_ptr<SpdPolicy> prepare(const shm::InstallPolicy& policy, std::uint64_t made, EntryPool& pool);
 
 }  // namespace culvert::dp

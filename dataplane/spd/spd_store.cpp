@@ -10,8 +10,10 @@ namespace culvert::dp {
 
 void SpdStore::install(const shm::InstallPolicy& policy) {
   const std::uint32_t number = policy.policy.value;
+  const auto there = policies_.find(number);
+  const std::uint64_t made = there != policies_.end() && there->second.policy ? there->second.policy->made : ++made_;
   take_out(number);
-  Policy ready = prepare(policy, *pool_);
+  Policy ready = prepare(policy, made, *pool_);
   exhausted_ |= ready == nullptr;
   const bool rows = ready && number > shm::kConfiguredPolicies && !ready->rules.empty() && add_rows(*ready);
   put(number, {std::move(ready), rows});
@@ -54,7 +56,7 @@ std::expected<std::shared_ptr<const Classifier>, std::string> SpdStore::classifi
   std::vector<Policy> order;
   for (const auto& [number, held] : policies_)
     if (!held.rows) order.push_back(held.policy);
-  std::ranges::sort(order, [](const Policy& a, const Policy& b) { return SpdRank(a->policy, 0) < SpdRank(b->policy, 0); });
+  std::ranges::sort(order, {}, [](const Policy& p) { return p->rank(); });
   auto built = classifier_of(order);
   if (!built) return std::unexpected(built.error());
   Classifier& out = **built;
@@ -67,7 +69,7 @@ std::expected<std::shared_ptr<const Classifier>, std::string> SpdStore::classifi
       if (bound != order.end()) {
         const shm::InstallPolicy& p = (*bound)->policy;
         entry = {p.policy, p.action, p.acquire, false, {}};
-        rank = SpdRank(p, 0);
+        rank = (*bound)->rank();
       }
       EntryRef taken = pool_->take(entry, rank);
       return taken ? out.entries.emplace_back(std::move(taken))->value : 0;

@@ -22,7 +22,7 @@ class SpdStore {
  public:
   explicit SpdStore(std::span<const Interface> tunnels = {}) : tunnels_(tunnels) {}
 
-  /// In the place of the one with this number, if there is one. It has passed Spd::check(), and names a tunnel or none.
+  /// In the place of the one with this number, if there is one, and as old as that. It has passed Spd::check(), and names a tunnel or none.
   void install(const shm::InstallPolicy& policy);
   /// False: there is no such policy.
   bool remove(PolicyId policy);
@@ -66,6 +66,7 @@ class SpdStore {
   bool stale_ = true;                             ///< the classifier
   bool exhausted_ = false;
   std::size_t classifiers_ = 0;
+  std::uint64_t made_ = 0;  ///< policies so far
 };
 
 }  // namespace culvert::dp

@@ -2,6 +2,7 @@
 // once by the classifier alone would say, and goes on saying it.
 #include "dataplane/spd/spd_store.hpp"
 
+#include <algorithm>
 #include <random>
 
 #include "tests/dataplane/platform/tables.hpp"
@@ -10,7 +11,7 @@ namespace culvert::dp {
 
 namespace {
 constexpr std::uint32_t kPeers = shm::kConfiguredPolicies;
-using Policies = std::map<std::uint32_t, shm::InstallPolicy>;
+using Policies = std::vector<shm::InstallPolicy>;  ///< the oldest first
 
 struct Dice {
   std::mt19937 rng;
@@ -54,14 +55,16 @@ shm::InstallPolicy some_policy(Dice& pick, std::uint32_t number) {
   REQUIRE(Spd::check(p) == shm::AckResult::Ok);
   return p;
 }
-/// The same in the same order under the configuration's numbers, so that the classifier has all. Numbers as they were: by the new ones.
+/// The same under the configuration's numbers, so that the classifier has all, and with an order that says which is younger. Numbers as
+/// they were: by the new ones.
 std::pair<std::unique_ptr<Spd>, std::vector<std::uint32_t>> plain(const Policies& policies) {
   std::vector<shm::InstallPolicy> all;
   std::vector<std::uint32_t> numbers{0};
-  for (const auto& [number, policy] : policies) {
+  for (const shm::InstallPolicy& policy : policies) {
     all.push_back(policy);
     all.back().policy = PolicyId{static_cast<std::uint32_t>(numbers.size())};
-    numbers.push_back(number);
+    all.back().order = policy.order * 1000 + static_cast<std::uint32_t>(policies.size() - all.size());
+    numbers.push_back(policy.policy.value);
   }
   REQUIRE(numbers.size() <= kPeers);
   auto spd = Spd::build(all);
@@ -131,19 +134,26 @@ TEST_CASE("spd store: whatever comes and goes, a snapshot says what one built of
     for (std::uint32_t changes = 1 + pick(12); changes > 0; --changes) {
       const std::uint32_t number = pick(8) == 0 ? 1 + pick(10) : kPeers + 1 + pick(200);
       if (model.size() < most && pick(4) != 0) {
-        model[number] = some_policy(pick, number);
-        store.install(model[number]);
+        const shm::InstallPolicy policy = some_policy(pick, number);
+        const auto there = std::ranges::find(model, policy.policy, &shm::InstallPolicy::policy);
+        there == model.end() ? model.push_back(policy) : void(*there = policy);
+        store.install(policy);
       } else {
-        const std::uint32_t gone = model.empty() ? number : std::next(model.begin(), pick(static_cast<std::uint32_t>(model.size())))->first;
-        REQUIRE(store.remove(PolicyId{gone}) == (model.erase(gone) == 1));
+        const PolicyId gone = model.empty() ? PolicyId{number} : model[pick(static_cast<std::uint32_t>(model.size()))].policy;
+        REQUIRE(store.remove(gone) == (std::erase_if(model, [&](const auto& one) { return one.policy == gone; }) == 1));
       }
     }
     if (pick(40) == 0) {
       std::set<std::uint32_t> kept;
-      for (const auto& [number, policy] : model)
-        if (pick(2) != 0) kept.insert(number);
+      for (const shm::InstallPolicy& policy : model)
+        if (pick(2) != 0) kept.insert(policy.policy.value);
       store.keep(kept);
-      std::erase_if(model, [&](const auto& one) { return !kept.contains(one.first); });
+      std::erase_if(model, [&](const auto& one) { return !kept.contains(one.policy.value); });
+    }
+    if (pick(10) == 0) {  // a culvertd starts anew
+      Policies again = model;
+      std::ranges::shuffle(again, pick.rng);
+      for (const shm::InstallPolicy& policy : again) store.install(policy);
     }
     auto spd = store.snapshot();
     REQUIRE(spd);
@@ -224,6 +234,62 @@ TEST_CASE("spd store: what has no room among the rows is in the classifier, and 
   };
   for (std::uint32_t i = 0; i < kMany; ++i) CHECK(winner(0x0a010005 + 256 * i, 0x0a800001) == kPeers + 1 + i);
   for (std::uint32_t i = 0; i < 30; ++i) CHECK(winner(0x0a010005, 0x80000000 | 1U << (29 - i)) == kPeers + 101 + i);
+}
+
+TEST_CASE("spd store: of peers that want the same packets the one that came last has them, for as long as it is there", "[spd][store]") {
+  need_eal();
+  SpdStore store;
+  const auto winner = [&] {
+    const auto spd = store.snapshot();
+    REQUIRE(spd);
+    const FlowKey key = FlowKey::of(6, 0x0a010005, 0x0a800001, 1, 2);
+    std::uint32_t number = 0;
+    (*spd)->lookup(std::span(&key, 1), std::span(&number, 1));
+    return (*spd)->numbered(number) == nullptr ? 0 : (*spd)->numbered(number)->policy.value;
+  };
+  const auto peer = [](std::uint32_t n) {
+    shm::InstallPolicy p = host_policy(kPeers + n, 0x0a800001);
+    p.order = 5;
+    return p;
+  };
+  constexpr std::uint32_t kMany = 2 * PeerRows<FlowKey>::kAlike;  // half of them are in the classifier
+  std::vector<std::uint32_t> came;
+  for (std::uint32_t i = 1; i <= kMany; ++i) came.push_back(i * 7 % (kMany + 1));
+  for (const std::uint32_t n : came) {
+    store.install(peer(n));
+    REQUIRE(winner() == kPeers + n);
+  }
+  CHECK(store.rows() == PeerRows<FlowKey>::kAlike);
+  // What another child comes before stays behind it, and before what it came before.
+  shm::InstallPolicy other = host_policy(kPeers + 1000, 0x0a800001);
+  other.order = 3;
+  store.install(other);
+  CHECK(winner() == kPeers + 1000);
+  CHECK(store.remove(other.policy));
+  other.order = 7;
+  store.install(other);
+  CHECK(winner() == kPeers + came.back());
+  // Another culvertd says what there is in whatever order; one at a time or all at once.
+  for (std::uint32_t n = 1; n <= kMany; ++n) {
+    store.install(peer(n));
+    if (n % 5 == 0) REQUIRE(winner() == kPeers + came.back());
+  }
+  while (!came.empty()) {
+    REQUIRE(winner() == kPeers + came.back());
+    CHECK(store.remove(PolicyId{kPeers + came.back()}));
+    came.pop_back();
+    if (came.size() < 2) continue;
+    CHECK(store.remove(PolicyId{kPeers + came.front()}));  // an old one's end changes nothing
+    came.erase(came.begin());
+  }
+  CHECK(winner() == kPeers + 1000);
+  // One that was away is young again.
+  store.install(peer(1));
+  store.install(peer(2));
+  CHECK(winner() == kPeers + 2);
+  CHECK(store.remove(PolicyId{kPeers + 1}));
+  store.install(peer(1));
+  CHECK(winner() == kPeers + 1);
 }
 
 TEST_CASE("spd store: what cannot be had leaves all as it was", "[spd][store]") {

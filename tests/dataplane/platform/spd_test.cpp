@@ -23,7 +23,8 @@ std::unique_ptr<Fib> some_routes() {
   return std::move(*fib);
 }
 
-/// The linear reference: the policy that wins, and what it does. What hides its ports is discarded by the first that may mean it.
+/// The linear reference: the policy that wins, of equal ones the last, and what it does. What hides its ports is discarded by the first
+/// that may mean it.
 std::pair<std::uint32_t, shm::PolicyAction> winner(const std::vector<shm::InstallPolicy>& policies, const Packet& p) {
   const shm::InstallPolicy* best = nullptr;
   const auto matches = [&](TrafficSelector ts, std::uint32_t address, std::uint16_t port) {
@@ -34,7 +35,7 @@ std::pair<std::uint32_t, shm::PolicyAction> winner(const std::vector<shm::Instal
     if (c.vrf == p.vrf && matches(c.local_ts, load_be32(p.data + 12), p.source_port) &&
         (matches(c.remote_ts, load_be32(p.data + 16), p.destination_port) ||
          std::ranges::any_of(c.more.remote(), [&](const auto& s) { return matches(s, load_be32(p.data + 16), p.destination_port); })) &&
-        (best == nullptr || std::pair(c.priority, c.policy.value) < std::pair(best->priority, best->policy.value)))
+        (best == nullptr || c.priority <= best->priority))
       best = &c;
   if (best == nullptr) return {};
   const bool unsure = p.ports_hidden && !(best->local_ts.any_port() && best->remote_ts.any_port());
@@ -54,7 +55,7 @@ TEST_CASE("spd: the classifier and the flow cache before it agree with a linear 
     std::vector<shm::InstallPolicy> policies;
     for (std::uint32_t i = 1 + pick(30); i > 0; --i) {
       shm::InstallPolicy p;
-      p.policy = PolicyId{i};
+      p.policy = PolicyId{i * 7 % 31};  // a number says nothing of the order
       p.priority = pick(4);
       p.vrf = static_cast<VrfId>(pick(kVrfs));
       p.action = static_cast<shm::PolicyAction>(pick(3));

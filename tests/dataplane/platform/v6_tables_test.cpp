@@ -35,7 +35,7 @@ std::vector<Interface> two_ports() {
 config::Route route(const char* to, const char* via, const char* port = "") {
   return {*Prefix::parse(to), via == nullptr ? std::vector<config::Hop>{} : std::vector<config::Hop>{v6(via)}, port, {}};
 }
-/// The policy that wins, and what it then says.
+/// The policy that wins, of equal ones the last, and what it then says.
 std::pair<std::uint32_t, shm::PolicyAction> winner(const std::vector<shm::InstallPolicy>& policies, const Packet& p) {
   const shm::InstallPolicy* best = nullptr;
   for (const auto& c : policies) {
@@ -44,7 +44,7 @@ std::pair<std::uint32_t, shm::PolicyAction> winner(const std::vector<shm::Instal
     const IpAddress s = source_of(p), d = destination_of(p);
     const bool there = c.local_ts.first.family == Family::V6 && c.local_ts.first <= s && s <= c.local_ts.last && c.remote_ts.first <= d &&
                        d <= c.remote_ts.last && (c.local_ts.protocol == 0 || c.local_ts.protocol == p.protocol) && ports;
-    if (there && (best == nullptr || std::tuple(c.priority, c.policy.value) < std::tuple(best->priority, best->policy.value))) best = &c;
+    if (there && (best == nullptr || c.priority <= best->priority)) best = &c;
   }
   if (best == nullptr) return {};
   const bool unsure = p.ports_hidden && !(best->local_ts.any_port() && best->remote_ts.any_port());
@@ -65,7 +65,7 @@ TEST_CASE("spd, IPv6: the classifier and the flow cache agree with a linear sear
     std::vector<shm::InstallPolicy> policies;
     for (std::uint32_t i = 1 + pick(20); i > 0; --i) {
       shm::InstallPolicy p;
-      p.policy = PolicyId{i};
+      p.policy = PolicyId{i * 7 % 31};
       p.priority = pick(4);
       p.action = static_cast<shm::PolicyAction>(pick(3));
       for (TrafficSelector* ts : {&p.local_ts, &p.remote_ts}) {

@@ -1,9 +1,11 @@
 // The SPD's table against a model: what the configuration has, what peers come to have, and the numbers of both.
 #include "control/sa/policy.hpp"
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
+#include <span>
 
 #include <catch2/catch.hpp>
 
@@ -129,6 +131,82 @@ TEST_CASE("policies of peers come with the first SA and go with the last, before
   CHECK_FALSE(table.release(first->policy));
   CHECK(table.entries().size() == 6);
   CHECK_FALSE(table.release(PolicyId{1}));
+}
+
+TEST_CASE("policies of peers: who comes again is behind nothing that is left of before", "[policies][unique]") {
+  PolicyTable table(some());
+  const ChildRef net{"roads", "net"};
+  const auto take = [&](std::uint8_t place, const char* remote = "10.50.1.0/24") {
+    return table.take(net, tag(place), ts("10.1.0.0/16"), ts(remote)).value();
+  };
+  const auto peers = [](const PolicyTable& of) {
+    std::vector<PolicyId> out;
+    for (const auto& p : of.entries())
+      if (PolicyTable::is_peers(p.policy)) out.push_back(p.policy);
+    return out;
+  };
+  const PolicyId office = take(1).policy, part = take(1, "10.50.1.0/25").policy;
+  CHECK(take(1).policy == office);
+  const auto home = take(2);
+  REQUIRE(home.fresh);
+  CHECK((take(2).policy == home.policy && !take(2).fresh));  // the other SA of the pair, and a rekeying
+  CHECK(take(1, "10.50.1.0/25").policy == part);             // other packets
+  CHECK_FALSE(table.release(office));                        // its outbound SA alone
+  const auto back = take(1);
+  REQUIRE(back.fresh);
+  CHECK((back.policy != office && take(1).policy == back.policy));
+  CHECK(peers(table) == std::vector{office, part, home.policy, back.policy});
+
+  // Of what a former culvertd had nobody knows the ages, and a number says nothing of them; but all of it may stay.
+  PolicyTable next(some());
+  for (const auto& [policy, place] : {std::pair(back.policy, 1), {home.policy, 2}, {office, 1}})
+    CHECK(next.adopt(policy, net, tag(static_cast<std::uint8_t>(place)), ts("10.1.0.0/16"), ts("10.50.1.0/24")));
+  CHECK_FALSE(next.adopt(home.policy, net, tag(1), ts("10.1.0.0/16"), ts("10.50.1.0/24")));
+  const auto then = next.take(net, tag(2), ts("10.1.0.0/16"), ts("10.50.1.0/24")).value();
+  REQUIRE(then.fresh);
+  CHECK(then.policy == part);  // a number that is free
+  CHECK(next.take(net, tag(2), ts("10.1.0.0/16"), ts("10.50.1.0/24"))->policy == then.policy);
+  CHECK(peers(next) == std::vector{office, home.policy, back.policy, then.policy});
+  CHECK((next.release(back.policy) && next.release(office) && next.release(home.policy)));
+  CHECK(peers(next) == std::vector{then.policy});
+}
+
+TEST_CASE("policies of peers that want the same packets: a new SA is under the youngest", "[policies][unique][model]") {
+  PolicyTable table(some());
+  std::mt19937 rng(20261128);
+  const auto pick = [&](std::uint32_t n) { return static_cast<std::uint32_t>(rng() % n); };
+  const ChildRef net{"roads", "net"};
+  struct Entry {
+    PolicyId policy;
+    std::uint8_t peer;
+    std::uint32_t packets;
+    unsigned users;
+  };
+  std::vector<Entry> model;  // the oldest first
+  for (int step = 0; step < 20000; ++step) {
+    if (model.size() < 20 && pick(2) == 0) {
+      const auto peer = static_cast<std::uint8_t>(pick(4));
+      const std::uint32_t packets = pick(3);
+      const auto taken = table.take(net, tag(peer), ts("10.1.0.0/16"), TrafficSelector::from({IpAddress::v4(0x0a320000 + packets), 32}));
+      REQUIRE(taken);
+      const auto first = std::find_if(model.rbegin(), model.rend(), [&](const Entry& e) { return e.packets == packets; });
+      const bool own = first != model.rend() && first->peer == peer;
+      REQUIRE(taken->fresh.has_value() == !own);
+      if (own) {
+        REQUIRE(taken->policy == first->policy);
+        ++first->users;
+      } else {
+        model.push_back({taken->policy, peer, packets, 1});
+      }
+    } else if (!model.empty()) {
+      const auto it = model.begin() + pick(static_cast<std::uint32_t>(model.size()));
+      const bool last = --it->users == 0;
+      REQUIRE(table.release(it->policy) == last);
+      if (last) model.erase(it);
+    }
+    const auto entries = table.entries();
+    REQUIRE(std::ranges::equal(std::span(entries).subspan(5), model, {}, &shm::InstallPolicy::policy, &Entry::policy));
+  }
 }
 
 TEST_CASE("policies of several selectors: one for all of them, known by all of them", "[policies][selectors]") {
