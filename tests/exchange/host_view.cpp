@@ -43,10 +43,15 @@ std::size_t Host::live_pairs(const std::string& wanted) const {
 }
 
 const PlaneSa* Host::current_out(const std::string& child, const std::string& remote_ts) const {
-  for (const auto& [policy, pair] : current)
-    if (policy == child || (policy.starts_with(child + " of ") && (remote_ts.empty() || policy.ends_with(" - " + remote_ts))))
-      if (const PlaneSa* sa = current_of(policy)) return sa;
-  return nullptr;
+  const PlaneSa* first = nullptr;
+  const auto look = [&](const PlaneSa& s) {
+    const bool meant =
+        s.sa.child == child && (!s.sa.own_policy || remote_ts.empty() || to_string(s.sa.remote_ts, s.sa.more.remote()) == remote_ts);
+    if (meant && !s.sa.worker && (first == nullptr || s.entry > first->entry)) first = &s;
+  };
+  for (const auto& [spi, s] : inbound) look(s);
+  for (const PlaneSa& s : outbound) look(s);
+  return first == nullptr ? nullptr : current_of(policy_of(first->sa));
 }
 
 const PlaneSa* Host::current_of(const std::string& wanted) const {

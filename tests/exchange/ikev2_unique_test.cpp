@@ -173,6 +173,43 @@ TEST_CASE("IKEv2: unique: no: duplicates are allowed, until one of them says tha
   CHECK((serves(gateway, 2) && serves(gateway, 5) && !serves(gateway, 3)));
 }
 
+TEST_CASE("IKEv2: unique: no: who dies and comes again from elsewhere has its network's packets at once, and wherever it goes then",
+          "[ikev2][unique][rfc7296-2.4]") {
+  const bool restarts = GENERATE(false, true);
+  World world;
+  Host& gateway = add_gateway(world, Unique::No);
+  Host *here = &add_peer(world, 2, "p.example"), *there = &add_peer(world, 3, "p.example", Unique::Replace, 2);
+  for (Host* h : {&gateway, here, there}) h->start();
+  REQUIRE(connect(world, *here));
+  for (int left = 1; left < 4; ++left) {
+    world.run(1s);
+    crash(*here);
+    const IpAddress silent = here->config.connections[0].local_addrs[0], loud = there->config.connections[0].local_addrs[0];
+    world.hook = [silent](ike::Datagram& d) { return d.local.address != silent && d.remote.address != silent; };
+    REQUIRE(connect(world, *there));
+    INFO(gateway.transcript());
+    CHECK(gateway.inbound.size() > 1);  // nobody has answered a Delete
+    const PlaneSa* sends = gateway.current_out("net", "10.2.2.0/24");
+    REQUIRE(sends);
+    CHECK(sends->sa.remote.address == loud);
+    // A rekeying is under the same entry, whoever begins it.
+    Host& begins = left % 2 == 0 ? gateway : *there;
+    begins.step([&](ike::Engine& e) { CHECK(e.rekey(world.now, "c", "net", false).ok); });
+    world.run(5s);
+    sends = gateway.current_out("net", "10.2.2.0/24");
+    REQUIRE(sends);
+    CHECK(sends->sa.remote.address == loud);
+    if (left == 2 && restarts) gateway.restart();  // what it finds that is the next place's takes packets in alone
+    std::swap(here, there);
+  }
+  if (restarts) return;  // SAs of a former culvertd stay as long as they may
+  world.run(200s);       // the Deletes were in vain
+  CHECK(established(gateway) == 1);
+  CHECK(gateway.inbound.size() == 1);
+  REQUIRE(gateway.current_out("net", "10.2.2.0/24"));
+  CHECK(here->inbound.contains(gateway.current_out("net", "10.2.2.0/24")->sa.spi.value));
+}
+
 TEST_CASE("IKEv2: unique, over a bad line, by seed: who may stay stays", "[ikev2][unique]") {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     const Unique unique = std::array{Unique::Replace, Unique::Keep, Unique::Never, Unique::No}[seed % 4];

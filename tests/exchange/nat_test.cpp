@@ -210,6 +210,28 @@ TEST_CASE("the last packet from the peer came at any time of the keepalive inter
   REQUIRE(world.run_until([&] { return b.engine->ike_sas().front().remote != before; }, 4s));
 }
 
+TEST_CASE("unique: never: whose NAT has given it another port is another peer from then on, and is sent by what it has rekeyed since",
+          "[nat][peers][policy][unique]") {
+  World world(GENERATE(1, 2, 3, 4));
+  auto [a, b] = behind_nat(world);
+  b.config.connections[0].unique = config::Unique::Never;
+  b.engine = std::make_unique<ike::Engine>(b.config, b);
+  a.start();
+  b.start();
+  REQUIRE(world.run_until([&] { return a.up() && b.current_out("net"); }, 30s));
+  const Endpoint before = b.engine->ike_sas().front().remote;
+  world.forget_nat();
+  REQUIRE(world.run_until([&] { return b.engine->ike_sas().front().remote != before; }, 120s));
+  a.step([&](ike::Engine& e) { CHECK(e.rekey(world.now, "c", "net", false).ok); });
+  REQUIRE(world.run_until([&] { return b.outbound.size() == 2; }, 30s));
+  CHECK((b.outbound[0].sa.own_policy && b.outbound[0].sa.peer != b.outbound[1].sa.peer));
+  CHECK(b.current_out("net") == &b.outbound[1]);
+  world.run(120s);
+  REQUIRE(b.outbound.size() == 1);
+  CHECK(b.current_out("net") == &b.outbound[0]);
+  CHECK(a.inbound.contains(b.outbound[0].sa.spi.value));
+}
+
 TEST_CASE("NAT-D payloads that are no hashes: the message is dropped, a good one still goes through", "[nat][attack-L1]") {
   World world;
   auto [a, b] = behind_nat(world);

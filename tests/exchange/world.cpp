@@ -248,15 +248,25 @@ void Host::step_tls(const ike::TlsStep& job) {
   });
 }
 
-namespace {
-/// What the SPD would call it: the child, or a peer's own entry; in front of it the worker that it is for alone.
 std::string policy_of(const ike::InstallSa& sa) {
   const std::string whose = sa.worker ? "@" + std::to_string(*sa.worker) + " " : "";
   return whose + (sa.own_policy ? sa.child + " of " + to_hex(sa.peer) + ": " + to_string(sa.local_ts, sa.more.local()) + " - " +
                                       to_string(sa.remote_ts, sa.more.remote())
                                 : sa.child);
 }
-}  // namespace
+
+/// As control::PolicyTable::take() does: the youngest entry for the same packets, if it is this peer's, else a fresh one.
+std::uint64_t Host::entry_for(const ike::InstallSa& sa) {
+  const PlaneSa* first = nullptr;
+  const auto look = [&](const PlaneSa& s) {
+    const bool same = s.sa.child == sa.child && s.sa.own_policy == sa.own_policy && s.sa.local_ts == sa.local_ts &&
+                      s.sa.remote_ts == sa.remote_ts && s.sa.more == sa.more;
+    if (same && (first == nullptr || s.entry > first->entry)) first = &s;
+  };
+  for (const auto& [spi, s] : inbound) look(s);
+  for (const PlaneSa& s : outbound) look(s);
+  return first != nullptr && first->sa.peer == sa.peer ? first->entry : ++entries_;
+}
 
 // What a culvertd has asked for that is no more the data plane does not do: the rings are emptied for the next one (Manager::attach).
 void Host::install(const ike::InstallSa& sa) {
@@ -267,9 +277,9 @@ void Host::install(const ike::InstallSa& sa) {
     if (engine.get() != asker) return;
     const bool ok = !refuse_installs && plane == plane_;
     if (ok && sa.direction == Direction::Inbound) {
-      inbound[sa.spi.value] = {sa, {}};
+      inbound[sa.spi.value] = {.sa = sa, .entry = entry_for(sa)};
     } else if (ok) {
-      outbound.push_back({sa, {}});
+      outbound.push_back({.sa = sa, .entry = entry_for(sa)});
       current[policy_of(sa)] = sa.pair;
     }
     world.look_at_traffic();

@@ -36,7 +36,10 @@ struct PlaneSa {
   ike::InstallSa sa;
   TimePoint last_used{};
   std::uint64_t skipped = 0;  ///< sequence numbers that were left out
+  std::uint64_t entry = 0;    ///< of the SPD, that it is under: the larger, the younger
 };
+/// What the SPD would call its entry: the child, or a peer's own; in front of it the worker that it is for alone.
+std::string policy_of(const ike::InstallSa& sa);
 
 class Host final : public ike::Services {
  public:
@@ -72,7 +75,7 @@ class Host final : public ike::Services {
   [[nodiscard]] bool up(const std::string& connection = "c", const std::string& child = "net") const;
   [[nodiscard]] std::size_t established() const;  ///< ISAKMP SAs that are not on their way out
   [[nodiscard]] std::size_t live_pairs(const std::string& child = "net") const;
-  /// Of a child with many peers: the one whose traffic is this.
+  /// What the child's packets leave under, of one with many peers those to `remote_ts`: the SA of the first entry that is for them.
   [[nodiscard]] const PlaneSa* current_out(const std::string& child, const std::string& remote_ts = {}) const;
   [[nodiscard]] const PlaneSa* current_of(const std::string& policy) const;
   [[nodiscard]] std::string transcript() const;
@@ -122,6 +125,7 @@ class Host final : public ike::Services {
  private:
   void install(const ike::InstallSa& sa);
   void remove(const ike::RemoveSa& sa);
+  [[nodiscard]] std::uint64_t entry_for(const ike::InstallSa& sa);
   void remove_outbound(std::uint64_t pair);
   void move(const ike::MoveSa& to);
   void skip(const ike::SkipNumbers& what);
@@ -132,8 +136,9 @@ class Host final : public ike::Services {
   void check(const ike::CheckUser& job);
   void look_up(const ike::FindUser& job);
   void step_tls(const ike::TlsStep& job);
-  unsigned plane_ = 0;       ///< how many of them have died
-  TimePoint plane_clock_{};  ///< the data plane does one thing after the other
+  unsigned plane_ = 0;         ///< how many of them have died
+  std::uint64_t entries_ = 0;  ///< of the SPD, so far
+  TimePoint plane_clock_{};    ///< the data plane does one thing after the other
 };
 
 /// A datagram on the link. A hook may change it, or drop it by returning false.
