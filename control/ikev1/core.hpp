@@ -197,8 +197,10 @@ class Core {
   void drop(IsakmpSa& sa);
 
   // -------------------------------------------------------------------------------- runs
-  /// The configured connection of a run.
-  [[nodiscard]] const config::Connection& connection(std::size_t run) const { return config.connections.at(runs_.at(run).connection); }
+  /// The configured connection of a run; a candidate's is asked for thousands of times where thousands share an address.
+  [[nodiscard]] const config::Connection& connection(std::size_t run) const {
+    return config.connections.at(own_run(run) ? run : runs_.at(run).connection);
+  }
   [[nodiscard]] const config::Connection& connection(const IsakmpSa& sa) const { return connection(sa.connection); }
   [[nodiscard]] const std::map<std::size_t, ConnectionRun>& runs() const { return runs_; }
   [[nodiscard]] bool has_run(std::size_t run) const { return runs_.contains(run); }

@@ -123,8 +123,7 @@ constexpr std::size_t kMaxTrials = 8;
 
 /// Connections that this identity may mean besides the one of the SA: whose the peer is, its certificate's authority tells.
 std::vector<std::size_t> also_meant(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id& peer) {
-  std::vector<std::size_t> out = other_candidates(core, sa, negotiated);
-  std::erase_if(out, [&](std::size_t index) { return !matches(core.connection(index).remote_id, peer); });
+  std::vector<std::size_t> out = other_candidates(core, sa, negotiated, &peer);
   if (out.size() >= kMaxTrials) out.resize(kMaxTrials - 1);
   return out;
 }

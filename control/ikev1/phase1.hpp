@@ -101,8 +101,9 @@ bool answer_stranger(Core& core, TimePoint now, IsakmpSa& sa);
 bool first_message_again(Core& core, const Incoming& in);
 /// The SA of a message that is not the first one, if it is this exchange's and new; otherwise it has been dealt with.
 IsakmpSa* sa_of_message(Core& core, const Incoming& in, Exchange mode);
-/// Other connections that an SA of these addresses may mean, with the same exchange, suite and authentication, best first.
-std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const Negotiated& negotiated);
+/// Other connections that an SA of these addresses may mean, with the same exchange, suite and authentication, best first. With a peer:
+/// those that its identity fits.
+std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id* peer = nullptr);
 /// The connection that the identity means: the one chosen before it was known, or another with the same addresses, suite and method,
 /// and with the same pre-shared key where there is one.
 std::optional<std::size_t> connection_of(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id& peer);

@@ -162,12 +162,13 @@ IsakmpSa* sa_of_message(Core& core, const Incoming& in, Exchange mode) {
   return nullptr;
 }
 
-std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const Negotiated& negotiated) {
+std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id* peer) {
   const bool aggressive = sa.mode == Exchange::AggressiveMode;
   std::vector<std::size_t> out;
   for (const std::size_t index : core.shared.by_peer.candidates(sa.local, sa.remote.address, 1)) {
     const config::Connection& c = core.connection(index);
     if (index == sa.connection || c.aggressive != aggressive) continue;
+    if (peer && !matches(c.remote_id, *peer)) continue;  // first, since it rules out most where many share an address
     if (std::ranges::find(c.proposals, negotiated.suite) == c.proposals.end()) continue;
     const auto auth = wanted_auth(core, index, Role::Responder);
     if (auth && *auth == negotiated.auth) out.push_back(index);
@@ -178,11 +179,9 @@ std::vector<std::size_t> other_candidates(Core& core, const IsakmpSa& sa, const 
 std::optional<std::size_t> connection_of(Core& core, const IsakmpSa& sa, const Negotiated& negotiated, const Id& peer) {
   if (matches(core.connection(sa).remote_id, peer)) return sa.connection;
   const auto secret = core.services.secret(core.connection(sa).name);
-  for (const std::size_t index : other_candidates(core, sa, negotiated)) {
-    const config::Connection& c = core.connection(index);
-    if (!matches(c.remote_id, peer)) continue;
+  for (const std::size_t index : other_candidates(core, sa, negotiated, &peer)) {
     if (!negotiated.auth.psk()) return index;
-    const auto other = core.services.secret(c.name);
+    const auto other = core.services.secret(core.connection(index).name);
     if (secret && other && *secret == *other) return index;
   }
   return std::nullopt;
