@@ -248,7 +248,7 @@ def test_tunnel_byte_for_byte(rig):
             inner = IP(src=LAN, dst=FAR, ttl=40, id=size, tos=0x28) / UDP(sport=7, dport=8) / Raw(os.urandom(size))
             rig.lan.send(inner)
             got = rig.wan.expect(is_esp(slot))
-            assert got, f"{suite} {size}: nothing came out"
+            assert got, f"{suite} {size}: nothing came out: {rig.client.drops()}"
             wire = esp_of(got)
             iv = wire[8:24] if "CBC" in scapy["crypt_algo"] else wire[8:16]
             expected = IP(bytes(inner))

@@ -69,7 +69,7 @@ class VlanRig(Rig):
 
 def test_attach(rig):
     attach_v6(rig)
-    rig.client.ok("policy 1 protect 1 500 10.1.0.0/24 10.2.0.0/24")  # as platform_test.py has it
+    rig.client.ok("policy 1 protect 1 499 10.1.0.0/24 10.2.0.0/24")  # as platform_test.py has it, before number 2
     for number, pair in enumerate(("10.1.0.0/24 198.51.100.0/24", "10.1.0.0/24 203.0.113.0/24", "10.1.0.0/24 10.8.0.0/24"), 20):
         rig.client.ok(f"policy {number} bypass 0 1000 {pair}")
     rig.client.ok("complete")
