@@ -112,6 +112,7 @@ std::vector<shm::InstallPolicy> policies(const Case& c) {
     const std::uint32_t number = other ? own + i : i - (c.policies - own);
     shm::InstallPolicy p;
     p.policy = PolicyId{number + 1};
+    p.order = i;
     p.action = other ? shm::PolicyAction::Bypass : shm::PolicyAction::Protect;
     p.local_ts = ours();
     p.remote_ts = other ? range(kOtherNets + number * kHosts, kOtherNets + number * kHosts + kHosts - 1) : theirs(number);
